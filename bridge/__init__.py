@@ -1,0 +1,1 @@
+"""Everything before the 2xx, and what people look at."""

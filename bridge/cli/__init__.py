@@ -1,0 +1,70 @@
+"""The command line: a table of commands, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from bridge.errors import BridgeError, ConfigError
+
+COMMANDS = {
+    "serve": "bridge.cli.serve:serve",
+    "demo": "bridge.cli.demo:demo",
+    "simulator": "bridge.cli.simulator:simulator",
+    "status": "bridge.cli.operate:status",
+    "why": "bridge.cli.operate:why",
+    "held": "bridge.cli.operate:held",
+    "link": "bridge.cli.operate:link",
+    "quarantine": "bridge.cli.quarantine:quarantine",
+    "doctor": "bridge.cli.doctor:doctor",
+    "accounts": "bridge.cli.accounts:accounts",
+}
+"""Name of a command -> where it is; imported when it is called."""
+
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: the settings are wrong."""
+
+
+class Commands(click.Group):
+    """Commands by name, imported late, so that one does not pay for the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vitally-bridge")
+def cli() -> None:
+    """Billing and CRM webhooks in, right Vitally accounts out.
+
+    \b
+    Example:
+      vitally-bridge demo            see it work, on this machine alone
+      vitally-bridge why acme-101    where an account's numbers come from
+    """
+
+
+def fail(problems: tuple[str, ...] | list[str], status: int) -> None:
+    """Say each problem on stderr and end with *status*."""
+    for problem in problems:
+        click.echo(f"vitally-bridge: {problem}", err=True)
+    sys.exit(status)
+
+
+def main() -> None:
+    """Run one command; a user's mistake is a sentence, never a traceback."""
+    try:
+        cli(prog_name="vitally-bridge")
+    except ConfigError as error:
+        fail(error.problems, EXIT_CONFIG)
+    except BridgeError as error:
+        fail([str(error)], 1)

@@ -1,0 +1,1 @@
+"""What facts mean: pure functions over facts, standard library only (see README.md)."""

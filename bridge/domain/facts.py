@@ -1,0 +1,46 @@
+"""What a fact is: a stamped snapshot of one thing of one party, in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+Value = Mapping[str, Any]
+"""A small normalised snapshot, JSON types only; money in minor units, instants in
+milliseconds since the epoch (UTC)."""
+
+
+class Stamp(NamedTuple):
+    """When the *source* says a fact became true, with its tie-breaks; never our clock.
+
+    Compares as a tuple: a final snapshot beats all others, then the later instant
+    (*at*, milliseconds), then the rank of the event's type.
+    """
+
+    final: bool
+    at: int
+    rank: int
+
+
+class Fact(NamedTuple):
+    """One snapshot of *thing* (`customer`, `subscription:sub_1`) of *party*
+    (`stripe:cus_1`), told by *event* (the source's id) of *kind* (its type).
+
+    *after* is a digest of the snapshot, *before* of the state that the event says
+    it replaced (None where it does not say): the chain that orders events of one
+    instant.
+    """
+
+    party: str
+    thing: str
+    stamp: Stamp
+    event: str
+    kind: str
+    value: Value
+    after: str
+    before: str | None = None
+
+    @property
+    def key(self) -> tuple[Stamp, str]:
+        """The total order that is used where no chain decides."""
+        return self.stamp, self.event

@@ -1,0 +1,173 @@
+"""What recurring money is: minor units, exponents, months; exact until one rounding.
+
+Amounts are `Fraction`s of minor units (cents) until `major` rounds once, half up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+MONTHS_PER = {
+    "month": Fraction(1),
+    "year": Fraction(12),
+    "week": Fraction(12, 52),
+    "day": Fraction(12, 365),
+}
+"""Length of an interval in months; a year has 52 weeks or 365 days."""
+
+ZERO_DECIMAL = frozenset(
+    "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split()
+)
+"""https://docs.stripe.com/currencies#zero-decimal; ISK, HUF, TWD have two there."""
+
+THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())
+"""https://docs.stripe.com/currencies#three-decimal."""
+
+
+class Unknown(NamedTuple):
+    """A value that the facts do not tell, and why; never a guess."""
+
+    reason: str
+
+
+def exponent(currency: str) -> int:
+    """Digits after the point of a currency's major unit."""
+    if currency in ZERO_DECIMAL:
+        return 0
+    return 3 if currency in THREE_DECIMAL else 2
+
+
+def major(minor: Fraction, currency: str) -> int | float:
+    """Round *minor* once, half up, and return it in major units as a JSON number."""
+    whole = int(minor + Fraction(1, 2)) if minor >= 0 else -int(Fraction(1, 2) - minor)
+    amount = Decimal(whole).scaleb(-exponent(currency))
+    return int(amount) if amount == amount.to_integral_value() else float(amount)
+
+
+def monthly(amount: Fraction, interval: str, count: int) -> Fraction:
+    """What *amount* every *count* intervals is in one month."""
+    return amount / (MONTHS_PER[interval] * count)
+
+
+def item_amount(item: Mapping[str, Any]) -> Fraction | Unknown:
+    """Minor units of one licensed item in one of its own intervals, tax included."""
+    quantity = Fraction(item.get("quantity", 1))
+    if item.get("scheme") == "tiered":
+        return _tiered(item, quantity)
+    if "unit" not in item:
+        return Unknown("its unit amount is not in the event")
+    return Fraction(item["unit"]) * _packages(item.get("package"), quantity)
+
+
+def _packages(package: Mapping[str, Any] | None, quantity: Fraction) -> Fraction:
+    """Units that are billed (https://docs.stripe.com/api/prices: transform_quantity)."""
+    if not package:
+        return quantity
+    size, rest = divmod(quantity, package["by"])
+    return Fraction(size + (1 if rest and package["round"] == "up" else 0))
+
+
+def _tiered(item: Mapping[str, Any], quantity: Fraction) -> Fraction | Unknown:
+    """https://docs.stripe.com/subscriptions/pricing-models/tiered-pricing."""
+    tiers = item.get("tiers")
+    if not tiers:
+        return Unknown("the tiers of its price are not in the event")
+    if item.get("tiers_mode") == "volume":
+        tier = next((t for t in tiers if _holds(t, quantity)), tiers[-1])
+        return _flat(tier) + _unit(tier) * quantity
+    return _graduated(tiers, quantity)
+
+
+def _graduated(tiers: Sequence[Mapping[str, Any]], quantity: Fraction) -> Fraction:
+    total, below = Fraction(0), Fraction(0)
+    for tier in tiers:
+        top = quantity if tier.get("up_to") is None else min(quantity, tier["up_to"])
+        if top > below or (below == 0 and quantity == 0):
+            total += _flat(tier) + _unit(tier) * (top - below)
+        if _holds(tier, quantity):
+            break
+        below = Fraction(top)
+    return total
+
+
+def _holds(tier: Mapping[str, Any], quantity: Fraction) -> bool:
+    return tier.get("up_to") is None or quantity <= tier["up_to"]
+
+
+def _unit(tier: Mapping[str, Any]) -> Fraction:
+    return Fraction(tier.get("unit", 0))
+
+
+def _flat(tier: Mapping[str, Any]) -> Fraction:
+    return Fraction(tier.get("flat", 0))
+
+
+def without_tax(amount: Fraction, inclusive: Iterable[str]) -> Fraction:
+    """Take inclusive tax out of *amount*; *inclusive* holds percentages as text."""
+    return amount / (1 + sum((Fraction(rate) for rate in inclusive), Fraction(0)) / 100)
+
+
+class Line(NamedTuple):
+    """An item in money: its *monthly* amount, its product and its billing interval."""
+
+    monthly: Fraction
+    product: str | None
+    interval: tuple[str, int]
+
+
+def discounted(
+    lines: Sequence[Line], discounts: Iterable[Mapping[str, Any]], currency: str
+) -> list[Line] | Unknown:
+    """Take *discounts* off in their order, each from what the one before left.
+
+    Only a discount that lasts `forever` counts, as in Stripe's own MRR. One whose
+    terms are not known makes all unknown.
+    """
+    left = list(lines)
+    for discount in discounts:
+        terms = _terms(discount, currency)
+        if isinstance(terms, Unknown):
+            return terms
+        if terms == "forever":
+            after = _take_off(left, discount)
+            if isinstance(after, Unknown):
+                return after
+            left = after
+    return left
+
+
+def _terms(discount: Mapping[str, Any], currency: str) -> str | Unknown:
+    """The duration of a discount whose terms are known."""
+    name = discount.get("coupon") or discount.get("id", "?")
+    if "duration" not in discount or not {"percent", "amount"} & set(discount):
+        return Unknown(f"the terms of discount {name} are not in the event")
+    duration = str(discount["duration"])
+    if duration == "forever" and "percent" not in discount:
+        other = discount.get("currency")
+        if other != currency:
+            return Unknown(f"discount {name} is in {other}, the price in {currency}")
+    return duration
+
+
+def _take_off(lines: list[Line], discount: Mapping[str, Any]) -> list[Line] | Unknown:
+    products = discount.get("products")
+    chosen = [not products or line.product in products for line in lines]
+    total = sum((x.monthly for x, c in zip(lines, chosen, strict=True) if c), Fraction(0))
+    if not total:
+        return lines
+    if "percent" in discount:
+        kept = 1 - Fraction(discount["percent"]) / 100
+    else:
+        rhythms = {x.interval for x, c in zip(lines, chosen, strict=True) if c}
+        if len(rhythms) > 1:
+            return Unknown("an amount is taken off items of different intervals")
+        off = monthly(Fraction(discount["amount"]), *rhythms.pop())
+        kept = (total - off) / total
+    kept = max(kept, Fraction(0))
+    return [
+        line._replace(monthly=line.monthly * kept) if take else line
+        for line, take in zip(lines, chosen, strict=True)
+    ]

@@ -1,0 +1,194 @@
+"""What one subscription means: whether it is live, what it pays, when it renews.
+
+Statuses are Stripe's words (https://docs.stripe.com/api/subscriptions/object);
+other sources speak them too. Instants are milliseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from bridge.domain.fold import State
+from bridge.domain.money import (
+    Line,
+    Unknown,
+    discounted,
+    item_amount,
+    monthly,
+    without_tax,
+)
+
+LIVE = frozenset({"active", "past_due"})
+"""Counted in MRR, as Stripe does; `unpaid` is churn there and here."""
+
+WAITING = frozenset({"trialing", "paused", "incomplete"})
+"""Not live, and not ended either."""
+
+ENDED = frozenset({"canceled", "incomplete_expired"})
+
+
+class Subscription(NamedTuple):
+    """One subscription as it is now.
+
+    *ended_at* is when it stopped paying (for `unpaid` the start of the spell), None
+    while it has not. *was_live* says whether it ever paid or should have.
+    """
+
+    id: str
+    party: str
+    status: str
+    value: Mapping[str, Any]
+    ended_at: int | None
+    was_live: bool
+    had_trial: bool
+    event: str
+    ambiguous: bool
+    customer_discounts: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it counts in MRR."""
+        return self.status in LIVE
+
+    @property
+    def items(self) -> list[Mapping[str, Any]]:
+        """Licensed, recurring items: metered usage and one-time prices are no MRR."""
+        return [
+            item
+            for item in self.value.get("items", ())
+            if item.get("usage") != "metered" and not item.get("one_time")
+        ]
+
+    @property
+    def currency(self) -> str | None:
+        """ISO code in lower case, where the event tells it."""
+        return self.value.get("currency")
+
+    @property
+    def trial_end(self) -> int | None:
+        """A trial that was cut short ended with the subscription."""
+        end: int | None = self.value.get("trial_end")
+        if end is None or self.status not in ENDED or self.ended_at is None:
+            return end
+        return min(end, self.ended_at)
+
+
+def read(
+    id_: str,
+    state: State,
+    deleted_at: int | None,
+    customer_discounts: Sequence[Mapping[str, Any]] = (),
+) -> Subscription:
+    """Read one folded subscription; *deleted_at*: when its customer was deleted."""
+    value, status = state.value, str(state.value.get("status", "active"))
+    ended: int | None = None
+    if status in ENDED:
+        ended = value.get("ended_at", state.fact.stamp.at)
+    elif deleted_at is not None:
+        status, ended = "canceled", deleted_at
+    elif status == "unpaid":
+        ended = state.unpaid_since
+    return Subscription(
+        id_,
+        state.fact.party,
+        status,
+        value,
+        ended,
+        _was_live(state, ended),
+        state.trial,
+        state.fact.event,
+        state.ambiguous,
+        customer_discounts,
+    )
+
+
+def _was_live(state: State, ended: int | None) -> bool:
+    """Seen live, or first met as canceled and not within its trial."""
+    if state.seen & {"active", "past_due", "unpaid"}:
+        return True
+    if state.seen != {"canceled"}:
+        return False
+    trial = state.value.get("trial_end")
+    return trial is None or ended is None or ended > trial
+
+
+def revenue(sub: Subscription) -> Fraction | Unknown:
+    """Minor units a month of a live subscription, exact; or why it is not known."""
+    if sub.currency is None:
+        return Unknown(f"{sub.id}: its currency is not in the event")
+    if sub.value.get("more"):
+        return Unknown(f"{sub.id}: the event holds only a part of its items")
+    lines: list[Line] = []
+    for item in sub.items:
+        line = _line(sub, item)
+        if isinstance(line, Unknown):
+            return Unknown(f"{sub.id}: {item.get('price', 'an item')}: {line.reason}")
+        lines.append(line)
+    own = sub.value.get("discounts") or sub.customer_discounts
+    net = discounted(lines, own, sub.currency)
+    if isinstance(net, Unknown):
+        return Unknown(f"{sub.id}: {net.reason}")
+    return sum((line.monthly for line in net), Fraction(0))
+
+
+def _line(sub: Subscription, item: Mapping[str, Any]) -> Line | Unknown:
+    amount = item_amount(item)
+    if isinstance(amount, Unknown):
+        return amount
+    if "interval" not in item:
+        return Unknown("its interval is not in the event")
+    rhythm = (item["interval"], item.get("count", 1))
+    net = _net(sub, item, amount)
+    if isinstance(net, Unknown):
+        return net
+    line = Line(monthly(net, *rhythm), item.get("product"), rhythm)
+    after = discounted([line], item.get("discounts", ()), sub.currency or "")
+    return after if isinstance(after, Unknown) else after[0]
+
+
+def _net(
+    sub: Subscription, item: Mapping[str, Any], amount: Fraction
+) -> Fraction | Unknown:
+    """Without inclusive tax; an automatic rate is not in the event."""
+    rates = item.get("tax") or sub.value.get("tax") or ()
+    if item.get("inclusive") and not rates and sub.value.get("automatic_tax"):
+        return Unknown("its price includes a tax whose rate is not in the event")
+    return without_tax(amount, rates)
+
+
+def cancels_at(sub: Subscription) -> int | None:
+    """The scheduled end, None where there is none."""
+    value = sub.value
+    if "cancel_at" in value:
+        return int(value["cancel_at"])
+    if not value.get("cancel_at_period_end"):
+        return None
+    return min(_period_ends(sub, value.get("items", ())), default=None)
+
+
+def renews_at(sub: Subscription) -> int | None | Unknown:
+    """The earliest period end of a licensed item that will renew; None: it will not."""
+    if sub.value.get("cancel_at_period_end") or not sub.items:
+        return None
+    ends = _period_ends(sub, sub.items)
+    if not ends:
+        return Unknown(f"{sub.id}: the end of its period is not in the event")
+    stop = sub.value.get("cancel_at")
+    return min((end for end in ends if stop is None or end < stop), default=None)
+
+
+def _period_ends(sub: Subscription, items: Sequence[Mapping[str, Any]]) -> list[int]:
+    """On the items since 2025-03-31.basil, on the subscription before."""
+    own = [item["ends"] for item in items if "ends" in item]
+    return own or ([sub.value["ends"]] if "ends" in sub.value else [])
+
+
+def plan_names(sub: Subscription) -> set[str]:
+    """Nickname, else the product's name, else the lookup key, of each licensed item."""
+    found = (
+        item.get("name") or item.get("product_name") or item.get("lookup")
+        for item in sub.items
+    )
+    return {name for name in found if name}

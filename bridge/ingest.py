@@ -1,0 +1,137 @@
+"""The story of a delivery: verify, split, understand, accept, queue; then it is ours.
+
+Open this file first. Everything above the 2xx happens here, top to bottom:
+
+    bytes ─verify─▶ Verified ─split─▶ Event ─schema─▶ loaded ─facts─▶ [Fact] ─accept─▶
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2s
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
+
+from marshmallow import ValidationError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from bridge.domain.facts import Fact
+from bridge.errors import PayloadError
+from bridge.queue import Queue
+from bridge.settings import Settings
+from bridge.store.accept import Accept
+from bridge.store.quarantine import Quarantine
+from bridge.webhook.source import Delivery, Event, Handler, Source, Verified
+
+STRENGTH = ("ignored", "duplicate", "coalesced", "queued", "quarantined")
+"""Receipts from the weakest to the strongest; a batch is told its strongest."""
+
+
+class Receipt(NamedTuple):
+    """What became of a delivery; *counts* by receipt where it held several events."""
+
+    receipt: str
+    event: str | None = None
+    reason: str | None = None
+    counts: Mapping[str, int] | None = None
+
+
+class Ingress:
+    """Receives deliveries of the *sources* that are switched on."""
+
+    def __init__(
+        self, settings: Settings, redis: Redis, sources: Iterable[Source]
+    ) -> None:
+        self.options = settings.sources
+        self.sources = {s.name: s for s in sources if s.enabled(settings.sources)}
+        self._accept = Accept(redis)
+        self._quarantine = Quarantine(redis)
+        self._queue = Queue(redis)
+
+    def receive(self, source: Source, delivery: Delivery, now: float) -> Receipt:
+        """Take a delivery at *now* (seconds). Raises SignatureError, StorageError.
+
+        Whatever the content is, an authentic delivery gets a receipt: sending it
+        again could not help.
+        """
+        return self.take_in(source, source.verify(delivery, self.options, now))
+
+    def take_in(self, source: Source, verified: Verified) -> Receipt:
+        """Take the content of a delivery whose sender is proved. Raises StorageError."""
+        try:
+            events = list(source.split(verified))
+        except PayloadError as error:
+            return self._quarantined(source, verified, error.event, error.reason)
+        receipts = [self._event(source, verified, event) for event in events]
+        return _strongest(receipts)
+
+    def _event(self, source: Source, verified: Verified, event: Event) -> Receipt:
+        reason = source.ignores(event, self.options)
+        handler = source.handlers.get(event.type)
+        if reason is None and handler is None:
+            reason = f"{event.type} has no effect on an account"
+        if reason is not None or handler is None:
+            self._accept.note("ignored", source.name, event.id, event.type)
+            return Receipt("ignored", event.id, reason)
+        try:
+            loaded = handler.schema.load(event.body)
+            facts = list(handler.facts(event, loaded, self.options))
+        except ValidationError as error:
+            reason = f"{event.type}: {_words(error.messages)}"
+            return self._quarantined(source, verified, event.id, reason)
+        parties = groupby(facts, key=attrgetter("party"))
+        return _strongest(
+            [self._party(source, event, handler, p, list(f)) for p, f in parties]
+        )
+
+    def _party(
+        self, source: Source, event: Event, handler: Handler, party: str, facts: list[Fact]
+    ) -> Receipt:
+        taken = self._accept.facts(party, source.name, event.id, event.type, facts)
+        if taken.claim:
+            final = any(fact.stamp.final for fact in facts)
+            cause = f"{event.type} {event.id}"
+            creates = handler.creates and not taken.known
+            try:
+                self._queue.push(
+                    party, taken.claim, cause, creates=creates, front=final
+                )
+            except RedisError:
+                # The facts are stored: it is ours. The claim stays *wanted*; the
+                # party's next event or the sweeper queues the job.
+                pass
+        return Receipt(taken.receipt, event.id)
+
+    def _quarantined(
+        self, source: Source, verified: Verified, event: str | None, reason: str
+    ) -> Receipt:
+        body = verified.body
+        id_ = blake2s(source.name.encode() + b" " + body, digest_size=8).hexdigest()
+        self._quarantine.put(id_, source.name, event or "", reason, body)
+        return Receipt("quarantined", event, reason)
+
+
+def _strongest(receipts: list[Receipt]) -> Receipt:
+    if len(receipts) == 1:
+        return receipts[0]
+    if not receipts:
+        return Receipt("ignored", None, "it holds nothing that changes an account")
+    counts: dict[str, int] = {}
+    for one in receipts:
+        counts[one.receipt] = counts.get(one.receipt, 0) + 1
+    top = max(receipts, key=lambda r: STRENGTH.index(r.receipt))
+    return top._replace(counts=counts)
+
+
+def _words(messages: object, where: str = "") -> str:
+    """marshmallow's messages as one line: `data.object.items.0.price: …`."""
+    if isinstance(messages, Mapping):
+        inner = (
+            _words(said, f"{where}.{key}" if where else str(key))
+            for key, said in messages.items()
+        )
+        return "; ".join(inner)
+    said = " ".join(map(str, messages)) if isinstance(messages, list) else str(messages)
+    return f"{where}: {said}"

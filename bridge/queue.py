@@ -1,0 +1,110 @@
+"""The queue: the bridge's only door to RQ. A job is a key, it carries no facts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from hashlib import blake2s
+from typing import Any
+
+from redis import Redis
+from rq import Queue as RqQueue
+from rq.exceptions import NoSuchJobError
+from rq.intermediate_queue import IntermediateQueue
+from rq.job import Job
+from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
+
+from bridge.store import keys
+
+NAME = "bridge"
+"""The one queue: a worker that listens to two can lose a job (see the docs of RQ)."""
+
+CREATE = "workers.jobs.create_account"
+UPDATE = "workers.jobs.update_traits"
+
+JOB_TIMEOUT = 90
+"""Seconds; far above what a job's own deadlines add up to."""
+
+KEEP_FAILED = 7 * 86_400
+"""Seconds that a failed job stays in the dashboard."""
+
+
+class Queue:
+    """Queues jobs, and finds out what became of one."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._rq = RqQueue(
+            NAME,
+            connection=redis,
+            serializer=JSONSerializer,
+            default_timeout=JOB_TIMEOUT,
+        )
+
+    def push(
+        self,
+        party: str,
+        claim: int,
+        cause: str,
+        *,
+        creates: bool = False,
+        front: bool = False,
+    ) -> str:
+        """Queue a job for a claimed *party* and mark the claim as queued; its id.
+
+        *cause* is what a person reads in a queue dashboard. One transaction: the job
+        and the claim's mark are there together or not at all.
+        """
+        id_ = job_id(party, claim)
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.multi()
+            self._rq.enqueue_call(
+                CREATE if creates else UPDATE,
+                args=(party,),
+                job_id=id_,
+                description=f"{party} ← {cause}",
+                result_ttl=0,
+                failure_ttl=KEEP_FAILED,
+                at_front=front,
+                pipeline=pipe,
+            )
+            pipe.hset(
+                keys.party(party), mapping={"claim": "queued", "job": id_}
+            )
+            pipe.execute()
+        return id_
+
+    def push_all(self, claims: Iterable[tuple[str, int]], cause: str) -> None:
+        """Queue a job for each (party, claim)."""
+        for party, claim in claims:
+            self.push(party, claim, cause)
+
+    def waiting(self) -> list[str]:
+        """Ids of the jobs that wait, first come first."""
+        listed: Any = self._redis.lrange(self._rq.key, 0, -1)
+        return [raw.decode() for raw in listed]
+
+    def depth(self) -> int:
+        """How many jobs wait."""
+        return int(self._redis.llen(self._rq.key))
+
+    def forget(self, id_: str) -> None:
+        """Remove every trace of a job that is lost; none is no error."""
+        between = IntermediateQueue.get_intermediate_queue_key(self._rq.key)
+        self._redis.lrem(between, 0, id_)
+        try:
+            job = Job.fetch(id_, connection=self._redis, serializer=JSONSerializer)
+        except NoSuchJobError:
+            return
+        StartedJobRegistry(queue=self._rq).remove_executions(job)
+        job.delete()
+
+
+def job_id(party: str, claim: int) -> str:
+    """A readable id; RQ allows letters, digits, `_` and `-` alone."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "-", party)
+    if plain == party.replace(":", "-", 1):
+        return f"{plain}-{claim}"
+    digest = blake2s(party.encode(), digest_size=4).hexdigest()
+    return f"{plain[:80]}-{digest}-{claim}"

@@ -1,0 +1,341 @@
+"""The environment as one frozen, typed object; every problem is named at once."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from bridge.errors import ConfigError
+
+Parse = Callable[[str], Any]
+"""Text of a variable to its value; raises ValueError with what it *must be*."""
+
+
+class Option(NamedTuple):
+    """One environment variable: how it is read and what it means."""
+
+    name: str
+    parse: Parse
+    default: Any
+    meaning: str
+    required: bool = False
+    secret: bool = False
+    shown: str = ""
+    """What the documentation says in place of the default."""
+
+
+def text(value: str) -> str:
+    """Any text."""
+    return value
+
+
+def boolean(value: str) -> bool:
+    """`true` or `false`, in any case."""
+    known = {"true": True, "false": False}
+    if value.lower() not in known:
+        raise ValueError("must be true or false")
+    return known[value.lower()]
+
+
+def whole(low: int, high: int) -> Parse:
+    """A whole number between *low* and *high*."""
+
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def one_of(*allowed: str) -> Parse:
+    """One of the *allowed* words, as it stands."""
+
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+def share(value: str) -> float:
+    """A number above 0, up to 1."""
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+", value) or not 0 < float(value) <= 1:
+        raise ValueError("must be a number above 0 and not above 1")
+    return float(value)
+
+
+def several(value: str) -> tuple[str, ...]:
+    """One or several values, separated by commas."""
+    found = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not found:
+        raise ValueError("must hold at least one value")
+    return found
+
+
+def header_value(value: str) -> str:
+    """Printable ASCII, as it may stand in an HTTP header."""
+    if not re.fullmatch(r"[!-~]+( [!-~]+)?", value):
+        raise ValueError("must be printable ASCII without line breaks")
+    return value
+
+
+def redis_url(value: str) -> str:
+    """`redis://`, `rediss://` or `unix://`."""
+    if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    return value
+
+
+def subdomain(value: str) -> str:
+    """One DNS label: it becomes part of a host name."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value.lower()):
+        raise ValueError("must be one DNS label, e.g. acme for acme.vitally.io")
+    return value.lower()
+
+
+def base_url(value: str) -> str:
+    """Scheme, host and port alone; returned without a final slash."""
+    parts = urlsplit(value)
+    port_ok = True
+    try:
+        _ = parts.port
+    except ValueError:
+        port_ok = False
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or not port_ok
+        or parts.path not in {"", "/"}
+        or parts.query
+        or parts.fragment
+        or parts.username is not None
+    ):
+        raise ValueError("must be http(s)://host[:port] and nothing more")
+    return value.rstrip("/")
+
+
+OPTIONS = (
+    Option("PORT", whole(0, 65535), 8000, "Port of the web process."),
+    Option(
+        "REDIS_URL",
+        redis_url,
+        None,
+        "Where Redis is: `redis://`, `rediss://` or `unix://`.",
+        required=True,
+        secret=True,
+    ),
+    Option(
+        "REDIS_TLS_VERIFY",
+        boolean,
+        True,
+        "`false` for a self-signed `rediss://`, as on Heroku.",
+    ),
+    Option(
+        "VITALLY_API_KEY",
+        header_value,
+        None,
+        "REST key: the raw token or the ready `Basic …` header value.",
+        required=True,
+        secret=True,
+    ),
+    Option(
+        "VITALLY_SUBDOMAIN",
+        subdomain,
+        None,
+        "The name before `.vitally.io`; needed in the US region.",
+    ),
+    Option(
+        "VITALLY_REGION", one_of("us", "eu"), "us", "Data centre of the workspace."
+    ),
+    Option(
+        "VITALLY_BASE_URL",
+        base_url,
+        None,
+        "Replaces host and scheme, e.g. `http://127.0.0.1:9000`.",
+        shown="from region and subdomain",
+    ),
+    Option(
+        "VITALLY_BUDGET_SHARE",
+        share,
+        0.8,
+        "Part of Vitally's rate limit that the bridge may use.",
+    ),
+    Option(
+        "BRIDGE_CONFIG",
+        text,
+        None,
+        "Path of the optional `bridge.toml` (trait names).",
+        shown="`bridge.toml` if it exists",
+    ),
+    Option(
+        "BRIDGE_PUBLIC_URL",
+        base_url,
+        None,
+        "The address that the senders call.",
+    ),
+    Option(
+        "BRIDGE_CREATE",
+        one_of("customer", "subscription", "never"),
+        "customer",
+        "When an account that Vitally does not have is created: with any event of "
+        "the customer, once a subscription is known, or never (held).",
+    ),
+    Option(
+        "BRIDGE_DRY_RUN", boolean, False, "`true`: everything but the write to Vitally."
+    ),
+    Option(
+        "BRIDGE_ALLOW_EVICTION",
+        boolean,
+        False,
+        "`true`: run on a Redis that may evict keys (and so lose accounts).",
+    ),
+    Option("CONSOLE_USERNAME", text, "admin", "User of the console."),
+    Option(
+        "CONSOLE_PASSWORD",
+        text,
+        None,
+        "Password of the console and the queue dashboard; unset: both are off (404).",
+        secret=True,
+    ),
+    Option(
+        "WORKER_PROCESSES",
+        whole(1, 64),
+        1,
+        "Worker processes that `python -m workers` keeps.",
+    ),
+    Option(
+        "LOG_LEVEL",
+        one_of("DEBUG", "INFO", "WARNING", "ERROR"),
+        "INFO",
+        "Least level that is logged.",
+    ),
+    Option("LOG_FORMAT", one_of("json", "text"), "json", "Form of a log line."),
+)
+"""Every variable of the bridge itself; the sources bring their own."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says; made by `from_env` alone. Secrets are not in the repr.
+
+    *sources* holds the values of the sources' own options by name.
+    """
+
+    port: int
+    redis_url: str = field(repr=False)
+    redis_tls_verify: bool
+    vitally_api_key: str = field(repr=False)
+    vitally_subdomain: str | None
+    vitally_region: str
+    vitally_base_url: str
+    vitally_budget_share: float
+    bridge_config: str | None
+    bridge_public_url: str | None
+    bridge_create: str
+    bridge_dry_run: bool
+    bridge_allow_eviction: bool
+    console_username: str
+    console_password: str | None = field(repr=False)
+    worker_processes: int
+    log_level: str
+    log_format: str
+    sources: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def vitally_authorization(self) -> str:
+        """The ready `Authorization` header: Basic, the key as user, no password."""
+        if self.vitally_api_key.startswith("Basic "):
+            return self.vitally_api_key
+        pair = f"{self.vitally_api_key}:".encode()
+        return f"Basic {base64.b64encode(pair).decode()}"
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str],
+        options: Iterable[Option] = (),
+        without: Collection[str] = (),
+    ) -> Settings:
+        """Read *environ*; *options* are the sources'. Raises ConfigError.
+
+        *without* names required variables that the caller can do without; their
+        value is then empty.
+        """
+        problems: list[str] = []
+        own = _read_all(OPTIONS, environ, without, problems)
+        theirs = tuple(options)
+        extra = _read_all(theirs, environ, without, problems)
+        problems += _unknown(environ, (*OPTIONS, *theirs))
+        if own["VITALLY_BASE_URL"] is None:
+            try:
+                own["VITALLY_BASE_URL"] = _derived_base_url(own, without)
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ConfigError(problems)
+        named = {f.name: own[f.name.upper()] for f in fields(cls) if f.name != "sources"}
+        return cls(**named, sources=extra)
+
+
+def _read_all(
+    options: Iterable[Option],
+    environ: Mapping[str, str],
+    without: Collection[str],
+    problems: list[str],
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for option in options:
+        found[option.name] = option.default
+        try:
+            raw = _raw(option, environ)
+            if raw:
+                found[option.name] = option.parse(raw)
+            elif option.required and option.name not in without:
+                problems.append(f"{option.name} is required: {option.meaning}")
+            elif option.required:
+                found[option.name] = ""
+        except ValueError as error:
+            problems.append(f"{option.name} {error}")
+    return found
+
+
+def _raw(option: Option, environ: Mapping[str, str]) -> str:
+    """Text of one variable, from itself or from the file that `NAME_FILE` names."""
+    value = environ.get(option.name, "").strip()
+    path = environ.get(f"{option.name}_FILE", "") if option.secret else ""
+    if not path:
+        return value
+    if value:
+        raise ValueError(f"and {option.name}_FILE are both set; choose one")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot be read from {option.name}_FILE={path}: {error}") from None
+
+
+def _unknown(environ: Mapping[str, str], options: Iterable[Option]) -> list[str]:
+    """A typo must not be a default."""
+    known = {o.name for o in options} | {f"{o.name}_FILE" for o in options if o.secret}
+    return [
+        f"{name} is no setting of the bridge; is it misspelt?"
+        for name in sorted(environ)
+        if name.startswith(("BRIDGE_", "VITALLY_")) and name not in known
+    ]
+
+
+def _derived_base_url(own: Mapping[str, Any], without: Collection[str]) -> str:
+    """Hosts: https://docs.vitally.io/en/articles/9880654-rest-api-accounts."""
+    if own["VITALLY_REGION"] == "eu":
+        return "https://rest.vitally-eu.io"
+    if own["VITALLY_SUBDOMAIN"] is None:
+        if "VITALLY_API_KEY" in without:
+            return ""
+        raise ValueError("VITALLY_SUBDOMAIN is required in the us region (the name before .vitally.io)")
+    return f"https://{own['VITALLY_SUBDOMAIN']}.rest.vitally.io"

@@ -1,0 +1,1 @@
+"""All state, and it is in Redis: facts, leases, ledgers, counters, quarantine."""

@@ -1,0 +1,78 @@
+"""How facts come in: one script, one round trip, and a claim for a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2s
+from typing import NamedTuple
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from bridge.domain.facts import Fact
+from bridge.errors import StorageError
+from bridge.store import rows, scripts
+
+STALE_CLAIM = 2000
+"""Milliseconds after which a claim without a job is taken up by the next event."""
+
+RING = 20_000
+"""Events that the `duplicate` receipt remembers."""
+
+JOURNAL = 10_000
+"""Lines of the journal."""
+
+
+class Accepted(NamedTuple):
+    """What became of one event of one party.
+
+    *claim* is the number under which a job has to be queued, 0 where one waits.
+    *known* says that Vitally is known to have the party's account.
+    """
+
+    receipt: str
+    claim: int
+    known: bool
+
+
+class Accept:
+    """The door to the state; raises StorageError where Redis does not take it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._accept = redis.register_script(scripts.ACCEPT)
+        self._note = redis.register_script(scripts.NOTE)
+
+    def facts(
+        self, party: str, source: str, event: str, kind: str, facts: Iterable[Fact]
+    ) -> Accepted:
+        """Put *facts* of one *event* of *party*; repeating it changes nothing."""
+        digest = blake2s(f"{source} {event} {party}".encode(), digest_size=8).hexdigest()
+        args: list[str | bytes | int] = [
+            party,
+            digest,
+            source,
+            event,
+            kind,
+            STALE_CLAIM,
+            RING,
+            JOURNAL,
+        ]
+        for fact in facts:
+            args += (rows.field(fact), rows.row(fact))
+        try:
+            receipt, claim, known = self._accept(args=args)
+        except RedisError as error:
+            raise StorageError(_plain(error)) from error
+        return Accepted(receipt.decode(), int(claim), bool(known))
+
+    def note(self, receipt: str, source: str, event: str, kind: str) -> None:
+        """Count and journal an event that leaves no facts."""
+        try:
+            self._note(args=[receipt, source, event, kind, JOURNAL])
+        except RedisError as error:
+            raise StorageError(_plain(error)) from error
+
+
+def _plain(error: RedisError) -> str:
+    """The kind of a Redis error; its text may quote what was sent."""
+    return f"Redis did not take it ({type(error).__name__})"

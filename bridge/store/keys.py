@@ -1,0 +1,98 @@
+"""Every key of ours in Redis; nothing else spells one.
+
+All begin with the version of the state's form, so that an old and a new version can
+tell each other's state apart.
+"""
+
+from __future__ import annotations
+
+PREFIX = "vb1:"
+
+DIRTY = PREFIX + "dirty"
+"""Sorted set: party -> since when (ms) something of it is not in Vitally."""
+
+HELD = PREFIX + "held"
+"""Sorted set: party without an account -> since when (ms)."""
+
+PARKED = PREFIX + "parked"
+"""Sorted set: party whose change Vitally refuses -> since when (ms)."""
+
+LATER = PREFIX + "later"
+"""Sorted set: party -> when (ms) a job of it is to be queued again."""
+
+INCOMPLETE = PREFIX + "incomplete"
+"""Set of the parties that were first met in mid-life."""
+
+UNKNOWN = PREFIX + "unknown"
+"""Hash: account -> JSON of the traits that cannot be known, and why."""
+
+COUNTERS = PREFIX + "counters"
+"""Hash of ascending and standing numbers (see `figures`)."""
+
+RECENT = PREFIX + "recent"
+"""Sorted set: digest of an event -> when (ms) it was taken; a capped ring."""
+
+JOURNAL = PREFIX + "journal"
+"""Capped stream: a line for each delivery's event."""
+
+QUARANTINE = PREFIX + "quarantine"
+"""Hash: id -> JSON with the whole body."""
+
+QUARANTINED = PREFIX + "quarantined"
+"""Sorted set: id in the quarantine -> when (ms)."""
+
+WORKERS = PREFIX + "workers"
+"""Sorted set: worker -> when (ms) it was last heard."""
+
+BREAKER = PREFIX + "breaker"
+"""Text: why all writes have stopped; absent: they have not."""
+
+SWEEPER = PREFIX + "sweeper"
+"""The worker that sweeps now; expires."""
+
+FENCE = PREFIX + "fence"
+"""Ascending number that each lease takes."""
+
+SLOTS = PREFIX + "throttle:slots"
+"""Sorted set: write -> its slot (ms), for the last 60 s."""
+
+RATE = PREFIX + "throttle:rate"
+"""Hash: what Vitally's replies say of its limit and of a write's cost."""
+
+PAUSE = PREFIX + "throttle:pause"
+"""Exists while Vitally wants to be left alone; expires."""
+
+
+def facts(party: str) -> str:
+    """Hash: `thing TAB event` -> fact; `thing TAB` -> joins of the thing."""
+    return f"{PREFIX}facts:{party}"
+
+
+def party(party: str) -> str:
+    """Hash: rev, settled, held, parked, account, why, claim, job, claims …"""
+    return f"{PREFIX}party:{party}"
+
+
+def account(account: str) -> str:
+    """Hash: ledger, doubt, tries, pace … of one account."""
+    return f"{PREFIX}account:{account}"
+
+
+def members(account: str) -> str:
+    """Set of the parties of an account."""
+    return f"{PREFIX}members:{account}"
+
+
+def history(account: str) -> str:
+    """Capped list of what was last written to an account."""
+    return f"{PREFIX}history:{account}"
+
+
+def lease(account: str) -> str:
+    """Fencing number of whoever may write the account; expires."""
+    return f"{PREFIX}lease:{account}"
+
+
+def again(account: str) -> str:
+    """Set of the parties whose jobs came while another held the lease."""
+    return f"{PREFIX}again:{account}"

@@ -1,0 +1,249 @@
+"""Who may write an account now, what is known of it, and how an outcome is confirmed.
+
+A lease is a fencing number under the account's key. It is gone `LEASE_MS` after its
+holder dies; every step that matters proves it first. Redis keeps the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from redis import Redis
+
+from bridge.domain.account import Party, identify, is_incomplete
+from bridge.domain.document import Ledger, as_json, from_json
+from bridge.domain.fold import Past, State, compact, fold
+from bridge.errors import LostLeaseError
+from bridge.store import keys, rows, scripts
+
+LEASE_MS = 9000
+"""Longer than the deadline of a request to Vitally (7.5 s)."""
+
+VACATED = "vacated:"
+"""Prefix of the pseudo-party that stands for an account which its last party left."""
+
+NUMBERS = ("doubt", "tries", "since", "pace", "wrote_at", "not_before")
+"""Fields of an account's hash that are whole numbers."""
+
+Claims = list[tuple[str, int]]
+"""Parties, with the number of the claim, for which a job has to be queued."""
+
+
+class Lease(NamedTuple):
+    """The right to write *account*, held for the job of *party*."""
+
+    account: str
+    party: str
+    fence: int
+
+
+class Member(NamedTuple):
+    """One party as it was read: its facts up to revision *read*."""
+
+    name: str
+    read: int
+    past: Past
+    things: Mapping[str, State]
+    account: str | None
+
+    @property
+    def party(self) -> Party:
+        """What the domain calls a party."""
+        return Party(self.name, self.things)
+
+
+class View(NamedTuple):
+    """An account under its lease: all its parties and what Vitally has of it.
+
+    *exists*: Vitally is known to have it. *doubt*: whole writes that are owed since a
+    write was not confirmed. *tries* failed since *since*. Instants in milliseconds.
+    """
+
+    account: str
+    members: tuple[Member, ...]
+    ledger: Ledger
+    exists: bool
+    doubt: int
+    tries: int
+    since: int
+    pace: int
+    wrote_at: int
+    not_before: int
+    now: int
+
+
+class Outcome(NamedTuple):
+    """What an acknowledgement says: *to* is settled, held or parked, with *why*."""
+
+    word: str
+    to: str = "settled"
+    why: str = ""
+    ledger: Ledger | None = None
+    unset: Sequence[str] = ()
+    fields: Mapping[str, str] = {}
+    unknown: Mapping[str, str] = {}
+    history: Mapping[str, Any] | None = None
+    writes: int = 0
+    later_ms: int = 0
+    known: bool = False
+
+
+class Leases:
+    """Reads, leases and acknowledgements. Raises redis' own errors."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._take = redis.register_script(scripts.TAKE)
+        self._keep = redis.register_script(scripts.KEEP)
+        self._leave = redis.register_script(scripts.LEAVE)
+        self._ack = redis.register_script(scripts.ACK)
+        self._hold = redis.register_script(scripts.HOLD)
+        self._postpone = redis.register_script(scripts.POSTPONE)
+        self._move = redis.register_script(scripts.MOVE)
+        self._wake = redis.register_script(scripts.WAKE)
+
+    def members(self, parties: Sequence[str]) -> list[Member]:
+        """Read *parties* whole; the revision first, so that it is never too new."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            for name in parties:
+                pipe.hmget(keys.party(name), "rev", "account")
+                pipe.hgetall(keys.facts(name))
+            replies = pipe.execute()
+        return [
+            _member(name, *replies[2 * n], rows_=replies[2 * n + 1])
+            for n, name in enumerate(parties)
+        ]
+
+    def take(self, account: str, party: str) -> Lease | None:
+        """Take the lease; None: another has it and will queue *party* again."""
+        fence = int(self._take(args=[account, party, LEASE_MS]))
+        return Lease(account, party, fence) if fence else None
+
+    def view(self, lease: Lease) -> View:
+        """Read all that a write of the account depends on."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.smembers(keys.members(lease.account))
+            pipe.hgetall(keys.account(lease.account))
+            pipe.time()
+            names, raw, (seconds, micros) = pipe.execute()
+        own = {name.decode(): text.decode() for name, text in raw.items()}
+        parties = sorted(name.decode() for name in names)
+        if lease.party.startswith(VACATED):
+            parties.append(lease.party)
+        return View(
+            lease.account,
+            tuple(self.members(parties)),
+            from_json(orjson.loads(own.get("ledger", "{}"))),
+            "ledger" in own,
+            now=seconds * 1000 + micros // 1000,
+            **{name: int(own.get(name, 0)) for name in NUMBERS},
+        )
+
+    def keep(self, lease: Lease, doubt: str = "") -> None:
+        """Prove and prolong the lease; *doubt*: whole writes owed if we die now."""
+        if not self._keep(args=[lease.account, lease.fence, LEASE_MS, doubt]):
+            raise LostLeaseError(lease.account)
+
+    def leave(self, lease: Lease) -> Claims:
+        """Give the lease back without an outcome."""
+        return _claims(self._leave(args=[lease.account, lease.fence]))
+
+    def ack(self, lease: Lease, view: View, outcome: Outcome) -> Claims:
+        """Confirm *outcome* for every party in *view*. Raises LostLeaseError."""
+        body = _ack(lease, view, outcome)
+        found = self._ack(args=[orjson.dumps(body)])
+        if found == 0:
+            raise LostLeaseError(lease.account)
+        return _claims(found)
+
+    def hold(self, party: str, read: int, reason: str) -> Claims:
+        """Hold *party*, which has no account, up to revision *read*."""
+        claim = int(self._hold(args=[party, read, reason]))
+        return [(party, claim)] if claim else []
+
+    def postpone(
+        self,
+        party: str,
+        delay_ms: int,
+        lease: Lease | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> Claims:
+        """Let *party* wait; with a *lease*, give it back and note *fields*."""
+        account, fence = (lease.account, lease.fence) if lease else ("", 0)
+        noted = orjson.dumps(fields or {})
+        args: list[str | bytes | int] = [
+            party,
+            max(0, delay_ms),
+            account,
+            fence,
+            noted,
+        ]
+        return _claims(self._postpone(args=args))
+
+    def move(self, party: str, account: str | None) -> Claims:
+        """Make *party* a member of *account*, and of no other."""
+        return _claims(self._move(args=[party, account or "", VACATED]))
+
+    def wake(self, party: str) -> Claims:
+        """Claim one more job of *party*, by hand."""
+        return [(party, int(self._wake(args=[party])))]
+
+
+def _member(
+    name: str, rev: bytes | None, account: bytes | None, *, rows_: Mapping[bytes, bytes]
+) -> Member:
+    past = rows.read(name, rows_)
+    home = account.decode() if account else None
+    return Member(name, int(rev or 0), past, fold(past), home)
+
+
+def _claims(found: Iterable[tuple[bytes, int]]) -> Claims:
+    return [(party.decode(), int(claim)) for party, claim in found]
+
+
+def _ack(lease: Lease, view: View, outcome: Outcome) -> dict[str, Any]:
+    fields = dict(outcome.fields)
+    if outcome.ledger is not None:
+        fields["ledger"] = orjson.dumps(as_json(outcome.ledger)).decode()
+    counts = {f"outcome:{outcome.word}": 1}
+    if outcome.writes:
+        counts["writes"] = outcome.writes
+    elif outcome.word == "unchanged":
+        counts["saved"] = 1
+    return {
+        "account": lease.account,
+        "fence": str(lease.fence),
+        "party": lease.party,
+        "to": outcome.to,
+        "why": outcome.why,
+        "parties": [_acked(member) for member in view.members],
+        "set": fields,
+        "unset": list(outcome.unset),
+        "unknown": orjson.dumps(outcome.unknown).decode() if outcome.unknown else "",
+        "history": orjson.dumps(outcome.history).decode() if outcome.history else "",
+        "counts": counts,
+        "later": outcome.later_ms,
+        "known": outcome.known,
+    }
+
+
+def _acked(member: Member) -> dict[str, Any]:
+    gone, put = rows.rewrite(member.past, compact(member.past))
+    ghost = member.name.startswith(VACATED)
+    return {
+        "name": member.name,
+        "read": member.read,
+        "gone": gone,
+        "put": put,
+        "ghost": ghost,
+        "incomplete": not ghost and is_incomplete(member.party),
+    }
+
+
+def home(member: Member) -> tuple[str | None, str]:
+    """The account a party belongs to by its facts, or None and the reason."""
+    if member.name.startswith(VACATED):
+        return member.name.removeprefix(VACATED), ""
+    return identify(member.things)

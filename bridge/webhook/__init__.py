@@ -1,0 +1,1 @@
+"""What all webhooks share; pure, marshmallow allowed."""

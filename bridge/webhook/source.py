@@ -1,0 +1,68 @@
+"""The shape of a source: data that says how one sender's webhooks are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NewType
+
+from marshmallow import Schema
+
+from bridge.domain.facts import Fact
+from bridge.settings import Option
+
+Options = Mapping[str, Any]
+"""A source's own settings, parsed: the values of its `Source.options` by name."""
+
+
+class Delivery(NamedTuple):
+    """One HTTP request from a source; header names are lower case.
+
+    A header that was sent twice is in *headers* as one value joined by a comma.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Verified = NewType("Verified", Delivery)
+"""A delivery whose sender has been proved; only a verifier makes one."""
+
+
+class Event(NamedTuple):
+    """One thing that happened; *body* is the parsed content, *at* in milliseconds."""
+
+    id: str
+    type: str
+    at: int
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """How one type of event is validated, what facts it yields, and why we want it."""
+
+    schema: Schema
+    facts: Callable[[Event, Any, Options], Iterable[Fact]]
+    meaning: str
+    creates: bool = False
+    """True where the event may be the first of an account (`create_account`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """All the bridge knows about one sender of webhooks."""
+
+    name: str
+    title: str
+    options: tuple[Option, ...]
+    enabled: Callable[[Options], bool]
+    verify: Callable[[Delivery, Options, float], Verified]
+    """(delivery, options, now in seconds) -> Verified, or raises SignatureError."""
+    split: Callable[[Verified], Iterable[Event]]
+    """Events of a delivery; raises PayloadError where the body is no event."""
+    ignores: Callable[[Event, Options], str | None]
+    """The reason to ignore an event whatever its type is, or None."""
+    handlers: Mapping[str, Handler] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Everything after the 2xx: lease, fold, difference, throttle, write, acknowledge."""

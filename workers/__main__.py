@@ -1,0 +1,55 @@
+"""`python -m workers`: the worker processes' composition root.
+
+One process works by itself; with `WORKER_PROCESSES` above one, this process keeps
+that many of them, each of which ends by itself when this one is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+
+from bridge import log as logs
+from bridge.config import Config, load
+from bridge.errors import ConfigError
+from bridge.settings import Settings
+from bridge.sources import discover
+from workers.pool import CHILD, die_with_parent, keep
+from workers.process import Process
+from workers.worker import on_signals
+
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: the settings are wrong."""
+
+
+def configured(environ: Mapping[str, str]) -> tuple[Settings, Config]:
+    """Settings and file, or the end of the process with every problem named."""
+    options = [option for s in discover().values() for option in s.options]
+    try:
+        return load(environ, options)
+    except ConfigError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"workers: {problem}\n")
+        sys.exit(EXIT_CONFIG)
+
+
+def main() -> int:
+    """Run until SIGTERM; the exit status is 0 then."""
+    settings, config = configured(os.environ)
+    logs.configure(settings.log_level, settings.log_format)
+    stop = threading.Event()
+    on_signals(stop)
+    if settings.worker_processes > 1 and CHILD not in os.environ:
+        return keep(settings.worker_processes, stop)
+    if CHILD in os.environ:
+        die_with_parent()
+    name = f"{socket.gethostname()}-{os.getpid()}-{random.randrange(16**4):04x}"  # noqa: S311 (a name, no secret)
+    return Process(settings, config, name, stop).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,243 @@
+"""One idempotent path: bring an account in Vitally up to what its facts say.
+
+A job is a key. Whatever queued it, it reads the newest facts of all parties of the
+account under the account's lease, writes what differs, and confirms the outcome;
+so a burst is one write, and a lost or doubled job is harmless.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import NamedTuple
+
+from bridge.config import Config
+from bridge.domain.account import Account, unite
+from bridge.domain.document import (
+    Change,
+    Document,
+    Ledger,
+    difference,
+    document,
+    removal,
+    whole,
+)
+from bridge.errors import LostLeaseError, VitallyError
+from bridge.log import fields
+from bridge.queue import Queue
+from bridge.settings import Settings
+from bridge.store.breaker import Breaker
+from bridge.store.lease import (
+    VACATED,
+    Claims,
+    Lease,
+    Leases,
+    Outcome,
+    View,
+    home,
+)
+from workers import outcome as outcomes
+from workers import retry
+from workers.throttle import Throttle
+from workers.writer import Held, Plan, Stopped, Writer, Written
+
+log = logging.getLogger("workers.job")
+
+TURNS = 5
+"""How often a job starts again because its account changed under it."""
+
+
+class Target(NamedTuple):
+    """What an account shall be, and what a write has to carry for it."""
+
+    account: Account | None
+    document: Document
+    change: Change
+
+
+class Desk:
+    """Where a worker does its jobs; everything it needs was given to it."""
+
+    def __init__(
+        self,
+        *,
+        leases: Leases,
+        queue: Queue,
+        breaker: Breaker,
+        throttle: Throttle,
+        writer: Writer,
+        settings: Settings,
+        config: Config,
+        stop: threading.Event,
+        chance: Callable[[], float],
+    ) -> None:
+        self.leases = leases
+        self.queue = queue
+        self.breaker = breaker
+        self.throttle = throttle
+        self.writer = writer
+        self.settings = settings
+        self.config = config
+        self.stop = stop
+        self.chance = chance
+
+    def run(self, party: str) -> str:
+        """Do the job of *party*; return the outcome's word. Raises redis' errors."""
+        began = monotonic()
+        word, account = self._run(party)
+        log.info(
+            "job",
+            extra=fields(
+                party=party,
+                account=account,
+                outcome=word,
+                ms=round((monotonic() - began) * 1000),
+            ),
+        )
+        return word
+
+    def _run(self, party: str) -> tuple[str, str | None]:
+        account: str | None = None
+        for _ in range(TURNS):
+            member = self.leases.members([party])[0]
+            account, reason = home(member)
+            if account != member.account and not party.startswith(VACATED):
+                self._push(self.leases.move(party, account), "moved to another account")
+            if account is None:
+                self._push(self.leases.hold(party, member.read, reason), "newer facts")
+                return "held", None
+            lease = self.leases.take(account, party)
+            if lease is None:
+                return "retried", account
+            try:
+                word = self._leased(lease)
+            except LostLeaseError:
+                self._push(self.leases.postpone(party, 0), "")
+                word = "retried"
+            finally:
+                self._push(self.leases.leave(lease), "came meanwhile")
+            if word:
+                return word, account
+        self._push(self.leases.postpone(party, 1000), "")
+        return "retried", account
+
+    def _leased(self, lease: Lease) -> str:
+        """The job under the lease; '' where the party belongs elsewhere by now."""
+        view = self.leases.view(lease)
+        own = next((m for m in view.members if m.name == lease.party), None)
+        if own is None or home(own)[0] != lease.account:
+            return ""
+        wait = view.not_before - view.now
+        if wait > 0:
+            return self._postpone(lease, wait)
+        target = self._target(view)
+        if not self._has_work(view, target):
+            return self._ack(lease, view, outcomes.unchanged(view, target.document))
+        if self.settings.bridge_dry_run:
+            return self._ack(lease, view, outcomes.dry(view, target.change))
+        wait = retry.pace_wait(view.pace, view.wrote_at, view.now)
+        if wait:
+            return self._postpone(lease, wait)
+        return self._write(lease, view, target)
+
+    def _write(self, lease: Lease, view: View, target: Target) -> str:
+        """Wait for a slot, look once more, write, confirm."""
+        wait, slot = self.throttle.reserve(outcomes.SHORT_WAIT_MS)
+        if wait < 0:
+            return self._postpone(lease, -wait)
+        if not self._sleep(lease, wait):
+            self.throttle.give_back(slot)
+            return self._postpone(lease, 0)
+        if wait > outcomes.WORTH_A_LOOK_MS:
+            view = self.leases.view(lease)
+            target = self._target(view)
+            if not self._has_work(view, target):
+                self.throttle.give_back(slot)
+                return self._ack(lease, view, outcomes.unchanged(view, target.document))
+        try:
+            done = self.writer.write(self._plan(lease, view, target))
+        except Held as held:
+            return self._ack(lease, view, outcomes.held(view, held.reason))
+        except Stopped:
+            return self._postpone(lease, 0)
+        except VitallyError as error:
+            return self._failed(lease, view, error)
+        return self._written(lease, view, target, done)
+
+    def _written(self, lease: Lease, view: View, target: Target, done: Written) -> str:
+        return self._ack(lease, view, outcomes.written(view, target.document, done))
+
+    def _failed(self, lease: Lease, view: View, error: VitallyError) -> str:
+        """Decide by the retry table, and let everybody wait where it is not ours."""
+        decision = outcomes.failed(error, view, self.chance())
+        log.warning(
+            "write",
+            extra=fields(
+                account=lease.account,
+                status=error.status,
+                reason=error.reason,
+                next=decision.word,
+            ),
+        )
+        if decision.pause_ms:
+            self.throttle.pause(decision.pause_ms)
+        if decision.breaker and self.breaker.open(decision.breaker):
+            log.error("writes stopped", extra=fields(reason=decision.breaker))
+        if decision.park is not None:
+            return self._ack(lease, view, decision.park)
+        return self._postpone(lease, decision.delay_ms, dict(decision.fields))
+
+    def _target(self, view: View) -> Target:
+        parties = [m.party for m in view.members if not m.name.startswith(VACATED)]
+        if not parties:
+            doc = removal(view.ledger)
+            return Target(None, doc, _change(view, doc))
+        account = unite(view.account, parties)
+        doc = self._renamed(document(account))
+        return Target(account, doc, _change(view, doc))
+
+    def _renamed(self, doc: Document) -> Document:
+        """The document under the keys that `bridge.toml` gives its traits."""
+        keyed = ((self.config.traits[t], value) for t, value in doc.traits.items())
+        return doc._replace(traits={key: value for key, value in keyed if key})
+
+    def _has_work(self, view: View, target: Target) -> bool:
+        if view.exists:
+            return bool(view.doubt) or not target.change.is_empty
+        return target.account is not None and not target.account.deleted_only
+
+    def _plan(self, lease: Lease, view: View, target: Target) -> Plan:
+        refusal = outcomes.creation_refused(
+            self.settings.bridge_create, target.account
+        )
+        return Plan(lease, view, target.document, target.change, refusal)
+
+    def _sleep(self, lease: Lease, wait_ms: int) -> bool:
+        """Sleep with the lease in hand; False: the worker is to stop."""
+        end = monotonic() + wait_ms / 1000
+        while (left := end - monotonic()) > 0:
+            if self.stop.wait(min(left, 2.0)):
+                return False
+            self.leases.keep(lease)
+        return True
+
+    def _ack(self, lease: Lease, view: View, outcome: Outcome) -> str:
+        self._push(self.leases.ack(lease, view, outcome), "newer facts")
+        return outcome.word
+
+    def _postpone(
+        self, lease: Lease, delay_ms: int, noted: dict[str, str] | None = None
+    ) -> str:
+        claims = self.leases.postpone(lease.party, delay_ms, lease, noted)
+        self._push(claims, "came meanwhile")
+        return "retried"
+
+    def _push(self, claims: Claims, cause: str) -> None:
+        self.queue.push_all(claims, cause)
+
+
+def _change(view: View, doc: Document) -> Change:
+    ledger: Ledger = view.ledger
+    return whole(doc, ledger) if view.doubt else difference(doc, ledger)

@@ -1,0 +1,149 @@
+"""What each end of a job means for the account's record; pure, nothing is done here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from bridge.domain.account import Account
+from bridge.domain.document import Change, Document, settled
+from bridge.errors import (
+    VitallyError,
+    VitallyKeyError,
+    VitallyLimitedError,
+    VitallyRefusedError,
+    VitallyUnavailableError,
+)
+from bridge.store.lease import VACATED, Outcome, View
+from workers import retry
+from workers.writer import Written
+
+SHORT_WAIT_MS = 5000
+"""A slot this near is slept for; for one further away the job waits elsewhere."""
+
+WORTH_A_LOOK_MS = 200
+"""After a wait this long the facts are read again before the write."""
+
+FORGOTTEN = ("tries", "since", "not_before")
+"""Fields of an account that a success takes away."""
+
+
+class Decision(NamedTuple):
+    """What a failed write leads to: *park* it, or wait *delay_ms* and note *fields*.
+
+    *pause_ms* holds back everybody's writes, *breaker* stops them with its reason.
+    """
+
+    word: str
+    delay_ms: int = 0
+    fields: Mapping[str, str] = {}
+    pause_ms: int = 0
+    breaker: str = ""
+    park: Outcome | None = None
+
+
+def unchanged(view: View, doc: Document) -> Outcome:
+    """Nothing differs; the events are settled without a request."""
+    gone = ("ledger",) if _is_vacant(view) else ()
+    return Outcome(
+        "unchanged",
+        unset=(*FORGOTTEN, *gone),
+        unknown=doc.unknown,
+        known=view.exists,
+    )
+
+
+def dry(view: View, change: Change) -> Outcome:
+    """All but the write."""
+    return Outcome("unchanged", history=_line(view, "dry run", change))
+
+
+def held(view: View, reason: str) -> Outcome:
+    """Vitally does not have the account: look again with the next event, or daily."""
+    if _is_vacant(view):
+        return Outcome("unchanged", unset=(*FORGOTTEN, "doubt", "ledger"))
+    return Outcome(
+        "held",
+        "held",
+        reason,
+        unset=(*FORGOTTEN, "doubt"),
+        later_ms=retry.DAILY_MS,
+    )
+
+
+def written(view: View, doc: Document, done: Written) -> Outcome:
+    """Vitally confirmed: the ledger is the document now."""
+    owed = max(0, view.doubt - 1)
+    fields = {
+        "pace": str(retry.next_pace(view.pace, view.wrote_at, view.now)),
+        "wrote_at": str(view.now),
+    }
+    unset = [*FORGOTTEN]
+    if owed:
+        fields["doubt"] = str(owed)
+    else:
+        unset.append("doubt")
+    if _is_vacant(view):
+        unset.append("ledger")
+    return Outcome(
+        done.word,
+        ledger=None if _is_vacant(view) else settled(doc, view.ledger, named=done.name),
+        unset=unset,
+        fields=fields,
+        unknown=doc.unknown,
+        history=_line(view, done.word, done.change),
+        writes=done.requests,
+        later_ms=retry.CONFIRM_MS if owed else 0,
+        known=not _is_vacant(view),
+    )
+
+
+def failed(error: VitallyError, view: View, chance: float) -> Decision:
+    """The retry table: which failure leads to what."""
+    undone = {"doubt": str(view.doubt)}
+    match error:
+        case VitallyLimitedError():
+            pause = retry.after_limit(error.retry_after)
+            return Decision("limited", pause, undone, pause_ms=pause)
+        case VitallyKeyError():
+            return Decision("stopped", 1000, undone, breaker=_stopped(error))
+        case VitallyRefusedError():
+            return Decision("parked", park=_parked(view, error.reason, undone))
+    surely_not = isinstance(error, VitallyUnavailableError) and not error.sent
+    fields = undone if surely_not else {}
+    next_ = retry.after_failure(view.tries, view.since, view.now, chance)
+    if isinstance(next_, retry.GiveUp):
+        reason = f"tried for {next_.days} days; the last answer: {error.reason}"
+        return Decision("parked", park=_parked(view, reason, fields))
+    noted = fields | {"tries": str(next_.tries), "since": str(next_.since)}
+    return Decision("retry", next_.delay_ms, noted)
+
+
+def creation_refused(policy: str, account: Account | None) -> str | None:
+    """Why an account that Vitally does not have is not to be created; None: it is."""
+    if account is None:
+        return "its last party has left it"
+    if policy == "never":
+        return "unknown to Vitally, and BRIDGE_CREATE=never"
+    if policy == "subscription" and not account.subscriptions:
+        return "unknown to Vitally, and no subscription is known yet"
+    return None
+
+
+def _parked(view: View, reason: str, fields: Mapping[str, str]) -> Outcome:
+    return Outcome("parked", "parked", reason, unset=FORGOTTEN, fields=fields)
+
+
+def _stopped(error: VitallyKeyError) -> str:
+    if error.status == 404:
+        return f"Vitally cannot be reached: {error.reason}"
+    return f"Vitally refuses the key ({error.status}): {error.reason}"
+
+
+def _line(view: View, word: str, change: Change) -> Mapping[str, object]:
+    line: dict[str, object] = {"at": view.now, "did": word, "traits": change.traits}
+    return line | ({"name": change.name} if change.name is not None else {})
+
+
+def _is_vacant(view: View) -> bool:
+    return all(member.name.startswith(VACATED) for member in view.members)

@@ -1,0 +1,207 @@
+"""One worker process: made once, works until it is told to stop, waits for Redis."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq.exceptions import StopRequested
+from rq.job import Job
+
+from bridge.config import Config
+from bridge.errors import VitallyError, VitallyKeyError, VitallyMissingError
+from bridge.log import fields
+from bridge.queue import Queue
+from bridge.settings import Settings
+from bridge.sources import discover
+from bridge.store.breaker import Breaker
+from bridge.store.connect import connect
+from bridge.store.lease import Leases
+from bridge.vitally.client import Vitally
+from bridge.vitally.reply import Rate
+from workers.desk import Desk
+from workers.jobs import DESK
+from workers.sweep import Sweeper
+from workers.throttle import Throttle
+from workers.worker import SafeWorker
+from workers.writer import Writer
+
+log = logging.getLogger("workers")
+
+TIMEOUT = 5.0
+"""Seconds that the state's Redis calls may take; a job is never in a hurry."""
+
+NEAR_MS = 1000
+"""A slot of the throttle this near is waited for inside the job."""
+
+STUMBLE_MS = 30_000
+"""After an exception that nobody foresaw; the traceback is in the failed registry."""
+
+
+class Process:
+    """Everything one worker process holds."""
+
+    def __init__(
+        self, settings: Settings, config: Config, name: str, stop: threading.Event
+    ) -> None:
+        self.settings, self.config, self.name, self.stop = settings, config, name, stop
+        self.redis = self._connect()
+        self.queue = Queue(self.redis)
+        self.breaker = Breaker(self.redis)
+        self.throttle = Throttle(self.redis, settings.vitally_budget_share)
+        self.leases = Leases(self.redis)
+        self.rates: list[Rate] = []
+        self.vitally = self._client(self.rates.append)
+        self.sweeper = Sweeper(
+            name, self.redis, self.queue, self.breaker, self._client(), stop
+        )
+        writer = Writer(Learning(self), self.leases, self.throttle, stop)
+        self.desk = Desk(
+            leases=self.leases,
+            queue=self.queue,
+            breaker=self.breaker,
+            throttle=self.throttle,
+            writer=writer,
+            settings=settings,
+            config=config,
+            stop=stop,
+            chance=random.random,
+        )
+
+    def run(self) -> int:
+        """Work until the stop; return the exit status."""
+        self._say_what_runs()
+        if not self._wait_for_redis():
+            return 0
+        DESK.set(self.desk)
+        self._probe()
+        self.sweeper.start()
+        while not self.stop.is_set():
+            try:
+                self._work()
+            except RedisError as error:
+                log.warning("redis", extra=fields(reason=type(error).__name__))
+                self.stop.wait(1.0)
+            if not self.sweeper.is_alive() and not self.stop.is_set():
+                log.critical("the sweeper died; this process ends to be restarted")
+                return 70
+        self.sweeper.join(timeout=5.0)
+        try:
+            self.sweeper.leave()
+        except RedisError:
+            log.warning("redis was away at the end; the list forgets us by itself")
+        log.info("stopped", extra=fields(worker=self.name))
+        return 0
+
+    def gate(self) -> float:
+        """Seconds for which nothing is to be popped."""
+        if not self.sweeper.is_alive():
+            raise StopRequested
+        if self.breaker.reason():
+            return 1.0
+        wait = self.throttle.wait()
+        return wait / 1000 if wait > NEAR_MS else 0.0
+
+    def stumbled(self, job: Job, *exc_info: Any) -> bool:
+        """RQ's exception handler: the party waits and is tried again."""
+        try:
+            party = str(job.args[0])
+            self.queue.push_all(self.leases.postpone(party, STUMBLE_MS), "")
+        except RedisError:
+            log.warning("the sweeper will revive it", extra=fields(job=job.id))
+        return True
+
+    def _work(self) -> None:
+        worker = SafeWorker(self._connect(), self.gate, self.stop, self.name)
+        worker.push_exc_handler(self.stumbled)  # type: ignore[no-untyped-call]
+        worker.work(logging_level="WARNING")
+
+    def _connect(self) -> Redis:
+        return connect(
+            self.settings.redis_url,
+            verify_tls=self.settings.redis_tls_verify,
+            timeout=TIMEOUT,
+            most=4,
+        )
+
+    def _client(self, observe: Callable[[Rate], None] | None = None) -> Vitally:
+        return Vitally(
+            self.settings.vitally_base_url,
+            self.settings.vitally_authorization,
+            observe=observe,
+        )
+
+    def _say_what_runs(self) -> None:
+        on = [n for n, s in discover().items() if s.enabled(self.settings.sources)]
+        log.info(
+            "worker starts",
+            extra=fields(
+                worker=self.name,
+                sources=on or "none is switched on",
+                vitally=self.settings.vitally_base_url,
+                dry_run=self.settings.bridge_dry_run,
+            ),
+        )
+
+    def _wait_for_redis(self) -> bool:
+        told = False
+        while not self.stop.is_set():
+            try:
+                self.redis.ping()
+            except RedisError as error:
+                if not told:
+                    log.warning(
+                        "waiting for redis", extra=fields(reason=type(error).__name__)
+                    )
+                told = True
+                self.stop.wait(1.0)
+            else:
+                return True
+        return False
+
+    def _probe(self) -> None:
+        """See at the start whether Vitally takes the key."""
+        try:
+            self.vitally.probe()
+        except (VitallyKeyError, VitallyMissingError) as error:
+            reason = f"Vitally refuses the key ({error.status}): {error.reason}"
+            if self.breaker.open(reason):
+                log.error("writes stopped", extra=fields(reason=reason))
+        except VitallyError as error:
+            log.warning("vitally", extra=fields(reason=error.reason))
+        else:
+            if self.breaker.close():
+                log.warning("writes resumed")
+        self.learn(write=False)
+
+    def learn(self, *, write: bool) -> None:
+        """Tell the throttle what the last reply said of the limit."""
+        while self.rates:
+            rate = self.rates.pop()
+            self.throttle.learn(rate.limit, rate.remaining, write=write)
+
+
+class Learning:
+    """Vitally's writes, with what each reply says of the limit told to the throttle."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def update(self, account_id: str, body: Any) -> dict[str, Any]:
+        """See `Vitally.update`."""
+        try:
+            return self._process.vitally.update(account_id, body)
+        finally:
+            self._process.learn(write=True)
+
+    def create(self, body: Any) -> dict[str, Any]:
+        """See `Vitally.create`."""
+        try:
+            return self._process.vitally.create(body)
+        finally:
+            self._process.learn(write=True)

@@ -1,0 +1,102 @@
+"""The RQ worker: in this process, one queue, and a stop that strands no job.
+
+RQ raises StopRequested from its signal handler, which can fall between the pop of a
+job and its start (rq/rq#2236). Here the handler sets a flag alone, and the flag is
+honoured in one place: before a pop.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from redis import Redis
+from rq import Queue, SimpleWorker
+from rq.exceptions import DequeueTimeout, StopRequested
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from bridge.queue import NAME
+
+log = logging.getLogger("workers")
+
+WORKER_TTL = 18
+"""Seconds; RQ waits 15 less for a job, and 10 more than that for Redis' reply."""
+
+BLOCK = 2
+"""Seconds that a pop blocks at most, and so a stop waits at most while idle."""
+
+Gate = Callable[[], float]
+"""Seconds for which nothing is to be popped; raises StopRequested to end."""
+
+
+def gated(gate: Gate, stop: threading.Event) -> type[Queue]:
+    """A queue class that asks *gate* before each pop."""
+
+    class Gated(Queue):
+        """Pops only while the gate is open."""
+
+        @classmethod
+        def dequeue_any(
+            cls, queues: Any, timeout: int | None, *args: Any, **kwargs: Any
+        ) -> tuple[Job, Queue] | None:
+            if stop.is_set():
+                raise StopRequested
+            closed = gate()
+            if closed > 0:
+                stop.wait(min(closed, 1.0))
+                raise DequeueTimeout(timeout or 0, [q.key for q in queues])
+            short = min(timeout, BLOCK) if timeout else timeout
+            return super().dequeue_any(queues, short, *args, **kwargs)
+
+    return Gated
+
+
+class SafeWorker(SimpleWorker):
+    """One worker process: no fork per job, keep-alive to Vitally."""
+
+    max_connection_wait_time = 2.0
+
+    def __init__(
+        self, redis: Redis, gate: Gate, stop: threading.Event, name: str
+    ) -> None:
+        self._stop_flag = stop
+        queue_class = gated(gate, stop)
+        super().__init__(
+            [queue_class(NAME, connection=redis, serializer=JSONSerializer)],
+            name=name,
+            connection=redis,
+            queue_class=queue_class,
+            serializer=JSONSerializer,
+            worker_ttl=WORKER_TTL,
+            maintenance_interval=30,
+            default_result_ttl=0,
+            log_job_description=False,
+        )
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Ask for the end after the job in hand; asking twice changes nothing."""
+        self._stop_requested = True
+        self._stop_flag.set()
+
+    request_force_stop = request_stop
+
+    def subscribe(self) -> None:
+        """Take no commands over pub/sub: a thread and a connection for nothing."""
+
+    def unsubscribe(self) -> None:
+        """Nothing was subscribed."""
+
+
+def on_signals(stop: threading.Event) -> None:
+    """Let SIGTERM and SIGINT set *stop*, also before RQ has its own handlers."""
+
+    def asked(signum: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGINT, asked)
