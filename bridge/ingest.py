@@ -8,6 +8,7 @@ Open this file first. Everything above the 2xx happens here, top to bottom:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from hashlib import blake2s
 from itertools import groupby
 from operator import attrgetter
@@ -87,21 +88,24 @@ class Ingress:
         )
 
     def _party(
-        self, source: Source, event: Event, handler: Handler, party: str, facts: list[Fact]
+        self,
+        source: Source,
+        event: Event,
+        handler: Handler,
+        party: str,
+        facts: list[Fact],
     ) -> Receipt:
         taken = self._accept.facts(party, source.name, event.id, event.type, facts)
         if taken.claim:
             final = any(fact.stamp.final for fact in facts)
             cause = f"{event.type} {event.id}"
             creates = handler.creates and not taken.known
-            try:
+            # Where this fails the facts are stored all the same: it is ours. The claim
+            # stays *wanted*; the party's next event or the sweeper queues the job.
+            with suppress(RedisError):
                 self._queue.push(
                     party, taken.claim, cause, creates=creates, front=final
                 )
-            except RedisError:
-                # The facts are stored: it is ours. The claim stays *wanted*; the
-                # party's next event or the sweeper queues the job.
-                pass
         return Receipt(taken.receipt, event.id)
 
     def _quarantined(
@@ -126,7 +130,7 @@ def _strongest(receipts: list[Receipt]) -> Receipt:
 
 
 def _words(messages: object, where: str = "") -> str:
-    """marshmallow's messages as one line: `data.object.items.0.price: …`."""
+    """Marshmallow's messages as one line: `data.object.items.0.price: …`."""
     if isinstance(messages, Mapping):
         inner = (
             _words(said, f"{where}.{key}" if where else str(key))

@@ -69,9 +69,7 @@ class Queue:
                 at_front=front,
                 pipeline=pipe,
             )
-            pipe.hset(
-                keys.party(party), mapping={"claim": "queued", "job": id_}
-            )
+            pipe.hset(keys.party(party), mapping={"claim": "queued", "job": id_})
             pipe.execute()
         return id_
 

@@ -151,9 +151,7 @@ OPTIONS = (
         None,
         "The name before `.vitally.io`; needed in the US region.",
     ),
-    Option(
-        "VITALLY_REGION", one_of("us", "eu"), "us", "Data centre of the workspace."
-    ),
+    Option("VITALLY_REGION", one_of("us", "eu"), "us", "Data centre of the workspace."),
     Option(
         "VITALLY_BASE_URL",
         base_url,
@@ -280,7 +278,9 @@ class Settings:
                 problems.append(str(error))
         if problems:
             raise ConfigError(problems)
-        named = {f.name: own[f.name.upper()] for f in fields(cls) if f.name != "sources"}
+        named = {
+            f.name: own[f.name.upper()] for f in fields(cls) if f.name != "sources"
+        }
         return cls(**named, sources=extra)
 
 
@@ -317,7 +317,9 @@ def _raw(option: Option, environ: Mapping[str, str]) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot be read from {option.name}_FILE={path}: {error}") from None
+        raise ValueError(
+            f"cannot be read from {option.name}_FILE={path}: {error}"
+        ) from None
 
 
 def _unknown(environ: Mapping[str, str], options: Iterable[Option]) -> list[str]:
@@ -337,5 +339,7 @@ def _derived_base_url(own: Mapping[str, Any], without: Collection[str]) -> str:
     if own["VITALLY_SUBDOMAIN"] is None:
         if "VITALLY_API_KEY" in without:
             return ""
-        raise ValueError("VITALLY_SUBDOMAIN is required in the us region (the name before .vitally.io)")
+        raise ValueError(
+            "VITALLY_SUBDOMAIN is required in the us region (the name before .vitally.io)"
+        )
     return f"https://{own['VITALLY_SUBDOMAIN']}.rest.vitally.io"

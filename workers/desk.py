@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ from bridge.store.lease import (
 from workers import outcome as outcomes
 from workers import retry
 from workers.throttle import Throttle
-from workers.writer import Held, Plan, Stopped, Writer, Written
+from workers.writer import Held, Plan, Stopped, Writer
 
 log = logging.getLogger("workers.job")
 
@@ -57,31 +58,19 @@ class Target(NamedTuple):
     change: Change
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """Where a worker does its jobs; everything it needs was given to it."""
 
-    def __init__(
-        self,
-        *,
-        leases: Leases,
-        queue: Queue,
-        breaker: Breaker,
-        throttle: Throttle,
-        writer: Writer,
-        settings: Settings,
-        config: Config,
-        stop: threading.Event,
-        chance: Callable[[], float],
-    ) -> None:
-        self.leases = leases
-        self.queue = queue
-        self.breaker = breaker
-        self.throttle = throttle
-        self.writer = writer
-        self.settings = settings
-        self.config = config
-        self.stop = stop
-        self.chance = chance
+    leases: Leases
+    queue: Queue
+    breaker: Breaker
+    throttle: Throttle
+    writer: Writer
+    settings: Settings
+    config: Config
+    stop: threading.Event
+    chance: Callable[[], float]
 
     def run(self, party: str) -> str:
         """Do the job of *party*; return the outcome's word. Raises redis' errors."""
@@ -143,7 +132,7 @@ class Desk:
         return self._write(lease, view, target)
 
     def _write(self, lease: Lease, view: View, target: Target) -> str:
-        """Wait for a slot, look once more, write, confirm."""
+        """Wait for a slot; after a wait worth the name look once more; then write."""
         wait, slot = self.throttle.reserve(outcomes.SHORT_WAIT_MS)
         if wait < 0:
             return self._postpone(lease, -wait)
@@ -156,6 +145,10 @@ class Desk:
             if not self._has_work(view, target):
                 self.throttle.give_back(slot)
                 return self._ack(lease, view, outcomes.unchanged(view, target.document))
+        return self._send(lease, view, target)
+
+    def _send(self, lease: Lease, view: View, target: Target) -> str:
+        """Write, and confirm or decide what a failure leads to."""
         try:
             done = self.writer.write(self._plan(lease, view, target))
         except Held as held:
@@ -164,9 +157,6 @@ class Desk:
             return self._postpone(lease, 0)
         except VitallyError as error:
             return self._failed(lease, view, error)
-        return self._written(lease, view, target, done)
-
-    def _written(self, lease: Lease, view: View, target: Target, done: Written) -> str:
         return self._ack(lease, view, outcomes.written(view, target.document, done))
 
     def _failed(self, lease: Lease, view: View, error: VitallyError) -> str:
@@ -209,9 +199,7 @@ class Desk:
         return target.account is not None and not target.account.deleted_only
 
     def _plan(self, lease: Lease, view: View, target: Target) -> Plan:
-        refusal = outcomes.creation_refused(
-            self.settings.bridge_create, target.account
-        )
+        refusal = outcomes.creation_refused(self.settings.bridge_create, target.account)
         return Plan(lease, view, target.document, target.change, refusal)
 
     def _sleep(self, lease: Lease, wait_ms: int) -> bool:

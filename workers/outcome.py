@@ -16,7 +16,7 @@ from bridge.errors import (
 )
 from bridge.store.lease import VACATED, Outcome, View
 from workers import retry
-from workers.writer import Written
+from workers.writer import Written, WrongAddressError
 
 SHORT_WAIT_MS = 5000
 """A slot this near is slept for; for one further away the job waits elsewhere."""
@@ -135,7 +135,7 @@ def _parked(view: View, reason: str, fields: Mapping[str, str]) -> Outcome:
 
 
 def _stopped(error: VitallyKeyError) -> str:
-    if error.status == 404:
+    if isinstance(error, WrongAddressError):
         return f"Vitally cannot be reached: {error.reason}"
     return f"Vitally refuses the key ({error.status}): {error.reason}"
 

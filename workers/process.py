@@ -58,8 +58,14 @@ class Process:
         self.rates: list[Rate] = []
         self.vitally = self._client(self.rates.append)
         self.sweeper = Sweeper(
-            name, self.redis, self.queue, self.breaker, self._client(), stop
+            worker=name,
+            redis=self.redis,
+            queue=self.queue,
+            breaker=self.breaker,
+            vitally=self._client(),
+            stop=stop,
         )
+        self.sweeping = threading.Thread(target=self.sweeper.run, daemon=True)
         writer = Writer(Learning(self), self.leases, self.throttle, stop)
         self.desk = Desk(
             leases=self.leases,
@@ -80,17 +86,17 @@ class Process:
             return 0
         DESK.set(self.desk)
         self._probe()
-        self.sweeper.start()
+        self.sweeping.start()
         while not self.stop.is_set():
             try:
                 self._work()
             except RedisError as error:
                 log.warning("redis", extra=fields(reason=type(error).__name__))
                 self.stop.wait(1.0)
-            if not self.sweeper.is_alive() and not self.stop.is_set():
+            if not self.sweeping.is_alive() and not self.stop.is_set():
                 log.critical("the sweeper died; this process ends to be restarted")
                 return 70
-        self.sweeper.join(timeout=5.0)
+        self.sweeping.join(timeout=5.0)
         try:
             self.sweeper.leave()
         except RedisError:
@@ -100,7 +106,7 @@ class Process:
 
     def gate(self) -> float:
         """Seconds for which nothing is to be popped."""
-        if not self.sweeper.is_alive():
+        if not self.sweeping.is_alive():
             raise StopRequested
         if self.breaker.reason():
             return 1.0
@@ -171,7 +177,7 @@ class Process:
         except (VitallyKeyError, VitallyMissingError) as error:
             reason = f"Vitally refuses the key ({error.status}): {error.reason}"
             if self.breaker.open(reason):
-                log.error("writes stopped", extra=fields(reason=reason))
+                log.critical("writes stopped", extra=fields(reason=reason))
         except VitallyError as error:
             log.warning("vitally", extra=fields(reason=error.reason))
         else:

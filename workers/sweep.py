@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from bridge.errors import VitallyError, VitallyKeyError, VitallyMissingError
+from bridge.errors import VitallyError
 from bridge.log import fields
 from bridge.queue import Queue
 from bridge.store import keys, scripts
@@ -40,66 +41,59 @@ BATCH = 500
 LEADER_MS = 4000
 
 
-class Sweeper(threading.Thread):
-    """Beats the heart of worker *name*, and sweeps while it is the one to sweep."""
+@dataclass(slots=True, kw_only=True)
+class Sweeper:
+    """Beats the heart of *worker*, and sweeps while it is the one to sweep."""
 
-    def __init__(
-        self,
-        name: str,
-        redis: Redis,
-        queue: Queue,
-        breaker: Breaker,
-        vitally: Vitally,
-        stop: threading.Event,
-    ) -> None:
-        super().__init__(name="sweeper", daemon=True)
-        self._worker = name
-        self._redis = redis
-        self._queue = queue
-        self._breaker = breaker
-        self._vitally = vitally
-        self._stop_asked = stop
-        self._due = redis.register_script(scripts.CLAIM_DUE)
-        self._revive = redis.register_script(scripts.REVIVE)
-        self._suspects: dict[str, tuple[str, float]] = {}
-        self._swept = self._probed = 0.0
+    worker: str
+    redis: Redis
+    queue: Queue
+    breaker: Breaker
+    vitally: Vitally
+    stop: threading.Event
+    suspects: dict[str, tuple[str, float]] = field(default_factory=dict)
+    swept: float = 0.0
+    probed: float = 0.0
 
     def run(self) -> None:
         """Tick until the worker stops; a Redis that is away is waited for."""
-        while not self._stop_asked.is_set():
+        while not self.stop.is_set():
             try:
                 self.tick()
             except RedisError as error:
                 log.warning("redis", extra=fields(reason=type(error).__name__))
-                self._stop_asked.wait(1.0)
-            self._stop_asked.wait(TICK)
+                self.stop.wait(1.0)
+            self.stop.wait(TICK)
 
     def tick(self) -> None:
         """One look: heartbeat, due parties, lost jobs, a refused key."""
         now = monotonic()
-        sweep = now - self._swept >= SWEEP
+        sweep = now - self.swept >= SWEEP
         if sweep:
             self._beat()
         if not self._leads():
             return
-        self._queue.push_all(_claims(self._due(args=[BATCH])), "next try")
+        self.queue.push_all(
+            _claims(self.redis.register_script(scripts.CLAIM_DUE)(args=[BATCH])),
+            "next try",
+        )
         if sweep:
-            self._swept = now
+            self.swept = now
             self.sweep()
-        if now - self._probed >= PROBE and self._breaker.reason():
-            self._probed = now
+        if now - self.probed >= PROBE and self.breaker.reason():
+            self.probed = now
             self.probe()
 
     def sweep(self) -> None:
         """Give every dirty party whose job is lost a new one."""
         now = self._now()
-        old: Any = self._redis.zrangebyscore(
+        old: Any = self.redis.zrangebyscore(
             keys.DIRTY, "-inf", now - GRACE_MS, start=0, num=BATCH
         )
         if not old:
-            self._suspects.clear()
+            self.suspects.clear()
             return
-        waiting = set(self._queue.waiting())
+        waiting = set(self.queue.waiting())
         parties = [raw.decode() for raw in old]
         suspects: dict[str, tuple[str, float]] = {}
         for party, row in zip(parties, self._rows(parties), strict=True):
@@ -107,37 +101,35 @@ class Sweeper(threading.Thread):
             if row["later"] or row["leased"] or (claim == "queued" and job in waiting):
                 continue
             mark = f"{claims} {claim} {job}"
-            first = self._suspects.get(party, (mark, monotonic()))
+            first = self.suspects.get(party, (mark, monotonic()))
             since = first[1] if first[0] == mark else monotonic()
             suspects[party] = (mark, since)
             if (monotonic() - since) * 1000 >= GRACE_MS:
                 self._again(party, claims, job)
                 suspects.pop(party)
-        self._suspects = suspects
+        self.suspects = suspects
 
     def probe(self) -> None:
         """Close the breaker where Vitally takes the key again."""
         try:
-            self._vitally.probe()
-        except (VitallyKeyError, VitallyMissingError):
-            return
+            self.vitally.probe()
         except VitallyError:
             return
-        if self._breaker.close():
+        if self.breaker.close():
             log.warning("writes resumed")
 
     def _again(self, party: str, claims: str, job: str) -> None:
-        claim = int(self._revive(args=[party, claims]))
+        claim = int(self.redis.register_script(scripts.REVIVE)(args=[party, claims]))
         if not claim:
             return
         log.warning("revived", extra=fields(party=party, job=job))
         if job:
-            self._queue.forget(job)
-        self._queue.push(party, claim, "revived by the sweeper")
+            self.queue.forget(job)
+        self.queue.push(party, claim, "revived by the sweeper")
 
     def _rows(self, parties: list[str]) -> list[dict[str, str]]:
         names = ("claim", "job", "claims", "account")
-        with self._redis.pipeline(transaction=False) as pipe:
+        with self.redis.pipeline(transaction=False) as pipe:
             for party in parties:
                 pipe.hmget(keys.party(party), *names)
                 pipe.zscore(keys.LATER, party)
@@ -157,31 +149,31 @@ class Sweeper(threading.Thread):
 
     def _leads(self) -> bool:
         """Whether this worker is the one to sweep now."""
-        if self._redis.set(keys.SWEEPER, self._worker, nx=True, px=LEADER_MS):
+        if self.redis.set(keys.SWEEPER, self.worker, nx=True, px=LEADER_MS):
             return True
-        holder: Any = self._redis.get(keys.SWEEPER)
-        if holder is None or holder.decode() != self._worker:
+        holder: Any = self.redis.get(keys.SWEEPER)
+        if holder is None or holder.decode() != self.worker:
             return False
-        self._redis.pexpire(keys.SWEEPER, LEADER_MS)
+        self.redis.pexpire(keys.SWEEPER, LEADER_MS)
         return True
 
     def _beat(self) -> None:
         now = self._now()
-        with self._redis.pipeline() as pipe:
-            pipe.zadd(keys.WORKERS, {self._worker: now})
+        with self.redis.pipeline() as pipe:
+            pipe.zadd(keys.WORKERS, {self.worker: now})
             pipe.zremrangebyscore(keys.WORKERS, "-inf", now - 60_000)
             pipe.execute()
 
     def _now(self) -> int:
-        seconds, micros = self._redis.time()
+        seconds, micros = self.redis.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
     def leave(self) -> None:
         """Take this worker off the list; another may sweep at once."""
-        self._redis.zrem(keys.WORKERS, self._worker)
-        holder: Any = self._redis.get(keys.SWEEPER)
-        if holder is not None and holder.decode() == self._worker:
-            self._redis.delete(keys.SWEEPER)
+        self.redis.zrem(keys.WORKERS, self.worker)
+        holder: Any = self.redis.get(keys.SWEEPER)
+        if holder is not None and holder.decode() == self.worker:
+            self.redis.delete(keys.SWEEPER)
 
 
 def _claims(found: Any) -> list[tuple[str, int]]:

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from bridge.domain.document import Change, Document
 from bridge.domain.account import Name
+from bridge.domain.document import Change, Document
 from bridge.errors import VitallyKeyError, VitallyMissingError, VitallyRefusedError
 from bridge.store.lease import Lease, Leases, View
 from workers.throttle import Throttle

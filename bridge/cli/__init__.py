@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "bridge.cli.operate:status",
     "why": "bridge.cli.operate:why",
     "held": "bridge.cli.operate:held",
+    "parked": "bridge.cli.operate:parked",
     "link": "bridge.cli.operate:link",
     "quarantine": "bridge.cli.quarantine:quarantine",
     "doctor": "bridge.cli.doctor:doctor",

@@ -99,7 +99,8 @@ def is_incomplete(party: Party) -> bool:
 def _seen_alive(party: Party) -> bool:
     """Whether anything but the customer's deletion was ever seen."""
     return any(
-        thing.startswith(SUBSCRIPTION) or (thing == CUSTOMER and state.seen != {"deleted"})
+        thing.startswith(SUBSCRIPTION)
+        or (thing == CUSTOMER and state.seen != {"deleted"})
         for thing, state in party.things.items()
     )
 

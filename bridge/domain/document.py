@@ -152,7 +152,9 @@ def document(account: Account) -> Document:
         return Document(account.name, {}, {})
     found = {trait: read(account) for trait, read in TABLE.items()}
     known = {t: v for t, v in found.items() if not isinstance(v, Unknown)}
-    unknown = {t: v.reason for t, v in found.items() if isinstance(v, Unknown) and v.reason}
+    unknown = {
+        t: v.reason for t, v in found.items() if isinstance(v, Unknown) and v.reason
+    }
     return Document(account.name, known, unknown)
 
 

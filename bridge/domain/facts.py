@@ -23,9 +23,10 @@ class Stamp(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """One snapshot of *thing* (`customer`, `subscription:sub_1`) of *party*
-    (`stripe:cus_1`), told by *event* (the source's id) of *kind* (its type).
+    """One snapshot of a thing of a party, told by one event.
 
+    *thing* is `customer` or `subscription:sub_1`, *party* `stripe:cus_1`, *event* the
+    source's id and *kind* its type.
     *after* is a digest of the snapshot, *before* of the state that the event says
     it replaced (None where it does not say): the chain that orders events of one
     instant.

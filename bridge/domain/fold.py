@@ -178,7 +178,9 @@ def _chain_end(tied: list[Fact], older: list[Fact]) -> str | None:
     un-cancel) it ends where it began, which the predecessor has to tell.
     """
     edges = {
-        (f.before, f.after) for f in tied if f.before is not None and f.before != f.after
+        (f.before, f.after)
+        for f in tied
+        if f.before is not None and f.before != f.after
     }
     if not edges:
         return None

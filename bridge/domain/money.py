@@ -19,11 +19,28 @@ MONTHS_PER = {
 """Length of an interval in months; a year has 52 weeks or 365 days."""
 
 ZERO_DECIMAL = frozenset(
-    "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split()
+    [
+        "bif",
+        "clp",
+        "djf",
+        "gnf",
+        "jpy",
+        "kmf",
+        "krw",
+        "mga",
+        "pyg",
+        "rwf",
+        "ugx",
+        "vnd",
+        "vuv",
+        "xaf",
+        "xof",
+        "xpf",
+    ]
 )
 """https://docs.stripe.com/currencies#zero-decimal; ISK, HUF, TWD have two there."""
 
-THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())
+THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
 """https://docs.stripe.com/currencies#three-decimal."""
 
 
@@ -155,7 +172,9 @@ def _terms(discount: Mapping[str, Any], currency: str) -> str | Unknown:
 def _take_off(lines: list[Line], discount: Mapping[str, Any]) -> list[Line] | Unknown:
     products = discount.get("products")
     chosen = [not products or line.product in products for line in lines]
-    total = sum((x.monthly for x, c in zip(lines, chosen, strict=True) if c), Fraction(0))
+    total = sum(
+        (x.monthly for x, c in zip(lines, chosen, strict=True) if c), Fraction(0)
+    )
     if not total:
         return lines
     if "percent" in discount:

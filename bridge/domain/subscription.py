@@ -168,7 +168,7 @@ def cancels_at(sub: Subscription) -> int | None:
     return min(_period_ends(sub, value.get("items", ())), default=None)
 
 
-def renews_at(sub: Subscription) -> int | None | Unknown:
+def renews_at(sub: Subscription) -> int | Unknown | None:
     """The earliest period end of a licensed item that will renew; None: it will not."""
     if sub.value.get("cancel_at_period_end") or not sub.items:
         return None

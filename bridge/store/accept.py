@@ -46,7 +46,9 @@ class Accept:
         self, party: str, source: str, event: str, kind: str, facts: Iterable[Fact]
     ) -> Accepted:
         """Put *facts* of one *event* of *party*; repeating it changes nothing."""
-        digest = blake2s(f"{source} {event} {party}".encode(), digest_size=8).hexdigest()
+        digest = blake2s(
+            f"{source} {event} {party}".encode(), digest_size=8
+        ).hexdigest()
         args: list[str | bytes | int] = [
             party,
             digest,

@@ -24,6 +24,10 @@ COUNTED = (
 )
 
 
+SILENCE_MS = 15_000
+"""A worker that was not heard for so long is not there."""
+
+
 class Figures(NamedTuple):
     """Counted per event and party, each in the script that changes the state.
 
@@ -55,6 +59,11 @@ class Figures(NamedTuple):
     workers: Mapping[str, int]
     breaker: str | None
     outcomes: Mapping[str, int]
+
+    @property
+    def heard(self) -> list[str]:
+        """Workers that were heard a short while ago."""
+        return sorted(w for w, ms in self.workers.items() if ms < SILENCE_MS)
 
 
 def figures(redis: Redis, queue_key: str = "rq:queue:bridge") -> Figures:

@@ -69,7 +69,7 @@ def facts(party: str) -> str:
 
 
 def party(party: str) -> str:
-    """Hash: rev, settled, held, parked, account, why, claim, job, claims …"""
+    """Hash: rev, settled, held, parked, account, why, claim, job, claims and so on."""
     return f"{PREFIX}party:{party}"
 
 

@@ -72,7 +72,15 @@ class Quarantine:
         )
         names = [keys.QUARANTINE, keys.QUARANTINED, keys.COUNTERS, keys.JOURNAL]
         age = DAYS * 86_400_000
-        args: list[str | bytes | int] = [id_, kept, MOST, age, source, event, reason[:200]]
+        args: list[str | bytes | int] = [
+            id_,
+            kept,
+            MOST,
+            age,
+            source,
+            event,
+            reason[:200],
+        ]
         try:
             self._put(keys=names, args=args)
         except RedisError as error:

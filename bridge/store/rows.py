@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
@@ -52,15 +53,13 @@ def rewrite(old: Past, new: Past) -> tuple[list[str], dict[str, str]]:
     return gone, put
 
 
-def _joins(data: Iterable[object]) -> Joins:
+def _joins(data: Any) -> Joins:
     seen, born, trial, paid, unpaid = data
-    assert isinstance(seen, list)
-    assert isinstance(unpaid, list)
     return Joins(
         frozenset(seen),
         bool(born),
         bool(trial),
-        tuple(paid) if isinstance(paid, list) else None,
+        tuple(paid) if paid else None,
         frozenset(tuple(moment) for moment in unpaid),
     )
 

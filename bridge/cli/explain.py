@@ -1,0 +1,149 @@
+"""The answer to "why does Acme show 900?", in lines and as data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.cli import session
+from bridge.config import Config
+from bridge.domain.account import Account, unite
+from bridge.domain.document import Document, difference, document
+from bridge.domain.money import Unknown, major
+from bridge.domain.subscription import Subscription, revenue
+from bridge.store.lease import Member
+from bridge.store.look import Look, Record, Standing
+
+
+def account_lines(record: Record, config: Config) -> list[str]:
+    """Return all there is to say of an account, for a person."""
+    account = unite(record.account, [m.party for m in record.members])
+    doc = document(account)
+    lines = [f"account {record.account}: {account.name.text}", ""]
+    lines += _traits(record, doc, config)
+    for member in record.members:
+        lines += ["", *_party(member, record, account)]
+    if record.tries:
+        lines += ["", f"the last write failed; tried {record.tries} times so far"]
+    if record.history:
+        lines += ["", "last written (UTC)"]
+        lines += [f"  {_history(line)}" for line in record.history]
+    return lines
+
+
+def party_lines(look: Look, standing: Standing) -> list[str]:
+    """Return what is known of a party that has no account."""
+    member = look.member(standing.party)
+    lines = [f"party {standing.party} is held: {standing.why}"]
+    lines += _things(member)
+    return [*lines, "", f"link it: vitally-bridge link {standing.party} ACCOUNT"]
+
+
+def account_data(record: Record, config: Config) -> dict[str, Any]:
+    """Return the same for another program."""
+    account = unite(record.account, [m.party for m in record.members])
+    doc = document(account)
+    change = difference(_keyed(doc, config), record.ledger)
+    return {
+        "account": record.account,
+        "name": account.name.text,
+        "written": dict(record.ledger.traits),
+        "facts_say": dict(doc.traits),
+        "unknown": dict(doc.unknown),
+        "to_write": dict(change.traits),
+        "parties": [one._asdict() for one in record.standings],
+        "incomplete": list(record.incomplete),
+        "facts": [_fact(m, thing) for m in record.members for thing in m.things],
+        "history": list(record.history),
+    }
+
+
+def _fact(member: Member, thing: str) -> dict[str, Any]:
+    state = member.things[thing]
+    return {
+        "party": member.name,
+        "thing": thing,
+        "event": state.fact.event,
+        "kind": state.fact.kind,
+        "at": state.fact.stamp.at,
+        "ambiguous": state.ambiguous,
+        "value": dict(state.value),
+    }
+
+
+def _keyed(doc: Document, config: Config) -> Document:
+    keyed = {config.traits[t]: v for t, v in doc.traits.items()}
+    return doc._replace(traits={key: v for key, v in keyed.items() if key})
+
+
+def _traits(record: Record, doc: Document, config: Config) -> list[str]:
+    rows: list[tuple[object, ...]] = [("TRAIT", "IN VITALLY", "FACTS SAY")]
+    for trait, key in config.traits.items():
+        written = record.ledger.traits.get(key, "(not written)") if key else "(off)"
+        if trait in doc.unknown:
+            says: object = f"unknown: {doc.unknown[trait]}"
+        else:
+            says = doc.traits.get(trait, "(nothing known)")
+        name = trait if key in {trait, None} else f"{trait} as {key}"
+        rows.append((name, _shown(written), _shown(says)))
+    return session.table(rows).splitlines()
+
+
+def _shown(value: object) -> object:
+    return "none" if value is None else value
+
+
+def _party(member: Member, record: Record, account: Account) -> list[str]:
+    standing = next(s for s in record.standings if s.party == member.name)
+    state = f"{standing.settled} of {standing.rev} events settled"
+    for word in ("pending", "held", "parked"):
+        count = getattr(standing, word)
+        state += f", {count} {word}" if count else ""
+    lines = [f"party {member.name}: {state}"]
+    if standing.why:
+        lines.append(f"  {standing.why}")
+    if member.name in record.incomplete:
+        lines.append("  incomplete history: first met in mid-life")
+    lines += _things(member)
+    lines += [
+        f"  {_pays(sub)}"
+        for sub in account.subscriptions
+        if sub.party == member.name and sub.is_live
+    ]
+    return lines
+
+
+def _things(member: Member) -> list[str]:
+    lines: list[str] = []
+    for thing, state in sorted(member.things.items()):
+        at = session.moment(state.fact.stamp.at)
+        word = state.value.get("status") or state.value.get("account") or ""
+        sure = "  (ambiguous order)" if state.ambiguous else ""
+        told = f"{state.fact.kind} {state.fact.event} at {at}"
+        lines.append(f"  {thing}  {word}  <- {told}{sure}")
+    return lines
+
+
+def _pays(sub: Subscription) -> str:
+    amount = revenue(sub)
+    if isinstance(amount, Unknown):
+        return f"mrr of {amount.reason}"
+    currency = sub.currency or ""
+    items = (
+        " + ".join(_item(item, currency) for item in sub.items) or "no licensed item"
+    )
+    return (
+        f"{sub.id} pays {major(amount, currency)} {currency.upper()} a month: {items}"
+    )
+
+
+def _item(item: Any, currency: str) -> str:
+    name = item.get("name") or item.get("price") or "item"
+    rhythm = f"{item.get('count', 1)} {item.get('interval', '?')}"
+    unit = item.get("unit", item.get("scheme", "?"))
+    return f"{item.get('quantity', 1)} x {unit} minor units of {name} every {rhythm}"
+
+
+def _history(line: Any) -> str:
+    name = f" name={line['name']!r}" if "name" in line else ""
+    traits = ", ".join(f"{k}={_shown(v)}" for k, v in line["traits"].items())
+    return f"{session.moment(line['at'])} {line['did']}{name} {traits}"

@@ -1,0 +1,184 @@
+"""The commands of the one on call: how it stands, why an account shows what it shows."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from bridge.cli import session
+from bridge.cli.explain import account_data, account_lines, party_lines
+from bridge.domain.account import LINK
+from bridge.domain.facts import Fact, Stamp
+from bridge.errors import BridgeError
+from bridge.queue import Queue
+from bridge.store import keys
+from bridge.store.accept import Accept
+from bridge.store.figures import Figures, figures
+from bridge.store.look import Look, Standing
+
+NO_VITALLY = frozenset({"VITALLY_API_KEY"})
+"""These commands read Redis alone."""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For another program.")
+def status(*, as_json: bool) -> None:
+    """Show the counting of everything, and how old the oldest unsettled event is.
+
+    \b
+    Example:
+      vitally-bridge status
+    """
+    found, _config = session.settings(without=NO_VITALLY)
+    now = figures(session.redis(found))
+    if as_json:
+        session.say(session.as_json(now._asdict()))
+        return
+    session.say(session.table(_sums(now)))
+    session.say("")
+    session.say(session.table(_rest(now)))
+
+
+def _sums(now: Figures) -> list[tuple[object, ...]]:
+    return [
+        ("received", now.received, "=", "accepted + duplicate + ignored + quarantined"),
+        ("  accepted", now.accepted, "=", "settled + pending + held + parked"),
+        ("    settled", now.settled, "", "in Vitally, or nothing to write"),
+        ("    pending", now.pending, "", "on its way"),
+        ("    held", now.held, "", "account not known: vitally-bridge held"),
+        ("    parked", now.parked, "", "Vitally refuses it: vitally-bridge parked"),
+        ("  duplicate", now.duplicate, "", "seen before"),
+        ("  ignored", now.ignored, "", "no effect on an account"),
+        ("  quarantined", now.quarantined, "", "not read: vitally-bridge quarantine"),
+    ]
+
+
+def _rest(now: Figures) -> list[tuple[object, ...]]:
+    oldest = "none" if now.oldest_ms is None else session.ago(now.oldest_ms)
+    return [
+        ("oldest unsettled", oldest),
+        ("jobs waiting", now.waiting),
+        ("requests to Vitally", f"{now.writes} made, {now.saved} jobs needed none"),
+        (
+            "workers",
+            ", ".join(now.heard) or "none heard for 15 s: is a worker running?",
+        ),
+        ("writes", f"STOPPED: {now.breaker}" if now.breaker else "running"),
+        ("incomplete histories", now.incomplete),
+        ("accounts with unknown traits", now.unknown),
+    ]
+
+
+@click.command()
+@click.argument("account")
+@click.option("--json", "as_json", is_flag=True, help="For another program.")
+def why(account: str, *, as_json: bool) -> None:
+    """Show where the traits of ACCOUNT come from: its facts and their events.
+
+    ACCOUNT is Vitally's external id, or a party (stripe:cus_…).
+
+    \b
+    Example:
+      vitally-bridge why acme-101
+    """
+    found, config = session.settings(without=NO_VITALLY)
+    look = Look(session.redis(found))
+    standing = look.standing(account)
+    if standing and standing.account is None:
+        session.say("\n".join(party_lines(look, standing)))
+        return
+    id_ = standing.account if standing and standing.account else account
+    parties = look.members_of(id_)
+    record = look.record(id_, parties)
+    if not parties and not record.written:
+        raise BridgeError(
+            f"{account}: no such account or party here; "
+            "see `vitally-bridge held` for parties without an account"
+        )
+    if as_json:
+        session.say(session.as_json(account_data(record, config)))
+    else:
+        session.say("\n".join(account_lines(record, config)))
+
+
+def _list(key: str, title: str, *, as_json: bool) -> None:
+    found, _config = session.settings(without=NO_VITALLY)
+    listed = Look(session.redis(found)).listed(key)
+    if as_json:
+        data = [standing._asdict() | {"since": ms} for standing, ms in listed]
+        session.say(session.as_json(data))
+        return
+    if not listed:
+        session.say(f"nothing is {title}")
+        return
+    rows = [("PARTY", "ACCOUNT", "SINCE (UTC)", "EVENTS", "WHY")]
+    rows += [_row(standing, since) for standing, since in listed]
+    session.say(session.table(rows))
+
+
+def _row(standing: Standing, since: int) -> tuple[str, str, str, str, str]:
+    events = str(standing.held + standing.parked)
+    account = standing.account or "-"
+    return standing.party, account, session.moment(since), events, standing.why
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For another program.")
+def held(*, as_json: bool) -> None:
+    """List the parties whose account is not known, and why.
+
+    \b
+    Example:
+      vitally-bridge held
+      vitally-bridge link stripe:cus_9 acme-101
+    """
+    _list(keys.HELD, "held", as_json=as_json)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For another program.")
+def parked(*, as_json: bool) -> None:
+    """List the changes that Vitally refuses, and why.
+
+    \b
+    Example:
+      vitally-bridge parked
+    """
+    _list(keys.PARKED, "parked", as_json=as_json)
+
+
+@click.command()
+@click.argument("party")
+@click.argument("account", required=False)
+@click.option("--remove", is_flag=True, help="Take the link away again.")
+@click.option("--unseen", is_flag=True, help="Link a party no event has named yet.")
+def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None:
+    """Say whose account PARTY is; all it has done so far moves there.
+
+    A link beats what the source says. The account that its last party leaves loses
+    the traits that the bridge wrote there.
+
+    \b
+    Example:
+      vitally-bridge link stripe:cus_9 acme-101
+      vitally-bridge link stripe:cus_9 --remove
+    """
+    if remove == bool(account):
+        raise click.UsageError("give either an ACCOUNT or --remove")
+    found, _config = session.settings(without=NO_VITALLY)
+    client = session.redis(found)
+    if not unseen and Look(client).standing(party) is None:
+        raise BridgeError(
+            f"{party}: no event has named this party yet; see `vitally-bridge held`, "
+            "or say --unseen"
+        )
+    at = time.time_ns() // 1_000_000
+    event = f"link_{at}"
+    value = {"account": account} if account else {}
+    fact = Fact(party, LINK, Stamp(False, at, 0), event, "link", value, after=event)
+    taken = Accept(client).facts(party, "operator", event, "link", [fact])
+    if taken.claim:
+        Queue(client).push(party, taken.claim, f"link {event}")
+    target = account or "where its source says"
+    session.say(f"{party} goes to {target}; `vitally-bridge why {account or party}`")

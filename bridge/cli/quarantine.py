@@ -1,0 +1,101 @@
+"""The commands for deliveries that could not be read: list, show, replay, drop."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from bridge.cli import session
+from bridge.errors import BridgeError
+from bridge.ingest import Ingress
+from bridge.sources import discover
+from bridge.store.quarantine import Kept, Quarantine
+from bridge.webhook.source import Delivery, Verified
+
+NO_VITALLY = frozenset({"VITALLY_API_KEY"})
+
+
+@click.group()
+def quarantine() -> None:
+    """See and replay the authentic deliveries that could not be read.
+
+    \b
+    Example:
+      vitally-bridge quarantine list
+      vitally-bridge quarantine replay --all
+    """
+
+
+def _shelf() -> Quarantine:
+    found, _config = session.settings(without=NO_VITALLY)
+    return Quarantine(session.redis(found))
+
+
+def _one(shelf: Quarantine, id_: str) -> Kept:
+    kept = shelf.get(id_)
+    if kept is None:
+        raise BridgeError(f"{id_}: not in the quarantine; see `quarantine list`")
+    return kept
+
+
+@quarantine.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="For another program.")
+def listed(*, as_json: bool) -> None:
+    """List what is kept, the oldest first."""
+    kept = list(_shelf().all())
+    if as_json:
+        rows = [one._asdict() | {"body": len(one.body)} for one in kept]
+        session.say(session.as_json(rows))
+        return
+    if not kept:
+        session.say("the quarantine is empty")
+        return
+    lines = [("ID", "SINCE (UTC)", "SOURCE", "EVENT", "BYTES", "REASON")]
+    lines += [
+        (k.id, session.moment(k.since), k.source, k.event, str(len(k.body)), k.reason)
+        for k in kept
+    ]
+    session.say(session.table(lines))
+
+
+@quarantine.command()
+@click.argument("id_", metavar="ID")
+def show(id_: str) -> None:
+    """Print one body as it came (it may hold personal data)."""
+    sys.stdout.buffer.write(_one(_shelf(), id_).body)
+
+
+@quarantine.command()
+@click.argument("id_", metavar="ID")
+def drop(id_: str) -> None:
+    """Forget one delivery for good."""
+    shelf = _shelf()
+    shelf.drop(_one(shelf, id_).id)
+    session.say(f"{id_} is dropped")
+
+
+@quarantine.command()
+@click.argument("id_", metavar="[ID]", required=False)
+@click.option("--all", "everything", is_flag=True, help="All that is kept.")
+def replay(id_: str | None, *, everything: bool) -> None:
+    """Read a delivery again, after a fix; one that is read leaves the quarantine."""
+    if everything == bool(id_):
+        raise click.UsageError("give either an ID or --all")
+    found, _config = session.settings(without=NO_VITALLY)
+    client = session.redis(found)
+    shelf = Quarantine(client)
+    ingress = Ingress(found, client, discover().values())
+    chosen = list(shelf.all()) if everything else [_one(shelf, id_ or "")]
+    for kept in chosen:
+        source = ingress.sources.get(kept.source)
+        if source is None:
+            session.say(f"{kept.id}  the source {kept.source} is off: left where it is")
+            continue
+        delivery = Delivery("POST", f"/webhooks/{kept.source}", {}, kept.body)
+        # Its sender was proved when it came; a signature's time would be over by now.
+        receipt = ingress.take_in(source, Verified(delivery))
+        if receipt.receipt != "quarantined":
+            shelf.drop(kept.id)
+        reason = f": {receipt.reason}" if receipt.reason else ""
+        session.say(f"{kept.id}  {receipt.receipt}{reason}")
