@@ -91,7 +91,7 @@ def why(account: str, *, as_json: bool) -> None:
     id_ = standing.account if standing and standing.account else account
     parties = look.members_of(id_)
     record = look.record(id_, parties)
-    if not parties and not record.written:
+    if not (parties or record.written or record.history):
         raise BridgeError(
             f"{account}: no such account or party here; "
             "see `vitally-bridge held` for parties without an account"

@@ -131,17 +131,55 @@ def _cancel_at(account: Account) -> Result:
     return None if first is None else instant(first)
 
 
-TABLE: Mapping[str, Callable[[Account], Result]] = {
-    "mrr": _mrr,
-    "nextRenewalDate": _next_renewal,
-    "churnedAt": _churned,
-    "trialEndDate": _trial_end,
-    "subscriptionStatus": accounts.status,
-    "planName": _plan,
-    "billingCurrency": _currency,
-    "cancelAt": _cancel_at,
+class Trait(NamedTuple):
+    """One trait: how it is read off an account with a subscription, and what it is."""
+
+    read: Callable[[Account], Result]
+    meaning: str
+
+
+TABLE: Mapping[str, Trait] = {
+    "mrr": Trait(
+        _mrr,
+        "What all live subscriptions (`active`, `past_due`) pay a month, in major "
+        "units, summed exactly and rounded once; `null` while none is live.",
+    ),
+    "nextRenewalDate": Trait(
+        _next_renewal,
+        "The earliest end of a licensed item's period over the live subscriptions "
+        "that will renew; else `null`.",
+    ),
+    "churnedAt": Trait(
+        _churned,
+        "When the last subscription that ever was live ended; `null` as soon as one "
+        "is live, trialing, paused or incomplete again.",
+    ),
+    "trialEndDate": Trait(
+        _trial_end,
+        "The latest trial end, cut short where the subscription ended before; stays "
+        "after conversion.",
+    ),
+    "subscriptionStatus": Trait(
+        accounts.status,
+        "The strongest of past_due, active, trialing, paused, incomplete, unpaid, "
+        "churned; `unconverted` where none ever was live.",
+    ),
+    "planName": Trait(
+        _plan,
+        "The plan names of the live subscriptions, sorted, joined by a comma; `null` "
+        "when nothing is live.",
+    ),
+    "billingCurrency": Trait(
+        _currency,
+        "ISO code of the live subscriptions, else of the trialing ones; left out "
+        "where there is more than one.",
+    ),
+    "cancelAt": Trait(
+        _cancel_at,
+        "The earliest scheduled end of a live subscription, else `null`.",
+    ),
 }
-"""Each trait and how it is read off an account that has a subscription."""
+"""Each trait, in the order in which people see them."""
 
 TRAITS = tuple(TABLE)
 
@@ -150,7 +188,7 @@ def document(account: Account) -> Document:
     """Map *account* to its document; without a subscription there are no traits."""
     if not account.subscriptions:
         return Document(account.name, {}, {})
-    found = {trait: read(account) for trait, read in TABLE.items()}
+    found = {name: trait.read(account) for name, trait in TABLE.items()}
     known = {t: v for t, v in found.items() if not isinstance(v, Unknown)}
     unknown = {
         t: v.reason for t, v in found.items() if isinstance(v, Unknown) and v.reason

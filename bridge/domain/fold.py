@@ -198,8 +198,10 @@ def _chain_end(tied: list[Fact], older: list[Fact]) -> str | None:
         end = ends[0]
     else:
         return None
-    strangers = [f for f in tied if f.before is None and f.after not in nodes]
-    above = max(f.stamp.rank for f in tied if f.before is not None)
+    above = max(f.stamp.rank for f in tied if (f.before, f.after) in edges)
+    strangers = [
+        f for f in tied if (f.before, f.after) not in edges and f.after not in nodes
+    ]
     beaten = all(f.stamp.rank < above for f in strangers)
     return end if beaten and _connected(edges, end) else None
 

@@ -1,0 +1,139 @@
+"""How one of Stripe's events becomes a stamped fact about one party.
+
+The stamp's order: a final snapshot (a canceled subscription never comes back) beats all
+others, then the later `created` (whole seconds, so that ties are common), then the rank
+of the type; the digests *before* and *after* let fold order what is tied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from hashlib import blake2s
+from typing import Any
+
+import orjson
+from marshmallow import Schema, ValidationError
+
+from bridge.domain.facts import Fact, Stamp, Value
+from bridge.sources.stripe import snapshot
+from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
+from bridge.webhook.source import Event, Options
+
+RANKS = {
+    "created": 0,
+    "trial_will_end": 1,
+    "pending_update_applied": 1,
+    "pending_update_expired": 1,
+    "updated": 2,
+    "paused": 3,
+    "resumed": 3,
+    "deleted": 4,
+}
+"""Last word of an event's type -> its rank among events of one second."""
+
+FINAL = frozenset({"canceled", "incomplete_expired"})
+"""Statuses that a subscription never leaves."""
+
+DEEPEST = 8
+"""Levels to which previous attributes are put back; Stripe's own reach four."""
+
+
+def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the customer's snapshot; *loaded* is from `CUSTOMER_EVENT`."""
+    key = options["STRIPE_ACCOUNT_ID_KEY"]
+    now = loaded["data"]["object"]
+    deleted = event.type == "customer.deleted"
+    take = partial(snapshot.customer, account_key=key)
+    yield _fact(
+        event,
+        party=now["id"],
+        thing="customer",
+        final=deleted,
+        value=take(now, deleted=deleted),
+        before=_before(event, loaded, CUSTOMER, take),
+    )
+
+
+def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the subscription's snapshot; *loaded* is from `SUBSCRIPTION_EVENT`.
+
+    Raises ValidationError where the subscription names no customer.
+    """
+    key = options["STRIPE_ACCOUNT_ID_KEY"]
+    now = loaded["data"]["object"]
+    party = snapshot.owner(now)
+    if party is None:
+        raise ValidationError({"customer": ["Neither customer nor customer_account."]})
+    deleted = event.type == "customer.subscription.deleted"
+    take = partial(snapshot.subscription, account_key=key)
+    yield _fact(
+        event,
+        party=party,
+        thing=f"subscription:{now['id']}",
+        final=deleted or now["status"] in FINAL,
+        value=take(now, deleted_at=event.at // 1000 if deleted else None),
+        before=_before(event, loaded, SUBSCRIPTION, take),
+    )
+
+
+def _fact(  # noqa: PLR0913 - the parts of a fact
+    event: Event,
+    *,
+    party: str,
+    thing: str,
+    final: bool,
+    value: Value,
+    before: str | None,
+) -> Fact:
+    rank = RANKS[event.type.rpartition(".")[2]]
+    return Fact(
+        party=f"stripe:{party}",
+        thing=thing,
+        stamp=Stamp(final, event.at, rank),
+        event=event.id,
+        kind=event.type,
+        value=value,
+        after=digest(value),
+        before=before,
+    )
+
+
+def _before(
+    event: Event, loaded: Any, schema: Schema, take: Callable[[Any], Value]
+) -> str | None:
+    """Digest of the state that *event* replaced; None where it does not say so."""
+    previous = loaded["data"]["previous_attributes"]
+    if not previous:
+        return None
+    if not previous.keys() & schema.fields.keys():
+        return digest(take(loaded["data"]["object"]))
+    try:
+        then = schema.load(rewound(event.body["data"]["object"], previous))
+        return digest(take(then))
+    except ValidationError:
+        return None
+
+
+def rewound(
+    now: Mapping[str, Any], previous: Mapping[str, Any], depth: int = 1
+) -> dict[str, Any]:
+    """Return *now* with the *previous* attributes put back.
+
+    Objects are patched key by key; anything else, lists too, is replaced whole, as
+    Stripe gives it: https://docs.stripe.com/api/events/object
+    """
+    found = dict(now)
+    for key, old in previous.items():
+        new = found.get(key)
+        if isinstance(old, dict) and isinstance(new, dict) and depth < DEEPEST:
+            found[key] = rewound(new, old, depth + 1)
+        else:
+            found[key] = old
+    return found
+
+
+def digest(value: Value) -> str:
+    """Return 12 hexadecimal digits that stand for *value*, whatever its keys' order."""
+    told = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return blake2s(told, digest_size=6).hexdigest()

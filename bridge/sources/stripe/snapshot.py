@@ -1,0 +1,217 @@
+"""How a loaded customer or subscription becomes the small value that a fact carries.
+
+JSON types only: money is decimal text in minor units, instants are milliseconds since
+the epoch (UTC), and a key whose value is None, False or empty is left out. What Stripe
+does not say is left out too, never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bridge.sources.stripe.schemas import ITEM, PRICE
+
+Loaded = Mapping[str, Any]
+"""What a schema of this source returns."""
+
+
+def customer(
+    loaded: Loaded, account_key: str | None, *, deleted: bool = False
+) -> dict[str, Any]:
+    """Value of thing `customer`; *account_key* names the metadata of the account."""
+    return _kept(
+        name=_stripped(loaded["name"]),
+        email=_stripped(loaded["email"]),
+        account=account(loaded, loaded["id"], account_key),
+        deleted=deleted,
+        discounts=_discounts(loaded),
+    )
+
+
+def subscription(
+    loaded: Loaded, account_key: str | None, *, deleted_at: int | None = None
+) -> dict[str, Any]:
+    """Value of thing `subscription:…`; *deleted_at* (seconds) of a deletion's event.
+
+    Raises ValidationError where a plan that stands for a price is no plan.
+    """
+    items, more = _items(loaded)
+    terms = [_terms(item, loaded) for item in items]
+    currency = loaded["currency"] or next(
+        (price["currency"] for price in terms if price and price["currency"]), None
+    )
+    gone = deleted_at is not None
+    return _kept(
+        status="canceled" if gone else loaded["status"],
+        currency=currency,
+        account=account(loaded, owner(loaded), account_key),
+        items=[
+            _item(item, price, currency)
+            for item, price in zip(items, terms, strict=True)
+        ],
+        more=more,
+        ends=_ms(loaded["current_period_end"]),
+        trial_end=_ms(loaded["trial_end"]),
+        ended_at=_ms(deleted_at if loaded["ended_at"] is None else loaded["ended_at"]),
+        cancel_at=_ms(loaded["cancel_at"]),
+        cancel_at_period_end=loaded["cancel_at_period_end"],
+        paused=loaded["pause_collection"] is not None,
+        discounts=_discounts(loaded),
+        tax=_inclusive(loaded["default_tax_rates"]),
+        automatic_tax=(loaded["automatic_tax"] or {}).get("enabled"),
+    )
+
+
+def owner(loaded: Loaded) -> str | None:
+    """Return the customer of a subscription, else its account (Accounts v2)."""
+    found: str | None = loaded["customer"] or loaded["customer_account"]
+    return found
+
+
+def account(loaded: Loaded, fallback: str | None, key: str | None) -> str | None:
+    """Return the Vitally external id that an object names; without *key* its owner."""
+    if key is None:
+        return fallback
+    return _stripped((loaded["metadata"] or {}).get(key))
+
+
+def _items(loaded: Loaded) -> tuple[list[Loaded], bool]:
+    """Items, and whether there are more than these (or any at all) to be known of.
+
+    Before items existed, a subscription was one plan and one quantity.
+    """
+    page = loaded["items"]
+    if page and page["data"]:
+        return page["data"], bool(page["has_more"])
+    if loaded["plan"] is None:
+        return [], page is None
+    alone = {"plan": loaded["plan"], "quantity": loaded["quantity"]}
+    return [ITEM.load(alone)], False
+
+
+def _terms(item: Loaded, loaded: Loaded) -> Loaded | None:
+    """Price of an item: its own, else its plan, else the plan of a lone item."""
+    if item["price"] is not None:
+        price: Loaded = item["price"]
+        return price
+    plan = item["plan"]
+    if plan is None and len((loaded["items"] or {}).get("data") or ()) <= 1:
+        plan = loaded["plan"]
+    return None if plan is None else PRICE.load(plan)
+
+
+def _item(item: Loaded, price: Loaded | None, currency: str | None) -> dict[str, Any]:
+    """One item; without a price only what the item itself says."""
+    return _kept(
+        **(_priced(price, currency) if price else {}),
+        quantity=None if item["quantity"] == 1 else item["quantity"],
+        ends=_ms(item["current_period_end"]),
+        tax=_inclusive(item["tax_rates"]),
+        discounts=_discounts(item),
+    )
+
+
+def _priced(price: Loaded, currency: str | None) -> dict[str, Any]:
+    """What a price says; nothing of amounts where they are in another currency.
+
+    A price may have amounts in several currencies, of which an event shows the price's
+    own only: https://docs.stripe.com/products-prices/pricing-model#multicurrency
+    """
+    recurring = price["recurring"] or price
+    product = price["product"] or {"id": None, "name": None}
+    known = price["currency"] in {None, currency}
+    usage = recurring["usage_type"]
+    count = recurring["interval_count"]
+    return {
+        "price": price["id"],
+        "product": product["id"],
+        "name": _stripped(price["nickname"]),
+        "product_name": _stripped(product["name"] or price["name"]),
+        "lookup": _stripped(price["lookup_key"]),
+        "unit": _amount(price, "unit_amount", "amount") if known else None,
+        "interval": recurring["interval"],
+        "count": None if count == 1 else count,
+        "usage": None if usage == "licensed" else usage,
+        "one_time": price["type"] == "one_time",
+        "scheme": "tiered" if price["billing_scheme"] == "tiered" else None,
+        "tiers_mode": price["tiers_mode"],
+        "tiers": [_tier(tier) for tier in price["tiers"] or () if known],
+        "package": _package(price["transform_quantity"] or price["transform_usage"]),
+        "inclusive": price["tax_behavior"] == "inclusive",
+    }
+
+
+def _amount(loaded: Loaded, *names: str) -> str | None:
+    """Return the first amount that is given, exact before rounded."""
+    for name in names:
+        for key in (f"{name}_decimal", name):
+            if loaded[key] is not None:
+                found: str = loaded[key]
+                return found
+    return None
+
+
+def _tier(tier: Loaded) -> dict[str, Any]:
+    amounts = _kept(
+        unit=_amount(tier, "unit_amount"), flat=_amount(tier, "flat_amount")
+    )
+    return {"up_to": tier["up_to"], **amounts}
+
+
+def _package(package: Loaded | None) -> dict[str, Any] | None:
+    if package is None or package["divide_by"] is None:
+        return None
+    return _kept(by=package["divide_by"], round=package["round"])
+
+
+def _discounts(loaded: Loaded) -> list[dict[str, Any]]:
+    """Discounts in Stripe's order; where one is told twice, the fuller telling."""
+    told = list(loaded["discounts"] or ())
+    if loaded.get("discount") is not None:
+        told.append(loaded["discount"])
+    found: dict[Any, dict[str, Any]] = {}
+    for one in told:
+        value = _discount(one)
+        key = one["id"] or len(found)
+        if len(value) >= len(found.get(key, ())):
+            found[key] = value
+    return [value for value in found.values() if value]
+
+
+def _discount(discount: Loaded) -> dict[str, Any]:
+    coupon = discount["coupon"] or (discount["source"] or {}).get("coupon") or {}
+    limits = coupon.get("applies_to") or {}
+    amount = coupon.get("amount_off")
+    return _kept(
+        id=discount["id"],
+        coupon=coupon.get("id"),
+        percent=coupon.get("percent_off"),
+        amount=amount,
+        currency=coupon.get("currency") if amount else None,
+        duration=coupon.get("duration"),
+        ends=_ms(discount["end"]),
+        products=limits.get("products"),
+    )
+
+
+def _inclusive(rates: Iterable[Loaded] | None) -> list[str]:
+    """Percentages that are part of the price; what is added to it is no matter."""
+    return [
+        rate["percentage"]
+        for rate in rates or ()
+        if rate["inclusive"] and rate["percentage"]
+    ]
+
+
+def _ms(seconds: int | None) -> int | None:
+    return None if seconds is None else seconds * 1000
+
+
+def _stripped(text: Any) -> str | None:
+    return text.strip() if isinstance(text, str) else None
+
+
+def _kept(**pairs: Any) -> dict[str, Any]:
+    """What is told: None, False and empty are left out, 0 is not."""
+    return {key: value for key, value in pairs.items() if value or type(value) is int}

@@ -1,0 +1,175 @@
+"""Strict fields that the schemas of all sources share; nothing absurd passes them.
+
+Each is its `read`: the value to keep, or UNREAD. marshmallow's slow way and the short
+way of `bridge.webhook.schemas` both rest on it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+LATEST = 253_402_300_799
+"""9999-12-31T23:59:59Z in seconds, the last instant that a date can show."""
+
+MOST = 2**53
+"""Bound of amounts and quantities: whole numbers that every JSON reader keeps."""
+
+UNREAD: Any = object()
+"""Returned in place of a value that is refused, or that only the slow way can judge."""
+
+
+class Checked(fields.Field[Any]):
+    """A field whose whole rule is `read`; *must* says it for the error message."""
+
+    must = "be something else"
+
+    def read(self, value: Any) -> Any:
+        """Return the value to keep, or UNREAD where it is refused (here: all)."""
+        return UNREAD
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
+    ) -> Any:
+        found = self.read(value)
+        if found is UNREAD:
+            raise ValidationError(f"Must {self.must}.")
+        return found
+
+
+class Text(Checked):
+    """Any text up to *most* characters."""
+
+    def __init__(self, most: int = 2000, **options: Any) -> None:
+        super().__init__(**options)
+        self.most = most
+        self.must = f"be a text of at most {most} characters"
+
+    def read(self, value: Any) -> Any:
+        return value if type(value) is str and len(value) <= self.most else UNREAD
+
+
+class Word(Checked):
+    """One of the *allowed* words: where an unknown one would change a number."""
+
+    def __init__(self, *allowed: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.allowed = frozenset(allowed)
+        self.must = f"be one of {', '.join(allowed)}"
+
+    def read(self, value: Any) -> Any:
+        return value if type(value) is str and value in self.allowed else UNREAD
+
+
+class Whole(Checked):
+    """A whole number from *low* to *high*; a bool is none."""
+
+    def __init__(self, low: int = 0, high: int = MOST, **options: Any) -> None:
+        super().__init__(**options)
+        self.low = low
+        self.high = high
+        self.must = f"be a whole number from {low} to {high}"
+
+    def read(self, value: Any) -> Any:
+        return (
+            value if type(value) is int and self.low <= value <= self.high else UNREAD
+        )
+
+
+class UnixTime(Whole):
+    """Whole seconds since the epoch, kept as they are."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(0, LATEST, **options)
+
+
+_DECIMAL = re.compile(r"(-?)([0-9]{1,16})(?:\.([0-9]{1,12}))?", re.ASCII)
+
+
+class Minor(Checked):
+    """An exact amount in minor units (`2000`, `"0.5"`), kept as plain decimal text.
+
+    Up to 12 decimals, no exponent, at most 2**53 either way; the text has no needless
+    zeros, so that equal amounts are equal texts.
+    """
+
+    must = f"be a decimal number, at most {MOST}, with at most 12 decimals"
+
+    def read(self, value: Any) -> Any:
+        if type(value) is int:
+            return str(value) if -MOST <= value <= MOST else UNREAD
+        return _plain(value, MOST) if type(value) is str else UNREAD
+
+
+class Percent(Checked):
+    """A percentage from 0 to *most* (`20`, `33.33`, `"7.7"`), kept as decimal text."""
+
+    def __init__(self, most: int = 100, **options: Any) -> None:
+        super().__init__(**options)
+        self.most = most
+        self.must = f"be a number from 0 to {most}"
+
+    def read(self, value: Any) -> Any:
+        if type(value) is str:
+            return UNREAD if value.startswith("-") else _plain(value, self.most)
+        # The comparison comes first: NaN fails it, and no huge number is written out.
+        if type(value) not in {int, float} or not 0 <= value <= self.most:
+            return UNREAD
+        return _plain(f"{value:.12f}", self.most)
+
+
+def _plain(text: str, most: int) -> Any:
+    """*text* without needless zeros; UNREAD where it is no decimal up to *most*."""
+    found = _DECIMAL.fullmatch(text)
+    if found is None:
+        return UNREAD
+    whole = int(found[2])
+    fraction = (found[3] or "").rstrip("0")
+    if whole > most or (whole == most and fraction):
+        return UNREAD
+    number = f"{whole}.{fraction}" if fraction else str(whole)
+    return "-" + number if found[1] and number != "0" else number
+
+
+class Currency(Checked):
+    """Three ASCII letters, kept in lower case as Stripe writes them."""
+
+    must = "be a currency of three letters"
+
+    def read(self, value: Any) -> Any:
+        if type(value) is str and len(value) == 3 and value.isascii():  # noqa: PLR2004
+            return value.lower() if value.isalpha() else UNREAD
+        return UNREAD
+
+
+class Id(Checked):
+    """An id up to 255 characters, or an expanded object that has one (kept: the id)."""
+
+    must = "be an id, or an object that has one"
+
+    def read(self, value: Any) -> Any:
+        if type(value) is dict:
+            value = value.get("id")
+        return value if type(value) is str and 0 < len(value) <= 255 else UNREAD  # noqa: PLR2004
+
+
+class Reference(fields.Nested):
+    """An object, or only its id: `"di_1"` is read as `{"id": "di_1"}`."""
+
+    def deserialize(
+        self,
+        value: Any,
+        attr: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Return what the nested schema makes of it; raises ValidationError."""
+        return super().deserialize(referred(value), attr, data, **options)
+
+
+def referred(value: Any) -> Any:
+    """Return the object that a bare id stands for; anything else as it is."""
+    return {"id": value} if type(value) is str else value

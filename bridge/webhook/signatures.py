@@ -1,0 +1,235 @@
+"""Signatures of webhooks: each HMAC scheme is a row of data; `sign` beside `verify`.
+
+A signature header is a list of parts: one *separator*, a *prefix* that marks a
+signature and, where the time stands in the same header, a prefix that marks it. One
+rule so reads `t=1,v1=ab,v1=cd` (Stripe), `v1,ab v1,cd` (Standard Webhooks),
+`1,ab,cd` (Recurly) and a plain `ab` (HubSpot).
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Literal
+
+from bridge.errors import SignatureError
+from bridge.webhook.encodings import DIGESTS, INSTANTS, KEYS
+from bridge.webhook.source import Delivery, Verified
+
+LONGEST_HEADER = 4096
+"""Characters of a header that are looked at; a longer one is refused."""
+
+_NAME = re.compile(r"\{(body|timestamp|method|url|header:[a-z0-9-]+)\}")
+
+
+@cache
+def _template(signed: str) -> tuple[tuple[str, bytes], ...]:
+    """Split *signed* into (name, nothing) and (nothing, literal) pairs, once."""
+    pieces = _NAME.split(signed)
+    if any("{" in literal for literal in pieces[::2]):
+        raise ValueError(f"{signed!r} names what no delivery has")
+    return tuple(
+        (piece, b"") if index % 2 else ("", piece.encode())
+        for index, piece in enumerate(pieces)
+        if piece
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How one kind of sender signs; header names are lower case.
+
+    *signed* is what is signed, with `{body}`, `{timestamp}`, `{method}`, `{url}` and
+    `{header:NAME}`. Where the time stands: in *timestamp_header*, else in the part of
+    *header* with *timestamp_prefix*, else in its first part (*timestamp_first*), else
+    the scheme has none. *tolerance* is in seconds, both ways. *otherwise* is used where
+    *header* is absent.
+    """
+
+    header: str
+    signed: str
+    separator: str = ""
+    prefix: str = ""
+    timestamp_header: str = ""
+    timestamp_prefix: str = ""
+    timestamp_first: bool = False
+    unit: Literal["s", "ms", "iso"] = "s"
+    tolerance: int = 300
+    algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
+    key: Literal["text", "hex", "base64"] = "text"
+    key_prefix: str = ""
+    encoding: Literal["hex", "base64"] = "hex"
+    otherwise: Scheme | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a scheme that leaves the body unsigned or names what is unknown."""
+        names = [name for name, _ in _template(self.signed)]
+        if "body" not in names or self.is_timed != ("timestamp" in names):
+            raise ValueError(
+                "the body, and the time where there is one, must be signed"
+            )
+
+    @property
+    def is_timed(self) -> bool:
+        """True where a delivery says when it was signed."""
+        return bool(
+            self.timestamp_header or self.timestamp_prefix or self.timestamp_first
+        )
+
+
+STRIPE = Scheme(
+    header="stripe-signature",
+    signed="{timestamp}.{body}",
+    separator=",",
+    prefix="v1=",
+    timestamp_prefix="t=",
+)
+"""https://docs.stripe.com/webhooks#verify-manually; the whole `whsec_…` is the key."""
+
+SVIX = Scheme(
+    header="svix-signature",
+    signed="{header:svix-id}.{timestamp}.{body}",
+    separator=" ",
+    prefix="v1,",
+    timestamp_header="svix-timestamp",
+    key="base64",
+    key_prefix="whsec_",
+    encoding="base64",
+)
+"""Standard Webhooks under its older header names."""
+
+STANDARD_WEBHOOKS = replace(
+    SVIX,
+    header="webhook-signature",
+    signed="{header:webhook-id}.{timestamp}.{body}",
+    timestamp_header="webhook-timestamp",
+    otherwise=SVIX,
+)
+"""https://github.com/standard-webhooks/standard-webhooks, symmetric signatures."""
+
+
+def verify(
+    scheme: Scheme, delivery: Delivery, secrets: Iterable[str], now: float
+) -> Verified:
+    """Prove that *delivery* was signed with one of *secrets*; raises SignatureError.
+
+    *now* is in seconds since the epoch. A secret that cannot be a key (empty, or not
+    in the scheme's encoding) proves nothing and is passed over.
+    """
+    header = delivery.headers.get(scheme.header)
+    if header is None:
+        if scheme.otherwise is not None:
+            return verify(scheme.otherwise, delivery, secrets, now)
+        raise SignatureError(f"no {scheme.header} header")
+    if len(header) > LONGEST_HEADER:
+        raise SignatureError(f"{scheme.header} is too long")
+    candidates, timestamp = _read(scheme, header, delivery.headers)
+    if scheme.is_timed:
+        _check_age(scheme, timestamp, now)
+    message = _message(scheme, delivery, timestamp)
+    for secret in secrets:
+        expected = _signature(scheme, secret, message)
+        # A sum, not any(): every candidate is compared, so that time tells nothing.
+        if expected and sum(hmac.compare_digest(expected, c) for c in candidates):
+            return Verified(delivery)
+    raise SignatureError("no signature matches")
+
+
+def sign(  # noqa: PLR0913 - one argument for each thing that a scheme may sign
+    scheme: Scheme,
+    secret: str,
+    body: bytes,
+    now: float,
+    *,
+    method: str = "POST",
+    url: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return the headers that prove *body*, among them the given *headers*.
+
+    *now* is in seconds since the epoch. Raises SignatureError where *secret* cannot be
+    a key of the scheme, or a header that the scheme signs is not among *headers*.
+    """
+    sent = dict(headers or {})
+    timestamp = INSTANTS[scheme.unit][1](now) if scheme.is_timed else ""
+    message = _message(scheme, Delivery(method, url, sent, body), timestamp)
+    signature = _signature(scheme, secret, message)
+    if signature is None:
+        raise SignatureError("the secret cannot be a key of this scheme")
+    parts = [scheme.prefix + signature.decode()]
+    if scheme.timestamp_header:
+        sent[scheme.timestamp_header] = timestamp
+    elif scheme.is_timed:
+        parts.insert(0, scheme.timestamp_prefix + timestamp)
+    return {**sent, scheme.header: scheme.separator.join(parts)}
+
+
+def _read(
+    scheme: Scheme, header: str, headers: Mapping[str, str]
+) -> tuple[list[bytes], str]:
+    """Signatures of a delivery, and the text of its timestamp."""
+    parts = header.split(scheme.separator) if scheme.separator else [header]
+    parts = [part.strip() for part in parts]
+    times = [""]
+    if scheme.timestamp_header:
+        times = [headers.get(scheme.timestamp_header, "")]
+    elif scheme.timestamp_prefix:
+        times = _marked(parts, scheme.timestamp_prefix)
+    elif scheme.timestamp_first:
+        times = [parts.pop(0)]
+    # Two times in one header: which of them was signed is not ours to guess.
+    if len(times) != 1:
+        raise SignatureError(f"{scheme.header} has not one timestamp")
+    return [_bytes(found) for found in _marked(parts, scheme.prefix)], times[0]
+
+
+def _marked(parts: Iterable[str], prefix: str) -> list[str]:
+    """What follows *prefix* in the parts that begin with it."""
+    return [part[len(prefix) :] for part in parts if part.startswith(prefix)]
+
+
+def _check_age(scheme: Scheme, timestamp: str, now: float) -> None:
+    """Refuse a delivery from too long ago, and one from the future alike."""
+    try:
+        age = now - INSTANTS[scheme.unit][0](timestamp)
+    except (ValueError, OverflowError):
+        raise SignatureError("the timestamp cannot be read") from None
+    if not abs(age) <= scheme.tolerance:
+        raise SignatureError("the timestamp is outside the tolerance")
+
+
+def _message(scheme: Scheme, delivery: Delivery, timestamp: str) -> bytes:
+    """Return the bytes that are signed."""
+    told = {"timestamp": timestamp, "method": delivery.method, "url": delivery.url}
+    pieces: list[bytes] = []
+    for name, literal in _template(scheme.signed):
+        if not name:
+            pieces.append(literal)
+        elif name == "body":
+            pieces.append(delivery.body)
+        else:
+            value = told.get(name)
+            if value is None:
+                value = delivery.headers.get(name.removeprefix("header:"))
+            if not value:
+                raise SignatureError(f"{name} is signed, and missing")
+            pieces.append(_bytes(value))
+    return b"".join(pieces)
+
+
+def _bytes(text: str) -> bytes:
+    """Encode any text there is, lone surrogates too, each to bytes of its own."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _signature(scheme: Scheme, secret: str, message: bytes) -> bytes | None:
+    """Signature as it stands in the header; None where *secret* cannot be a key."""
+    try:
+        key = KEYS[scheme.key](secret.removeprefix(scheme.key_prefix))
+    except ValueError:
+        return None
+    digest = hmac.digest(key, message, scheme.algorithm)
+    return DIGESTS[scheme.encoding](digest) if key else None

@@ -1,0 +1,304 @@
+"""What is signed is believed; whatever else comes is a SignatureError, and no other."""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+import stripe
+from hypothesis import example, given
+from hypothesis import strategies as st
+from standardwebhooks import Webhook
+
+from bridge.errors import SignatureError
+from bridge.webhook.signatures import (
+    LONGEST_HEADER,
+    STANDARD_WEBHOOKS,
+    STRIPE,
+    SVIX,
+    Scheme,
+    sign,
+    verify,
+)
+from bridge.webhook.source import Delivery
+
+NOW = 1_700_000_000.0
+BODY = b'{"id": "evt_example", "text": "\xc3\xa4"}'
+TEXT_SECRET = "whsec_example"
+BASE64_SECRET = "whsec_" + base64.b64encode(b"an example key of some length").decode()
+HEX_SECRET = b"an example key".hex()
+
+PADDLE = Scheme(
+    header="paddle-signature",
+    signed="{timestamp}:{body}",
+    separator=";",
+    prefix="h1=",
+    timestamp_prefix="ts=",
+)
+RECURLY = Scheme(
+    header="recurly-signature",
+    signed="{timestamp}.{body}",
+    separator=",",
+    timestamp_first=True,
+    unit="ms",
+)
+ORB = Scheme(
+    header="x-orb-signature",
+    signed="v1:{timestamp}:{body}",
+    separator=" ",
+    prefix="v1=",
+    timestamp_header="x-orb-timestamp",
+    unit="iso",
+)
+HUBSPOT = Scheme(
+    header="x-hubspot-signature-v3",
+    signed="{method}{url}{body}{timestamp}",
+    timestamp_header="x-hubspot-request-timestamp",
+    unit="ms",
+    encoding="base64",
+)
+CLOSE = Scheme(
+    header="close-sig-hash",
+    signed="{timestamp}{body}",
+    timestamp_header="close-sig-timestamp",
+    key="hex",
+)
+UNTIMED = Scheme(header="x-signature", signed="{body}", algorithm="sha512")
+
+SECRETS = {
+    STRIPE: TEXT_SECRET,
+    STANDARD_WEBHOOKS: BASE64_SECRET,
+    SVIX: BASE64_SECRET,
+    PADDLE: TEXT_SECRET,
+    RECURLY: TEXT_SECRET,
+    ORB: TEXT_SECRET,
+    HUBSPOT: TEXT_SECRET,
+    CLOSE: HEX_SECRET,
+    UNTIMED: TEXT_SECRET,
+}
+"""Every scheme there is, and those that a row is enough for."""
+
+SCHEMES = pytest.mark.parametrize("scheme", SECRETS, ids=lambda scheme: scheme.header)
+ANY_SCHEME = st.sampled_from(list(SECRETS))
+
+
+def signed(scheme: Scheme, body: bytes = BODY, now: float = NOW) -> Delivery:
+    url = "https://bridge.example.com/webhooks/x?a=1"
+    ids = {"webhook-id": "msg_example", "svix-id": "msg_example"}
+    headers = sign(scheme, SECRETS[scheme], body, now, url=url, headers=ids)
+    return Delivery("POST", url, headers, body)
+
+
+def is_refused(
+    scheme: Scheme, delivery: Delivery, secrets: tuple[str, ...] = (), now: float = NOW
+) -> bool:
+    """True for a SignatureError, False for a proof; any other exception fails."""
+    try:
+        verify(scheme, delivery, secrets or (SECRETS[scheme],), now)
+    except SignatureError:
+        return True
+    return False
+
+
+@SCHEMES
+def test_what_was_signed_is_verified(scheme: Scheme) -> None:
+    delivery = signed(scheme)
+
+    assert delivery == verify(scheme, delivery, (SECRETS[scheme],), NOW)
+
+
+@SCHEMES
+def test_any_of_several_secrets_will_do(scheme: Scheme) -> None:
+    delivery = signed(scheme)
+
+    assert not is_refused(scheme, delivery, ("", "%", "ff", SECRETS[scheme]))
+    assert is_refused(scheme, delivery, ("", "%", "ff", BASE64_SECRET + "ABCD"))
+    with pytest.raises(SignatureError):
+        verify(scheme, delivery, (), NOW)
+
+
+@SCHEMES
+def test_an_empty_secret_proves_nothing(scheme: Scheme) -> None:
+    with pytest.raises(SignatureError):
+        sign(scheme, "", BODY, NOW, headers={"webhook-id": "a", "svix-id": "a"})
+    with pytest.raises(SignatureError):
+        verify(scheme, signed(scheme), ("", "whsec_"), NOW)
+
+
+@SCHEMES
+def test_too_old_and_too_new_are_refused(scheme: Scheme) -> None:
+    delivery = signed(scheme)
+    ages = (-301, -299, 299, 301)
+
+    expected = [scheme.is_timed, False, False, scheme.is_timed]
+    assert expected == [is_refused(scheme, delivery, now=NOW + age) for age in ages]
+
+
+@given(ANY_SCHEME, st.data())
+def test_any_mutated_byte_of_the_body_is_refused(
+    scheme: Scheme, data: st.DataObject
+) -> None:
+    delivery = signed(scheme)
+    place = data.draw(st.integers(0, len(BODY) - 1))
+    bit = data.draw(st.integers(1, 255))
+    body = bytearray(BODY)
+    body[place] ^= bit
+
+    assert is_refused(scheme, delivery._replace(body=bytes(body)))
+    assert is_refused(scheme, delivery._replace(body=BODY + bytes([bit])))
+    assert is_refused(scheme, delivery._replace(body=BODY[:place]))
+
+
+def test_any_mutated_part_of_what_else_is_signed_is_refused() -> None:
+    delivery = signed(HUBSPOT)
+    renamed = signed(STANDARD_WEBHOOKS)
+    renamed = renamed._replace(headers={**renamed.headers, "webhook-id": "msg_other"})
+
+    assert is_refused(HUBSPOT, delivery._replace(method="PUT"))
+    assert is_refused(HUBSPOT, delivery._replace(url=delivery.url + "&b=2"))
+    assert is_refused(STANDARD_WEBHOOKS, renamed)
+
+
+@given(ANY_SCHEME, st.data())
+def test_any_mutated_header_is_refused(scheme: Scheme, data: st.DataObject) -> None:
+    delivery = signed(scheme)
+    names = {scheme.header, scheme.timestamp_header} - {""}
+    name = data.draw(st.sampled_from(sorted(names)))
+    value = delivery.headers[name]
+    place = data.draw(st.integers(0, len(value) - 1))
+    changed = value[:place] + data.draw(st.characters(codec=None)) + value[place + 1 :]
+    headers = {**delivery.headers, name: changed}
+
+    # White space round a part is no part of it: `t=1, v1=ab`.
+    harmless = changed.split() == value.split() or value == changed.strip()
+    assert harmless or is_refused(scheme, delivery._replace(headers=headers))
+
+
+GARBAGE = st.one_of(
+    st.text(st.characters(codec=None), max_size=60),
+    st.text("0123456789,;=. v1thsabcdef", max_size=60),
+    st.from_regex(r"t=.{0,12},v1=.{0,70}", fullmatch=True),
+    st.from_regex(r"v1,.{0,50}( v1,.{0,50}){0,3}", fullmatch=True),
+)
+
+
+@given(
+    ANY_SCHEME,
+    st.dictionaries(
+        st.sampled_from(
+            sorted({n for s in SECRETS for n in (s.header, s.timestamp_header) if n})
+        ),
+        GARBAGE,
+    ),
+    st.lists(st.text(st.characters(codec=None), max_size=30), max_size=3),
+)
+@example(
+    ORB, {"x-orb-signature": "v1=a", "x-orb-timestamp": "0001-01-01T00:00+14:00"}, []
+)
+@example(
+    ORB, {"x-orb-signature": "v1=a", "x-orb-timestamp": "9999-12-31T23:59-14:00"}, []
+)
+@example(STRIPE, {"stripe-signature": "t=" + "9" * 4000 + ",v1=a"}, [])
+@example(HUBSPOT, {"x-hubspot-signature-v3": "\x00", HUBSPOT.timestamp_header: "٣"}, [])
+def test_any_garbage_is_refused(
+    scheme: Scheme, headers: dict[str, str], secrets: list[str]
+) -> None:
+    delivery = Delivery("POST", "\ud800", headers, BODY)
+
+    assert is_refused(scheme, delivery, (*secrets, SECRETS[scheme]))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "t=1700000000",
+        "v1={good}",
+        "t=1700000000,v1=",
+        "t=1700000000,v0={good}",
+        "t=1700000000,t=1700000000,v1={good}",
+        "t=1700000000,v1={good},t=1699999999,v1={good}",
+        "t=+1700000000,v1={good}",
+        "t=-1,v1={good}",
+        "t=1_700_000_000,v1={good}",
+        "t=1.7e9,v1={good}",
+        "t=nan,v1={good}",
+        "t=\u0661\u0667\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660,v1={good}",
+        "t=1700000000\x00,v1={good}",
+        "t=,v1={good}",
+        "t=" + "9" * 400 + ",v1={good}",
+        "T=1700000000,V1={good}",
+        "t=1700000000,v1={good}\xff",
+        "t=1700000000,v1={good}" + "," * LONGEST_HEADER,
+    ],
+)
+def test_a_malformed_header_is_refused(header: str) -> None:
+    good = sign(STRIPE, TEXT_SECRET, BODY, NOW)["stripe-signature"].partition("v1=")[2]
+    headers = {"stripe-signature": header.format(good=good)}
+
+    assert is_refused(STRIPE, Delivery("POST", "", headers, BODY))
+
+
+def test_a_header_that_is_signed_and_missing_is_refused() -> None:
+    delivery = signed(STANDARD_WEBHOOKS)
+    without = {k: v for k, v in delivery.headers.items() if k != "webhook-id"}
+
+    assert is_refused(STANDARD_WEBHOOKS, delivery._replace(headers=without))
+    with pytest.raises(SignatureError):
+        sign(STANDARD_WEBHOOKS, BASE64_SECRET, BODY, NOW)
+
+
+def test_a_scheme_must_sign_the_body_and_its_time() -> None:
+    for signed_text in ("{timestamp}", "{body}", "{timestamp}.{body}.{query}"):
+        with pytest.raises(ValueError, match=r"sign|names"):
+            replace(STRIPE, signed=signed_text)
+
+
+def test_stripe_believes_what_we_sign() -> None:
+    header = sign(STRIPE, TEXT_SECRET, BODY, time.time())["stripe-signature"]
+
+    assert stripe.WebhookSignature.verify_header(BODY, header, TEXT_SECRET, 300)
+
+
+def test_we_believe_what_stripe_signs_with_any_of_several_secrets() -> None:
+    make = stripe.WebhookSignature.generate_signature_header
+    old = make(BODY.decode(), "whsec_old_example", int(NOW))
+    new = make(BODY.decode(), TEXT_SECRET, int(NOW))
+    rotated = f"{old},{new.partition(',')[2]},v0=abc"
+    deliveries = [
+        Delivery("POST", "", {"stripe-signature": header}, BODY)
+        for header in (new, rotated, old)
+    ]
+
+    expected = [False, False, True]
+    assert expected == [is_refused(STRIPE, delivery) for delivery in deliveries]
+    assert not is_refused(STRIPE, deliveries[2], ("whsec_x", "whsec_old_example"))
+    assert stripe.WebhookSignature.verify_header(BODY, rotated, TEXT_SECRET, None)
+
+
+def test_standard_webhooks_believes_what_we_sign() -> None:
+    headers = {"webhook-id": "msg_example"}
+    sent = sign(STANDARD_WEBHOOKS, BASE64_SECRET, BODY, time.time(), headers=headers)
+
+    assert {"id": "evt_example", "text": "ä"} == Webhook(BASE64_SECRET).verify(
+        BODY, sent
+    )
+
+
+@pytest.mark.parametrize("name", ["webhook", "svix"])
+def test_we_believe_what_standard_webhooks_signs(name: str) -> None:
+    unpadded = BASE64_SECRET.rstrip("=")
+    instant = datetime.fromtimestamp(NOW, UTC)
+    signature = Webhook(unpadded).sign("msg_example", instant, BODY.decode())
+    headers = {
+        f"{name}-id": "msg_example",
+        f"{name}-timestamp": "1700000000",
+        f"{name}-signature": f"v1a,other v1,b3RoZXI= {signature}",
+    }
+    delivery = Delivery("POST", "", headers, BODY)
+
+    assert not is_refused(STANDARD_WEBHOOKS, delivery, (unpadded,))
+    assert is_refused(STANDARD_WEBHOOKS, delivery, (BASE64_SECRET[:-4] + "AAAA",))
