@@ -3,123 +3,24 @@
 from __future__ import annotations
 
 import base64
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
 from bridge.errors import ConfigError
-
-Parse = Callable[[str], Any]
-"""Text of a variable to its value; raises ValueError with what it *must be*."""
-
-
-class Option(NamedTuple):
-    """One environment variable: how it is read and what it means."""
-
-    name: str
-    parse: Parse
-    default: Any
-    meaning: str
-    required: bool = False
-    secret: bool = False
-    shown: str = ""
-    """What the documentation says in place of the default."""
-
-
-def text(value: str) -> str:
-    """Any text."""
-    return value
-
-
-def boolean(value: str) -> bool:
-    """`true` or `false`, in any case."""
-    known = {"true": True, "false": False}
-    if value.lower() not in known:
-        raise ValueError("must be true or false")
-    return known[value.lower()]
-
-
-def whole(low: int, high: int) -> Parse:
-    """A whole number between *low* and *high*."""
-
-    def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return int(value)
-
-    return parse
-
-
-def one_of(*allowed: str) -> Parse:
-    """One of the *allowed* words, as it stands."""
-
-    def parse(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return value
-
-    return parse
-
-
-def share(value: str) -> float:
-    """A number above 0, up to 1."""
-    if not re.fullmatch(r"[0-9]*\.?[0-9]+", value) or not 0 < float(value) <= 1:
-        raise ValueError("must be a number above 0 and not above 1")
-    return float(value)
-
-
-def several(value: str) -> tuple[str, ...]:
-    """One or several values, separated by commas."""
-    found = tuple(part.strip() for part in value.split(",") if part.strip())
-    if not found:
-        raise ValueError("must hold at least one value")
-    return found
-
-
-def header_value(value: str) -> str:
-    """Printable ASCII, as it may stand in an HTTP header."""
-    if not re.fullmatch(r"[!-~]+( [!-~]+)?", value):
-        raise ValueError("must be printable ASCII without line breaks")
-    return value
-
-
-def redis_url(value: str) -> str:
-    """`redis://`, `rediss://` or `unix://`."""
-    if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("must begin with redis://, rediss:// or unix://")
-    return value
-
-
-def subdomain(value: str) -> str:
-    """One DNS label: it becomes part of a host name."""
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value.lower()):
-        raise ValueError("must be one DNS label, e.g. acme for acme.vitally.io")
-    return value.lower()
-
-
-def base_url(value: str) -> str:
-    """Scheme, host and port alone; returned without a final slash."""
-    parts = urlsplit(value)
-    port_ok = True
-    try:
-        _ = parts.port
-    except ValueError:
-        port_ok = False
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or not port_ok
-        or parts.path not in {"", "/"}
-        or parts.query
-        or parts.fragment
-        or parts.username is not None
-    ):
-        raise ValueError("must be http(s)://host[:port] and nothing more")
-    return value.rstrip("/")
-
+from bridge.options import (
+    Option,
+    base_url,
+    boolean,
+    header_value,
+    one_of,
+    redis_url,
+    share,
+    subdomain,
+    text,
+    whole,
+)
 
 OPTIONS = (
     Option("PORT", whole(0, 65535), 8000, "Port of the web process."),
@@ -172,12 +73,7 @@ OPTIONS = (
         "Path of the optional `bridge.toml` (trait names).",
         shown="`bridge.toml` if it exists",
     ),
-    Option(
-        "BRIDGE_PUBLIC_URL",
-        base_url,
-        None,
-        "The address that the senders call.",
-    ),
+    Option("BRIDGE_PUBLIC_URL", base_url, None, "The address that senders call."),
     Option(
         "BRIDGE_CREATE",
         one_of("customer", "subscription", "never"),
@@ -272,12 +168,12 @@ class Settings:
         extra = _read_all(theirs, environ, without, problems)
         problems += _unknown(environ, (*OPTIONS, *theirs))
         if own["VITALLY_BASE_URL"] is None:
-            try:
-                own["VITALLY_BASE_URL"] = _derived_base_url(own, without)
-            except ValueError as error:
-                problems.append(str(error))
+            own["VITALLY_BASE_URL"] = _derived_base_url(own)
+        if own["VITALLY_BASE_URL"] is None and "VITALLY_API_KEY" not in without:
+            problems += _no_subdomain(environ)
         if problems:
             raise ConfigError(problems)
+        own["VITALLY_BASE_URL"] = own["VITALLY_BASE_URL"] or ""
         named = {
             f.name: own[f.name.upper()] for f in fields(cls) if f.name != "sources"
         }
@@ -332,14 +228,19 @@ def _unknown(environ: Mapping[str, str], options: Iterable[Option]) -> list[str]
     ]
 
 
-def _derived_base_url(own: Mapping[str, Any], without: Collection[str]) -> str:
+def _derived_base_url(own: Mapping[str, Any]) -> str | None:
     """Hosts: https://docs.vitally.io/en/articles/9880654-rest-api-accounts."""
     if own["VITALLY_REGION"] == "eu":
         return "https://rest.vitally-eu.io"
     if own["VITALLY_SUBDOMAIN"] is None:
-        if "VITALLY_API_KEY" in without:
-            return ""
-        raise ValueError(
-            "VITALLY_SUBDOMAIN is required in the us region (the name before .vitally.io)"
-        )
+        return None
     return f"https://{own['VITALLY_SUBDOMAIN']}.rest.vitally.io"
+
+
+def _no_subdomain(environ: Mapping[str, str]) -> list[str]:
+    """The problem to name, unless the value that is there was refused already."""
+    if environ.get("VITALLY_SUBDOMAIN") or environ.get("VITALLY_BASE_URL"):
+        return []
+    return [
+        "VITALLY_SUBDOMAIN is required in the us region (the name before .vitally.io)"
+    ]

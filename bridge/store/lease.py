@@ -16,7 +16,7 @@ from bridge.domain.account import Party, identify, is_incomplete
 from bridge.domain.document import Ledger, as_json, from_json
 from bridge.domain.fold import Past, State, compact, fold
 from bridge.errors import LostLeaseError
-from bridge.store import keys, rows, scripts
+from bridge.store import keys, lease_scripts, rows, scripts
 
 LEASE_MS = 9000
 """Longer than the deadline of a request to Vitally (7.5 s)."""
@@ -95,13 +95,13 @@ class Leases:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._take = redis.register_script(scripts.TAKE)
-        self._keep = redis.register_script(scripts.KEEP)
-        self._leave = redis.register_script(scripts.LEAVE)
-        self._ack = redis.register_script(scripts.ACK)
-        self._hold = redis.register_script(scripts.HOLD)
-        self._postpone = redis.register_script(scripts.POSTPONE)
-        self._move = redis.register_script(scripts.MOVE)
+        self._take = redis.register_script(lease_scripts.TAKE)
+        self._keep = redis.register_script(lease_scripts.KEEP)
+        self._leave = redis.register_script(lease_scripts.LEAVE)
+        self._ack = redis.register_script(lease_scripts.ACK)
+        self._hold = redis.register_script(lease_scripts.HOLD)
+        self._postpone = redis.register_script(lease_scripts.POSTPONE)
+        self._move = redis.register_script(lease_scripts.MOVE)
         self._wake = redis.register_script(scripts.WAKE)
 
     def members(self, parties: Sequence[str]) -> list[Member]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NewType
 from marshmallow import Schema
 
 from bridge.domain.facts import Fact
-from bridge.settings import Option
+from bridge.options import Option
 
 Options = Mapping[str, Any]
 """A source's own settings, parsed: the values of its `Source.options` by name."""

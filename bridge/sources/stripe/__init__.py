@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 import orjson
 
 from bridge.errors import PayloadError
-from bridge.settings import Option, one_of, several, text
+from bridge.options import Option, one_of, several, text
 from bridge.sources.stripe.facts import customer_facts, subscription_facts
 from bridge.sources.stripe.schemas import CUSTOMER_EVENT, SUBSCRIPTION_EVENT
 from bridge.webhook import signatures

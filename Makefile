@@ -1,0 +1,67 @@
+# `make help` says what there is. It needs make and Python 3.11 or newer
+# (PYTHON=/path/to/python3 names one); all else is installed into .venv, from the
+# lock file alone.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+
+PYTHON ?=
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+ONLY_FOR_LOCK := uv==0.13.9
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
+	--no-config --custom-compile-command "make lock" $(UPGRADE)
+
+.PHONY: help
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*##/make \1\t/p' Makefile | expand -t 16
+
+.PHONY: demo
+demo: $(STAMP)  ## see it work, on this machine alone (ARGS=--exit: end by itself)
+	@$(BIN)/python -m bridge demo $(ARGS)
+
+.PHONY: test
+test: lint  ## run every check (ARGS="-k stripe": some of the tests)
+	@echo "tests ..."
+	@$(BIN)/python -m pytest --cov $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP)  ## run every check but the tests
+	@echo "form ..."
+	@$(BIN)/ruff format --check --quiet . || { \
+		echo "run: $(BIN)/ruff format" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@echo "types ..."
+	@$(BIN)/mypy
+	@echo "imports ..."
+	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.txt || { \
+		cat $(VENV)/imports.txt >&2; exit 1; }
+
+.PHONY: format
+format: $(STAMP)  ## put the code and the README's tables into form
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+	@$(BIN)/python -m bridge.tables README.md deploy/env.example
+
+.PHONY: lock
+lock: $(STAMP)  ## write the lock files anew (UPGRADE=--upgrade: newest releases)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_LOCK)"
+	$(LOCK) pyproject.toml --extra dashboard --extra stripe \
+		--output-file requirements.txt
+	$(LOCK) pyproject.toml --all-extras --group dev \
+		--constraints requirements.txt --output-file requirements-dev.txt
+
+.PHONY: clean
+clean:  ## remove what make and the demo have made
+	rm -rf $(VENV) .bridge-data .coverage .hypothesis .import_linter_cache \
+		.mypy_cache .pytest_cache .ruff_cache dist
+	find bridge workers tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMP): requirements-dev.txt
+	@PYTHON="$(PYTHON)" .ci/venv $(VENV) requirements-dev.txt
+	@touch $@

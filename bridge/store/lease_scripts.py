@@ -1,0 +1,223 @@
+"""The Lua of leases: take, prove, give back, confirm, hold, postpone and move."""
+
+from __future__ import annotations
+
+from bridge.store.scripts import CLAIM, NAMES
+
+SETTLE = """
+-- Move what the party has accepted up to revision `read` into the state `to`
+-- (settled, held or parked); returns whether newer facts are waiting.
+local function settle(p, read, to, why)
+  local key = party_of(p)
+  local row = redis.call('HMGET', key, 'rev', 'settled', 'held', 'parked')
+  local rev, settled = tonumber(row[1]) or 0, tonumber(row[2]) or 0
+  local held, parked = tonumber(row[3]) or 0, tonumber(row[4]) or 0
+  local fresh = math.max(0, read - settled - held - parked)
+  local all = held + parked + fresh
+  count('pending', -fresh); count('held', -held); count('parked', -parked)
+  count(to, all)
+  held, parked = 0, 0
+  if to == 'settled' then settled = settled + all
+  elseif to == 'held' then held = all
+  else parked = all end
+  redis.call('HSET', key, 'settled', int(settled), 'held', int(held),
+    'parked', int(parked))
+  if why == '' then redis.call('HDEL', key, 'why')
+  else redis.call('HSET', key, 'why', why) end
+  for name, set in pairs({held = HELD, parked = PARKED}) do
+    if to == name then redis.call('ZADD', set, 'NX', int(now), p)
+    else redis.call('ZREM', set, p) end
+  end
+  redis.call('ZREM', LATER, p)
+  local moved = rev > read
+  if moved then redis.call('ZADD', DIRTY, 'XX', int(now), p)
+  else redis.call('ZREM', DIRTY, p) end
+  return moved
+end
+"""
+
+TAKE = (
+    NAMES
+    + """
+-- ARGV: account, party, lease (ms). Returns the fencing number, 0: another has it
+if redis.call('EXISTS', lease_of(ARGV[1])) == 1 then
+  redis.call('SADD', again_of(ARGV[1]), ARGV[2])
+  return 0
+end
+local fence = redis.call('INCR', FENCE)
+redis.call('SET', lease_of(ARGV[1]), fence, 'PX', ARGV[3])
+return fence
+"""
+)
+"""Take an account's lease, or leave the mark that makes its holder queue us again."""
+
+KEEP = (
+    NAMES
+    + """
+-- ARGV: account, fence, lease (ms), doubt ('' or the whole writes owed from now on)
+-- Returns 1, or 0 where the lease is lost
+if redis.call('GET', lease_of(ARGV[1])) ~= ARGV[2] then return 0 end
+redis.call('PEXPIRE', lease_of(ARGV[1]), ARGV[3])
+if ARGV[4] ~= '' then redis.call('HSET', account_of(ARGV[1]), 'doubt', ARGV[4]) end
+return 1
+"""
+)
+"""Prove and prolong the lease; before a request, mark the ledger uncertain."""
+
+_AGAIN = """
+-- Give the lease back and claim for those that came meanwhile and are not settled.
+local function leave(account, wanted)
+  for _, p in ipairs(redis.call('SMEMBERS', again_of(account))) do
+    local row = redis.call('HMGET', party_of(p), 'rev', 'settled', 'held', 'parked')
+    local done = (tonumber(row[2]) or 0) + (tonumber(row[3]) or 0)
+      + (tonumber(row[4]) or 0)
+    if not wanted[p] then
+      if redis.call('ZSCORE', DIRTY, p) or done < (tonumber(row[1]) or 0) then
+        wanted[p] = want(p)
+      else
+        redis.call('HDEL', party_of(p), 'claim', 'claimed_at', 'job')
+      end
+    end
+  end
+  redis.call('DEL', again_of(account), lease_of(account))
+end
+local function listed(wanted)
+  local out = {}
+  for p, claim in pairs(wanted) do out[#out + 1] = {p, claim} end
+  return out
+end
+"""
+
+LEAVE = (
+    NAMES
+    + CLAIM
+    + _AGAIN
+    + """
+-- ARGV: account, fence. Returns {party, claim} to queue jobs for
+if redis.call('GET', lease_of(ARGV[1])) ~= ARGV[2] then return {} end
+local wanted = {}
+leave(ARGV[1], wanted)
+return listed(wanted)
+"""
+)
+"""Give a lease back without an outcome."""
+
+ACK = (
+    NAMES
+    + CLAIM
+    + SETTLE
+    + _AGAIN
+    + """
+-- ARGV: JSON: account, fence, party (whose job it is), to (settled, held, parked), why,
+--   parties [{name, read, gone [field], put {field: row}, incomplete, ghost}],
+--   set {field: text} and unset [field] of the account, unknown (text or ''),
+--   history (text or ''), counts {name: n}, later (ms from now; 0: never), known
+-- Returns 0 where the lease is lost, else {party, claim} to queue jobs for
+local ack = cjson.decode(ARGV[1])
+if redis.call('GET', lease_of(ack.account)) ~= ack.fence then return 0 end
+local wanted = {}
+for _, m in ipairs(ack.parties) do
+  for _, field in ipairs(m.gone) do redis.call('HDEL', facts_of(m.name), field) end
+  for field, row in pairs(m.put) do redis.call('HSET', facts_of(m.name), field, row) end
+  if m.incomplete then redis.call('SADD', INCOMPLETE, m.name)
+  else redis.call('SREM', INCOMPLETE, m.name) end
+  local moved = settle(m.name, m.read, ack.to, ack.why)
+  if ack.known then redis.call('HSET', party_of(m.name), 'known', '1') end
+  if m.ghost then redis.call('DEL', party_of(m.name)) end
+  if m.name == ack.party then
+    if moved then wanted[m.name] = want(m.name)
+    else redis.call('HDEL', party_of(m.name), 'claim', 'claimed_at', 'job') end
+  end
+end
+for name, text in pairs(ack.set) do
+  redis.call('HSET', account_of(ack.account), name, text)
+end
+for _, name in ipairs(ack.unset) do
+  redis.call('HDEL', account_of(ack.account), name)
+end
+if ack.unknown == '' then redis.call('HDEL', UNKNOWN, ack.account)
+else redis.call('HSET', UNKNOWN, ack.account, ack.unknown) end
+if ack.history ~= '' then
+  redis.call('LPUSH', history_of(ack.account), ack.history)
+  redis.call('LTRIM', history_of(ack.account), 0, 4)
+end
+for name, n in pairs(ack.counts) do count(name, n) end
+if ack.later > 0 then
+  redis.call('ZADD', LATER, int(now + ack.later), ack.party)
+end
+leave(ack.account, wanted)
+return listed(wanted)
+"""
+)
+"""Confirm an outcome for all parties of an account at once; only with the lease."""
+
+HOLD = (
+    NAMES
+    + CLAIM
+    + SETTLE
+    + """
+-- ARGV: party, revision read, reason. Returns the claim to queue a job for (0: none)
+local moved = settle(ARGV[1], tonumber(ARGV[2]), 'held', ARGV[3])
+count('outcome:held', 1)
+if moved then return want(ARGV[1]) end
+redis.call('HDEL', party_of(ARGV[1]), 'claim', 'claimed_at', 'job')
+return 0
+"""
+)
+"""Hold a party whose account is not known."""
+
+POSTPONE = (
+    NAMES
+    + CLAIM
+    + _AGAIN
+    + """
+-- ARGV: party, delay (ms), account ('' none), fence, JSON {field: text} of the account
+-- Returns {party, claim} to queue jobs for. The party's claim stays: what arrives
+-- meanwhile joins it and does not jump it.
+local wanted = {}
+local due = int(now + tonumber(ARGV[2]))
+redis.call('ZADD', LATER, due, ARGV[1])
+redis.call('ZADD', DIRTY, 'NX', int(now), ARGV[1])
+count('outcome:retried', 1)
+if ARGV[3] ~= '' and redis.call('GET', lease_of(ARGV[3])) == ARGV[4] then
+  for name, text in pairs(cjson.decode(ARGV[5])) do
+    redis.call('HSET', account_of(ARGV[3]), name, text)
+  end
+  redis.call('HSET', account_of(ARGV[3]), 'not_before', due)
+  redis.call('SREM', again_of(ARGV[3]), ARGV[1])
+  leave(ARGV[3], wanted)
+end
+return listed(wanted)
+"""
+)
+"""Let a party wait for its next try."""
+
+MOVE = (
+    NAMES
+    + CLAIM
+    + """
+-- ARGV: party, account it shall belong to ('' none), pseudo-party of a left account
+-- Returns {party, claim} to queue jobs for
+local p, new = ARGV[1], ARGV[2]
+local old = redis.call('HGET', party_of(p), 'account') or ''
+if old == new then return {} end
+if new ~= '' then
+  redis.call('SADD', members_of(new), p)
+  redis.call('HSET', party_of(p), 'account', new)
+else
+  redis.call('HDEL', party_of(p), 'account')
+end
+redis.call('HDEL', party_of(p), 'known')
+redis.call('ZADD', DIRTY, 'NX', int(now), p)
+if old == '' then return {} end
+redis.call('SREM', members_of(old), p)
+local heir = redis.call('SRANDMEMBER', members_of(old))
+if not heir then
+  if redis.call('HEXISTS', account_of(old), 'ledger') == 0 then return {} end
+  heir = ARGV[3] .. old
+end
+redis.call('ZADD', DIRTY, 'NX', int(now), heir)
+return {{heir, want(heir)}}
+"""
+)
+"""Move a party to another account; both become dirty."""

@@ -1,0 +1,118 @@
+"""How settings and events look in the documentation, rendered from the code itself.
+
+`python -m bridge.tables README.md deploy/env.example` writes both anew: in Markdown
+what stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, of any other file
+the whole.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from bridge.domain.document import TABLE
+from bridge.options import Option
+from bridge.settings import OPTIONS
+from bridge.sources import discover
+
+REGION = "<!-- begin: {0} -->\n{1}<!-- end: {0} -->"
+ANY_REGION = re.compile(r"<!-- begin: (\w+) -->\n.*?<!-- end: \1 -->", flags=re.DOTALL)
+
+HEADING = """\
+# Every setting of the bridge; written by `make format`, see README.md.
+# A line without `#` must be filled in. Any secret may come as NAME_FILE=/path instead.
+"""
+
+
+def options() -> tuple[Option, ...]:
+    """Return the bridge's own options and then the sources', each name once."""
+    every = [*OPTIONS, *(o for source in discover().values() for o in source.options)]
+    return tuple({option.name: option for option in every}.values())
+
+
+def settings_table() -> str:
+    """Render one line of Markdown for each environment variable."""
+    rows = (
+        (f"`{o.name}`", o.meaning + (" *Secret.*" if o.secret else ""), _default(o))
+        for o in options()
+    )
+    return _table(("name", "meaning", "default"), rows)
+
+
+def events_table() -> str:
+    """Render one line of Markdown for each type of event that a source handles."""
+    rows = (
+        (source.title, f"`{kind}`", handler.meaning)
+        for source in discover().values()
+        for kind, handler in source.handlers.items()
+    )
+    return _table(("source", "event", "what for"), rows)
+
+
+def traits_table() -> str:
+    """Render one line of Markdown for each trait that is written."""
+    rows = ((f"`{name}`", trait.meaning) for name, trait in TABLE.items())
+    return _table(("trait", "value"), rows)
+
+
+def environment() -> str:
+    """Render `deploy/env.example`: each variable with its meaning above it."""
+    return HEADING + "".join(f"\n# {o.meaning}\n{_line(o)}\n" for o in options())
+
+
+TABLES = {"traits": traits_table, "settings": settings_table, "events": events_table}
+"""Name of a region -> what stands in it."""
+
+
+def refreshed(text: str) -> str:
+    """Return *text* (Markdown) with the content of each known region written anew."""
+
+    def region(found: re.Match[str]) -> str:
+        name = found[1]
+        return REGION.format(name, TABLES[name]()) if name in TABLES else found[0]
+
+    return ANY_REGION.sub(region, text)
+
+
+def _default(option: Option) -> str:
+    if option.required:
+        return "required"
+    if option.shown:
+        return option.shown
+    return "\u2013" if option.default is None else f"`{_text(option.default)}`"
+
+
+def _line(option: Option) -> str:
+    if option.required:
+        return f"{option.name}="
+    value = "" if option.default is None else _text(option.default)
+    return f"#{option.name}={value}"
+
+
+def _text(value: object) -> str:
+    """Spell a default as the variable would: `true`, not `True`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = (heading, ("---",) * len(heading), *rows)
+    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def main(names: Iterable[str]) -> None:
+    """Write the files of these *names* anew."""
+    for path in map(Path, names):
+        is_markdown = path.suffix == ".md"
+        old = path.read_text(encoding="utf-8") if is_markdown else ""
+        new = refreshed(old) if is_markdown else environment()
+        path.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

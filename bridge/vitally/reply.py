@@ -1,0 +1,176 @@
+"""How a reply of Vitally is read: its rate limit, its reason, its error.
+
+Pure: bytes and headers in, values or errors out. Recorded forms of `error`: a text
+(401) and an object in the style of a JSON schema validator (400).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import orjson
+
+from bridge.errors import (
+    VitallyError,
+    VitallyKeyError,
+    VitallyLimitedError,
+    VitallyMissingError,
+    VitallyRefusedError,
+    VitallyUnavailableError,
+)
+
+REASON_LENGTH = 300
+"""Characters of a reason that are kept."""
+
+GOOD = range(200, 300)
+
+_ERRORS: tuple[tuple[Collection[int], type[VitallyError]], ...] = (
+    ((401, 403), VitallyKeyError),
+    ((404,), VitallyMissingError),
+    ((408, 425), VitallyUnavailableError),
+    (range(400, 500), VitallyRefusedError),
+)
+"""What a status other than 2xx and 429 means; the first row that fits, else
+VitallyUnavailableError (5xx, and 3xx: the host is fixed)."""
+
+Headers = Mapping[str, str]
+"""Headers of a reply; reading ignores the case of a name."""
+
+
+class Rate(NamedTuple):
+    """What `RateLimit-*` says: units per minute, units left, seconds to the next."""
+
+    limit: int
+    remaining: int
+    reset: float
+
+
+class Reply(NamedTuple):
+    """One whole answer."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def rate(headers: Headers) -> Rate | None:
+    """Read `RateLimit-Limit: 1000, 1000;window=60` and its two siblings.
+
+    The names have no `X-`: https://docs.vitally.io/pushing-data-to-vitally/rest-api.
+    Garbage in any of them is None: a guess would steer every worker.
+    """
+    limit = _number(headers.get("RateLimit-Limit", "").partition(",")[0])
+    remaining = _number(headers.get("RateLimit-Remaining", ""))
+    reset = _number(headers.get("RateLimit-Reset", ""))
+    if limit is None or remaining is None or reset is None:
+        return None
+    return Rate(int(limit), int(remaining), reset)
+
+
+def retry_after(headers: Headers, now: float) -> float | None:
+    """Seconds to wait after a 429: `Retry-After`, else `RateLimit-Reset`, else None.
+
+    A date is compared with the reply's own `Date`, so that our clock (*now*, seconds
+    since the epoch) matters only where there is none.
+    """
+    said = headers.get("Retry-After", "")
+    wait = _number(said)
+    if wait is None:
+        until = _instant(said)
+        sent = _instant(headers.get("Date", ""))
+        if until is not None:
+            wait = max(0.0, until - (now if sent is None else sent))
+    return _number(headers.get("RateLimit-Reset", "")) if wait is None else wait
+
+
+def value(reply: Reply, secrets: Collection[str], now: float) -> Any:
+    """Return the parsed body of a good reply, `{}` for a 204; else raise VitallyError.
+
+    *secrets* are blotted out of a reason that repeats them.
+    """
+    if reply.status == HTTPStatus.NO_CONTENT:
+        return {}
+    if reply.status not in GOOD:
+        raise error(reply, secrets, now)
+    try:
+        return orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        kind = "an HTML page" if _is_html(reply) else "a body that is no JSON"
+        raise VitallyUnavailableError(f"answered {kind}", reply.status) from None
+
+
+def error(reply: Reply, secrets: Collection[str], now: float) -> VitallyError:
+    """Return the error that a reply other than 2xx means."""
+    words = reason(reply, secrets)
+    if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return VitallyLimitedError(words, retry_after(reply.headers, now))
+    kinds = (kind for statuses, kind in _ERRORS if reply.status in statuses)
+    return next(kinds, VitallyUnavailableError)(words, reply.status)
+
+
+def reason(reply: Reply, secrets: Collection[str] = ()) -> str:
+    """Return why Vitally says no, in one short line without *secrets*.
+
+    A validation error becomes `/externalId must be string`.
+    """
+    words = _told(reply.body)
+    if words is None and not _is_html(reply):
+        words = reply.body[: 4 * REASON_LENGTH].decode("utf-8", "replace")
+    for secret in filter(None, secrets):
+        words = words.replace(secret, "…") if words else words
+    line = " ".join(re.sub(r"[\x00-\x20\x7f-\x9f]+", " ", words or "").split())
+    return line[:REASON_LENGTH] or f"answered {reply.status} without a reason"
+
+
+def _told(body: bytes) -> str | None:
+    """Text of `error` (a text or an object), `message` or `detail`."""
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(parsed, dict):
+        return None
+    for name in ("error", "message", "detail"):
+        told = parsed.get(name)
+        if isinstance(told, str) and told:
+            return told
+        if isinstance(told, dict):
+            return _validation(told)
+    return None
+
+
+def _validation(told: Mapping[str, Any]) -> str | None:
+    """Every `instancePath` with its message, else the message of the whole."""
+    rows = told.get("errors")
+    found = [
+        f"{row.get('instancePath') or ''} {row.get('message') or ''}".strip()
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict)
+    ]
+    message = told.get("message")
+    whole = message if isinstance(message, str) else None
+    return "; ".join(filter(None, found)) or whole
+
+
+def _is_html(reply: Reply) -> bool:
+    head = reply.body[:200].lstrip().lower()
+    return head.startswith(b"<") or "html" in reply.headers.get("Content-Type", "")
+
+
+def _number(words: str) -> float | None:
+    """Read a number of at most twelve digits, not negative; else None."""
+    if not re.fullmatch(r"\s*[0-9]{1,12}(\.[0-9]{1,6})?\s*", words, re.ASCII):
+        return None
+    return float(words)
+
+
+def _instant(words: str) -> float | None:
+    """Read an HTTP date, in seconds since the epoch; else None."""
+    try:
+        return parsedate_to_datetime(words).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
