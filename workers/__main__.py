@@ -6,6 +6,7 @@ that many of them, each of which ends by itself when this one is gone.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import socket
@@ -41,6 +42,8 @@ def main() -> int:
     """Run until SIGTERM; the exit status is 0 then."""
     settings, config = configured(os.environ)
     logs.configure(settings.log_level, settings.log_format)
+    # Its DEBUG lines hold paths, and so the ids of accounts.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     stop = threading.Event()
     on_signals(stop)
     if settings.worker_processes > 1 and CHILD not in os.environ:

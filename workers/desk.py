@@ -154,7 +154,7 @@ class Desk:
         except Held as held:
             return self._ack(lease, view, outcomes.held(view, held.reason))
         except Stopped:
-            return self._postpone(lease, 0)
+            return self._postpone(lease, 0, {"doubt": str(view.doubt)})
         except VitallyError as error:
             return self._failed(lease, view, error)
         return self._ack(lease, view, outcomes.written(view, target.document, done))

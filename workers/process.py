@@ -14,7 +14,7 @@ from rq.exceptions import StopRequested
 from rq.job import Job
 
 from bridge.config import Config
-from bridge.errors import VitallyError, VitallyKeyError, VitallyMissingError
+from bridge.errors import VitallyError, VitallyKeyError
 from bridge.log import fields
 from bridge.queue import Queue
 from bridge.settings import Settings
@@ -174,12 +174,14 @@ class Process:
         """See at the start whether Vitally takes the key."""
         try:
             self.vitally.probe()
-        except (VitallyKeyError, VitallyMissingError) as error:
+        except VitallyKeyError as error:
             reason = f"Vitally refuses the key ({error.status}): {error.reason}"
             if self.breaker.open(reason):
                 log.critical("writes stopped", extra=fields(reason=reason))
         except VitallyError as error:
-            log.warning("vitally", extra=fields(reason=error.reason))
+            log.warning(
+                "vitally", extra=fields(reason=error.reason, status=error.status)
+            )
         else:
             if self.breaker.close():
                 log.warning("writes resumed")

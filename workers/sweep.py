@@ -16,7 +16,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from bridge.errors import VitallyError
+from bridge.errors import VitallyError, VitallyMissingError
 from bridge.log import fields
 from bridge.queue import Queue
 from bridge.store import keys, scripts
@@ -31,8 +31,8 @@ TICK = 0.25
 SWEEP = 1.0
 """Seconds between looks for lost jobs; and between heartbeats."""
 
-PROBE = 3.0
-"""Seconds between looks whether a refused key works again."""
+HALF_OPEN = 30.0
+"""Seconds after which a write is tried although the address does not look right."""
 
 GRACE_MS = 2000
 """How long a claim without a job, or a job without a lease, may be on its way."""
@@ -54,6 +54,7 @@ class Sweeper:
     suspects: dict[str, tuple[str, float]] = field(default_factory=dict)
     swept: float = 0.0
     probed: float = 0.0
+    shut: float = 0.0
 
     def run(self) -> None:
         """Tick until the worker stops; a Redis that is away is waited for."""
@@ -80,7 +81,9 @@ class Sweeper:
         if sweep:
             self.swept = now
             self.sweep()
-        if now - self.probed >= PROBE and self.breaker.reason():
+        if self.breaker.reason() is None:
+            self.probed = self.shut = now
+        elif now - self.probed >= self.breaker.patience():
             self.probed = now
             self.probe()
 
@@ -110,9 +113,17 @@ class Sweeper:
         self.suspects = suspects
 
     def probe(self) -> None:
-        """Close the breaker where Vitally takes the key again."""
+        """Close the breaker where Vitally takes the key again.
+
+        A 404 to the probe is no word about the key; after a while one write is let
+        through to see whether the address is right by now.
+        """
         try:
             self.vitally.probe()
+        except VitallyMissingError:
+            about_key = "key" in (self.breaker.reason() or "")
+            if not about_key and monotonic() - self.shut < HALF_OPEN:
+                return
         except VitallyError:
             return
         if self.breaker.close():

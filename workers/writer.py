@@ -15,6 +15,9 @@ from workers.throttle import Throttle
 IN_DOUBT = "2"
 """Whole writes that are owed once a request may be on its way."""
 
+FAR_MS = 60_000
+"""A slot of the throttle is never further away than its window."""
+
 AFTER_REFUSAL = frozenset({400, 409})
 """Refusals of a creation that may mean that the account exists."""
 
@@ -116,13 +119,14 @@ class Writer:
         return Written("updated", change, _ours(plan, None, reply), 3)
 
     def _next_slot(self, plan: Plan) -> None:
-        wait, _slot = self._throttle.reserve(60_000)
-        while wait > 0:
-            if self._stop.wait(min(wait, 2000) / 1000):
-                raise Stopped
-            self._leases.keep(plan.lease)
+        """Wait for a further request's slot; what was sent so far is answered."""
+        wait, _slot = self._throttle.reserve(FAR_MS)
+        while not self._stop.wait(min(max(wait, 0), 2000) / 1000):
+            self._leases.keep(plan.lease, IN_DOUBT)
             wait -= 2000
-        self._leases.keep(plan.lease, IN_DOUBT)
+            if wait <= 0:
+                return
+        raise Stopped
 
 
 def _body(change: Change) -> dict[str, Any]:

@@ -6,6 +6,12 @@ from redis import Redis
 
 from bridge.store import keys
 
+FIRST_LOOK, LAST_LOOK = 3.0, 60.0
+"""Seconds between looks whether a refused key works again: at first, at most."""
+
+REMEMBERED = 600
+"""Seconds for which an opening counts."""
+
 
 class Breaker:
     """Open while Vitally refuses the key or the address; shared by all workers."""
@@ -20,7 +26,19 @@ class Breaker:
 
     def open(self, reason: str) -> bool:
         """Stop all writes; True for the one who opened it."""
-        return bool(self._redis.set(keys.BREAKER, reason, nx=True))
+        if not self._redis.set(keys.BREAKER, reason, nx=True):
+            return False
+        with self._redis.pipeline() as pipe:
+            pipe.incr(keys.OPENED)
+            pipe.expire(keys.OPENED, REMEMBERED)
+            pipe.execute()
+        return True
+
+    def patience(self) -> float:
+        """Seconds between looks: longer where it opened again and again of late."""
+        raw = self._redis.get(keys.OPENED)
+        times = int(raw) if isinstance(raw, bytes) else 1
+        return min(FIRST_LOOK * 2.0 ** (times - 1), LAST_LOOK)
 
     def close(self) -> bool:
         """Let writes go on; True for the one who closed it."""

@@ -47,6 +47,9 @@ WORKERS = PREFIX + "workers"
 BREAKER = PREFIX + "breaker"
 """Text: why all writes have stopped; absent: they have not."""
 
+OPENED = PREFIX + "breaker:opened"
+"""How often the breaker opened of late; expires."""
+
 SWEEPER = PREFIX + "sweeper"
 """The worker that sweeps now; expires."""
 

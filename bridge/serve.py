@@ -1,0 +1,169 @@
+"""The web process: a parent that keeps one granian worker, and the app inside it.
+
+Granian reads headers outside of Python and gives each request a thread that it makes
+when one is needed: a sender that stalls in its headers costs nothing, one that stalls
+in its body a sleeping thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from bridge import log
+from bridge.config import load
+from bridge.errors import BridgeError
+from bridge.log import fields
+from bridge.settings import Settings
+from bridge.sources import discover
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+LOG = logging.getLogger("bridge.serve")
+
+HOST = "0.0.0.0"  # noqa: S104 - a platform's router calls from outside
+
+THREADS = 512
+"""At most so many requests at once; a thread is made when it is needed and ends when
+it has been idle. Above it, senders that stall in their bodies would stop all others."""
+
+CONNECTIONS = 2048
+"""At most so many open connections, idle ones included."""
+
+GRACE = 8
+"""Seconds in which a worker may finish what it has; a delivery takes at most 2."""
+
+PORT_PATIENCE = 3.0
+"""Seconds that the port may still be held by the worker of a parent that was killed."""
+
+LEASH = 0.5
+"""Seconds between a worker's looks at whether its parent still lives."""
+
+CRASHES = 3
+"""So many times in a row a worker may die as soon as it is there."""
+
+CALM = 60.0
+"""Seconds without which a crash loop is no longer the same one."""
+
+GRANIAN_LOG: Mapping[str, Any] = {
+    "formatters": {},
+    "handlers": {},
+    "loggers": {"_granian": {"handlers": [], "propagate": True}},
+}
+"""Granian's words pass through the log that `bridge.log` has configured."""
+
+
+def settings_from(environ: Mapping[str, str]) -> Settings:
+    """Read the environment and `bridge.toml`. Raises ConfigError."""
+    options = [o for source in discover().values() for o in source.options]
+    return load(environ, options)[0]
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status.
+
+    Raises BridgeError where the port cannot be had.
+    """
+    log.configure(settings.log_level, settings.log_format)
+    port = free(settings.port)
+    sources = sorted(s.name for s in discover().values() if s.enabled(settings.sources))
+    LOG.info("listening", extra=fields(port=port, sources=sources))
+    if not sources:
+        LOG.warning("no source is switched on; every delivery is answered with 404")
+    crashes, begun = 0, time.monotonic()
+    while crashes < CRASHES:
+        if _run(port):
+            return 0
+        crashes = 0 if time.monotonic() - begun > CALM else crashes + 1
+        begun = time.monotonic()
+    LOG.error("the web worker keeps dying; giving up")
+    return 1
+
+
+def _run(port: int) -> bool:
+    """Serve; False where granian gave up because its worker died twice at once."""
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: sys.exit(0))
+    server = MPServer(
+        "bridge.serve:application",
+        address=HOST,
+        port=port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        workers=1,
+        blocking_threads=THREADS,
+        backlog=CONNECTIONS,
+        backpressure=CONNECTIONS,
+        workers_kill_timeout=GRACE,
+        respawn_failed_workers=True,
+        respawn_interval=0.1,
+        websockets=False,
+        # Its warning about many threads does not know that ours mostly sleep.
+        log_level=LogLevels.error,
+        log_dictconfig=dict(GRANIAN_LOG),
+    )
+    try:
+        server.serve(target_loader=partial(application, os.getpid()), wrap_loader=False)
+    except SystemExit:
+        # A worker that got the signal before its parent did looks like a crash.
+        return bool(server.interrupt_signal)
+    return True
+
+
+def application(parent: int) -> WSGIApplication:
+    """Make the app, inside the worker of the process *parent*."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    # Ctrl-C reaches the whole group of a terminal, and the parent then sends SIGTERM;
+    # granian 2.8.7 locks itself up when the second signal meets the first.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    from bridge.web import create_app  # noqa: PLC0415 - not into the parent's memory
+
+    settings = settings_from(os.environ)
+    log.configure(settings.log_level, settings.log_format)
+    threading.Thread(target=_leash, args=(parent,), name="leash", daemon=True).start()
+    app = create_app(settings)
+    LOG.info("web worker ready", extra=fields(pid=os.getpid()))
+    return app.wsgi_app
+
+
+def _leash(parent: int) -> None:
+    """End this process after its parent, which can no longer do it, has died."""
+    while os.getppid() == parent:
+        time.sleep(LEASH)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(0)
+
+
+def free(port: int) -> int:
+    """Return *port* once nobody listens on it, or any free one for 0.
+
+    Granian lets several processes share a port, so that it would not notice another.
+    Raises BridgeError.
+    """
+    deadline = time.monotonic() + PORT_PATIENCE
+    while True:
+        try:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((HOST, port))
+                found: int = probe.getsockname()[1]
+                return found
+        except OSError as error:
+            if time.monotonic() > deadline or isinstance(error, PermissionError):
+                said = f"port {port} cannot be had: {error.strerror}; set PORT"
+                raise BridgeError(said) from None
+        time.sleep(0.1)

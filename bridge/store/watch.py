@@ -1,0 +1,192 @@
+"""Whether Redis can be written to just now, seen by one thread for a whole process.
+
+Each delivery asks `refuses` before it goes to Redis, so that a Redis that is down,
+stalled, full, read-only or allowed to evict costs an instant and not a time-out, and
+cannot hold every thread of the process.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from redis import ConnectionPool, Redis
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+
+EVERY = 1.0
+"""Seconds between two looks."""
+
+PATIENCE = 0.45
+"""Seconds that Redis has for an answer."""
+
+STALE = 3.0
+"""Seconds after which a look that has not ended (say, in DNS) counts as failed."""
+
+SECTIONS = ("memory", "replication", "persistence")
+
+DOWN = "Redis is down or does not answer in time."
+UNSEEN = "Redis has not been looked at yet."
+LOADING = "Redis is still loading its data."
+READ_ONLY = "Redis is read-only (a replica)."
+DISK = "Redis cannot write its append-only file, and so refuses writes."
+REFUSED = "Redis refuses the user or password in REDIS_URL."
+SNAPSHOT = "Redis failed to save its last snapshot, and may refuse writes."
+
+
+class View(NamedTuple):
+    """What one look found; *begun* in seconds of the monotonic clock.
+
+    *refusals* are why nothing can be written, *worries* what only an operator needs
+    to know; sentences both.
+    """
+
+    begun: float
+    refusals: tuple[str, ...]
+    worries: tuple[str, ...] = ()
+
+
+def judge(
+    info: Mapping[str, Any], policy: str | None, allow_eviction: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return (refusals, worries) of what INFO says; a missing field is no fault.
+
+    *policy* is the `maxmemory-policy`, None where Redis does not tell. It counts
+    without a `maxmemory`, too: that may be set at any moment.
+    """
+    limit = info.get("maxmemory", 0)
+    used = info.get("used_memory", 0) - info.get("mem_not_counted_for_evict", 0)
+    evicts = policy not in {None, "noeviction"}
+    found = {
+        LOADING: info.get("loading", 0) == 1,
+        READ_ONLY: info.get("role", "master") != "master",
+        f"Redis may evict keys (maxmemory-policy is {policy}); it must be noeviction.": (
+            evicts and not allow_eviction
+        ),
+        f"Redis is full ({used} of {limit} bytes).": 0 < limit <= used and not evicts,
+        DISK: info.get("aof_last_write_status", "ok") != "ok",
+    }
+    worries = (SNAPSHOT,) if info.get("rdb_last_bgsave_status", "ok") != "ok" else ()
+    return tuple(sentence for sentence, is_so in found.items() if is_so), worries
+
+
+class Watch:
+    """Looks at Redis every second, over a connection of its own."""
+
+    def __init__(self, redis: Redis, allow_eviction: bool = False) -> None:
+        self._redis = _own(redis)
+        self._allow_eviction = allow_eviction
+        self._view = View(float("-inf"), (UNSEEN,))
+        self._failed = float("-inf")
+        self._wake = threading.Event()
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to look, in a daemon thread; until the first look all is refused."""
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and close the connection."""
+        self._stopped = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._redis.close()
+
+    def failed(self) -> None:
+        """Note that Redis did not take something just now.
+
+        All is refused until a look that begins after this moment finds it well; that
+        look begins at once.
+        """
+        self._failed = time.monotonic()
+        self._wake.set()
+
+    def refuses(self) -> str | None:
+        """Why nothing can be written now, in a sentence; None: try it."""
+        found = self._refusals()
+        return found[0] if found else None
+
+    def trouble(self) -> tuple[str, ...]:
+        """All that is wrong with Redis, a sentence each."""
+        return (*self._refusals(), *self._view.worries)
+
+    def look(self) -> None:
+        """Look once."""
+        begun = time.monotonic()
+        try:
+            refusals, worries = self._ask()
+        except ResponseError as error:
+            refusals, worries = (f"Redis answers with an error: {error}.",), ()
+        except AuthenticationError:
+            refusals, worries = (REFUSED,), ()
+        except (RedisError, OSError):
+            refusals, worries = (DOWN,), ()
+        self._view = View(begun, refusals, worries)
+
+    def _refusals(self) -> tuple[str, ...]:
+        view = self._view
+        if view.refusals:
+            return view.refusals
+        late = self._thread is not None and time.monotonic() - view.begun > STALE
+        return (DOWN,) if late or self._failed >= view.begun else ()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._wake.clear()
+            self.look()
+            self._wake.wait(EVERY)
+
+    def _ask(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Read INFO section by section: several at once are new in Redis 7."""
+        pipe = self._redis.pipeline(transaction=False)
+        for section in SECTIONS:
+            pipe.info(section)
+        info: dict[str, Any] = {}
+        for reply in pipe.execute(raise_on_error=False):
+            if isinstance(reply, dict):
+                info |= reply
+            elif not _kept_back(reply):
+                raise reply
+        return judge(info, self._policy(info), self._allow_eviction)
+
+    def _policy(self, info: Mapping[str, Any]) -> str | None:
+        """Return the policy; a managed Redis may tell it in INFO, in CONFIG, or not."""
+        if "maxmemory_policy" in info:
+            return str(info["maxmemory_policy"])
+        try:
+            told = self._redis.config_get("maxmemory-policy")
+        except ResponseError:
+            return None
+        return next((_text(value) for value in told.values() if value), None)
+
+
+def _own(redis: Redis) -> Redis:
+    """Return a client of one connection, as the pool of *redis* may be used up."""
+    pool = redis.connection_pool
+    asked = dict(pool.connection_kwargs) | {
+        "socket_timeout": PATIENCE,
+        "socket_connect_timeout": PATIENCE,
+    }
+    return Redis(
+        connection_pool=ConnectionPool(
+            connection_class=pool.connection_class, max_connections=1, **asked
+        )
+    )
+
+
+def _kept_back(reply: object) -> bool:
+    """Tell whether a Redis that works does not let us have INFO."""
+    return isinstance(reply, NoPermissionError) or "unknown command" in str(reply)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

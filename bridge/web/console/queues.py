@@ -1,0 +1,77 @@
+"""How rq-dashboard is made to show our queue: JSON jobs, our connection, our errors.
+
+Its web module is made for the command line of its own and has neither a serializer
+for workers nor a choice of the connection; so four of its names are bound anew, once
+a process. The names and the reasons are of version 0.9.0.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+from flask import Flask, Response, abort, current_app, request
+from redis import Redis
+
+from bridge.web.console.page import page
+
+PREFIX = "/queues"
+
+SERIALIZER = "json"
+"""RQ's name for the serializer that our jobs have."""
+
+MISSING = "The queues are shown by rq-dashboard, which is not installed."
+REMEDY = "pip install 'vitally-bridge[dashboard]'"
+
+
+def add_queues(app: Flask, redis: Redis) -> None:
+    """Add the pages of rq-dashboard under PREFIX, or one that says it is missing."""
+    try:
+        dashboard = adapted()
+    except ImportError:
+        app.add_url_rule(f"{PREFIX}/", "queues", missing)
+        return
+    # A label: the real URL has a password, and the pages show this one.
+    app.config["RQ_DASHBOARD_REDIS_URL"] = ("redis",)
+    app.extensions["bridge.redis"] = redis
+    vars(app)["redis_conn"] = redis
+
+    @app.before_request
+    def ready() -> None:
+        """Fail with Redis' own error, which the pages would partly swallow."""
+        if request.blueprint == dashboard.blueprint.name:
+            if (request.view_args or {}).get("instance_number", 0) != 0:
+                abort(404)
+            if request.endpoint != f"{dashboard.blueprint.name}.static":
+                redis.ping()
+
+    app.register_error_handler(dashboard.NoSuchJobError, no_such_job)
+    app.register_blueprint(dashboard.blueprint, url_prefix=PREFIX)
+
+
+@cache
+def adapted() -> Any:
+    """Return rq-dashboard's web module, fit for us. Raises ImportError."""
+    web: Any = import_module("rq_dashboard.web")
+    json = partial(partial, serializer=SERIALIZER)
+    web.config.serializer = SERIALIZER
+    # Without it the list of workers breaks while one of them runs a JSON job.
+    web.Worker = SimpleNamespace(all=json(web.Worker.all))
+    # Pickle, its default, would also be code from whoever can write to Redis.
+    web.Job = SimpleNamespace(fetch=json(web.Job.fetch))
+    web.requeue_job = json(web.requeue_job)
+    # It would make a connection a request, without time-outs and our TLS options.
+    web.from_url = lambda url, **_: (None, current_app.extensions["bridge.redis"])
+    return web
+
+
+def missing() -> Response:
+    """Say what to install."""
+    return page("No queue dashboard", f"{MISSING} {REMEDY}", 501)
+
+
+def no_such_job(error: Exception) -> Response:
+    """Say that a job is gone."""
+    return page("No such job", "It is done and forgotten, or never was.", 404)

@@ -1,0 +1,60 @@
+"""Whether the process lives, and whether the bridge as a whole can do its work."""
+
+from __future__ import annotations
+
+import orjson
+from flask import Flask, Response
+from redis import Redis
+from redis.exceptions import RedisError
+
+from bridge.errors import StorageError
+from bridge.store.figures import Figures, figures
+from bridge.store.watch import DOWN, Watch
+
+JSON = "application/json"
+
+SILENCE_MS = 15_000
+"""Milliseconds after which a worker that has not been heard from does not count."""
+
+NO_WORKER = "No worker has been heard from for 15 s."
+
+ALIVE = orjson.dumps({"alive": True})
+READY = orjson.dumps({"ready": True})
+
+
+def heard(seen: Figures) -> int:
+    """Return how many workers were heard from lately."""
+    return sum(ms <= SILENCE_MS for ms in seen.workers.values())
+
+
+def reasons(redis: Redis, watch: Watch) -> list[str]:
+    """Say, in a sentence each, why the bridge cannot do its work; none: it can."""
+    found = list(watch.trouble())
+    if DOWN in found:
+        return found
+    try:
+        seen = figures(redis)
+    except (RedisError, StorageError, OSError):
+        watch.failed()
+        return [*found, DOWN]
+    if not heard(seen):
+        found.append(NO_WORKER)
+    if seen.breaker is not None:
+        found.append(f"Vitally refuses all writes: {seen.breaker}")
+    return found
+
+
+def add_health(app: Flask, redis: Redis, watch: Watch) -> None:
+    """Add `/healthz`, which asks nobody, and `/readyz`."""
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return Response(ALIVE, content_type=JSON)
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        found = reasons(redis, watch)
+        if not found:
+            return Response(READY, content_type=JSON)
+        body = orjson.dumps({"ready": False, "reasons": found})
+        return Response(body, 503, content_type=JSON)

@@ -1,0 +1,181 @@
+"""The webhooks' HTTP: from a request to one delivery, from its receipt to an answer.
+
+The order of the checks is part of the contract: 404, 405, 413, 401, then the content.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+from flask import Flask, Response, request
+from werkzeug.routing import Rule
+
+from bridge.errors import SignatureError, StorageError
+from bridge.ingest import Receipt
+from bridge.log import fields
+from bridge.store.watch import Watch
+from bridge.web.body import Incomplete, TooLarge, drain, read
+from bridge.webhook.source import Delivery, Source
+
+LOG = logging.getLogger("bridge.web")
+
+JSON = "application/json"
+
+RETRY_AFTER = "5"
+"""Seconds after which a sender may try again; a watch looks more often."""
+
+NAME = re.compile(r"[a-z0-9_-]{1,40}")
+"""What a source may be called; nothing else of an unknown path is logged."""
+
+LONGEST_REASON = 200
+
+
+class Receiver(Protocol):
+    """What the web process needs of `bridge.ingest.Ingress`."""
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """Return the sources that are switched on."""
+
+    def receive(self, source: Source, delivery: Delivery, now: float) -> Receipt:
+        """Take one delivery; raises SignatureError and StorageError."""
+
+
+class Answer(NamedTuple):
+    """What the sender is told; *why* goes into the log alone."""
+
+    status: int
+    content: Mapping[str, Any]
+    why: str | None = None
+    headers: Mapping[str, str] = {}
+
+
+NOT_FOUND = Answer(404, {"error": "no such source"})
+NOT_ALLOWED = Answer(405, {"error": "POST only"}, headers={"Allow": "POST"})
+UNREAD: Mapping[type[Exception], Answer] = {
+    TooLarge: Answer(413, {"error": "the body is over 1 MiB"}),
+    Incomplete: Answer(400, {"error": "the body ended early"}),
+}
+FAILED = Answer(500, {"error": "internal error"})
+
+
+def unauthorized(why: str) -> Answer:
+    """Tell the sender nothing but 401."""
+    return Answer(401, {"error": "unauthorized"}, why)
+
+
+def unavailable(why: str) -> Answer:
+    """Not stored: send it again."""
+    error = {"error": "not stored, send it again"}
+    return Answer(503, error, why, {"Retry-After": RETRY_AFTER})
+
+
+def accepted(receipt: Receipt) -> Answer:
+    """Say what became of the delivery, without what there is nothing to say of."""
+    told = receipt._asdict().items()
+    return Answer(202, {k: v for k, v in told if v is not None}, receipt.reason)
+
+
+class Hooks:
+    """Answers `/webhooks/<source>`."""
+
+    def __init__(
+        self,
+        ingress: Receiver,
+        watch: Watch,
+        options: Mapping[str, Any],
+        public_url: str | None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ingress = ingress
+        self._watch = watch
+        self._options = options
+        self._public_url = public_url
+        self._clock = clock
+
+    def view(self, source: str) -> Response:
+        """Answer one request, and log one line about it."""
+        begun = time.perf_counter()
+        answer = self._answer(source, request.environ)
+        _log(source, answer, begun)
+        body = orjson.dumps(answer.content)
+        return Response(body, answer.status, answer.headers, content_type=JSON)
+
+    def _answer(self, name: str, environ: dict[str, Any]) -> Answer:
+        source = self._ingress.sources.get(name)
+        if source is None or environ["REQUEST_METHOD"] != "POST":
+            drain(environ)
+            return NOT_FOUND if source is None else NOT_ALLOWED
+        try:
+            return self._take(source, self._delivery(name, environ))
+        except (TooLarge, Incomplete) as error:
+            return UNREAD[type(error)]
+        except SignatureError as error:
+            return unauthorized(str(error)[:LONGEST_REASON])
+        except StorageError as error:
+            self._watch.failed()
+            return unavailable(str(error)[:LONGEST_REASON])
+        except Exception:
+            LOG.exception("delivery failed", extra=fields(source=name))
+            return FAILED
+
+    def _take(self, source: Source, delivery: Delivery) -> Answer:
+        """Hand it on, unless Redis is known not to take it."""
+        now = self._clock()
+        refusal = self._watch.refuses()
+        if refusal is None:
+            return accepted(self._ingress.receive(source, delivery, now))
+        source.verify(delivery, self._options, now)
+        return unavailable(refusal)
+
+    def _delivery(self, name: str, environ: dict[str, Any]) -> Delivery:
+        query = environ.get("QUERY_STRING")
+        base = self._public_url or _called(environ)
+        url = f"{base}/webhooks/{name}" + (f"?{query}" if query else "")
+        return Delivery("POST", url, headers(environ), read(environ))
+
+
+def headers(environ: Mapping[str, Any]) -> dict[str, str]:
+    """Return a request's headers, names in lower case."""
+    found = {
+        key[5:].replace("_", "-").lower(): value
+        for key, value in environ.items()
+        if key.startswith("HTTP_")
+    }
+    for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if key in environ:
+            found[key.replace("_", "-").lower()] = environ[key]
+    return found
+
+
+def add_hooks(app: Flask, hooks: Hooks) -> None:
+    """Route every method here: an unknown source is 404 before a method is 405."""
+    app.url_map.add(Rule("/webhooks/<source>", endpoint="webhook"))
+    app.view_functions["webhook"] = hooks.view
+
+
+def _called(environ: Mapping[str, Any]) -> str:
+    """Scheme and host as the sender called them, through a proxy that says so."""
+    scheme = environ.get("HTTP_X_FORWARDED_PROTO") or environ["wsgi.url_scheme"]
+    return f"{scheme}://{environ.get('HTTP_HOST', '')}"
+
+
+def _log(source: str, answer: Answer, begun: float) -> None:
+    content = answer.content
+    LOG.info(
+        "delivery",
+        extra=fields(
+            source=source if NAME.fullmatch(source) else None,
+            event=content.get("event"),
+            receipt=content.get("receipt"),
+            counts=content.get("counts"),
+            reason=answer.why,
+            status=answer.status,
+            ms=round((time.perf_counter() - begun) * 1000, 2),
+        ),
+    )
