@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from bridge.domain.document import TABLE
+from bridge.domain.traits import TABLE
 from bridge.options import Option
 from bridge.settings import OPTIONS
 from bridge.sources import discover

@@ -1,40 +1,29 @@
-"""What Vitally shall hold of an account: its name and traits, as a table.
-
-A trait is a value, `None` (known to have none) or `Unknown` (left out of the write;
-an empty reason: there are no facts to say anything from).
-"""
+"""What Vitally shall hold of an account, and what a write has to carry for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from fractions import Fraction
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from bridge.domain import account as accounts
 from bridge.domain.account import Account, Name
-from bridge.domain.money import Unknown, major
-from bridge.domain.subscription import (
-    Subscription,
-    cancels_at,
-    plan_names,
-    renews_at,
-    revenue,
-)
+from bridge.domain.money import Unknown
+from bridge.domain.policy import STRIPE, Policy
+from bridge.domain.subscription import changes_at
+from bridge.domain.traits import TABLE, Known, Reading
 
-Known = str | int | float | None
-Result = Known | Unknown
-
-SILENT = Unknown("")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TRAITS = tuple(TABLE)
 
 
 class Document(NamedTuple):
-    """Name and traits that Vitally shall hold; *unknown* says why traits are left out."""
+    """Name and traits that Vitally shall hold; *unknown* says why traits are left out.
+
+    *until* is when it changes without an event (ms), None: it does not.
+    """
 
     name: Name
     traits: Mapping[str, Known]
     unknown: Mapping[str, str]
+    until: int | None = None
 
 
 class Change(NamedTuple):
@@ -56,144 +45,19 @@ class Ledger(NamedTuple):
     traits: Mapping[str, Known] = {}
 
 
-def instant(milliseconds: int) -> str:
-    """`YYYY-MM-DDTHH:MM:SS.mmmZ`."""
-    at = EPOCH + timedelta(milliseconds=milliseconds)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
-
-
-def _live(account: Account) -> list[Subscription]:
-    return [sub for sub in account.subscriptions if sub.is_live]
-
-
-def _currencies(subs: list[Subscription]) -> set[str | None]:
-    return {sub.currency for sub in subs}
-
-
-def _mrr(account: Account) -> Result:
-    live = _live(account)
-    if not live:
-        return None
-    total = Fraction(0)
-    for sub in live:
-        amount = revenue(sub)
-        if isinstance(amount, Unknown):
-            return amount
-        total += amount
-    currencies = {sub.currency or "" for sub in live}
-    if len(currencies) > 1:
-        listed = ", ".join(sorted(currencies)).upper()
-        return Unknown(f"several currencies and no rates: {listed}")
-    return major(total, currencies.pop())
-
-
-def _next_renewal(account: Account) -> Result:
-    found: list[int] = []
-    for sub in _live(account):
-        at = renews_at(sub)
-        if isinstance(at, Unknown):
-            return at
-        if at is not None:
-            found.append(at)
-    return instant(min(found)) if found else None
-
-
-def _churned(account: Account) -> Result:
-    at = accounts.churned_at(account)
-    return None if at is None else instant(at)
-
-
-def _trial_end(account: Account) -> Result:
-    if not any(sub.had_trial for sub in account.subscriptions):
-        return SILENT
-    ends = [sub.trial_end for sub in account.subscriptions]
-    last = max((end for end in ends if end is not None), default=None)
-    return None if last is None else instant(last)
-
-
-def _plan(account: Account) -> Result:
-    names = {name for sub in _live(account) for name in plan_names(sub)}
-    return ", ".join(sorted(names)) or None
-
-
-def _currency(account: Account) -> Result:
-    trialing = [sub for sub in account.subscriptions if sub.status == "trialing"]
-    found = _currencies(_live(account) or trialing)
-    if len(found) > 1:
-        return Unknown("several currencies")
-    code = found.pop() if found else None
-    return code.upper() if code else SILENT
-
-
-def _cancel_at(account: Account) -> Result:
-    ends = [cancels_at(sub) for sub in _live(account)]
-    first = min((end for end in ends if end is not None), default=None)
-    return None if first is None else instant(first)
-
-
-class Trait(NamedTuple):
-    """One trait: how it is read off an account with a subscription, and what it is."""
-
-    read: Callable[[Account], Result]
-    meaning: str
-
-
-TABLE: Mapping[str, Trait] = {
-    "mrr": Trait(
-        _mrr,
-        "What all live subscriptions (`active`, `past_due`) pay a month, in major "
-        "units, summed exactly and rounded once; `null` while none is live.",
-    ),
-    "nextRenewalDate": Trait(
-        _next_renewal,
-        "The earliest end of a licensed item's period over the live subscriptions "
-        "that will renew; else `null`.",
-    ),
-    "churnedAt": Trait(
-        _churned,
-        "When the last subscription that ever was live ended; `null` as soon as one "
-        "is live, trialing, paused or incomplete again.",
-    ),
-    "trialEndDate": Trait(
-        _trial_end,
-        "The latest trial end, cut short where the subscription ended before; stays "
-        "after conversion.",
-    ),
-    "subscriptionStatus": Trait(
-        accounts.status,
-        "The strongest of past_due, active, trialing, paused, incomplete, unpaid, "
-        "churned; `unconverted` where none ever was live.",
-    ),
-    "planName": Trait(
-        _plan,
-        "The plan names of the live subscriptions, sorted, joined by a comma; `null` "
-        "when nothing is live.",
-    ),
-    "billingCurrency": Trait(
-        _currency,
-        "ISO code of the live subscriptions, else of the trialing ones; left out "
-        "where there is more than one.",
-    ),
-    "cancelAt": Trait(
-        _cancel_at,
-        "The earliest scheduled end of a live subscription, else `null`.",
-    ),
-}
-"""Each trait, in the order in which people see them."""
-
-TRAITS = tuple(TABLE)
-
-
-def document(account: Account) -> Document:
-    """Map *account* to its document; without a subscription there are no traits."""
+def document(account: Account, policy: Policy = STRIPE, now: int = 0) -> Document:
+    """Map *account* to its document at *now* (ms); no subscription, no traits."""
     if not account.subscriptions:
         return Document(account.name, {}, {})
-    found = {name: trait.read(account) for name, trait in TABLE.items()}
+    reading = Reading(account, policy, now)
+    found = {name: trait.read(reading) for name, trait in TABLE.items()}
     known = {t: v for t, v in found.items() if not isinstance(v, Unknown)}
     unknown = {
         t: v.reason for t, v in found.items() if isinstance(v, Unknown) and v.reason
     }
-    return Document(account.name, known, unknown)
+    ends = (changes_at(sub, policy, now) for sub in reading.counting)
+    until = min((end for end in ends if end is not None), default=None)
+    return Document(account.name, known, unknown, until)
 
 
 def removal(ledger: Ledger) -> Document:

@@ -12,29 +12,27 @@ the event's id, which is *ambiguous*.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
+from bridge.domain.chain import Step, end_of, is_doubtful
 from bridge.domain.facts import Fact, Value
-
-Moment = tuple[int, int, str]
-"""(instant in ms, rank, event id): when a snapshot was true, with its tie-breaks."""
 
 
 class Joins(NamedTuple):
     """What compaction must not forget about a thing; each field is a join.
 
     *seen* holds every status it ever had, *born* whether its creation was seen,
-    *trial* whether it ever had a trial. *paid* is the latest moment at which it was
-    not `unpaid`, *unpaid* the moments after that at which it was.
+    *trial* whether it ever had a trial. *paid* are the steps of the latest instant at
+    which it was seen not `unpaid`, *unpaid* those since that instant at which it was.
     """
 
     seen: frozenset[str] = frozenset()
     born: bool = False
     trial: bool = False
-    paid: Moment | None = None
-    unpaid: frozenset[Moment] = frozenset()
+    paid: frozenset[Step] = frozenset()
+    unpaid: frozenset[Step] = frozenset()
 
 
 class Past(NamedTuple):
@@ -112,39 +110,53 @@ def _state(facts: list[Fact], before: Joins) -> State:
     )
 
 
+def _step(fact: Fact) -> Step:
+    return Step(fact.stamp.at, fact.stamp.rank, fact.event, fact.before, fact.after)
+
+
 def _join(facts: Iterable[Fact], before: Joins) -> Joins:
-    facts = list(facts)
-    moments = {(f.stamp.at, f.stamp.rank, f.event): status(f.value) for f in facts}
-    paid = [m for m, word in moments.items() if word != "unpaid"]
-    last = max(paid + ([before.paid] if before.paid else []), default=None)
-    unpaid = before.unpaid | {m for m, word in moments.items() if word == "unpaid"}
+    words = {_step(fact): (status(fact.value), fact) for fact in facts}
+    unpaid = {step for step, (word, _) in words.items() if word == "unpaid"}
+    paid = before.paid | (set(words) - unpaid)
+    last = max((step.at for step in paid), default=0)
     return Joins(
-        before.seen | set(moments.values()),
-        before.born or any(f.stamp.rank == 0 for f in facts),
-        before.trial or any("trial_end" in f.value for f in facts),
-        last,
-        frozenset(m for m in unpaid if last is None or m > last),
+        before.seen | {word for word, _ in words.values()},
+        before.born or any(step.rank == 0 for step in words),
+        before.trial or any("trial_end" in f.value for _, f in words.values()),
+        frozenset(step for step in paid if step.at == last),
+        frozenset(step for step in before.unpaid | unpaid if step.at >= last),
     )
 
 
 def _unpaid_since(fact: Fact, joins: Joins) -> int | None:
+    """The first instant of the spell; inside one instant the chain tells the last."""
     if status(fact.value) != "unpaid":
         return None
-    if joins.paid and joins.paid[0] == fact.stamp.at:
-        return fact.stamp.at
-    return min((moment[0] for moment in joins.unpaid), default=fact.stamp.at)
+    last = max((step.at for step in joins.paid), default=None)
+    shared = {step for step in joins.unpaid if step.at == last}
+    if last is not None and shared:
+        steps = sorted(shared | joins.paid)
+        end = end_of(steps, [])
+        ended = {s for s in steps if s.after == end} if end else {steps[-1]}
+        if last == fact.stamp.at or ended & shared:
+            return last
+    spell = (step.at for step in joins.unpaid if step.at != last)
+    return min(spell, default=fact.stamp.at)
 
 
 def _needed(facts: list[Fact]) -> list[Fact]:
-    """The newest instant's distinct steps and the one fact before it."""
+    """The newest instant's distinct steps and the one fact before it.
+
+    A step that two events tell is kept twice, since that makes it doubtful.
+    """
     top = max(facts, key=lambda f: f.key)
     if top.stamp.final:
         return [top]
-    steps: dict[tuple[str | None, str, bool], Fact] = {}
+    steps: defaultdict[tuple[str | None, str, bool], list[Fact]] = defaultdict(list)
     for fact in sorted(_at(facts, top.stamp.at), key=lambda f: f.key):
-        steps[fact.before, fact.after, fact.stamp.rank == 0] = fact
-    older = _before(facts, top.stamp.at)
-    return [*older, *steps.values()]
+        steps[fact.before, fact.after, fact.stamp.rank == 0].append(fact)
+    newest = [fact for told in steps.values() for fact in told[-2:]]
+    return [*_before(facts, top.stamp.at), *newest]
 
 
 def _at(facts: Iterable[Fact], at: int) -> list[Fact]:
@@ -160,60 +172,13 @@ def _before(facts: Iterable[Fact], at: int) -> list[Fact]:
 def winner(facts: Collection[Fact]) -> tuple[Fact, bool]:
     """Return the snapshot that is true now, and whether that is *ambiguous*."""
     top = max(facts, key=lambda f: f.key)
-    tied = _at(facts, top.stamp.at)
+    tied = sorted(_at(facts, top.stamp.at), key=lambda f: f.key)
     if top.stamp.final or len({f.after for f in tied}) == 1:
         return top, False
-    end = _chain_end(tied, _before(facts, top.stamp.at))
+    steps = [_step(fact) for fact in tied]
+    end = end_of(steps, [_step(f) for f in _before(facts, top.stamp.at)])
     if end is not None:
-        return max((f for f in tied if f.after == end), key=lambda f: f.key), False
+        last = max((f for f in tied if f.after == end), key=lambda f: f.key)
+        return last, is_doubtful(steps)
     rivals = {f.after for f in tied if f.stamp.rank == top.stamp.rank}
     return top, len(rivals) > 1
-
-
-def _chain_end(tied: list[Fact], older: list[Fact]) -> str | None:
-    """Where the steps of one instant lead, or None where they do not say.
-
-    The steps are edges from `before` to `after`; an order that takes each once is a
-    trail, whose two ends the degrees give. Where it is a round trip (cancel and
-    un-cancel) it ends where it began, which the predecessor has to tell.
-    """
-    edges = {
-        (f.before, f.after)
-        for f in tied
-        if f.before is not None and f.before != f.after
-    }
-    if not edges:
-        return None
-    surplus: Counter[str] = Counter()
-    for before, after in edges:
-        surplus[after] += 1
-        surplus[before] -= 1
-    ends = [node for node, degree in surplus.items() if degree > 0]
-    births = [f.after for f in tied if f.stamp.rank == 0]
-    starts = births or [f.after for f in older]
-    nodes = {node for edge in edges for node in edge}
-    if not ends and starts and starts[0] in nodes:
-        end = starts[0]
-    elif len(ends) == 1 and surplus[ends[0]] == 1:
-        end = ends[0]
-    else:
-        return None
-    above = max(f.stamp.rank for f in tied if (f.before, f.after) in edges)
-    strangers = [
-        f for f in tied if (f.before, f.after) not in edges and f.after not in nodes
-    ]
-    beaten = all(f.stamp.rank < above for f in strangers)
-    return end if beaten and _connected(edges, end) else None
-
-
-def _connected(edges: Collection[tuple[str, str]], start: str) -> bool:
-    near: defaultdict[str, set[str]] = defaultdict(set)
-    for before, after in edges:
-        near[before].add(after)
-        near[after].add(before)
-    reached, waiting = {start}, [start]
-    while waiting:
-        new = near[waiting.pop()] - reached
-        reached |= new
-        waiting += new
-    return reached == set(near)

@@ -10,13 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-MONTHS_PER = {
-    "month": Fraction(1),
-    "year": Fraction(12),
-    "week": Fraction(12, 52),
-    "day": Fraction(12, 365),
-}
-"""Length of an interval in months; a year has 52 weeks or 365 days."""
+from bridge.domain.policy import STRIPE, Policy
 
 ZERO_DECIMAL = frozenset(
     [
@@ -64,9 +58,11 @@ def major(minor: Fraction, currency: str) -> int | float:
     return int(amount) if amount == amount.to_integral_value() else float(amount)
 
 
-def monthly(amount: Fraction, interval: str, count: int) -> Fraction:
+def monthly(
+    amount: Fraction, interval: str, count: int, policy: Policy = STRIPE
+) -> Fraction:
     """What *amount* every *count* intervals is in one month."""
-    return amount / (MONTHS_PER[interval] * count)
+    return amount * policy.per_month(interval) / count
 
 
 def item_amount(item: Mapping[str, Any]) -> Fraction | Unknown:
@@ -128,65 +124,101 @@ def without_tax(amount: Fraction, inclusive: Iterable[str]) -> Fraction:
 
 
 class Line(NamedTuple):
-    """An item in money: its *monthly* amount, its product and its billing interval."""
+    """An item in money: its *monthly* amount, its product and its billing interval.
+
+    *gross* is the monthly amount before discounts, *taken* names those that counted.
+    """
 
     monthly: Fraction
     product: str | None
     interval: tuple[str, int]
+    price: str = ""
+    quantity: int = 1
+    gross: Fraction = Fraction(0)
+    taken: tuple[str, ...] = ()
 
 
 def discounted(
-    lines: Sequence[Line], discounts: Iterable[Mapping[str, Any]], currency: str
+    lines: Sequence[Line],
+    discounts: Iterable[Mapping[str, Any]],
+    currency: str,
+    policy: Policy = STRIPE,
+    now: int = 0,
 ) -> list[Line] | Unknown:
     """Take *discounts* off in their order, each from what the one before left.
 
-    Only a discount that lasts `forever` counts, as in Stripe's own MRR. One whose
-    terms are not known makes all unknown.
+    The *policy* says which of them count at *now* (ms). One whose terms have to be
+    known and are not makes all unknown.
     """
     left = list(lines)
     for discount in discounts:
-        terms = _terms(discount, currency)
-        if isinstance(terms, Unknown):
-            return terms
-        if terms == "forever":
-            after = _take_off(left, discount)
+        applies = _counts(discount, policy, now)
+        if isinstance(applies, Unknown):
+            return applies
+        if applies:
+            after = _take_off(left, discount, currency, policy)
             if isinstance(after, Unknown):
                 return after
             left = after
     return left
 
 
-def _terms(discount: Mapping[str, Any], currency: str) -> str | Unknown:
-    """The duration of a discount whose terms are known."""
-    name = discount.get("coupon") or discount.get("id", "?")
+def label(discount: Mapping[str, Any]) -> str:
+    """How a discount is called where people read it."""
+    return str(discount.get("coupon") or discount.get("id") or "a discount")
+
+
+def _counts(discount: Mapping[str, Any], policy: Policy, now: int) -> bool | Unknown:
+    """Whether a discount lowers the MRR."""
+    if policy.discounts == "none":
+        return False
     if "duration" not in discount or not {"percent", "amount"} & set(discount):
-        return Unknown(f"the terms of discount {name} are not in the event")
-    duration = str(discount["duration"])
-    if duration == "forever" and "percent" not in discount:
-        other = discount.get("currency")
-        if other != currency:
-            return Unknown(f"discount {name} is in {other}, the price in {currency}")
-    return duration
+        return Unknown(f"the terms of discount {label(discount)} are not known")
+    if policy.discounts == "forever":
+        return bool(discount["duration"] == "forever")
+    return policy.discounts == "all" or int(discount.get("ends", now + 1)) > now
 
 
-def _take_off(lines: list[Line], discount: Mapping[str, Any]) -> list[Line] | Unknown:
+def _take_off(
+    lines: list[Line], discount: Mapping[str, Any], currency: str, policy: Policy
+) -> list[Line] | Unknown:
     products = discount.get("products")
-    chosen = [not products or line.product in products for line in lines]
-    total = sum(
-        (x.monthly for x, c in zip(lines, chosen, strict=True) if c), Fraction(0)
-    )
+    chosen = [line for line in lines if not products or line.product in products]
+    total = sum((line.monthly for line in chosen), Fraction(0))
+    if products and any(line.product is None for line in lines):
+        return Unknown(f"which items discount {label(discount)} is for is not known")
     if not total:
         return lines
-    if "percent" in discount:
-        kept = 1 - Fraction(discount["percent"]) / 100
-    else:
-        rhythms = {x.interval for x, c in zip(lines, chosen, strict=True) if c}
-        if len(rhythms) > 1:
-            return Unknown("an amount is taken off items of different intervals")
-        off = monthly(Fraction(discount["amount"]), *rhythms.pop())
-        kept = (total - off) / total
-    kept = max(kept, Fraction(0))
+    kept = _kept(discount, chosen, total, currency, policy)
+    if isinstance(kept, Unknown):
+        return kept
     return [
-        line._replace(monthly=line.monthly * kept) if take else line
-        for line, take in zip(lines, chosen, strict=True)
+        line._replace(
+            monthly=line.monthly * max(kept, Fraction(0)),
+            taken=(*line.taken, label(discount)),
+        )
+        if not products or line.product in products
+        else line
+        for line in lines
     ]
+
+
+def _kept(
+    discount: Mapping[str, Any],
+    chosen: Sequence[Line],
+    total: Fraction,
+    currency: str,
+    policy: Policy,
+) -> Fraction | Unknown:
+    """The part of *total* (a month) that a discount leaves; below 0 is possible."""
+    if "percent" in discount:
+        return 1 - Fraction(discount["percent"]) / 100
+    other = discount.get("currency")
+    if other != currency:
+        return Unknown(f"discount {label(discount)} is in {other}, not in {currency}")
+    # An amount is taken off each invoice, so it has the rhythm of the invoices.
+    rhythms = {line.interval for line in chosen}
+    if len(rhythms) > 1:
+        return Unknown("an amount is taken off items of different intervals")
+    off = monthly(Fraction(discount["amount"]), *rhythms.pop(), policy)
+    return (total - off) / total

@@ -19,6 +19,7 @@ from bridge.domain.money import (
     monthly,
     without_tax,
 )
+from bridge.domain.policy import STRIPE, Policy
 
 LIVE = frozenset({"active", "past_due"})
 """Counted in MRR, as Stripe does; `unpaid` is churn there and here."""
@@ -114,26 +115,45 @@ def _was_live(state: State, ended: int | None) -> bool:
     return trial is None or ended is None or ended > trial
 
 
-def revenue(sub: Subscription) -> Fraction | Unknown:
-    """Minor units a month of a live subscription, exact; or why it is not known."""
+class Working(NamedTuple):
+    """How one subscription's MRR comes about: minor units a month, line by line."""
+
+    total: Fraction
+    lines: tuple[Line, ...]
+
+
+def revenue(
+    sub: Subscription, policy: Policy = STRIPE, now: int = 0
+) -> Fraction | Unknown:
+    """Minor units a month, exact; or why it is not known. *now* in milliseconds."""
+    found = worked(sub, policy, now)
+    return found if isinstance(found, Unknown) else found.total
+
+
+def worked(
+    sub: Subscription, policy: Policy = STRIPE, now: int = 0
+) -> Working | Unknown:
+    """Return the MRR of a subscription with all that led to it."""
     if sub.currency is None:
         return Unknown(f"{sub.id}: its currency is not in the event")
     if sub.value.get("more"):
         return Unknown(f"{sub.id}: the event holds only a part of its items")
     lines: list[Line] = []
     for item in sub.items:
-        line = _line(sub, item)
+        line = _line(sub, item, policy, now)
         if isinstance(line, Unknown):
             return Unknown(f"{sub.id}: {item.get('price', 'an item')}: {line.reason}")
         lines.append(line)
     own = sub.value.get("discounts") or sub.customer_discounts
-    net = discounted(lines, own, sub.currency)
+    net = discounted(lines, own, sub.currency, policy, now)
     if isinstance(net, Unknown):
         return Unknown(f"{sub.id}: {net.reason}")
-    return sum((line.monthly for line in net), Fraction(0))
+    return Working(sum((line.monthly for line in net), Fraction(0)), tuple(net))
 
 
-def _line(sub: Subscription, item: Mapping[str, Any]) -> Line | Unknown:
+def _line(
+    sub: Subscription, item: Mapping[str, Any], policy: Policy, now: int
+) -> Line | Unknown:
     amount = item_amount(item)
     if isinstance(amount, Unknown):
         return amount
@@ -143,9 +163,27 @@ def _line(sub: Subscription, item: Mapping[str, Any]) -> Line | Unknown:
     net = _net(sub, item, amount)
     if isinstance(net, Unknown):
         return net
-    line = Line(monthly(net, *rhythm), item.get("product"), rhythm)
-    after = discounted([line], item.get("discounts", ()), sub.currency or "")
+    gross = monthly(net, *rhythm, policy)
+    line = Line(
+        gross,
+        item.get("product"),
+        rhythm,
+        item.get("name") or item.get("product_name") or item.get("price", ""),
+        item.get("quantity", 1),
+        gross,
+    )
+    own = item.get("discounts", ())
+    after = discounted([line], own, sub.currency or "", policy, now)
     return after if isinstance(after, Unknown) else after[0]
+
+
+def changes_at(sub: Subscription, policy: Policy, now: int) -> int | None:
+    """When the MRR of a subscription changes by itself (ms): a discount ends."""
+    if policy.discounts != "active":
+        return None
+    every = [*(sub.value.get("discounts") or sub.customer_discounts)]
+    every += [d for item in sub.items for d in item.get("discounts", ())]
+    return min((d["ends"] for d in every if d.get("ends", 0) > now), default=None)
 
 
 def _net(
@@ -158,25 +196,43 @@ def _net(
     return without_tax(amount, rates)
 
 
-def cancels_at(sub: Subscription) -> int | None:
+def cancels_at(sub: Subscription) -> int | Unknown | None:
     """The scheduled end, None where there is none."""
     value = sub.value
     if "cancel_at" in value:
         return int(value["cancel_at"])
     if not value.get("cancel_at_period_end"):
         return None
-    return min(_period_ends(sub, value.get("items", ())), default=None)
+    ends = _period_ends(sub, value.get("items", ()))
+    if not ends or value.get("more"):
+        return Unknown(f"{sub.id}: the end of its period is not in the event")
+    return min(ends)
 
 
 def renews_at(sub: Subscription) -> int | Unknown | None:
     """The earliest period end of a licensed item that will renew; None: it will not."""
-    if sub.value.get("cancel_at_period_end") or not sub.items:
+    if sub.value.get("cancel_at_period_end"):
+        return None
+    if sub.value.get("more"):
+        return Unknown(f"{sub.id}: the event holds only a part of its items")
+    if not sub.items:
         return None
     ends = _period_ends(sub, sub.items)
-    if not ends:
+    if not ends or _is_shared(sub):
         return Unknown(f"{sub.id}: the end of its period is not in the event")
     stop = sub.value.get("cancel_at")
     return min((end for end in ends if stop is None or end < stop), default=None)
+
+
+def _is_shared(sub: Subscription) -> bool:
+    """Whether the one period there is may be that of usage, which is no renewal.
+
+    Of several intervals the subscription's own period is the shortest one's.
+    """
+    if any("ends" in item for item in sub.items):
+        return False
+    every = {(i.get("interval"), i.get("count", 1)) for i in sub.value.get("items", ())}
+    return bool(every - {(i.get("interval"), i.get("count", 1)) for i in sub.items})
 
 
 def _period_ends(sub: Subscription, items: Sequence[Mapping[str, Any]]) -> list[int]:

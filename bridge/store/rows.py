@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from bridge.domain.chain import Step
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import Joins, Past
 
@@ -55,13 +56,8 @@ def rewrite(old: Past, new: Past) -> tuple[list[str], dict[str, str]]:
 
 def _joins(data: Any) -> Joins:
     seen, born, trial, paid, unpaid = data
-    return Joins(
-        frozenset(seen),
-        bool(born),
-        bool(trial),
-        tuple(paid) if paid else None,
-        frozenset(tuple(moment) for moment in unpaid),
-    )
+    steps = (frozenset(Step(*step) for step in told) for told in (paid, unpaid))
+    return Joins(frozenset(seen), bool(born), bool(trial), *steps)
 
 
 def _joins_row(joins: Joins) -> str:
@@ -69,7 +65,8 @@ def _joins_row(joins: Joins) -> str:
         sorted(joins.seen),
         int(joins.born),
         int(joins.trial),
-        joins.paid,
-        sorted(joins.unpaid),
+        # Without a spell of `unpaid` the newest facts, which are kept, say as much.
+        [list(step) for step in joins.paid] if joins.unpaid else [],
+        [list(step) for step in joins.unpaid],
     ]
     return orjson.dumps(row).decode()

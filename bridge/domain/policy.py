@@ -1,0 +1,47 @@
+"""The choices about money that a business makes; the defaults are Stripe's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import NamedTuple
+
+DISCOUNTS = ("forever", "active", "all", "none")
+"""Which discounts lower the MRR: those without an end; all until their end; all that
+are attached, whatever their end; none."""
+
+STATUSES = ("active", "past_due", "trialing", "paused", "unpaid")
+"""Statuses that may count in MRR."""
+
+EMPTY = ("null", "zero")
+"""What `mrr` is while no subscription counts. In Vitally any number, even 0, marks the
+account as subscribed."""
+
+
+class Policy(NamedTuple):
+    """How money is read; *week* and *day*: how many there are in a month.
+
+    *rates* maps a currency to what one major unit of it is worth in *base*; they are
+    used for accounts that pay in several currencies.
+    """
+
+    discounts: str = "forever"
+    statuses: frozenset[str] = frozenset({"active", "past_due"})
+    empty: str = "null"
+    week: Fraction = Fraction(52, 12)
+    day: Fraction = Fraction(365, 12)
+    base: str | None = None
+    rates: Mapping[str, Fraction] = {}
+
+    def per_month(self, interval: str) -> Fraction:
+        """How many of *interval* there are in a month."""
+        known = {"month": Fraction(1), "year": Fraction(1, 12)}
+        return known.get(interval) or (self.week if interval == "week" else self.day)
+
+    def rate(self, currency: str) -> Fraction | None:
+        """What one unit of *currency* is worth in *base*; None: not known."""
+        return Fraction(1) if currency == self.base else self.rates.get(currency)
+
+
+STRIPE = Policy()
+"""https://docs.stripe.com/billing/subscriptions/analytics/glossary"""

@@ -1,0 +1,194 @@
+"""The traits: a table of how each is read off an account that has a subscription.
+
+A trait is a value, `None` (known to have none) or `Unknown` (left out of the write;
+an empty reason: there are no facts to say anything from).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import NamedTuple
+
+from bridge.domain import account as accounts
+from bridge.domain.account import Account
+from bridge.domain.money import Unknown, exponent, major
+from bridge.domain.policy import Policy
+from bridge.domain.subscription import (
+    Subscription,
+    cancels_at,
+    plan_names,
+    renews_at,
+    revenue,
+)
+
+Known = str | int | float | None
+Result = Known | Unknown
+
+SILENT = Unknown("")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def instant(milliseconds: int) -> str:
+    """`YYYY-MM-DDTHH:MM:SS.mmmZ`."""
+    at = EPOCH + timedelta(milliseconds=milliseconds)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+
+
+def _currencies(subs: list[Subscription]) -> set[str | None]:
+    return {sub.currency for sub in subs}
+
+
+class Reading(NamedTuple):
+    """An account, read under a policy at an instant (ms)."""
+
+    account: Account
+    policy: Policy
+    now: int
+
+    @property
+    def live(self) -> list[Subscription]:
+        """Subscriptions that are live, whatever counts as money."""
+        return [sub for sub in self.account.subscriptions if sub.is_live]
+
+    @property
+    def counting(self) -> list[Subscription]:
+        """Subscriptions whose amounts count in MRR."""
+        wanted = self.policy.statuses
+        return [s for s in self.account.subscriptions if s.status in wanted]
+
+
+def _mrr(reading: Reading) -> Result:
+    counting = reading.counting
+    if not counting:
+        return None if reading.policy.empty == "null" else 0
+    by_currency: dict[str, Fraction] = {}
+    for sub in counting:
+        amount = revenue(sub, reading.policy, reading.now)
+        if isinstance(amount, Unknown):
+            return amount
+        code = sub.currency or ""
+        by_currency[code] = by_currency.get(code, Fraction(0)) + amount
+    if len(by_currency) == 1:
+        return major(*by_currency.popitem()[::-1])
+    return _converted(by_currency, reading.policy)
+
+
+def _converted(by_currency: Mapping[str, Fraction], policy: Policy) -> Result:
+    """The sum in the base currency, rounded once; unknown where a rate is missing."""
+    total = Fraction(0)
+    for code, amount in by_currency.items():
+        rate = policy.rate(code)
+        if policy.base is None or rate is None:
+            listed = ", ".join(sorted(by_currency)).upper()
+            return Unknown(f"several currencies and no rates: {listed}")
+        shift = Fraction(10) ** (exponent(policy.base) - exponent(code))
+        total += amount * rate * shift
+    return major(total, policy.base or "")
+
+
+def _next_renewal(reading: Reading) -> Result:
+    found: list[int] = []
+    for sub in reading.live:
+        at = renews_at(sub)
+        if isinstance(at, Unknown):
+            return at
+        if at is not None:
+            found.append(at)
+    return instant(min(found)) if found else None
+
+
+def _churned(reading: Reading) -> Result:
+    at = accounts.churned_at(reading.account)
+    return None if at is None else instant(at)
+
+
+def _trial_end(reading: Reading) -> Result:
+    if not any(sub.had_trial for sub in reading.account.subscriptions):
+        return SILENT
+    ends = [sub.trial_end for sub in reading.account.subscriptions]
+    last = max((end for end in ends if end is not None), default=None)
+    return None if last is None else instant(last)
+
+
+def _status(reading: Reading) -> Result:
+    return accounts.status(reading.account)
+
+
+def _plan(reading: Reading) -> Result:
+    names = {name for sub in reading.live for name in plan_names(sub)}
+    return ", ".join(sorted(names)) or None
+
+
+def _currency(reading: Reading) -> Result:
+    trialing = [
+        sub for sub in reading.account.subscriptions if sub.status == "trialing"
+    ]
+    found = _currencies(reading.live or trialing)
+    if len(found) > 1:
+        return Unknown("several currencies")
+    code = found.pop() if found else None
+    return code.upper() if code else SILENT
+
+
+def _cancel_at(reading: Reading) -> Result:
+    found: list[int] = []
+    for sub in reading.live:
+        at = cancels_at(sub)
+        if isinstance(at, Unknown):
+            return at
+        if at is not None:
+            found.append(at)
+    return instant(min(found)) if found else None
+
+
+class Trait(NamedTuple):
+    """One trait: how it is read off an account with a subscription, and what it is."""
+
+    read: Callable[[Reading], Result]
+    meaning: str
+
+
+TABLE: Mapping[str, Trait] = {
+    "mrr": Trait(
+        _mrr,
+        "What all live subscriptions (`active`, `past_due`) pay a month, in major "
+        "units, summed exactly and rounded once; `null` while none is live.",
+    ),
+    "nextRenewalDate": Trait(
+        _next_renewal,
+        "The earliest end of a licensed item's period over the live subscriptions "
+        "that will renew; else `null`.",
+    ),
+    "churnedAt": Trait(
+        _churned,
+        "When the last subscription that ever was live ended; `null` as soon as one "
+        "is live, trialing, paused or incomplete again.",
+    ),
+    "trialEndDate": Trait(
+        _trial_end,
+        "The latest trial end, cut short where the subscription ended before; stays "
+        "after conversion.",
+    ),
+    "subscriptionStatus": Trait(
+        _status,
+        "The strongest of past_due, active, trialing, paused, incomplete, unpaid, "
+        "churned; `unconverted` where none ever was live.",
+    ),
+    "planName": Trait(
+        _plan,
+        "The plan names of the live subscriptions, sorted, joined by a comma; `null` "
+        "when nothing is live.",
+    ),
+    "billingCurrency": Trait(
+        _currency,
+        "ISO code of the live subscriptions, else of the trialing ones; left out "
+        "where there is more than one.",
+    ),
+    "cancelAt": Trait(
+        _cancel_at,
+        "The earliest scheduled end of a live subscription, else `null`.",
+    ),
+}
+"""Each trait, in the order in which people see them."""
