@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import NamedTuple
 
@@ -30,19 +30,13 @@ from bridge.log import fields
 from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.store.breaker import Breaker
-from bridge.store.lease import (
-    VACATED,
-    Claims,
-    Lease,
-    Leases,
-    Outcome,
-    View,
-    home,
-)
+from bridge.store.lease import Claims, Leases
+from bridge.store.view import VACATED, Lease, Outcome, View, home
 from workers import outcome as outcomes
 from workers import retry
+from workers.heart import Hand
 from workers.throttle import Throttle
-from workers.writer import Held, Plan, Stopped, Writer
+from workers.writer import SHORT_WAIT_MS, Held, Plan, Postponed, Writer
 
 log = logging.getLogger("workers.job")
 
@@ -71,6 +65,7 @@ class Desk:
     config: Config
     stop: threading.Event
     chance: Callable[[], float]
+    hand: Hand = field(default_factory=Hand)
 
     def run(self, party: str) -> str:
         """Do the job of *party*; return the outcome's word. Raises redis' errors."""
@@ -100,12 +95,14 @@ class Desk:
             lease = self.leases.take(account, party)
             if lease is None:
                 return "retried", account
+            self.hand.take(lease)
             try:
                 word = self._leased(lease)
             except LostLeaseError:
                 self._push(self.leases.postpone(party, 0), "")
                 word = "retried"
             finally:
+                self.hand.drop()
                 self._push(self.leases.leave(lease), "came meanwhile")
             if word:
                 return word, account
@@ -133,7 +130,7 @@ class Desk:
 
     def _write(self, lease: Lease, view: View, target: Target) -> str:
         """Wait for a slot; after a wait worth the name look once more; then write."""
-        wait, slot = self.throttle.reserve(outcomes.SHORT_WAIT_MS)
+        wait, slot = self.throttle.reserve(SHORT_WAIT_MS)
         if wait < 0:
             return self._postpone(lease, -wait)
         if not self._sleep(lease, wait):
@@ -153,8 +150,9 @@ class Desk:
             done = self.writer.write(self._plan(lease, view, target))
         except Held as held:
             return self._ack(lease, view, outcomes.held(view, held.reason))
-        except Stopped:
-            return self._postpone(lease, 0, {"doubt": str(view.doubt)})
+        except Postponed as later:
+            undone = {"doubt": str(view.doubt)}
+            return self._postpone(lease, later.delay_ms, undone)
         except VitallyError as error:
             return self._failed(lease, view, error)
         return self._ack(lease, view, outcomes.written(view, target.document, done))
@@ -182,7 +180,7 @@ class Desk:
     def _target(self, view: View) -> Target:
         parties = [m.party for m in view.members if not m.name.startswith(VACATED)]
         if not parties:
-            doc = removal(view.ledger)
+            doc = removal(view.ledger, view.sent)
             return Target(None, doc, _change(view, doc))
         account = unite(view.account, parties)
         doc = self._renamed(document(account))
@@ -194,8 +192,8 @@ class Desk:
         return doc._replace(traits={key: value for key, value in keyed if key})
 
     def _has_work(self, view: View, target: Target) -> bool:
-        if view.exists:
-            return bool(view.doubt) or not target.change.is_empty
+        if view.exists or view.doubt:
+            return view.owes_whole or not target.change.is_empty
         return target.account is not None and not target.account.deleted_only
 
     def _plan(self, lease: Lease, view: View, target: Target) -> Plan:
@@ -228,4 +226,4 @@ class Desk:
 
 def _change(view: View, doc: Document) -> Change:
     ledger: Ledger = view.ledger
-    return whole(doc, ledger) if view.doubt else difference(doc, ledger)
+    return whole(doc, ledger) if view.owes_whole else difference(doc, ledger)

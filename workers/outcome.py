@@ -14,18 +14,18 @@ from bridge.errors import (
     VitallyRefusedError,
     VitallyUnavailableError,
 )
-from bridge.store.lease import VACATED, Outcome, View
+from bridge.store.view import VACATED, Outcome, View
 from workers import retry
 from workers.writer import Written, WrongAddressError
-
-SHORT_WAIT_MS = 5000
-"""A slot this near is slept for; for one further away the job waits elsewhere."""
 
 WORTH_A_LOOK_MS = 200
 """After a wait this long the facts are read again before the write."""
 
 FORGOTTEN = ("tries", "since", "not_before")
 """Fields of an account that a success takes away."""
+
+CERTAIN = ("doubt", "confirm_at", "sent")
+"""Fields of an account that certainty about its ledger takes away."""
 
 
 class Decision(NamedTuple):
@@ -49,6 +49,7 @@ def unchanged(view: View, doc: Document) -> Outcome:
         "unchanged",
         unset=(*FORGOTTEN, *gone),
         unknown=doc.unknown,
+        later_ms=view.confirm_in,
         known=view.exists,
     )
 
@@ -61,41 +62,48 @@ def dry(view: View, change: Change) -> Outcome:
 def held(view: View, reason: str) -> Outcome:
     """Vitally does not have the account: look again with the next event, or daily."""
     if _is_vacant(view):
-        return Outcome("unchanged", unset=(*FORGOTTEN, "doubt", "ledger"))
+        return Outcome("unchanged", unset=(*FORGOTTEN, *CERTAIN, "ledger"))
     return Outcome(
         "held",
         "held",
         reason,
-        unset=(*FORGOTTEN, "doubt"),
+        unset=(*FORGOTTEN, *CERTAIN),
         later_ms=retry.DAILY_MS,
     )
 
 
 def written(view: View, doc: Document, done: Written) -> Outcome:
     """Vitally confirmed: the ledger is the document now."""
-    owed = max(0, view.doubt - 1)
-    fields = {
-        "pace": str(retry.next_pace(view.pace, view.wrote_at, view.now)),
-        "wrote_at": str(view.now),
-    }
-    unset = [*FORGOTTEN]
-    if owed:
-        fields["doubt"] = str(owed)
-    else:
-        unset.append("doubt")
-    if _is_vacant(view):
+    pace = retry.next_pace(view.pace, view.wrote_at, view.now)
+    fields = {"pace": str(pace), "wrote_at": str(view.now)}
+    later = _still_owed(view)
+    unset = [*FORGOTTEN, *(() if later else CERTAIN)]
+    if later:
+        fields |= {"doubt": "1", "confirm_at": str(view.now + later)}
+    vacant = _is_vacant(view)
+    if vacant:
         unset.append("ledger")
     return Outcome(
         done.word,
-        ledger=None if _is_vacant(view) else settled(doc, view.ledger, named=done.name),
+        ledger=None if vacant else settled(doc, view.ledger, named=done.name),
         unset=unset,
         fields=fields,
         unknown=doc.unknown,
         history=_line(view, done.word, done.change),
         writes=done.requests,
-        later_ms=retry.CONFIRM_MS if owed else 0,
-        known=not _is_vacant(view),
+        later_ms=later,
+        known=not vacant,
     )
+
+
+def _still_owed(view: View) -> int:
+    """Milliseconds until one more whole write; 0: the ledger is certain now.
+
+    A request that was not confirmed may still be on its way for a while.
+    """
+    if view.doubt > 1:
+        return retry.CONFIRM_MS
+    return 0 if view.owes_whole else view.confirm_in
 
 
 def failed(error: VitallyError, view: View, chance: float) -> Decision:

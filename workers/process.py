@@ -25,6 +25,7 @@ from bridge.store.lease import Leases
 from bridge.vitally.client import Vitally
 from bridge.vitally.reply import Rate
 from workers.desk import Desk
+from workers.heart import Hand, Heart
 from workers.jobs import DESK
 from workers.sweep import Sweeper
 from workers.throttle import Throttle
@@ -65,7 +66,17 @@ class Process:
             vitally=self._client(),
             stop=stop,
         )
+        hand = Hand()
+        self.done = threading.Event()
+        self.heart = Heart(
+            worker=name,
+            redis=self.redis,
+            leases=self.leases,
+            hand=hand,
+            stop=self.done,
+        )
         self.sweeping = threading.Thread(target=self.sweeper.run, daemon=True)
+        self.beating = threading.Thread(target=self.heart.run, daemon=True)
         writer = Writer(Learning(self), self.leases, self.throttle, stop)
         self.desk = Desk(
             leases=self.leases,
@@ -77,6 +88,7 @@ class Process:
             config=config,
             stop=stop,
             chance=random.random,
+            hand=hand,
         )
 
     def run(self) -> int:
@@ -86,6 +98,8 @@ class Process:
             return 0
         DESK.set(self.desk)
         self._probe()
+        self.heart.beat()
+        self.beating.start()
         self.sweeping.start()
         while not self.stop.is_set():
             try:
@@ -93,9 +107,10 @@ class Process:
             except RedisError as error:
                 log.warning("redis", extra=fields(reason=type(error).__name__))
                 self.stop.wait(1.0)
-            if not self.sweeping.is_alive() and not self.stop.is_set():
-                log.critical("the sweeper died; this process ends to be restarted")
+            if not self._is_well() and not self.stop.is_set():
+                log.critical("a thread died; this process ends to be restarted")
                 return 70
+        self.done.set()
         self.sweeping.join(timeout=5.0)
         try:
             self.sweeper.leave()
@@ -106,12 +121,15 @@ class Process:
 
     def gate(self) -> float:
         """Seconds for which nothing is to be popped."""
-        if not self.sweeping.is_alive():
+        if not self._is_well():
             raise StopRequested
         if self.breaker.reason():
             return 1.0
         wait = self.throttle.wait()
         return wait / 1000 if wait > NEAR_MS else 0.0
+
+    def _is_well(self) -> bool:
+        return self.sweeping.is_alive() and self.beating.is_alive()
 
     def stumbled(self, job: Job, *exc_info: Any) -> bool:
         """RQ's exception handler: the party waits and is tried again."""
@@ -199,6 +217,13 @@ class Learning:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+
+    def get(self, account_id: str) -> dict[str, Any]:
+        """See `Vitally.get`."""
+        try:
+            return self._process.vitally.get(account_id)
+        finally:
+            self._process.learn(write=False)
 
     def update(self, account_id: str, body: Any) -> dict[str, Any]:
         """See `Vitally.update`."""

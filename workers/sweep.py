@@ -28,8 +28,10 @@ log = logging.getLogger("workers.sweep")
 TICK = 0.25
 """Seconds between looks for parties whose next try is due."""
 
-SWEEP = 1.0
-"""Seconds between looks for lost jobs; and between heartbeats."""
+SWEEP, SLOW_SWEEP = 1.0, 3.0
+"""Seconds between looks for lost jobs; the second where thousands are on their way."""
+
+MANY = 1000
 
 HALF_OPEN = 30.0
 """Seconds after which a write is tried although the address does not look right."""
@@ -37,13 +39,13 @@ HALF_OPEN = 30.0
 GRACE_MS = 2000
 """How long a claim without a job, or a job without a lease, may be on its way."""
 
-BATCH = 500
+BATCH = 5000
 LEADER_MS = 4000
 
 
 @dataclass(slots=True, kw_only=True)
 class Sweeper:
-    """Beats the heart of *worker*, and sweeps while it is the one to sweep."""
+    """Sweeps while *worker* is the one to sweep."""
 
     worker: str
     redis: Redis
@@ -53,6 +55,7 @@ class Sweeper:
     stop: threading.Event
     suspects: dict[str, tuple[str, float]] = field(default_factory=dict)
     swept: float = 0.0
+    pause: float = SWEEP
     probed: float = 0.0
     shut: float = 0.0
 
@@ -67,18 +70,15 @@ class Sweeper:
             self.stop.wait(TICK)
 
     def tick(self) -> None:
-        """One look: heartbeat, due parties, lost jobs, a refused key."""
+        """One look: due parties, lost jobs, a refused key."""
         now = monotonic()
-        sweep = now - self.swept >= SWEEP
-        if sweep:
-            self._beat()
         if not self._leads():
             return
         self.queue.push_all(
             _claims(self.redis.register_script(scripts.CLAIM_DUE)(args=[BATCH])),
             "next try",
         )
-        if sweep:
+        if now - self.swept >= self.pause:
             self.swept = now
             self.sweep()
         if self.breaker.reason() is None:
@@ -90,6 +90,7 @@ class Sweeper:
     def sweep(self) -> None:
         """Give every dirty party whose job is lost a new one."""
         now = self._now()
+        self.pause = SLOW_SWEEP if self.redis.zcard(keys.DIRTY) > MANY else SWEEP
         old: Any = self.redis.zrangebyscore(
             keys.DIRTY, "-inf", now - GRACE_MS, start=0, num=BATCH
         )
@@ -167,13 +168,6 @@ class Sweeper:
             return False
         self.redis.pexpire(keys.SWEEPER, LEADER_MS)
         return True
-
-    def _beat(self) -> None:
-        now = self._now()
-        with self.redis.pipeline() as pipe:
-            pipe.zadd(keys.WORKERS, {self.worker: now})
-            pipe.zremrangebyscore(keys.WORKERS, "-inf", now - 60_000)
-            pipe.execute()
 
     def _now(self) -> int:
         seconds, micros = self.redis.time()

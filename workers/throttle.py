@@ -69,6 +69,15 @@ return median
 """
 
 
+_PAUSE = """
+-- KEYS: pause. ARGV: ms
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+end
+return 1
+"""
+
+
 class Throttle:
     """Slots for writes to Vitally, *share* of its limit."""
 
@@ -77,6 +86,7 @@ class Throttle:
         self._share = share
         self._reserve = redis.register_script(_RESERVE)
         self._learn = redis.register_script(_LEARN)
+        self._pause = redis.register_script(_PAUSE)
 
     def reserve(self, most_ms: int) -> tuple[int, str]:
         """Reserve the next slot: (ms to wait, slot).
@@ -97,7 +107,7 @@ class Throttle:
 
     def pause(self, ms: int) -> None:
         """Leave Vitally alone for *ms*; a longer pause that is set already stays."""
-        self._redis.set(keys.PAUSE, "1", px=max(1, ms), nx=True)
+        self._pause(keys=[keys.PAUSE], args=[max(1, ms)])
 
     def learn(self, limit: int, remaining: int, *, write: bool) -> None:
         """Take in what a reply says of the limit."""

@@ -9,14 +9,16 @@ from typing import Any, NamedTuple, Protocol
 from bridge.domain.account import Name
 from bridge.domain.document import Change, Document
 from bridge.errors import VitallyKeyError, VitallyMissingError, VitallyRefusedError
-from bridge.store.lease import Lease, Leases, View
+from bridge.store.lease import Leases
+from bridge.store.view import Lease, View
+from bridge.vitally.quirks import already_exists
 from workers.throttle import Throttle
 
-IN_DOUBT = "2"
+IN_DOUBT = 2
 """Whole writes that are owed once a request may be on its way."""
 
-FAR_MS = 60_000
-"""A slot of the throttle is never further away than its window."""
+SHORT_WAIT_MS = 5000
+"""A slot this near is slept for; for one further away the job waits elsewhere."""
 
 AFTER_REFUSAL = frozenset({400, 409})
 """Refusals of a creation that may mean that the account exists."""
@@ -30,8 +32,12 @@ class Held(Exception):  # noqa: N818 (an outcome, not an error)
         super().__init__(reason)
 
 
-class Stopped(Exception):  # noqa: N818 (an outcome, not an error)
-    """The worker is to stop before the next request."""
+class Postponed(Exception):  # noqa: N818 (an outcome, not an error)
+    """The next request has to wait *delay_ms*, longer than the job can."""
+
+    def __init__(self, delay_ms: int) -> None:
+        self.delay_ms = delay_ms
+        super().__init__(delay_ms)
 
 
 class WrongAddressError(VitallyKeyError):
@@ -41,6 +47,7 @@ class WrongAddressError(VitallyKeyError):
 class Accounts(Protocol):
     """What a write needs of Vitally's client."""
 
+    def get(self, account_id: str) -> dict[str, Any]: ...
     def update(self, account_id: str, body: Mapping[str, Any]) -> dict[str, Any]: ...
     def create(self, body: Mapping[str, Any]) -> dict[str, Any]: ...
 
@@ -80,14 +87,30 @@ class Writer:
         self._stop = stop
 
     def write(self, plan: Plan) -> Written:
-        """Make *plan* true. Raises VitallyError, Held, Stopped, LostLeaseError."""
-        self._leases.keep(plan.lease, IN_DOUBT)
+        """Make *plan* true. Raises VitallyError, Held, Postponed, LostLeaseError."""
+        change = self._with_our_name(plan)
+        self._doubt(plan)
         try:
-            reply = self._vitally.update(plan.lease.account, _body(plan.change))
+            reply = self._vitally.update(plan.lease.account, _body(change))
         except VitallyMissingError:
             return self._create(plan)
-        name = _ours(plan, plan.change.name, reply)
-        return Written("updated", plan.change, name, 1)
+        return Written("updated", change, _ours(plan, change.name, reply), 1)
+
+    def _with_our_name(self, plan: Plan) -> Change:
+        """The change, without its name where somebody renamed the account by hand."""
+        if plan.change.name is None:
+            return plan.change
+        try:
+            shown = self._vitally.get(plan.lease.account).get("name")
+        except VitallyMissingError:
+            return plan.change
+        ours = plan.view.ledger.name
+        if ours is not None and ours.text == shown:
+            return plan.change
+        return plan.change._replace(name=None)
+
+    def _doubt(self, plan: Plan) -> None:
+        self._leases.doubt(plan.lease, IN_DOUBT, plan.document.traits)
 
     def _create(self, plan: Plan) -> Written:
         if plan.refusal is not None:
@@ -103,7 +126,7 @@ class Writer:
                 404,
             ) from error
         except VitallyRefusedError as error:
-            if error.status not in AFTER_REFUSAL:
+            if error.status not in AFTER_REFUSAL and not already_exists(error):
                 raise
             return self._exists_after_all(plan, error)
         return Written("created", everything, _ours(plan, everything.name, reply), 2)
@@ -120,13 +143,16 @@ class Writer:
 
     def _next_slot(self, plan: Plan) -> None:
         """Wait for a further request's slot; what was sent so far is answered."""
-        wait, _slot = self._throttle.reserve(FAR_MS)
-        while not self._stop.wait(min(max(wait, 0), 2000) / 1000):
-            self._leases.keep(plan.lease, IN_DOUBT)
+        wait, slot = self._throttle.reserve(SHORT_WAIT_MS)
+        if wait < 0:
+            raise Postponed(-wait)
+        while not self._stop.wait(min(wait, 2000) / 1000):
+            self._doubt(plan)
             wait -= 2000
             if wait <= 0:
                 return
-        raise Stopped
+        self._throttle.give_back(slot)
+        raise Postponed(0)
 
 
 def _body(change: Change) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from bridge.domain.account import Account, unite
 from bridge.domain.document import Document, difference, document
 from bridge.domain.money import Unknown, major
 from bridge.domain.subscription import Subscription, revenue
-from bridge.store.lease import Member
 from bridge.store.look import Look, Record, Standing
+from bridge.store.view import Member
 
 
 def account_lines(record: Record, config: Config) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from bridge.domain.account import Account, Name
@@ -60,10 +60,13 @@ def document(account: Account, policy: Policy = STRIPE, now: int = 0) -> Documen
     return Document(account.name, known, unknown, until)
 
 
-def removal(ledger: Ledger) -> Document:
-    """The document of an account that its last party has left: our traits go."""
+def removal(ledger: Ledger, sent: Iterable[str] = ()) -> Document:
+    """The document of an account that its last party has left: our traits go.
+
+    *sent* are traits that a write carried which was never confirmed.
+    """
     name = ledger.name or Name(0, "")
-    return Document(name, dict.fromkeys(ledger.traits), {})
+    return Document(name, dict.fromkeys([*ledger.traits, *sent]), {})
 
 
 def difference(doc: Document, ledger: Ledger) -> Change:

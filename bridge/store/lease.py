@@ -7,87 +7,31 @@ holder dies; every step that matters proves it first. Redis keeps the time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from redis import Redis
 
-from bridge.domain.account import Party, identify, is_incomplete
-from bridge.domain.document import Ledger, as_json, from_json
-from bridge.domain.fold import Past, State, compact, fold
+from bridge.domain.account import is_incomplete
+from bridge.domain.document import as_json, from_json
+from bridge.domain.fold import compact, fold
 from bridge.errors import LostLeaseError
 from bridge.store import keys, lease_scripts, rows, scripts
+from bridge.store.view import (
+    NUMBERS,
+    VACATED,
+    Lease,
+    Member,
+    Outcome,
+    View,
+    home,
+)
 
-LEASE_MS = 9000
-"""Longer than the deadline of a request to Vitally (7.5 s)."""
-
-VACATED = "vacated:"
-"""Prefix of the pseudo-party that stands for an account which its last party left."""
-
-NUMBERS = ("doubt", "tries", "since", "pace", "wrote_at", "not_before")
-"""Fields of an account's hash that are whole numbers."""
+LEASE_MS = 6000
+"""Renewed by the worker's heartbeat while a job is inside its own deadline."""
 
 Claims = list[tuple[str, int]]
 """Parties, with the number of the claim, for which a job has to be queued."""
-
-
-class Lease(NamedTuple):
-    """The right to write *account*, held for the job of *party*."""
-
-    account: str
-    party: str
-    fence: int
-
-
-class Member(NamedTuple):
-    """One party as it was read: its facts up to revision *read*."""
-
-    name: str
-    read: int
-    past: Past
-    things: Mapping[str, State]
-    account: str | None
-
-    @property
-    def party(self) -> Party:
-        """What the domain calls a party."""
-        return Party(self.name, self.things)
-
-
-class View(NamedTuple):
-    """An account under its lease: all its parties and what Vitally has of it.
-
-    *exists*: Vitally is known to have it. *doubt*: whole writes that are owed since a
-    write was not confirmed. *tries* failed since *since*. Instants in milliseconds.
-    """
-
-    account: str
-    members: tuple[Member, ...]
-    ledger: Ledger
-    exists: bool
-    doubt: int
-    tries: int
-    since: int
-    pace: int
-    wrote_at: int
-    not_before: int
-    now: int
-
-
-class Outcome(NamedTuple):
-    """What an acknowledgement says: *to* is settled, held or parked, with *why*."""
-
-    word: str
-    to: str = "settled"
-    why: str = ""
-    ledger: Ledger | None = None
-    unset: Sequence[str] = ()
-    fields: Mapping[str, str] = {}
-    unknown: Mapping[str, str] = {}
-    history: Mapping[str, Any] | None = None
-    writes: int = 0
-    later_ms: int = 0
-    known: bool = False
 
 
 class Leases:
@@ -134,16 +78,35 @@ class Leases:
             parties.append(lease.party)
         return View(
             lease.account,
-            tuple(self.members(parties)),
+            tuple(m for m in self.members(parties) if home(m)[0] == lease.account),
             from_json(orjson.loads(own.get("ledger", "{}"))),
             "ledger" in own,
+            tuple(orjson.loads(own.get("sent") or "[]")),
             now=seconds * 1000 + micros // 1000,
             **{name: int(own.get(name, 0)) for name in NUMBERS},
         )
 
-    def keep(self, lease: Lease, doubt: str = "") -> None:
-        """Prove and prolong the lease; *doubt*: whole writes owed if we die now."""
-        if not self._keep(args=[lease.account, lease.fence, LEASE_MS, doubt]):
+    def keep(self, lease: Lease) -> None:
+        """Prove and prolong the lease. Raises LostLeaseError."""
+        self._prove(lease, "", "")
+
+    def doubt(self, lease: Lease, whole_writes: int, sent: Iterable[str]) -> None:
+        """Prove the lease before a request that carries the traits *sent*.
+
+        *whole_writes* are owed until its reply is acknowledged.
+        """
+        names = orjson.dumps(sorted(sent)).decode()
+        self._prove(lease, str(whole_writes), names)
+
+    def _prove(self, lease: Lease, doubt: str, sent: str) -> None:
+        args: list[str | int] = [
+            lease.account,
+            lease.fence,
+            LEASE_MS,
+            doubt,
+            sent,
+        ]
+        if not self._keep(args=args):
             raise LostLeaseError(lease.account)
 
     def leave(self, lease: Lease) -> Claims:
@@ -240,10 +203,3 @@ def _acked(member: Member) -> dict[str, Any]:
         "ghost": ghost,
         "incomplete": not ghost and is_incomplete(member.party),
     }
-
-
-def home(member: Member) -> tuple[str | None, str]:
-    """The account a party belongs to by its facts, or None and the reason."""
-    if member.name.startswith(VACATED):
-        return member.name.removeprefix(VACATED), ""
-    return identify(member.things)

@@ -28,7 +28,10 @@ local function settle(p, read, to, why)
     if to == name then redis.call('ZADD', set, 'NX', int(now), p)
     else redis.call('ZREM', set, p) end
   end
-  redis.call('ZREM', LATER, p)
+  -- What waited for its next try waits no longer, and its claim is over.
+  if redis.call('ZREM', LATER, p) == 1 then
+    redis.call('HDEL', key, 'claim', 'claimed_at', 'job')
+  end
   local moved = rev > read
   if moved then redis.call('ZADD', DIRTY, 'XX', int(now), p)
   else redis.call('ZREM', DIRTY, p) end
@@ -54,11 +57,14 @@ return fence
 KEEP = (
     NAMES
     + """
--- ARGV: account, fence, lease (ms), doubt ('' or the whole writes owed from now on)
+-- ARGV: account, fence, lease (ms), doubt ('' or the whole writes owed from now on),
+--   JSON list of the traits that are about to be sent ('' none)
 -- Returns 1, or 0 where the lease is lost
 if redis.call('GET', lease_of(ARGV[1])) ~= ARGV[2] then return 0 end
 redis.call('PEXPIRE', lease_of(ARGV[1]), ARGV[3])
-if ARGV[4] ~= '' then redis.call('HSET', account_of(ARGV[1]), 'doubt', ARGV[4]) end
+if ARGV[4] ~= '' then
+  redis.call('HSET', account_of(ARGV[1]), 'doubt', ARGV[4], 'sent', ARGV[5])
+end
 return 1
 """
 )
@@ -213,7 +219,8 @@ if old == '' then return {} end
 redis.call('SREM', members_of(old), p)
 local heir = redis.call('SRANDMEMBER', members_of(old))
 if not heir then
-  if redis.call('HEXISTS', account_of(old), 'ledger') == 0 then return {} end
+  local known = redis.call('HMGET', account_of(old), 'ledger', 'doubt')
+  if not known[1] and not known[2] then return {} end
   heir = ARGV[3] .. old
 end
 redis.call('ZADD', DIRTY, 'NX', int(now), heir)

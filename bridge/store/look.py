@@ -10,7 +10,8 @@ from redis import Redis
 
 from bridge.domain.document import Ledger, from_json
 from bridge.store import keys
-from bridge.store.lease import Leases, Member
+from bridge.store.lease import Leases
+from bridge.store.view import Member
 
 
 class Standing(NamedTuple):

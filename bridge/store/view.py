@@ -1,0 +1,104 @@
+"""What is read of an account under its lease, and what is said of it in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bridge.domain.account import Party, identify
+from bridge.domain.document import Ledger
+from bridge.domain.fold import Past, State
+
+VACATED = "vacated:"
+"""Prefix of the pseudo-party that stands for an account which its last party left."""
+
+NUMBERS = (
+    "doubt",
+    "confirm_at",
+    "tries",
+    "since",
+    "pace",
+    "wrote_at",
+    "not_before",
+)
+"""Fields of an account's hash that are whole numbers."""
+
+
+class Lease(NamedTuple):
+    """The right to write *account*, held for the job of *party*."""
+
+    account: str
+    party: str
+    fence: int
+
+
+class Member(NamedTuple):
+    """One party as it was read: its facts up to revision *read*."""
+
+    name: str
+    read: int
+    past: Past
+    things: Mapping[str, State]
+    account: str | None
+
+    @property
+    def party(self) -> Party:
+        """What the domain calls a party."""
+        return Party(self.name, self.things)
+
+
+class View(NamedTuple):
+    """An account under its lease: all its parties and what Vitally has of it.
+
+    *members* are those whose facts say so still; one about to move is not ours to
+    settle. *exists*: Vitally is known to have it. *doubt*: whole writes that are owed
+    since a write was not confirmed, the last of them from *confirm_at* on; *sent* are
+    the traits that it carried. *tries* failed since *since*. Instants in milliseconds.
+    """
+
+    account: str
+    members: tuple[Member, ...]
+    ledger: Ledger
+    exists: bool
+    sent: tuple[str, ...]
+    doubt: int
+    confirm_at: int
+    tries: int
+    since: int
+    pace: int
+    wrote_at: int
+    not_before: int
+    now: int
+
+    @property
+    def owes_whole(self) -> bool:
+        """Whether the ledger may be wrong, so that all has to be sent again."""
+        return self.doubt > 1 or (self.doubt == 1 and self.now >= self.confirm_at)
+
+    @property
+    def confirm_in(self) -> int:
+        """Milliseconds until the last whole write is due; 0: none is owed."""
+        return max(1, self.confirm_at - self.now) if self.doubt else 0
+
+
+class Outcome(NamedTuple):
+    """What an acknowledgement says: *to* is settled, held or parked, with *why*."""
+
+    word: str
+    to: str = "settled"
+    why: str = ""
+    ledger: Ledger | None = None
+    unset: Sequence[str] = ()
+    fields: Mapping[str, str] = {}
+    unknown: Mapping[str, str] = {}
+    history: Mapping[str, Any] | None = None
+    writes: int = 0
+    later_ms: int = 0
+    known: bool = False
+
+
+def home(member: Member) -> tuple[str | None, str]:
+    """The account a party belongs to by its facts, or None and the reason."""
+    if member.name.startswith(VACATED):
+        return member.name.removeprefix(VACATED), ""
+    return identify(member.things)
