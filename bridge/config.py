@@ -1,8 +1,11 @@
-"""What the optional `bridge.toml` may say: under which keys the traits are written.
+"""What the optional `bridge.toml` may say: the traits' keys, and how money is read.
 
 [traits]
 mrr = "billing.mrr"      # another key in Vitally
 planName = false         # not written at all
+
+[money]
+discounts = "active"     # see bridge/domain/policy.py
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from bridge.domain.document import TRAITS
+from bridge.domain.policy import STRIPE, Policy
 from bridge.errors import ConfigError
+from bridge.money_table import read_policy
 from bridge.options import Option
 from bridge.settings import Settings
 
@@ -36,6 +41,8 @@ class Config:
         default_factory=lambda: {trait: trait for trait in TRAITS}
     )
     """Each of our traits -> its key in Vitally; None: not written."""
+    policy: Policy = STRIPE
+    """How money is read."""
 
 
 def load(
@@ -91,16 +98,18 @@ def read(path: str | None, default: Path = DEFAULT_PATH) -> Config:
 def parse(said: Mapping[str, Any]) -> tuple[Config, list[str]]:
     """Read the file's content; the problems are sentences without the file's name."""
     problems = [
-        f"{name!r} is nothing the bridge knows; it knows [traits]"
+        f"{name!r} is nothing the bridge knows; it knows [traits] and [money]"
         for name in said
-        if name != "traits"
+        if name not in {"traits", "money"}
     ]
+    for name in ("traits", "money"):
+        if not isinstance(said.get(name, {}), dict):
+            return Config(), [*problems, f"{name} must be a table: [{name}]"]
     table = said.get("traits", {})
-    if not isinstance(table, dict):
-        return Config(), [*problems, "traits must be a table: [traits]"]
     problems += [problem for item in table.items() for problem in _trait(*item)]
     traits = {trait: _key(table.get(trait, trait)) for trait in TRAITS}
-    return Config(traits), problems + _shared(traits)
+    policy, wrong = read_policy(said.get("money", {}))
+    return Config(traits, policy), problems + _shared(traits) + wrong
 
 
 def _key(value: Any) -> str | None:

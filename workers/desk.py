@@ -183,7 +183,7 @@ class Desk:
             doc = removal(view.ledger, view.sent)
             return Target(None, doc, _change(view, doc))
         account = unite(view.account, parties)
-        doc = self._renamed(document(account))
+        doc = self._renamed(document(account, self.config.policy, view.now))
         return Target(account, doc, _change(view, doc))
 
     def _renamed(self, doc: Document) -> Document:

@@ -49,7 +49,7 @@ def unchanged(view: View, doc: Document) -> Outcome:
         "unchanged",
         unset=(*FORGOTTEN, *gone),
         unknown=doc.unknown,
-        later_ms=view.confirm_in,
+        later_ms=_next_look(view, doc, view.confirm_in),
         known=view.exists,
     )
 
@@ -91,9 +91,15 @@ def written(view: View, doc: Document, done: Written) -> Outcome:
         unknown=doc.unknown,
         history=_line(view, done.word, done.change),
         writes=done.requests,
-        later_ms=later,
+        later_ms=_next_look(view, doc, later),
         known=not vacant,
     )
+
+
+def _next_look(view: View, doc: Document, owed: int) -> int:
+    """Milliseconds until a look without an event: a debt, or time itself matters."""
+    change = max(1, doc.until - view.now) if doc.until is not None else 0
+    return min(filter(None, (owed, change)), default=0)
 
 
 def _still_owed(view: View) -> int:

@@ -102,7 +102,8 @@ class Sweeper:
         suspects: dict[str, tuple[str, float]] = {}
         for party, row in zip(parties, self._rows(parties), strict=True):
             claim, job, claims = row["claim"], row["job"], row["claims"]
-            if row["later"] or row["leased"] or (claim == "queued" and job in waiting):
+            postponed = claim == "later" and row["later"]
+            if postponed or row["leased"] or (claim == "queued" and job in waiting):
                 continue
             mark = f"{claims} {claim} {job}"
             first = self.suspects.get(party, (mark, monotonic()))

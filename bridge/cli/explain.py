@@ -14,10 +14,10 @@ from bridge.store.look import Look, Record, Standing
 from bridge.store.view import Member
 
 
-def account_lines(record: Record, config: Config) -> list[str]:
+def account_lines(record: Record, config: Config, now: int) -> list[str]:
     """Return all there is to say of an account, for a person."""
     account = unite(record.account, [m.party for m in record.members])
-    doc = document(account)
+    doc = document(account, config.policy, now)
     lines = [f"account {record.account}: {account.name.text}", ""]
     lines += _traits(record, doc, config)
     for member in record.members:
@@ -38,10 +38,10 @@ def party_lines(look: Look, standing: Standing) -> list[str]:
     return [*lines, "", f"link it: vitally-bridge link {standing.party} ACCOUNT"]
 
 
-def account_data(record: Record, config: Config) -> dict[str, Any]:
+def account_data(record: Record, config: Config, now: int) -> dict[str, Any]:
     """Return the same for another program."""
     account = unite(record.account, [m.party for m in record.members])
-    doc = document(account)
+    doc = document(account, config.policy, now)
     change = difference(_keyed(doc, config), record.ledger)
     return {
         "account": record.account,

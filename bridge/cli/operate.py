@@ -96,10 +96,11 @@ def why(account: str, *, as_json: bool) -> None:
             f"{account}: no such account or party here; "
             "see `vitally-bridge held` for parties without an account"
         )
+    now = time.time_ns() // 1_000_000
     if as_json:
-        session.say(session.as_json(account_data(record, config)))
+        session.say(session.as_json(account_data(record, config, now)))
     else:
-        session.say("\n".join(account_lines(record, config)))
+        session.say("\n".join(account_lines(record, config, now)))
 
 
 def _list(key: str, title: str, *, as_json: bool) -> None:

@@ -18,7 +18,8 @@ PARKED = PREFIX + "parked"
 """Sorted set: party whose change Vitally refuses -> since when (ms)."""
 
 LATER = PREFIX + "later"
-"""Sorted set: party -> when (ms) a job of it is to be queued again."""
+"""Sorted set: party -> when (ms) a job of it is to be queued again: a next try, or an
+appointment with nothing unsettled."""
 
 INCOMPLETE = PREFIX + "incomplete"
 """Set of the parties that were first met in mid-life."""

@@ -29,7 +29,8 @@ local function settle(p, read, to, why)
     else redis.call('ZREM', set, p) end
   end
   -- What waited for its next try waits no longer, and its claim is over.
-  if redis.call('ZREM', LATER, p) == 1 then
+  redis.call('ZREM', LATER, p)
+  if redis.call('HGET', key, 'claim') == 'later' then
     redis.call('HDEL', key, 'claim', 'claimed_at', 'job')
   end
   local moved = rev > read
@@ -183,6 +184,7 @@ POSTPONE = (
 local wanted = {}
 local due = int(now + tonumber(ARGV[2]))
 redis.call('ZADD', LATER, due, ARGV[1])
+redis.call('HSET', party_of(ARGV[1]), 'claim', 'later')
 redis.call('ZADD', DIRTY, 'NX', int(now), ARGV[1])
 count('outcome:retried', 1)
 if ARGV[3] ~= '' and redis.call('GET', lease_of(ARGV[3])) == ARGV[4] then

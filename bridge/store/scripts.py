@@ -127,10 +127,10 @@ REVIVE = (
     + CLAIM
     + """
 -- ARGV: party, claim number seen. Returns the new claim, 0: somebody else acted
-local row = redis.call('HMGET', party_of(ARGV[1]), 'claims')
+local row = redis.call('HMGET', party_of(ARGV[1]), 'claims', 'claim')
 if (row[1] or '0') ~= ARGV[2] then return 0 end
 if not redis.call('ZSCORE', DIRTY, ARGV[1]) then return 0 end
-if redis.call('ZSCORE', LATER, ARGV[1]) then return 0 end
+if row[2] == 'later' and redis.call('ZSCORE', LATER, ARGV[1]) then return 0 end
 return want(ARGV[1])
 """
 )

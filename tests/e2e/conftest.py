@@ -1,0 +1,26 @@
+"""Fixtures of the end-to-end tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.stack import Stack
+
+
+@pytest.fixture(scope="package")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of one web and one worker, for tests that hurt nobody."""
+    with Stack(tmp_path_factory.mktemp("stack")) as stack:
+        stack.web()
+        stack.worker()
+        yield stack.ready()
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of a test's own, without any process yet."""
+    with Stack(tmp_path) as own:
+        yield own

@@ -1,0 +1,275 @@
+"""The console in a real browser: its buttons work, another site's do not.
+
+Needs Chromium and its driver (Debian: `apt install chromium chromium-driver`).
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from redis import Redis
+from rq import Queue, SimpleWorker
+from rq.job import Job
+
+from bridge.queue import NAME
+from bridge.redis_server import free_port
+from tests.support.processes import start
+from tests.support.server import RedisServer
+from tests.support.waiting import eventually
+
+PASSWORD = "console-example"
+
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1200,900",
+)
+
+
+class Browser:
+    """A Chromium, driven over WebDriver's HTTP."""
+
+    def __init__(self, driver: str, folder: Path) -> None:
+        port = free_port()
+        self._process = subprocess.Popen(
+            [driver, f"--port={port}"], stdout=subprocess.DEVNULL
+        )
+        self._http = urllib3.PoolManager(timeout=60, retries=False)
+        self._url = f"http://127.0.0.1:{port}"
+        eventually(self._alive, 20, what="chromedriver")
+        options = {"args": [*ARGUMENTS, f"--user-data-dir={folder}"]}
+        wanted = {
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"browser": "ALL"},
+        }
+        made = self._do("POST", "/session", capabilities={"alwaysMatch": wanted})
+        self._session = f"/session/{made['sessionId']}"
+
+    def open(self, url: str) -> None:
+        self._do("POST", f"{self._session}/url", url=url)
+
+    def run(self, script: str) -> Any:
+        """Return what the *script*, a function's body, returns."""
+        path = f"{self._session}/execute/sync"
+        return self._do("POST", path, script=script, args=[])
+
+    def text(self) -> str:
+        return str(self.run("return document.body.innerText"))
+
+    def click(self, css: str) -> None:
+        self.run(f"document.querySelector({css!r}).click()")
+
+    def confirm(self) -> None:
+        """Press "Yes" in the dialog of rq-dashboard."""
+        yes = "#confirmation-modal-yes"
+        eventually(lambda: self.run(f"return $({yes!r}).is(':visible')"))
+        self.click(yes)
+
+    def complaints(self) -> list[str]:
+        """Return what the console of the page says, and forget it."""
+        said = self._do("POST", f"{self._session}/se/log", type="browser")
+        return [line["message"] for line in said]
+
+    def screenshot(self, path: Path) -> None:
+        image = self._do("GET", f"{self._session}/screenshot")
+        path.write_bytes(base64.b64decode(image))
+
+    def stop(self) -> None:
+        self._do("DELETE", self._session)
+        self._process.terminate()
+        self._process.wait(20)
+
+    def _alive(self) -> bool:
+        try:
+            return bool(self._do("GET", "/status")["ready"])
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    def _do(self, method: str, path: str, **body: Any) -> Any:
+        json = body if method == "POST" else None
+        answer = self._http.request(method, self._url + path, json=json)
+        value = answer.json()["value"]
+        assert answer.status == 200, value
+        return value
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    driver = shutil.which("chromedriver")
+    assert driver, "apt install chromium chromium-driver"
+    made = Browser(driver, tmp_path_factory.mktemp("chromium"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def url(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Run the web process; its address, known to nobody but the test."""
+    port = free_port()
+    environ = {
+        "PORT": port,
+        "REDIS_URL": redis_server.url,
+        "VITALLY_API_KEY": "sk_example",
+        "VITALLY_SUBDOMAIN": "acme",
+        "CONSOLE_PASSWORD": PASSWORD,
+    }
+    address = f"127.0.0.1:{port}"
+    folder = tmp_path_factory.mktemp("web")
+    with start("web", environ, folder):
+        eventually(lambda: is_alive(address), 20, what="the web process")
+        yield address
+
+
+def is_alive(address: str) -> bool:
+    try:
+        answer = urllib3.request("GET", f"http://{address}/healthz", retries=False)
+    except urllib3.exceptions.HTTPError:
+        return False
+    return answer.status == 200
+
+
+def job_that_fails(party: str) -> None:
+    raise ValueError(f"<img src=x onerror=\"document.title='hacked'\"> {party}")
+
+
+@pytest.fixture
+def failed(redis: Redis) -> Job:
+    queue = Queue(NAME, connection=redis, serializer="json")
+    job = queue.enqueue(job_that_fails, "stripe:cus_1", description="stripe:cus_1")
+    worker = SimpleWorker([queue], connection=redis, serializer="json")
+    worker.work(burst=True, logging_level="CRITICAL")
+    return job
+
+
+@pytest.fixture
+def inside(browser: Browser, url: str) -> Browser:
+    """Log in; the browser then sends the password by itself."""
+    browser.open(f"http://admin:{PASSWORD}@{url}/console/")
+    browser.open(f"http://{url}/console/")
+    browser.complaints()
+    return browser
+
+
+def status(job: Job) -> str | None:
+    return job.get_status(refresh=True) if exists(job) else None
+
+
+def exists(job: Job) -> bool:
+    return Job.exists(job.id, connection=job.connection)
+
+
+def test_the_queues_are_shown(inside: Browser, failed: Job, tmp_path: Path) -> None:
+    eventually(lambda: NAME in inside.text())
+    inside.screenshot(Path(os.environ.get("SCREENSHOTS", tmp_path)) / "queues.png")
+
+    assert [c for c in inside.complaints() if "favicon" not in c] == []
+
+
+def test_requeue_works_on_the_list_of_jobs(
+    inside: Browser, url: str, failed: Job, tmp_path: Path
+) -> None:
+    inside.open(f"http://{url}/console/queues/0/view/jobs/{NAME}/failed/8/asc/1")
+    eventually(lambda: "stripe:cus_1" in inside.text())
+    inside.screenshot(Path(os.environ.get("SCREENSHOTS", tmp_path)) / "failed.png")
+    inside.click('[data-role="requeue-job-btn"]')
+    eventually(lambda: status(failed) == "queued")
+
+    assert [c for c in inside.complaints() if "favicon" not in c] == []
+
+
+@pytest.mark.parametrize(
+    ("button", "left"),
+    [
+        ("#requeue-all-btn", "queued"),
+        ("#empty-btn", None),
+        ('[data-role="delete-job-btn"]', None),
+    ],
+)
+def test_what_asks_first_works_once_confirmed(
+    inside: Browser, url: str, failed: Job, button: str, left: str | None
+) -> None:
+    inside.open(f"http://{url}/console/queues/0/view/jobs/{NAME}/failed/8/asc/1")
+    eventually(lambda: "stripe:cus_1" in inside.text())
+    inside.click(button)
+    inside.confirm()
+
+    eventually(lambda: status(failed) == left)
+
+
+def test_delete_works_on_the_page_of_a_job(
+    inside: Browser, url: str, failed: Job, tmp_path: Path
+) -> None:
+    inside.open(f"http://{url}/console/queues/0/view/job/{failed.id}")
+    eventually(lambda: "ValueError" in inside.text())
+    inside.screenshot(Path(os.environ.get("SCREENSHOTS", tmp_path)) / "job.png")
+    inside.click("#delete-job-btn")
+    inside.confirm()
+
+    assert eventually(lambda: not exists(failed))
+
+
+def test_text_of_a_job_cannot_run_as_a_script(
+    inside: Browser, url: str, failed: Job
+) -> None:
+    inside.open(f"http://{url}/console/queues/0/view/job/{failed.id}")
+    eventually(lambda: "ValueError" in inside.text())
+    eventually(lambda: any("Content Security" in c for c in inside.complaints()))
+
+    assert inside.run("return document.title") != "hacked"
+
+
+class OtherSite(BaseHTTPRequestHandler):
+    """Sends whoever comes to the console, with whatever password they hold."""
+
+    target = ""
+
+    def do_GET(self) -> None:
+        body = (
+            f'<form id=f method=post action="{self.target}"></form>'
+            "<script>document.title='sent'; f.submit()</script>"
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def other_site(url: str) -> Iterator[str]:
+    OtherSite.target = f"http://{url}/console/queues/requeue/{NAME}"
+    site = ThreadingHTTPServer(("127.0.0.1", 0), OtherSite)
+    threading.Thread(target=site.serve_forever, daemon=True).start()
+    yield f"http://localhost:{site.server_port}/"
+    site.shutdown()
+    site.server_close()
+
+
+def test_another_site_cannot_act_through_a_logged_in_browser(
+    inside: Browser, other_site: str, failed: Job
+) -> None:
+    inside.open(other_site)
+    eventually(lambda: "did not come from" in inside.text())
+
+    assert status(failed) == "failed"

@@ -1,0 +1,163 @@
+"""The demo: it needs nothing, ends 0 only where all is right, and leaves nothing."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from urllib3 import PoolManager
+from urllib3.exceptions import HTTPError
+from urllib3.util import make_headers
+
+from bridge.demo.life import LIVES
+from bridge.demo.post import letters
+from bridge.demo.stack import LINES, environment
+from bridge.demo.steps import DATES
+from bridge.demo.table import table, verdicts
+from tests.support.processes import ROOT, Running, procfile
+
+MISLEADING = {
+    "REDIS_URL": "redis://127.0.0.1:9/0",
+    "VITALLY_BASE_URL": "http://127.0.0.1:9",
+    "STRIPE_MODE": "live",
+    "BRIDGE_DRY_RUN": "true",
+    "PORT": "1",
+}
+"""What a user may have set for a bridge; the demo must not see it."""
+
+START = 1_790_035_200
+
+
+def demo(folder: Path, *arguments: str) -> Running:
+    """Start the demo in an empty folder, with temporary files inside it."""
+    command = [sys.executable, "-m", "bridge", "demo", *arguments]
+    here = {"PYTHONPATH": ROOT, "TMPDIR": folder}
+    return Running(command, environ=MISLEADING | here, folder=folder, cwd=folder)
+
+
+def left(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name != "process.log"]
+
+
+def test_the_demo_ends_0_because_every_account_is_right(tmp_path: Path) -> None:
+    with demo(tmp_path, "--exit", "--seed", "5") as running:
+        status = running.wait(60)
+        said = running.output
+
+    assert 0 == status, said
+    assert "8 of 8 accounts are right" in said
+    assert 8 == said.count("✓")
+    assert "(late)" in said
+    assert "(again)" in said
+    assert "duplicate" in said
+    assert [] == left(tmp_path)
+
+
+def test_the_demo_stays_until_it_is_ended_and_stops_all_it_started(
+    tmp_path: Path,
+) -> None:
+    with demo(tmp_path) as running, PoolManager(retries=False, timeout=3) as pool:
+        running.wait_for("until Ctrl-C", 60)
+        said = running.output
+        found = dict(re.findall(r"^  (\w+) +(http\S+)$", said, re.MULTILINE))
+        password = re.findall(r"password (\S+)", said)[0]
+        login = make_headers(basic_auth=f"admin:{password}")
+        answers = {
+            name: pool.request("GET", url, headers=login, redirect=False).status
+            for name, url in found.items()
+        }
+        page = pool.request("GET", found["Vitally"]).data.decode()
+        status = running.terminate()
+
+        assert {"web": 200, "metrics": 200, "console": 302, "Vitally": 200} == answers
+        assert all(life.name in page for life in LIVES)
+        assert 0 == status
+        assert [] == [url for url in found.values() if answers_at(pool, url)]
+        assert [] == left(tmp_path)
+
+
+def answers_at(pool: PoolManager, url: str) -> bool:
+    try:
+        pool.request("GET", url)
+    except HTTPError:
+        return False
+    return True
+
+
+def test_ctrl_c_in_the_middle_ends_it_without_a_traceback(tmp_path: Path) -> None:
+    with demo(tmp_path) as running:
+        running.wait_for("signs up", 30)
+        running.signal(signal.SIGINT)
+        status = running.wait()
+        said = running.output
+
+    assert 130 == status
+    assert "Traceback" not in said
+    assert said.endswith("Ended.\n")
+    assert [] == left(tmp_path)
+
+
+def test_the_demo_starts_the_procfile_s_lines() -> None:
+    lines = {name: " ".join(("python", *line)) for name, line in LINES.items()}
+
+    assert procfile() == lines
+
+
+def test_nothing_that_the_user_has_set_reaches_a_process_of_the_demo() -> None:
+    user = {**MISLEADING, "PATH": "/bin", "STRIPE_API_KEY": "rk_example"}
+    own = {"PORT": "8001"}
+
+    assert {
+        "PATH": "/bin",
+        "PORT": "8001",
+        "PYTHONPATH": "/here",
+        "PYTHONUNBUFFERED": "1",
+    } == environment(user, own, Path("/here"))
+
+
+def test_a_seed_gives_the_same_month_again() -> None:
+    assert letters(LIVES, START, Random(3)) == letters(LIVES, START, Random(3))
+    assert letters(LIVES, START, Random(3)) != letters(LIVES, START, Random(4))
+
+
+def test_every_month_has_events_that_come_twice_or_late() -> None:
+    for seed in range(20):
+        posted = letters(LIVES, START, Random(seed))
+        ids = {letter.event["id"] for letter in posted}
+
+        assert sum(len(life.steps) for life in LIVES) == len(ids)
+        assert {"", "late", "again"} == {letter.note for letter in posted}
+        assert all(0 <= letter.day < 31 for letter in posted)
+
+
+def expected(life: Any) -> Mapping[str, Any]:
+    """An account as Vitally would list it; days as instants of a month from 1970."""
+    traits = {k: v for k, v in life.expected.items() if k not in DATES}
+    return {"externalId": life.account, "name": life.name, "traits": traits}
+
+
+def test_a_wrong_a_missing_and_a_strange_account_are_named() -> None:
+    lives = [life._replace(expected={"mrr": 1}) for life in LIVES[:3]]
+    right, wrong, _ = [dict(expected(life)) for life in lives]
+    wrong["traits"] = {"mrr": 2}
+    strange = {"externalId": "cus_1", "name": "Strange", "traits": {}}
+    found = verdicts(lives, [right, wrong, strange], START)
+    drawn = table(found)
+
+    assert [True, False, False, False] == [verdict.is_right for verdict in found]
+    assert "mrr: Vitally has 2, expected 1" in drawn
+    assert "Vitally has no such account" in drawn
+    assert "not expected" in drawn
+    assert 3 == drawn.count("✗")
+
+
+def test_an_account_that_is_there_twice_is_a_fault() -> None:
+    life = LIVES[0]._replace(expected={"mrr": 1})
+    found = verdicts([life], [expected(life)] * 2, START)
+
+    assert not all(verdict.is_right for verdict in found)

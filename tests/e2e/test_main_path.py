@@ -1,0 +1,161 @@
+"""One event all the way: from a signed delivery to the right account in Vitally."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.stack import Stack
+from tests.support.stripe import (
+    ON_ITEMS,
+    ON_SUBSCRIPTION,
+    PRO,
+    SECRET,
+    Rendering,
+    Shop,
+    Stripe,
+    iso,
+)
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+def stripe(shared: Stack) -> Stripe:
+    return shared.stripe()
+
+
+@pytest.mark.parametrize("rendering", [ON_ITEMS, ON_SUBSCRIPTION], ids=lambda r: r[0])
+def test_a_new_customer_is_a_right_account_within_two_seconds(
+    shared: Stack, stripe: Stripe, rendering: Rendering
+) -> None:
+    shop = Shop(rendering)
+    ends = 1_795_000_000
+    answers = [
+        stripe.post(shop.signs_up("Blue Door")),
+        stripe.post(shop.begins(quantity=3, ends=ends)),
+    ]
+
+    def right() -> bool:
+        account = shared.account(shop.id)
+        wanted = {
+            "mrr": 147,
+            "nextRenewalDate": iso(ends),
+            "subscriptionStatus": "active",
+            "planName": PRO.name,
+            "billingCurrency": "USD",
+        }
+        assert ("Blue Door", wanted) == (account["name"], account["traits"])
+        return True
+
+    assert [202, 202] == [answer.status for answer in answers]
+    assert eventually(right, within=2)
+
+
+def test_an_event_that_comes_twice_is_a_duplicate_and_costs_no_write(
+    shared: Stack, stripe: Stripe
+) -> None:
+    shop = Shop()
+    told = [shop.signs_up(), shop.begins(), shop.changes(quantity=2)]
+    first = [stripe.post(event).receipt for event in told]
+    shared.settled()
+    writes = len(shared.vitally.writes())
+    second = [stripe.post(event).receipt for event in told]
+    shared.settled()
+
+    assert "duplicate" not in first
+    assert ["duplicate"] * 3 == second
+    assert writes == len(shared.vitally.writes())
+
+
+def test_events_join_a_job_that_waits(shared: Stack, stripe: Stripe) -> None:
+    shop = Shop()
+    stripe.post(shop.signs_up())
+    shared.settled()
+    # The account was written just now: its next write, and so its job, waits a second.
+    told = [shop.begins(), *(shop.changes(quantity=n) for n in range(2, 20))]
+    receipts = [stripe.post(event).receipt for event in told]
+
+    assert ["queued", *["coalesced"] * 18] == receipts
+    assert eventually(shared.has(shop.id, mrr=19 * 49))
+    written = [w for w in shared.vitally.writes() if w["account"] == shop.id]
+    assert len(written) <= 4  # PUT, POST, and two at most for nineteen events
+
+
+def test_an_event_without_effect_is_ignored_with_the_reason(
+    shared: Stack, stripe: Stripe
+) -> None:
+    shop = Shop()
+    told = shop.signs_up()
+    other_mode = stripe.post({**told, "livemode": True})
+    stripe.post(told)
+    no_effect = stripe.post(shop.pays())
+
+    assert (202, "ignored") == (no_effect.status, no_effect.receipt)
+    assert "invoice.paid" in no_effect.told["reason"]
+    assert (202, "ignored") == (other_mode.status, other_mode.receipt)
+    assert "mode" in other_mode.told["reason"]
+
+
+def test_an_event_that_cannot_be_read_is_quarantined_with_the_reason(
+    shared: Stack, stripe: Stripe
+) -> None:
+    shop = Shop()
+    stripe.post(shop.signs_up())
+    before = shared.figures().quarantined
+    broken = shop.begins()
+    broken["data"]["object"]["status"] = 7
+    answer = stripe.post(broken)
+
+    assert (202, "quarantined") == (answer.status, answer.receipt)
+    assert "status" in answer.told["reason"]
+    assert before + 1 == shared.figures().quarantined
+
+
+def test_a_stranger_is_refused_and_leaves_no_trace(shared: Stack) -> None:
+    shop = Shop()
+    before = shared.settled().received
+    stranger = Stripe([shared.webs[0].url], secret="whsec_example_of_another")
+    answer = stranger.post(shop.signs_up())
+
+    assert 401 == answer.status
+    assert before == shared.figures().received
+    assert shared.vitally.account(shop.id) is None
+
+
+def test_a_customer_that_leaves_and_comes_back(shared: Stack, stripe: Stripe) -> None:
+    shop = Shop()
+    for told in (shop.signs_up(), shop.begins(), shop.ends()):
+        stripe.post(told)
+    left = iso(shop.last)
+
+    assert eventually(
+        shared.has(shop.id, mrr=None, churnedAt=left, subscriptionStatus="churned")
+    )
+
+    stripe.post(shop.begins("2", quantity=2))
+
+    assert eventually(
+        shared.has(shop.id, mrr=98, churnedAt=None, subscriptionStatus="active")
+    )
+
+
+def test_what_was_received_and_accepted_adds_up(shared: Stack) -> None:
+    seen = shared.settled()
+
+    assert seen.received == (
+        seen.accepted + seen.duplicate + seen.ignored + seen.quarantined
+    )
+    assert seen.accepted == seen.settled + seen.pending + seen.held + seen.parked
+
+
+def test_no_log_holds_a_secret_a_body_or_personal_data(
+    shared: Stack, stripe: Stripe
+) -> None:
+    shop = Shop()
+    stripe.post(shop.signs_up("Jane Roe Example"))
+    eventually(lambda: shared.vitally.account(shop.id))
+    shared.settled()
+    logs = [shared.webs[0].running.output, shared.workers[0].output]
+
+    assert all(shop.id in log for log in logs)
+    for private in (SECRET, "sk_test_example", "Jane Roe", "@shop.example", "v1="):
+        assert not [log for log in logs if private in log], private

@@ -1,0 +1,195 @@
+"""One account is written by one worker at a time, and what a lost lease leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from bridge.domain.document import Ledger
+from bridge.errors import LostLeaseError
+from bridge.store import keys
+from bridge.store.lease import LEASE_MS, Lease, Outcome
+from tests.support.desk import Bench, bench, customer, subscription
+
+ODD = "a b/ü%" + "x" * 200
+
+
+@pytest.fixture
+def desk(redis: Redis) -> Iterator[Bench]:
+    with bench(redis) as made:
+        yield made
+
+
+def taken(desk: Bench, account: str = "acme", name: str = "cus_1") -> Lease:
+    lease = desk.leases.take(account, f"stripe:{name}")
+    assert lease is not None
+    return lease
+
+
+def lost(desk: Bench, account: str = "acme") -> None:
+    """The time of the lease is over."""
+    desk.redis.delete(keys.lease(account))
+
+
+def test_a_lease_shuts_out_everybody_else(desk: Bench) -> None:
+    taken(desk)
+
+    assert desk.leases.take("acme", "stripe:cus_2") is None
+    assert desk.leases.take("other", "stripe:cus_2") is not None
+
+
+def test_each_lease_has_a_higher_number(desk: Bench) -> None:
+    first = taken(desk, "one")
+
+    assert first.fence < taken(desk, "two").fence
+
+
+def test_a_lease_expires_by_itself_within_ten_seconds(desk: Bench) -> None:
+    taken(desk)
+
+    assert LEASE_MS - 1000 < desk.redis.pttl(keys.lease("acme")) <= LEASE_MS < 10_000
+
+
+def test_keeping_a_lease_prolongs_it(desk: Bench) -> None:
+    lease = taken(desk)
+    desk.redis.pexpire(keys.lease("acme"), 100)
+
+    desk.leases.keep(lease)
+
+    assert LEASE_MS - 1000 < desk.redis.pttl(keys.lease("acme"))
+
+
+def test_a_holder_that_lost_its_lease_can_do_nothing(desk: Bench) -> None:
+    desk.tell(customer())
+    lease = taken(desk)
+    desk.leases.move("stripe:cus_1", "acme")
+    view = desk.leases.view(lease)
+    lost(desk)
+    newer = taken(desk)
+
+    with pytest.raises(LostLeaseError):
+        desk.leases.doubt(lease, 2, ["mrr"])
+    with pytest.raises(LostLeaseError):
+        desk.leases.ack(lease, view, Outcome("created", ledger=Ledger()))
+    assert [] == desk.leases.leave(lease)
+
+    desk.leases.keep(newer)
+    assert 1 == desk.check().pending
+    assert 0 == desk.redis.exists(keys.account("acme"))
+
+
+def test_a_loser_is_queued_once_when_the_holder_is_done(desk: Bench) -> None:
+    desk.tell(customer())
+    lease = taken(desk, name="cus_9")
+    assert ["retried"] == desk.work()
+    assert "retried" == desk.run("cus_1")
+    assert "queued" == desk.claim()["claim"]
+    assert "coalesced" == desk.tell(subscription()).receipt
+
+    claims = desk.leases.leave(lease)
+
+    assert [("stripe:cus_1", 2)] == claims
+    desk.queue.push_all(claims, "came meanwhile")
+    assert ["created"] == desk.work()
+    assert 0 == desk.redis.exists(keys.again("acme"))
+
+
+def test_a_loser_whose_events_the_holder_settled_is_not_queued(desk: Bench) -> None:
+    desk.tell(customer())
+    desk.work()
+    lease = taken(desk, name="cus_9")
+    assert "retried" == desk.run("cus_1")
+
+    assert [] == desk.leases.leave(lease)
+    assert "claim" not in desk.claim()
+
+
+def test_a_write_whose_lease_was_lost_leaves_the_ledger_in_doubt(desk: Bench) -> None:
+    """The zombie's request goes out, its outcome does not count."""
+    desk.tell(customer(), subscription(at=1))
+    desk.work()
+    desk.passes(60_000)
+    desk.tell(subscription(at=2, unit=100))
+    zombie = taken(desk)
+    desk.leases.doubt(zombie, 2, ["mrr"])
+    lost(desk)
+
+    assert ["updated"] == desk.work()
+
+    assert {"subscriptionStatus", "planName", "mrr"} <= set(desk.bodies()[-1]["traits"])
+    assert 29 < (desk.due_in() or 0) <= 30
+    desk.client.update("acme", {"traits": {"mrr": 450}})  # the zombie's, late
+    desk.passes(31_000)
+    assert ["updated"] == desk.work()
+    assert 1 == desk.traits()["mrr"]
+
+
+def test_a_job_waits_for_the_lease_of_a_dead_worker(desk: Bench) -> None:
+    desk.tell(customer())
+    taken(desk)
+    assert ["retried"] == desk.work()
+    desk.sweep(2000)
+    assert 0 == desk.queue.depth()
+    desk.passes(LEASE_MS)
+    lost(desk)
+    desk.sweep(2500)
+
+    assert ["created"] == desk.work()
+
+
+def test_an_acknowledgement_carries_odd_names_and_huge_numbers(desk: Bench) -> None:
+    desk.tell(customer("cus_1", account=ODD))
+    party = "stripe:cus_1"
+    desk.redis.hset(keys.party(party), mapping={"rev": 2**52, "settled": 2**52 - 1})
+    desk.leases.move(party, ODD)
+    lease = taken(desk, ODD)
+    view = desk.leases.view(lease)
+
+    desk.leases.ack(lease, view, Outcome("unchanged", history={"at": 2**60}))
+
+    assert str(2**52) == desk.claim()["settled"]
+    assert set() == desk.dirty()
+
+
+def test_an_acknowledgement_of_nothing_at_all_is_none(desk: Bench) -> None:
+    lease = taken(desk, "empty")
+
+    assert [] == desk.leases.ack(lease, desk.leases.view(lease), Outcome("unchanged"))
+    assert 0 == desk.redis.exists(keys.lease("empty"))
+
+
+def test_a_revision_that_moved_is_not_settled(desk: Bench) -> None:
+    desk.tell(customer())
+    desk.leases.move("stripe:cus_1", "acme")
+    lease = taken(desk)
+    view = desk.leases.view(lease)
+    desk.tell(subscription())
+
+    claims = desk.leases.ack(lease, view, Outcome("unchanged"))
+
+    assert [("stripe:cus_1", 2)] == claims
+    assert (1, 1) == (desk.standing().settled, desk.standing().pending)
+    assert {"cus_1"} == desk.dirty()
+
+
+def test_a_party_that_waits_is_not_forgotten_when_another_settles_it(
+    desk: Bench,
+) -> None:
+    """Its wait is over with the other's write; its next event is queued at once."""
+    desk.tell(customer(), customer("cus_2"))
+    desk.work()
+    desk.passes(60_000)
+    desk.tell(subscription("cus_2", "sub_2", at=1))
+    job = desk.pop()
+    assert job is not None
+    desk.leases.postpone("stripe:cus_2", 60_000)
+    desk.tell(subscription(at=1))
+    assert ["updated"] == desk.work()
+    assert set() == desk.dirty()
+
+    taken_in = desk.tell(subscription("cus_2", "sub_2", at=2, unit=100))
+
+    assert "queued" == taken_in.receipt
+    assert 1 == desk.queue.depth()

@@ -1,0 +1,155 @@
+"""Real processes: a line of the Procfile or any command, watched and ended by pid."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bridge.redis_server import free_port as free_port  # noqa: PLC0414 - for tests
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository."""
+
+STOP_SECONDS = 20.0
+"""The contract's limit for an orderly end."""
+
+
+def procfile(root: Path = ROOT) -> dict[str, str]:
+    """Return the command line of each process type in the Procfile."""
+    lines = (root / "Procfile").read_text(encoding="utf-8").splitlines()
+    pairs = (line.partition(":") for line in lines if line.strip())
+    return {name.strip(): command.strip() for name, _, command in pairs}
+
+
+def command_of(process_type: str) -> list[str]:
+    """Return a Procfile line as arguments, run by the Python that runs the tests."""
+    python, *arguments = procfile()[process_type].split()
+    assert "python" == python
+    return [sys.executable, *arguments]
+
+
+def environment(values: Mapping[str, object] | None = None) -> dict[str, str]:
+    """Return *values* and the few variables that any process needs, and no others.
+
+    What the developer's own shell has set for a bridge must not reach a test.
+    """
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    said = {name: str(value) for name, value in (values or {}).items()}
+    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "default", **said}
+
+
+class Running:
+    """A process whose output goes to *folder*`/`*name*`.log`; its pid names its group.
+
+    As a context manager it runs inside; on leaving it is ended, with its children.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environ: Mapping[str, object],
+        folder: Path,
+        name: str = "process",
+        cwd: Path = ROOT,
+    ) -> None:
+        self.log = folder / f"{name}.log"
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                list(command),
+                env=environment(environ),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                process_group=0,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id, and the id of its process group."""
+        return self.process.pid
+
+    @property
+    def output(self) -> str:
+        """Everything it has written so far, stdout and stderr in one."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def is_alive(self) -> bool:
+        """True while it has not ended."""
+        return self.process.poll() is None
+
+    def wait_for(self, text: str, within: float = 15.0) -> None:
+        """Wait until it has written *text*; AssertionError with what it did write."""
+
+        def written() -> bool:
+            return text in self.output or not self.is_alive
+
+        eventually(written, within, what=f"{text!r} in:\n{self.output}")
+        assert text in self.output, f"it ended without {text!r}:\n{self.output}"
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process alone, as a platform does."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it and its children at once (-9)."""
+        self._kill_group()
+        self.process.wait()
+
+    def terminate(self, within: float = STOP_SECONDS) -> int:
+        """Send SIGTERM and return the exit status; AssertionError when it stays."""
+        if self.is_alive:
+            self.signal(signal.SIGTERM)
+        return self.wait(within)
+
+    def wait(self, within: float = STOP_SECONDS) -> int:
+        """Return the exit status; AssertionError when it does not end in time."""
+        try:
+            return self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            message = f"still running after {within:g} s:\n{self.output}"
+            raise AssertionError(message) from None
+
+    def _kill_group(self) -> None:
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return  # it has ended, and its children with it
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.terminate()
+        finally:
+            self._kill_group()
+            self.process.wait()
+
+
+def start(
+    process_type: str,
+    environ: Mapping[str, object],
+    folder: Path,
+    *,
+    cwd: Path = ROOT,
+) -> Running:
+    """Start a line of the Procfile; its output goes to a new file of *folder*."""
+    name = f"{process_type}-{time.monotonic_ns()}"
+    command = command_of(process_type)
+    return Running(command, environ=environ, folder=folder, name=name, cwd=cwd)

@@ -1,0 +1,145 @@
+"""A whole bridge in a test: Redis, the simulator, and the Procfile's own lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from urllib3 import HTTPConnectionPool, Timeout
+from urllib3.exceptions import HTTPError
+
+from bridge.store.figures import Figures, figures
+from bridge.vitally.simulator import Simulator, Switches
+from tests.support.processes import Running, free_port, start
+from tests.support.server import RedisServer
+from tests.support.stripe import SECRET, Stripe
+from tests.support.waiting import eventually
+
+HERE = "127.0.0.1"
+KEY = "sk_test_example"
+
+
+class Web:
+    """One web process and its port."""
+
+    def __init__(self, running: Running, port: int) -> None:
+        self.running = running
+        self.port = port
+        self.url = f"http://{HERE}:{port}"
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask it; status and body, (0, '') where nobody answers."""
+        timeout = Timeout(3)
+        with HTTPConnectionPool(
+            HERE, self.port, retries=False, timeout=timeout
+        ) as pool:
+            try:
+                reply = pool.request("GET", path)
+            except HTTPError:
+                return 0, ""
+            return reply.status, reply.data.decode()
+
+
+class Stack:
+    """Everything for one test or module; what it has started ends with it, by pid.
+
+    The rate limit of its Vitally is high, so that no test waits for it.
+    """
+
+    def __init__(self, folder: Path, **environ: object) -> None:
+        self.folder = folder
+        self._ending = ExitStack()
+        self.redis_server = RedisServer(folder / "redis")
+        self._ending.callback(self.redis_server.stop)
+        self.vitally = Simulator((KEY,), Switches(rate_limit=1_000_000))
+        self._ending.enter_context(self.vitally)
+        self.redis = self.redis_server.client()
+        self._ending.callback(self.redis.close)
+        self.webs: list[Web] = []
+        self.workers: list[Running] = []
+        self.environ = {
+            "REDIS_URL": self.redis_server.url,
+            "VITALLY_API_KEY": KEY,
+            "VITALLY_BASE_URL": self.vitally.url,
+            "STRIPE_WEBHOOK_SECRET": SECRET,
+            "STRIPE_MODE": "test",
+            **environ,
+        }
+
+    def web(self) -> Web:
+        """Start one more web process; it lives when this returns."""
+        port = free_port()
+        running = start("web", {**self.environ, "PORT": port}, self.folder)
+        web = Web(running, port)
+        self.webs.append(web)
+        eventually(lambda: web.get("/healthz")[0] == 200, 20, what="a web process")
+        return web
+
+    def worker(self, **environ: object) -> Running:
+        """Start one more line `worker`."""
+        running = start("worker", {**self.environ, **environ}, self.folder)
+        self.workers.append(running)
+        return running
+
+    def ready(self) -> Self:
+        """Wait until every web process says that the bridge is ready."""
+        for web in self.webs:
+            eventually(lambda w=web: w.get("/readyz")[0] == 200, 20, what="readiness")
+        return self
+
+    def stripe(self) -> Stripe:
+        """A sender that posts to the web processes in turn."""
+        return Stripe(web.url for web in self.webs)
+
+    def figures(self) -> Figures:
+        """The figures of this moment."""
+        return figures(self.redis)
+
+    def settled(self, within: float = 15.0) -> Figures:
+        """Wait until nothing is pending or dirty; the figures then."""
+
+        def quiet() -> Figures | None:
+            seen = self.figures()
+            return None if seen.pending or seen.dirty else seen
+
+        return eventually(quiet, within, what="the end of all work")
+
+    def account(self, id_: str) -> dict[str, Any]:
+        """The account in Vitally; AssertionError where there is none."""
+        found = self.vitally.account(id_)
+        assert found is not None, f"no account {id_}"
+        return found
+
+    def has(self, id_: str, **traits: Any) -> Callable[[], bool]:
+        """A check whether an account has these traits (None: not there)."""
+
+        def check() -> bool:
+            found = self.account(id_)["traits"]
+            assert traits == {name: found.get(name) for name in traits}
+            return True
+
+        return check
+
+    def creations(self) -> list[str]:
+        """External ids of all accounts that were created, in order."""
+        return [
+            entry["body"]["externalId"]
+            for entry in self.vitally.writes()
+            if entry["method"] == "POST" and entry["committed"] is not None
+        ]
+
+    def overlaps(self) -> list[dict[str, Any]]:
+        """Writes that began while another one of the same account was in flight."""
+        return [entry for entry in self.vitally.writes() if entry["overlap"]]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            for running in (*self.workers, *(web.running for web in self.webs)):
+                running.kill()
+        finally:
+            self._ending.close()

@@ -1,0 +1,177 @@
+"""What compaction drops, no later fact can make matter again; and little is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.domain.facts import Fact, Stamp
+from bridge.domain.fold import Joins, Past, compact, fold
+from tests.support.lives import (
+    START,
+    Story,
+    account_of,
+    by_party,
+    law,
+    stories,
+    wild_facts,
+)
+
+MANY = 10_000
+
+
+def united(past: Past, more: Iterable[Fact]) -> Past:
+    return Past([*past.facts, *more], past.joins)
+
+
+def content(past: Past) -> tuple[set[tuple[str, str]], dict[str, Joins]]:
+    """A past without the order of its facts."""
+    return {(f.thing, f.event) for f in past.facts}, dict(past.joins)
+
+
+def split(data: st.DataObject, facts: list[Fact]) -> tuple[list[Fact], list[Fact]]:
+    """Any part of *facts*, and the rest."""
+    chosen = data.draw(
+        st.lists(st.booleans(), min_size=len(facts), max_size=len(facts))
+    )
+    return (
+        [f for f, take in zip(facts, chosen, strict=True) if take],
+        [f for f, take in zip(facts, chosen, strict=True) if not take],
+    )
+
+
+# --- Laws ---------------------------------------------------------------------
+
+
+@law(500)
+@given(wild_facts(12), st.data())
+def test_a_compacted_past_folds_alike_whatever_arrives_later(
+    facts: list[Fact], data: st.DataObject
+) -> None:
+    early, late = split(data, facts)
+
+    assert fold(Past(facts)) == fold(united(compact(Past(early)), late))
+
+
+@law(300)
+@given(wild_facts(12), st.data())
+def test_any_grouping_of_facts_folds_alike(
+    facts: list[Fact], data: st.DataObject
+) -> None:
+    early, late = split(data, facts)
+    middle, last = split(data, late)
+
+    past = compact(united(compact(Past(early)), middle))
+
+    assert fold(Past(facts)) == fold(united(past, [*last, *middle]))
+    assert content(compact(Past(facts)))[0] == content(compact(united(past, last)))[0]
+
+
+@law()
+@given(wild_facts(12))
+def test_compaction_of_what_is_compact_drops_nothing(facts: list[Fact]) -> None:
+    past = compact(Past(facts))
+
+    assert content(past) == content(compact(past))
+
+
+@law()
+@given(wild_facts(12))
+def test_compaction_makes_nothing_up(facts: list[Fact]) -> None:
+    assert set(map(id, facts)) >= set(map(id, compact(Past(facts)).facts))
+
+
+@law()
+@given(stories(), st.data())
+def test_an_account_is_the_same_from_compacted_pasts(
+    story: Story, data: st.DataObject
+) -> None:
+    early, late = split(data, list(story.facts))
+    before = {party: compact(Past(own)) for party, own in by_party(early).items()}
+    both = {
+        party: united(before.get(party, Past([])), by_party(late).get(party, []))
+        for party in by_party(story.facts)
+    }
+
+    plain = {party: Past(own) for party, own in by_party(story.facts).items()}
+
+    assert account_of(plain) == account_of(both)
+
+
+# --- What is left ---------------------------------------------------------------
+
+
+def fact(at: int, after: str, before: str | None, n: int, status: str) -> Fact:
+    value = {"status": status, "name": after}
+    stamp = Stamp(status == "canceled", START + at * 1000, 2)
+    return Fact(
+        "x:1", "subscription:sub_1", stamp, f"evt_{n}", "k", value, after, before
+    )
+
+
+def toggles(count: int) -> list[Fact]:
+    """One second in which a subscription goes to and fro between three states."""
+    names = "abc"
+    return [
+        fact(1, names[(n + 1) % 3], names[n % 3], n, "active") for n in range(count)
+    ]
+
+
+def trail(count: int) -> list[Fact]:
+    """One second in which every event changes something."""
+    return [fact(1, f"s{n + 1}", f"s{n}", n, "active") for n in range(count)]
+
+
+def years(count: int) -> list[Fact]:
+    """Events of many seconds, paid and unpaid in turn."""
+    words = ("active", "unpaid")
+    return [fact(n, f"s{n}", f"s{n - 1}", n, words[n // 7 % 2]) for n in range(count)]
+
+
+def test_of_a_long_life_little_is_left() -> None:
+    past = compact(Past(years(MANY)))
+    (joins,) = past.joins.values()
+
+    assert len(past.facts) == 2
+    assert len(joins.unpaid) <= 7
+    assert {"active", "unpaid"} == joins.seen
+
+
+def test_of_one_busy_second_the_distinct_steps_are_left() -> None:
+    past = compact(Past([fact(0, "a", None, MANY, "active"), *toggles(MANY)]))
+
+    assert len(past.facts) <= 2 * 3 + 1
+
+
+def test_of_an_ended_subscription_one_fact_is_left() -> None:
+    past = compact(Past([*years(50), fact(99, "end", None, 99, "canceled")]))
+
+    assert ["end"] == [f.after for f in past.facts]
+
+
+def test_of_a_short_life_no_joins_are_needed() -> None:
+    past = compact(Past([fact(1, "a", None, 1, "active")]))
+
+    assert {} == past.joins
+
+
+def seconds(work: Callable[[list[Fact]], object], facts: list[Fact]) -> float:
+    """CPU time of the best of three."""
+    best = float("inf")
+    for _ in range(3):
+        began = time.process_time()
+        work(facts)
+        best = min(best, time.process_time() - began)
+    return best
+
+
+def test_many_events_of_one_second_take_no_more_than_their_number() -> None:
+    """Ten times the events: about ten times the work, far from a hundred times."""
+    for tell in (toggles, trail):
+        for work in (lambda fs: fold(Past(fs)), lambda fs: compact(Past(fs))):
+            few, many = seconds(work, tell(MANY // 10)), seconds(work, tell(MANY))
+
+            assert many <= 40 * few

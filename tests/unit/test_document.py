@@ -1,0 +1,221 @@
+"""A document says what the facts know and nothing else; a change says what differs."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.domain.account import Name
+from bridge.domain.document import (
+    TRAITS,
+    Change,
+    Document,
+    Ledger,
+    as_json,
+    difference,
+    from_json,
+    removal,
+    settled,
+    whole,
+)
+from bridge.domain.traits import instant
+from bridge.domain.facts import Fact
+from tests.support import oracle
+from tests.support.lives import Story, document_of, law, stories, wild_facts
+
+
+def exact(doc: Document) -> dict[str, Any]:
+    """Traits of *doc*; the number as it is written, not as a float rounds it."""
+    mrr = doc.traits.get("mrr")
+    told = {} if mrr is None else {"mrr": Fraction(repr(mrr))}
+    return dict(doc.traits) | told
+
+
+# --- Against the oracle -------------------------------------------------------
+
+
+@law(300)
+@given(stories())
+def test_when_all_is_delivered_a_document_tells_the_truth(story: Story) -> None:
+    assert oracle.expected(story.truth) == exact(document_of(story.facts))
+
+
+@law(300)
+@given(stories(), st.data())
+def test_whatever_is_delivered_a_document_says_what_it_tells(
+    story: Story, data: st.DataObject
+) -> None:
+    count = len(story.facts)
+    taken = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    part = [fact for fact, take in zip(story.facts, taken, strict=True) if take]
+
+    assert oracle.expected(oracle.lives(part)) == exact(document_of(part))
+
+
+@law()
+@given(stories())
+def test_a_trait_is_known_or_has_a_reason_or_is_silent(story: Story) -> None:
+    doc = document_of(story.facts)
+
+    assert not doc.traits.keys() & doc.unknown.keys()
+    assert set(TRAITS) >= doc.traits.keys() | doc.unknown.keys()
+    assert all(doc.unknown.values())
+
+
+@law()
+@given(stories(), st.sampled_from(["unit", "interval", "terms", "page", "currency"]))
+def test_a_number_that_one_live_part_does_not_tell_is_left_out(
+    story: Story, missing: str
+) -> None:
+    facts = [_without(fact, missing) for fact in story.facts]
+    doc = document_of(facts)
+    live = {"active", "past_due"} & {doc.traits.get("subscriptionStatus")}
+
+    assert (None if not live else "left out") == doc.traits.get("mrr", "left out")
+
+
+def _without(fact: Fact, missing: str) -> Fact:
+    """*fact*, if of a subscription, without something that its revenue needs."""
+    if fact.thing == "customer":
+        return fact
+    plain = {"unit": "5000", "interval": "month"}
+    value = dict(fact.value) | {"items": [plain], "discounts": []}
+    match missing:
+        case "terms":
+            value["discounts"] = [{"id": "di_example"}]
+        case "page":
+            value["more"] = True
+        case "currency":
+            del value["currency"]
+        case _:
+            value["items"] = [{k: v for k, v in plain.items() if k != missing}]
+    return fact._replace(value=value)
+
+
+@law(50)
+@given(wild_facts())
+def test_no_facts_break_a_document(facts: list[Fact]) -> None:
+    assert document_of(facts).traits.keys() <= set(TRAITS)
+
+
+# --- Instants -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "expected"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1, "1970-01-01T00:00:00.001Z"),
+        (1_700_000_000_120, "2023-11-14T22:13:20.120Z"),
+        (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+        (253_402_300_799_000, "9999-12-31T23:59:59.000Z"),
+    ],
+)
+def test_an_instant_is_utc_with_milliseconds(milliseconds, expected) -> None:
+    assert expected == instant(milliseconds)
+
+
+# --- Changes ------------------------------------------------------------------
+
+DOC = Document(Name(2, "Acme"), {"mrr": 50, "churnedAt": None}, {"planName": "why"})
+
+
+@pytest.mark.parametrize(
+    ("ledger", "traits"),
+    [
+        ({}, {"mrr": 50, "churnedAt": None}),
+        ({"mrr": 50}, {"churnedAt": None}),
+        ({"mrr": 50, "churnedAt": None}, {}),
+        ({"mrr": 50.0, "churnedAt": None}, {}),
+        ({"mrr": 0, "churnedAt": None}, {"mrr": 50}),
+        ({"mrr": None, "churnedAt": "x"}, {"mrr": 50, "churnedAt": None}),
+        ({"mrr": 50, "churnedAt": None, "planName": "Pro"}, {}),
+    ],
+)
+def test_a_change_carries_what_differs_and_null_differs_from_nothing(
+    ledger, traits
+) -> None:
+    assert Change(None, traits) == difference(DOC, Ledger(None, ledger))
+
+
+@pytest.mark.parametrize(
+    ("ours", "expected"),
+    [
+        (None, None),
+        (Name(2, "Acme"), None),
+        (Name(1, "Acme"), None),
+        (Name(2, "Old"), "Acme"),
+        (Name(1, "pay@example.com"), "Acme"),
+        (Name(0, "acme"), "Acme"),
+        (Name(3, "Better"), None),
+    ],
+)
+def test_a_name_replaces_only_one_that_we_wrote_and_that_is_no_better(
+    ours, expected
+) -> None:
+    assert expected == difference(DOC, Ledger(ours, {})).name
+
+
+def test_no_difference_is_no_change() -> None:
+    ledger = settled(DOC, Ledger(), named=DOC.name)
+
+    assert difference(DOC, ledger).is_empty
+    assert not Change("Acme", {}).is_empty
+    assert not Change(None, {"mrr": None}).is_empty
+
+
+def test_a_whole_write_carries_everything_but_a_name_that_is_not_ours() -> None:
+    assert Change(None, DOC.traits) == whole(DOC, Ledger(None, DOC.traits))
+    assert Change("Acme", DOC.traits) == whole(DOC, Ledger(Name(1, "a"), {}))
+    assert Change("Acme", DOC.traits) == whole(DOC, Ledger(Name(2, "Acme"), {}))
+    assert Change("Better", DOC.traits) == whole(DOC, Ledger(Name(3, "Better"), {}))
+
+
+def test_a_trait_that_became_unknown_stays_in_the_ledger() -> None:
+    ledger = settled(DOC, Ledger(None, {"planName": "Pro", "mrr": 1}), named=None)
+
+    assert Ledger(None, {"planName": "Pro", "mrr": 50, "churnedAt": None}) == ledger
+
+
+def test_what_we_wrote_goes_when_the_last_party_leaves() -> None:
+    ledger = Ledger(Name(2, "Acme"), {"mrr": 50, "churnedAt": None})
+
+    doc = removal(ledger)
+
+    assert {"mrr": None, "churnedAt": None} == doc.traits
+    assert Change(None, {"mrr": None}) == difference(doc, ledger)
+    assert {} == removal(Ledger()).traits
+
+
+@law(50)
+@given(stories(), stories())
+def test_a_change_turns_what_vitally_has_into_the_document(old, new) -> None:
+    before, after = document_of(old.facts), document_of(new.facts)
+    ledger = settled(before, Ledger(), named=before.name)
+
+    change = difference(after, ledger)
+    held = {**ledger.traits, **change.traits}
+
+    assert dict(after.traits).items() <= held.items()
+    assert all(ledger.traits.get(t, "none") != v for t, v in change.traits.items())
+    assert difference(after, settled(after, ledger, named=after.name)).is_empty
+
+
+@pytest.mark.parametrize(
+    "ledger",
+    [
+        Ledger(),
+        Ledger(Name(1, "a"), {"mrr": 5.12, "churnedAt": None}),
+        Ledger(None, {"mrr": 0}),
+    ],
+)
+def test_a_ledger_comes_back_from_json(ledger) -> None:
+    assert ledger == from_json(as_json(ledger))
+
+
+def test_an_empty_ledger_is_read_from_nothing() -> None:
+    assert Ledger() == from_json({})

@@ -1,0 +1,131 @@
+"""A log line: its form, and what never gets into it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from bridge import log
+from bridge.log import fields
+
+LOG = logging.getLogger("bridge.test")
+
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+class Pipe:
+    """Collects what is logged; reading it empties it."""
+
+    def __init__(self) -> None:
+        self._read, self.fd = os.pipe()
+        os.set_blocking(self._read, False)
+
+    def lines(self) -> list[str]:
+        try:
+            return os.read(self._read, 65_536).decode().splitlines()
+        except BlockingIOError:
+            return []
+
+    def close(self) -> None:
+        os.close(self._read)
+        os.close(self.fd)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    made = Pipe()
+    root = logging.getLogger()
+    level = root.level
+    yield made
+    for handler in tuple(root.handlers):
+        if isinstance(handler, log.Lines):
+            root.removeHandler(handler)
+    root.setLevel(level)
+    made.close()
+
+
+def test_a_json_line_tells_its_fields_after_its_head(pipe: Pipe) -> None:
+    log.configure("INFO", "json", pipe.fd)
+    LOG.info("delivery", extra=fields(source="stripe", reason=None, ms=1.5))
+    (line,) = pipe.lines()
+    said = json.loads(line)
+
+    assert list(said) == ["at", "level", "logger", "message", "source", "ms"]
+    assert INSTANT.fullmatch(said.pop("at"))
+    assert said == {
+        "level": "info",
+        "logger": "bridge.test",
+        "message": "delivery",
+        "source": "stripe",
+        "ms": 1.5,
+    }
+
+
+def test_a_text_line_is_for_the_eye(pipe: Pipe) -> None:
+    log.configure("INFO", "text", pipe.fd)
+    LOG.warning("job %s", "done", extra=fields(event="evt_1", counts={"queued": 2}))
+    (line,) = pipe.lines()
+    _, _, rest = line.partition("Z ")
+
+    assert rest == 'WARNING job done event=evt_1 counts="{\\"queued\\":2}"'
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_value_cannot_forge_a_line_or_a_field(form: str, pipe: Pipe) -> None:
+    log.configure("INFO", form, pipe.fd)
+    LOG.info("a\nb", extra=fields(event='x\n{"level":"error"} status=202'))
+    lines = pipe.lines()
+
+    assert len(lines) == 1
+    assert " status=202" not in lines[0].replace('} status=202"', "")
+
+
+def test_an_exception_tells_where_but_not_what(pipe: Pipe) -> None:
+    log.configure("INFO", "json", pipe.fd)
+    try:
+        int("card 4242")
+    except ValueError:
+        LOG.exception("delivery failed")
+    (line,) = pipe.lines()
+
+    assert "4242" not in line
+    assert json.loads(line)["error"] == "ValueError"
+    assert json.loads(line)["where"][-1].startswith("test_log.py:")
+
+
+@pytest.mark.parametrize("value", ["\ud800", 2**70, b"x", object])
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_any_value_can_be_logged(form: str, value: object, pipe: Pipe) -> None:
+    log.configure("INFO", form, pipe.fd)
+    LOG.info("odd", extra=fields(value=value))
+
+    assert len(pipe.lines()) == 1
+
+
+def test_a_line_below_the_level_is_not_written(pipe: Pipe) -> None:
+    log.configure("WARNING", "json", pipe.fd)
+    LOG.info("delivery")
+
+    assert pipe.lines() == []
+
+
+def test_configuring_twice_does_not_double_the_lines(pipe: Pipe) -> None:
+    log.configure("INFO", "json", pipe.fd)
+    log.configure("INFO", "json", pipe.fd)
+    LOG.info("delivery")
+
+    assert len(pipe.lines()) == 1
+
+
+def test_a_closed_output_is_nobodys_error(pipe: Pipe) -> None:
+    gone = Pipe()
+    log.configure("INFO", "json", gone.fd)
+    gone.close()
+    LOG.info("delivery")
+
+    assert pipe.lines() == []

@@ -1,0 +1,365 @@
+"""Recurring money is exact until it is rounded once, half up, in its own currency."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.domain.money import (
+    THREE_DECIMAL,
+    ZERO_DECIMAL,
+    Line,
+    Unknown,
+    discounted,
+    exponent,
+    item_amount,
+    major,
+    monthly,
+    without_tax,
+)
+from tests.support.lives import law
+
+MONTH = ("month", 1)
+YEAR = ("year", 1)
+
+
+# --- Currencies and rounding --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("currency", "digits"),
+    [
+        ("usd", 2),
+        ("eur", 2),
+        ("jpy", 0),
+        ("krw", 0),
+        ("vnd", 0),
+        ("kwd", 3),
+        ("bhd", 3),
+        ("isk", 2),
+        ("huf", 2),
+        ("twd", 2),
+        ("xyz", 2),
+    ],
+)
+def test_each_currency_has_its_own_number_of_decimals(currency, digits) -> None:
+    assert digits == exponent(currency)
+
+
+def test_the_lists_of_currencies_are_stripe_s() -> None:
+    zero = "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf"
+
+    assert set(zero.split()) == ZERO_DECIMAL
+    assert {"bhd", "jod", "kwd", "omr", "tnd"} == THREE_DECIMAL
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "expected"),
+    [
+        (Fraction(5000), "usd", 50),
+        (Fraction(5001), "usd", 50.01),
+        (Fraction(10001, 2), "usd", 50.01),
+        (Fraction(10000, 3), "usd", 33.33),
+        (Fraction(20000, 3), "usd", 66.67),
+        (Fraction(1, 2), "usd", 0.01),
+        (Fraction(4999999, 10_000_000), "usd", 0),
+        (Fraction(5000), "jpy", 5000),
+        (Fraction(9999, 2), "jpy", 5000),
+        (Fraction(500_000), "isk", 5000),
+        (Fraction(5120), "kwd", 5.12),
+        (Fraction(51205, 10), "kwd", 5.121),
+        (Fraction(0), "usd", 0),
+        (Fraction(-1, 2), "usd", -0.01),
+    ],
+)
+def test_minor_units_are_rounded_once_half_up(minor, currency, expected) -> None:
+    assert expected == major(minor, currency)
+
+
+def test_a_whole_amount_is_a_whole_number() -> None:
+    """100.0 in JSON would differ from what Vitally gives back."""
+    assert type(major(Fraction(10_000), "usd")) is int
+    assert type(major(Fraction(10_050), "usd")) is float
+
+
+@law()
+@given(
+    st.fractions(0, 10**15, max_denominator=3650),
+    st.sampled_from(["usd", "jpy", "kwd"]),
+)
+def test_a_rounded_amount_is_the_nearest_and_written_exactly(minor, currency) -> None:
+    scale = 10 ** exponent(currency)
+
+    found = Decimal(repr(major(minor, currency)))
+
+    assert abs(Fraction(found) * scale - minor) <= Fraction(1, 2)
+    assert Fraction(found) * scale - minor != Fraction(-1, 2)
+    assert 0 == found * scale % 1
+
+
+# --- Intervals ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("amount", "interval", "count", "currency", "expected"),
+    [
+        (5000, "month", 1, "usd", 50),
+        (120_000, "year", 1, "usd", 100),
+        (60_000, "month", 3, "usd", 200),
+        (30_000, "month", 6, "usd", 50),
+        (240_000, "year", 2, "usd", 100),
+        (1000, "week", 1, "usd", 43.33),
+        (1000, "week", 2, "usd", 21.67),
+        (100, "day", 1, "usd", 30.42),
+        (100, "day", 30, "usd", 1.01),
+        (5000, "month", 1, "jpy", 5000),
+        (5000, "year", 1, "jpy", 417),
+        (1000, "week", 1, "kwd", 4.333),
+    ],
+)
+def test_every_interval_is_brought_to_a_month(
+    amount, interval, count, currency, expected
+) -> None:
+    assert expected == major(monthly(Fraction(amount), interval, count), currency)
+
+
+@law(50)
+@given(
+    st.fractions(0, 10**9, max_denominator=10**6),
+    st.sampled_from(["day", "month", "week", "year"]),
+    st.integers(1, 36),
+)
+def test_a_month_of_an_amount_is_exact(amount, interval, count) -> None:
+    a_year = {"month": 12, "year": 1, "week": 52, "day": 365}[interval]
+
+    assert amount * a_year == monthly(amount, interval, count) * 12 * count
+
+
+@law(50)
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=30))
+def test_a_sum_of_thirds_loses_nothing(amounts: list[int]) -> None:
+    total = sum((monthly(Fraction(a), "year", 1) for a in amounts), Fraction(0))
+
+    assert Fraction(sum(amounts), 12) == total
+
+
+# --- Items --------------------------------------------------------------------
+
+TIERS = [
+    {"up_to": 5, "unit": "700"},
+    {"up_to": 10, "unit": "650"},
+    {"up_to": None, "unit": "600"},
+]
+"""https://docs.stripe.com/subscriptions/pricing-models/tiered-pricing."""
+
+FLAT = [{"up_to": 5, "flat": "1000"}, {"up_to": None, "unit": "100", "flat": "500"}]
+
+
+def tiered(
+    quantity: int, mode: str | None, tiers: list[dict[str, Any]]
+) -> dict[str, Any]:
+    item = {"scheme": "tiered", "tiers": tiers, "quantity": quantity}
+    return item | ({"tiers_mode": mode} if mode else {})
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        ({"unit": "5000"}, 5000),
+        ({"unit": "5000", "quantity": 3}, 15_000),
+        ({"unit": "5000", "quantity": 0}, 0),
+        ({"unit": "0"}, 0),
+        ({"unit": "0.5", "quantity": 10_000}, 5000),
+        ({"unit": "0.5"}, Fraction(1, 2)),
+        ({"unit": "0.000000000001", "quantity": 7}, Fraction(7, 10**12)),
+        (tiered(1, "volume", TIERS), 700),
+        (tiered(5, "volume", TIERS), 3500),
+        (tiered(6, "volume", TIERS), 3900),
+        (tiered(20, "volume", TIERS), 12_000),
+        (tiered(1, "graduated", TIERS), 700),
+        (tiered(5, "graduated", TIERS), 3500),
+        (tiered(6, "graduated", TIERS), 4150),
+        (tiered(8, "graduated", TIERS), 5450),
+        (tiered(20, "graduated", TIERS), 12_750),
+        (tiered(5, "graduated", FLAT), 1000),
+        (tiered(6, "graduated", FLAT), 1600),
+        (tiered(5, "volume", FLAT), 1000),
+        (tiered(6, "volume", FLAT), 1100),
+        (tiered(11, "volume", [{"up_to": 10, "unit": "1"}]), 11),
+    ],
+)
+def test_an_item_costs_what_its_price_says(item, expected) -> None:
+    assert expected == item_amount(item)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "up", "down"),
+    [(0, 0, 0), (1, 1, 0), (99, 1, 0), (100, 1, 1), (101, 2, 1), (250, 3, 2)],
+)
+def test_a_package_is_billed_whole(quantity, up, down) -> None:
+    item = {"unit": "1000", "quantity": quantity}
+    found = [
+        item_amount(item | {"package": {"by": 100, "round": way}})
+        for way in ("up", "down")
+    ]
+
+    assert [1000 * up, 1000 * down] == found
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        ({"quantity": 3}, "unit amount"),
+        ({"scheme": "tiered", "quantity": 3}, "tiers"),
+        ({"scheme": "tiered", "quantity": 3, "tiers": []}, "tiers"),
+        ({"scheme": "tiered", "quantity": 3, "unit": "100"}, "tiers"),
+    ],
+)
+def test_what_an_event_does_not_tell_is_unknown_and_never_nothing(item, reason) -> None:
+    found = item_amount(item)
+
+    assert isinstance(found, Unknown)
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [([], 12_000), (["20"], 10_000), (["0"], 12_000), (["10", "10"], 10_000)],
+)
+def test_inclusive_tax_is_no_revenue(rates, expected) -> None:
+    assert expected == without_tax(Fraction(12_000), rates)
+
+
+def test_a_tax_of_a_fraction_of_a_percent_is_exact() -> None:
+    assert Fraction(12_000 * 1000, 1077) == without_tax(Fraction(12_000), ["7.7"])
+
+
+# --- Discounts ----------------------------------------------------------------
+
+
+def percent(share: str, duration: str = "forever", **more: Any) -> dict[str, Any]:
+    return {"coupon": "example", "percent": share, "duration": duration, **more}
+
+
+def amount(minor: str, duration: str = "forever", **more: Any) -> dict[str, Any]:
+    own = {"coupon": "example", "amount": minor, "currency": "usd"}
+    return {**own, "duration": duration, **more}
+
+
+def line(cents: int, product: str | None = "prod_1", rhythm=MONTH) -> Line:
+    return Line(monthly(Fraction(cents), *rhythm), product, rhythm)
+
+
+def left(lines: list[Line], *discounts: dict[str, Any]) -> Fraction | str:
+    """What is left of all *lines* a month, or why that is not known."""
+    found = discounted(lines, discounts, "usd")
+    if isinstance(found, Unknown):
+        return found.reason
+    return sum((one.monthly for one in found), Fraction(0))
+
+
+@pytest.mark.parametrize(
+    ("discounts", "expected"),
+    [
+        ([], 10_000),
+        ([percent("50")], 5000),
+        ([percent("33.33")], 6667),
+        ([percent("100")], 0),
+        ([percent("0")], 10_000),
+        ([percent("50", "once")], 10_000),
+        ([percent("50", "repeating")], 10_000),
+        ([amount("1000", "once")], 10_000),
+        ([percent("20"), percent("10")], 7200),
+        ([percent("20"), amount("1000")], 7000),
+        ([amount("1000"), percent("20")], 7200),
+        ([amount("1000")], 9000),
+        ([amount("20000")], 0),
+        ([amount("20000"), percent("50"), amount("100")], 0),
+        ([percent("50", "once"), percent("10")], 9000),
+    ],
+)
+def test_discounts_come_off_in_their_order_if_they_last(discounts, expected) -> None:
+    assert expected == left([line(10_000)], *discounts)
+
+
+def test_an_amount_off_is_per_invoice() -> None:
+    """$12 off a yearly invoice is $1 a month."""
+    assert 9900 == left([line(120_000, rhythm=YEAR)], amount("1200"))
+    assert 4900 == left([line(15_000, rhythm=("month", 3))], amount("300"))
+
+
+def test_an_amount_off_is_shared_by_the_items() -> None:
+    assert 9000 == left([line(2000), line(8000)], amount("1000"))
+
+
+def test_an_amount_off_items_of_different_intervals_is_not_known() -> None:
+    found = left([line(2000), line(8000, rhythm=YEAR)], amount("1000"))
+
+    assert "different intervals" in str(found)
+
+
+def test_a_share_off_items_of_different_intervals_is_known() -> None:
+    assert 5500 == left([line(10_000), line(12_000, rhythm=YEAR)], percent("50"))
+
+
+def test_a_discount_of_some_products_leaves_the_others_alone() -> None:
+    lines = [line(2000, "prod_1"), line(8000, "prod_2")]
+
+    assert 9000 == left(lines, percent("50", products=["prod_1"]))
+    assert 8000 == left(lines, amount("5000", products=["prod_1"]))
+    assert 10_000 == left(lines, percent("50", products=["prod_3"]))
+
+
+def test_an_amount_off_one_product_may_stand_beside_other_intervals() -> None:
+    lines = [line(2000, "prod_1"), line(12_000, "prod_2", YEAR)]
+
+    assert 2500 == left(lines, amount("500", products=["prod_1"]))
+
+
+def test_a_discount_of_some_products_and_an_item_without_one_is_not_known() -> None:
+    """An old plan does not say its product: it may or may not be one of these."""
+    found = left([line(2000, None)], percent("50", products=["prod_1"]))
+
+    assert isinstance(found, str)
+
+
+@pytest.mark.parametrize(
+    "discount",
+    [
+        {"id": "di_1"},
+        {"id": "di_1", "coupon": "example"},
+        {"coupon": "example", "percent": "50"},
+        {"coupon": "example", "duration": "forever"},
+        amount("1000", currency="eur"),
+        {"coupon": "example", "amount": "1000", "duration": "forever"},
+    ],
+)
+def test_a_discount_whose_terms_are_not_known_makes_the_sum_unknown(discount) -> None:
+    assert isinstance(left([line(10_000)], percent("10"), discount), str)
+
+
+def test_an_amount_of_another_currency_does_not_matter_if_it_does_not_last() -> None:
+    assert 10_000 == left([line(10_000)], amount("1000", "once", currency="eur"))
+
+
+@law()
+@given(
+    st.lists(st.integers(0, 10**6), min_size=1, max_size=4),
+    st.lists(
+        st.one_of(
+            st.integers(0, 100).map(lambda n: percent(str(n))),
+            st.integers(1, 10**6).map(lambda n: amount(str(n))),
+        ),
+        max_size=4,
+    ),
+)
+def test_a_discount_gives_nothing_back(cents, discounts) -> None:
+    found = left([line(n) for n in cents], *discounts)
+
+    assert isinstance(found, Fraction)
+    assert 0 <= found <= sum(cents)

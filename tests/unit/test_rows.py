@@ -1,0 +1,92 @@
+"""What is kept in Redis comes back as it was, and takes little room."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.domain.facts import Fact, Stamp
+from bridge.domain.fold import Joins, Past, compact, fold
+from bridge.store.rows import TAB, field, read, rewrite, row
+from tests.support.lives import by_party, law, stories, wild_facts
+
+
+def stored(past: Past) -> dict[bytes, bytes]:
+    """The hash that holds *past*, written into an empty one."""
+    _, joins = rewrite(Past([]), past)
+    rows = {field(fact).encode(): row(fact) for fact in past.facts}
+    return rows | {name.encode(): text.encode() for name, text in joins.items()}
+
+
+def content(past: Past) -> tuple[dict[str, Fact], dict[str, Joins]]:
+    return {field(fact): fact for fact in past.facts}, dict(past.joins)
+
+
+@law()
+@given(wild_facts())
+def test_any_past_comes_back(facts: list[Fact]) -> None:
+    past = Past(facts)
+
+    assert content(past) == content(read("x:1", stored(past)))
+
+
+@law(50)
+@given(stories())
+def test_a_life_folds_alike_from_its_rows(story) -> None:
+    for party, facts in by_party(story.facts).items():
+        past = compact(Past(facts))
+
+        assert fold(past) == fold(read(party, stored(past)))
+
+
+@law()
+@given(wild_facts(12), st.data())
+def test_a_rewritten_hash_holds_the_compacted_past(facts, data) -> None:
+    """Twice, with facts that came between: joins are put where they changed."""
+    cut = data.draw(st.integers(0, len(facts)))
+    past = Past(facts[:cut])
+    rows = stored(past)
+    for more in ([], facts[cut:]):
+        rows |= {field(fact).encode(): row(fact) for fact in more}
+        old = read("x:1", rows)
+        new = compact(old)
+        gone, put = rewrite(old, new)
+        rows = {name: text for name, text in rows.items() if name.decode() not in gone}
+        rows |= {name.encode(): text.encode() for name, text in put.items()}
+
+        assert content(new) == content(read("x:1", rows))
+    assert fold(Past(facts)) == fold(read("x:1", rows))
+
+
+def test_a_field_is_the_thing_and_the_event() -> None:
+    fact = Fact("x:1", "customer", Stamp(False, 1000, 2), "evt_1", "k", {}, "a", "b")
+
+    assert f"customer{TAB}evt_1" == field(fact)
+    assert b'[0,1000,2,"k","a","b",{}]' == row(fact)
+
+
+def test_joins_stand_under_the_thing_alone() -> None:
+    joins = Joins(
+        frozenset({"unpaid", "active"}),
+        True,
+        False,
+        (1000, 2, "evt_1"),
+        frozenset({(3000, 2, "evt_3"), (2000, 2, "evt_2")}),
+    )
+
+    gone, put = rewrite(Past([]), Past([], {"subscription:s": joins}))
+
+    told = (
+        '[["active","unpaid"],1,0,[1000,2,"evt_1"],[[2000,2,"evt_2"],[3000,2,"evt_3"]]]'
+    )
+    assert ([], {f"subscription:s{TAB}": told}) == (gone, put)
+
+
+def test_what_did_not_change_is_not_written_again() -> None:
+    past = Past([Fact("x", "t", Stamp(False, 1, 2), "e", "k", {}, "a")], {"t": Joins()})
+
+    assert ([], {}) == rewrite(past, past)
+
+
+def test_an_empty_hash_is_an_empty_past() -> None:
+    assert Past([]) == read("x:1", {})

@@ -1,0 +1,210 @@
+"""The environment: what it may say, and how each mistake is named."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import ConfigError
+from bridge.options import Option, several
+from bridge.settings import OPTIONS, Settings
+
+ENVIRON = {
+    "REDIS_URL": "redis://:example-password@127.0.0.1:6379/0",
+    "VITALLY_API_KEY": "example-key",
+    "VITALLY_SUBDOMAIN": "acme",
+}
+
+SOURCE_OPTIONS = (
+    Option("EXAMPLE_SECRET", several, None, "An example.", secret=True),
+    Option("EXAMPLE_MODE", str, "live", "Another."),
+)
+
+
+def settings(**said: str) -> Settings:
+    return Settings.from_env(ENVIRON | said, SOURCE_OPTIONS)
+
+
+def problems(environ: dict[str, str]) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as refused:
+        Settings.from_env(environ, SOURCE_OPTIONS)
+    return refused.value.problems
+
+
+def test_three_variables_are_enough() -> None:
+    made = settings()
+
+    assert (8000, "us", 0.8, "customer") == (
+        made.port,
+        made.vitally_region,
+        made.vitally_budget_share,
+        made.bridge_create,
+    )
+    assert (False, False, True) == (
+        made.bridge_dry_run,
+        made.bridge_allow_eviction,
+        made.redis_tls_verify,
+    )
+
+
+def test_an_empty_environment_names_all_that_is_required() -> None:
+    assert ["REDIS_URL", "VITALLY_API_KEY", "VITALLY_SUBDOMAIN"] == sorted(
+        problem.split()[0] for problem in problems({})
+    )
+
+
+def test_what_a_caller_can_do_without_is_empty() -> None:
+    made = Settings.from_env({}, without=("REDIS_URL", "VITALLY_API_KEY"))
+
+    assert ("", "", "") == (
+        made.redis_url,
+        made.vitally_api_key,
+        made.vitally_base_url,
+    )
+
+
+def test_the_same_variable_set_to_blanks_is_not_set() -> None:
+    assert 8000 == settings(PORT="  ").port
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PORT", "65536", "whole number from 0 to 65535"),
+        ("PORT", "80a", "whole number"),
+        ("PORT", "-1", "whole number"),
+        ("PORT", "٨", "whole number"),
+        ("REDIS_URL", "http://127.0.0.1", "begin with redis://"),
+        ("REDIS_TLS_VERIFY", "no", "true or false"),
+        ("VITALLY_API_KEY", "two\nlines", "printable ASCII"),
+        ("VITALLY_API_KEY", "käse", "printable ASCII"),
+        ("VITALLY_SUBDOMAIN", "acme.vitally.io", "one DNS label"),
+        ("VITALLY_SUBDOMAIN", "-acme", "one DNS label"),
+        ("VITALLY_REGION", "EU", "one of us, eu"),
+        ("VITALLY_BASE_URL", "ftp://example.com", "http(s)://"),
+        ("VITALLY_BASE_URL", "http://example.com/resources", "nothing more"),
+        ("VITALLY_BASE_URL", "http://user@example.com", "nothing more"),
+        ("VITALLY_BASE_URL", "http://example.com:port", "nothing more"),
+        ("VITALLY_BASE_URL", "http://", "nothing more"),
+        ("VITALLY_BUDGET_SHARE", "0", "above 0"),
+        ("VITALLY_BUDGET_SHARE", "1.01", "not above 1"),
+        ("VITALLY_BUDGET_SHARE", "nan", "a number"),
+        ("BRIDGE_CREATE", "always", "one of customer, subscription, never"),
+        ("BRIDGE_DRY_RUN", "1", "true or false"),
+        ("WORKER_PROCESSES", "0", "from 1 to 64"),
+        ("LOG_LEVEL", "TRACE", "one of DEBUG"),
+        ("LOG_FORMAT", "xml", "one of json, text"),
+        ("EXAMPLE_SECRET", ", ,", "at least one value"),
+    ],
+)
+def test_a_mistake_is_named(name: str, value: str, said: str) -> None:
+    problem, *_ = problems(ENVIRON | {name: value})
+
+    assert problem.startswith(f"{name} ")
+    assert said in problem
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    assert 3 == len(problems(ENVIRON | {"PORT": "x", "LOG_LEVEL": "x", "BRIDGE_X": ""}))
+
+
+@pytest.mark.parametrize(
+    "name", ["BRIDGE_CREAT", "VITALLY_TOKEN", "BRIDGE_CONFIG_FILE"]
+)
+def test_an_unknown_name_of_ours_is_a_mistake(name: str) -> None:
+    assert (f"{name} is no setting of the bridge; is it misspelt?",) == problems(
+        ENVIRON | {name: "x"}
+    )
+
+
+def test_other_people_s_variables_are_none_of_our_business() -> None:
+    assert settings() == settings(PATH="/bin", STRIPE_UNKNOWN="x")
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("example-from-file\n")
+    environ = ENVIRON | {"VITALLY_API_KEY": "", "VITALLY_API_KEY_FILE": str(path)}
+
+    assert "example-from-file" == Settings.from_env(environ).vitally_api_key
+
+
+def test_a_secret_may_not_come_twice(tmp_path: Path) -> None:
+    environ = ENVIRON | {"VITALLY_API_KEY_FILE": str(tmp_path / "key")}
+
+    assert ("VITALLY_API_KEY and VITALLY_API_KEY_FILE are both set; choose one",) == (
+        problems(environ)
+    )
+
+
+def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
+    path = str(tmp_path / "key")
+    (problem,) = problems(ENVIRON | {"CONSOLE_PASSWORD_FILE": path})
+
+    assert problem.startswith("CONSOLE_PASSWORD cannot be read from CONSOLE_PASSWORD_F")
+    assert path in problem
+
+
+def test_a_secret_file_of_a_source_works_too(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("example-1, example-2\n")
+    made = settings(EXAMPLE_SECRET_FILE=str(path))
+
+    assert {
+        "EXAMPLE_SECRET": ("example-1", "example-2"),
+        "EXAMPLE_MODE": "live",
+    } == made.sources
+
+
+def test_no_problem_repeats_the_value_of_a_secret() -> None:
+    environ = ENVIRON | {
+        "REDIS_URL": "example-leak",
+        "VITALLY_API_KEY": "example leak leak",
+    }
+
+    assert "leak" not in " ".join(problems(environ))
+
+
+def test_no_secret_is_in_the_repr() -> None:
+    shown = repr(settings(CONSOLE_PASSWORD="example-c", EXAMPLE_SECRET="example-s"))
+
+    assert "example" not in shown
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ({}, "https://acme.rest.vitally.io"),
+        ({"VITALLY_SUBDOMAIN": "ACME"}, "https://acme.rest.vitally.io"),
+        ({"VITALLY_REGION": "eu"}, "https://rest.vitally-eu.io"),
+        ({"VITALLY_BASE_URL": "http://127.0.0.1:9000/"}, "http://127.0.0.1:9000"),
+    ],
+)
+def test_the_base_url_follows_region_and_subdomain(
+    said: dict[str, str], wanted: str
+) -> None:
+    assert wanted == settings(**said).vitally_base_url
+
+
+def test_a_base_url_needs_no_subdomain() -> None:
+    made = settings(VITALLY_SUBDOMAIN="", VITALLY_BASE_URL="http://127.0.0.1:9000")
+
+    assert "http://127.0.0.1:9000" == made.vitally_base_url
+
+
+def test_the_raw_key_becomes_a_basic_header_without_password() -> None:
+    scheme, _, value = settings().vitally_authorization.partition(" ")
+
+    assert ("Basic", b"example-key:") == (scheme, base64.b64decode(value))
+
+
+def test_the_ready_header_is_taken_as_it_is() -> None:
+    ready = "Basic ZXhhbXBsZTo="
+
+    assert ready == settings(VITALLY_API_KEY=ready).vitally_authorization
+
+
+def test_each_option_says_what_it_means() -> None:
+    assert [] == [option.name for option in OPTIONS if not option.meaning.endswith(".")]
