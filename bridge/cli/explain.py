@@ -8,8 +8,10 @@ from bridge.cli import session
 from bridge.config import Config
 from bridge.domain.account import Account, unite
 from bridge.domain.document import Document, difference, document
-from bridge.domain.money import Unknown, major
-from bridge.domain.subscription import Subscription, revenue
+from bridge.domain.explanation import explain
+from bridge.domain.money import Line, Unknown, major
+from bridge.domain.policy import Policy
+from bridge.domain.subscription import Subscription, worked
 from bridge.store.look import Look, Record, Standing
 from bridge.store.view import Member
 
@@ -21,7 +23,7 @@ def account_lines(record: Record, config: Config, now: int) -> list[str]:
     lines = [f"account {record.account}: {account.name.text}", ""]
     lines += _traits(record, doc, config)
     for member in record.members:
-        lines += ["", *_party(member, record, account)]
+        lines += ["", *_party(member, record, account, config.policy, now)]
     if record.tries:
         lines += ["", f"the last write failed; tried {record.tries} times so far"]
     if record.history:
@@ -49,6 +51,7 @@ def account_data(record: Record, config: Config, now: int) -> dict[str, Any]:
         "written": dict(record.ledger.traits),
         "facts_say": dict(doc.traits),
         "unknown": dict(doc.unknown),
+        "because": dict(explain(account, config.policy, now)),
         "to_write": dict(change.traits),
         "parties": [one._asdict() for one in record.standings],
         "incomplete": list(record.incomplete),
@@ -92,7 +95,9 @@ def _shown(value: object) -> object:
     return "none" if value is None else value
 
 
-def _party(member: Member, record: Record, account: Account) -> list[str]:
+def _party(
+    member: Member, record: Record, account: Account, policy: Policy, now: int
+) -> list[str]:
     standing = next(s for s in record.standings if s.party == member.name)
     state = f"{standing.settled} of {standing.rev} events settled"
     for word in ("pending", "held", "parked"):
@@ -104,11 +109,9 @@ def _party(member: Member, record: Record, account: Account) -> list[str]:
     if member.name in record.incomplete:
         lines.append("  incomplete history: first met in mid-life")
     lines += _things(member)
-    lines += [
-        f"  {_pays(sub)}"
-        for sub in account.subscriptions
-        if sub.party == member.name and sub.is_live
-    ]
+    for sub in account.subscriptions:
+        if sub.party == member.name and sub.status in policy.statuses:
+            lines += _pays(sub, policy, now)
     return lines
 
 
@@ -123,24 +126,26 @@ def _things(member: Member) -> list[str]:
     return lines
 
 
-def _pays(sub: Subscription) -> str:
-    amount = revenue(sub)
-    if isinstance(amount, Unknown):
-        return f"mrr of {amount.reason}"
-    currency = sub.currency or ""
-    items = (
-        " + ".join(_item(item, currency) for item in sub.items) or "no licensed item"
-    )
-    return (
-        f"{sub.id} pays {major(amount, currency)} {currency.upper()} a month: {items}"
-    )
+def _pays(sub: Subscription, policy: Policy, now: int) -> list[str]:
+    found = worked(sub, policy, now)
+    if isinstance(found, Unknown):
+        return [f"  mrr is not known: {found.reason}"]
+    code = sub.currency or ""
+    total = f"{major(found.total, code)} {code.upper()} a month"
+    return [
+        f"  {sub.id} pays {total}",
+        *(f"    {_item(line, code)}" for line in found.lines),
+    ]
 
 
-def _item(item: Any, currency: str) -> str:
-    name = item.get("name") or item.get("price") or "item"
-    rhythm = f"{item.get('count', 1)} {item.get('interval', '?')}"
-    unit = item.get("unit", item.get("scheme", "?"))
-    return f"{item.get('quantity', 1)} x {unit} minor units of {name} every {rhythm}"
+def _item(line: Line, code: str) -> str:
+    interval, count = line.interval
+    rhythm = interval if count == 1 else f"{count} {interval}s"
+    name = line.price or "an item"
+    gross = f"{line.quantity} x {name} every {rhythm}: {major(line.gross, code)}"
+    if not line.taken:
+        return gross
+    return f"{gross}, less {', '.join(line.taken)}: {major(line.monthly, code)}"
 
 
 def _history(line: Any) -> str:

@@ -1,0 +1,85 @@
+"""How each trait came about: which subscriptions, items, factors, discounts, events.
+
+Data, not prose: `why` and the console choose the words. Amounts are exact fractions of
+minor units a month, as text (`"4333/1"` is written `"4333"`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bridge.domain.account import Account
+from bridge.domain.money import Line, Unknown
+from bridge.domain.policy import STRIPE, Policy
+from bridge.domain.subscription import (
+    Subscription,
+    cancels_at,
+    plan_names,
+    renews_at,
+    worked,
+)
+from bridge.domain.traits import Reading
+
+Because = dict[str, Any]
+"""One cause of a trait: `subscription`, `event`, and what it gave."""
+
+
+def explain(
+    account: Account, policy: Policy = STRIPE, now: int = 0
+) -> Mapping[str, list[Because]]:
+    """Return the causes of each trait of *account* at *now* (ms)."""
+    if not account.subscriptions:
+        return {}
+    reading = Reading(account, policy, now)
+    every = account.subscriptions
+    return {
+        "mrr": [_money(sub, policy, now) for sub in reading.counting],
+        "nextRenewalDate": _each(reading.live, renews_at),
+        "churnedAt": _each(every, lambda s: s.ended_at if s.was_live else None),
+        "trialEndDate": _each(every, lambda s: s.trial_end),
+        "subscriptionStatus": _each(every, lambda s: s.status),
+        "planName": _each(reading.live, lambda s: sorted(plan_names(s))),
+        "billingCurrency": _each(every, lambda s: s.currency),
+        "cancelAt": _each(reading.live, cancels_at),
+    }
+
+
+def _each(subs: Any, told: Callable[[Subscription], object | Unknown]) -> list[Because]:
+    return [_cause(sub) | _told(told(sub)) for sub in subs]
+
+
+def _cause(sub: Subscription) -> Because:
+    found = {"subscription": sub.id, "event": sub.event, "status": sub.status}
+    return found | ({"ambiguous": True} if sub.ambiguous else {})
+
+
+def _told(value: object) -> Because:
+    if isinstance(value, Unknown):
+        return {"unknown": value.reason}
+    return {"value": value}
+
+
+def _money(sub: Subscription, policy: Policy, now: int) -> Because:
+    found = worked(sub, policy, now)
+    if isinstance(found, Unknown):
+        return _cause(sub) | {"unknown": found.reason}
+    return _cause(sub) | {
+        "currency": sub.currency,
+        "monthly": str(found.total),
+        "items": [_item(line, policy) for line in found.lines],
+    }
+
+
+def _item(line: Line, policy: Policy) -> Because:
+    interval, count = line.interval
+    return {
+        "price": line.price,
+        "quantity": line.quantity,
+        "interval": interval,
+        "count": count,
+        "factor": str(policy.per_month(interval) / count),
+        "gross": str(line.gross),
+        "discounts": list(line.taken),
+        "monthly": str(line.monthly),
+    }

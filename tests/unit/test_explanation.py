@@ -1,0 +1,90 @@
+"""Every trait can say which subscriptions, items and events it came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.domain.account import Account, Party, unite
+from bridge.domain.explanation import explain
+from bridge.domain.facts import Fact, Stamp
+from bridge.domain.fold import Past, fold
+from bridge.domain.policy import Policy
+from bridge.domain.traits import TABLE
+
+NOW = 1_700_000_000_000
+
+
+def account(**subscriptions: dict[str, Any]) -> Account:
+    facts = [
+        Fact(
+            "stripe:cus_1",
+            f"subscription:{name}",
+            Stamp(False, NOW, 0),
+            f"evt_{name}",
+            "customer.subscription.created",
+            {"status": "active", "currency": "usd"} | value,
+            name,
+        )
+        for name, value in subscriptions.items()
+    ]
+    return unite("acme", [Party("stripe:cus_1", fold(Past(facts)))])
+
+
+YEARLY = {"price": "price_1", "unit": "120000", "interval": "year", "quantity": 2}
+
+
+def test_without_a_subscription_there_is_nothing_to_explain() -> None:
+    assert {} == explain(account())
+
+
+def test_each_trait_is_explained() -> None:
+    assert set(TABLE) == set(explain(account(sub_1={"items": [YEARLY]})))
+
+
+def test_money_is_worked_out_item_by_item() -> None:
+    half = {"coupon": "half", "percent": "50", "duration": "forever"}
+    told = explain(account(sub_1={"items": [YEARLY], "discounts": [half]}))["mrr"]
+    expected = {
+        "subscription": "sub_1",
+        "event": "evt_sub_1",
+        "status": "active",
+        "currency": "usd",
+        "monthly": "10000",
+        "items": [
+            {
+                "price": "price_1",
+                "quantity": 2,
+                "interval": "year",
+                "count": 1,
+                "factor": "1/12",
+                "gross": "20000",
+                "discounts": ["half"],
+                "monthly": "10000",
+            }
+        ],
+    }
+
+    assert [expected] == told
+
+
+def test_what_is_not_known_says_why() -> None:
+    told = explain(account(sub_1={"items": [YEARLY], "discounts": [{"id": "di_1"}]}))
+
+    assert (
+        "sub_1: the terms of discount di_1 are not known" == told["mrr"][0]["unknown"]
+    )
+
+
+def test_only_what_counts_is_in_the_sum() -> None:
+    both = account(sub_1={"items": [YEARLY]}, sub_2={"status": "past_due", "items": []})
+
+    told = explain(both, Policy(statuses=frozenset({"active"})))["mrr"]
+
+    assert ["sub_1"] == [cause["subscription"] for cause in told]
+
+
+def test_a_date_names_the_subscription_that_gave_it() -> None:
+    ends = {"ends": NOW + 1000}
+    told = explain(account(sub_1={"items": [YEARLY | ends]}))["nextRenewalDate"]
+
+    assert [("sub_1", NOW + 1000)] == [(c["subscription"], c["value"]) for c in told]
