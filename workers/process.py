@@ -25,7 +25,7 @@ from bridge.store.lease import Leases
 from bridge.vitally.client import Vitally
 from bridge.vitally.reply import Rate
 from workers.desk import Desk
-from workers.heart import Hand, Heart
+from workers.heart import Heart
 from workers.jobs import DESK
 from workers.sweep import Sweeper
 from workers.throttle import Throttle
@@ -50,7 +50,8 @@ class Process:
     def __init__(
         self, settings: Settings, config: Config, name: str, stop: threading.Event
     ) -> None:
-        self.settings, self.config, self.name, self.stop = settings, config, name, stop
+        self.settings, self.name, self.stop = settings, name, stop
+        self.done = threading.Event()
         self.redis = self._connect()
         self.queue = Queue(self.redis)
         self.breaker = Breaker(self.redis)
@@ -58,37 +59,43 @@ class Process:
         self.leases = Leases(self.redis)
         self.rates: list[Rate] = []
         self.vitally = self._client(self.rates.append)
-        self.sweeper = Sweeper(
-            worker=name,
-            redis=self.redis,
-            queue=self.queue,
-            breaker=self.breaker,
-            vitally=self._client(),
-            stop=stop,
-        )
-        hand = Hand()
-        self.done = threading.Event()
-        self.heart = Heart(
-            worker=name,
-            redis=self.redis,
-            leases=self.leases,
-            hand=hand,
-            stop=self.done,
-        )
-        self.sweeping = threading.Thread(target=self.sweeper.run, daemon=True)
+        self.desk = self._desk(config)
+        self.heart = self._heart()
+        self.sweeper = self._sweeper()
         self.beating = threading.Thread(target=self.heart.run, daemon=True)
-        writer = Writer(Learning(self), self.leases, self.throttle, stop)
-        self.desk = Desk(
+        self.sweeping = threading.Thread(target=self.sweeper.run, daemon=True)
+
+    def _desk(self, config: Config) -> Desk:
+        writer = Writer(Learning(self), self.leases, self.throttle, self.stop)
+        return Desk(
             leases=self.leases,
             queue=self.queue,
             breaker=self.breaker,
             throttle=self.throttle,
             writer=writer,
-            settings=settings,
+            settings=self.settings,
             config=config,
-            stop=stop,
+            stop=self.stop,
             chance=random.random,
-            hand=hand,
+        )
+
+    def _heart(self) -> Heart:
+        return Heart(
+            worker=self.name,
+            redis=self.redis,
+            leases=self.leases,
+            hand=self.desk.hand,
+            stop=self.done,
+        )
+
+    def _sweeper(self) -> Sweeper:
+        return Sweeper(
+            worker=self.name,
+            redis=self.redis,
+            queue=self.queue,
+            breaker=self.breaker,
+            vitally=self._client(),
+            stop=self.stop,
         )
 
     def run(self) -> int:

@@ -76,11 +76,16 @@ def compact(past: Past) -> Past:
     joins: dict[str, Joins] = {}
     for thing, facts in _by_thing(past.facts).items():
         needed = _needed(facts)
-        said = _join(facts, past.joins.get(thing, Joins()))
+        said = _to_keep(_join(facts, past.joins.get(thing, Joins())))
         kept += needed
-        if thing in past.joins or said != _join(needed, Joins()):
+        if thing in past.joins or said != _to_keep(_join(needed, Joins())):
             joins[thing] = said
     return Past(kept, joins)
+
+
+def _to_keep(joins: Joins) -> Joins:
+    """Outside a spell of `unpaid` the newest facts, which are kept, tell *paid*."""
+    return joins if joins.unpaid else joins._replace(paid=frozenset())
 
 
 def status(value: Value) -> str:

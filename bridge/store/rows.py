@@ -65,8 +65,7 @@ def _joins_row(joins: Joins) -> str:
         sorted(joins.seen),
         int(joins.born),
         int(joins.trial),
-        # Without a spell of `unpaid` the newest facts, which are kept, say as much.
-        [list(step) for step in joins.paid] if joins.unpaid else [],
-        [list(step) for step in joins.unpaid],
+        [list(step) for step in sorted(joins.paid)],
+        [list(step) for step in sorted(joins.unpaid)],
     ]
     return orjson.dumps(row).decode()

@@ -31,7 +31,7 @@ def test_two_stacks_create_once_and_never_write_at_the_same_time(stack: Stack) -
         stack.web()
         stack.worker(WORKER_PROCESSES=2)
     stripe = stack.ready().stripe()
-    shops = [Shop(rendering) for rendering in (ON_ITEMS, ON_SUBSCRIPTION)] * 1
+    shops = [Shop(rendering) for rendering in (ON_ITEMS, ON_SUBSCRIPTION)]
     shops += [Shop() for _ in range(CUSTOMERS - len(shops))]
     told = [event for shop in shops for event in life(shop)]
     posted = told * 2

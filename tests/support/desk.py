@@ -96,7 +96,7 @@ def link(name: str, account: str | None, *, at: int = 0) -> Fact:
     return _fact(name, "link", (False, at, 0), "link", {"account": account}, None)
 
 
-def _fact(  # noqa: PLR0913 - the parts of a fact
+def _fact(
     name: str,
     thing: str,
     stamp: tuple[bool, int, int],
@@ -232,11 +232,15 @@ class Bench:
             keys.party(""): ("claimed_at",),
             keys.account(""): ("wrote_at", "not_before", "since", "confirm_at"),
         }
-        for prefix, names in instants.items():
-            for key in self.redis.scan_iter(match=f"{prefix}*"):
-                for name in names:
-                    if int(self.redis.hget(key, name) or 0):
-                        self.redis.hincrby(key, name, -ms)
+        fields = (
+            (key, name)
+            for prefix, names in instants.items()
+            for key in self.redis.scan_iter(match=f"{prefix}*")
+            for name in names
+        )
+        for key, name in fields:
+            if int(self.redis.hget(key, name) or 0):
+                self.redis.hincrby(key, name, -ms)
         for key in (keys.PAUSE, *self.redis.scan_iter(match=f"{keys.lease('')}*")):
             if (left := self.redis.pttl(key)) > 0:
                 self.redis.pexpire(key, max(1, left - ms))
@@ -266,7 +270,7 @@ class Bench:
         return found
 
     def claim(self, name: str = "cus_1") -> dict[str, str]:
-        """The claim of customer *name*: claim, job, claims …"""
+        """The claim of customer *name*: claim, job, claims."""
         raw = self.redis.hgetall(keys.party(f"stripe:{name}"))
         return {key.decode(): value.decode() for key, value in raw.items()}
 

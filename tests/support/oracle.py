@@ -72,7 +72,26 @@ def is_ambiguous(facts: Collection[Fact]) -> bool:
     tied = [f for f in facts if f.stamp.at == at]
     strongest = max(f.stamp.rank for f in tied)
     rivals = {f.after for f in tied if f.stamp.rank == strongest}
-    return len(rivals) > 1 and chain_end(tied, facts) is None
+    if chain_end(tied, facts) is not None:
+        return _may_be_taken_twice(tied)
+    return len(rivals) > 1
+
+
+def _may_be_taken_twice(tied: Collection[Fact]) -> bool:
+    """Two events tell one step, and there is a way back to where it began."""
+    told = {
+        f.event: (f.before, f.after) for f in tied if f.before not in {None, f.after}
+    }
+    steps = list(told.values())
+    twice = {step for step in steps if steps.count(step) > 1}
+    return any(_leads(set(steps), after, before) for before, after in twice)
+
+
+def _leads(steps: Collection[tuple[Any, Any]], here: str, there: str | None) -> bool:
+    """Whether there is a way from *here* to *there*."""
+    return here == there or any(
+        _leads(set(steps) - {step}, step[1], there) for step in steps if step[0] == here
+    )
 
 
 def chain_end(tied: Collection[Fact], facts: Iterable[Fact]) -> str | None:
@@ -278,7 +297,9 @@ def _tax(sub: Sub, item: Value) -> Fraction:
     return 1 + sum((Fraction(rate) / 100 for rate in rates), Fraction(0))
 
 
-def _take(discount: Value, lines: list[list[Any]], currency: str) -> None:
+def _take(  # noqa: C901 - one rule after the other, as they are written down
+    discount: Value, lines: list[list[Any]], currency: str
+) -> None:
     """Take *discount* off each line's share."""
     if "duration" not in discount or not {"percent", "amount"} & discount.keys():
         raise UnknownError
@@ -286,13 +307,15 @@ def _take(discount: Value, lines: list[list[Any]], currency: str) -> None:
         return
     only = discount.get("products")
     hit = [line for line in lines if only is None or line[1].get("product") in only]
+    if only is not None and any(not line[1].get("product") for line in lines):
+        raise UnknownError
+    if not sum(Fraction(line[0]) for line in hit):
+        return
     share = Fraction(discount.get("percent", 0)) / 100
     if "amount" in discount:
         if discount["currency"] != currency:
             raise UnknownError
         total = sum(Fraction(line[0]) for line in hit)
-        if not total:
-            return
         rhythms = {(line[1]["interval"], line[1].get("count", 1)) for line in hit}
         if len(rhythms) > 1:
             raise UnknownError

@@ -22,7 +22,7 @@ NOW = 1_700_000_000 * SECOND
 CREATED, REMINDED, UPDATED, PAUSED, DELETED = range(5)
 
 
-def fact(  # noqa: PLR0913 - the parts of a fact
+def fact(
     after: str,
     before: str | None = None,
     *,

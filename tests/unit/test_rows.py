@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.domain.chain import Step
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import Joins, Past, compact, fold
 from bridge.store.rows import TAB, field, read, rewrite, row
@@ -70,14 +71,15 @@ def test_joins_stand_under_the_thing_alone() -> None:
         frozenset({"unpaid", "active"}),
         True,
         False,
-        (1000, 2, "evt_1"),
-        frozenset({(3000, 2, "evt_3"), (2000, 2, "evt_2")}),
+        frozenset({Step(1000, 2, "evt_1", None, "a")}),
+        frozenset({Step(3000, 2, "evt_3", "b", "c"), Step(2000, 2, "evt_2", "a", "b")}),
     )
 
     gone, put = rewrite(Past([]), Past([], {"subscription:s": joins}))
 
     told = (
-        '[["active","unpaid"],1,0,[1000,2,"evt_1"],[[2000,2,"evt_2"],[3000,2,"evt_3"]]]'
+        '[["active","unpaid"],1,0,[[1000,2,"evt_1",null,"a"]],'
+        '[[2000,2,"evt_2","a","b"],[3000,2,"evt_3","b","c"]]]'
     )
     assert ([], {f"subscription:s{TAB}": told}) == (gone, put)
 
