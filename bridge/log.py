@@ -65,6 +65,13 @@ class Lines(logging.Handler):
         """Do without; see the class."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Filter and emit, as logging does, but for the lock it takes around that."""
+        found = self.filter(record)
+        if found:
+            self.emit(found if isinstance(found, logging.LogRecord) else record)
+        return bool(found)
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line; a closed or full output is nobody's error."""
         line = self._render(told(record)).encode("utf-8", "backslashreplace")

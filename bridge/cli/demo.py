@@ -22,7 +22,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     help="Which deliveries come twice or late.",
 )
 def demo(exits: bool, seed: int) -> None:
-    r"""Play a month of eight customers through everything, without configuration.
+    """Play a month of eight customers through everything, without configuration.
 
     Starts a Redis of its own, a local Vitally, the web and the worker process; sends
     signed deliveries, some twice and some late; shows the accounts that Vitally has
@@ -32,7 +32,7 @@ def demo(exits: bool, seed: int) -> None:
     \b
     Example:
       vitally-bridge demo --exit
-    """
+    """  # noqa: D301 - click wants the character itself
     # Late: the other commands do not need all this in their memory.
     from bridge.demo import EndedError, run  # noqa: PLC0415
 

@@ -37,7 +37,6 @@ def run(seed: int, *, stays: bool, say: Say, stop: Event, now: float) -> bool:
     EndedError (*stop* was set before the end), RedisServerError.
     """
     folder = Path(tempfile.mkdtemp(prefix="vitally-bridge-demo-"))
-    keep = True
     try:
         say("Starting Redis, the Vitally simulator, web and worker ...")
         with running(folder, stop) as stack:
@@ -45,15 +44,16 @@ def run(seed: int, *, stays: bool, say: Say, stop: Event, now: float) -> bool:
             if stays:
                 say(_addresses(stack))
                 _stay(stack, stop)
-        keep = not is_right
-    except EndedError:
-        keep = False
+    except DemoError:
+        say(f"The logs are in {folder}")
         raise
-    finally:
-        if keep:
-            say(f"The logs are in {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if is_right:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        say(f"The logs are in {folder}")
     return is_right
 
 
