@@ -67,10 +67,10 @@ class Lines(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit, as logging does, but for the lock it takes around that."""
-        found = self.filter(record)
-        if found:
-            self.emit(found if isinstance(found, logging.LogRecord) else record)
-        return bool(found)
+        wanted = bool(self.filter(record))
+        if wanted:
+            self.emit(record)
+        return wanted
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line; a closed or full output is nobody's error."""
