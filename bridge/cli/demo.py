@@ -32,7 +32,7 @@ def demo(exits: bool, seed: int) -> None:
     \b
     Example:
       vitally-bridge demo --exit
-    """  # noqa: D301 - click wants the character itself
+    """
     # Late: the other commands do not need all this in their memory.
     from bridge.demo import EndedError, run  # noqa: PLC0415
 
