@@ -31,6 +31,11 @@ test: lint  ## run every check (ARGS="-k stripe": some of the tests)
 	@echo "tests ..."
 	@$(BIN)/python -m pytest --cov $(ARGS)
 
+.PHONY: chaos
+chaos: $(STAMP)  ## kill, stall and lie for longer (SEED=1,2,3 SECONDS=60)
+	@CHAOS_SEED=$(or $(SEED),1) CHAOS_SECONDS=$(or $(SECONDS),60) \
+		$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP)  ## run every check but the tests
 	@echo "form ..."

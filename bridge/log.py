@@ -85,7 +85,7 @@ def told(record: logging.LogRecord) -> dict[str, Any]:
     """Return what a record says, in the order of the line."""
     at = datetime.fromtimestamp(record.created, UTC)
     said: dict[str, Any] = {
-        "at": f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z",
+        "at": f"{at.isoformat(timespec='milliseconds')[:23]}Z",
         "level": record.levelname.lower(),
         "logger": record.name,
         "message": record.getMessage(),

@@ -27,6 +27,7 @@ from bridge.vitally.reply import Rate
 from workers.desk import Desk
 from workers.heart import Heart
 from workers.jobs import DESK
+from workers.learning import Learning
 from workers.sweep import Sweeper
 from workers.throttle import Throttle
 from workers.worker import SafeWorker
@@ -52,13 +53,13 @@ class Process:
     ) -> None:
         self.settings, self.name, self.stop = settings, name, stop
         self.done = threading.Event()
+        self.turns = 0
         self.redis = self._connect()
         self.queue = Queue(self.redis)
         self.breaker = Breaker(self.redis)
         self.throttle = Throttle(self.redis, settings.vitally_budget_share)
         self.leases = Leases(self.redis)
-        self.rates: list[Rate] = []
-        self.vitally = self._client(self.rates.append)
+        self.vitally = Learning(self._client, self.throttle)
         self.desk = self._desk(config)
         self.heart = self._heart()
         self.sweeper = self._sweeper()
@@ -66,7 +67,7 @@ class Process:
         self.sweeping = threading.Thread(target=self.sweeper.run, daemon=True)
 
     def _desk(self, config: Config) -> Desk:
-        writer = Writer(Learning(self), self.leases, self.throttle, self.stop)
+        writer = Writer(self.vitally, self.leases, self.throttle, self.stop)
         return Desk(
             leases=self.leases,
             queue=self.queue,
@@ -148,7 +149,11 @@ class Process:
         return True
 
     def _work(self) -> None:
-        worker = SafeWorker(self._connect(), self.gate, self.stop, self.name)
+        # A name of its own each time: RQ refuses one that it has not seen leave, and
+        # a Redis that went away did not see it.
+        self.turns += 1
+        name = f"{self.name}-{self.turns}"
+        worker = SafeWorker(self._connect(), self.gate, self.stop, name)
         worker.push_exc_handler(self.stumbled)  # type: ignore[no-untyped-call]
         worker.work(logging_level="WARNING")
 
@@ -210,38 +215,3 @@ class Process:
         else:
             if self.breaker.close():
                 log.warning("writes resumed")
-        self.learn(write=False)
-
-    def learn(self, *, write: bool) -> None:
-        """Tell the throttle what the last reply said of the limit."""
-        while self.rates:
-            rate = self.rates.pop()
-            self.throttle.learn(rate.limit, rate.remaining, write=write)
-
-
-class Learning:
-    """Vitally's writes, with what each reply says of the limit told to the throttle."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-
-    def get(self, account_id: str) -> dict[str, Any]:
-        """See `Vitally.get`."""
-        try:
-            return self._process.vitally.get(account_id)
-        finally:
-            self._process.learn(write=False)
-
-    def update(self, account_id: str, body: Any) -> dict[str, Any]:
-        """See `Vitally.update`."""
-        try:
-            return self._process.vitally.update(account_id, body)
-        finally:
-            self._process.learn(write=True)
-
-    def create(self, body: Any) -> dict[str, Any]:
-        """See `Vitally.create`."""
-        try:
-            return self._process.vitally.create(body)
-        finally:
-            self._process.learn(write=True)

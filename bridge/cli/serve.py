@@ -10,7 +10,7 @@ import click
 
 @click.command()
 def serve() -> None:
-    r"""Receive webhooks on PORT (the Procfile's `web`).
+    """Receive webhooks on PORT (the Procfile's `web`).
 
     \b
     Example:

@@ -9,6 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -142,15 +143,21 @@ class Hooks:
 
 def headers(environ: Mapping[str, Any]) -> dict[str, str]:
     """Return a request's headers, names in lower case."""
-    found = {
-        key[5:].replace("_", "-").lower(): value
+    return {
+        header_name(key): value
         for key, value in environ.items()
-        if key.startswith("HTTP_")
+        if key[:5] == "HTTP_" or key in UNMARKED
     }
-    for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        if key in environ:
-            found[key.replace("_", "-").lower()] = environ[key]
-    return found
+
+
+UNMARKED = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
+"""Headers that WSGI has without the usual `HTTP_` before their names."""
+
+
+@lru_cache(maxsize=256)
+def header_name(key: str) -> str:
+    """Return the header that WSGI calls *key*; senders use the same ones always."""
+    return key.removeprefix("HTTP_").replace("_", "-").lower()
 
 
 def add_hooks(app: Flask, hooks: Hooks) -> None:

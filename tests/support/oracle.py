@@ -65,33 +65,33 @@ def in_second(tied: Collection[Fact], before: Iterable[Fact]) -> list[Fact]:
 
 
 def is_ambiguous(facts: Collection[Fact]) -> bool:
-    """Nothing but an event's id says which snapshot is true now."""
+    """Nothing but an event's id says which snapshot is true now.
+
+    Or the steps say so, but one that two events tell can be one step or two.
+    """
     if any(f.stamp.final for f in facts):
         return False
     at = max(f.stamp.at for f in facts)
     tied = [f for f in facts if f.stamp.at == at]
-    strongest = max(f.stamp.rank for f in tied)
-    rivals = {f.after for f in tied if f.stamp.rank == strongest}
+    if len({f.after for f in tied}) == 1:
+        return False
     if chain_end(tied, facts) is not None:
-        return _may_be_taken_twice(tied)
-    return len(rivals) > 1
+        return any(_comes_back(step, tied) for step in _told_twice(tied))
+    strongest = max(f.stamp.rank for f in tied)
+    return len({f.after for f in tied if f.stamp.rank == strongest}) > 1
 
 
-def _may_be_taken_twice(tied: Collection[Fact]) -> bool:
-    """Two events tell one step, and there is a way back to where it began."""
-    told = {
-        f.event: (f.before, f.after) for f in tied if f.before not in {None, f.after}
-    }
-    steps = list(told.values())
-    twice = {step for step in steps if steps.count(step) > 1}
-    return any(_leads(set(steps), after, before) for before, after in twice)
+def _told_twice(tied: Collection[Fact]) -> set[tuple[Any, Any]]:
+    told = [(f.before, f.after) for f in tied if f.before not in {None, f.after}]
+    return {step for step in told if told.count(step) > 1}
 
 
-def _leads(steps: Collection[tuple[Any, Any]], here: str, there: str | None) -> bool:
-    """Whether there is a way from *here* to *there*."""
-    return here == there or any(
-        _leads(set(steps) - {step}, step[1], there) for step in steps if step[0] == here
-    )
+def _comes_back(step: tuple[Any, Any], tied: Collection[Fact]) -> bool:
+    """Whether other steps lead from the end of *step* to its beginning."""
+    reached = {step[1]}
+    for _ in tied:
+        reached |= {f.after for f in tied if f.before in reached}
+    return step[0] in reached
 
 
 def chain_end(tied: Collection[Fact], facts: Iterable[Fact]) -> str | None:

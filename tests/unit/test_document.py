@@ -22,7 +22,7 @@ from bridge.domain.document import (
     settled,
     whole,
 )
-from bridge.domain.facts import Fact
+from bridge.domain.facts import Fact, Stamp
 from bridge.domain.traits import instant
 from tests.support import oracle
 from tests.support.lives import Story, document_of, law, stories, wild_facts
@@ -79,6 +79,9 @@ def test_a_number_that_one_live_part_does_not_tell_is_left_out(
     assert expected == doc.traits.get("mrr", "left out")
 
 
+LIVE = {"active", "past_due"}
+
+
 def _without(fact: Fact, missing: str) -> Fact:
     """*fact*, if of a subscription, without something that its revenue needs."""
     if fact.thing == "customer":
@@ -101,6 +104,17 @@ def _without(fact: Fact, missing: str) -> Fact:
 @given(wild_facts())
 def test_no_facts_break_a_document(facts: list[Fact]) -> None:
     assert document_of(facts).traits.keys() <= set(TRAITS)
+
+
+@pytest.mark.parametrize("trait", ["mrr", "nextRenewalDate", "planName"])
+def test_a_part_of_the_items_does_not_tell_a_trait_of_them_all(trait: str) -> None:
+    """Stripe shows the first ten items; the others may be called anything."""
+    item = {"unit": "5000", "interval": "month", "ends": 0, "name": "Pro"}
+    value = {"status": "active", "currency": "usd", "items": [item], "more": True}
+    stamp = Stamp(False, 0, 2)
+    fact = Fact("x:1", "subscription:s", stamp, "evt_1", "k", value, "a")
+
+    assert "left out" == document_of([fact]).traits.get(trait, "left out")
 
 
 # --- Instants -----------------------------------------------------------------

@@ -55,7 +55,7 @@ def test_a_rewritten_hash_holds_the_compacted_past(facts, data) -> None:
         rows = {name: text for name, text in rows.items() if name.decode() not in gone}
         rows |= {name.encode(): text.encode() for name, text in put.items()}
 
-        assert content(new) == content(read("x:1", rows))
+        assert {field(fact) for fact in new.facts} == set(content(read("x:1", rows))[0])
     assert fold(Past(facts)) == fold(read("x:1", rows))
 
 
@@ -71,16 +71,14 @@ def test_joins_stand_under_the_thing_alone() -> None:
         frozenset({"unpaid", "active"}),
         True,
         False,
-        frozenset({Step(1000, 2, "evt_1", None, "a")}),
-        frozenset({Step(3000, 2, "evt_3", "b", "c"), Step(2000, 2, "evt_2", "a", "b")}),
+        frozenset({Step(1000, 2, "evt_1", "a", "b")}),
+        frozenset({Step(2000, 2, "evt_2", None, "c")}),
     )
 
     gone, put = rewrite(Past([]), Past([], {"subscription:s": joins}))
 
-    told = (
-        '[["active","unpaid"],1,0,[[1000,2,"evt_1",null,"a"]],'
-        '[[2000,2,"evt_2","a","b"],[3000,2,"evt_3","b","c"]]]'
-    )
+    paid, unpaid = '[1000,2,"evt_1","a","b"]', '[2000,2,"evt_2",null,"c"]'
+    told = f'[["active","unpaid"],1,0,[{paid}],[{unpaid}]]'
     assert ([], {f"subscription:s{TAB}": told}) == (gone, put)
 
 

@@ -1,0 +1,136 @@
+"""The counting adds up at every moment, whatever happens in whatever order."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from bridge.store import keys
+from tests.support.desk import Bench, bench, customer, link, subscription
+
+FAULTS = ("status", "reset_before", "reset_after_commit", "truncated")
+
+
+@pytest.fixture
+def desk(redis: Redis) -> Iterator[Bench]:
+    with bench(redis) as made:
+        made.vitally.turn(rate_limit=1_000_000)
+        made.throttle.learn(1_000_000, 1_000_000, write=False)
+        yield made
+
+
+def counts(desk: Bench) -> tuple[int, int, int, int]:
+    """Settled, pending, held and parked, after they were found to add up."""
+    now = desk.check()
+    return now.settled, now.pending, now.held, now.parked
+
+
+def test_an_event_goes_from_pending_to_settled(desk: Bench) -> None:
+    desk.tell(customer())
+    assert (0, 1, 0, 0) == counts(desk)
+    desk.work()
+    assert (1, 0, 0, 0) == counts(desk)
+
+
+def test_held_events_become_settled_by_the_link(desk: Bench) -> None:
+    desk.tell(customer(account=None), subscription())
+    desk.work()
+    assert (0, 0, 2, 0) == counts(desk)
+    desk.tell(link("cus_1", "acme"))
+    assert (0, 1, 2, 0) == counts(desk)
+    desk.work()
+    assert (3, 0, 0, 0) == counts(desk)
+
+
+def test_parked_events_become_held_where_the_account_is_lost(desk: Bench) -> None:
+    desk.fault("status", "PUT", status=400, body={"error": "no"}, times=2)
+    desk.tell(customer())
+    desk.work()
+    assert (0, 0, 0, 1) == counts(desk)
+    desk.tell(customer(at=5, kind="updated", account=None))
+    desk.work()
+    assert (0, 0, 2, 0) == counts(desk)
+    assert 0 == desk.redis.zcard(keys.PARKED)
+
+
+def test_the_events_of_both_parties_are_parked_with_their_account(desk: Bench) -> None:
+    desk.fault("status", "PUT", status=400, body={"error": "no"})
+    desk.tell(customer(), customer("cus_2"))
+    job = desk.pop()
+    assert job is not None
+    desk.desk.run(job.args[0])
+
+    assert (0, 0, 0, 2) == counts(desk)
+
+
+def test_what_arrives_during_a_write_stays_pending(desk: Bench) -> None:
+    desk.fault("delay", "POST", seconds=0.4)
+    desk.tell(customer(), customer("cus_2"))
+    job = desk.pop()
+    assert job is not None
+    running = threading.Thread(target=desk.desk.run, args=(job.args[0],))
+    running.start()
+    told = 0
+    while running.is_alive():
+        told += 1
+        desk.tell(subscription(at=told), subscription("cus_2", "sub_2", at=told))
+        running.join(0.05)
+
+    # The account of the other party was not known when this one was written.
+    assert (1, 2 * told + 1, 0, 0) == counts(desk)
+
+
+def shaken(desk: Bench, chance: random.Random) -> None:
+    """One step of a life in which everything happens."""
+    name = chance.choice(["cus_1", "cus_2", "cus_3"])
+    at = chance.randrange(50)
+    steps = (
+        lambda: desk.tell(customer(name, at=at, kind="updated")),
+        lambda: desk.tell(
+            customer(name, at=at, kind="updated", account=chance.choice(["a", "b"]))
+        ),
+        lambda: desk.tell(customer(name, at=at, kind="updated", account=None)),
+        lambda: desk.tell(link(name, chance.choice([None, "a", "c"]), at=at)),
+        lambda: desk.tell(subscription(name, f"sub_{name}", at=at, unit=at)),
+        lambda: desk.take(subscription(name, f"sub_{name}", at=at, unit=at)),
+        lambda: desk.fault(chance.choice(FAULTS), "PUT"),
+        lambda: desk.fault("status", "*", status=chance.choice([400, 404, 429, 503])),
+        desk.pop,
+        desk.work,
+        desk.work,
+        lambda: desk.passes(chance.choice([100, 3000, 40_000])),
+        lambda: desk.redis.delete(*desk.redis.keys(keys.lease("*")) or ["none"]),
+        desk.sweep,
+    )
+    chance.choice(steps)()
+    desk.check()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_the_counting_adds_up_and_the_end_is_right(
+    desk: Bench, seed: int
+) -> None:
+    chance = random.Random(seed)
+    for _ in range(60):
+        shaken(desk, chance)
+    desk.vitally.mend()
+    for _ in range(12):
+        desk.sweep()
+        desk.sweeper.probe()
+        desk.passes(100_000)
+        desk.work()
+
+    settled, pending, _held, _parked = counts(desk)
+    assert (0, set()) == (pending, desk.dirty())
+    desk.set()
+    for account in ("acme", "a", "b", "c"):
+        parties = desk.look.members_of(account)
+        if not parties and desk.vitally.account(account):
+            assert {} == desk.traits(account)
+    assert settled >= 0
+    owed = desk.redis.keys(keys.account("*"))
+    assert [None] * len(owed) == [desk.redis.hget(key, "doubt") for key in owed]
