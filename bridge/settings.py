@@ -70,7 +70,7 @@ OPTIONS = (
         "BRIDGE_CONFIG",
         text,
         None,
-        "Path of the optional `bridge.toml` (trait names).",
+        "Path of the optional `bridge.toml` (trait names, money).",
         shown="`bridge.toml` if it exists",
     ),
     Option("BRIDGE_PUBLIC_URL", base_url, None, "The address that senders call."),

@@ -40,7 +40,7 @@ def reasons(redis: Redis, watch: Watch) -> list[str]:
     if not heard(seen):
         found.append(NO_WORKER)
     if seen.breaker is not None:
-        found.append(f"Vitally refuses all writes: {seen.breaker}")
+        found.append(f"All writes have stopped: {seen.breaker}.")
     return found
 
 
