@@ -187,9 +187,7 @@ def test_a_write_that_the_wait_made_needless_gives_its_slot_back(desk: Bench) ->
     job = desk.pop()
     assert job is not None
     words: list[str] = []
-    running = threading.Thread(
-        target=lambda: words.append(desk.desk.run(job.args[0]))
-    )
+    running = threading.Thread(target=lambda: words.append(desk.desk.run(job.args[0])))
     began = monotonic()
     running.start()
     eventually(lambda: desk.redis.exists(keys.lease("acme")))
