@@ -169,7 +169,8 @@ def inside(browser: Browser, url: str) -> Browser:
 
 
 def status(job: Job) -> str | None:
-    return job.get_status(refresh=True) if exists(job) else None
+    found = job.connection.hget(job.key, "status")
+    return found.decode() if isinstance(found, bytes) else None
 
 
 def exists(job: Job) -> bool:

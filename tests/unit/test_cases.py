@@ -84,7 +84,7 @@ def _previous(before: Json, now: Json) -> Json:
         key: _previous(old, now[key])
         if isinstance(old, dict) and isinstance(now.get(key), dict)
         else old
-        for key, old in ({key: None for key in now} | before).items()
+        for key, old in (dict.fromkeys(now) | before).items()
         if old != now.get(key)
     }
 
@@ -266,7 +266,7 @@ def _value(trait: str, value: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize(("case", "rendering"), cases())
+@pytest.mark.parametrize(("case", "rendering"), list(cases()))
 def test_a_case_has_its_traits_in_whatever_order_it_is_delivered(
     case: Case, rendering: str
 ) -> None:
