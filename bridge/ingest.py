@@ -82,6 +82,9 @@ class Ingress:
         except ValidationError as error:
             reason = f"{event.type}: {_words(error.messages)}"
             return self._quarantined(source, verified, event.id, reason)
+        if not facts:
+            self._accept.note("ignored", source.name, event.id, event.type)
+            return Receipt("ignored", event.id, "it changes nothing of an account")
         parties = groupby(facts, key=attrgetter("party"))
         return _strongest(
             [self._party(source, event, handler, p, list(f)) for p, f in parties]

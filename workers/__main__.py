@@ -48,8 +48,8 @@ def main() -> int:
     on_signals(stop)
     if settings.worker_processes > 1 and CHILD not in os.environ:
         return keep(settings.worker_processes, stop)
-    if CHILD in os.environ:
-        die_with_parent()
+    if CHILD in os.environ and not die_with_parent():
+        return 0
     name = f"{socket.gethostname()}-{os.getpid()}-{random.randrange(16**4):04x}"  # noqa: S311 (a name, no secret)
     return Process(settings, config, name, stop).run()
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from time import monotonic
 
 from bridge.log import fields
 
@@ -23,10 +24,14 @@ PATIENCE = 18.0
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the keeping process dies (Linux)."""
+def die_with_parent() -> bool:
+    """Ask the kernel for SIGTERM when the keeping process dies (Linux).
+
+    False where it is dead already.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    return str(os.getppid()) == os.environ[CHILD]
 
 
 def keep(processes: int, stop: threading.Event) -> int:
@@ -39,10 +44,10 @@ def keep(processes: int, stop: threading.Event) -> int:
                 running[place] = _start()
     for process in running:
         process.terminate()
-    status = 0
+    status, end = 0, monotonic() + PATIENCE
     for process in running:
         try:
-            status = status or process.wait(timeout=PATIENCE)
+            status = status or process.wait(timeout=max(0.1, end - monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
             status = 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +26,7 @@ from bridge.store.connect import connect
 from bridge.store.lease import Leases
 from bridge.vitally.client import Vitally
 from bridge.vitally.reply import Rate
+from workers import retry
 from workers.desk import Desk
 from workers.heart import Heart
 from workers.jobs import DESK
@@ -41,8 +44,12 @@ TIMEOUT = 5.0
 NEAR_MS = 1000
 """A slot of the throttle this near is waited for inside the job."""
 
-STUMBLE_MS = 30_000
-"""After an exception that nobody foresaw; the traceback is in the failed registry."""
+HICCUP_MS = 1000
+"""After a Redis that was away in the middle of a job."""
+
+LAST_WORD = 17.0
+"""Seconds after the wish to stop at which the process ends whatever it waits for: only
+a Redis that stalls takes so long, and a kill loses nothing."""
 
 
 class Process:
@@ -102,6 +109,7 @@ class Process:
     def run(self) -> int:
         """Work until the stop; return the exit status."""
         self._say_what_runs()
+        threading.Thread(target=self._last_word, daemon=True).start()
         if not self._wait_for_redis():
             return 0
         DESK.set(self.desk)
@@ -136,6 +144,12 @@ class Process:
         wait = self.throttle.wait()
         return wait / 1000 if wait > NEAR_MS else 0.0
 
+    def _last_word(self) -> None:
+        self.stop.wait()
+        time.sleep(LAST_WORD)
+        log.warning("ended in the middle of a wait for redis; nothing is lost")
+        os._exit(0)
+
     def _is_well(self) -> bool:
         return self.sweeping.is_alive() and self.beating.is_alive()
 
@@ -143,7 +157,14 @@ class Process:
         """RQ's exception handler: the party waits and is tried again."""
         try:
             party = str(job.args[0])
-            self.queue.push_all(self.leases.postpone(party, STUMBLE_MS), "")
+            if issubclass(exc_info[0], RedisError):
+                self.queue.push_all(self.leases.postpone(party, HICCUP_MS), "")
+                return True
+            times, before = self.leases.stumble(party, job.id)
+            delay = retry.after_stumble(times)
+            self.queue.push_all(self.leases.postpone(party, delay), "")
+            if before:
+                self.queue.forget(before)
         except RedisError:
             log.warning("the sweeper will revive it", extra=fields(job=job.id))
         return True

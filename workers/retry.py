@@ -13,6 +13,9 @@ MOST_MS = 15 * 60_000
 CONFIRM_MS = 30_000
 """After a doubtful write: how long it may still be on its way."""
 
+STUMBLE_MS = 30_000
+"""After an exception that nobody foresaw; its traceback is in the failed registry."""
+
 DAILY_MS = 86_400_000
 """How often an account that Vitally does not have is looked for again."""
 
@@ -60,3 +63,8 @@ def next_pace(pace: int, wrote_at: int, now: int) -> int:
     if not wrote_at or now - wrote_at > rest + PACES_MS[-1]:
         return 1
     return min(pace + 1, len(PACES_MS) - 1)
+
+
+def after_stumble(times: int) -> int:
+    """Milliseconds until a job that failed *times* in a row is tried again."""
+    return int(min(MOST_MS, STUMBLE_MS * 2 ** (min(times, 10) - 1)))

@@ -15,17 +15,20 @@ from types import FrameType
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import Queue, SimpleWorker
 from rq.exceptions import DequeueTimeout, StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from bridge.log import fields
 from bridge.queue import NAME
 
 log = logging.getLogger("workers")
 
 WORKER_TTL = 18
-"""Seconds; RQ waits 15 less for a job, and 10 more than that for Redis' reply."""
+"""Seconds after which RQ takes a silent worker off its own list."""
 
 BLOCK = 2
 """Seconds that a pop blocks at most, and so a stop waits at most while idle."""
@@ -59,8 +62,6 @@ def gated(gate: Gate, stop: threading.Event) -> type[Queue]:
 class SafeWorker(SimpleWorker):
     """One worker process: no fork per job, keep-alive to Vitally."""
 
-    max_connection_wait_time = 2.0
-
     def __init__(
         self, redis: Redis, gate: Gate, stop: threading.Event, name: str
     ) -> None:
@@ -77,6 +78,39 @@ class SafeWorker(SimpleWorker):
             default_result_ttl=0,
             log_job_description=False,
         )
+
+    @property
+    def connection_timeout(self) -> int:
+        """Seconds that Redis has for an answer: a pop blocks for BLOCK at most."""
+        return BLOCK + 3
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """Wait for a job; while Redis is away too, a stop is asked for between tries.
+
+        RQ's own loop beats before it pops, so that without a Redis it never comes to
+        the place where a stop is honoured.
+        """
+        while not self._stop_flag.is_set():
+            try:
+                self.heartbeat()
+                if self.should_run_maintenance_tasks:
+                    self.run_maintenance_tasks()  # type: ignore[no-untyped-call]
+                return self.queue_class.dequeue_any(
+                    self._ordered_queues,
+                    timeout,
+                    connection=self.connection,
+                    job_class=self.job_class,
+                    serializer=self.serializer,
+                    death_penalty_class=self.death_penalty_class,
+                )
+            except DequeueTimeout:
+                continue
+            except (RedisConnectionError, RedisTimeoutError) as error:
+                log.warning("redis", extra=fields(reason=type(error).__name__))
+                self._stop_flag.wait(1.0)
+        raise StopRequested
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Ask for the end after the job in hand; asking twice changes nothing."""

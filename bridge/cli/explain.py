@@ -34,9 +34,11 @@ def account_lines(record: Record, config: Config, now: int) -> list[str]:
 
 def party_lines(look: Look, standing: Standing) -> list[str]:
     """Return what is known of a party that has no account."""
-    member = look.member(standing.party)
-    lines = [f"party {standing.party} is held: {standing.why}"]
-    lines += _things(member)
+    things = _things(look.member(standing.party))
+    if not standing.held:
+        waits = f"party {standing.party} waits for its job: see `vitally-bridge status`"
+        return [waits, *things]
+    lines = [f"party {standing.party} is held: {standing.why}", *things]
     return [*lines, "", f"link it: vitally-bridge link {standing.party} ACCOUNT"]
 
 

@@ -117,6 +117,9 @@ def _status(reading: Reading) -> Result:
 
 
 def _plan(reading: Reading) -> Result:
+    part = next((sub for sub in reading.live if sub.value.get("more")), None)
+    if part is not None:
+        return Unknown(f"{part.id}: the event holds only a part of its items")
     names = {name for sub in reading.live for name in plan_names(sub)}
     return ", ".join(sorted(names)) or None
 

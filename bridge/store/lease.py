@@ -47,6 +47,7 @@ class Leases:
         self._postpone = redis.register_script(lease_scripts.POSTPONE)
         self._move = redis.register_script(lease_scripts.MOVE)
         self._wake = redis.register_script(scripts.WAKE)
+        self._stumble = redis.register_script(lease_scripts.STUMBLE)
 
     def members(self, parties: Sequence[str]) -> list[Member]:
         """Read *parties* whole; the revision first, so that it is never too new."""
@@ -144,6 +145,11 @@ class Leases:
             noted,
         ]
         return _claims(self._postpone(args=args))
+
+    def stumble(self, party: str, job: str) -> tuple[int, str]:
+        """Note a failed *job*: how many in a row, and the one before ('' none)."""
+        times, before = self._stumble(args=[party, job])
+        return int(times), before.decode()
 
     def move(self, party: str, account: str | None) -> Claims:
         """Make *party* a member of *account*, and of no other."""

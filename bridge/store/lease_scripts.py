@@ -22,6 +22,7 @@ local function settle(p, read, to, why)
   else parked = all end
   redis.call('HSET', key, 'settled', int(settled), 'held', int(held),
     'parked', int(parked))
+  redis.call('HDEL', key, 'stumbles', 'failed')
   if why == '' then redis.call('HDEL', key, 'why')
   else redis.call('HSET', key, 'why', why) end
   for name, set in pairs({held = HELD, parked = PARKED}) do
@@ -230,3 +231,15 @@ return {{heir, want(heir)}}
 """
 )
 """Move a party to another account; both become dirty."""
+
+STUMBLE = (
+    NAMES
+    + """
+-- ARGV: party, job. Returns how often it stumbled in a row, and the job before, if any
+local key = party_of(ARGV[1])
+local before = redis.call('HGET', key, 'failed') or ''
+redis.call('HSET', key, 'failed', ARGV[2])
+return {redis.call('HINCRBY', key, 'stumbles', 1), before}
+"""
+)
+"""Note that a job of the party ended in an exception that nobody foresaw."""

@@ -103,7 +103,9 @@ class Look:
     def every_standing(self) -> Iterator[Standing]:
         """Scan all parties; while events come in, a moving picture."""
         prefix = keys.party("")
-        for raw in self._redis.scan_iter(match=f"{prefix}*", count=1000):
+        # A set: SCAN may return a key twice.
+        found = set(self._redis.scan_iter(match=f"{prefix}*", count=1000))
+        for raw in found:
             standing = self.standing(raw.decode().removeprefix(prefix))
             if standing:
                 yield standing

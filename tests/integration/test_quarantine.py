@@ -47,8 +47,10 @@ def take_in(ingress: Ingress, body: bytes) -> str:
         b"{}",
         b"null",
         b'{"id": "evt_1", "object": "event", "type": "customer.created"}',
-        b'{"id": "evt_1", "object": "event", "type": "customer.created", "created": 1,'
-        b' "livemode": true, "data": {"object": {"id": 7}}}',
+        (
+            b'{"id": "evt_1", "object": "event", "type": "customer.created", '
+            b'"created": 1, "livemode": true, "data": {"object": {"id": 7}}}'
+        ),
         b"",
     ],
 )

@@ -17,15 +17,18 @@ from bridge.domain.document import (
     Ledger,
     as_json,
     difference,
+    document,
     from_json,
     removal,
     settled,
     whole,
 )
 from bridge.domain.facts import Fact, Stamp
+from bridge.domain.fold import Past
+from bridge.domain.policy import STRIPE, Policy
 from bridge.domain.traits import instant
 from tests.support import oracle
-from tests.support.lives import Story, document_of, law, stories, wild_facts
+from tests.support.lives import Story, account_of, document_of, law, stories, wild_facts
 
 
 def exact(doc: Document) -> dict[str, Any]:
@@ -115,6 +118,70 @@ def test_a_part_of_the_items_does_not_tell_a_trait_of_them_all(trait: str) -> No
     fact = Fact("x:1", "subscription:s", stamp, "evt_1", "k", value, "a")
 
     assert "left out" == document_of([fact]).traits.get(trait, "left out")
+
+
+# --- Other policies -----------------------------------------------------------
+
+
+def paying(id_: str, unit: str, currency: str, status: str = "active", **more) -> Fact:
+    """A monthly subscription of its own."""
+    items = [{"unit": unit, "interval": "month", "ends": 0}]
+    value = {"status": status, "currency": currency, "items": items, **more}
+    stamp = Stamp(False, 0, 2)
+    return Fact("x:1", f"subscription:{id_}", stamp, f"evt_{id_}", "k", value, id_)
+
+
+def mrr(policy: Policy, *facts: Fact, now: int = 0) -> object:
+    """The trait under *policy*, else the reason why it is not known."""
+    doc = document(account_of({"x:1": Past(facts)}), policy, now)
+    return doc.traits.get("mrr", doc.unknown.get("mrr"))
+
+
+RATES = {"eur": Fraction("1.08"), "jpy": Fraction("0.0067"), "kwd": Fraction("3.25")}
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ([paying("1", "5000", "usd"), paying("2", "5000", "eur")], 104),
+        ([paying("1", "5000", "eur"), paying("2", "5000", "jpy")], 87.5),
+        ([paying("1", "5000", "usd"), paying("2", "5120", "kwd")], 66.64),
+        ([paying("1", "5000", "eur")], 50),
+        (
+            [paying("1", "5000", "eur"), paying("2", "5000", "gbp")],
+            "several currencies and no rates: EUR, GBP",
+        ),
+    ],
+)
+def test_with_rates_several_currencies_are_one_sum_in_the_base(facts, expected) -> None:
+    policy = STRIPE._replace(base="usd", rates=RATES)
+
+    assert expected == mrr(policy, *facts)
+
+
+def test_the_policy_says_which_statuses_count_and_what_none_is() -> None:
+    wide = STRIPE._replace(statuses=frozenset({"active", "trialing"}), empty="zero")
+    trial = paying("1", "5000", "usd", "trialing")
+
+    assert 50 == mrr(wide, trial)
+    assert mrr(STRIPE, trial) is None
+    assert 0 == mrr(wide, paying("1", "5000", "usd", "past_due"))
+
+
+def test_a_document_says_when_a_discount_changes_it_without_an_event() -> None:
+    active = STRIPE._replace(discounts="active")
+    half = {"percent": "50", "duration": "repeating"}
+    facts = [
+        paying("1", "5000", "usd", discounts=[{**half, "ends": 3000}]),
+        paying("2", "5000", "usd", discounts=[{**half, "ends": 9000}]),
+    ]
+    account = account_of({"x:1": Past(facts)})
+
+    until = [document(account, active, now).until for now in (0, 3000, 9000)]
+
+    assert [3000, 9000, None] == until
+    assert [50, 75, 100] == [mrr(active, *facts, now=at) for at in (0, 3000, 9000)]
+    assert document(account, STRIPE, 0).until is None
 
 
 # --- Instants -----------------------------------------------------------------

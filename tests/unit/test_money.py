@@ -22,6 +22,7 @@ from bridge.domain.money import (
     monthly,
     without_tax,
 )
+from bridge.domain.policy import STRIPE
 from tests.support.lives import law
 
 MONTH = ("month", 1)
@@ -363,3 +364,45 @@ def test_a_discount_gives_nothing_back(cents, discounts) -> None:
 
     assert isinstance(found, Fraction)
     assert 0 <= found <= sum(cents)
+
+
+# --- Other policies -----------------------------------------------------------
+
+MONTHS = percent("50", "repeating", ends=2000)
+
+
+@pytest.mark.parametrize(
+    ("policy", "now", "expected"),
+    [
+        ("forever", 1000, 9000),
+        ("active", 1000, 4500),
+        ("active", 1999, 4500),
+        ("active", 2000, 9000),
+        ("all", 2000, 4500),
+        ("none", 1000, 10_000),
+    ],
+)
+def test_the_policy_says_which_discounts_count(policy, now, expected) -> None:
+    chosen = STRIPE._replace(discounts=policy)
+    discounts = [MONTHS, percent("10")]
+
+    found = discounted([line(10_000)], discounts, "usd", chosen, now)
+
+    assert not isinstance(found, Unknown)
+    assert expected == sum(one.monthly for one in found)
+
+
+def test_terms_that_do_not_count_need_not_be_known() -> None:
+    none = STRIPE._replace(discounts="none")
+
+    found = discounted([line(10_000)], [{"id": "di_1"}], "usd", none)
+
+    assert [line(10_000)] == found
+
+
+def test_a_business_may_count_weeks_and_days_in_its_own_way() -> None:
+    own = STRIPE._replace(week=Fraction("4.33"), day=Fraction(30))
+
+    assert 4330 == monthly(Fraction(1000), "week", 1, own)
+    assert 3000 == monthly(Fraction(100), "day", 1, own)
+    assert 1000 == monthly(Fraction(12_000), "year", 1, own)

@@ -1,0 +1,337 @@
+"""The commands of the one on call, against real state."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from redis import Redis
+
+from bridge.cli import cli
+from bridge.errors import BridgeError, ConfigError, StorageError
+from bridge.ingest import Ingress
+from bridge.sources import discover
+from bridge.store import keys
+from bridge.store.quarantine import Quarantine
+from bridge.webhook.source import Delivery, Verified
+from tests.support.desk import Bench, bench, customer, settings, subscription
+from tests.support.processes import ROOT, environment, free_port
+from tests.support.server import RedisServer
+
+Command = Callable[..., Result]
+
+EVENT = {
+    "id": "evt_q",
+    "object": "event",
+    "type": "customer.created",
+    "created": 1_767_225_600,
+    "livemode": True,
+    "data": {"object": {"id": "cus_q", "name": "Queued", "metadata": {}}},
+}
+
+
+@pytest.fixture
+def desk(redis: Redis) -> Iterator[Bench]:
+    with bench(redis) as made:
+        yield made
+
+
+@pytest.fixture
+def environ(redis_server: RedisServer, desk: Bench) -> dict[str, str]:
+    return {
+        "REDIS_URL": redis_server.url,
+        "VITALLY_API_KEY": "sk_test_example",
+        "VITALLY_BASE_URL": desk.vitally.url,
+        "STRIPE_WEBHOOK_SECRET": "whsec_example",
+    }
+
+
+@pytest.fixture
+def run(environ: dict[str, str]) -> Command:
+    def run(*words: str, fails: type[Exception] | None = None) -> Result:
+        result = CliRunner().invoke(cli, words, env=environ)
+        if fails is None:
+            assert result.exception is None, (result.output, result.exception)
+        else:
+            assert isinstance(result.exception, fails), result.output
+        return result
+
+    return run
+
+
+def as_json(result: Result) -> Any:
+    return json.loads(result.output)
+
+
+def line(result: Result, word: str) -> str:
+    """The one line of the output that begins with *word*."""
+    (found,) = (
+        one for one in result.output.splitlines() if one.strip().startswith(word)
+    )
+    return " ".join(found.split())
+
+
+def test_status_of_nothing_at_all(run: Command) -> None:
+    result = run("status")
+
+    assert "received 0 = accepted" in line(result, "received")
+    assert "none heard for 15 s" in line(result, "workers")
+    assert "none" in line(result, "oldest unsettled")
+
+
+def test_status_counts_as_the_state_does(run: Command, desk: Bench) -> None:
+    desk.tell(customer(), subscription())
+    desk.work()
+    desk.tell(customer("cus_2", account=None))
+    desk.work()
+    desk.tell(customer("cus_3", account="three"))
+    desk.breaker.open("Vitally refuses the key (401): no")
+
+    data = as_json(run("status", "--json"))
+    result = run("status")
+
+    assert [4, 4, 2, 1, 1, 0] == [
+        data[word]
+        for word in ("received", "accepted", "settled", "pending", "held", "parked")
+    ]
+    assert "settled 2" in line(result, "settled")
+    assert "STOPPED: Vitally refuses the key" in line(result, "writes")
+
+
+def test_why_tells_the_traits_the_facts_and_their_events(
+    run: Command, desk: Bench
+) -> None:
+    fact = subscription(unit=12300)
+    desk.tell(customer(), fact)
+    desk.work()
+
+    result = run("why", "acme")
+
+    assert "account acme: Acme" in result.output
+    assert fact.event in result.output
+    assert "mrr 123 123" in line(result, "mrr")
+    assert "2 of 2 events settled" in line(result, "party stripe:cus_1")
+    assert result.output == run("why", "stripe:cus_1").output
+
+
+def test_why_as_data_says_what_is_still_to_be_written(
+    run: Command, desk: Bench
+) -> None:
+    desk.tell(customer(), subscription(unit=100))
+    desk.work()
+    desk.tell(subscription(at=5, unit=200))
+
+    data = as_json(run("why", "acme", "--json"))
+
+    assert (1, {"mrr": 2}) == (data["written"]["mrr"], data["to_write"])
+    assert 1 == data["parties"][0]["rev"] - data["parties"][0]["settled"]
+
+
+def test_why_of_an_account_nobody_knows_is_an_error_in_words(run: Command) -> None:
+    result = run("why", "nobody", fails=BridgeError)
+
+    assert "no such account or party" in str(result.exception)
+
+
+def test_why_of_an_account_with_an_odd_name(run: Command, desk: Bench) -> None:
+    desk.tell(customer(account="a b/ü%"), subscription())
+    desk.work()
+
+    assert "account a b/ü%: Acme" in run("why", "a b/ü%").output
+
+
+def test_why_of_a_held_party_says_what_to_do(run: Command, desk: Bench) -> None:
+    desk.tell(customer(account=None))
+    desk.work()
+
+    assert "link stripe:cus_1 ACCOUNT" in run("why", "stripe:cus_1").output
+
+
+def test_why_of_a_party_whose_job_has_not_run(run: Command, desk: Bench) -> None:
+    desk.tell(customer())
+
+    result = run("why", "stripe:cus_1")
+
+    assert "held" not in result.output
+
+
+def test_nothing_is_held_and_nothing_is_parked(run: Command) -> None:
+    assert ["nothing is held\n", "nothing is parked\n"] == [
+        run("held").output,
+        run("parked").output,
+    ]
+    assert [] == as_json(run("held", "--json"))
+
+
+def test_held_and_parked_are_listed_with_the_reason(run: Command, desk: Bench) -> None:
+    desk.tell(customer(account=None))
+    desk.work()
+    desk.fault("status", "PUT", status=400, body={"error": "mrr must be an integer"})
+    desk.tell(customer("cus_2", account="two"))
+    desk.work()
+
+    assert "neither the customer nor" in line(run("held"), "stripe:cus_1")
+    assert "mrr must be an integer" in line(run("parked"), "stripe:cus_2")
+    assert ["stripe:cus_1"] == [row["party"] for row in as_json(run("held", "--json"))]
+
+
+def test_a_link_moves_a_party_and_its_removal_moves_it_back(
+    run: Command, desk: Bench
+) -> None:
+    desk.tell(customer(account=None), subscription(unit=100))
+    desk.work()
+
+    assert "goes to acme" in run("link", "stripe:cus_1", "acme").output
+    desk.work()
+    assert 1 == desk.traits()["mrr"]
+
+    assert "where its source says" in run("link", "stripe:cus_1", "--remove").output
+    for _ in range(3):
+        desk.work()
+        desk.passes(6000)
+    assert ({}, 4) == (desk.traits(), desk.standing().held + desk.standing().settled)
+
+
+def test_a_link_of_a_party_nobody_named_has_to_be_meant(
+    run: Command, desk: Bench
+) -> None:
+    result = run("link", "stripe:cus_9", "acme", fails=BridgeError)
+    assert "no event has named this party" in str(result.exception)
+
+    run("link", "stripe:cus_9", "acme", "--unseen")
+    assert ["unchanged"] == desk.work()
+    desk.tell(customer("cus_9", account="elsewhere"))
+    desk.work()
+    assert ["acme"] == [one["externalId"] for one in desk.vitally.accounts()]
+
+
+@pytest.mark.parametrize("words", [["stripe:cus_1"], ["stripe:cus_1", "a", "--remove"]])
+def test_a_link_is_to_an_account_or_removed(run: Command, words: list[str]) -> None:
+    assert 2 == run("link", *words, fails=SystemExit).exit_code
+
+
+def test_the_quarantine_is_listed_shown_replayed_and_dropped(
+    run: Command, desk: Bench
+) -> None:
+    shelf = Quarantine(desk.redis)
+    body = json.dumps(EVENT).encode()
+    shelf.put("good", "stripe", "evt_q", "an old version did not read it", body)
+    shelf.put("bad", "stripe", "", "no JSON", b"no json")
+    shelf.put("foreign", "elsewhere", "", "no", b"{}")
+
+    assert "an old version" in line(run("quarantine", "list"), "good")
+    rows = as_json(run("quarantine", "list", "--json"))
+    assert {"good", "bad", "foreign"} == {row["id"] for row in rows}
+    assert body.decode() == run("quarantine", "show", "good").output
+    result = run("quarantine", "replay", "--all")
+    assert "good queued" in line(result, "good")
+    assert "bad quarantined" in line(result, "bad")
+    assert "is off" in line(result, "foreign")
+    assert {"bad", "foreign"} <= {one.id for one in shelf.all()}
+    assert shelf.get("good") is None
+    assert ["created"] == desk.work()
+    run("quarantine", "drop", "bad")
+    assert shelf.get("bad") is None
+    run("quarantine", "drop", "bad", fails=BridgeError)
+
+
+def test_a_replay_that_is_refused_again_stays_one_entry(
+    run: Command, desk: Bench, environ: dict[str, str]
+) -> None:
+    said = settings(desk.vitally.url, environ["REDIS_URL"])
+    ingress = Ingress(said, desk.redis, discover().values())
+    delivery = Delivery("POST", "/webhooks/stripe", {}, b"no json")
+    ingress.take_in(ingress.sources["stripe"], Verified(delivery))
+    for _ in range(3):
+        run("quarantine", "replay", "--all")
+
+    assert 1 == len(list(Quarantine(desk.redis).all()))
+    desk.check()
+
+
+def test_doctor_finds_nothing_wrong_where_nothing_is(run: Command, desk: Bench) -> None:
+    desk.tell(customer(), subscription())
+    desk.work()
+    desk.redis.zadd(keys.WORKERS, {"one": 2**50})
+
+    result = run("doctor")
+
+    assert "the counting is right: 2 events accepted" in result.output
+    assert "every customer was seen from its creation" in result.output
+    assert "BAD" not in result.output
+
+
+def test_doctor_names_what_is_wrong(run: Command, desk: Bench) -> None:
+    desk.tell(subscription("cus_late", account="late"), customer("cus_2", account=None))
+    desk.work()
+    desk.breaker.open("Vitally refuses the key (401): no")
+    desk.vitally.rotate("another_example")
+    desk.redis.hincrby(keys.COUNTERS, "settled", 3)
+
+    result = run("doctor", fails=BridgeError)
+
+    for words in (
+        "no worker heard for 15 s",
+        "all writes are stopped: Vitally refuses the key",
+        "Invalid API key. (401)",
+        "incomplete histories: stripe:cus_late",
+        "the counting is off: settled: counted 4, found 1",
+        "parties are held: vitally-bridge held",
+    ):
+        assert words in result.output
+
+
+def test_doctor_counts_right_after_moves_and_removals(
+    run: Command, desk: Bench
+) -> None:
+    desk.tell(customer(), subscription())
+    desk.work()
+    desk.tell(customer(at=5, kind="updated", account="other"))
+    for _ in range(3):
+        desk.work()
+        desk.passes(6000)
+    desk.redis.zadd(keys.WORKERS, {"one": 2**50})
+
+    assert "the counting is right: 3 events accepted" in run("doctor").output
+
+
+def test_a_redis_that_is_away_is_told_in_words(
+    run: Command, environ: dict[str, str]
+) -> None:
+    environ["REDIS_URL"] = f"redis://:hidden_example@127.0.0.1:{free_port()}/0"
+
+    result = run("status", fails=StorageError)
+
+    assert "Redis does not answer" in str(result.exception)
+    assert "hidden_example" not in str(result.exception)
+
+
+def test_settings_that_are_wrong_are_told_all_at_once(
+    run: Command, environ: dict[str, str]
+) -> None:
+    environ |= {"REDIS_URL": "http://x", "WORKER_PROCESSES": "0"}
+
+    result = run("status", fails=ConfigError)
+
+    assert 2 == len(getattr(result.exception, "problems", ()))
+
+
+def test_a_mistake_is_a_sentence_and_no_traceback(environ: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "bridge", "why", "nobody"]
+    ended = subprocess.run(
+        command,
+        env=environment(environ),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 1 == ended.returncode
+    assert ended.stderr.startswith("vitally-bridge: nobody: no such account")
+    assert "Traceback" not in ended.stderr
