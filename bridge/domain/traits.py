@@ -6,7 +6,7 @@ an empty reason: there are no facts to say anything from).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import NamedTuple
@@ -88,15 +88,22 @@ def _converted(by_currency: Mapping[str, Fraction], policy: Policy) -> Result:
     return major(total, policy.base or "")
 
 
-def _next_renewal(reading: Reading) -> Result:
+def _earliest(
+    subs: Iterable[Subscription], told: Callable[[Subscription], int | Unknown | None]
+) -> Result:
+    """The earliest instant that any of *subs* tells; unknown where one does not know."""
     found: list[int] = []
-    for sub in reading.live:
-        at = renews_at(sub)
+    for sub in subs:
+        at = told(sub)
         if isinstance(at, Unknown):
             return at
         if at is not None:
             found.append(at)
     return instant(min(found)) if found else None
+
+
+def _next_renewal(reading: Reading) -> Result:
+    return _earliest(reading.live, renews_at)
 
 
 def _churned(reading: Reading) -> Result:
@@ -136,14 +143,7 @@ def _currency(reading: Reading) -> Result:
 
 
 def _cancel_at(reading: Reading) -> Result:
-    found: list[int] = []
-    for sub in reading.live:
-        at = cancels_at(sub)
-        if isinstance(at, Unknown):
-            return at
-        if at is not None:
-            found.append(at)
-    return instant(min(found)) if found else None
+    return _earliest(reading.live, cancels_at)
 
 
 class Trait(NamedTuple):

@@ -13,9 +13,6 @@ from bridge.store.watch import DOWN, Watch
 
 JSON = "application/json"
 
-SILENCE_MS = 15_000
-"""Milliseconds after which a worker that has not been heard from does not count."""
-
 NO_WORKER = "No worker has been heard from for 15 s."
 
 ALIVE = orjson.dumps({"alive": True})
@@ -24,7 +21,7 @@ READY = orjson.dumps({"ready": True})
 
 def heard(seen: Figures) -> int:
     """Return how many workers were heard from lately."""
-    return sum(ms <= SILENCE_MS for ms in seen.workers.values())
+    return len(seen.heard)
 
 
 def reasons(redis: Redis, watch: Watch) -> list[str]:

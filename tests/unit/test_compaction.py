@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +100,33 @@ def test_an_account_is_the_same_from_compacted_pasts(
     assert account_of(plain) == account_of(both)
 
 
+def step(after: str, before: str | None, n: int, rank: int = 2) -> Fact:
+    """The event *n* of one second."""
+    value = {"status": "active", "name": after}
+    stamp = Stamp(False, START, rank)
+    return Fact("x:1", "t", stamp, f"evt_{n}", "k", value, after, before)
+
+
+def test_a_step_that_was_told_twice_stays_doubtful() -> None:
+    """Canceled, taken back and perhaps canceled again."""
+    facts = [step("b", "a", n) for n in range(5)]
+    facts += [step("a", "b", 9), step("a", None, 0, 0)._replace(event="evt_born")]
+
+    past = compact(compact(Past(facts)))
+
+    assert fold(Past(facts)) == fold(past)
+    assert fold(past)["t"].ambiguous
+
+
+def test_a_creation_that_others_repeat_is_kept_as_the_beginning() -> None:
+    facts = [step("a", None, 1, 0), *(step("a", None, n, 1) for n in range(2, 6))]
+
+    early = compact(Past(facts))
+    state = fold(united(early, [step("b", "a", 8), step("a", "b", 7)]))["t"]
+
+    assert ("a", False) == (state.value["name"], state.ambiguous)
+
+
 # --- What is left ---------------------------------------------------------------
 
 
@@ -156,22 +182,3 @@ def test_of_a_short_life_no_joins_are_needed() -> None:
     past = compact(Past([fact(1, "a", None, 1, "active")]))
 
     assert {} == past.joins
-
-
-def seconds(work: Callable[[list[Fact]], object], facts: list[Fact]) -> float:
-    """CPU time of the best of three."""
-    best = float("inf")
-    for _ in range(3):
-        began = time.process_time()
-        work(facts)
-        best = min(best, time.process_time() - began)
-    return best
-
-
-def test_many_events_of_one_second_take_no_more_than_their_number() -> None:
-    """Ten times the events: about ten times the work, far from a hundred times."""
-    for tell in (toggles, trail):
-        for work in (lambda fs: fold(Past(fs)), lambda fs: compact(Past(fs))):
-            few, many = seconds(work, tell(MANY // 10)), seconds(work, tell(MANY))
-
-            assert many <= 40 * few

@@ -237,6 +237,16 @@ SECONDS: dict[str, tuple[list[Fact], str, bool]] = {
         "b",
         False,
     ),
+    "one change that two events tell, and another": (
+        [
+            BEFORE,
+            fact("b", "a", event="evt_2"),
+            fact("b", "a", event="evt_3"),
+            fact("c", "b"),
+        ],
+        "c",
+        False,
+    ),
     "nothing but events that changed nothing": (
         [BEFORE, fact("a", "a", event="evt_1"), fact("a", "a", event="evt_2")],
         "a",
@@ -371,6 +381,17 @@ def test_a_later_event_of_the_spell_does_not_move_its_beginning() -> None:
     later = fact("v", "u", at=NOW + SECOND, status="unpaid")
 
     assert NOW == folded([*first, later]).unpaid_since
+
+
+def test_a_spell_that_ended_in_its_second_is_over() -> None:
+    """The ids are no order here either: unpaid came first, then it was paid."""
+    first = [
+        fact("u", "a", at=NOW, status="unpaid", event="evt_9"),
+        fact("p", "u", at=NOW, status="past_due", event="evt_1"),
+    ]
+    later = fact("v", "p", at=NOW + SECOND, status="unpaid")
+
+    assert NOW + SECOND == folded([*first, later]).unpaid_since
 
 
 def test_winner_is_a_fact_of_the_set() -> None:

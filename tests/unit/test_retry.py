@@ -142,6 +142,9 @@ def test_what_does_not_differ_is_settled_without_a_write() -> None:
 
     assert ("unchanged", "settled", 0) == (found.word, found.to, found.writes)
     assert {"planName": "why"} == found.unknown
+    assert [True, False] == [
+        outcome.unchanged(view(exists=known), DOC).known for known in (True, False)
+    ]
     assert {"tries", "since", "not_before"} == set(found.unset)
 
 

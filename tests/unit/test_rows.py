@@ -80,6 +80,12 @@ def test_joins_stand_under_the_thing_alone() -> None:
     paid, unpaid = '[1000,2,"evt_1","a","b"]', '[2000,2,"evt_2",null,"c"]'
     told = f'[["active","unpaid"],1,0,[{paid}],[{unpaid}]]'
     assert ([], {f"subscription:s{TAB}": told}) == (gone, put)
+    assert (
+        joins
+        == read("x:1", {f"subscription:s{TAB}".encode(): told.encode()}).joins[
+            "subscription:s"
+        ]
+    )
 
 
 def test_what_did_not_change_is_not_written_again() -> None:

@@ -208,9 +208,14 @@ def test_a_scheduled_end_is_told_or_the_first_item_s(items, value, days) -> None
     assert expected == cancels_at(sub(*items, **value))
 
 
-def test_a_scheduled_end_whose_time_is_not_told_is_not_none() -> None:
+@pytest.mark.parametrize(
+    "value", [{"items": [{"unit": "1"}]}, {"items": [MONTHLY], "more": True}]
+)
+def test_a_scheduled_end_whose_time_is_not_told_is_unknown(value) -> None:
     """None would say that it does not end."""
-    assert cancels_at(sub({"unit": "1"}, cancel_at_period_end=True)) is not None
+    found = told({"status": "active", "cancel_at_period_end": True} | value)
+
+    assert isinstance(cancels_at(found), Unknown)
 
 
 # --- Names --------------------------------------------------------------------
