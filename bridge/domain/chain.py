@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 
@@ -21,7 +21,44 @@ def is_doubtful(steps: Iterable[Step]) -> bool:
     """Whether a step that two events tell can have been taken twice: it led back."""
     told = Counter((s.before or "", s.after) for s in steps if _moves(s))
     twice = [edge for edge, times in told.items() if times > 1]
-    return any(before in _reached(told, after) for before, after in twice)
+    if not twice:
+        return False
+    circle = _circles(told)
+    return any(circle[before] == circle[after] for before, after in twice)
+
+
+def _circles(edges: Collection[tuple[str, str]]) -> dict[str, str]:
+    """Map each state to the name of its circle: states that lead to one another.
+
+    Kosaraju's strongly connected components, in the time of the number of edges.
+    """
+    ahead, back = _neighbours(edges), _neighbours((b, a) for a, b in edges)
+    found: dict[str, str] = {}
+    for root in reversed(_left(ahead)):
+        waiting = [root]
+        while waiting:
+            state = waiting.pop()
+            if state not in found:
+                found[state] = root
+                waiting += back[state]
+    return found
+
+
+def _left(ahead: Mapping[str, Collection[str]]) -> list[str]:
+    """States in the order in which a walk into the depth leaves them for good."""
+    order: list[str] = []
+    seen: set[str] = set()
+    for root in list(ahead):
+        stack = [(root, False)]
+        while stack:
+            state, done = stack.pop()
+            if done:
+                order.append(state)
+            elif state not in seen:
+                seen.add(state)
+                stack.append((state, True))
+                stack += [(near, False) for near in ahead[state]]
+    return order
 
 
 def _moves(step: Step) -> bool:
@@ -64,12 +101,19 @@ def _connected(edges: Collection[tuple[str, str]], start: str) -> bool:
 
 
 def _reached(edges: Iterable[tuple[str, str]], start: str) -> set[str]:
-    near: defaultdict[str, set[str]] = defaultdict(set)
-    for before, after in edges:
-        near[before].add(after)
+    near = _neighbours(edges)
     reached, waiting = {start}, [start]
     while waiting:
         new = near[waiting.pop()] - reached
         reached |= new
         waiting += new
     return reached
+
+
+def _neighbours(edges: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    """Every state of *edges* with those that it leads to."""
+    near: defaultdict[str, set[str]] = defaultdict(set)
+    for before, after in edges:
+        near[before].add(after)
+        near[after]
+    return near

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,12 @@ from tests.support.stack import Stack
 
 @pytest.fixture(scope="package")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack of one web and one worker, for tests that hurt nobody."""
-    with Stack(tmp_path_factory.mktemp("stack")) as stack:
+    """A stack of one web and one worker, for tests that hurt nobody.
+
+    Where `REDIS_URL` is set it runs on that Redis.
+    """
+    folder = tmp_path_factory.mktemp("stack")
+    with Stack(folder, redis_url=os.environ.get("REDIS_URL")) as stack:
         stack.web()
         stack.worker()
         yield stack.ready()

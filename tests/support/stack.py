@@ -7,9 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+from redis import Redis
 from urllib3 import HTTPConnectionPool, Timeout
 from urllib3.exceptions import HTTPError
 
+from bridge.store.connect import connect
 from bridge.store.figures import Figures, figures
 from bridge.vitally.simulator import Simulator, Switches
 from tests.support.processes import Running, free_port, start
@@ -19,6 +21,13 @@ from tests.support.waiting import eventually
 
 HERE = "127.0.0.1"
 KEY = "sk_test_example"
+
+
+def _empty(url: str) -> Redis:
+    """A client of *url*; AssertionError where there is anything to lose."""
+    client = connect(url, verify_tls=False, timeout=5, most=4)
+    assert client.dbsize() == 0, "REDIS_URL names a database that is not empty"
+    return client
 
 
 class Web:
@@ -45,22 +54,30 @@ class Web:
 class Stack:
     """Everything for one test or module; what it has started ends with it, by pid.
 
-    The rate limit of its Vitally is high, so that no test waits for it.
+    The rate limit of its Vitally is high, so that no test waits for it. A *redis_url*
+    is used in place of a server of its own; its database must be empty.
     """
 
-    def __init__(self, folder: Path, **environ: object) -> None:
+    def __init__(
+        self, folder: Path, *, redis_url: str | None = None, **environ: object
+    ) -> None:
         self.folder = folder
         self._ending = ExitStack()
-        self.redis_server = RedisServer(folder / "redis")
-        self._ending.callback(self.redis_server.stop)
+        if redis_url:
+            self.redis_url, self.redis = redis_url, _empty(redis_url)
+            self._ending.callback(self.redis.flushdb)
+        else:
+            self.redis_server = RedisServer(folder / "redis")
+            self._ending.callback(self.redis_server.stop)
+            self.redis_url = self.redis_server.url
+            self.redis = self.redis_server.client()
         self.vitally = Simulator((KEY,), Switches(rate_limit=1_000_000))
         self._ending.enter_context(self.vitally)
-        self.redis = self.redis_server.client()
         self._ending.callback(self.redis.close)
         self.webs: list[Web] = []
         self.workers: list[Running] = []
         self.environ = {
-            "REDIS_URL": self.redis_server.url,
+            "REDIS_URL": self.redis_url,
             "VITALLY_API_KEY": KEY,
             "VITALLY_BASE_URL": self.vitally.url,
             "STRIPE_WEBHOOK_SECRET": SECRET,

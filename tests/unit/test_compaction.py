@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +24,8 @@ from tests.support.lives import (
 )
 
 MANY = 10_000
+
+TraceFunction = Callable[[FrameType, str, Any], Any]
 
 
 def united(past: Past, more: Iterable[Fact]) -> Past:
@@ -151,6 +157,12 @@ def trail(count: int) -> list[Fact]:
     return [fact(1, f"s{n + 1}", f"s{n}", n, "active") for n in range(count)]
 
 
+def echoes(count: int) -> list[Fact]:
+    """One second in which every change is told by two events."""
+    told = trail(count // 2)
+    return [*told, *(f._replace(event=f"{f.event}_again") for f in told)]
+
+
 def years(count: int) -> list[Fact]:
     """Events of many seconds, paid and unpaid in turn."""
     words = ("active", "unpaid")
@@ -182,3 +194,31 @@ def test_of_a_short_life_no_joins_are_needed() -> None:
     past = compact(Past([fact(1, "a", None, 1, "active")]))
 
     assert {} == past.joins
+
+
+def lines_run(work: Callable[[], object]) -> int:
+    """How many lines of Python *work* runs: a measure of time that no machine moves."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> TraceFunction:
+        nonlocal count
+        count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("tell", [toggles, trail, echoes])
+@pytest.mark.parametrize("work", [fold, compact])
+def test_four_times_the_events_of_one_second_are_about_four_times_the_work(
+    work: Callable[[Past], object], tell: Callable[[int], list[Fact]]
+) -> None:
+    few, many = (Past(tell(count)) for count in (200, 800))
+
+    assert lines_run(lambda: work(many)) <= 6 * lines_run(lambda: work(few))
