@@ -20,6 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: the exit status where the settings are wrong."""
+
 
 class BridgeError(Exception):
     """Root of everything the bridge raises on purpose."""

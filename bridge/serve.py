@@ -27,7 +27,7 @@ from bridge.config import load
 from bridge.errors import BridgeError
 from bridge.log import fields
 from bridge.settings import Settings
-from bridge.sources import discover
+from bridge.sources import options, switched_on
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -68,8 +68,7 @@ GRANIAN_LOG: Mapping[str, Any] = {
 
 def settings_from(environ: Mapping[str, str]) -> Settings:
     """Read the environment and `bridge.toml`. Raises ConfigError."""
-    options = [o for source in discover().values() for o in source.options]
-    return load(environ, options)[0]
+    return load(environ, options())[0]
 
 
 def serve(settings: Settings) -> int:
@@ -79,7 +78,7 @@ def serve(settings: Settings) -> int:
     """
     log.configure(settings.log_level, settings.log_format)
     port = free(settings.port)
-    sources = sorted(s.name for s in discover().values() if s.enabled(settings.sources))
+    sources = sorted(source.name for source in switched_on(settings.sources))
     LOG.info("listening", extra=fields(port=port, sources=sources))
     if not sources:
         LOG.warning("no source is switched on; every delivery is answered with 404")

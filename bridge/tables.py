@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from bridge import sources
 from bridge.domain.traits import TABLE
 from bridge.options import Option
 from bridge.settings import OPTIONS
@@ -28,7 +29,7 @@ HEADING = """\
 
 def options() -> tuple[Option, ...]:
     """Return the bridge's own options and then the sources', each name once."""
-    every = [*OPTIONS, *(o for source in discover().values() for o in source.options)]
+    every = [*OPTIONS, *sources.options()]
     return tuple({option.name: option for option in every}.values())
 
 

@@ -16,22 +16,18 @@ from collections.abc import Mapping
 
 from bridge import log as logs
 from bridge.config import Config, load
-from bridge.errors import ConfigError
+from bridge.errors import EXIT_CONFIG, ConfigError
 from bridge.settings import Settings
-from bridge.sources import discover
+from bridge.sources import options
 from workers.pool import CHILD, die_with_parent, keep
 from workers.process import Process
 from workers.worker import on_signals
 
-EXIT_CONFIG = 78
-"""EX_CONFIG of sysexits.h: the settings are wrong."""
-
 
 def configured(environ: Mapping[str, str]) -> tuple[Settings, Config]:
     """Settings and file, or the end of the process with every problem named."""
-    options = [option for s in discover().values() for option in s.options]
     try:
-        return load(environ, options)
+        return load(environ, options())
     except ConfigError as error:
         for problem in error.problems:
             sys.stderr.write(f"workers: {problem}\n")

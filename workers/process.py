@@ -20,7 +20,7 @@ from bridge.errors import VitallyError, VitallyKeyError
 from bridge.log import fields
 from bridge.queue import Queue
 from bridge.settings import Settings
-from bridge.sources import discover
+from bridge.sources import switched_on
 from bridge.store.breaker import Breaker
 from bridge.store.connect import connect
 from bridge.store.lease import Leases
@@ -194,7 +194,7 @@ class Process:
         )
 
     def _say_what_runs(self) -> None:
-        on = [n for n, s in discover().items() if s.enabled(self.settings.sources)]
+        on = [source.name for source in switched_on(self.settings.sources)]
         log.info(
             "worker starts",
             extra=fields(

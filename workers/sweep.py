@@ -21,6 +21,7 @@ from bridge.log import fields
 from bridge.queue import Queue
 from bridge.store import keys, scripts
 from bridge.store.breaker import Breaker
+from bridge.store.lease import claims
 from bridge.vitally.client import Vitally
 
 log = logging.getLogger("workers.sweep")
@@ -75,7 +76,7 @@ class Sweeper:
         if not self._leads():
             return
         self.queue.push_all(
-            _claims(self.redis.register_script(scripts.CLAIM_DUE)(args=[BATCH])),
+            claims(self.redis.register_script(scripts.CLAIM_DUE)(args=[BATCH])),
             "next try",
         )
         if now - self.swept >= self.pause:
@@ -101,16 +102,16 @@ class Sweeper:
         parties = [raw.decode() for raw in old]
         suspects: dict[str, tuple[str, float]] = {}
         for party, row in zip(parties, self._rows(parties), strict=True):
-            claim, job, claims = row["claim"], row["job"], row["claims"]
+            claim, job, number = row["claim"], row["job"], row["claims"]
             postponed = claim == "later" and row["later"]
             if postponed or row["leased"] or (claim == "queued" and job in waiting):
                 continue
-            mark = f"{claims} {claim} {job}"
+            mark = f"{number} {claim} {job}"
             first = self.suspects.get(party, (mark, monotonic()))
             since = first[1] if first[0] == mark else monotonic()
             suspects[party] = (mark, since)
             if (monotonic() - since) * 1000 >= GRACE_MS:
-                self._again(party, claims, job)
+                self._again(party, number, job)
                 suspects.pop(party)
         self.suspects = suspects
 
@@ -131,8 +132,8 @@ class Sweeper:
         if self.breaker.close():
             log.warning("writes resumed")
 
-    def _again(self, party: str, claims: str, job: str) -> None:
-        claim = int(self.redis.register_script(scripts.REVIVE)(args=[party, claims]))
+    def _again(self, party: str, number: str, job: str) -> None:
+        claim = int(self.redis.register_script(scripts.REVIVE)(args=[party, number]))
         if not claim:
             return
         log.warning("revived", extra=fields(party=party, job=job))
@@ -180,7 +181,3 @@ class Sweeper:
         holder: Any = self.redis.get(keys.SWEEPER)
         if holder is not None and holder.decode() == self.worker:
             self.redis.delete(keys.SWEEPER)
-
-
-def _claims(found: Any) -> list[tuple[str, int]]:
-    return [(party.decode(), int(claim)) for party, claim in found]

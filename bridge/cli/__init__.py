@@ -7,7 +7,7 @@ from importlib import import_module
 
 import click
 
-from bridge.errors import BridgeError, ConfigError
+from bridge.errors import EXIT_CONFIG, BridgeError, ConfigError
 
 COMMANDS = {
     "serve": "bridge.cli.serve:serve",
@@ -23,9 +23,6 @@ COMMANDS = {
     "accounts": "bridge.cli.accounts:accounts",
 }
 """Name of a command -> where it is; imported when it is called."""
-
-EXIT_CONFIG = 78
-"""EX_CONFIG of sysexits.h: the settings are wrong."""
 
 
 class Commands(click.Group):

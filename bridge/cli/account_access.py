@@ -16,7 +16,7 @@ from bridge.errors import (
     VitallyUnavailableError,
 )
 from bridge.settings import Settings
-from bridge.sources import discover
+from bridge.sources import options
 from bridge.vitally.client import Vitally
 
 T = TypeVar("T")
@@ -51,8 +51,7 @@ _WHAT_NEXT: tuple[tuple[type[VitallyError], str], ...] = (
 
 def settings_of() -> Settings:
     """Read the environment; Redis is not needed. Raises ConfigError."""
-    options = [option for source in discover().values() for option in source.options]
-    return Settings.from_env(os.environ, options, without={"REDIS_URL"})
+    return Settings.from_env(os.environ, options(), without={"REDIS_URL"})
 
 
 def client(settings: Settings) -> Vitally:

@@ -11,7 +11,7 @@ from redis import Redis
 from bridge.cli import session
 from bridge.errors import BridgeError, VitallyError
 from bridge.settings import Settings
-from bridge.sources import discover
+from bridge.sources import discover, switched_on
 from bridge.store.figures import Figures, figures
 from bridge.store.look import Look
 from bridge.vitally.client import Vitally
@@ -63,7 +63,7 @@ def _examine(found: Settings) -> Iterator[Finding]:
 
 
 def _sources(found: Settings) -> Iterator[Finding]:
-    on = [s.title for s in discover().values() if s.enabled(found.sources)]
+    on = [source.title for source in switched_on(found.sources)]
     if on:
         yield Finding(GOOD, f"sources that are on: {', '.join(on)}")
     else:

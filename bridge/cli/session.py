@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from bridge.config import Config, load
 from bridge.errors import StorageError
 from bridge.settings import Settings
-from bridge.sources import discover
+from bridge.sources import options
 from bridge.store.connect import connect
 
 PATIENCE = 5.0
@@ -24,8 +24,7 @@ PATIENCE = 5.0
 
 def settings(without: Collection[str] = ()) -> tuple[Settings, Config]:
     """Read settings and file from the environment. Raises ConfigError."""
-    options = [option for s in discover().values() for option in s.options]
-    return load(os.environ, options, without)
+    return load(os.environ, options(), without)
 
 
 def redis(found: Settings) -> Redis:

@@ -6,7 +6,8 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from bridge.webhook.source import Source
+from bridge.options import Option
+from bridge.webhook.source import Options, Source
 
 
 @cache
@@ -15,3 +16,13 @@ def discover() -> dict[str, Source]:
     modules = (import_module(f"{__name__}.{m.name}") for m in iter_modules(__path__))
     sources: list[Source] = [module.SOURCE for module in modules]
     return {source.name: source for source in sources}
+
+
+def options() -> list[Option]:
+    """Return the settings that the sources bring, for whoever reads the environment."""
+    return [option for source in discover().values() for option in source.options]
+
+
+def switched_on(values: Options) -> list[Source]:
+    """Return the sources that the settings' *values* switch on."""
+    return [source for source in discover().values() if source.enabled(values)]

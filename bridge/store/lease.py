@@ -112,7 +112,7 @@ class Leases:
 
     def leave(self, lease: Lease) -> Claims:
         """Give the lease back without an outcome."""
-        return _claims(self._leave(args=[lease.account, lease.fence]))
+        return claims(self._leave(args=[lease.account, lease.fence]))
 
     def ack(self, lease: Lease, view: View, outcome: Outcome) -> Claims:
         """Confirm *outcome* for every party in *view*. Raises LostLeaseError."""
@@ -120,7 +120,7 @@ class Leases:
         found = self._ack(args=[orjson.dumps(body)])
         if found == 0:
             raise LostLeaseError(lease.account)
-        return _claims(found)
+        return claims(found)
 
     def hold(self, party: str, read: int, reason: str) -> Claims:
         """Hold *party*, which has no account, up to revision *read*."""
@@ -144,7 +144,7 @@ class Leases:
             fence,
             noted,
         ]
-        return _claims(self._postpone(args=args))
+        return claims(self._postpone(args=args))
 
     def stumble(self, party: str, job: str) -> tuple[int, str]:
         """Note a failed *job*: how many in a row, and the one before ('' none)."""
@@ -153,7 +153,7 @@ class Leases:
 
     def move(self, party: str, account: str | None) -> Claims:
         """Make *party* a member of *account*, and of no other."""
-        return _claims(self._move(args=[party, account or "", VACATED]))
+        return claims(self._move(args=[party, account or "", VACATED]))
 
     def wake(self, party: str) -> Claims:
         """Claim one more job of *party*, by hand."""
@@ -168,7 +168,8 @@ def _member(
     return Member(name, int(rev or 0), past, fold(past), home)
 
 
-def _claims(found: Iterable[tuple[bytes, int]]) -> Claims:
+def claims(found: Iterable[tuple[bytes, int]]) -> Claims:
+    """Read what a script returns of the parties that it claimed."""
     return [(party.decode(), int(claim)) for party, claim in found]
 
 
