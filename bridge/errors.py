@@ -5,6 +5,7 @@
   x SignatureError               not the sender it claims to be              401
   x PayloadError                 authentic, but not understood               202, quarantined
   x StorageError                 could not be recorded; send it again        503 + Retry-After
+  x SourceError                  the source's own API did not answer         read again later
   x LostLeaseError               another worker has the account now          the job ends, unharmed
   x VitallyError                 the destination did not take it
     + VitallyUnavailableError    time may cure it: refused, time-out, 5xx    retried with back-off
@@ -51,6 +52,22 @@ class PayloadError(BridgeError):
 
 class StorageError(BridgeError):
     """Redis did not take it (down, slow, full, read-only, may evict)."""
+
+
+class SourceError(BridgeError):
+    """The source's own API did not tell; *reason* is safe to show.
+
+    *retry_after* is in seconds (None: it did not say). *refused*: its key is wrong or
+    may not read this, which time will not cure.
+    """
+
+    def __init__(
+        self, reason: str, retry_after: float | None = None, *, refused: bool = False
+    ) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+        self.refused = refused
+        super().__init__(reason)
 
 
 class LostLeaseError(BridgeError):

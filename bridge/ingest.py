@@ -24,10 +24,12 @@ from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.store.accept import Accept
 from bridge.store.quarantine import Quarantine
-from bridge.webhook.source import Delivery, Event, Handler, Source, Verified
+from bridge.webhook.source import Delivery, Event, Source, Verified
 
 STRENGTH = ("ignored", "duplicate", "coalesced", "queued", "quarantined")
 """Receipts from the weakest to the strongest; a batch is told its strongest."""
+
+PARTY = attrgetter("party")
 
 
 class Receipt(NamedTuple):
@@ -85,24 +87,25 @@ class Ingress:
         if not facts:
             self._accept.note("ignored", source.name, event.id, event.type)
             return Receipt("ignored", event.id, "it changes nothing of an account")
-        parties = groupby(facts, key=attrgetter("party"))
+        return self.admit(source, event, facts, creates=handler.creates)
+
+    def admit(
+        self, source: Source, event: Event, facts: Iterable[Fact], *, creates: bool
+    ) -> Receipt:
+        """Accept the *facts* of *event*, party by party. Raises StorageError."""
+        parties = groupby(sorted(facts, key=PARTY), key=PARTY)
         return _strongest(
-            [self._party(source, event, handler, p, list(f)) for p, f in parties]
+            [self._party(source, event, creates, p, list(f)) for p, f in parties]
         )
 
     def _party(
-        self,
-        source: Source,
-        event: Event,
-        handler: Handler,
-        party: str,
-        facts: list[Fact],
+        self, source: Source, event: Event, new: bool, party: str, facts: list[Fact]
     ) -> Receipt:
         taken = self._accept.facts(party, source.name, event.id, event.type, facts)
         if taken.claim:
             final = any(fact.stamp.final for fact in facts)
             cause = f"{event.type} {event.id}"
-            creates = handler.creates and not taken.known
+            creates = new and not taken.known
             # Where this fails the facts are stored all the same: it is ours. The claim
             # stays *wanted*; the party's next event or the sweeper queues the job.
             with suppress(RedisError):

@@ -10,6 +10,25 @@ Value = Mapping[str, Any]
 milliseconds since the epoch (UTC)."""
 
 
+CREATED, READ = 0, 9
+"""Ranks with a meaning of their own: a thing's creation, and what was read from the
+source itself, which holds all that happened up to its instant."""
+
+POINTER, CATALOGUE = "pointer:", "catalogue:"
+"""Beginnings of parties that are no customer: something whose owner only the source
+can tell, and something that many customers use (a coupon, a price, a product)."""
+
+
+def pointer(source: str, thing: str) -> str:
+    """Name the party of a *thing* that has to be read to know whose it is."""
+    return f"{POINTER}{source}:{thing}"
+
+
+def catalogue(source: str, thing: str) -> str:
+    """Name the party of a *thing* of the source that belongs to no customer."""
+    return f"{CATALOGUE}{source}:{thing}"
+
+
 class Stamp(NamedTuple):
     """When the *source* says a fact became true, with its tie-breaks; never our clock.
 

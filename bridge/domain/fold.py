@@ -17,13 +17,14 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from bridge.domain.chain import Step, end_of, is_doubtful
-from bridge.domain.facts import Fact, Value
+from bridge.domain.facts import CREATED, READ, Fact, Value
 
 
 class Joins(NamedTuple):
     """What compaction must not forget about a thing; each field is a join.
 
-    *seen* holds every status it ever had, *born* whether its creation was seen,
+    *seen* holds every status it ever had, *born* whether its creation was seen or the
+    whole of it was read,
     *trial* whether it ever had a trial. *paid* are the steps of the latest instant at
     which it was seen not `unpaid`, *unpaid* those since that instant at which it was.
     """
@@ -126,7 +127,7 @@ def _join(facts: Iterable[Fact], before: Joins) -> Joins:
     last = max((step.at for step in paid), default=0)
     return Joins(
         before.seen | {word for word, _ in words.values()},
-        before.born or any(step.rank == 0 for step in words),
+        before.born or any(step.rank in {CREATED, READ} for step in words),
         before.trial or any("trial_end" in f.value for _, f in words.values()),
         frozenset(step for step in paid if step.at == last),
         frozenset(step for step in before.unpaid | unpaid if step.at >= last),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NewType
+from typing import Any, NamedTuple, NewType, Protocol
 
 from marshmallow import Schema
 
@@ -51,6 +51,34 @@ class Handler:
     """True where the event may be the first of an account (`create_account`)."""
 
 
+class Reader(Protocol):
+    """Reads a source's own API, in the worker; both raise SourceError.
+
+    The facts' stamps hold the last whole instant that the reply surely contains, with
+    rank READ; their event is `read:<that instant, ms>`, their kind `read`.
+    """
+
+    def party(self, party: str) -> Sequence[Fact]:
+        """All that the source has of *party*; empty where it knows no such party."""
+
+    def pointed(self, thing: str) -> Sequence[Fact]:
+        """The facts of *thing* under the party it belongs to; empty: it is gone."""
+
+
+def no_reader(options: Options) -> Reader | None:
+    """Of a source whose deliveries tell everything, or that has no key."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a sender wants to read where a delivery became ours."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """All the bridge knows about one sender of webhooks."""
@@ -66,3 +94,9 @@ class Source:
     ignores: Callable[[Event, Options], str | None]
     """The reason to ignore an event whatever its type is, or None."""
     handlers: Mapping[str, Handler] = field(default_factory=dict)
+    reader: Callable[[Options], Reader | None] = no_reader
+    """The reader of the source's own API, None where its key is not set."""
+    key: str = ""
+    """Name of the setting that a reader needs."""
+    answer: Answer | None = None
+    """What is answered in place of 202 and a receipt."""
