@@ -6,6 +6,7 @@
   x PayloadError                 authentic, but not understood               202, quarantined
   x StorageError                 could not be recorded; send it again        503 + Retry-After
   x SourceError                  the source's own API did not answer         read again later
+    + SourceUnreadError          it did, with what we do not understand      left out by backfill
   x LostLeaseError               another worker has the account now          the job ends, unharmed
   x VitallyError                 the destination did not take it
     + VitallyUnavailableError    time may cure it: refused, time-out, 5xx    retried with back-off
@@ -68,6 +69,10 @@ class SourceError(BridgeError):
         self.retry_after = retry_after
         self.refused = refused
         super().__init__(reason)
+
+
+class SourceUnreadError(SourceError):
+    """The source's own API told what we do not understand: not the next one's fault."""
 
 
 class LostLeaseError(BridgeError):

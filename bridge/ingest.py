@@ -18,7 +18,7 @@ from marshmallow import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from bridge.domain.facts import Fact
+from bridge.domain.facts import READ, Fact
 from bridge.errors import PayloadError
 from bridge.queue import Queue
 from bridge.settings import Settings
@@ -71,23 +71,37 @@ class Ingress:
         return _strongest(receipts)
 
     def _event(self, source: Source, verified: Verified, event: Event) -> Receipt:
+        facts, refusal = self.understood(source, event)
+        if refusal is None:
+            creates = source.handlers[event.type].creates
+            return self.admit(source, event, facts, creates=creates)
+        if refusal.receipt == "quarantined":
+            return self._quarantined(source, verified, event.id, refusal.reason or "")
+        self._accept.note("ignored", source.name, event.id, event.type)
+        return refusal
+
+    def understood(
+        self, source: Source, event: Event
+    ) -> tuple[list[Fact], Receipt | None]:
+        """Return the facts of *event*, or the receipt that it gets without any."""
         reason = source.ignores(event, self.options)
         handler = source.handlers.get(event.type)
         if reason is None and handler is None:
-            reason = f"{event.type} has no effect on an account"
+            reason = source.without_effect.get(
+                event.type, f"{event.type} has no effect on an account"
+            )
         if reason is not None or handler is None:
-            self._accept.note("ignored", source.name, event.id, event.type)
-            return Receipt("ignored", event.id, reason)
+            return [], Receipt("ignored", event.id, reason)
         try:
             loaded = handler.schema.load(event.body)
             facts = list(handler.facts(event, loaded, self.options))
         except ValidationError as error:
             reason = f"{event.type}: {_words(error.messages)}"
-            return self._quarantined(source, verified, event.id, reason)
+            return [], Receipt("quarantined", event.id, reason)
         if not facts:
-            self._accept.note("ignored", source.name, event.id, event.type)
-            return Receipt("ignored", event.id, "it changes nothing of an account")
-        return self.admit(source, event, facts, creates=handler.creates)
+            reason = "it changes nothing of an account"
+            return [], Receipt("ignored", event.id, reason)
+        return facts, None
 
     def admit(
         self, source: Source, event: Event, facts: Iterable[Fact], *, creates: bool
@@ -103,7 +117,8 @@ class Ingress:
     ) -> Receipt:
         taken = self._accept.facts(party, source.name, event.id, event.type, facts)
         if taken.claim:
-            final = any(fact.stamp.final for fact in facts)
+            # What was read of a source is no news: it takes its turn.
+            final = any(f.stamp.final and f.stamp.rank != READ for f in facts)
             cause = f"{event.type} {event.id}"
             creates = new and not taken.known
             # Where this fails the facts are stored all the same: it is ours. The claim

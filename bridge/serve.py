@@ -23,11 +23,10 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from bridge import log
-from bridge.config import load
 from bridge.errors import BridgeError
 from bridge.log import fields
 from bridge.settings import Settings
-from bridge.sources import options, switched_on
+from bridge.sources import load, switched_on
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -68,7 +67,7 @@ GRANIAN_LOG: Mapping[str, Any] = {
 
 def settings_from(environ: Mapping[str, str]) -> Settings:
     """Read the environment and `bridge.toml`. Raises ConfigError."""
-    return load(environ, options())[0]
+    return load(environ)[0]
 
 
 def serve(settings: Settings) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from bridge.errors import ConfigError
@@ -15,10 +14,12 @@ from bridge.options import (
     boolean,
     header_value,
     one_of,
+    read_all,
     redis_url,
     share,
     subdomain,
     text,
+    unknown,
     whole,
 )
 
@@ -28,7 +29,9 @@ OPTIONS = (
         "REDIS_URL",
         redis_url,
         None,
-        "Where Redis is: `redis://`, `rediss://` or `unix://`.",
+        "Where Redis is: `redis://`, `rediss://` or `unix://`, or its sentinels: "
+        "`redis+sentinel://:password@host1:26379,host2:26379/mymaster/0` "
+        "(`rediss+sentinel://` with TLS).",
         required=True,
         secret=True,
     ),
@@ -90,6 +93,21 @@ OPTIONS = (
         False,
         "`true`: run on a Redis that may evict keys (and so lose accounts).",
     ),
+    Option(
+        "BRIDGE_REDIS_SHARE",
+        share,
+        0.9,
+        "Part of Redis' `maxmemory` from which on new events are answered 503, so that "
+        "the workers have room left to make room; `1`: not before it is full.",
+    ),
+    Option(
+        "BRIDGE_DURABILITY",
+        one_of("redis", "fsync"),
+        "redis",
+        "What a 2xx waits for: that Redis has the event (`redis`: how safe it is there, "
+        "its `appendfsync` says), or that it is on Redis' disk (`fsync`: `WAITAOF`, "
+        "Redis 7.2 or Valkey with `appendonly yes`).",
+    ),
     Option("CONSOLE_USERNAME", text, "admin", "User of the console."),
     Option(
         "CONSOLE_PASSWORD",
@@ -135,6 +153,8 @@ class Settings:
     bridge_create: str
     bridge_dry_run: bool
     bridge_allow_eviction: bool
+    bridge_redis_share: float
+    bridge_durability: str
     console_username: str
     console_password: str | None = field(repr=False)
     worker_processes: int
@@ -163,10 +183,10 @@ class Settings:
         value is then empty.
         """
         problems: list[str] = []
-        own = _read_all(OPTIONS, environ, without, problems)
+        own = read_all(OPTIONS, environ, without, problems)
         theirs = tuple(options)
-        extra = _read_all(theirs, environ, without, problems)
-        problems += _unknown(environ, (*OPTIONS, *theirs))
+        extra = read_all(theirs, environ, without, problems)
+        problems += unknown(environ, (*OPTIONS, *theirs))
         if own["VITALLY_BASE_URL"] is None:
             own["VITALLY_BASE_URL"] = _derived_base_url(own)
         if own["VITALLY_BASE_URL"] is None and "VITALLY_API_KEY" not in without:
@@ -178,54 +198,6 @@ class Settings:
             f.name: own[f.name.upper()] for f in fields(cls) if f.name != "sources"
         }
         return cls(**named, sources=extra)
-
-
-def _read_all(
-    options: Iterable[Option],
-    environ: Mapping[str, str],
-    without: Collection[str],
-    problems: list[str],
-) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for option in options:
-        found[option.name] = option.default
-        try:
-            raw = _raw(option, environ)
-            if raw:
-                found[option.name] = option.parse(raw)
-            elif option.required and option.name not in without:
-                problems.append(f"{option.name} is required: {option.meaning}")
-            elif option.required:
-                found[option.name] = ""
-        except ValueError as error:
-            problems.append(f"{option.name} {error}")
-    return found
-
-
-def _raw(option: Option, environ: Mapping[str, str]) -> str:
-    """Text of one variable, from itself or from the file that `NAME_FILE` names."""
-    value = environ.get(option.name, "").strip()
-    path = environ.get(f"{option.name}_FILE", "") if option.secret else ""
-    if not path:
-        return value
-    if value:
-        raise ValueError(f"and {option.name}_FILE are both set; choose one")
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"cannot be read from {option.name}_FILE={path}: {error}"
-        ) from None
-
-
-def _unknown(environ: Mapping[str, str], options: Iterable[Option]) -> list[str]:
-    """A typo must not be a default."""
-    known = {o.name for o in options} | {f"{o.name}_FILE" for o in options if o.secret}
-    return [
-        f"{name} is no setting of the bridge; is it misspelt?"
-        for name in sorted(environ)
-        if name.startswith(("BRIDGE_", "VITALLY_")) and name not in known
-    ]
 
 
 def _derived_base_url(own: Mapping[str, Any]) -> str | None:

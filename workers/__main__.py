@@ -15,10 +15,10 @@ import threading
 from collections.abc import Mapping
 
 from bridge import log as logs
-from bridge.config import Config, load
+from bridge.config import Config
 from bridge.errors import EXIT_CONFIG, ConfigError
 from bridge.settings import Settings
-from bridge.sources import options
+from bridge.sources import load
 from workers.pool import CHILD, die_with_parent, keep
 from workers.process import Process
 from workers.worker import on_signals
@@ -27,7 +27,7 @@ from workers.worker import on_signals
 def configured(environ: Mapping[str, str]) -> tuple[Settings, Config]:
     """Settings and file, or the end of the process with every problem named."""
     try:
-        return load(environ, options())
+        return load(environ)
     except ConfigError as error:
         for problem in error.problems:
             sys.stderr.write(f"workers: {problem}\n")

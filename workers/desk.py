@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from bridge.domain.document import (
     removal,
     whole,
 )
+from bridge.domain.facts import CATALOGUE, POINTER
 from bridge.errors import LostLeaseError, VitallyError
 from bridge.log import fields
 from bridge.queue import Queue
@@ -34,7 +35,9 @@ from bridge.store.lease import Claims, Leases
 from bridge.store.view import VACATED, Lease, Outcome, View, home
 from workers import outcome as outcomes
 from workers import retry
+from workers.errands import Errands
 from workers.heart import Hand
+from workers.reread import Rereads
 from workers.throttle import Throttle
 from workers.writer import SHORT_WAIT_MS, Held, Plan, Postponed, Writer
 
@@ -63,9 +66,11 @@ class Desk:
     writer: Writer
     settings: Settings
     config: Config
+    rereads: Rereads
+    errands: Errands
     stop: threading.Event
     chance: Callable[[], float]
-    hand: Hand = field(default_factory=Hand)
+    hand: Hand
 
     def run(self, party: str) -> str:
         """Do the job of *party*; return the outcome's word. Raises redis' errors."""
@@ -83,6 +88,15 @@ class Desk:
         return word
 
     def _run(self, party: str) -> tuple[str, str | None]:
+        looked = self.rereads.look(self.leases.members([party])[0])
+        if looked.busy:
+            return "retried", None
+        word, account = self._settle(party)
+        if looked.later_ms:
+            self.rereads.reads.appoint(party, looked.later_ms)
+        return word, account
+
+    def _settle(self, party: str) -> tuple[str, str | None]:
         account: str | None = None
         for _ in range(TURNS):
             member = self.leases.members([party])[0]
@@ -90,7 +104,7 @@ class Desk:
             if account != member.account and not party.startswith(VACATED):
                 self._push(self.leases.move(party, account), "moved to another account")
             if account is None:
-                self._push(self.leases.hold(party, member.read, reason), "newer facts")
+                self._push(self.leases.hold(member, reason), "newer facts")
                 return "held", None
             lease = self.leases.take(account, party)
             if lease is None:
@@ -115,9 +129,14 @@ class Desk:
         own = next((m for m in view.members if m.name == lease.party), None)
         if own is None or home(own)[0] != lease.account:
             return ""
-        wait = view.not_before - view.now
-        if wait > 0:
-            return self._postpone(lease, wait)
+        if lease.party.startswith((CATALOGUE, POINTER)):
+            return self._ack(lease, view, self.errands.run(view, lease.party))
+        if view.not_before > view.now:
+            return self._postpone(lease, view.not_before - view.now)
+        return self._difference(lease, view)
+
+    def _difference(self, lease: Lease, view: View) -> str:
+        """Confirm that nothing differs, or write what does."""
         target = self._target(view)
         if not self._has_work(view, target):
             return self._ack(lease, view, outcomes.unchanged(view, target.document))
@@ -178,17 +197,16 @@ class Desk:
         return self._postpone(lease, decision.delay_ms, dict(decision.fields))
 
     def _target(self, view: View) -> Target:
-        parties = [m.party for m in view.members if not m.name.startswith(VACATED)]
-        if not parties:
+        if not view.parties:
             doc = removal(view.ledger, view.sent)
             return Target(None, doc, _change(view, doc))
-        account = unite(view.account, parties)
+        account = unite(view.account, view.parties)
         doc = self._renamed(document(account, self.config.policy, view.now))
         return Target(account, doc, _change(view, doc))
 
     def _renamed(self, doc: Document) -> Document:
         """The document under the keys that `bridge.toml` gives its traits."""
-        keyed = ((self.config.traits[t], value) for t, value in doc.traits.items())
+        keyed = ((self.config.traits.get(t), v) for t, v in doc.traits.items())
         return doc._replace(traits={key: value for key, value in keyed if key})
 
     def _has_work(self, view: View, target: Target) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -22,12 +21,13 @@ from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.sources import switched_on
 from bridge.store.breaker import Breaker
+from bridge.store.byhand import paused
 from bridge.store.connect import connect
 from bridge.store.lease import Leases
 from bridge.vitally.client import Vitally
 from bridge.vitally.reply import Rate
 from workers import retry
-from workers.desk import Desk
+from workers.compose import desk
 from workers.heart import Heart
 from workers.jobs import DESK
 from workers.learning import Learning
@@ -61,31 +61,19 @@ class Process:
         self.settings, self.name, self.stop = settings, name, stop
         self.done = threading.Event()
         self.turns = 0
+        self.paused: str | None = None
         self.redis = self._connect()
         self.queue = Queue(self.redis)
         self.breaker = Breaker(self.redis)
         self.throttle = Throttle(self.redis, settings.vitally_budget_share)
         self.leases = Leases(self.redis)
         self.vitally = Learning(self._client, self.throttle)
-        self.desk = self._desk(config)
+        writer = Writer(self.vitally, self.leases, self.throttle, stop)
+        self.desk = desk(self, config, writer)
         self.heart = self._heart()
         self.sweeper = self._sweeper()
         self.beating = threading.Thread(target=self.heart.run, daemon=True)
         self.sweeping = threading.Thread(target=self.sweeper.run, daemon=True)
-
-    def _desk(self, config: Config) -> Desk:
-        writer = Writer(self.vitally, self.leases, self.throttle, self.stop)
-        return Desk(
-            leases=self.leases,
-            queue=self.queue,
-            breaker=self.breaker,
-            throttle=self.throttle,
-            writer=writer,
-            settings=self.settings,
-            config=config,
-            stop=self.stop,
-            chance=random.random,
-        )
 
     def _heart(self) -> Heart:
         return Heart(
@@ -139,10 +127,18 @@ class Process:
         """Seconds for which nothing is to be popped."""
         if not self._is_well():
             raise StopRequested
-        if self.breaker.reason():
+        if self.breaker.reason() or self._is_paused():
             return 1.0
         wait = self.throttle.wait()
         return wait / 1000 if wait > NEAR_MS else 0.0
+
+    def _is_paused(self) -> bool:
+        """Whether somebody has stopped all writes by hand; a change is logged once."""
+        before, self.paused = self.paused, paused(self.redis)
+        if self.paused != before:
+            what = "writes resumed" if self.paused is None else "writes paused by hand"
+            log.warning(what, extra=fields(reason=self.paused))
+        return self.paused is not None
 
     def _last_word(self) -> None:
         self.stop.wait()

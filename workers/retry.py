@@ -19,6 +19,12 @@ STUMBLE_MS = 30_000
 DAILY_MS = 86_400_000
 """How often an account that Vitally does not have is looked for again."""
 
+CROWDED_MS = 1000
+"""While as many parties are read from a source as may be in a second."""
+
+READ_MS, REFUSED_READ_MS = 60_000, 3_600_000
+"""After a reading that failed, and one that the source refused."""
+
 PACES_MS = (0, 1000, 2000, 5000)
 """Least time between writes of one account that keeps changing: at once, then these."""
 
@@ -68,3 +74,10 @@ def next_pace(pace: int, wrote_at: int, now: int) -> int:
 def after_stumble(times: int) -> int:
     """Milliseconds until a job that failed *times* in a row is tried again."""
     return int(min(MOST_MS, STUMBLE_MS * 2 ** (min(times, 10) - 1)))
+
+
+def after_reading(retry_after: float | None, *, refused: bool) -> int:
+    """Milliseconds until a party is read again (`retry_after` in seconds)."""
+    if refused:
+        return REFUSED_READ_MS
+    return READ_MS if retry_after is None else after_limit(retry_after)

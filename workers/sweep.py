@@ -153,8 +153,8 @@ class Sweeper:
                 | {"later": "" if later is None else "1"}
                 for values, later in zip(found[::2], found[1::2], strict=True)
             ]
-            for row in rows:
-                pipe.exists(keys.lease(row["account"]))
+            for party, row in zip(parties, rows, strict=True):
+                pipe.exists(keys.lease(row["account"]), keys.lease(party))
             leased = pipe.execute()
         return [
             row | {"claims": row["claims"] or "0", "leased": "1" if one else ""}

@@ -12,16 +12,16 @@ from uuid import uuid4
 from redis import Redis
 
 from bridge.store import keys
+from bridge.store.budget import COST, LIMIT
 
-LIMIT = 1000
-"""Units a minute that Vitally allows unless its replies say otherwise."""
-
-COST = 10
-"""Units that a write is taken to cost before a reply has shown it."""
+PAUSED_MS = 2000
+"""While somebody has stopped all writes: when to ask again."""
 
 _RESERVE = """
--- KEYS: slots, rate, pause. ARGV: share, limit, cost, most (ms), id ('' only looks)
+-- KEYS: slots, rate, pause, paused by hand
+-- ARGV: share, limit, cost, most (ms), id ('' only looks), wait while paused by hand
 -- Returns the wait in ms; negative where it is longer than `most` (not reserved)
+if redis.call('EXISTS', KEYS[4]) == 1 then return -tonumber(ARGV[6]) end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local rate = redis.call('HMGET', KEYS[2], 'limit', 'cost')
@@ -115,6 +115,6 @@ class Throttle:
         self._learn(keys=[keys.RATE], args=args)
 
     def _call(self, most_ms: int, slot: str) -> int:
-        names = [keys.SLOTS, keys.RATE, keys.PAUSE]
-        args: list[str | float] = [self._share, LIMIT, COST, most_ms, slot]
+        names = [keys.SLOTS, keys.RATE, keys.PAUSE, keys.PAUSED]
+        args: list[str | float] = [self._share, LIMIT, COST, most_ms, slot, PAUSED_MS]
         return int(self._reserve(keys=names, args=args))

@@ -11,8 +11,9 @@ from redis import Redis
 from bridge.cli import session
 from bridge.errors import BridgeError, VitallyError
 from bridge.settings import Settings
-from bridge.sources import discover, switched_on
+from bridge.sources import every, switched_on
 from bridge.store.figures import Figures, figures
+from bridge.store.flushed import unfit
 from bridge.store.look import Look
 from bridge.vitally.client import Vitally
 from bridge.vitally.reply import Rate
@@ -58,6 +59,8 @@ def _examine(found: Settings) -> Iterator[Finding]:
     except BridgeError as error:
         yield Finding(BAD, str(error))
         return
+    if found.bridge_durability == "fsync" and (why := unfit(client)):
+        yield Finding(BAD, why)
     for look in (_redis, _running, _histories, _counting):
         yield from look(client)
 
@@ -67,7 +70,7 @@ def _sources(found: Settings) -> Iterator[Finding]:
     if on:
         yield Finding(GOOD, f"sources that are on: {', '.join(on)}")
     else:
-        names = ", ".join(s.options[0].name for s in discover().values())
+        names = ", ".join(s.options[0].name for s in every(found.sources))
         yield Finding(BAD, f"no source is on; set one of {names}")
 
 
@@ -129,6 +132,10 @@ def _running(client: Redis) -> Iterator[Finding]:
         yield Finding(BAD, "no worker heard for 15 s; start one: python -m workers")
     if now.breaker:
         yield Finding(BAD, f"all writes are stopped: {now.breaker}")
+    if now.paused is not None:
+        yield Finding(
+            NOTE, f"all writes are paused by hand: {now.paused}; see `resume`"
+        )
     for count, what, command in (
         (now.held_parties, "parties are held", "held"),
         (now.parked_parties, "changes are parked", "parked"),

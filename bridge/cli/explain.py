@@ -18,9 +18,9 @@ from bridge.store.view import Member
 
 def account_lines(record: Record, config: Config, now: int) -> list[str]:
     """Return all there is to say of an account, for a person."""
-    account = unite(record.account, [m.party for m in record.members])
+    account = unite(record.account, record.parties)
     doc = document(account, config.policy, now)
-    lines = [f"account {record.account}: {account.name.text}", ""]
+    lines = [f"account {record.account}: {doc.name.text}", ""]
     lines += _traits(record, doc, config)
     for member in record.members:
         lines += ["", *_party(member, record, account, config.policy, now)]
@@ -44,12 +44,12 @@ def party_lines(look: Look, standing: Standing) -> list[str]:
 
 def account_data(record: Record, config: Config, now: int) -> dict[str, Any]:
     """Return the same for another program."""
-    account = unite(record.account, [m.party for m in record.members])
+    account = unite(record.account, record.parties)
     doc = document(account, config.policy, now)
     change = difference(_keyed(doc, config), record.ledger)
     return {
         "account": record.account,
-        "name": account.name.text,
+        "name": doc.name.text,
         "written": dict(record.ledger.traits),
         "facts_say": dict(doc.traits),
         "unknown": dict(doc.unknown),
@@ -76,7 +76,7 @@ def _fact(member: Member, thing: str) -> dict[str, Any]:
 
 
 def _keyed(doc: Document, config: Config) -> Document:
-    keyed = {config.traits[t]: v for t, v in doc.traits.items()}
+    keyed = {config.traits.get(t): v for t, v in doc.traits.items()}
     return doc._replace(traits={key: v for key, v in keyed.items() if key})
 
 

@@ -24,27 +24,41 @@ NO_VITALLY = frozenset({"VITALLY_API_KEY"})
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For another program.")
 def status(*, as_json: bool) -> None:
-    """Show the counting of everything, and how old the oldest unsettled event is.
+    """Show the counting of everything, and when all that waits will be written.
 
     \b
     Example:
       vitally-bridge status
     """
     found, _config = session.settings(without=NO_VITALLY)
+    share = found.vitally_budget_share
     now = figures(session.redis(found))
     if as_json:
-        session.say(session.as_json(now._asdict()))
+        more = {"drain_seconds": round(now.drained_in(share))}
+        session.say(session.as_json(now._asdict() | more))
         return
     session.say(session.table(_sums(now)))
     session.say("")
-    session.say(session.table(_rest(now)))
+    session.say(session.table(_rest(now, share)))
+
+
+def to_write(now: Figures, share: float) -> str:
+    """Say how much waits and how long it takes at *share* of Vitally's limit."""
+    if not now.dirty:
+        return "nothing"
+    parties = "1 party" if now.dirty == 1 else f"{now.dirty} parties"
+    about = f"about {session.ago(round(now.drained_in(share) * 1000))}"
+    if now.breaker or now.paused is not None:
+        return f"{parties}, {about} once writes go on"
+    return f"{parties}, drained in {about}"
 
 
 def _sums(now: Figures) -> list[tuple[object, ...]]:
+    given_up = f"; {now.discarded} discarded" if now.discarded else ""
     return [
         ("received", now.received, "=", "accepted + duplicate + ignored + quarantined"),
         ("  accepted", now.accepted, "=", "settled + pending + held + parked"),
-        ("    settled", now.settled, "", "in Vitally, or nothing to write"),
+        ("    settled", now.settled, "", f"in Vitally, or nothing to write{given_up}"),
         ("    pending", now.pending, "", "on its way"),
         ("    held", now.held, "", "account not known: vitally-bridge held"),
         ("    parked", now.parked, "", "Vitally refuses it: vitally-bridge parked"),
@@ -54,17 +68,19 @@ def _sums(now: Figures) -> list[tuple[object, ...]]:
     ]
 
 
-def _rest(now: Figures) -> list[tuple[object, ...]]:
+def _rest(now: Figures, share: float) -> list[tuple[object, ...]]:
+    writes = "running" if now.paused is None else f"PAUSED by hand: {now.paused}"
     oldest = "none" if now.oldest_ms is None else session.ago(now.oldest_ms)
     return [
         ("oldest unsettled", oldest),
+        ("to be written", to_write(now, share)),
         ("jobs waiting", now.waiting),
         ("requests to Vitally", f"{now.writes} made, {now.saved} jobs needed none"),
         (
             "workers",
             ", ".join(now.heard) or "none heard for 15 s: is a worker running?",
         ),
-        ("writes", f"STOPPED: {now.breaker}" if now.breaker else "running"),
+        ("writes", f"STOPPED: {now.breaker}" if now.breaker else writes),
         ("incomplete histories", now.incomplete),
         ("accounts with unknown traits", now.unknown),
     ]
@@ -129,6 +145,8 @@ def _row(standing: Standing, since: int) -> tuple[str, str, str, str, str]:
 def held(*, as_json: bool) -> None:
     """List the parties whose account is not known, and why.
 
+    They are tried again with their next event, or by `vitally-bridge retry --held`.
+
     \b
     Example:
       vitally-bridge held
@@ -142,9 +160,14 @@ def held(*, as_json: bool) -> None:
 def parked(*, as_json: bool) -> None:
     """List the changes that Vitally refuses, and why.
 
+    They are tried again with the party's next event, or by `vitally-bridge retry`.
+    They are not among the *failed* jobs of a queue dashboard: those met an error
+    that nobody foresaw, and are tried again by themselves.
+
     \b
     Example:
       vitally-bridge parked
+      vitally-bridge retry --parked
     """
     _list(keys.PARKED, "parked", as_json=as_json)
 

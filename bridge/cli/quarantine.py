@@ -9,7 +9,7 @@ import click
 from bridge.cli import session
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress
-from bridge.sources import discover
+from bridge.sources import every
 from bridge.store.quarantine import Kept, Quarantine
 from bridge.webhook.source import Delivery, Verified
 
@@ -85,7 +85,7 @@ def replay(id_: str | None, *, everything: bool) -> None:
     found, _config = session.settings(without=NO_VITALLY)
     client = session.redis(found)
     shelf = Quarantine(client)
-    ingress = Ingress(found, client, discover().values())
+    ingress = Ingress(found, client, every(found.sources))
     chosen = list(shelf.all()) if everything else [_one(shelf, id_ or "")]
     for kept in chosen:
         source = ingress.sources.get(kept.source)

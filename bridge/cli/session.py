@@ -12,10 +12,10 @@ import orjson
 from redis import Redis
 from redis.exceptions import RedisError
 
-from bridge.config import Config, load
+from bridge.config import Config
 from bridge.errors import StorageError
 from bridge.settings import Settings
-from bridge.sources import options
+from bridge.sources import load
 from bridge.store.connect import connect
 
 PATIENCE = 5.0
@@ -24,7 +24,7 @@ PATIENCE = 5.0
 
 def settings(without: Collection[str] = ()) -> tuple[Settings, Config]:
     """Read settings and file from the environment. Raises ConfigError."""
-    return load(os.environ, options(), without)
+    return load(os.environ, without)
 
 
 def redis(found: Settings) -> Redis:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
+from bridge.domain.catalogue import (
+    ENDED,
+    SUBSCRIPTION,
+    completed,
+    customer_discounts,
+)
+from bridge.domain.facts import source_of
 from bridge.domain.fold import State
-from bridge.domain.subscription import ENDED, Subscription, read
+from bridge.domain.subscription import Subscription, read
 
 CUSTOMER = "customer"
 LINK = "link"
-SUBSCRIPTION = "subscription:"
+NAME = "name"
+TRAIT = "trait:"
+"""Things: a name told alone, and a trait that a source tells as it is (`is`)."""
 
 
 class Party(NamedTuple):
-    """One customer in one source: its folded things."""
+    """One customer in one source: its folded things.
+
+    *catalogue* holds what these refer to: things of the source that many use.
+    """
 
     name: str
     things: Mapping[str, State]
+    catalogue: Mapping[str, State] = {}
 
 
 class Identity(NamedTuple):
@@ -37,37 +50,54 @@ class Name(NamedTuple):
 class Account(NamedTuple):
     """Everything known of one account, over all its parties.
 
-    *customers* holds what was last known of each; *incomplete* the parties that
-    were first met in mid-life.
+    *told* maps traits that sources tell as they are to the source's latest word;
+    *incomplete* holds the parties that were first met in mid-life.
     """
 
     id: str
-    name: Name
+    names: tuple[tuple[str, Name], ...]
     subscriptions: tuple[Subscription, ...]
     incomplete: tuple[str, ...]
     deleted_only: bool
+    told: Mapping[str, Mapping[str, State]] = {}
+
+    def name(self, order: Callable[[str], Any]) -> Name:
+        """The best name that a source gives, *order* telling whose comes first."""
+        if not self.names:
+            return Name(0, self.id)
+        top = max(name.rank for _, name in self.names)
+        best = (pair for pair in self.names if pair[1].rank == top)
+        return min(best, key=lambda pair: order(pair[0]))[1]
+
+    def of(self, source: str) -> Account:
+        """The part of it that one source knows."""
+        mine = (s for s in self.subscriptions if source_of(s.party) == source)
+        return self._replace(subscriptions=tuple(mine))
 
 
 def identify(things: Mapping[str, State]) -> Identity:
-    """An operator's link, else the customer's id, else the subscriptions' if one.
+    """An operator's link, else the account that the things of the best rank name.
 
-    Subscriptions that disagree leave the party held: nothing is guessed.
+    A thing's `account` has the rank of the rule that found it (`rank`; without one the
+    customer comes before all others). Things of one rank that disagree leave the party
+    held: nothing is guessed.
     """
-    for thing in (LINK, CUSTOMER):
-        known = things[thing].value.get("account") if thing in things else None
-        if known:
-            return _usable(str(known))
-    named = {
-        str(state.value["account"])
-        for thing, state in things.items()
-        if thing.startswith(SUBSCRIPTION) and state.value.get("account")
-    }
-    if len(named) == 1:
-        return _usable(named.pop())
-    if named:
-        listed = ", ".join(sorted(named))
+    if LINK in things and things[LINK].value.get("account"):
+        return _usable(str(things[LINK].value["account"]))
+    named: dict[int, set[str]] = {}
+    for thing, state in things.items():
+        if thing != LINK and state.value.get("account"):
+            rank = state.value.get("rank", 0 if thing == CUSTOMER else 1)
+            named.setdefault(rank, set()).add(str(state.value["account"]))
+    if not named:
+        return Identity(
+            None, "neither the customer nor a subscription names an account"
+        )
+    best = named[min(named)]
+    if len(best) > 1:
+        listed = ", ".join(sorted(best))
         return Identity(None, f"its subscriptions name different accounts: {listed}")
-    return Identity(None, "neither the customer nor a subscription names an account")
+    return _usable(best.pop())
 
 
 def _usable(account: str) -> Identity:
@@ -79,49 +109,68 @@ def _usable(account: str) -> Identity:
 def unite(id_: str, parties: Iterable[Party]) -> Account:
     """Make one account of its *parties*; two customers of it add up."""
     ordered = sorted(parties, key=lambda p: p.name)
-    names = [_name(party) for party in ordered]
-    best = max((n for n in names if n), key=lambda n: n.rank, default=Name(0, id_))
+    named = [(source_of(party.name), _name(party)) for party in ordered]
     return Account(
         id_,
-        best,
-        tuple(sub for party in ordered for sub in _subscriptions(party)),
-        tuple(party.name for party in ordered if is_incomplete(party)),
+        tuple((source, name) for source, name in named if name),
+        tuple(sub for party in ordered for sub in subscriptions(party)),
+        tuple(party.name for party in ordered if is_incomplete(party.things)),
         not any(_seen_alive(party) for party in ordered),
+        _told(ordered),
     )
 
 
-def is_incomplete(party: Party) -> bool:
-    """Whether the party was met in mid-life: its creation was never seen."""
-    customer = party.things.get(CUSTOMER)
+def _told(parties: Iterable[Party]) -> dict[str, dict[str, State]]:
+    """Trait -> source -> the latest word over the source's parties."""
+    found: dict[str, dict[str, State]] = {}
+    for party in parties:
+        source = source_of(party.name)
+        for thing, state in party.things.items():
+            if thing.startswith(TRAIT) and "is" in state.value:
+                by_source = found.setdefault(thing.removeprefix(TRAIT), {})
+                before = by_source.get(source)
+                if before is None or before.fact.key < state.fact.key:
+                    by_source[source] = state
+    return found
+
+
+def is_incomplete(things: Mapping[str, State]) -> bool:
+    """Whether a party was met in mid-life: its creation was never seen."""
+    customer = things.get(CUSTOMER)
     return customer is None or not customer.born
 
 
 def _seen_alive(party: Party) -> bool:
     """Whether anything but the customer's deletion was ever seen."""
     return any(
-        thing.startswith(SUBSCRIPTION)
+        thing.startswith((SUBSCRIPTION, TRAIT, NAME, "discount:", "checkout:"))
         or (thing == CUSTOMER and state.seen != {"deleted"})
         for thing, state in party.things.items()
     )
 
 
 def _name(party: Party) -> Name | None:
-    if CUSTOMER not in party.things:
-        return None
-    value = party.things[CUSTOMER].value
+    things = (party.things[t] for t in (NAME, CUSTOMER) if t in party.things)
+    value = {k: v for state in things for k, v in state.value.items() if v}
     if value.get("name"):
         return Name(2, value["name"])
     return Name(1, value["email"]) if value.get("email") else None
 
 
-def _subscriptions(party: Party) -> list[Subscription]:
+def subscriptions(party: Party) -> list[Subscription]:
+    """Every subscription of *party*, with all that others tell of it."""
     customer = party.things.get(CUSTOMER)
     gone = customer is not None and bool(customer.value.get("deleted"))
     deleted_at = customer.fact.stamp.at if customer and gone else None
-    discounts = customer.value.get("discounts", ()) if customer else ()
+    discounts = customer_discounts(party.things, party.catalogue)
     return [
-        read(thing.removeprefix(SUBSCRIPTION), state, deleted_at, discounts)
-        for thing, state in sorted(party.things.items())
+        read(
+            thing.removeprefix(SUBSCRIPTION),
+            completed(thing, party.things, party.catalogue),
+            deleted_at,
+            discounts,
+        )
+        for thing in sorted(party.things)
         if thing.startswith(SUBSCRIPTION)
     ]
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from bridge.domain.account import Account, Name
+from bridge.domain.facts import source_of
 from bridge.domain.money import Unknown
 from bridge.domain.policy import STRIPE, Policy
 from bridge.domain.subscription import changes_at
-from bridge.domain.traits import TABLE, Known, Reading
+from bridge.domain.traits import SILENT, TABLE, Known, Reading, Result
 
 TRAITS = tuple(TABLE)
 
@@ -46,18 +47,58 @@ class Ledger(NamedTuple):
 
 
 def document(account: Account, policy: Policy = STRIPE, now: int = 0) -> Document:
-    """Map *account* to its document at *now* (ms); no subscription, no traits."""
-    if not account.subscriptions:
-        return Document(account.name, {}, {})
-    reading = Reading(account, policy, now)
-    found = {name: trait.read(reading) for name, trait in TABLE.items()}
+    """Map *account* to its document at *now* (ms); no subscription, no billing traits."""
+    found = {trait: value for trait, (_, value) in chosen(account, policy, now).items()}
     known = {t: v for t, v in found.items() if not isinstance(v, Unknown)}
-    unknown = {
-        t: v.reason for t, v in found.items() if isinstance(v, Unknown) and v.reason
-    }
-    ends = (changes_at(sub, policy, now) for sub in reading.counting)
+    unknown = {t: v.reason for t, v in found.items() if isinstance(v, Unknown)}
+    counting = (
+        sub for r in readings_of(account, policy, now).values() for sub in r.counting
+    )
+    ends = (changes_at(sub, policy, now) for sub in counting)
     until = min((end for end in ends if end is not None), default=None)
-    return Document(account.name, known, unknown, until)
+    name = account.name(policy.order("name", billing=False))
+    return Document(name, known, unknown, until)
+
+
+def chosen(
+    account: Account, policy: Policy, now: int
+) -> dict[str, tuple[str, Known | Unknown]]:
+    """Trait -> the source that sets it, and what that one says.
+
+    Of several sources the first with an opinion sets a trait, as *policy* orders them;
+    what that one cannot know is left out, and asked of nobody else.
+    """
+    said = {
+        source: _said(reading)
+        for source, reading in readings_of(account, policy, now).items()
+    }
+    for trait, by_source in account.told.items():
+        for source, state in by_source.items():
+            said.setdefault(source, {})[trait] = state.value["is"]
+    found: dict[str, tuple[str, Known | Unknown]] = {}
+    for trait in _in_order({name for traits in said.values() for name in traits}):
+        order = policy.order(trait, billing=trait in TABLE)
+        source = min((s for s in said if trait in said[s]), key=order)
+        found[trait] = (source, said[source][trait])
+    return found
+
+
+def _in_order(traits: Iterable[str]) -> list[str]:
+    """The billing traits as in their table, then all others by name."""
+    ranks = {trait: n for n, trait in enumerate(TABLE)}
+    return sorted(traits, key=lambda t: (ranks.get(t, len(ranks)), t))
+
+
+def readings_of(account: Account, policy: Policy, now: int) -> dict[str, Reading]:
+    """What each source that knows subscriptions says of *account*."""
+    sources = sorted({source_of(sub.party) for sub in account.subscriptions})
+    return {name: Reading(account.of(name), policy, now) for name in sources}
+
+
+def _said(reading: Reading) -> dict[str, Result]:
+    """The billing traits of one source, without those it has no facts about."""
+    said = ((name, trait.read(reading)) for name, trait in TABLE.items())
+    return {name: value for name, value in said if value != SILENT}
 
 
 def removal(ledger: Ledger, sent: Iterable[str] = ()) -> Document:

@@ -6,10 +6,12 @@ minor units a month, as text (`"4333/1"` is written `"4333"`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bridge.domain.account import Account
+from bridge.domain.document import chosen, readings_of
+from bridge.domain.fold import State
 from bridge.domain.money import Line, Unknown
 from bridge.domain.policy import STRIPE, Policy
 from bridge.domain.subscription import (
@@ -29,20 +31,37 @@ def explain(
     account: Account, policy: Policy = STRIPE, now: int = 0
 ) -> Mapping[str, list[Because]]:
     """Return the causes of each trait of *account* at *now* (ms)."""
-    if not account.subscriptions:
-        return {}
-    reading = Reading(account, policy, now)
-    every = account.subscriptions
-    return {
-        "mrr": [_money(sub, policy, now) for sub in reading.counting],
-        "nextRenewalDate": _each(reading.live, renews_at),
-        "churnedAt": _each(every, lambda s: s.ended_at if s.was_live else None),
-        "trialEndDate": _each(every, lambda s: s.trial_end),
-        "subscriptionStatus": _each(every, lambda s: s.status),
-        "planName": _each(reading.live, lambda s: sorted(plan_names(s))),
-        "billingCurrency": _each(every, lambda s: s.currency),
-        "cancelAt": _each(reading.live, cancels_at),
-    }
+    readings = readings_of(account, policy, now)
+    found: dict[str, list[Because]] = {}
+    for trait, (source, _) in chosen(account, policy, now).items():
+        told = account.told.get(trait, {}).get(source)
+        if told is not None:
+            found[trait] = [_said(source, told)]
+        else:
+            found[trait] = READERS[trait](readings[source])
+    return found
+
+
+READERS: Mapping[str, Callable[[Reading], list[Because]]] = {
+    "mrr": lambda r: [_money(sub, r.policy, r.now) for sub in r.counting],
+    "nextRenewalDate": lambda r: _each(r.live, renews_at),
+    "churnedAt": lambda r: _each(_all(r), lambda s: s.ended_at if s.was_live else None),
+    "trialEndDate": lambda r: _each(_all(r), lambda s: s.trial_end),
+    "subscriptionStatus": lambda r: _each(_all(r), lambda s: s.status),
+    "planName": lambda r: _each(r.live, lambda s: sorted(plan_names(s))),
+    "billingCurrency": lambda r: _each(_all(r), lambda s: s.currency),
+    "cancelAt": lambda r: _each(r.live, cancels_at),
+}
+"""Billing trait -> its causes in what one source says of the account."""
+
+
+def _all(reading: Reading) -> Sequence[Subscription]:
+    return reading.account.subscriptions
+
+
+def _said(source: str, state: State) -> Because:
+    told = {"source": source, "party": state.fact.party, "event": state.fact.event}
+    return told | {"value": state.value["is"]}
 
 
 def _each(subs: Any, told: Callable[[Subscription], object | Unknown]) -> list[Because]:

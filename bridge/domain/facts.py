@@ -19,6 +19,10 @@ POINTER, CATALOGUE = "pointer:", "catalogue:"
 can tell, and something that many customers use (a coupon, a price, a product)."""
 
 
+THIN, READING = "thin", "read"
+"""Things of a party that say that it has to be read, and when it was."""
+
+
 def pointer(source: str, thing: str) -> str:
     """Name the party of a *thing* that has to be read to know whose it is."""
     return f"{POINTER}{source}:{thing}"
@@ -27,6 +31,13 @@ def pointer(source: str, thing: str) -> str:
 def catalogue(source: str, thing: str) -> str:
     """Name the party of a *thing* of the source that belongs to no customer."""
     return f"{CATALOGUE}{source}:{thing}"
+
+
+def source_of(party: str) -> str:
+    """The source that a party belongs to."""
+    for prefix in (POINTER, CATALOGUE):
+        party = party.removeprefix(prefix)
+    return party.partition(":")[0]
 
 
 class Stamp(NamedTuple):

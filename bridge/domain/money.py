@@ -118,15 +118,11 @@ def _flat(tier: Mapping[str, Any]) -> Fraction:
     return Fraction(tier.get("flat", 0))
 
 
-def without_tax(amount: Fraction, inclusive: Iterable[str]) -> Fraction:
-    """Take inclusive tax out of *amount*; *inclusive* holds percentages as text."""
-    return amount / (1 + sum((Fraction(rate) for rate in inclusive), Fraction(0)) / 100)
-
-
 class Line(NamedTuple):
     """An item in money: its *monthly* amount, its product and its billing interval.
 
     *gross* is the monthly amount before discounts, *taken* names those that counted.
+    *tax* is the share of the net price that is added to it as inclusive tax.
     """
 
     monthly: Fraction
@@ -136,6 +132,12 @@ class Line(NamedTuple):
     quantity: int = 1
     gross: Fraction = Fraction(0)
     taken: tuple[str, ...] = ()
+    tax: Fraction = Fraction(0)
+
+    def without_tax(self) -> Line:
+        """The same line without the tax that is part of its price."""
+        net = 1 + self.tax
+        return self._replace(monthly=self.monthly / net, gross=self.gross / net)
 
 
 def discounted(

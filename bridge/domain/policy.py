@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 DISCOUNTS = ("forever", "active", "all", "none")
 """Which discounts lower the MRR: those without an end; all until their end; all that
@@ -22,7 +22,9 @@ class Policy(NamedTuple):
     """How money is read; *week* and *day*: how many there are in a month.
 
     *rates* maps a currency to what one major unit of it is worth in *base*; they are
-    used for accounts that pay in several currencies.
+    used for accounts that pay in several currencies. *owners* lists, for a trait or the
+    name, the sources that set it, the strongest first; *crm* names the sources that
+    know customers better than money.
     """
 
     discounts: str = "forever"
@@ -32,6 +34,18 @@ class Policy(NamedTuple):
     day: Fraction = Fraction(365, 12)
     base: str | None = None
     rates: Mapping[str, Fraction] = {}
+    owners: Mapping[str, Sequence[str]] = {}
+    crm: frozenset[str] = frozenset()
+
+    def order(self, trait: str, *, billing: bool) -> Callable[[str], tuple[Any, ...]]:
+        """Sorts sources by who sets *trait*: as listed, else *billing* before CRM."""
+        listed = {source: n for n, source in enumerate(self.owners.get(trait, ()))}
+        last = len(listed)
+        return lambda source: (
+            listed.get(source, last),
+            (source in self.crm) == billing,
+            source,
+        )
 
     def per_month(self, interval: str) -> Fraction:
         """How many of *interval* there are in a month."""

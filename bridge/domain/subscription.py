@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from bridge.domain.catalogue import ENDED
 from bridge.domain.fold import State
 from bridge.domain.money import (
     Line,
@@ -17,7 +18,6 @@ from bridge.domain.money import (
     discounted,
     item_amount,
     monthly,
-    without_tax,
 )
 from bridge.domain.policy import STRIPE, Policy
 
@@ -26,8 +26,6 @@ LIVE = frozenset({"active", "past_due"})
 
 WAITING = frozenset({"trialing", "paused", "incomplete"})
 """Not live, and not ended either."""
-
-ENDED = frozenset({"canceled", "incomplete_expired"})
 
 
 class Subscription(NamedTuple):
@@ -133,9 +131,14 @@ def revenue(
 def worked(
     sub: Subscription, policy: Policy = STRIPE, now: int = 0
 ) -> Working | Unknown:
-    """Return the MRR of a subscription with all that led to it."""
+    """Return the MRR of a subscription with all that led to it.
+
+    A source that says the amount itself (`mrr`, minor units a month) is believed.
+    """
     if sub.currency is None:
         return Unknown(f"{sub.id}: its currency is not in the event")
+    if "mrr" in sub.value:
+        return Working(Fraction(sub.value["mrr"]), ())
     if sub.value.get("more"):
         return Unknown(f"{sub.id}: the event holds only a part of its items")
     lines: list[Line] = []
@@ -145,9 +148,11 @@ def worked(
             return Unknown(f"{sub.id}: {item.get('price', 'an item')}: {line.reason}")
         lines.append(line)
     own = sub.value.get("discounts") or sub.customer_discounts
-    net = discounted(lines, own, sub.currency, policy, now)
-    if isinstance(net, Unknown):
-        return Unknown(f"{sub.id}: {net.reason}")
+    paid = discounted(lines, own, sub.currency, policy, now)
+    if isinstance(paid, Unknown):
+        return Unknown(f"{sub.id}: {paid.reason}")
+    # Discounts are taken off the price as it is shown, with the tax that is part of it.
+    net = [line.without_tax() for line in paid]
     return Working(sum((line.monthly for line in net), Fraction(0)), tuple(net))
 
 
@@ -159,11 +164,11 @@ def _line(
         return amount
     if "interval" not in item:
         return Unknown("its interval is not in the event")
+    tax = _inclusive_tax(sub, item)
+    if isinstance(tax, Unknown):
+        return tax
     rhythm = (item["interval"], item.get("count", 1))
-    net = _net(sub, item, amount)
-    if isinstance(net, Unknown):
-        return net
-    gross = monthly(net, *rhythm, policy)
+    gross = monthly(amount, *rhythm, policy)
     line = Line(
         gross,
         item.get("product"),
@@ -171,6 +176,7 @@ def _line(
         item.get("name") or item.get("product_name") or item.get("price", ""),
         item.get("quantity", 1),
         gross,
+        tax=tax,
     )
     own = item.get("discounts", ())
     after = discounted([line], own, sub.currency or "", policy, now)
@@ -186,14 +192,15 @@ def changes_at(sub: Subscription, policy: Policy, now: int) -> int | None:
     return min((d["ends"] for d in every if d.get("ends", 0) > now), default=None)
 
 
-def _net(
-    sub: Subscription, item: Mapping[str, Any], amount: Fraction
-) -> Fraction | Unknown:
-    """Without inclusive tax; an automatic rate is not in the event."""
+def _inclusive_tax(sub: Subscription, item: Mapping[str, Any]) -> Fraction | Unknown:
+    """The share of the net price that inclusive tax adds to it.
+
+    The item's own rates replace the subscription's; an automatic rate is not told.
+    """
     rates = item.get("tax") or sub.value.get("tax") or ()
     if item.get("inclusive") and not rates and sub.value.get("automatic_tax"):
         return Unknown("its price includes a tax whose rate is not in the event")
-    return without_tax(amount, rates)
+    return sum((Fraction(rate) for rate in rates), Fraction(0)) / 100
 
 
 def cancels_at(sub: Subscription) -> int | Unknown | None:
@@ -215,7 +222,7 @@ def renews_at(sub: Subscription) -> int | Unknown | None:
         return None
     if sub.value.get("more"):
         return Unknown(f"{sub.id}: the event holds only a part of its items")
-    if not sub.items:
+    if not sub.items and "mrr" not in sub.value:
         return None
     ends = _period_ends(sub, sub.items)
     if not ends or _is_shared(sub):
@@ -247,4 +254,4 @@ def plan_names(sub: Subscription) -> set[str]:
         item.get("name") or item.get("product_name") or item.get("lookup")
         for item in sub.items
     )
-    return {name for name in found if name}
+    return {name for name in (*found, sub.value.get("plan")) if name}

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from bridge.domain.facts import Fact
 from bridge.errors import StorageError
-from bridge.store import rows, scripts
+from bridge.store import keys, rows, scripts
 
 STALE_CLAIM = 2000
 """Milliseconds after which a claim without a job is taken up by the next event."""
@@ -39,6 +39,7 @@ class Accept:
     """The door to the state; raises StorageError where Redis does not take it."""
 
     def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         self._accept = redis.register_script(scripts.ACCEPT)
         self._note = redis.register_script(scripts.NOTE)
 
@@ -46,12 +47,9 @@ class Accept:
         self, party: str, source: str, event: str, kind: str, facts: Iterable[Fact]
     ) -> Accepted:
         """Put *facts* of one *event* of *party*; repeating it changes nothing."""
-        digest = blake2s(
-            f"{source} {event} {party}".encode(), digest_size=8
-        ).hexdigest()
         args: list[str | bytes | int] = [
             party,
-            digest,
+            _digest(source, event, party),
             source,
             event,
             kind,
@@ -67,12 +65,25 @@ class Accept:
             raise StorageError(_plain(error)) from error
         return Accepted(receipt.decode(), int(claim), bool(known))
 
+    def has_seen(self, party: str, source: str, event: str) -> bool:
+        """Whether an *event* of *party* is among the last `RING`; changes nothing."""
+        digest = _digest(source, event, party)
+        try:
+            return self._redis.zscore(keys.RECENT, digest) is not None
+        except RedisError as error:
+            raise StorageError(_plain(error)) from error
+
     def note(self, receipt: str, source: str, event: str, kind: str) -> None:
         """Count and journal an event that leaves no facts."""
         try:
             self._note(args=[receipt, source, event, kind, JOURNAL])
         except RedisError as error:
             raise StorageError(_plain(error)) from error
+
+
+def _digest(source: str, event: str, party: str) -> str:
+    """What the ring remembers of an event."""
+    return blake2s(f"{source} {event} {party}".encode(), digest_size=8).hexdigest()
 
 
 def _plain(error: RedisError) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from redis import Redis
 
 from bridge.store import keys
+from bridge.store.budget import COST, LIMIT, drained_in
 
 COUNTED = (
     "received",
@@ -21,6 +22,7 @@ COUNTED = (
     "parked",
     "writes",
     "saved",
+    "discarded",
 )
 
 
@@ -35,7 +37,9 @@ class Figures(NamedTuple):
     accepted = settled + pending + held + parked
     *writes* and *saved* are requests made to Vitally and jobs that needed none.
     *oldest_ms* is the age of the oldest unsettled event; *workers* maps each worker
-    to the milliseconds since it was last heard; *breaker* says why all writes stopped.
+    to the milliseconds since it was last heard; *breaker* says why all writes stopped,
+    *paused* why somebody stopped them by hand. *discarded* are settled, without a
+    write. *limit* (units a minute) and *cost* of a write are what Vitally's replies say.
     """
 
     received: int
@@ -49,6 +53,7 @@ class Figures(NamedTuple):
     parked: int
     writes: int
     saved: int
+    discarded: int
     waiting: int
     dirty: int
     oldest_ms: int | None
@@ -58,12 +63,19 @@ class Figures(NamedTuple):
     unknown: int
     workers: Mapping[str, int]
     breaker: str | None
+    paused: str | None
+    limit: int
+    cost: int
     outcomes: Mapping[str, int]
 
     @property
     def heard(self) -> list[str]:
         """Workers that were heard a short while ago."""
         return sorted(w for w, ms in self.workers.items() if ms < SILENCE_MS)
+
+    def drained_in(self, share: float) -> float:
+        """Seconds until all that waits is written, at *share* of Vitally's limit."""
+        return drained_in(self.dirty, self.limit * share, self.cost)
 
 
 def figures(redis: Redis, queue_key: str = "rq:queue:bridge") -> Figures:
@@ -78,12 +90,14 @@ def figures(redis: Redis, queue_key: str = "rq:queue:bridge") -> Figures:
         pipe.scard(keys.INCOMPLETE)
         pipe.hlen(keys.UNKNOWN)
         pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
-        pipe.get(keys.BREAKER)
+        pipe.mget(keys.BREAKER, keys.PAUSED)
+        pipe.hmget(keys.RATE, "limit", "cost")
         pipe.time()
         raw, waiting, dirty, oldest, held, parked, incomplete, unknown, *rest = (
             pipe.execute()
         )
-    workers, breaker, (seconds, micros) = rest
+    workers, stops, rate, (seconds, micros) = rest
+    breaker, paused = (raw.decode() if raw is not None else None for raw in stops)
     now = seconds * 1000 + micros // 1000
     counters = {name.decode(): int(n) for name, n in raw.items()}
     return Figures(
@@ -96,7 +110,10 @@ def figures(redis: Redis, queue_key: str = "rq:queue:bridge") -> Figures:
         incomplete=incomplete,
         unknown=unknown,
         workers={w.decode(): max(0, now - int(at)) for w, at in workers},
-        breaker=breaker.decode() if breaker else None,
+        breaker=breaker or None,
+        paused=paused,
+        limit=int(rate[0] or LIMIT),
+        cost=int(rate[1] or COST),
         outcomes={
             name.removeprefix("outcome:"): n
             for name, n in counters.items()

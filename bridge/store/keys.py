@@ -27,6 +27,9 @@ INCOMPLETE = PREFIX + "incomplete"
 UNKNOWN = PREFIX + "unknown"
 """Hash: account -> JSON of the traits that cannot be known, and why."""
 
+UNREAD = PREFIX + "unread"
+"""Set of the pointers that are held because their source's key is not set."""
+
 COUNTERS = PREFIX + "counters"
 """Hash of ascending and standing numbers (see `figures`)."""
 
@@ -47,6 +50,12 @@ WORKERS = PREFIX + "workers"
 
 BREAKER = PREFIX + "breaker"
 """Text: why all writes have stopped; absent: they have not."""
+
+PAUSED = PREFIX + "paused"
+"""Text: why somebody has stopped all writes by hand; absent: nobody has."""
+
+FLUSHED = PREFIX + "flushed"
+"""Written before a question whether all so far is on Redis' disk; holds nothing."""
 
 OPENED = PREFIX + "breaker:opened"
 """How often the breaker opened of late; expires."""
@@ -73,7 +82,7 @@ def facts(party: str) -> str:
 
 
 def party(party: str) -> str:
-    """Hash: rev, settled, held, parked, account, why, claim, job, claims and so on."""
+    """Hash: rev, nudges, settled, held, parked, account, why, claim, job and so on."""
     return f"{PREFIX}party:{party}"
 
 
@@ -100,3 +109,18 @@ def lease(account: str) -> str:
 def again(account: str) -> str:
     """Set of the parties whose jobs came while another held the lease."""
     return f"{PREFIX}again:{account}"
+
+
+def uses(party: str) -> str:
+    """Set of the parties that use a thing of a catalogue."""
+    return f"{PREFIX}uses:{party}"
+
+
+def reads(source: str, second: int) -> str:
+    """How many parties were read from a source in one second; expires."""
+    return f"{PREFIX}reads:{source}:{second}"
+
+
+def backfill(source: str) -> str:
+    """Hash: after which party a backfill was interrupted, and what it asked for."""
+    return f"{PREFIX}backfill:{source}"

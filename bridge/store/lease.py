@@ -14,9 +14,11 @@ from redis import Redis
 
 from bridge.domain.account import is_incomplete
 from bridge.domain.document import as_json, from_json
+from bridge.domain.facts import CATALOGUE, POINTER
 from bridge.domain.fold import compact, fold
 from bridge.errors import LostLeaseError
 from bridge.store import keys, lease_scripts, rows, scripts
+from bridge.store.catalogue import used
 from bridge.store.view import (
     NUMBERS,
     VACATED,
@@ -53,7 +55,7 @@ class Leases:
         """Read *parties* whole; the revision first, so that it is never too new."""
         with self._redis.pipeline(transaction=True) as pipe:
             for name in parties:
-                pipe.hmget(keys.party(name), "rev", "account")
+                pipe.hmget(keys.party(name), "rev", "account", "nudges")
                 pipe.hgetall(keys.facts(name))
             replies = pipe.execute()
         return [
@@ -77,13 +79,15 @@ class Leases:
         parties = sorted(name.decode() for name in names)
         if lease.party.startswith(VACATED):
             parties.append(lease.party)
+        members = [m for m in self.members(parties) if home(m)[0] == lease.account]
         return View(
             lease.account,
-            tuple(m for m in self.members(parties) if home(m)[0] == lease.account),
+            tuple(members),
             from_json(orjson.loads(own.get("ledger", "{}"))),
             "ledger" in own,
             tuple(orjson.loads(own.get("sent") or "[]")),
             now=seconds * 1000 + micros // 1000,
+            catalogues=used(self._redis, members),
             **{name: int(own.get(name, 0)) for name in NUMBERS},
         )
 
@@ -122,10 +126,11 @@ class Leases:
             raise LostLeaseError(lease.account)
         return claims(found)
 
-    def hold(self, party: str, read: int, reason: str) -> Claims:
-        """Hold *party*, which has no account, up to revision *read*."""
-        claim = int(self._hold(args=[party, read, reason]))
-        return [(party, claim)] if claim else []
+    def hold(self, member: Member, reason: str) -> Claims:
+        """Hold a party that has no account, as far as it was read."""
+        args: list[str | int] = [member.name, member.read, member.nudged, reason]
+        claim = int(self._hold(args=args))
+        return [(member.name, claim)] if claim else []
 
     def postpone(
         self,
@@ -156,16 +161,22 @@ class Leases:
         return claims(self._move(args=[party, account or "", VACATED]))
 
     def wake(self, party: str) -> Claims:
-        """Claim one more job of *party*, by hand."""
-        return [(party, int(self._wake(args=[party])))]
+        """Claim a job of *party* by hand; none where one waits, or nothing does."""
+        claim = int(self._wake(args=[party]))
+        return [(party, claim)] if claim else []
 
 
 def _member(
-    name: str, rev: bytes | None, account: bytes | None, *, rows_: Mapping[bytes, bytes]
+    name: str,
+    rev: bytes | None,
+    account: bytes | None,
+    nudges: bytes | None,
+    *,
+    rows_: Mapping[bytes, bytes],
 ) -> Member:
     past = rows.read(name, rows_)
     home = account.decode() if account else None
-    return Member(name, int(rev or 0), past, fold(past), home)
+    return Member(name, int(rev or 0), past, fold(past), home, int(nudges or 0))
 
 
 def claims(found: Iterable[tuple[bytes, int]]) -> Claims:
@@ -202,11 +213,13 @@ def _ack(lease: Lease, view: View, outcome: Outcome) -> dict[str, Any]:
 def _acked(member: Member) -> dict[str, Any]:
     gone, put = rows.rewrite(member.past, compact(member.past))
     ghost = member.name.startswith(VACATED)
+    is_customer = not member.name.startswith((VACATED, CATALOGUE, POINTER))
     return {
         "name": member.name,
         "read": member.read,
+        "nudged": member.nudged,
         "gone": gone,
         "put": put,
         "ghost": ghost,
-        "incomplete": not ghost and is_incomplete(member.party),
+        "incomplete": is_customer and is_incomplete(member.things),
     }

@@ -6,10 +6,11 @@ from bridge.store.scripts import CLAIM, NAMES
 
 SETTLE = """
 -- Move what the party has accepted up to revision `read` into the state `to`
--- (settled, held or parked); returns whether newer facts are waiting.
-local function settle(p, read, to, why)
+-- (settled, held or parked); returns whether newer facts are waiting, its own or of
+-- what it uses (`nudged`).
+local function settle(p, read, nudged, to, why)
   local key = party_of(p)
-  local row = redis.call('HMGET', key, 'rev', 'settled', 'held', 'parked')
+  local row = redis.call('HMGET', key, 'rev', 'settled', 'held', 'parked', 'nudges')
   local rev, settled = tonumber(row[1]) or 0, tonumber(row[2]) or 0
   local held, parked = tonumber(row[3]) or 0, tonumber(row[4]) or 0
   local fresh = math.max(0, read - settled - held - parked)
@@ -34,10 +35,13 @@ local function settle(p, read, to, why)
   if redis.call('HGET', key, 'claim') == 'later' then
     redis.call('HDEL', key, 'claim', 'claimed_at', 'job')
   end
-  local moved = rev > read
-  if moved then redis.call('ZADD', DIRTY, 'XX', int(now), p)
-  else redis.call('ZREM', DIRTY, p) end
-  return moved
+  if rev > read then redis.call('ZADD', DIRTY, 'XX', int(now), p)
+  elseif (tonumber(row[5]) or 0) > nudged then redis.call('ZADD', DIRTY, int(now), p)
+  else
+    redis.call('ZREM', DIRTY, p)
+    return false
+  end
+  return true
 end
 """
 
@@ -117,7 +121,7 @@ ACK = (
     + _AGAIN
     + """
 -- ARGV: JSON: account, fence, party (whose job it is), to (settled, held, parked), why,
---   parties [{name, read, gone [field], put {field: row}, incomplete, ghost}],
+--   parties [{name, read, nudged, gone [field], put {field: row}, incomplete, ghost}],
 --   set {field: text} and unset [field] of the account, unknown (text or ''),
 --   history (text or ''), counts {name: n}, later (ms from now; 0: never), known
 -- Returns 0 where the lease is lost, else {party, claim} to queue jobs for
@@ -129,7 +133,7 @@ for _, m in ipairs(ack.parties) do
   for field, row in pairs(m.put) do redis.call('HSET', facts_of(m.name), field, row) end
   if m.incomplete then redis.call('SADD', INCOMPLETE, m.name)
   else redis.call('SREM', INCOMPLETE, m.name) end
-  local moved = settle(m.name, m.read, ack.to, ack.why)
+  local moved = settle(m.name, m.read, m.nudged, ack.to, ack.why)
   if ack.known then redis.call('HSET', party_of(m.name), 'known', '1') end
   if m.ghost then redis.call('DEL', party_of(m.name)) end
   if m.name == ack.party then
@@ -164,8 +168,9 @@ HOLD = (
     + CLAIM
     + SETTLE
     + """
--- ARGV: party, revision read, reason. Returns the claim to queue a job for (0: none)
-local moved = settle(ARGV[1], tonumber(ARGV[2]), 'held', ARGV[3])
+-- ARGV: party, revision read, nudges read, reason. Returns the claim to queue a job
+-- for (0: none)
+local moved = settle(ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), 'held', ARGV[4])
 count('outcome:held', 1)
 if moved then return want(ARGV[1]) end
 redis.call('HDEL', party_of(ARGV[1]), 'claim', 'claimed_at', 'job')

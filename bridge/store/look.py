@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import orjson
 from redis import Redis
 
+from bridge.domain.account import Party
 from bridge.domain.document import Ledger, from_json
 from bridge.store import keys
+from bridge.store.catalogue import used
 from bridge.store.lease import Leases
-from bridge.store.view import Member
+from bridge.store.view import Catalogues, Member
 
 
 class Standing(NamedTuple):
@@ -43,6 +45,12 @@ class Record(NamedTuple):
     unknown: Mapping[str, str]
     incomplete: Sequence[str]
     history: Sequence[Mapping[str, Any]]
+    catalogues: Catalogues
+
+    @property
+    def parties(self) -> list[Party]:
+        """What the domain calls the parties."""
+        return [member.party(self.catalogues) for member in self.members]
 
 
 class Look:
@@ -77,9 +85,10 @@ class Look:
         unknown = self._redis.hget(keys.UNKNOWN, account)
         lines = self._redis.lrange(keys.history(account), 0, -1)
         standings = (self.standing(party) for party in parties)
+        members = self._leases.members(parties)
         return Record(
             account,
-            self._leases.members(parties),
+            members,
             [one for one in standings if one],
             from_json(orjson.loads(ledger or "{}")),
             ledger is not None,
@@ -87,6 +96,7 @@ class Look:
             orjson.loads(unknown) if unknown else {},
             [p for p in parties if self._redis.sismember(keys.INCOMPLETE, p)],
             [orjson.loads(line) for line in lines],
+            used(self._redis, members, register=False),
         )
 
     def listed(self, key: str) -> list[tuple[Standing, int]]:

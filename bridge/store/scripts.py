@@ -19,6 +19,7 @@ local function members_of(a) return '{members}' .. a end
 local function history_of(a) return '{history}' .. a end
 local function lease_of(a) return '{lease}' .. a end
 local function again_of(a) return '{again}' .. a end
+local function uses_of(p) return '{uses}' .. p end
 local function count(name, n)
   if n ~= 0 then redis.call('HINCRBY', COUNTERS, name, n) end
 end
@@ -43,6 +44,7 @@ local function int(x) return string.format('%.0f', tonumber(x) or 0) end
     history=keys.history(""),
     lease=keys.lease(""),
     again=keys.again(""),
+    uses=keys.uses(""),
 )
 
 CLAIM = """
@@ -140,10 +142,16 @@ WAKE = (
     NAMES
     + CLAIM
     + """
--- ARGV: party. Returns the new claim
-redis.call('ZREM', LATER, ARGV[1])
-redis.call('ZADD', DIRTY, 'NX', int(now), ARGV[1])
-return want(ARGV[1])
+-- ARGV: party. Returns the new claim; 0: a job of it is on its way, or nothing waits
+local p = ARGV[1]
+local row = redis.call('HMGET', party_of(p), 'claim', 'account')
+if row[1] == 'queued' or row[1] == 'wanted' then return 0 end
+if not (redis.call('ZSCORE', DIRTY, p) or redis.call('ZSCORE', HELD, p)
+    or redis.call('ZSCORE', PARKED, p)) then return 0 end
+redis.call('ZREM', LATER, p)
+redis.call('ZADD', DIRTY, 'NX', int(now), p)
+if row[2] then redis.call('HDEL', account_of(row[2]), 'not_before') end
+return want(p)
 """
 )
-"""Ask for one more job of a party, by hand."""
+"""Ask for a job of a party at once, by hand, where something of it waits."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from bridge.domain.account import Party, identify
 from bridge.domain.document import Ledger
+from bridge.domain.facts import CATALOGUE, POINTER, source_of
 from bridge.domain.fold import Past, State
 
 VACATED = "vacated:"
@@ -32,19 +33,26 @@ class Lease(NamedTuple):
     fence: int
 
 
+Catalogues = Mapping[str, Mapping[str, State]]
+"""Source -> thing -> what is known of it."""
+
+
 class Member(NamedTuple):
-    """One party as it was read: its facts up to revision *read*."""
+    """One party as it was read: its facts up to revision *read*.
+
+    *nudged* counts how often something that it uses has changed.
+    """
 
     name: str
     read: int
     past: Past
     things: Mapping[str, State]
     account: str | None
+    nudged: int = 0
 
-    @property
-    def party(self) -> Party:
+    def party(self, catalogues: Catalogues) -> Party:
         """What the domain calls a party."""
-        return Party(self.name, self.things)
+        return Party(self.name, self.things, catalogues.get(source_of(self.name), {}))
 
 
 class View(NamedTuple):
@@ -69,6 +77,13 @@ class View(NamedTuple):
     wrote_at: int
     not_before: int
     now: int
+    catalogues: Mapping[str, Mapping[str, State]] = {}
+
+    @property
+    def parties(self) -> list[Party]:
+        """The customers of the account."""
+        real = (m for m in self.members if not m.name.startswith(VACATED))
+        return [member.party(self.catalogues) for member in real]
 
     @property
     def owes_whole(self) -> bool:
@@ -98,7 +113,12 @@ class Outcome(NamedTuple):
 
 
 def home(member: Member) -> tuple[str | None, str]:
-    """The account a party belongs to by its facts, or None and the reason."""
+    """The account a party belongs to by its facts, or None and the reason.
+
+    One that is no customer stands for itself.
+    """
+    if member.name.startswith((CATALOGUE, POINTER)):
+        return member.name, ""
     if member.name.startswith(VACATED):
         return member.name.removeprefix(VACATED), ""
     return identify(member.things)

@@ -12,13 +12,16 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from redis import ConnectionPool, Redis
+from redis import Redis
 from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
     RedisError,
     ResponseError,
 )
+
+from bridge.store.connect import aside
+from bridge.store.flushed import unfit
 
 EVERY = 1.0
 """Seconds between two looks."""
@@ -53,12 +56,16 @@ class View(NamedTuple):
 
 
 def judge(
-    info: Mapping[str, Any], policy: str | None, allow_eviction: bool
+    info: Mapping[str, Any],
+    policy: str | None,
+    allow_eviction: bool,
+    share: float = 1.0,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return (refusals, worries) of what INFO says; a missing field is no fault.
 
     *policy* is the `maxmemory-policy`, None where Redis does not tell. It counts
-    without a `maxmemory`, too: that may be set at any moment.
+    without a `maxmemory`, too: that may be set at any moment. From *share* of the
+    `maxmemory` on nothing more is taken: what is left is the workers', who make room.
     """
     limit = info.get("maxmemory", 0)
     used = info.get("used_memory", 0) - info.get("mem_not_counted_for_evict", 0)
@@ -69,7 +76,9 @@ def judge(
         f"Redis may evict keys (maxmemory-policy is {policy}); it must be noeviction.": (
             evicts and not allow_eviction
         ),
-        f"Redis is full ({used} of {limit} bytes).": 0 < limit <= used and not evicts,
+        f"Redis is full ({used} of {limit} bytes; {share:.0%} of them may be used).": (
+            0 < limit * share <= used and not evicts
+        ),
         DISK: info.get("aof_last_write_status", "ok") != "ok",
     }
     worries = (SNAPSHOT,) if info.get("rdb_last_bgsave_status", "ok") != "ok" else ()
@@ -79,9 +88,18 @@ def judge(
 class Watch:
     """Looks at Redis every second, over a connection of its own."""
 
-    def __init__(self, redis: Redis, allow_eviction: bool = False) -> None:
-        self._redis = _own(redis)
+    def __init__(
+        self,
+        redis: Redis,
+        allow_eviction: bool = False,
+        *,
+        share: float = 1.0,
+        flushes: bool = False,
+    ) -> None:
+        self._redis = aside(redis, timeout=PATIENCE, most=1)
         self._allow_eviction = allow_eviction
+        self._share = share
+        self._flushes = flushes
         self._view = View(float("-inf"), (UNSEEN,))
         self._failed = float("-inf")
         self._wake = threading.Event()
@@ -130,6 +148,9 @@ class Watch:
             refusals, worries = (REFUSED,), ()
         except (RedisError, OSError):
             refusals, worries = (DOWN,), ()
+        if refusals:
+            # Sentinels may know another master by now.
+            self._redis.connection_pool.disconnect()
         self._view = View(begun, refusals, worries)
 
     def _refusals(self) -> tuple[str, ...]:
@@ -156,7 +177,10 @@ class Watch:
                 info |= reply
             elif not _kept_back(reply):
                 raise reply
-        return judge(info, self._policy(info), self._allow_eviction)
+        policy = self._policy(info)
+        refusals, worries = judge(info, policy, self._allow_eviction, self._share)
+        why = unfit(self._redis) if self._flushes and not refusals else None
+        return (*refusals, *([why] if why else ())), worries
 
     def _policy(self, info: Mapping[str, Any]) -> str | None:
         """Return the policy; a managed Redis may tell it in INFO, in CONFIG, or not."""
@@ -167,20 +191,6 @@ class Watch:
         except ResponseError:
             return None
         return next((_text(value) for value in told.values() if value), None)
-
-
-def _own(redis: Redis) -> Redis:
-    """Return a client of one connection, as the pool of *redis* may be used up."""
-    pool = redis.connection_pool
-    asked = dict(pool.connection_kwargs) | {
-        "socket_timeout": PATIENCE,
-        "socket_connect_timeout": PATIENCE,
-    }
-    return Redis(
-        connection_pool=ConnectionPool(
-            connection_class=pool.connection_class, max_connections=1, **asked
-        )
-    )
 
 
 def _kept_back(reply: object) -> bool:

@@ -13,12 +13,13 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from bridge.ingest import Ingress
 from bridge.log import fields
 from bridge.settings import Settings
-from bridge.sources import discover
+from bridge.sources import every
 from bridge.store.connect import connect
+from bridge.store.flushed import flusher
 from bridge.store.watch import Watch
 from bridge.web.console import add_console
 from bridge.web.health import JSON, add_health
-from bridge.web.hooks import Hooks, Receiver, add_hooks
+from bridge.web.hooks import Flushed, Hooks, Receiver, add_hooks
 from bridge.web.metrics import add_metrics
 
 LOG = logging.getLogger("bridge.web")
@@ -63,16 +64,23 @@ def create_app(
         most=CONNECTIONS,
     )
     if watch is None:
-        watch = Watch(redis, settings.bridge_allow_eviction)
+        watch = Watch(
+            redis,
+            settings.bridge_allow_eviction,
+            share=settings.bridge_redis_share,
+            flushes=settings.bridge_durability == "fsync",
+        )
         watch.start()
     app = Flask("bridge.web", static_folder=None, template_folder=None)
     app.session_interface = NoSession()
     app.url_map.merge_slashes = False
-    receiver = ingress or Ingress(settings, redis, discover().values())
+    receiver: Receiver = ingress or Ingress(settings, redis, every(settings.sources))
+    if settings.bridge_durability == "fsync":
+        receiver = Flushed(receiver, flusher(redis))
     public_url = settings.bridge_public_url
     add_hooks(app, Hooks(receiver, watch, settings.sources, public_url))
     add_health(app, redis, watch)
-    add_metrics(app, redis, watch)
+    add_metrics(app, redis, watch, settings.vitally_budget_share)
     add_console(app, settings, redis)
     app.register_error_handler(HTTPException, refuse)
     app.register_error_handler(Exception, fail)

@@ -16,7 +16,7 @@ JSON = "application/json"
 NO_WORKER = "No worker has been heard from for 15 s."
 
 ALIVE = orjson.dumps({"alive": True})
-READY = orjson.dumps({"ready": True})
+READY = {"ready": True}
 
 
 def heard(seen: Figures) -> int:
@@ -24,21 +24,26 @@ def heard(seen: Figures) -> int:
     return len(seen.heard)
 
 
-def reasons(redis: Redis, watch: Watch) -> list[str]:
-    """Say, in a sentence each, why the bridge cannot do its work; none: it can."""
+def reasons(redis: Redis, watch: Watch) -> tuple[list[str], list[str]]:
+    """Say, in a sentence each, why the bridge cannot do its work (none: it can).
+
+    And, second, what is as somebody wants it, but should not be forgotten.
+    """
     found = list(watch.trouble())
     if DOWN in found:
-        return found
+        return found, []
     try:
         seen = figures(redis)
     except (RedisError, StorageError, OSError):
         watch.failed()
-        return [*found, DOWN]
+        return [*found, DOWN], []
     if not heard(seen):
         found.append(NO_WORKER)
     if seen.breaker is not None:
         found.append(f"All writes have stopped: {seen.breaker}.")
-    return found
+    if seen.paused is None:
+        return found, []
+    return found, [f"All writes are paused by hand: {seen.paused}."]
 
 
 def add_health(app: Flask, redis: Redis, watch: Watch) -> None:
@@ -50,8 +55,7 @@ def add_health(app: Flask, redis: Redis, watch: Watch) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        found = reasons(redis, watch)
-        if not found:
-            return Response(READY, content_type=JSON)
-        body = orjson.dumps({"ready": False, "reasons": found})
-        return Response(body, 503, content_type=JSON)
+        found, notes = reasons(redis, watch)
+        told = {"ready": False, "reasons": found} if found else READY
+        body = orjson.dumps(told | ({"notes": notes} if notes else {}))
+        return Response(body, 503 if found else 200, content_type=JSON)

@@ -47,13 +47,33 @@ class Receiver(Protocol):
         """Take one delivery; raises SignatureError and StorageError."""
 
 
+class Flushed:
+    """A receiver whose receipts wait until what they are for is on Redis' disk."""
+
+    def __init__(self, receiver: Receiver, flush: Callable[[], None]) -> None:
+        self.sources = receiver.sources
+        self._receiver = receiver
+        self._flush = flush
+
+    def receive(self, source: Source, delivery: Delivery, now: float) -> Receipt:
+        """Take one delivery; raises SignatureError and StorageError."""
+        receipt = self._receiver.receive(source, delivery, now)
+        if receipt.receipt != "ignored":
+            self._flush()
+        return receipt
+
+
 class Answer(NamedTuple):
-    """What the sender is told; *why* goes into the log alone."""
+    """What the sender is told; *why* goes into the log alone.
+
+    *own* is a body with its content type that the sender reads in place of *content*.
+    """
 
     status: int
     content: Mapping[str, Any]
     why: str | None = None
     headers: Mapping[str, str] = {}
+    own: tuple[bytes, str] | None = None
 
 
 NOT_FOUND = Answer(404, {"error": "no such source"})
@@ -76,10 +96,13 @@ def unavailable(why: str) -> Answer:
     return Answer(503, error, why, {"Retry-After": RETRY_AFTER})
 
 
-def accepted(receipt: Receipt) -> Answer:
+def accepted(receipt: Receipt, source: Source) -> Answer:
     """Say what became of the delivery, without what there is nothing to say of."""
-    told = receipt._asdict().items()
-    return Answer(202, {k: v for k, v in told if v is not None}, receipt.reason)
+    content = {k: v for k, v in receipt._asdict().items() if v is not None}
+    if source.answer is None:
+        return Answer(202, content, receipt.reason)
+    own = source.answer
+    return Answer(own.status, content, receipt.reason, {}, (own.body, own.content_type))
 
 
 class Hooks:
@@ -104,8 +127,8 @@ class Hooks:
         begun = time.perf_counter()
         answer = self._answer(source, request.environ)
         _log(source, answer, begun)
-        body = orjson.dumps(answer.content)
-        return Response(body, answer.status, answer.headers, content_type=JSON)
+        body, kind = answer.own or (orjson.dumps(answer.content), JSON)
+        return Response(body, answer.status, answer.headers, content_type=kind)
 
     def _answer(self, name: str, environ: dict[str, Any]) -> Answer:
         source = self._ingress.sources.get(name)
@@ -130,7 +153,7 @@ class Hooks:
         now = self._clock()
         refusal = self._watch.refuses()
         if refusal is None:
-            return accepted(self._ingress.receive(source, delivery, now))
+            return accepted(self._ingress.receive(source, delivery, now), source)
         source.verify(delivery, self._options, now)
         return unavailable(refusal)
 

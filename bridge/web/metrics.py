@@ -77,16 +77,29 @@ ROWS = (
         "1 while all writes have stopped because Vitally refuses the key.",
         lambda f: f.breaker is not None,
     ),
+    Row(
+        "paused",
+        GAUGE,
+        "1 while somebody has stopped all writes by hand.",
+        lambda f: f.paused is not None,
+    ),
+    Row(
+        "discarded",
+        COUNTER,
+        "Settled events that were given up by hand, without a write.",
+        lambda f: f.discarded,
+    ),
 )
-"""Every metric but `redis_up` and `jobs`; a counter is shown with `_total` at its end."""
+"""Every metric but `redis_up`, `drain_seconds` and `jobs`; a counter is shown with `_total` at its end."""
 
 
 class FiguresCollector(Collector):
     """Turns the figures of one moment into metrics."""
 
-    def __init__(self, redis: Redis, watch: Watch) -> None:
+    def __init__(self, redis: Redis, watch: Watch, budget_share: float) -> None:
         self._redis = redis
         self._watch = watch
+        self._share = budget_share
 
     def collect(self) -> Iterator[Metric]:
         """Yield `redis_up`, and all the rest only where it is 1."""
@@ -97,6 +110,11 @@ class FiguresCollector(Collector):
         if seen is not None:
             for row in ROWS:
                 yield row.kind(PREFIX + row.name, row.meaning, value=row.value(seen))
+            yield GAUGE(
+                f"{PREFIX}drain_seconds",
+                "Seconds that Vitally's rate limit needs for all that waits.",
+                value=seen.drained_in(self._share),
+            )
             yield _jobs(seen)
 
     def _figures(self) -> Figures | None:
@@ -117,10 +135,10 @@ def _jobs(seen: Figures) -> Metric:
     return found
 
 
-def add_metrics(app: Flask, redis: Redis, watch: Watch) -> None:
-    """Add `/metrics`."""
+def add_metrics(app: Flask, redis: Redis, watch: Watch, budget_share: float) -> None:
+    """Add `/metrics`; *budget_share* is the bridge's part of Vitally's rate limit."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(FiguresCollector(redis, watch))
+    registry.register(FiguresCollector(redis, watch, budget_share))
 
     @app.get("/metrics")
     def metrics() -> Response:

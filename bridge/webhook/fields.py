@@ -153,7 +153,9 @@ class Id(Checked):
     def read(self, value: Any) -> Any:
         if type(value) is dict:
             value = value.get("id")
-        return value if type(value) is str and 0 < len(value) <= 255 else UNREAD  # noqa: PLR2004
+        if type(value) is not str or not 0 < len(value) <= 255:  # noqa: PLR2004
+            return UNREAD
+        return value if value.isprintable() else UNREAD
 
 
 class Reference(fields.Nested):

@@ -61,13 +61,50 @@ class Reader(Protocol):
     def party(self, party: str) -> Sequence[Fact]:
         """All that the source has of *party*; empty where it knows no such party."""
 
-    def pointed(self, thing: str) -> Sequence[Fact]:
-        """The facts of *thing* under the party it belongs to; empty: it is gone."""
+    def owner(self, thing: str) -> str | None:
+        """The party that *thing* (`subscription:sub_1`) belongs to; None: it is gone."""
+
+
+class Page(NamedTuple):
+    """A part of a list; *after* says where it goes on, "" that it does not."""
+
+    rows: Sequence[Any]
+    after: str
+
+
+class Archive(Reader, Protocol):
+    """A reader that can list, too; each call is one request. Both raise SourceError."""
+
+    def parties(self, since: int | None, after: str) -> Page:
+        """Parties that began *since* (seconds), those that follow the party *after*.
+
+        In an order that stays; a new one comes before all others.
+        """
+
+    def events(self, since: int, after: str) -> Page:
+        """Bodies (JSON objects) of the events since then that its handlers read."""
 
 
 def no_reader(options: Options) -> Reader | None:
     """Of a source whose deliveries tell everything, or that has no key."""
     return None
+
+
+class Table(NamedTuple):
+    """What a source's table of `bridge.toml` says.
+
+    *values* are options beside those of the environment, *traits* names of those that
+    the source tells beyond ours; *problems* begin with the line's name.
+    """
+
+    values: Mapping[str, Any] = {}
+    traits: Sequence[str] = ()
+    problems: Sequence[str] = ()
+
+
+def no_table(said: Mapping[str, Any]) -> Table:
+    """Of a source about which nothing can be said there."""
+    return Table(problems=[f"{name} is no line of this table" for name in said])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +131,17 @@ class Source:
     ignores: Callable[[Event, Options], str | None]
     """The reason to ignore an event whatever its type is, or None."""
     handlers: Mapping[str, Handler] = field(default_factory=dict)
+    without_effect: Mapping[str, str] = field(default_factory=dict)
+    """Types that one might expect to be read -> why they are not."""
     reader: Callable[[Options], Reader | None] = no_reader
     """The reader of the source's own API, None where its key is not set."""
+    archive: Callable[[Options], Archive | None] | None = None
+    """The same where it can list, too; else None."""
     key: str = ""
     """Name of the setting that a reader needs."""
     answer: Answer | None = None
     """What is answered in place of 202 and a receipt."""
+    crm: bool = False
+    """Knows customers better than money: comes last where a trait is about money."""
+    table: Callable[[Mapping[str, Any]], Table] = no_table
+    """Reads the source's own table of `bridge.toml`."""

@@ -144,7 +144,7 @@ def test_whatever_happens_the_counting_adds_up_and_the_end_is_right(
 def said(desk: Bench, account: str) -> dict[str, Any]:
     """What the facts of an account's parties say, folded anew."""
     parties = desk.look.members_of(account)
-    found = [desk.look.member(party).party for party in parties]
+    found = [desk.look.member(party).party({}) for party in parties]
     policy = desk.desk.config.policy
     traits = document(unite(account, found), policy, NOON).traits
     return {trait: value for trait, value in traits.items() if value is not None}

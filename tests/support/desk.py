@@ -21,18 +21,26 @@ from rq.serializers import JSONSerializer
 
 from bridge.config import Config
 from bridge.domain.facts import Fact, Stamp
+from bridge.domain.policy import STRIPE
 from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.sources import discover
 from bridge.store import keys
 from bridge.store.accept import Accept, Accepted
 from bridge.store.breaker import Breaker
+from bridge.store.catalogue import Spread
 from bridge.store.figures import Figures, figures
 from bridge.store.lease import Leases
 from bridge.store.look import Look, Standing
+from bridge.store.reads import Reads
+from bridge.store.view import Outcome
 from bridge.vitally.client import Vitally
 from bridge.vitally.simulator import Simulator
+from bridge.webhook.source import Reader
 from workers.desk import Desk
+from workers.errands import Errands
+from workers.heart import Hand
+from workers.reread import Rereads
 from workers.sweep import Sweeper
 from workers.throttle import Throttle
 from workers.writer import Writer
@@ -139,6 +147,7 @@ class Bench:
         self.stop = threading.Event()
         self.client = Vitally(vitally.url, vitally.authorization, deadline=deadline)
         writer = Writer(self.client, self.leases, self.throttle, self.stop)
+        hand = Hand()
         self.desk = Desk(
             leases=self.leases,
             queue=self.queue,
@@ -147,10 +156,43 @@ class Bench:
             writer=writer,
             settings=settings(vitally.url, "redis://127.0.0.1:1/0"),
             config=Config(),
+            rereads=self._rereads(hand),
+            errands=self._errands(),
             stop=self.stop,
             chance=lambda: 1.0,
+            hand=hand,
         )
         self.sweeper = self.another_sweeper("one")
+
+    def _rereads(self, hand: Hand, **readers: Reader) -> Rereads:
+        return Rereads(
+            redis=self.redis,
+            leases=self.leases,
+            reads=Reads(self.redis),
+            queue=self.queue,
+            hand=hand,
+            policy=STRIPE,
+            readers=readers,
+        )
+
+    def _errands(self, **readers: Reader) -> Errands:
+        return Errands(
+            redis=self.redis,
+            queue=self.queue,
+            accept=self.accept,
+            spread=Spread(self.redis),
+            readers=readers,
+            keys_needed={"stripe": "STRIPE_API_KEY"},
+        )
+
+    def read_with(self, reader: Reader) -> None:
+        """Give the desk a *reader* of Stripe's API."""
+        hand = self.desk.hand
+        self.desk = replace(
+            self.desk,
+            rereads=self._rereads(hand, stripe=reader),
+            errands=self._errands(stripe=reader),
+        )
 
     def another_sweeper(self, worker: str) -> Sweeper:
         """The sweeper of a worker of this name."""
@@ -191,6 +233,10 @@ class Bench:
         word = self.desk.run(f"stripe:{name}")
         self.check()
         return word
+
+    def unchanged(self) -> Outcome:
+        """The outcome of a job that found nothing to write."""
+        return Outcome("unchanged", known=True)
 
     def work(self) -> list[str]:
         """Do all jobs that wait; return their outcomes."""

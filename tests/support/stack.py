@@ -85,10 +85,10 @@ class Stack:
             **environ,
         }
 
-    def web(self) -> Web:
+    def web(self, **environ: object) -> Web:
         """Start one more web process; it lives when this returns."""
         port = free_port()
-        running = start("web", {**self.environ, "PORT": port}, self.folder)
+        running = start("web", {**self.environ, **environ, "PORT": port}, self.folder)
         web = Web(running, port)
         self.webs.append(web)
         eventually(lambda: web.get("/healthz")[0] == 200, 20, what="a web process")

@@ -118,7 +118,7 @@ def test_a_new_name_of_the_account_moves_the_party() -> None:
     ],
 )
 def test_the_best_name_of_all_parties_is_the_account_s(parties, expected) -> None:
-    assert expected == account(*parties).name
+    assert expected == account(*parties).name(str)
 
 
 # --- Union --------------------------------------------------------------------
@@ -140,9 +140,9 @@ def test_the_order_of_the_parties_does_not_matter() -> None:
 def test_a_party_is_incomplete_until_its_customer_s_creation_is_seen() -> None:
     born, met = customer(), customer(UPDATED, 3)
 
-    assert not is_incomplete(Party("x:1", things(born, met)))
-    assert is_incomplete(Party("x:1", things(met)))
-    assert is_incomplete(Party("x:1", things(sub("1"))))
+    assert not is_incomplete(things(born, met))
+    assert is_incomplete(things(met))
+    assert is_incomplete(things(sub("1")))
     assert ("x:2",) == account([born], [met]).incomplete
 
 

@@ -38,7 +38,9 @@ def test_without_a_subscription_there_is_nothing_to_explain() -> None:
 
 
 def test_each_trait_is_explained() -> None:
-    assert set(TABLE) == set(explain(account(sub_1={"items": [YEARLY]})))
+    tried = {"items": [YEARLY], "trial_end": NOW}
+
+    assert set(TABLE) == set(explain(account(sub_1=tried)))
 
 
 def test_money_is_worked_out_item_by_item() -> None:

@@ -20,7 +20,6 @@ from bridge.domain.money import (
     item_amount,
     major,
     monthly,
-    without_tax,
 )
 from bridge.domain.policy import STRIPE
 from tests.support.lives import law
@@ -229,15 +228,21 @@ def test_what_an_event_does_not_tell_is_unknown_and_never_nothing(item, reason) 
 
 
 @pytest.mark.parametrize(
-    ("rates", "expected"),
-    [([], 12_000), (["20"], 10_000), (["0"], 12_000), (["10", "10"], 10_000)],
+    ("expected", "share"),
+    [
+        (Fraction(12_000), Fraction(0)),
+        (Fraction(10_000), Fraction(1, 5)),
+        (Fraction(12_000 * 1000, 1077), Fraction(77, 1000)),
+    ],
 )
-def test_inclusive_tax_is_no_revenue(rates, expected) -> None:
-    assert expected == without_tax(Fraction(12_000), rates)
+def test_inclusive_tax_is_taken_out_of_a_line_exactly(
+    expected: Fraction, share: Fraction
+) -> None:
+    line = Line(Fraction(12_000), None, MONTH, gross=Fraction(24_000), tax=share)
 
+    net = line.without_tax()
 
-def test_a_tax_of_a_fraction_of_a_percent_is_exact() -> None:
-    assert Fraction(12_000 * 1000, 1077) == without_tax(Fraction(12_000), ["7.7"])
+    assert (expected, 2 * expected) == (net.monthly, net.gross)
 
 
 # --- Discounts ----------------------------------------------------------------

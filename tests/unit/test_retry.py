@@ -301,7 +301,7 @@ def test_the_breaker_tells_a_wrong_key_from_a_wrong_address() -> None:
     assert "Vitally cannot be reached: nothing there" == address.breaker
 
 
-EMPTY = Account("acme", Name(0, "acme"), (), (), False)
+EMPTY = Account("acme", (), (), (), False)
 PAYING = EMPTY._replace(subscriptions=("a subscription",))
 
 

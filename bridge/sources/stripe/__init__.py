@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, TypeGuard
 
 import orjson
 
 from bridge.errors import PayloadError
-from bridge.options import Option, one_of, several, text
-from bridge.sources.stripe.facts import customer_facts, subscription_facts
-from bridge.sources.stripe.schemas import CUSTOMER_EVENT, SUBSCRIPTION_EVENT
+from bridge.options import Option, base_url, one_of, several, text
+from bridge.sources.stripe import identity
+from bridge.sources.stripe.handlers import HANDLERS, WITHOUT_EFFECT
+from bridge.sources.stripe.reader import reader
 from bridge.webhook import signatures
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
     Delivery,
     Event,
-    Handler,
     Options,
     Source,
     Verified,
@@ -23,6 +24,9 @@ from bridge.webhook.source import (
 
 LONGEST = 255
 """Characters of an event's id and type."""
+
+THIN_OBJECT = "v2.core.event"
+"""What an event without the object itself says that it is."""
 
 OPTIONS = (
     Option(
@@ -54,6 +58,13 @@ OPTIONS = (
         "Restricted, read-only key: re-reads what an event cannot tell, and backfill.",
         secret=True,
     ),
+    Option(
+        "STRIPE_API_BASE",
+        base_url,
+        None,
+        "Replaces `https://api.stripe.com`, e.g. `http://127.0.0.1:12111`.",
+        shown="Stripe's own",
+    ),
 )
 
 
@@ -79,9 +90,26 @@ def split(delivery: Verified) -> tuple[Event]:
         raise PayloadError(reason, name)
     if not _is_name(kind):
         raise PayloadError("the event has no type", name)
-    if type(created) is not int or not 0 <= created <= LATEST:
+    at = _thin_time(created) if body.get("object") == THIN_OBJECT else _time(created)
+    if at is None:
         raise PayloadError("the event has no time of creation", name)
-    return (Event(name, kind, created * 1000, body),)
+    return (Event(name, kind, at, body),)
+
+
+def _time(seconds: Any) -> int | None:
+    """Milliseconds of an event's `created`."""
+    if type(seconds) is not int or not 0 <= seconds <= LATEST:
+        return None
+    return seconds * 1000
+
+
+def _thin_time(text: Any) -> int | None:
+    """Milliseconds of a thin event's `created`, which is text."""
+    try:
+        at = datetime.fromisoformat(text).timestamp()
+    except (TypeError, ValueError):
+        return None
+    return round(at * 1000) if 0 <= at <= LATEST else None
 
 
 def ignores(event: Event, options: Options) -> str | None:
@@ -102,22 +130,14 @@ def _is_name(value: Any) -> TypeGuard[str]:
 def _refusal(body: dict[str, Any]) -> str | None:
     """Why the object is no event; one that does not say what it is may be one."""
     kind = body.get("object", "event")
-    if kind == "v2.core.event":
-        return "thin events are not read yet; choose snapshot events in Stripe"
+    if kind == THIN_OBJECT:
+        return None
     if kind != "event":
         return "the body is no event"
     data = body.get("data")
     if "object" not in body and not (isinstance(data, dict) and "object" in data):
         return "the body is no event"
     return None
-
-
-def _customer(meaning: str, *, creates: bool) -> Handler:
-    return Handler(CUSTOMER_EVENT, customer_facts, meaning, creates=creates)
-
-
-def _subscription(meaning: str) -> Handler:
-    return Handler(SUBSCRIPTION_EVENT, subscription_facts, meaning)
 
 
 SOURCE = Source(
@@ -128,27 +148,10 @@ SOURCE = Source(
     verify=verify,
     split=split,
     ignores=ignores,
-    handlers={
-        "customer.created": _customer("a new customer: name, account", creates=True),
-        "customer.updated": _customer(
-            "name, account or discount changed", creates=True
-        ),
-        "customer.deleted": _customer(
-            "the customer and all it had ends", creates=False
-        ),
-        "customer.subscription.created": _subscription("a new subscription"),
-        "customer.subscription.updated": _subscription(
-            "renewal, plan, quantity, status or scheduled end changed"
-        ),
-        "customer.subscription.deleted": _subscription("the subscription ended"),
-        "customer.subscription.paused": _subscription("paused, which is no churn"),
-        "customer.subscription.resumed": _subscription("goes on after a pause"),
-        "customer.subscription.trial_will_end": _subscription("a trial ends soon"),
-        "customer.subscription.pending_update_applied": _subscription(
-            "a change that waited for its payment took effect"
-        ),
-        "customer.subscription.pending_update_expired": _subscription(
-            "a change that waited for its payment was dropped"
-        ),
-    },
+    handlers=HANDLERS,
+    without_effect=WITHOUT_EFFECT,
+    reader=reader,
+    archive=reader,
+    key="STRIPE_API_KEY",
+    table=identity.table,
 )

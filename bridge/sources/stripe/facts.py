@@ -1,4 +1,4 @@
-"""How one of Stripe's events becomes a stamped fact about one party.
+"""How one of Stripe's events becomes a stamped fact about one party, or the catalogue.
 
 The stamp's order: a final snapshot (a canceled subscription never comes back) beats all
 others, then the later `created` (whole seconds, so that ties are common), then the rank
@@ -15,8 +15,9 @@ from typing import Any
 import orjson
 from marshmallow import Schema, ValidationError
 
-from bridge.domain.facts import Fact, Stamp, Value
+from bridge.domain.facts import THIN, Fact, Stamp, Value, catalogue, pointer
 from bridge.sources.stripe import snapshot
+from bridge.sources.stripe.identity import account, rules
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
 from bridge.webhook.source import Event, Options
 
@@ -26,6 +27,7 @@ RANKS = {
     "pending_update_applied": 1,
     "pending_update_expired": 1,
     "updated": 2,
+    "completed": 2,
     "paused": 3,
     "resumed": 3,
     "deleted": 4,
@@ -41,10 +43,9 @@ DEEPEST = 8
 
 def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the customer's snapshot; *loaded* is from `CUSTOMER_EVENT`."""
-    key = options["STRIPE_ACCOUNT_ID_KEY"]
     now = loaded["data"]["object"]
     deleted = event.type == "customer.deleted"
-    take = partial(snapshot.customer, account_key=key)
+    take = partial(snapshot.customer, rules=rules(options))
     yield _fact(
         event,
         party=now["id"],
@@ -60,13 +61,12 @@ def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[
 
     Raises ValidationError where the subscription names no customer.
     """
-    key = options["STRIPE_ACCOUNT_ID_KEY"]
     now = loaded["data"]["object"]
     party = snapshot.owner(now)
     if party is None:
         raise ValidationError({"customer": ["Neither customer nor customer_account."]})
     deleted = event.type == "customer.subscription.deleted"
-    take = partial(snapshot.subscription, account_key=key)
+    take = partial(snapshot.subscription, rules=rules(options))
     yield _fact(
         event,
         party=party,
@@ -77,16 +77,66 @@ def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[
     )
 
 
+def discount_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the discount's terms and scope; *loaded* is from `DISCOUNT_EVENT`.
+
+    One without an id, from before 2017, is told by the object that it is part of.
+    """
+    now = loaded["data"]["object"]
+    party = snapshot.owner(now)
+    if now["id"] and party:
+        deleted = event.type == "customer.discount.deleted"
+        value = snapshot.discount(now, rules(options), deleted=deleted)
+        thing = f"discount:{now['id']}"
+        yield _fact(event, party=party, thing=thing, final=deleted, value=value)
+
+
+def checkout_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the account that a checkout names; *loaded* is from `CHECKOUT_EVENT`."""
+    now = loaded["data"]["object"]
+    party = snapshot.owner(now)
+    value = account("checkout", now, party, rules(options))
+    if party and value.get("account", party) != party:
+        yield _fact(event, party=party, thing=f"checkout:{now['id']}", value=value)
+
+
+def listed(
+    kind: str, take: Callable[[Any], Value]
+) -> Callable[[Event, Any, Options], Iterator[Fact]]:
+    """Facts of what belongs to no customer: thing `KIND:id` of the catalogue."""
+
+    def facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+        now = loaded["data"]["object"]
+        thing = f"{kind}:{now['id']}"
+        made = _fact(event, party="", thing=thing, value=take(now))
+        yield made._replace(party=catalogue("stripe", thing))
+
+    return facts
+
+
+def thin_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield that a thing has to be read; *loaded* is from `THIN_EVENT`.
+
+    Raises ValidationError where it is neither a customer nor a subscription.
+    """
+    related = loaded["related_object"]
+    if related["type"] not in {"customer", "subscription"}:
+        raise ValidationError({"related_object": ["Not a customer or subscription."]})
+    made = _fact(event, party="", thing=THIN, value={"event": event.id})
+    party = pointer("stripe", f"{related['type']}:{related['id']}")
+    yield made._replace(party=party)
+
+
 def _fact(  # noqa: PLR0913 - the parts of a fact
     event: Event,
     *,
     party: str,
     thing: str,
-    final: bool,
     value: Value,
-    before: str | None,
+    final: bool = False,
+    before: str | None = None,
 ) -> Fact:
-    rank = RANKS[event.type.rpartition(".")[2]]
+    rank = RANKS.get(event.type.rpartition(".")[2], RANKS["updated"])
     return Fact(
         party=f"stripe:{party}",
         thing=thing,

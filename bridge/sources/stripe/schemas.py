@@ -1,4 +1,4 @@
-"""What is read of Stripe's events: customers and subscriptions, in every rendering.
+"""What is read of Stripe's events, in every rendering.
 
 One schema serves all API versions: periods on the subscription (before 2025-03-31) and
 on its items, `price` and the older `plan` in its place, discounts as objects and as
@@ -7,7 +7,9 @@ bare ids. Nothing but `id` and `status` is required of an object, since versions
 
 from __future__ import annotations
 
-from marshmallow import fields
+from typing import Any
+
+from marshmallow import Schema, fields
 
 from bridge.webhook.fields import (
     Currency,
@@ -65,6 +67,10 @@ class Discount(Payload):
     coupon = Reference(Coupon, load_default=None)
     source = fields.Nested(DiscountOrigin, load_default=None)
     end = UnixTime(load_default=None)
+    customer = Id(load_default=None)
+    customer_account = Id(load_default=None)
+    subscription = Id(load_default=None)
+    subscription_item = Id(load_default=None)
 
 
 class Product(Payload):
@@ -192,35 +198,49 @@ class Subscription(Discounted):
     automatic_tax = fields.Nested(AutomaticTax, load_default=None)
 
 
-class CustomerChange(Payload):
-    """`data` of an event about a customer; what it replaced is given on `updated`."""
+class Checkout(Payload):
+    """https://docs.stripe.com/api/checkout/sessions/object"""  # noqa: D400 - a link
 
-    object = fields.Nested(Customer, required=True)
-    previous_attributes = fields.Dict(load_default=None)
-
-
-class SubscriptionChange(Payload):
-    """`data` of an event about a subscription."""
-
-    object = fields.Nested(Subscription, required=True)
-    previous_attributes = fields.Dict(load_default=None)
+    id = Id(required=True)
+    customer = Id(load_default=None)
+    customer_account = Id(load_default=None)
+    subscription = Id(load_default=None)
+    client_reference_id = Text(load_default=None)
+    metadata = fields.Dict(load_default=None)
 
 
-class CustomerEvent(Payload):
-    """An event about a customer."""
+class Related(Payload):
+    """The object that a thin event is about: only its type and id."""
 
-    data = fields.Nested(CustomerChange, required=True)
+    id = Id(required=True)
+    type = Text(required=True)
 
 
-class SubscriptionEvent(Payload):
-    """An event about a subscription."""
+class Thin(Payload):
+    """An event that tells only what changed: https://docs.stripe.com/api/v2/events."""
 
-    data = fields.Nested(SubscriptionChange, required=True)
+    related_object = fields.Nested(Related, required=True)
+
+
+def _event(schema: type[Payload]) -> Schema:
+    """The schema of an event about an object; what it replaced is given on `updated`."""
+    parts: dict[str, fields.Field[Any]] = {
+        "object": fields.Nested(schema, required=True),
+        "previous_attributes": fields.Dict(load_default=None),
+    }
+    data = fields.Nested(Payload.from_dict(parts, name="Data"), required=True)
+    return Payload.from_dict({"data": data}, name="Event")()
 
 
 PRICE = Price()
 ITEM = Item()
 CUSTOMER = Customer()
 SUBSCRIPTION = Subscription()
-CUSTOMER_EVENT = CustomerEvent()
-SUBSCRIPTION_EVENT = SubscriptionEvent()
+CUSTOMER_EVENT = _event(Customer)
+SUBSCRIPTION_EVENT = _event(Subscription)
+DISCOUNT_EVENT = _event(Discount)
+COUPON_EVENT = _event(Coupon)
+PRICE_EVENT = _event(Price)
+PRODUCT_EVENT = _event(Product)
+CHECKOUT_EVENT = _event(Checkout)
+THIN_EVENT = Thin()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bridge.sources.stripe import identity
 from bridge.sources.stripe.schemas import ITEM, PRICE
 
 Loaded = Mapping[str, Any]
@@ -17,20 +18,20 @@ Loaded = Mapping[str, Any]
 
 
 def customer(
-    loaded: Loaded, account_key: str | None, *, deleted: bool = False
+    loaded: Loaded, rules: identity.Rules, *, deleted: bool = False
 ) -> dict[str, Any]:
-    """Value of thing `customer`; *account_key* names the metadata of the account."""
+    """Value of thing `customer`; the *rules* say where its account is named."""
     return _kept(
         name=_stripped(loaded["name"]),
         email=_stripped(loaded["email"]),
-        account=account(loaded, loaded["id"], account_key),
+        **identity.account("customer", loaded, loaded["id"], rules),
         deleted=deleted,
         discounts=_discounts(loaded),
     )
 
 
 def subscription(
-    loaded: Loaded, account_key: str | None, *, deleted_at: int | None = None
+    loaded: Loaded, rules: identity.Rules, *, deleted_at: int | None = None
 ) -> dict[str, Any]:
     """Value of thing `subscription:…`; *deleted_at* (seconds) of a deletion's event.
 
@@ -45,7 +46,7 @@ def subscription(
     return _kept(
         status="canceled" if gone else loaded["status"],
         currency=currency,
-        account=account(loaded, owner(loaded), account_key),
+        **identity.account("subscription", loaded, owner(loaded), rules),
         items=[
             _item(item, price, currency)
             for item, price in zip(items, terms, strict=True)
@@ -64,16 +65,39 @@ def subscription(
 
 
 def owner(loaded: Loaded) -> str | None:
-    """Return the customer of a subscription, else its account (Accounts v2)."""
+    """Return the customer of an object, else its account (Accounts v2)."""
     found: str | None = loaded["customer"] or loaded["customer_account"]
     return found
 
 
-def account(loaded: Loaded, fallback: str | None, key: str | None) -> str | None:
-    """Return the Vitally external id that an object names; without *key* its owner."""
-    if key is None:
-        return fallback
-    return _stripped((loaded["metadata"] or {}).get(key))
+def discount(loaded: Loaded, rules: identity.Rules, *, deleted: bool) -> dict[str, Any]:
+    """Value of thing `discount:…`; with neither scope it is the whole customer's."""
+    return {
+        **_discount(loaded),
+        **_kept(
+            subscription=loaded["subscription"],
+            item=loaded["subscription_item"],
+            deleted=deleted,
+            **identity.account("discount", loaded, owner(loaded), rules),
+        ),
+    }
+
+
+def coupon(loaded: Loaded) -> dict[str, Any]:
+    """Value of thing `coupon:…` in the catalogue: its terms."""
+    return _terms_of(loaded)
+
+
+def price(loaded: Loaded) -> dict[str, Any]:
+    """Value of thing `price:…` (a plan too): its names, which alone can change."""
+    return _kept(
+        name=_stripped(loaded["nickname"]), lookup=_stripped(loaded["lookup_key"])
+    )
+
+
+def product(loaded: Loaded) -> dict[str, Any]:
+    """Value of thing `product:…`."""
+    return _kept(name=_stripped(loaded["name"]))
 
 
 def _items(loaded: Loaded) -> tuple[list[Loaded], bool]:
@@ -107,7 +131,7 @@ def _item(item: Loaded, price: Loaded | None, currency: str | None) -> dict[str,
         **(_priced(price, currency) if price else {}),
         quantity=None if item["quantity"] == 1 else item["quantity"],
         ends=_ms(item["current_period_end"]),
-        tax=_inclusive(item["tax_rates"]),
+        tax=_inclusive(item["tax_rates"]) or (["0"] if item["tax_rates"] else None),
         discounts=_discounts(item),
     )
 
@@ -181,17 +205,22 @@ def _discounts(loaded: Loaded) -> list[dict[str, Any]]:
 
 def _discount(discount: Loaded) -> dict[str, Any]:
     coupon = discount["coupon"] or (discount["source"] or {}).get("coupon") or {}
-    limits = coupon.get("applies_to") or {}
-    amount = coupon.get("amount_off")
     return _kept(
         id=discount["id"],
         coupon=coupon.get("id"),
+        ends=_ms(discount["end"]),
+        **_terms_of(coupon),
+    )
+
+
+def _terms_of(coupon: Loaded) -> dict[str, Any]:
+    amount = coupon.get("amount_off")
+    return _kept(
         percent=coupon.get("percent_off"),
         amount=amount,
         currency=coupon.get("currency") if amount else None,
         duration=coupon.get("duration"),
-        ends=_ms(discount["end"]),
-        products=limits.get("products"),
+        products=(coupon.get("applies_to") or {}).get("products"),
     )
 
 

@@ -1,0 +1,138 @@
+"""What a subscription refers to and does not say itself: discounts, coupons, names.
+
+Since 2025-03-31 a subscription of Stripe may hold a discount's id alone, and since
+2025-09-30 a discount its coupon's id alone; a product's name is never in it. The rest
+is told by events of their own: of the customer (thing `discount:…`) or of nobody
+(things `coupon:…`, `price:…`, `product:…` of the source's catalogue).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bridge.domain.facts import Value
+from bridge.domain.fold import State
+
+Things = Mapping[str, State]
+Discounts = Sequence[Mapping[str, Any]]
+
+DISCOUNT = "discount:"
+SUBSCRIPTION = "subscription:"
+
+ENDED = frozenset({"canceled", "incomplete_expired"})
+"""Statuses whose terms no trait needs."""
+
+TERMS = ("percent", "amount", "currency", "duration", "products")
+"""What a coupon says of the discounts that are made of it; it never changes."""
+
+
+def references(things: Things) -> set[str]:
+    """Things of the catalogue that the *things* of a party are in need of."""
+    found: set[str] = set()
+    for thing, state in things.items():
+        if thing.startswith(DISCOUNT) or thing == "customer":
+            found |= _coupons([state.value, *state.value.get("discounts", ())])
+        elif thing.startswith(SUBSCRIPTION) and state.value.get("status") not in ENDED:
+            found |= _referred(state.value)
+    return found
+
+
+def _referred(value: Value) -> set[str]:
+    items = value.get("items", ())
+    lists = [value.get("discounts", ()), *(i.get("discounts", ()) for i in items)]
+    found = _coupons([one for listed in lists for one in listed])
+    for kind in ("price", "product"):
+        found |= {f"{kind}:{item[kind]}" for item in items if item.get(kind)}
+    return found
+
+
+def _coupons(discounts: Discounts) -> set[str]:
+    return {
+        f"coupon:{one['coupon']}"
+        for one in discounts
+        if one.get("coupon") and "duration" not in one
+    }
+
+
+def customer_discounts(things: Things, catalogue: Things) -> Discounts:
+    """The discounts of the customer itself; they count where a subscription has none."""
+    state = things.get("customer")
+    seen = state.fact.stamp.at if state else 0
+    listed = list(state.value.get("discounts", ())) if state else []
+    every = [*listed, *_added(None, seen, listed, things)]
+    return _discounts(every, seen, things, catalogue)
+
+
+def completed(thing: str, things: Things, catalogue: Things) -> State:
+    """The subscription *thing* with all that other things tell of it.
+
+    *things* are its party's, *catalogue* those of its source.
+    """
+    value, at = dict(things[thing].value), things[thing].fact.stamp.at
+    listed = list(value.get("discounts", ()))
+    listed += _added(thing.removeprefix(SUBSCRIPTION), at, listed, things)
+    if listed:
+        value["discounts"] = _discounts(listed, at, things, catalogue)
+    if "items" in value:
+        value["items"] = [_item(i, at, things, catalogue) for i in value["items"]]
+    fact = things[thing].fact._replace(value=value)
+    return things[thing]._replace(fact=fact)
+
+
+def _added(
+    subscription: str | None, seen: int, listed: Discounts, things: Things
+) -> list[Value]:
+    """Discounts of a *subscription* (None: of the customer) that began since *seen*."""
+    known = {one.get("id") for one in listed}
+    began = (
+        state.value
+        for name, state in sorted(things.items())
+        if name.startswith(DISCOUNT) and state.fact.stamp.at >= seen
+    )
+    return [
+        one
+        for one in began
+        if one.get("subscription") == subscription
+        and not one.get("item")
+        and one.get("id") not in known
+    ]
+
+
+def _discounts(
+    listed: Discounts, seen: int, things: Things, catalogue: Things
+) -> list[Mapping[str, Any]]:
+    """Of the discounts *listed* when *seen* those that stand, with their terms."""
+    found: list[Mapping[str, Any]] = []
+    for one in listed:
+        told = things.get(f"{DISCOUNT}{one.get('id')}")
+        if told is not None and told.value.get("deleted"):
+            continue
+        is_newer = told is not None and told.fact.stamp.at > seen
+        said = told.value if told else {}
+        whole = {**one, **said} if is_newer else {**said, **one}
+        coupon = catalogue.get(f"coupon:{whole.get('coupon')}")
+        if coupon is not None and "duration" not in whole:
+            terms = {k: coupon.value[k] for k in TERMS if k in coupon.value}
+            whole = {**whole, **terms}
+        found.append(whole)
+    return found
+
+
+def _item(
+    item: Mapping[str, Any], at: int, things: Things, catalogue: Things
+) -> Mapping[str, Any]:
+    """An item seen *at* (ms) with the names that its price and product have now."""
+    found = dict(item)
+    price = catalogue.get(f"price:{item.get('price')}")
+    if price is not None and price.fact.stamp.at > at:
+        for key in ("name", "lookup"):
+            found[key] = price.value.get(key)
+    product = catalogue.get(f"product:{item.get('product')}")
+    if product is not None and (
+        "product_name" not in item or product.fact.stamp.at > at
+    ):
+        found["product_name"] = product.value.get("name")
+    if "discounts" in item:
+        found["discounts"] = _discounts(item["discounts"], at, things, catalogue)
+    return found

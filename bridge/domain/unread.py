@@ -1,0 +1,54 @@
+"""Why a party has to be read from its source: what its events do not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bridge.domain.account import Party, is_incomplete, subscriptions
+from bridge.domain.catalogue import ENDED
+from bridge.domain.facts import READ, READING, THIN
+from bridge.domain.money import Unknown
+from bridge.domain.policy import Policy
+from bridge.domain.subscription import (
+    Subscription,
+    cancels_at,
+    renews_at,
+    worked,
+)
+
+
+def why_read(party: Party, policy: Policy, now: int) -> str | None:
+    """Why *party* is to be read at *now* (ms), None: its events tell enough.
+
+    What is newer than the last reading counts alone: reading twice cannot help.
+    """
+    thin, last = party.things.get(THIN), party.things.get(READING)
+    answered = last.value.get(THIN, -1) if last else -1
+    if thin is not None and thin.fact.stamp.at > answered:
+        return "an event without content came"
+    if last is None and is_incomplete(party.things):
+        return "it was first met in mid-life"
+    for sub in subscriptions(party):
+        state = party.things[f"subscription:{sub.id}"]
+        if sub.status in ENDED or state.fact.stamp.rank == READ:
+            continue
+        if sub.ambiguous:
+            return f"{sub.id}: the order of its events is not certain"
+        for reason in _unknown(sub, policy, now):
+            return reason
+    return None
+
+
+def _unknown(sub: Subscription, policy: Policy, now: int) -> Iterator[str]:
+    told: list[object] = []
+    if sub.status in policy.statuses:
+        told.append(worked(sub, policy, now))
+    if sub.is_live:
+        told += [renews_at(sub), cancels_at(sub)]
+    yield from (one.reason for one in told if isinstance(one, Unknown))
+
+
+def answered(party: Party) -> int:
+    """The instant (ms) of the newest event without content that a reading answers."""
+    thin = party.things.get(THIN)
+    return thin.fact.stamp.at if thin else -1

@@ -1,0 +1,107 @@
+"""Where Stripe's objects name their Vitally account: an ordered list of places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from bridge.webhook.source import Options, Table
+
+ACCOUNT = "stripe.account"
+"""Name of the option that `[sources.stripe]` of `bridge.toml` gives."""
+
+PLACES = (
+    "customer.id",
+    "customer.metadata.KEY",
+    "subscription.metadata.KEY",
+    "checkout.client_reference_id",
+    "checkout.metadata.KEY",
+)
+"""What the list may hold."""
+
+
+class Rule(NamedTuple):
+    """One place: the kind of object, and its field or the *key* of its metadata."""
+
+    kind: str
+    field: str
+    key: str | None = None
+
+
+Rules = tuple[Rule, ...]
+"""From the strongest to the weakest."""
+
+BY_ID: Rules = (Rule("customer", "id"),)
+"""Without a word from the operator the customer's id is the account's."""
+
+DEFAULT_RANKS = {"customer": 0}
+"""Rank that the domain takes a thing to have that does not say one; else 1."""
+
+
+def rules(options: Options) -> Rules:
+    """The list of `bridge.toml`, else what STRIPE_ACCOUNT_ID_KEY stands for."""
+    said: Rules | None = options.get(ACCOUNT)
+    if said is not None:
+        return said
+    key = options["STRIPE_ACCOUNT_ID_KEY"]
+    if key is None:
+        return BY_ID
+    return (
+        Rule("customer", "metadata", key),
+        Rule("subscription", "metadata", key),
+        Rule("checkout", "client_reference_id"),
+    )
+
+
+def parse(text: Any) -> Rule:
+    """Read `customer.metadata.vitally_id`; raises ValueError with what it must be."""
+    kind, _, rest = str(text).partition(".")
+    field, _, key = rest.partition(".")
+    pattern = f"{kind}.{field}" + (".KEY" if field == "metadata" and key else "")
+    if not isinstance(text, str) or pattern not in PLACES:
+        raise ValueError(f"must be one of {', '.join(PLACES)}")
+    return Rule(kind, field, key or None)
+
+
+def table(said: Mapping[str, Any]) -> Table:
+    """Read `[sources.stripe]`: `account`, a list of places."""
+    problems = [f"{n} is no line of this table" for n in said if n != "account"]
+    listed = said.get("account", [])
+    if not isinstance(listed, list) or ("account" in said and not listed):
+        return Table(problems=[*problems, "account must be a list of places"])
+    found: list[Rule] = []
+    for text in listed:
+        try:
+            found.append(parse(text))
+        except ValueError as error:
+            problems.append(f"account: {text!r} {error}")
+    return Table({ACCOUNT: tuple(found)} if found else {}, problems=problems)
+
+
+def account(
+    kind: str, loaded: Mapping[str, Any], owner: str | None, rules: Rules
+) -> dict[str, Any]:
+    """`account` and `rank` of what the first rule finds; empty where none does.
+
+    *loaded* is an object of *kind*, whose customer is *owner*.
+    """
+    for rank, rule in enumerate(rules):
+        found = _found(kind, loaded, owner, rule)
+        if found:
+            told = rank == DEFAULT_RANKS.get(kind, 1) or (rank == 0 and found == owner)
+            return {"account": found} if told else {"account": found, "rank": rank}
+    return {}
+
+
+def _found(
+    kind: str, loaded: Mapping[str, Any], owner: str | None, rule: Rule
+) -> str | None:
+    if rule.field == "id":
+        return owner
+    if rule.kind != kind:
+        return None
+    if rule.key is None:
+        value = loaded[rule.field]
+    else:
+        value = (loaded["metadata"] or {}).get(rule.key)
+    return value.strip() if isinstance(value, str) else None

@@ -1,0 +1,73 @@
+"""What was read from a source itself: put under the party's lease, at a bounded rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from redis import Redis
+
+from bridge.domain.facts import Fact
+from bridge.errors import LostLeaseError
+from bridge.store import keys, rows
+from bridge.store.scripts import NAMES
+from bridge.store.view import Lease
+
+MOST_A_SECOND = 10
+"""Parties read from one source in a second, by all workers together."""
+
+LEARN = (
+    NAMES
+    + """
+-- ARGV: party, fence, then field and fact in turn. Returns 1, or 0: the lease is lost
+if redis.call('GET', lease_of(ARGV[1])) ~= ARGV[2] then return 0 end
+for i = 3, #ARGV, 2 do
+  redis.call('HSET', facts_of(ARGV[1]), ARGV[i], ARGV[i + 1])
+end
+redis.call('HDEL', party_of(ARGV[1]), 'read_after')
+return 1
+"""
+)
+
+
+class Reads:
+    """Where readings are kept. Raises redis' own errors."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._learn = redis.register_script(LEARN)
+
+    def learn(self, lease: Lease, facts: Iterable[Fact]) -> None:
+        """Add the *facts* of the leased party. Raises LostLeaseError."""
+        args: list[str | bytes | int] = [lease.party, lease.fence]
+        for fact in facts:
+            args += (rows.field(fact), rows.row(fact))
+        if not self._learn(args=args):
+            raise LostLeaseError(lease.party)
+
+    def may(self, source: str) -> bool:
+        """Whether one more party may be read in this second."""
+        seconds = int(self._redis.time()[0])
+        with self._redis.pipeline() as pipe:
+            pipe.incr(keys.reads(source, seconds))
+            pipe.expire(keys.reads(source, seconds), 5)
+            return int(pipe.execute()[0]) <= MOST_A_SECOND
+
+    def wait(self, party: str) -> int:
+        """Milliseconds until *party* may be read again after a failure; 0: now."""
+        raw = self._redis.hget(keys.party(party), "read_after")
+        return max(0, int(raw) - self.now()) if isinstance(raw, bytes) else 0
+
+    def failed(self, party: str, delay_ms: int) -> None:
+        """Do not read *party* again for *delay_ms*."""
+        at = self.now() + delay_ms
+        self._redis.hset(keys.party(party), "read_after", str(at))
+
+    def appoint(self, party: str, delay_ms: int) -> None:
+        """Have *party* looked at again in *delay_ms* at the latest."""
+        at = self.now() + max(1, delay_ms)
+        self._redis.zadd(keys.LATER, {party: at}, lt=True)
+
+    def now(self) -> int:
+        """Redis' clock in milliseconds."""
+        seconds, micros = self._redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000

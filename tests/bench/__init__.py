@@ -1,0 +1,1 @@
+"""What the bridge costs, measured beside its goals: `make bench`; no test is here."""

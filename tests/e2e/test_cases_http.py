@@ -1,0 +1,93 @@
+"""Every case of `tests/cases` in every rendering, over HTTP and as Vitally has it then.
+
+No case is left out. All are posted before a worker starts, since Vitally keeps the last
+known value of a trait that became unknown. Its nulls are kept to be seen: a trait that
+is null is there, one that is left out is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import pytest
+
+from bridge.store.look import Look
+from tests.support.stack import Stack
+from tests.support.stripe import Answer, Stripe
+from tests.support.stripe_cases import Case, events, every, expected, parameters
+
+IDS = {"id", "customer", "subscription", "product", "products", "coupon", "discounts"}
+"""Keys in Stripe's objects under which a text is an id."""
+
+KEY = "vitally"
+"""The metadata key of all cases that have an `account_key`."""
+
+
+class Played(NamedTuple):
+    """What all cases together led to: Vitally's accounts by external id, and the store."""
+
+    accounts: Mapping[str, Any]
+    look: Look
+
+
+def mark(case: Case, rendering: str) -> str:
+    """End of all ids of one case in one rendering."""
+    return f"-{PLACES[case['name'], rendering]}"
+
+
+PLACES = {(case["name"], r): n for n, (case, r) in enumerate(every())}
+
+
+def owned(value: Any, own: str, key: str = "") -> Any:
+    """*value*, which stands under *key*, with *own* at the end of all ids in it."""
+    if isinstance(value, dict):
+        return {k: owned(v, own, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [owned(one, own, key) for one in value]
+    return f"{value}{own}" if isinstance(value, str) and key in {*IDS, KEY} else value
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    """One bridge that plays all cases; those with an `account_key` to a web of theirs."""
+    with Stack(tmp_path_factory.mktemp("cases"), STRIPE_MODE="live") as stack:
+        stack.vitally.turn(null_trait="keep")
+        webs = {None: stack.web(), KEY: stack.web(STRIPE_ACCOUNT_ID_KEY=KEY)}
+        senders = {key: Stripe([web.url]) for key, web in webs.items()}
+
+        def play(case: Case, rendering: str) -> list[Answer]:
+            own, post = mark(case, rendering), senders[case.get("account_key")].post
+            return [post(owned(event, own)) for event in events(case, rendering)]
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(play, *zip(*every(), strict=True)))
+        assert {202} == {answer.status for played in answers for answer in played}
+        assert 0 == stack.figures().quarantined
+        stack.worker(WORKER_PROCESSES=2)
+        stack.ready().settled(45)
+        yield Played(
+            {a["externalId"]: a for a in stack.vitally.accounts()}, Look(stack.redis)
+        )
+
+
+@pytest.mark.parametrize(("case", "rendering"), parameters())
+def test_a_case_ends_in_its_account(played: Played, case: Case, rendering: str) -> None:
+    own = mark(case, rendering)
+    found = {
+        id_.removesuffix(own): account["traits"]
+        for id_, account in played.accounts.items()
+        if id_.endswith(own)
+    }
+    wanted = [] if "held" in case else case.get("accounts", ["cus_1"])
+
+    assert sorted(wanted) == sorted(found)
+    for traits in found.values():
+        assert expected(case) == {
+            trait: traits.get(trait, "left out") for trait in case["traits"]
+        }
+    if "held" in case:
+        standing = played.look.standing(f"stripe:cus_1{own}")
+        assert standing is not None
+        assert case["held"] in standing.why.replace(own, "")

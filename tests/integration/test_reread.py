@@ -1,0 +1,186 @@
+"""When a worker reads a party from its source, and what it does where that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from bridge.domain.facts import THIN, Fact, Stamp, pointer
+from bridge.sources import discover
+from bridge.sources.stripe.reader import reader
+from bridge.store import keys
+from tests.support import local_stripe
+from tests.support.desk import NOON, Bench, bench, customer, subscription
+from tests.support.local_stripe import KEY, LocalStripe
+
+POINTER = pointer("stripe", "subscription:sub_1")
+
+
+@pytest.fixture
+def stripe() -> Iterator[LocalStripe]:
+    with LocalStripe() as running:
+        running.clock = lambda: NOON / 1000 + 3600
+        running.put(
+            local_stripe.customer("cus_1", name="Acme"),
+            local_stripe.subscription("sub_1", "cus_1"),
+        )
+        yield running
+
+
+@pytest.fixture
+def desk(redis: Redis, stripe: LocalStripe) -> Iterator[Bench]:
+    with bench(redis) as made:
+        values = {
+            option.name: option.default for option in discover()["stripe"].options
+        }
+        values |= {"STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe.url}
+        made.read_with(reader(values | {"STRIPE_MODE": "test"}))
+        yield made
+
+
+def thin(at: int = 0, event: str = "evt_thin") -> Fact:
+    stamp = Stamp(False, NOON + at * 1000, 2)
+    kind = "v1.customer.subscription.updated"
+    return Fact(POINTER, THIN, stamp, event, kind, {"event": event}, event)
+
+
+def met(**more: Any) -> Fact:
+    """A subscription of a customer whose creation was never seen."""
+    return subscription(at=5, account="cus_1", **more)
+
+
+def test_a_customer_met_in_mid_life_is_read_once(
+    desk: Bench, stripe: LocalStripe
+) -> None:
+    desk.tell(met(), met())
+
+    assert ["created"] == desk.work()
+
+    assert ("Acme", 49) == (desk.name("cus_1"), desk.traits("cus_1")["mrr"])
+    assert 1 == sum(path == "/v1/customers/cus_1" for path in stripe.paths())
+    assert not desk.redis.scard(keys.INCOMPLETE)
+
+
+def test_without_a_key_it_is_marked_incomplete(redis: Redis) -> None:
+    with bench(redis) as desk:
+        desk.tell(met())
+        desk.work()
+
+        assert {b"stripe:cus_1"} == desk.redis.smembers(keys.INCOMPLETE)
+
+
+def test_what_an_event_does_not_tell_is_read(desk: Bench, stripe: LocalStripe) -> None:
+    desk.tell(customer(account="cus_1"))
+    desk.work()
+    assert [] == stripe.paths()
+    desk.passes(60_000)
+
+    desk.tell(met(discounts=[{"id": "di_1"}]))
+    desk.work()
+
+    assert 49 == desk.traits("cus_1")["mrr"]
+
+
+def test_a_reading_that_does_not_help_is_not_repeated(
+    desk: Bench, stripe: LocalStripe
+) -> None:
+    local = local_stripe.price(unit=None)
+    stripe.put(local_stripe.subscription("sub_1", "cus_1", local_stripe.item(local)))
+    desk.tell(met())
+    desk.work()
+    asked = len(stripe.paths())
+    desk.passes(60_000)
+
+    desk.tell(customer(at=6, account="cus_1", kind="updated"))
+    desk.work()
+
+    assert asked == len(stripe.paths())
+    assert "mrr" not in desk.traits("cus_1")
+
+
+@pytest.mark.parametrize(("fault", "seconds"), [("500", 60), ("429", 1), ("401", 3600)])
+def test_a_failure_falls_back_to_what_is_known_and_is_tried_later(
+    fault: str, seconds: float, desk: Bench, stripe: LocalStripe
+) -> None:
+    if fault == "401":
+        stripe.key = "rk_test_another"
+    else:
+        stripe.fail(fault)
+    desk.tell(met(unit=10000))
+
+    assert ["created"] == desk.work()
+
+    assert 100 == desk.traits("cus_1")["mrr"]
+    assert seconds == pytest.approx(desk.due_in(), abs=2)
+    stripe.key = KEY
+    desk.redis.hdel(keys.party("stripe:cus_1"), "read_after")
+    desk.passes(seconds * 1000 + 60_000)
+    desk.work()
+    assert 49 == desk.traits("cus_1")["mrr"]
+
+
+def test_a_thin_event_is_answered_by_a_reading(desk: Bench) -> None:
+    desk.tell(thin())
+
+    assert ["unchanged", "created"] == desk.work()
+
+    assert 49 == desk.traits("cus_1")["mrr"]
+    assert 0 == desk.check().held
+
+
+def test_each_later_thin_event_is_answered_by_one_more_reading(
+    desk: Bench, stripe: LocalStripe
+) -> None:
+    desk.tell(thin())
+    desk.work()
+    desk.passes(60_000)
+    price = local_stripe.price("price_2", unit=9900)
+    stripe.put(local_stripe.subscription("sub_1", "cus_1", local_stripe.item(price)))
+
+    desk.tell(thin(1, "evt_thin_2"))
+    desk.work()
+
+    assert 99 == desk.traits("cus_1")["mrr"]
+
+
+def test_a_thin_event_of_something_that_is_gone_changes_nothing(
+    desk: Bench, stripe: LocalStripe
+) -> None:
+    stripe.forget("subscriptions", "sub_1")
+    desk.tell(thin())
+
+    assert ["unchanged"] == desk.work()
+    assert [] == desk.writes()
+
+
+def test_without_a_key_a_thin_event_is_held_and_says_what_it_needs(
+    redis: Redis,
+) -> None:
+    with bench(redis) as desk:
+        desk.tell(thin())
+
+        assert ["held"] == desk.work()
+
+        [(standing, _)] = desk.look.listed(keys.HELD)
+        assert standing.why.startswith("needs STRIPE_API_KEY")
+        assert (1, {POINTER.encode()}) == (
+            desk.check().held,
+            desk.redis.smembers(keys.UNREAD),
+        )
+
+
+def test_a_key_that_is_set_later_settles_what_was_held(
+    redis: Redis, desk: Bench
+) -> None:
+    with bench(redis) as keyless:
+        keyless.tell(thin())
+        keyless.work()
+
+    desk.passes(86_400_000)
+    desk.work()
+
+    assert 49 == desk.traits("cus_1")["mrr"]
+    assert (0, 0) == (desk.check().held, redis.scard(keys.UNREAD))

@@ -1,0 +1,189 @@
+"""What a subscription refers to: discounts, coupons, prices and products told apart."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from bridge.domain.account import Party, unite
+from bridge.domain.catalogue import references
+from bridge.domain.document import Document, document
+from bridge.domain.facts import Fact, Stamp
+from bridge.domain.fold import Past, fold
+from bridge.domain.policy import Policy
+
+DAY = 86_400_000
+ITEM = {
+    "price": "price_1",
+    "product": "prod_1",
+    "unit": "10000",
+    "interval": "month",
+    "ends": 30 * DAY,
+}
+TERMS = {"percent": "50", "duration": "forever"}
+
+
+def told(thing: str, at: int, value: dict[str, Any], *, final: bool = False) -> Fact:
+    """A snapshot of *thing*, *at* days after the beginning."""
+    event = f"evt_{thing}_{at}"
+    stamp = Stamp(final, at * DAY, 2)
+    return Fact("stripe:cus_1", thing, stamp, event, "k", value, event)
+
+
+def subscribed(at: int = 1, item: dict[str, Any] | None = None, **more: Any) -> Fact:
+    value = {"status": "active", "currency": "usd", "items": [item or ITEM], **more}
+    return told("subscription:sub_1", at, value)
+
+
+def customer(at: int = 0, **more: Any) -> Fact:
+    return told("customer", at, {"name": "Acme", "account": "acme", **more})
+
+
+def discount(at: int = 1, **more: Any) -> Fact:
+    value = {"id": "di_1", "coupon": "half", "subscription": "sub_1", **more}
+    final = bool(more.get("deleted"))
+    return told("discount:di_1", at, value, final=final)
+
+
+def coupon(at: int = 0, **more: Any) -> Fact:
+    return told("coupon:half", at, {**TERMS, **more})
+
+
+def read(*facts: Fact, policy: Policy | None = None, day: int = 2) -> Document:
+    """The document of one customer; facts of the catalogue are told apart."""
+    shared = ("coupon:", "price:", "product:")
+    own = [fact for fact in facts if not fact.thing.startswith(shared)]
+    others = [fact for fact in facts if fact.thing.startswith(shared)]
+    party = Party("stripe:cus_1", fold(Past(own)), fold(Past(others)))
+    return document(unite("acme", [party]), policy or Policy(), day * DAY)
+
+
+LISTED = subscribed(discounts=[{"id": "di_1"}])
+
+
+@pytest.mark.parametrize(
+    ("expected", "facts"),
+    [
+        (None, [LISTED]),
+        (None, [LISTED, discount()]),
+        (None, [LISTED, coupon()]),
+        (50, [LISTED, discount(), coupon()]),
+        (50, [LISTED, discount(**TERMS)]),
+        (50, [subscribed(discounts=[{"id": "di_1", "coupon": "half"}]), coupon()]),
+        (
+            50,
+            [
+                subscribed(item={**ITEM, "discounts": [{"id": "di_1"}]}),
+                coupon(),
+                discount(item="si_1"),
+            ],
+        ),
+        (100, [LISTED, discount(), discount(2, deleted=True), coupon()]),
+        (100, [LISTED, discount(), coupon(duration="once")]),
+    ],
+)
+def test_a_discount_is_put_together_from_all_that_tells_of_it(expected, facts) -> None:
+    found = {repr(read(*order).traits.get("mrr")) for order in permutations(facts)}
+
+    assert {repr(expected)} == found
+
+
+def test_a_discount_that_began_after_the_subscription_was_seen_counts() -> None:
+    assert 50 == read(subscribed(1), discount(1), coupon()).traits["mrr"]
+    assert 50 == read(subscribed(1), discount(2), coupon()).traits["mrr"]
+
+
+def test_a_discount_that_a_later_snapshot_does_not_list_is_over() -> None:
+    assert 100 == read(subscribed(2), discount(1), coupon()).traits["mrr"]
+
+
+def test_a_discount_of_an_item_alone_is_none_of_the_subscription() -> None:
+    assert 100 == read(subscribed(1), discount(2, item="si_1"), coupon()).traits["mrr"]
+
+
+def test_a_discount_of_another_subscription_is_none_of_this() -> None:
+    of_another = discount(2, subscription="sub_2")
+
+    assert 100 == read(subscribed(1), of_another, coupon()).traits["mrr"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "facts"),
+    [
+        (50, [customer(), discount(1, subscription=None), coupon()]),
+        (50, [customer(discounts=[{"id": "di_1", **TERMS}])]),
+        (50, [customer(discounts=[{"coupon": "half"}]), coupon()]),
+        (100, [customer(2), discount(1, subscription=None), coupon()]),
+        (
+            100,
+            [
+                customer(discounts=[{"id": "di_1", **TERMS}]),
+                discount(2, subscription=None, deleted=True),
+            ],
+        ),
+    ],
+)
+def test_a_customer_s_discount_counts_where_the_subscription_has_none(
+    expected, facts
+) -> None:
+    assert expected == read(subscribed(), *facts).traits["mrr"]
+
+
+def test_the_newer_word_on_a_discount_s_end_counts() -> None:
+    ends_late = {"id": "di_1", **TERMS, "duration": "repeating", "ends": 90 * DAY}
+    sub = subscribed(1, discounts=[ends_late])
+    sooner = discount(2, **TERMS | {"duration": "repeating"}, ends=3 * DAY)
+    policy = Policy(discounts="active")
+
+    assert 3 * DAY == read(sub, sooner, policy=policy).until
+    older = discount(0, **TERMS | {"duration": "repeating"}, ends=3 * DAY)
+    assert 90 * DAY == read(sub, older, policy=policy).until
+
+
+@pytest.mark.parametrize(
+    ("expected", "facts"),
+    [
+        (None, []),
+        ("Team", [told("product:prod_1", 0, {"name": "Team"})]),
+        ("Month", [told("price:price_1", 2, {"name": "Month"})]),
+        (
+            "Month",
+            [
+                told("price:price_1", 2, {"name": "Month"}),
+                told("product:prod_1", 3, {"name": "Team"}),
+            ],
+        ),
+        (None, [told("price:price_1", 0, {"name": "Month"})]),
+    ],
+)
+def test_a_plan_has_the_name_that_was_told_last(expected, facts) -> None:
+    assert expected == read(subscribed(1), *facts).traits["planName"]
+
+
+def test_a_nickname_that_was_taken_away_since_is_no_name() -> None:
+    named = subscribed(1, item={**ITEM, "name": "Month", "product_name": "Team"})
+    cleared = told("price:price_1", 2, {})
+
+    assert "Month" == read(named).traits["planName"]
+    assert "Team" == read(named, cleared).traits["planName"]
+
+
+def test_what_a_party_needs_of_the_catalogue_is_what_it_refers_to() -> None:
+    item = {**ITEM, "discounts": [{"id": "di_9", "coupon": "item"}]}
+    facts = [
+        subscribed(item=item, discounts=[{"id": "di_1", "coupon": "known", **TERMS}]),
+        discount(1),
+        customer(discounts=[{"coupon": "whole"}]),
+    ]
+
+    expected = {"price:price_1", "product:prod_1"}
+    expected |= {"coupon:item", "coupon:half", "coupon:whole"}
+    assert expected == references(fold(Past(facts)))
+
+
+def test_an_ended_subscription_needs_nothing() -> None:
+    ended = subscribed(2, status="canceled")
+
+    assert set() == references(fold(Past([ended])))
