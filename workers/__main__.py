@@ -12,7 +12,6 @@ import random
 import socket
 import sys
 import threading
-from collections.abc import Mapping
 
 from bridge import log as logs
 from bridge.config import Config
@@ -24,19 +23,18 @@ from workers.process import Process
 from workers.worker import on_signals
 
 
-def configured(environ: Mapping[str, str]) -> tuple[Settings, Config]:
-    """Settings and file, or the end of the process with every problem named."""
+def main() -> int:
+    """Run until SIGTERM; the exit status is 0 then, EXIT_CONFIG for wrong settings."""
     try:
-        return load(environ)
+        return work(*load(os.environ))
     except ConfigError as error:
         for problem in error.problems:
             sys.stderr.write(f"workers: {problem}\n")
-        sys.exit(EXIT_CONFIG)
+        return EXIT_CONFIG
 
 
-def main() -> int:
-    """Run until SIGTERM; the exit status is 0 then."""
-    settings, config = configured(os.environ)
+def work(settings: Settings, config: Config) -> int:
+    """Work in this process, or keep those that do. Raises ConfigError."""
     logs.configure(settings.log_level, settings.log_format)
     # Its DEBUG lines hold paths, and so the ids of accounts.
     logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -19,6 +19,7 @@ from bridge.queue import Queue
 from bridge.store import keys
 from bridge.store.accept import Accept
 from bridge.store.catalogue import Spread
+from bridge.store.lease import Leases
 from bridge.store.view import Outcome, View
 from bridge.webhook.source import Reader
 from workers import retry
@@ -46,6 +47,13 @@ class Errands:
             reached = [self.spread.reach(party) for _ in range(STEPS)]
             return Outcome("unchanged", later_ms=1 if reached[-1] else 0)
         return self._follow(view, party)
+
+    def resume(self, leases: Leases) -> None:
+        """Queue the pointers that were held for a key that is set by now."""
+        for raw in self.redis.sscan_iter(keys.UNREAD):
+            party = raw.decode()
+            if source_of(party) in self.readers:
+                self.queue.push_all(leases.wake(party), "the key is set")
 
     def _follow(self, view: View, party: str) -> Outcome:
         source = source_of(party)

@@ -102,6 +102,7 @@ class Process:
             return 0
         DESK.set(self.desk)
         self._probe()
+        self.desk.errands.resume(self.leases)
         self.heart.beat()
         self.beating.start()
         self.sweeping.start()

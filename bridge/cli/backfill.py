@@ -128,7 +128,7 @@ def _take_in(
     mark = None if wanted.named else Bookmark(client, kind.name, wanted.since)
     if mark:
         wanted = wanted._replace(after=_place(mark, restart=said["restart"]))
-    count, is_all = wanted.size()
+    count, is_all = _size(wanted)
     least = "" if is_all else "at least "
     note(f"{least}{_cost(wanted, kind, count)}")
     note(f"{least}{_time(count, figures(client), found.vitally_budget_share)}")
@@ -142,7 +142,8 @@ def _take_in(
         note(f"stopped after {progress.done:,} customers{stopped}")
         sys.exit(INTERRUPTED)
     except (BridgeError, RedisError) as error:
-        reason = error if isinstance(error, BridgeError) else type(error).__name__
+        kind_of = f"Redis does not answer ({type(error).__name__})"
+        reason = error if isinstance(error, BridgeError) else kind_of
         done = f"stopped after {progress.done:,} customers{stopped}"
         raise BridgeError(f"{reason}; {done}") from None
     session.say("the workers write what differs: `vitally-bridge status`")
@@ -159,6 +160,14 @@ def _place(mark: Bookmark, *, restart: bool) -> str:
             "go on with the same --since, or say --restart"
         )
     return place
+
+
+def _size(wanted: Wanted) -> tuple[int, bool]:
+    try:
+        return wanted.size()
+    except SourceUnreadError as error:
+        hint = "; say --restart" if wanted.after else ""
+        raise BridgeError(f"{error}{hint}") from None
 
 
 def _cost(wanted: Wanted, kind: Source, count: int) -> str:

@@ -136,6 +136,12 @@ def _running(client: Redis) -> Iterator[Finding]:
         yield Finding(
             NOTE, f"all writes are paused by hand: {now.paused}; see `resume`"
         )
+    if now.unread:
+        yield Finding(
+            BAD,
+            f"{now.unread} objects were told of without content; set the API key of "
+            "their source, or choose snapshot events: vitally-bridge held",
+        )
     for count, what, command in (
         (now.held_parties, "parties are held", "held"),
         (now.parked_parties, "changes are parked", "parked"),

@@ -83,6 +83,7 @@ def _rest(now: Figures, share: float) -> list[tuple[object, ...]]:
         ("writes", f"STOPPED: {now.breaker}" if now.breaker else writes),
         ("incomplete histories", now.incomplete),
         ("accounts with unknown traits", now.unknown),
+        ("objects to be read, but no key", now.unread),
     ]
 
 

@@ -39,7 +39,8 @@ class Figures(NamedTuple):
     *oldest_ms* is the age of the oldest unsettled event; *workers* maps each worker
     to the milliseconds since it was last heard; *breaker* says why all writes stopped,
     *paused* why somebody stopped them by hand. *discarded* are settled, without a
-    write. *limit* (units a minute) and *cost* of a write are what Vitally's replies say.
+    write. *unread* are pointers held since the key of their source's API is not set.
+    *limit* (units a minute) and *cost* of a write are what Vitally's replies say.
     """
 
     received: int
@@ -61,6 +62,7 @@ class Figures(NamedTuple):
     parked_parties: int
     incomplete: int
     unknown: int
+    unread: int
     workers: Mapping[str, int]
     breaker: str | None
     paused: str | None
@@ -89,13 +91,23 @@ def figures(redis: Redis, queue_key: str = "rq:queue:bridge") -> Figures:
         pipe.zcard(keys.PARKED)
         pipe.scard(keys.INCOMPLETE)
         pipe.hlen(keys.UNKNOWN)
+        pipe.scard(keys.UNREAD)
         pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
         pipe.mget(keys.BREAKER, keys.PAUSED)
         pipe.hmget(keys.RATE, "limit", "cost")
         pipe.time()
-        raw, waiting, dirty, oldest, held, parked, incomplete, unknown, *rest = (
-            pipe.execute()
-        )
+        (
+            raw,
+            waiting,
+            dirty,
+            oldest,
+            held,
+            parked,
+            incomplete,
+            unknown,
+            unread,
+            *rest,
+        ) = pipe.execute()
     workers, stops, rate, (seconds, micros) = rest
     breaker, paused = (raw.decode() if raw is not None else None for raw in stops)
     now = seconds * 1000 + micros // 1000
@@ -109,6 +121,7 @@ def figures(redis: Redis, queue_key: str = "rq:queue:bridge") -> Figures:
         parked_parties=parked,
         incomplete=incomplete,
         unknown=unknown,
+        unread=unread,
         workers={w.decode(): max(0, now - int(at)) for w, at in workers},
         breaker=breaker or None,
         paused=paused,

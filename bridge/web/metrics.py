@@ -68,6 +68,12 @@ ROWS = (
         "Accounts with a trait that cannot be known.",
         lambda f: f.unknown,
     ),
+    Row(
+        "events_unread",
+        GAUGE,
+        "Objects whose events have no content, held for want of an API key.",
+        lambda f: f.unread,
+    ),
     Row("writes", COUNTER, "Writes made to Vitally.", lambda f: f.writes),
     Row("writes_saved", COUNTER, "Writes that were not needed.", lambda f: f.saved),
     Row("workers", GAUGE, "Workers heard from in the last 15 s.", heard),

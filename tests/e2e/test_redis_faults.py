@@ -18,7 +18,8 @@ from tests.support.stack import Stack
 from tests.support.stripe import Answer, Shop, Stripe
 from tests.support.waiting import eventually
 
-MEBIBYTE = 1 << 20
+ROOM = 100_000
+"""Bytes until the web process finds Redis full; about 150 events."""
 
 
 def refused(answer: Answer) -> bool:
@@ -63,9 +64,7 @@ def test_a_redis_that_becomes_a_replica_refuses_until_it_is_none(stack: Stack) -
     stack.redis.replicaof("127.0.0.1", "1")
     told = shop.begins()
     answers = [post(stripe, told) for _ in range(3)]
-    status, reasons = eventually(
-        lambda: (said := web.get("/readyz"))[0] == 503 and said
-    )
+    _, reasons = eventually(lambda: (said := web.get("/readyz"))[0] == 503 and said)
     stack.redis.replicaof("NO", "ONE")
     taken = eventually(lambda: (one := post(stripe, told)).status == 202 and one, 5)
 
@@ -78,81 +77,74 @@ def test_a_redis_that_becomes_a_replica_refuses_until_it_is_none(stack: Stack) -
     adds_up(stack, 2)
 
 
-@pytest.fixture
-def narrow(stack: Stack) -> Stack:
-    """A stack with a mebibyte of room left in Redis."""
-    web = stack.web()
-    stack.worker()
-    stack.ready()
-    post(stack.stripe(), Shop().signs_up())
-    stack.settled()
+def filled(stack: Stack, stripe: Stripe, shop: Shop) -> tuple[int, dict[str, Any]]:
+    """Post until it is refused: how many were taken, and the event that was not."""
     used = stack.redis.info("memory")["used_memory"]
-    stack.redis_server.config(maxmemory=used + MEBIBYTE)
-    assert 200 == web.get("/readyz")[0]
-    return stack
-
-
-def fill(stack: Stack, share: float) -> None:
-    """Leave a little room below this share of the memory."""
-    limit = stack.redis.config_get("maxmemory")["maxmemory"]
-    room = int(limit) * share - stack.redis.info("memory")["used_memory"]
-    stack.redis.set("ballast", b"x" * int(room - 40_000))
+    stack.redis_server.config(maxmemory=int((used + ROOM) / 0.9))
+    for taken in range(1000):
+        told = shop.changes(quantity=1 + taken)
+        answer = post(stripe, told)
+        if answer.status != 202:
+            assert refused(answer)
+            return taken, told
+        time.sleep(0.02)
+    raise AssertionError("it was never full")
 
 
 def test_before_redis_is_full_events_are_refused_and_workers_make_room(
-    narrow: Stack,
+    stack: Stack,
 ) -> None:
-    stripe = narrow.stripe()
-    byhand.pause(narrow.redis, "nothing is written while it fills up")
-    narrow.workers[0].wait_for("writes paused by hand")
-    fill(narrow, 0.9)
-    shops = [Shop() for _ in range(500)]
-    answers: dict[str, Answer] = {}
-    for shop in shops:
-        answers[shop.id] = post(stripe, shop.signs_up())
-        if refused(answers[shop.id]):
-            break
-        time.sleep(0.02)
-    taken = {id_ for id_, answer in answers.items() if answer.status == 202}
-    status, reasons = narrow.webs[0].get("/readyz")
+    web, worker = stack.web(), stack.worker()
+    stripe, shop = stack.ready().stripe(), Shop()
+    for told in (shop.signs_up(), shop.begins()):
+        post(stripe, told)
+    stack.settled()
+    byhand.pause(stack.redis, "nothing is folded while it fills up")
+    worker.wait_for("writes paused by hand")
 
-    assert len(taken) == len(answers) - 1 > 0
+    taken, told = filled(stack, stripe, shop)
+    status, reasons = web.get("/readyz")
+    memory = stack.redis.info("memory")
+
+    assert taken > 10
     assert (503, True) == (status, "Redis is full" in reasons), reasons
-    memory = narrow.redis.info("memory")
     assert 0.9 < memory["used_memory"] / memory["maxmemory"] < 1
-    assert taken < parties(narrow)
-    assert answers.keys() - taken == answers.keys() - parties(narrow)
+    adds_up(stack, 2 + taken)
+    # The customer's two things as they were, and one fact of each event since.
+    assert 2 + taken <= stack.redis.hlen(keys.facts(f"stripe:{shop.id}")) <= 4 + taken
 
-    byhand.resume(narrow.redis)
-    again = next(shop for shop in shops if shop.id not in taken)
-    eventually(lambda: stripe.post(again.signs_up()).status == 202, 15)
+    byhand.resume(stack.redis)
 
-    narrow.settled(30)
-    assert taken | {again.id} <= set(narrow.creations())
-    adds_up(narrow, len(taken) + 2)
-    logs = narrow.webs[0].running.output + narrow.workers[0].output
-    assert "OutOfMemory" not in logs
+    again = eventually(lambda: (one := post(stripe, told)).status == 202 and one, 15)
+    assert "duplicate" != again.receipt
+    stack.settled()
+    assert eventually(stack.has(shop.id, mrr=49 * (1 + taken)))
+    adds_up(stack, 3 + taken)
+    assert "OutOfMemory" not in web.running.output + worker.output
 
 
 def test_a_redis_that_is_full_to_the_brim_takes_an_event_whole_or_not_at_all(
-    narrow: Stack,
+    stack: Stack,
 ) -> None:
     """Somebody else fills it between two looks."""
-    stripe = narrow.stripe()
-    before = parties(narrow)
-    shops = [Shop() for _ in range(60)]
-    narrow.redis.config_set("maxmemory", 1)
-    answers = {shop.id: post(stripe, shop.signs_up()) for shop in shops[:3]}
-    narrow.redis.config_set("maxmemory", 0)
-    eventually(lambda: narrow.webs[0].get("/readyz")[0] == 200)
-    answers |= {shop.id: post(stripe, shop.signs_up()) for shop in shops[3:]}
+    web = stack.web()
+    stack.worker()
+    stripe, shops = stack.ready().stripe(), [Shop() for _ in range(6)]
+    post(stripe, shops[0].signs_up())
+    stack.settled()
 
-    taken = {id_ for id_, answer in answers.items() if answer.status == 202}
-    assert taken == {shop.id for shop in shops[3:]}
-    assert taken | before == parties(narrow)
-    assert "OutOfMemory" in narrow.webs[0].running.output
-    narrow.settled(30)
-    adds_up(narrow, 1 + len(taken))
+    stack.redis_server.config(maxmemory=1)
+    full = [post(stripe, shop.signs_up()) for shop in shops[1:4]]
+    stack.redis_server.config(maxmemory=0)
+    eventually(lambda: web.get("/readyz")[0] == 200)
+    taken = [post(stripe, shop.signs_up()) for shop in shops[4:]]
+
+    assert all(refused(answer) for answer in full)
+    assert "OutOfMemory" in web.running.output
+    assert ["queued"] * 2 == [answer.receipt for answer in taken]
+    assert {shop.id for shop in (shops[0], *shops[4:])} == parties(stack)
+    stack.settled()
+    adds_up(stack, 3)
 
 
 @pytest.fixture

@@ -89,6 +89,21 @@ def test_a_full_redis_refuses(server: RedisServer, client: Redis) -> None:
     assert "full" in (watch.refuses() or "")
 
 
+def test_a_share_of_the_memory_is_kept_for_the_workers(
+    server: RedisServer, client: Redis
+) -> None:
+    used = client.info("memory")["used_memory"]
+    server.config(maxmemory=used * 4)
+    found = []
+    for share in (0.1, 0.9):
+        watch = Watch(client, share=share)
+        watch.look()
+        found.append(watch.refuses())
+
+    assert ("Redis is full" in (found[0] or ""), None) == (True, found[1])
+    assert "10% of them may be used" in (found[0] or "")
+
+
 def test_a_replica_refuses(server: RedisServer, client: Redis) -> None:
     client.replicaof("127.0.0.1", "1")
     watch = Watch(client)

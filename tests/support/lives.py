@@ -90,6 +90,7 @@ BUNDLES: tuple[dict[str, object], ...] = tuple(
         ("usd", (0, 11)),
         ("usd", (1, 2)),
         ("usd", (3, 4)),
+        ("usd", (4,)),
         ("usd", (5, 6)),
         ("usd", (7, 12)),
         ("usd", (8,)),

@@ -238,13 +238,13 @@ def _worth(sub: Sub) -> Fraction:
         raise UnknownError
     lines = []
     for item in _licensed(sub):
-        line = [_month(_gross(item), item) / _tax(sub, item), item]
+        line = [_month(_gross(item), item), item, _tax(sub, item)]
         for discount in item.get("discounts", ()):
             _take(discount, [line], sub.now["currency"])
         lines.append(line)
     for discount in sub.now.get("discounts") or sub.customer_discounts:
         _take(discount, lines, sub.now["currency"])
-    return sum((Fraction(line[0]) for line in lines), Fraction(0))
+    return sum((Fraction(line[0]) / line[2] for line in lines), Fraction(0))
 
 
 def _month(amount: Fraction, item: Value) -> Fraction:

@@ -310,14 +310,14 @@ class _Link:
         """Carry nothing until the release; see who goes meanwhile."""
         assert self._rule is not None
         assert self._held_since is not None
-        seconds = self._rule.act.seconds
-        held = time.monotonic() - self._held_since
-        if self._rule.is_over or (seconds is not None and held >= seconds):
-            return self._let_go()
         if not self._is_alone and _has_gone(self._client):
             if not self._rule.act.late:
                 return "close"
             self._is_alone = True
+        seconds = self._rule.act.seconds
+        held = time.monotonic() - self._held_since
+        if self._rule.is_over or (seconds is not None and held >= seconds):
+            return self._let_go()
         waiting, _, _ = select.select([self._ear], [], [], POLL)
         return "reset" if waiting else ""
 

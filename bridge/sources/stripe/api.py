@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import orjson
 
-from bridge.errors import ConfigError, SourceError
+from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.webhook.source import Options
 
 VERSION = "2025-08-27.basil"
@@ -79,7 +79,7 @@ class Api:
         params |= {"starting_after": after} if after else {}
         reply = self.get(*path, limit=MOST, **params)
         if reply is None:
-            raise SourceError(f"Stripe has no such {path[0]}, or not any more")
+            raise SourceUnreadError(f"Stripe has no such {path[0]}, or not any more")
         rows = reply.body.get("data")
         if not isinstance(rows, list) or not all(map(_is_object, rows)):
             raise _unreadable(path[0])
