@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from bridge import sources
@@ -39,7 +39,7 @@ def settings_table() -> str:
         (f"`{o.name}`", o.meaning + (" *Secret.*" if o.secret else ""), _default(o))
         for o in options()
     )
-    return _table(("name", "meaning", "default"), rows)
+    return table(("name", "meaning", "default"), rows)
 
 
 def events_table() -> str:
@@ -49,13 +49,13 @@ def events_table() -> str:
         for source in discover().values()
         for kind, handler in source.handlers.items()
     )
-    return _table(("source", "event", "what for"), rows)
+    return table(("source", "event", "what for"), rows)
 
 
 def traits_table() -> str:
     """Render one line of Markdown for each trait that is written."""
     rows = ((f"`{name}`", trait.meaning) for name, trait in TABLE.items())
-    return _table(("trait", "value"), rows)
+    return table(("trait", "value"), rows)
 
 
 def environment() -> str:
@@ -67,12 +67,13 @@ TABLES = {"traits": traits_table, "settings": settings_table, "events": events_t
 """Name of a region -> what stands in it."""
 
 
-def refreshed(text: str) -> str:
-    """Return *text* (Markdown) with the content of each known region written anew."""
+def refreshed(text: str, tables: Mapping[str, Callable[[], str]] | None = None) -> str:
+    """Return *text* (Markdown) with the region of each of the *tables* written anew."""
+    known = TABLES if tables is None else tables
 
     def region(found: re.Match[str]) -> str:
         name = found[1]
-        return REGION.format(name, TABLES[name]()) if name in TABLES else found[0]
+        return REGION.format(name, known[name]()) if name in known else found[0]
 
     return ANY_REGION.sub(region, text)
 
@@ -97,7 +98,8 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Render *rows* of cells below their *heading* in Markdown."""
     lines = (heading, ("---",) * len(heading), *rows)
     return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
 

@@ -12,13 +12,7 @@ from typing import Any, NamedTuple
 
 from bridge.domain.catalogue import ENDED
 from bridge.domain.fold import State
-from bridge.domain.money import (
-    Line,
-    Unknown,
-    discounted,
-    item_amount,
-    monthly,
-)
+from bridge.domain.money import Line, Unknown, discounted, item_amount, monthly
 from bridge.domain.policy import STRIPE, Policy
 
 LIVE = frozenset({"active", "past_due"})
@@ -245,7 +239,7 @@ def _is_shared(sub: Subscription) -> bool:
 def _period_ends(sub: Subscription, items: Sequence[Mapping[str, Any]]) -> list[int]:
     """On the items since 2025-03-31.basil, on the subscription before."""
     own = [item["ends"] for item in items if "ends" in item]
-    return own or ([sub.value["ends"]] if "ends" in sub.value else [])
+    return own or [sub.value["ends"]] * ("ends" in sub.value)
 
 
 def plan_names(sub: Subscription) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis import Redis
 
@@ -82,54 +82,59 @@ class Figures(NamedTuple):
 
 def figures(redis: Redis, queue_key: str = "rq:queue:bridge") -> Figures:
     """Read them all. Raises redis' own errors."""
+    raw = _read(redis, queue_key)
+    seconds, micros = raw["time"]
+    now = seconds * 1000 + micros // 1000
+    counters = {name.decode(): int(n) for name, n in raw["counters"].items()}
+    breaker, paused = (None if text is None else text.decode() for text in raw["stops"])
+    limit, cost = raw["rate"]
+    oldest = raw["oldest"]
+    outcome = "outcome:"
+    return Figures(
+        **{name: counters.get(name, 0) for name in COUNTED},
+        **{name: raw[name] for name in SIZES},
+        oldest_ms=max(0, now - int(oldest[0][1])) if oldest else None,
+        workers={w.decode(): max(0, now - int(at)) for w, at in raw["workers"]},
+        breaker=breaker or None,
+        paused=paused,
+        limit=int(limit or LIMIT),
+        cost=int(cost or COST),
+        outcomes={
+            name.removeprefix(outcome): n
+            for name, n in counters.items()
+            if name.startswith(outcome)
+        },
+    )
+
+
+SIZES = (
+    "waiting",
+    "dirty",
+    "held_parties",
+    "parked_parties",
+    "incomplete",
+    "unknown",
+    "unread",
+)
+"""Figures that are the size of a key."""
+
+
+def _read(redis: Redis, queue_key: str) -> dict[str, Any]:
+    """All that the figures are made of, in one round trip."""
     with redis.pipeline(transaction=True) as pipe:
-        pipe.hgetall(keys.COUNTERS)
         pipe.llen(queue_key)
         pipe.zcard(keys.DIRTY)
-        pipe.zrange(keys.DIRTY, 0, 0, withscores=True)
         pipe.zcard(keys.HELD)
         pipe.zcard(keys.PARKED)
         pipe.scard(keys.INCOMPLETE)
         pipe.hlen(keys.UNKNOWN)
         pipe.scard(keys.UNREAD)
+        pipe.hgetall(keys.COUNTERS)
+        pipe.zrange(keys.DIRTY, 0, 0, withscores=True)
         pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
         pipe.mget(keys.BREAKER, keys.PAUSED)
         pipe.hmget(keys.RATE, "limit", "cost")
         pipe.time()
-        (
-            raw,
-            waiting,
-            dirty,
-            oldest,
-            held,
-            parked,
-            incomplete,
-            unknown,
-            unread,
-            *rest,
-        ) = pipe.execute()
-    workers, stops, rate, (seconds, micros) = rest
-    breaker, paused = (raw.decode() if raw is not None else None for raw in stops)
-    now = seconds * 1000 + micros // 1000
-    counters = {name.decode(): int(n) for name, n in raw.items()}
-    return Figures(
-        **{name: counters.get(name, 0) for name in COUNTED},
-        waiting=waiting,
-        dirty=dirty,
-        oldest_ms=max(0, now - int(oldest[0][1])) if oldest else None,
-        held_parties=held,
-        parked_parties=parked,
-        incomplete=incomplete,
-        unknown=unknown,
-        unread=unread,
-        workers={w.decode(): max(0, now - int(at)) for w, at in workers},
-        breaker=breaker or None,
-        paused=paused,
-        limit=int(rate[0] or LIMIT),
-        cost=int(rate[1] or COST),
-        outcomes={
-            name.removeprefix("outcome:"): n
-            for name, n in counters.items()
-            if name.startswith("outcome:")
-        },
-    )
+        replies = pipe.execute()
+    names = (*SIZES, "counters", "oldest", "workers", "stops", "rate", "time")
+    return dict(zip(names, replies, strict=True))

@@ -11,6 +11,7 @@ from bridge.options import Option, text
 from bridge.settings import OPTIONS
 from bridge.sources import discover
 from tests.support.processes import ROOT
+from workers import answers
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -23,6 +24,11 @@ def test_the_readme_s_tables_are_fresh() -> None:
 @pytest.mark.parametrize("name", sorted(tables.TABLES))
 def test_the_readme_has_each_table(name: str) -> None:
     assert tables.REGION.format(name, tables.TABLES[name]()) in README
+
+
+def test_the_table_of_answers_is_fresh() -> None:
+    """Red? `make format` writes it anew."""
+    assert tables.REGION.format("answers", answers.table()) in README
 
 
 def test_the_example_of_the_environment_is_fresh() -> None:
@@ -53,7 +59,7 @@ def test_a_region_that_is_none_of_ours_stays() -> None:
 
 
 def test_a_bar_in_a_meaning_does_not_end_the_cell() -> None:
-    row = tables._table(("a",), [("`live | test`",)])
+    row = tables.table(("a",), [("`live | test`",)])
 
     assert "| `live \\| test` |" in row
 

@@ -261,6 +261,7 @@ def _ids(value: Any) -> Any:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # a reply is one packet: two would wait for one another
 
     def do_GET(self) -> None:
         stripe: LocalStripe = self.server.stripe  # type: ignore[attr-defined]

@@ -23,6 +23,7 @@ from bridge.errors import (
 from bridge.store.view import VACATED, Member, View
 from tests.support.lives import law
 from workers import outcome, retry
+from workers.answers import ANSWERS, Row
 from workers.retry import GiveUp, Wait
 from workers.writer import Written, WrongAddressError
 
@@ -320,3 +321,16 @@ def test_an_account_is_created_only_as_the_policy_says(policy, account, reason) 
     found = outcome.creation_refused(policy, account)
 
     assert found is None if reason is None else reason in str(found)
+
+
+@pytest.mark.parametrize("row", ANSWERS, ids=lambda row: row.answer[:30])
+def test_the_table_of_answers_says_what_is_decided(row: Row) -> None:
+    assert row.word == outcome.failed(row.error, view("x:1"), 0.5).word
+
+
+def test_every_error_of_vitally_s_is_in_the_table_of_answers() -> None:
+    leaves = set(VitallyError.__subclasses__()) - {VitallyMissingError}
+
+    assert leaves == {
+        next(c for c in type(row.error).__mro__ if c in leaves) for row in ANSWERS
+    }

@@ -18,7 +18,7 @@ from bridge.domain.facts import Fact
 from bridge.errors import PayloadError, SignatureError
 from bridge.settings import Settings
 from bridge.sources.stripe import SOURCE
-from bridge.sources.stripe.facts import RANKS, digest, rewound
+from bridge.sources.stripe.facts import RANKS, rewound
 from bridge.webhook.signatures import STRIPE, sign
 from bridge.webhook.source import Delivery, Event, Verified
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, TypeGuard
-
-import orjson
+from typing import Any
 
 from bridge.errors import PayloadError
 from bridge.options import Option, base_url, one_of, several, text
@@ -13,6 +11,7 @@ from bridge.sources.stripe import identity
 from bridge.sources.stripe.handlers import HANDLERS, WITHOUT_EFFECT
 from bridge.sources.stripe.reader import reader
 from bridge.webhook import signatures
+from bridge.webhook.bodies import is_name, json_object
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
     Delivery,
@@ -21,9 +20,6 @@ from bridge.webhook.source import (
     Source,
     Verified,
 )
-
-LONGEST = 255
-"""Characters of an event's id and type."""
 
 THIN_OBJECT = "v2.core.event"
 """What an event without the object itself says that it is."""
@@ -76,19 +72,14 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
 
 def split(delivery: Verified) -> tuple[Event]:
     """Return the delivery's one event. Raises PayloadError where it holds none."""
-    try:
-        body = orjson.loads(delivery.body)
-    except (ValueError, RecursionError):
-        raise PayloadError("the body is no JSON that can be read") from None
-    if not isinstance(body, dict):
-        raise PayloadError("the body is no JSON object")
+    body = json_object(delivery.body)
     name, kind, created = body.get("id"), body.get("type"), body.get("created")
-    if not _is_name(name):
+    if not is_name(name):
         raise PayloadError("the body has no id, so it is no event")
     reason = _refusal(body)
     if reason is not None:
         raise PayloadError(reason, name)
-    if not _is_name(kind):
+    if not is_name(kind):
         raise PayloadError("the event has no type", name)
     at = _thin_time(created) if body.get("object") == THIN_OBJECT else _time(created)
     if at is None:
@@ -121,10 +112,6 @@ def ignores(event: Event, options: Options) -> str | None:
     if event.body.get("account"):
         return "an event of a connected account; only the own account is read"
     return None
-
-
-def _is_name(value: Any) -> TypeGuard[str]:
-    return type(value) is str and 0 < len(value) <= LONGEST
 
 
 def _refusal(body: dict[str, Any]) -> str | None:

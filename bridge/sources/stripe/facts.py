@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from hashlib import blake2s
 from typing import Any
 
-import orjson
 from marshmallow import Schema, ValidationError
 
 from bridge.domain.facts import THIN, Fact, Stamp, Value, catalogue, pointer
@@ -20,6 +18,7 @@ from bridge.sources.stripe import snapshot
 from bridge.sources.stripe.identity import account, rules
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
 from bridge.webhook.source import Event, Options
+from bridge.webhook.values import digest
 
 RANKS = {
     "created": 0,
@@ -181,9 +180,3 @@ def rewound(
         else:
             found[key] = old
     return found
-
-
-def digest(value: Value) -> str:
-    """Return 12 hexadecimal digits that stand for *value*, whatever its keys' order."""
-    told = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    return blake2s(told, digest_size=6).hexdigest()

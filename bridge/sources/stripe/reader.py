@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from bridge.domain.facts import READ, READING, Fact, Stamp, Value
 from bridge.sources.stripe import snapshot
 from bridge.sources.stripe.api import Api, Json, connect
-from bridge.sources.stripe.facts import FINAL, digest
+from bridge.sources.stripe.facts import FINAL
 from bridge.sources.stripe.handlers import HANDLERS, THIN
 from bridge.sources.stripe.identity import rules
 from bridge.sources.stripe.reading import Reading, Terms, understood
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
 from bridge.webhook.source import Options, Page
+from bridge.webhook.values import digest
 
 PREFIX = "stripe:"
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from bridge.sources.stripe import identity
 from bridge.sources.stripe.schemas import ITEM, PRICE
+from bridge.webhook.values import kept, milliseconds
 
 Loaded = Mapping[str, Any]
 """What a schema of this source returns."""
@@ -21,7 +22,7 @@ def customer(
     loaded: Loaded, rules: identity.Rules, *, deleted: bool = False
 ) -> dict[str, Any]:
     """Value of thing `customer`; the *rules* say where its account is named."""
-    return _kept(
+    return kept(
         name=_stripped(loaded["name"]),
         email=_stripped(loaded["email"]),
         **identity.account("customer", loaded, loaded["id"], rules),
@@ -43,7 +44,7 @@ def subscription(
         (price["currency"] for price in terms if price and price["currency"]), None
     )
     gone = deleted_at is not None
-    return _kept(
+    return kept(
         status="canceled" if gone else loaded["status"],
         currency=currency,
         **identity.account("subscription", loaded, owner(loaded), rules),
@@ -52,10 +53,12 @@ def subscription(
             for item, price in zip(items, terms, strict=True)
         ],
         more=more,
-        ends=_ms(loaded["current_period_end"]),
-        trial_end=_ms(loaded["trial_end"]),
-        ended_at=_ms(deleted_at if loaded["ended_at"] is None else loaded["ended_at"]),
-        cancel_at=_ms(loaded["cancel_at"]),
+        ends=milliseconds(loaded["current_period_end"]),
+        trial_end=milliseconds(loaded["trial_end"]),
+        ended_at=milliseconds(
+            deleted_at if loaded["ended_at"] is None else loaded["ended_at"]
+        ),
+        cancel_at=milliseconds(loaded["cancel_at"]),
         cancel_at_period_end=loaded["cancel_at_period_end"],
         paused=loaded["pause_collection"] is not None,
         discounts=_discounts(loaded),
@@ -74,7 +77,7 @@ def discount(loaded: Loaded, rules: identity.Rules, *, deleted: bool) -> dict[st
     """Value of thing `discount:…`; with neither scope it is the whole customer's."""
     return {
         **_discount(loaded),
-        **_kept(
+        **kept(
             subscription=loaded["subscription"],
             item=loaded["subscription_item"],
             deleted=deleted,
@@ -90,14 +93,14 @@ def coupon(loaded: Loaded) -> dict[str, Any]:
 
 def price(loaded: Loaded) -> dict[str, Any]:
     """Value of thing `price:…` (a plan too): its names, which alone can change."""
-    return _kept(
+    return kept(
         name=_stripped(loaded["nickname"]), lookup=_stripped(loaded["lookup_key"])
     )
 
 
 def product(loaded: Loaded) -> dict[str, Any]:
     """Value of thing `product:…`."""
-    return _kept(name=_stripped(loaded["name"]))
+    return kept(name=_stripped(loaded["name"]))
 
 
 def _items(loaded: Loaded) -> tuple[list[Loaded], bool]:
@@ -127,10 +130,10 @@ def _terms(item: Loaded, loaded: Loaded) -> Loaded | None:
 
 def _item(item: Loaded, price: Loaded | None, currency: str | None) -> dict[str, Any]:
     """One item; without a price only what the item itself says."""
-    return _kept(
+    return kept(
         **(_priced(price, currency) if price else {}),
         quantity=None if item["quantity"] == 1 else item["quantity"],
-        ends=_ms(item["current_period_end"]),
+        ends=milliseconds(item["current_period_end"]),
         tax=_inclusive(item["tax_rates"]) or (["0"] if item["tax_rates"] else None),
         discounts=_discounts(item),
     )
@@ -177,16 +180,14 @@ def _amount(loaded: Loaded, *names: str) -> str | None:
 
 
 def _tier(tier: Loaded) -> dict[str, Any]:
-    amounts = _kept(
-        unit=_amount(tier, "unit_amount"), flat=_amount(tier, "flat_amount")
-    )
+    amounts = kept(unit=_amount(tier, "unit_amount"), flat=_amount(tier, "flat_amount"))
     return {"up_to": tier["up_to"], **amounts}
 
 
 def _package(package: Loaded | None) -> dict[str, Any] | None:
     if package is None or package["divide_by"] is None:
         return None
-    return _kept(by=package["divide_by"], round=package["round"])
+    return kept(by=package["divide_by"], round=package["round"])
 
 
 def _discounts(loaded: Loaded) -> list[dict[str, Any]]:
@@ -205,17 +206,17 @@ def _discounts(loaded: Loaded) -> list[dict[str, Any]]:
 
 def _discount(discount: Loaded) -> dict[str, Any]:
     coupon = discount["coupon"] or (discount["source"] or {}).get("coupon") or {}
-    return _kept(
+    return kept(
         id=discount["id"],
         coupon=coupon.get("id"),
-        ends=_ms(discount["end"]),
+        ends=milliseconds(discount["end"]),
         **_terms_of(coupon),
     )
 
 
 def _terms_of(coupon: Loaded) -> dict[str, Any]:
     amount = coupon.get("amount_off")
-    return _kept(
+    return kept(
         percent=coupon.get("percent_off"),
         amount=amount,
         currency=coupon.get("currency") if amount else None,
@@ -233,14 +234,5 @@ def _inclusive(rates: Iterable[Loaded] | None) -> list[str]:
     ]
 
 
-def _ms(seconds: int | None) -> int | None:
-    return None if seconds is None else seconds * 1000
-
-
 def _stripped(text: Any) -> str | None:
     return text.strip() if isinstance(text, str) else None
-
-
-def _kept(**pairs: Any) -> dict[str, Any]:
-    """What is told: None, False and empty are left out, 0 is not."""
-    return {key: value for key, value in pairs.items() if value or type(value) is int}
