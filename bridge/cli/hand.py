@@ -100,7 +100,7 @@ def discard(party: str, *, yes: bool) -> None:
     found, _config = session.settings(without=NO_VITALLY)
     client = session.redis(found)
     standing = Look(client).standing(party)
-    if standing is None or not (standing.held or standing.parked):
+    if standing is None or not standing.why:
         raise BridgeError(f"{party}: neither parked nor held; nothing is given up")
     if not yes:
         click.echo(f"{party} waits: {plain(standing.why)}", err=True)

@@ -18,9 +18,6 @@ from bridge.domain.policy import STRIPE, Policy
 LIVE = frozenset({"active", "past_due"})
 """Counted in MRR, as Stripe does; `unpaid` is churn there and here."""
 
-WAITING = frozenset({"trialing", "paused", "incomplete"})
-"""Not live, and not ended either."""
-
 
 class Subscription(NamedTuple):
     """One subscription as it is now.

@@ -13,7 +13,7 @@ from bridge.domain.document import Ledger, from_json
 from bridge.store import keys
 from bridge.store.catalogue import used
 from bridge.store.lease import Leases
-from bridge.store.view import Catalogues, Member
+from bridge.store.view import VACATED, Catalogues, Member
 
 
 class Standing(NamedTuple):
@@ -65,10 +65,17 @@ class Look:
         names = ("account", "rev", "settled", "held", "parked", "why")
         row = self._redis.hmget(keys.party(party), *names)
         if row[1] is None:
-            return None
+            return self._vacated(party)
         account, why = (raw.decode() if raw else "" for raw in (row[0], row[-1]))
         rev, settled, held, parked = (int(raw or 0) for raw in row[1:-1])
         return Standing(party, account or None, rev, settled, held, parked, why)
+
+    def _vacated(self, party: str) -> Standing | None:
+        """An account that its last party left, where Vitally refuses the removal."""
+        if self._redis.zscore(keys.PARKED, party) is None:
+            return None
+        account = party.removeprefix(VACATED)
+        return Standing(party, account, 0, 0, 0, 0, "its traits cannot be removed")
 
     def member(self, party: str) -> Member:
         """Read one party's facts."""

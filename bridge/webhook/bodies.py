@@ -12,12 +12,17 @@ LONGEST = 255
 """Characters of an event's id and type."""
 
 
-def json_object(body: bytes) -> dict[str, Any]:
-    """Return the one JSON object that *body* is. Raises PayloadError."""
+def json_value(body: bytes) -> Any:
+    """Return what *body* says in JSON. Raises PayloadError."""
     try:
-        found = orjson.loads(body)
+        return orjson.loads(body)
     except (ValueError, RecursionError):
         raise PayloadError("the body is no JSON that can be read") from None
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the one JSON object that *body* is. Raises PayloadError."""
+    found = json_value(body)
     if not isinstance(found, dict):
         raise PayloadError("the body is no JSON object")
     return found

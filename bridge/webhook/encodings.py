@@ -6,6 +6,9 @@ import base64
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+FIRST_MS = 1e11
+"""From here on a number is no longer seconds: it is 1973 in milliseconds."""
+
 
 def _base64(secret: str) -> bytes:
     """Decode base64 whose padding may be missing, as Standard Webhooks' may."""
@@ -16,6 +19,12 @@ def _whole(text: str) -> float:
     if not (text.isascii() and text.isdigit()):
         raise ValueError("no whole number")
     return float(text)
+
+
+def _either(text: str) -> float:
+    """Seconds, or milliseconds where they would be after the year 5000."""
+    found = _whole(text)
+    return found if found < FIRST_MS else found / 1000
 
 
 def _iso(text: str) -> float:
@@ -35,6 +44,7 @@ DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
 INSTANTS: Mapping[str, tuple[Callable[[str], float], Callable[[float], str]]] = {
     "s": (_whole, lambda now: str(int(now))),
     "ms": (lambda text: _whole(text) / 1000, lambda now: str(int(now * 1000))),
+    "either": (_either, lambda now: str(int(now * 1000))),
     "iso": (_iso, lambda now: datetime.fromtimestamp(now, UTC).isoformat()),
 }
 """Unit of a timestamp -> (text to seconds, raises ValueError; seconds to text)."""

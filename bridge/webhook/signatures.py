@@ -56,7 +56,7 @@ class Scheme:
     timestamp_header: str = ""
     timestamp_prefix: str = ""
     timestamp_first: bool = False
-    unit: Literal["s", "ms", "iso"] = "s"
+    unit: Literal["s", "ms", "either", "iso"] = "s"
     tolerance: int = 300
     algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
     key: Literal["text", "hex", "base64"] = "text"
@@ -88,6 +88,15 @@ STRIPE = Scheme(
     timestamp_prefix="t=",
 )
 """https://docs.stripe.com/webhooks#verify-manually; the whole `whsec_…` is the key."""
+
+HUBSPOT = Scheme(
+    header="x-hubspot-signature-v3",
+    signed="{method}{url}{body}{timestamp}",
+    timestamp_header="x-hubspot-request-timestamp",
+    unit="ms",
+    encoding="base64",
+)
+"""https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation"""
 
 SVIX = Scheme(
     header="svix-signature",

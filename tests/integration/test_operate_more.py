@@ -17,6 +17,7 @@ from redis import Redis
 from rq import Queue as RqQueue
 from rq.registry import FailedJobRegistry
 from rq.serializers import JSONSerializer
+from urllib3 import make_headers, request
 
 from bridge.cli import cli
 from bridge.errors import BridgeError
@@ -207,6 +208,28 @@ def test_a_retry_says_that_writes_have_stopped(run: Command, desk: Bench) -> Non
 
 
 # discard
+
+
+def test_a_removal_that_vitally_refuses_is_listed_tried_again_and_given_up(
+    run: Command, desk: Bench
+) -> None:
+    """The account that its last party left has nobody to send an event."""
+    refusal = {"kind": "status", "match": {"method": "PUT", "path": "*/acme"}}
+    for what in (["retry", "--parked"], ["discard", "vacated:acme", "--yes"]):
+        desk.tell(customer(at=1, kind="updated"), subscription(at=1))
+        for _ in range(3):
+            desk.work()
+            desk.passes(10_000)
+        desk.vitally.break_with([refusal | REFUSED])
+        desk.tell(customer(at=2, kind="updated", account="other"))
+        assert "parked" in desk.work()
+        assert "its traits cannot be removed" in line(run("parked"), "vacated:acme")
+        run(*what)
+        desk.work()
+        assert "nothing is parked\n" == run("parked").output
+        desk.redis.flushall()
+
+    assert 450 == desk.traits()["mrr"]
 
 
 def test_what_is_given_up_counts_as_settled_and_its_facts_stay(
@@ -507,10 +530,15 @@ def test_a_parked_party_is_no_failed_job_and_a_stumbled_one_is(stack: Stack) -> 
     stack.worker()
     queue = RqQueue(NAME, connection=stack.redis, serializer=JSONSerializer)
     failed = FailedJobRegistry(queue=queue)
+    stack.environ["CONSOLE_PASSWORD"] = "example-password"
+    url = f"{stack.web().url}/console/queues/0/data/queues.json"
 
     eventually(lambda: desk.check().parked and failed.count)
+    login = make_headers(basic_auth="admin:example-password")
+    console = request("GET", url, headers=login).json()["queues"]
 
     assert ["stripe-bad-1"] == failed.get_job_ids()
+    assert [1] == [one["failed_job_registry_count"] for one in console]
     assert ["stripe:cus_1"] == [s.party for s, _ in desk.look.listed(keys.PARKED)]
 
 

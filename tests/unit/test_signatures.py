@@ -15,6 +15,7 @@ from standardwebhooks import Webhook
 
 from bridge.errors import SignatureError
 from bridge.webhook.signatures import (
+    HUBSPOT,
     LONGEST_HEADER,
     STANDARD_WEBHOOKS,
     STRIPE,
@@ -52,13 +53,6 @@ ORB = Scheme(
     prefix="v1=",
     timestamp_header="x-orb-timestamp",
     unit="iso",
-)
-HUBSPOT = Scheme(
-    header="x-hubspot-signature-v3",
-    signed="{method}{url}{body}{timestamp}",
-    timestamp_header="x-hubspot-request-timestamp",
-    unit="ms",
-    encoding="base64",
 )
 CLOSE = Scheme(
     header="close-sig-hash",

@@ -21,6 +21,7 @@ from bridge.sources.stripe import SOURCE
 from bridge.sources.stripe.facts import RANKS, rewound
 from bridge.webhook.signatures import STRIPE, sign
 from bridge.webhook.source import Delivery, Event, Verified
+from bridge.webhook.values import digest
 
 FIXTURES = Path(bridge.sources.stripe.__file__).parent / "fixtures"
 DEFAULTS = {option.name: option.default for option in SOURCE.options}

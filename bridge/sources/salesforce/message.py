@@ -1,0 +1,87 @@
+"""How an outbound message is read: SOAP in, records out; nothing here trusts the XML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+from xml.etree.ElementTree import (  # noqa: S405 - defusedxml parses
+    Element,
+    ParseError,
+    tostring,
+)
+
+from defusedxml.ElementTree import fromstring
+
+from bridge.errors import PayloadError
+
+TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
+NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
+
+Fields = dict[str, str | None]
+"""Selected fields of a record: text, None where they are empty."""
+
+
+class Notification(NamedTuple):
+    """One record as it was when the message was sent; *kind* is its object's name."""
+
+    id: str
+    kind: str
+    fields: Fields
+
+
+def parse(body: bytes) -> Element:
+    """Read a message without its session. Raises PayloadError.
+
+    A DTD is refused, and with it every entity of the sender's own.
+    """
+    try:
+        root: Element = fromstring(body, forbid_dtd=True)
+    except (ParseError, ValueError, LookupError):
+        raise PayloadError("the body is no XML that can be read") from None
+    for parent in root.iter():
+        for session in [one for one in parent if _name(one) == "SessionId"]:
+            parent.remove(session)
+    return root
+
+
+def without_session(root: Element) -> bytes:
+    """Return the message as it is kept. Raises PayloadError where it is too deep."""
+    try:
+        return tostring(root)
+    except RecursionError:
+        raise PayloadError("the body is too deep") from None
+
+
+def organisations(root: Element) -> set[str]:
+    """Ids of the organisations that a message says it is from; there should be one."""
+    return {_text(one) for one in root.iter() if _name(one) == "OrganizationId"}
+
+
+def notifications(root: Element) -> Iterator[Notification]:
+    """Yield what a message tells, up to a hundred records. Raises PayloadError."""
+    for one in root.iter():
+        if _name(one) == "Notification":
+            id_ = "".join(_text(part) for part in one if _name(part) == "Id")
+            records = [part for part in one if _name(part) == "sObject"]
+            if not id_ or len(records) != 1:
+                raise PayloadError("a notification has no Id, or not one record", id_)
+            kind = records[0].get(TYPE, "").rpartition(":")[2]
+            yield Notification(id_, kind, _fields(records[0]))
+
+
+def _fields(record: Element) -> Fields:
+    return {_name(field): _value(field) for field in record}
+
+
+def _value(field: Element) -> str | None:
+    is_nil = field.get(NIL) in {"true", "1"}
+    return None if is_nil else _text(field) or None
+
+
+def _name(element: Element) -> str:
+    """An element's name without its namespace."""
+    return element.tag.rpartition("}")[2]
+
+
+def _text(element: Element) -> str:
+    return (element.text or "").strip()
