@@ -104,7 +104,7 @@ def taken(redis: Any) -> set[str]:
 
 
 def everything(redis: Any) -> dict[bytes, bytes | None]:
-    return {key: redis.dump(key) for key in redis.keys()}
+    return {key: redis.dump(key) for key in redis.keys("*")}
 
 
 def test_exactly_the_missing_events_are_taken_in(
@@ -164,11 +164,12 @@ def test_a_dry_run_sees_what_a_real_one_does(
     events = [happens(stripe, n) for n in range(6)]
     deliver(desk, environ, *events[2:])
 
-    looked = gaps("stripe", "--dry-run").stdout.replace("missing", "taken in")
+    *looked, looked_at = gaps("stripe", "--dry-run").stdout.splitlines()
+    *took, counted = gaps("stripe").stdout.splitlines()
 
-    assert sorted(looked.replace(", ", "\n").split("\n")) == sorted(
-        gaps("stripe").stdout.replace(", ", "\n").split("\n")
-    )
+    assert [line.replace("missing", "taken in") for line in looked] == took
+    assert "2 missing, 4 seen before" in looked_at
+    assert "4 seen before, 2 taken in" in counted
 
 
 def test_an_event_that_is_not_understood_is_kept(
@@ -233,7 +234,7 @@ def test_a_permission_that_lacks_is_named(stripe: LocalStripe, gaps: Command) ->
     assert (
         "vitally-bridge: STRIPE_API_KEY may not read events (403): "
         "it lacks the permission rak_event_read\n"
-    ) == done.stderr
+    ) in done.stderr
 
 
 def test_another_source_is_told_who_can(gaps: Command) -> None:

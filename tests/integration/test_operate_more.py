@@ -495,7 +495,8 @@ def test_a_pause_holds_for_all_workers_and_over_restarts(stack: Stack) -> None:
 
     stack.settled()
     assert {shop.id for shop in shops} == set(stack.creations())
-    assert "writes resumed" in workers[1].output
+    for worker in workers[1:]:
+        worker.wait_for("writes resumed")
     assert '{"ready":true}' == web.get("/readyz")[1]
 
 

@@ -229,8 +229,8 @@ def _rendered(value: Any, expand: list[list[str]]) -> Any:
     """*value* as it is shown with those paths expanded."""
     if isinstance(value, list):
         return [_rendered(one, expand) for one in value]
-    if not isinstance(value, dict):
-        return value
+    if not isinstance(value, dict) or value.get("object") == "event":
+        return value  # an event shows its object as it was
     shown: Json = {}
     for name, inner in value.items():
         below = [path[1:] for path in expand if path[0] == name]

@@ -116,7 +116,8 @@ def _previous(before: Json, now: Json) -> Json:
 
 
 def _picked(told: Case, *keys: str) -> Json:
-    return {key: told[key] for key in keys if key in told}
+    found = {key: told[key] for key in keys if key in told}
+    return {key: None if value == "null" else value for key, value in found.items()}
 
 
 def _customer(told: Case, rendering: str) -> Json:

@@ -1,0 +1,166 @@
+"""Lives whose discounts, coupons and names are told apart, in any order of delivery.
+
+Stripe's newest rendering: a subscription lists ids of discounts, a discount the id of
+its coupon, an item the ids of price and product; each is told by events of its own.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.domain.account import Party, unite
+from bridge.domain.document import Document, document
+from bridge.domain.facts import CATALOGUE, Fact
+from bridge.domain.fold import Past, compact, fold
+from bridge.sources.stripe import SOURCE
+from bridge.webhook.source import Event
+from tests.support.lives import law
+
+START = 1_793_520_000
+OPTIONS = {option.name: option.default for option in SOURCE.options}
+COUPONS = {"half": 50, "tenth": 10, "third": 33.33}
+UNIT = 30_000
+
+
+class Story(NamedTuple):
+    """The facts of a life, the discounts that stand in the end, and the plan's name."""
+
+    facts: list[Fact]
+    standing: list[str]
+    plan: str
+
+
+class Teller:
+    """Tells what happens to one subscription, second by second."""
+
+    def __init__(self) -> None:
+        self.at = START
+        self.facts: list[Fact] = []
+        self.listed: dict[str, str] = {}
+        self.plan = "Team"
+
+    def tell(self, kind: str, thing: dict[str, Any], **previous: Any) -> None:
+        """One event about *thing* as it is now."""
+        id_ = f"evt_{1000 - len(self.facts)}"
+        data: dict[str, Any] = {"object": thing}
+        if previous:
+            data["previous_attributes"] = previous
+        event = Event(id_, kind, self.at * 1000, {"data": data})
+        handler = SOURCE.handlers[kind]
+        loaded = handler.schema.load(event.body)
+        self.facts += handler.facts(event, loaded, OPTIONS)
+
+    def subscription(self) -> dict[str, Any]:
+        price = {
+            "id": "price_1",
+            "product": "prod_1",
+            "currency": "usd",
+            "unit_amount": UNIT,
+            "recurring": {"interval": "month"},
+        }
+        item = {"price": price, "current_period_end": START + 10**6, "discounts": []}
+        return {
+            "id": "sub_1",
+            "customer": "cus_1",
+            "status": "active",
+            "currency": "usd",
+            "items": {"data": [item]},
+            "discounts": list(self.listed),
+        }
+
+    def discount(self, id_: str, coupon: str) -> dict[str, Any]:
+        return {
+            "id": id_,
+            "customer": "cus_1",
+            "subscription": "sub_1",
+            "source": {"type": "coupon", "coupon": coupon},
+        }
+
+    def attach(self, coupon: str) -> None:
+        before, id_ = list(self.listed), f"di_{len(self.facts)}"
+        self.listed[id_] = coupon
+        self.tell("customer.discount.created", self.discount(id_, coupon))
+        told = self.subscription()
+        self.tell("customer.subscription.updated", told, discounts=before)
+
+    def detach(self) -> None:
+        before, id_ = list(self.listed), next(iter(self.listed))
+        gone = self.discount(id_, self.listed.pop(id_))
+        self.tell("customer.discount.deleted", gone)
+        told = self.subscription()
+        self.tell("customer.subscription.updated", told, discounts=before)
+
+    def rename(self, name: str) -> None:
+        self.plan = name
+        self.tell("product.updated", {"id": "prod_1", "name": name})
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    teller = Teller()
+    teller.tell("product.created", {"id": "prod_1", "name": teller.plan})
+    for coupon, percent in COUPONS.items():
+        terms = {"id": coupon, "percent_off": percent, "duration": "forever"}
+        teller.tell("coupon.created", terms)
+    teller.tell("customer.created", {"id": "cus_1", "name": "Acme"})
+    teller.tell("customer.subscription.created", teller.subscription())
+    for _ in range(draw(st.integers(0, 6))):
+        teller.at += draw(st.sampled_from([1, 60, 86_400]))
+        step = draw(st.sampled_from(["attach", "attach", "detach", "rename"]))
+        if step == "attach":
+            teller.attach(draw(st.sampled_from(sorted(COUPONS))))
+        elif step == "detach" and teller.listed:
+            teller.detach()
+        elif step == "rename":
+            teller.rename(draw(st.sampled_from(["Team", "Pro", "Scale"])))
+    return Story(teller.facts, list(teller.listed.values()), teller.plan)
+
+
+def read(facts: list[Fact], compacted: bool = False) -> Document:
+    """The way of the worker: the customer's facts, and each thing of the catalogue."""
+
+    def folded(own: list[Fact]) -> dict[str, Any]:
+        past = Past(own)
+        return fold(compact(past) if compacted else past)
+
+    own = [fact for fact in facts if not fact.party.startswith(CATALOGUE)]
+    shared = [fact for fact in facts if fact.party.startswith(CATALOGUE)]
+    party = Party("stripe:cus_1", folded(own), folded(shared))
+    return document(unite("acme", [party]))
+
+
+@given(stories(), st.data())
+@law(200)
+def test_what_is_told_apart_adds_up_in_any_order(
+    story: Story, data: st.DataObject
+) -> None:
+    left = Fraction(UNIT)
+    for coupon in story.standing:
+        left *= 1 - Fraction(str(COUPONS[coupon])) / 100
+    expected = float(Fraction(int(left + Fraction(1, 2)), 100))
+    order = data.draw(st.permutations(story.facts))
+
+    found = read(order)
+
+    assert {} == dict(found.unknown)
+    assert (expected, story.plan) == (found.traits["mrr"], found.traits["planName"])
+    assert found == read(story.facts * 2, compacted=True)
+
+
+@given(stories(), st.data())
+@law(200)
+def test_what_was_never_told_is_unknown_or_right(
+    story: Story, data: st.DataObject
+) -> None:
+    apart = [f for f in story.facts if f.thing.startswith(("coupon:", "discount:"))]
+    ids = sorted({fact.event for fact in apart})
+    lost = data.draw(st.sets(st.sampled_from(ids), max_size=4))
+
+    found = read([fact for fact in story.facts if fact.event not in lost])
+
+    whole = read(story.facts).traits["mrr"]
+    assert "mrr" in found.unknown or whole == found.traits["mrr"]
