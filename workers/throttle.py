@@ -110,9 +110,16 @@ class Throttle:
         self._pause(keys=[keys.PAUSE], args=[max(1, ms)])
 
     def learn(self, limit: int, remaining: int, *, write: bool) -> None:
-        """Take in what a reply says of the limit."""
-        args = [max(1, limit), max(0, remaining), int(write)]
-        self._learn(keys=[keys.RATE], args=args)
+        """Take in what a reply says of the limit.
+
+        The bridge alone always leaves what it may not use. Where half of that is gone
+        others use the key, and they go first until it has come back.
+        """
+        limit, remaining = max(1, limit), max(0, remaining)
+        self._learn(keys=[keys.RATE], args=[limit, remaining, int(write)])
+        missing = limit * (1 - self._share) / 2 - remaining
+        if missing > 0:
+            self.pause(int(missing * 60_000 / limit))
 
     def _call(self, most_ms: int, slot: str) -> int:
         names = [keys.SLOTS, keys.RATE, keys.PAUSE, keys.PAUSED]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -9,16 +10,26 @@ from typing import Any, NamedTuple, Protocol
 from bridge.domain.account import Name
 from bridge.domain.document import Change, Document
 from bridge.errors import VitallyKeyError, VitallyMissingError, VitallyRefusedError
+from bridge.log import fields
 from bridge.store.lease import Leases
 from bridge.store.view import Lease, View
 from bridge.vitally.quirks import already_exists
 from workers.throttle import Throttle
+
+log = logging.getLogger("workers.write")
 
 IN_DOUBT = 2
 """Whole writes that are owed once a request may be on its way."""
 
 SHORT_WAIT_MS = 5000
 """A slot this near is slept for; for one further away the job waits elsewhere."""
+
+ORGANIZATION = "organizationId"
+"""A trait of this name is no trait: it is the id of the account's organization.
+
+An update takes its external id, a creation Vitally's own id alone:
+https://docs.vitally.io/en/articles/9880654-rest-api-accounts
+"""
 
 AFTER_REFUSAL = frozenset({400, 409})
 """Refusals of a creation that may mean that the account exists."""
@@ -88,6 +99,27 @@ class Writer:
 
     def write(self, plan: Plan) -> Written:
         """Make *plan* true. Raises VitallyError, Held, Postponed, LostLeaseError."""
+        done = self._write(plan)
+        if ORGANIZATION not in plan.change.traits:
+            return done
+        return self._place(plan, done)
+
+    def _place(self, plan: Plan, done: Written) -> Written:
+        """Put the account into its organization, apart from all else.
+
+        An organization that Vitally does not have must not hold up the numbers: the
+        account stays where it is until the source names another.
+        """
+        self._next_slot(plan)
+        wanted = {ORGANIZATION: plan.change.traits[ORGANIZATION]}
+        try:
+            self._vitally.update(plan.lease.account, wanted)
+        except (VitallyMissingError, VitallyRefusedError) as error:
+            told = fields(account=plan.lease.account, reason=error.reason)
+            log.warning("no such organization", extra=told)
+        return done._replace(requests=done.requests + 1)
+
+    def _write(self, plan: Plan) -> Written:
         change = self._with_our_name(plan)
         self._doubt(plan)
         try:
@@ -156,7 +188,8 @@ class Writer:
 
 
 def _body(change: Change) -> dict[str, Any]:
-    body: dict[str, Any] = {"traits": dict(change.traits)}
+    traits = {key: v for key, v in change.traits.items() if key != ORGANIZATION}
+    body: dict[str, Any] = {"traits": traits}
     if change.name is not None:
         body["name"] = change.name
     return body

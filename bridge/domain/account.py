@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from bridge.domain.catalogue import (
     ENDED,
     SUBSCRIPTION,
+    VOID,
     completed,
     customer_discounts,
 )
@@ -158,7 +159,10 @@ def _name(party: Party) -> Name | None:
 
 
 def subscriptions(party: Party) -> list[Subscription]:
-    """Every subscription of *party*, with all that others tell of it."""
+    """Every subscription of *party*, with all that others tell of it.
+
+    One that was never anything but void is none.
+    """
     customer = party.things.get(CUSTOMER)
     gone = customer is not None and bool(customer.value.get("deleted"))
     deleted_at = customer.fact.stamp.at if customer and gone else None
@@ -171,7 +175,7 @@ def subscriptions(party: Party) -> list[Subscription]:
             discounts,
         )
         for thing in sorted(party.things)
-        if thing.startswith(SUBSCRIPTION)
+        if thing.startswith(SUBSCRIPTION) and party.things[thing].seen != {VOID}
     ]
 
 

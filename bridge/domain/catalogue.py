@@ -20,7 +20,10 @@ Discounts = Sequence[Mapping[str, Any]]
 DISCOUNT = "discount:"
 SUBSCRIPTION = "subscription:"
 
-ENDED = frozenset({"canceled", "incomplete_expired"})
+VOID = "void"
+"""Status of what is no subscription, or not any more: a deal that is not won."""
+
+ENDED = frozenset({"canceled", "incomplete_expired", VOID})
 """Statuses whose terms no trait needs."""
 
 TERMS = ("percent", "amount", "currency", "duration", "products")

@@ -236,7 +236,7 @@ def _is_shared(sub: Subscription) -> bool:
 def _period_ends(sub: Subscription, items: Sequence[Mapping[str, Any]]) -> list[int]:
     """On the items since 2025-03-31.basil, on the subscription before."""
     own = [item["ends"] for item in items if "ends" in item]
-    return own or [sub.value["ends"]] * ("ends" in sub.value)
+    return own or ([sub.value["ends"]] if "ends" in sub.value else [])
 
 
 def plan_names(sub: Subscription) -> set[str]:

@@ -1,6 +1,6 @@
 """How the text of a CRM's field becomes the value of a trait: a closed list.
 
-Each converter takes a text that is not empty and raises ValueError with what it must be.
+A converter takes a text that is not empty and raises ValueError with what it must be.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, NamedTuple
 
 from bridge.domain.traits import EPOCH, Known, instant
 from bridge.webhook.fields import LATEST, MOST
@@ -16,10 +17,13 @@ from bridge.webhook.fields import LATEST, MOST
 LONGEST = 2000
 """Characters of a text that becomes a trait."""
 
-FIRST = -62_135_596_800_000
-"""0001-01-01T00:00:00Z in milliseconds, the first instant that a date can show."""
+FIRST = -2_208_988_800_000
+"""1900-01-01T00:00:00Z in milliseconds: what is older is a mistake."""
 
-_NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", re.A)
+_FIELD = re.compile(r"[A-Za-z0-9_.-]{1,255}", re.ASCII)
+_NUMBER = re.compile(
+    r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", re.ASCII
+)
 _MILLISECONDS = re.compile(r"-?[0-9]{1,15}", re.ASCII)
 
 
@@ -32,19 +36,22 @@ def decimal(text: str) -> Decimal:
 
 
 def milliseconds(text: str) -> int:
-    """Read a day, an ISO 8601 instant (UTC where it does not say) or milliseconds."""
+    """Milliseconds of a day, an ISO 8601 instant (UTC if it says no zone), or of such."""
     if _MILLISECONDS.fullmatch(text):
         found = int(text)
     else:
         try:
-            at = datetime.fromisoformat(text)
+            told = datetime.fromisoformat(text)
         except ValueError:
             raise ValueError("must be a day, an instant or milliseconds") from None
-        aware = at if at.tzinfo else at.replace(tzinfo=UTC)
+        aware = told if told.tzinfo else told.replace(tzinfo=UTC)
         found = (aware - EPOCH) // timedelta(milliseconds=1)
     if not FIRST <= found <= LATEST * 1000:
-        raise ValueError("must be between the years 1 and 9999")
+        raise ValueError("must be between the years 1900 and 9999")
     return found
+
+
+at = milliseconds
 
 
 def _text(text: str) -> str:
@@ -83,7 +90,51 @@ CONVERTERS: Mapping[str, Callable[[str], Known]] = {
 """Word of `bridge.toml` -> converter; `money` is in major units, rounded to cents."""
 
 
+class Line(NamedTuple):
+    """Where a trait comes from: a *field* of a record, and the word of its converter."""
+
+    field: str
+    kind: str = "text"
+
+    def convert(self, text: str | None) -> Known:
+        """Return the trait's value, None where *text* is empty. Raises ValueError."""
+        return converted(self.kind, text)
+
+
 def converted(kind: str, text: str | None) -> Known:
     """Return *text* as *kind*, None where it is empty: cleared. Raises ValueError."""
     told = (text or "").strip()
     return CONVERTERS[kind](told) if told else None
+
+
+def is_field(value: Any) -> bool:
+    """Whether *value* can be the name of a field."""
+    return isinstance(value, str) and bool(_FIELD.fullmatch(value))
+
+
+def lines(
+    said: Any, word: str = "field", *more: str
+) -> tuple[dict[str, Line], list[str]]:
+    """Read a table of traits: `plan = "Plan"`, `ends = { field = "End", as = "date" }`.
+
+    *word* is what the source calls a field, *more* are converters of its own. Returns
+    the lines by trait, and the problems.
+    """
+    if not isinstance(said, dict):
+        return {}, ["traits must be a table"]
+    kinds = (*CONVERTERS, *more)
+    found: dict[str, Line] = {}
+    problems: list[str] = []
+    for trait, told in said.items():
+        row = told if isinstance(told, dict) else {word: told}
+        line = Line(row.get(word, ""), row.get("as", "text"))
+        if trait == "name" or trait != trait.strip() or not trait.isprintable():
+            problems.append(f"traits.{trait} cannot be the name of a trait")
+        elif is_field(line.field) and line.kind in kinds and row.keys() <= {word, "as"}:
+            found[trait] = line
+        else:
+            problems.append(
+                f'traits.{trait} must be a {word}, or {{ {word} = "…", as = "…" }} '
+                f"with one of {', '.join(kinds)}"
+            )
+    return found, problems

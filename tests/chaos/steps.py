@@ -154,8 +154,9 @@ def caught(stack: Stack, steps: Sequence[Step] = STEPS) -> Iterator[list[Victim]
         ]
         for victim in victims:
             assert victim.gate.caught.wait(30), "a worker starts"
-        # A job that nobody owns is soon given to another: those come last.
-        for victim in sorted(victims, key=lambda v: not v.step.owned):
+        # A job that nobody owns is soon given to another: those come last, and at the
+        # very end the one that stays in the list, where the next would pop it.
+        for victim in reversed(sorted(victims, key=lambda v: v.step.owned)):
             victim.catch(stripe)
         yield victims
         for victim in victims:

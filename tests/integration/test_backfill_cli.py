@@ -22,6 +22,7 @@ from bridge.store import keys
 from bridge.store.look import Look
 from bridge.webhook.source import Delivery, Verified
 from tests.support.desk import QUEUE, Bench, bench, settings
+from tests.support.desk import customer as desk_customer
 from tests.support.local_stripe import (
     KEY,
     LocalStripe,
@@ -474,6 +475,18 @@ def test_an_older_webhook_after_it_loses_and_a_newer_one_wins(
 
     account: Any = desk.vitally.account("cus_1")
     assert mrr == account["traits"]["mrr"]
+
+
+def test_what_ended_long_ago_does_not_jump_the_queue(
+    stripe: LocalStripe, backfill: Command, desk: Bench
+) -> None:
+    ended = subscription("sub_1", "cus_1", status="canceled", ended_at=FIRST_OF_2026)
+    stripe.put(customer("cus_1"), ended)
+    desk.tell(desk_customer("cus_2"))
+
+    backfill("stripe")
+
+    assert ["stripe-cus_2-1", "stripe-cus_1-1"] == desk.queue.waiting()
 
 
 def test_a_backfill_counts_like_events(

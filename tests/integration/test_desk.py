@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from redis import Redis
 
 from bridge.config import Config
 from bridge.domain.document import TRAITS
+from bridge.domain.facts import Fact
 from bridge.store import keys
 from tests.support.desk import Bench, bench, customer, subscription
 from tests.support.waiting import eventually
 
+JSON = "application/json"
 NEVER = "unknown to Vitally, and BRIDGE_CREATE=never"
 NO_SUBSCRIPTION = "unknown to Vitally, and no subscription is known yet"
 DAY = 86_400_000
@@ -539,3 +543,55 @@ def test_two_jobs_of_one_account_never_write_at_the_same_time(desk: Bench) -> No
     eventually(lambda: desk.passes(2000) or desk.work() or not desk.dirty(), 5)
     assert 11 == desk.traits()["mrr"]
     assert not any(one["overlap"] for one in desk.vitally.writes())
+
+
+def told(trait: str, value: Any, at: int = 5) -> Fact:
+    """A trait that a source tells as it is."""
+    fact = customer(at=at, kind="updated")
+    return fact._replace(thing=f"trait:{trait}", value={"is": value})
+
+
+def organization(desk: Bench, external_id: str) -> str:
+    """Let Vitally have an organization; its id there."""
+    body = json.dumps({"externalId": external_id, "name": external_id}).encode()
+    request = Request(
+        f"{desk.vitally.url}/resources/organizations",
+        body,
+        {"Authorization": desk.vitally.authorization, "Content-Type": JSON},
+    )
+    with urlopen(request, timeout=5) as reply:
+        return str(json.load(reply)["id"])
+
+
+def test_an_account_is_put_into_the_organization_of_its_source(desk: Bench) -> None:
+    desk.set(config=Config({trait: trait for trait in (*TRAITS, "organizationId")}))
+    vitally = organization(desk, "holding")
+    desk.tell(customer(), told("organizationId", "holding"), subscription(at=1))
+
+    assert ["created"] == desk.work()
+
+    found = desk.vitally.account("acme")
+    assert found is not None
+    assert (vitally, 450) == (found["organizationId"], found["traits"]["mrr"])
+    assert "organizationId" not in found["traits"]
+    desk.passes(60_000)
+    desk.tell(told("organizationId", None, at=6))
+    desk.work()
+    assert None is desk.vitally.account("acme")["organizationId"]
+
+
+def test_an_organization_that_vitally_does_not_have_holds_up_nothing(
+    desk: Bench,
+) -> None:
+    desk.set(config=Config({trait: trait for trait in (*TRAITS, "organizationId")}))
+    desk.tell(customer(), told("organizationId", "nobody"), subscription(at=1))
+
+    assert ["created"] == desk.work()
+
+    assert 450 == desk.traits()["mrr"]
+    assert 0 == desk.check().parked
+    desk.passes(60_000)
+    before = len(desk.writes())
+    desk.tell(customer(at=7, kind="updated"))
+    assert ["unchanged"] == desk.work()
+    assert before == len(desk.writes())

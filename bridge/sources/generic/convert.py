@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from bridge.domain.money import exponent
+from bridge.webhook.converters import milliseconds
 from bridge.webhook.encodings import FIRST_MS
 from bridge.webhook.fields import LATEST, MOST, UNREAD, Currency, Minor
 
@@ -97,10 +98,7 @@ def _written(value: str) -> int:
     found = NUMBER.fullmatch(value)
     if found:
         return _unix(int(found[1] or found[2]))
-    at = datetime.fromisoformat(value)
-    # Whole milliseconds from the parts: a float of 1.6e12 would round them.
-    whole = at.replace(microsecond=0, tzinfo=at.tzinfo or UTC).timestamp()
-    return int(whole) * 1000 + at.microsecond // 1000
+    return milliseconds(value)
 
 
 def day(value: Any) -> str:
@@ -135,15 +133,38 @@ def scalar(value: Any) -> Any:
 
 def truth(value: Any) -> bool:
     """Whether an expression holds: something is there, and it is not false."""
-    return value not in (None, False, 0, "", "0", "false", [], {})
+    return value not in (False, "false", [], {})
+
+
+def whole(value: Any) -> int:
+    """A whole number above 0."""
+    found = number(value)
+    if found < 1 or found != int(found):
+        raise ValueError("must be a whole number above 0")
+    return int(found)
+
+
+def quantity(value: Any) -> int | str:
+    """How many: 0 or more, exact."""
+    found = decimal(value)
+    if found.startswith("-"):
+        raise ValueError("must not be below 0")
+    return found if "." in found else int(found)
+
+
+def listed(value: Any) -> list[Any]:
+    """A list."""
+    if not isinstance(value, list):
+        raise ValueError("must be a list")  # noqa: TRY004 - of the sender
+    return value
 
 
 def minor(amount: str, code: str) -> str:
-    """An amount in major units, in minor ones."""
+    """Decimal text in major units of a currency -> the same in minor ones."""
     return decimal(format(Decimal(amount).scaleb(exponent(code)), "f"))
 
 
-AS: Mapping[str, Convert] = {
+CONVERTERS: Mapping[str, Convert] = {
     "text": text,
     "number": number,
     "boolean": boolean,
@@ -153,5 +174,12 @@ AS: Mapping[str, Convert] = {
     "major": decimal,
     "interval": interval,
     "currency": currency,
+    "truth": truth,
+    "whole": whole,
+    "quantity": quantity,
+    "list": listed,
 }
-"""Word that `as` may have -> its converter."""
+"""Word of `as`, or of a line that can be nothing else -> its converter."""
+
+SCALARS = ("text", "number", "boolean", "instant", "day", "minor", "major")
+"""What the line of a trait may say."""

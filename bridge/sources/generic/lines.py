@@ -9,21 +9,23 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
-from marshmallow import ValidationError, fields
+from marshmallow import RAISE, Schema, ValidationError, fields
 
-from bridge.sources.generic.convert import AS, Convert, scalar, text
+from bridge.sources.generic.convert import CONVERTERS, SCALARS, Convert, scalar, text
 
 Search = Callable[[Any], Any]
 
 LONGEST = 500
 """Characters of a path; the parser of a much longer one would leave the stack."""
 
-LINE = "must be a path in quotes, or a table with `path` or `header`"
-FUNCTIONS = Functions().FUNCTION_TABLE
+BROKEN = (ValueError, TypeError, ArithmeticError, RecursionError)
+"""What jmespath raises where a path meets what its functions cannot take."""
+
 PARTS = ("path", "header", "as", "lookup", "null_clears")
+FUNCTIONS = frozenset(Functions().FUNCTION_TABLE)
 
 
-class Absent(ValueError):  # noqa: N818 - no error: the sender has no opinion
+class Absent(Exception):  # noqa: N818 - no error: the sender has no opinion
     """The delivery does not have the value."""
 
 
@@ -54,27 +56,89 @@ class Line(NamedTuple):
             if isinstance(parent, dict) and self.key in parent:
                 return None
             raise Absent
-        return self.convert(value if self.lookup is None else self._looked_up(value))
+        return self.convert(value if self.lookup is None else self._meant(value))
 
-    def _looked_up(self, value: Any) -> Any:
-        lookup = self.lookup or {}
+    def _meant(self, value: Any) -> Any:
         word = str(value).lower() if type(value) is bool else text(value)
-        found = lookup.get(word, lookup.get("*"))
-        if found is None:
-            raise ValueError(f"{word[:40]!r} is not in its lookup")
-        return found
+        lookup = self.lookup or {}
+        if word not in lookup and "*" not in lookup:
+            raise ValueError("is not in its lookup")
+        return lookup.get(word, lookup.get("*"))
 
 
-def compiled(path: Any) -> ParsedResult:
-    """Compile a path; raises ValidationError with what is wrong with it."""
+def told(said: Mapping[str, Any], name: str, body: Any, place: str = "") -> Any:
+    """Return the value of line *name* of a table, None where there is none.
+
+    Raises ValidationError where it is not what it must be; *place* is the table's.
+    """
+    line: Line | None = said.get(name)
+    try:
+        return None if line is None else line.read(body)
+    except Absent:
+        return None
+    except ValueError as error:
+        raise ValidationError({place + name: [str(error)]}) from None
+
+
+class TableSchema(Schema):
+    """A table of `bridge.toml`: a line that it does not know is a mistake."""
+
+    class Meta:
+        """Nobody adds lines but the operator."""
+
+        unknown = RAISE
+
+
+class Value(fields.Field[Any]):
+    """A path in quotes, or a table with it.
+
+    *words* are what `as` may be, the first without it; none: any, and without it JSON.
+    """
+
+    def __init__(self, *words: str, clears: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.words = words
+        self.clears = clears
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Line:
+        said = {"path": value} if isinstance(value, str) else value
+        if not isinstance(said, dict) or not {"path", "header"} & said.keys():
+            must = "must be a path in quotes, or a table with `path` or `header`"
+            raise ValidationError(must)
+        strange = sorted(said.keys() - set(PARTS))
+        if strange:
+            raise ValidationError({strange[0]: [f"is none of {', '.join(PARTS)}"]})
+        path = _compiled(said.get("path", "`null`"))
+        convert, kind = self._converter(said.get("as"))
+        line = Line(_safe(path), convert, kind, _headers(said), _lookup(said))
+        return _clearing(line, path) if self._may_clear(said) else line
+
+    def _converter(self, word: Any) -> tuple[Convert, str]:
+        if word is None and not self.words:
+            return scalar, ""
+        allowed = self.words or SCALARS
+        kind = allowed[0] if word is None else word
+        if kind not in allowed:
+            raise ValidationError({"as": [f"must be one of {', '.join(allowed)}"]})
+        return CONVERTERS[kind], kind
+
+    def _may_clear(self, said: Mapping[str, Any]) -> bool:
+        clears = said.get("null_clears", False)
+        if not isinstance(clears, bool) or (clears and not self.clears):
+            must = "must be true or false, and is for traits alone"
+            raise ValidationError({"null_clears": [must]})
+        return clears
+
+
+def _compiled(path: Any) -> ParsedResult:
     if not isinstance(path, str) or len(path) > LONGEST:
         raise ValidationError(f"must be a path of at most {LONGEST} characters")
     try:
         found = jmespath.compile(path)
     except (JMESPathError, RecursionError) as error:
-        first = str(error).splitlines()[0].rstrip(":")
+        first = (str(error) or "too deep").splitlines()[0].rstrip(":")
         raise ValidationError(f"{path!r} is no JMESPath: {first}") from None
-    unknown = sorted(_functions(found.parsed) - FUNCTIONS.keys())
+    unknown = sorted(_functions(found.parsed) - FUNCTIONS)
     if unknown:
         raise ValidationError(f"{path!r} calls {unknown[0]}(), which JMESPath lacks")
     return found
@@ -88,53 +152,16 @@ def _functions(node: Any) -> set[str]:
     return mine.union(*map(_functions, node["children"]))
 
 
-class Path(fields.Field[Any]):
-    """A compiled path, as those lines have it that are no values."""
+def _safe(path: ParsedResult) -> Search:
+    """The search of *path*; its ValueError quotes nothing of what came."""
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Search:
-        search: Search = compiled(value).search
-        return search
+    def search(body: Any) -> Any:
+        try:
+            return path.search(body)
+        except BROKEN:
+            raise ValueError("its path does not fit what came") from None
 
-
-class Value(fields.Field[Any]):
-    """A path in quotes, or a table.
-
-    *words* are what `as` may be, the first without it; none: any, and without it JSON.
-    """
-
-    def __init__(self, *words: str, clears: bool = False, **options: Any) -> None:
-        super().__init__(**options)
-        self.words = words
-        self.clears = clears
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Line:
-        said = {"path": value} if isinstance(value, str) else value
-        if not isinstance(said, dict) or not {"path", "header"} & set(said):
-            raise ValidationError(LINE)
-        strange = sorted(set(said) - set(PARTS))
-        if strange:
-            raise ValidationError({strange[0]: [f"is none of {', '.join(PARTS)}"]})
-        path = compiled(said.get("path", "`null`"))
-        convert, kind = self._converter(said.get("as"))
-        line = Line(path.search, convert, kind, _headers(said), _lookup(said))
-        return _clearing(line, path) if self._may_clear(said) else line
-
-    def _converter(self, word: Any) -> tuple[Convert, str]:
-        allowed = self.words or tuple(AS)
-        if word is None and not self.words:
-            return scalar, ""
-        kind = allowed[0] if word is None else word
-        if kind not in allowed:
-            raise ValidationError({"as": [f"must be one of {', '.join(allowed)}"]})
-        return AS[kind], kind
-
-    def _may_clear(self, said: Mapping[str, Any]) -> bool:
-        clears = said.get("null_clears", False)
-        if not isinstance(clears, bool) or (clears and not self.clears):
-            raise ValidationError(
-                {"null_clears": ["must be true or false, and is for traits alone"]}
-            )
-        return clears
+    return search
 
 
 def _headers(said: Mapping[str, Any]) -> tuple[str, ...]:
@@ -146,14 +173,12 @@ def _headers(said: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _lookup(said: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    table = said.get("lookup")
-    if table is None:
-        return None
+    table = said.get("lookup", {})
     if not isinstance(table, dict) or not all(
-        isinstance(v, str | int | float | bool) for v in table.values()
+        isinstance(word, str | int | float) for word in table.values()
     ):
         raise ValidationError({"lookup": ["must be a table of words"]})
-    return table
+    return table or None
 
 
 def _clearing(line: Line, path: ParsedResult) -> Line:
@@ -163,17 +188,20 @@ def _clearing(line: Line, path: ParsedResult) -> Line:
     if parts[-1]["type"] != "field":
         raise ValidationError({"null_clears": ["needs a plain path, like data.plan"]})
     above = {"type": "subexpression", "children": parts[:-1]}
-    parent = ParsedResult("", above).search if parts[:-1] else lambda body: body
+    parent = _safe(ParsedResult("", above)) if parts[:-1] else lambda body: body
     return line._replace(parent=parent, key=parts[-1]["value"])
 
 
 class Named(fields.Field[Any]):
-    """A table of tables or lines whose names are free within *pattern*."""
+    """A table of tables or lines; *wrong* says what is amiss with a name, if anything."""
 
     def __init__(
-        self, inner: Callable[[str], fields.Field[Any]], wrong: Callable[[str], str]
+        self,
+        inner: Callable[[str], fields.Field[Any]],
+        wrong: Callable[[str], str],
+        **options: Any,
     ) -> None:
-        super().__init__(load_default=dict)
+        super().__init__(load_default=dict, **options)
         self.inner = inner
         self.wrong = wrong
 

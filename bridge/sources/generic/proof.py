@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate
+from marshmallow import ValidationError, fields, validate
 
 from bridge.errors import PayloadError, SignatureError
 from bridge.sources.generic.forms import parsed
-from bridge.sources.generic.lines import Path, Search
+from bridge.sources.generic.lines import Line, TableSchema, Value
 from bridge.webhook import credentials
 from bridge.webhook.encodings import DIGESTS, INSTANTS, KEYS
 from bridge.webhook.signatures import STANDARD_WEBHOOKS, Scheme, verify
@@ -19,26 +20,122 @@ from bridge.webhook.source import Delivery, Verified
 Proof = Callable[[Delivery, Iterable[str], float], Verified]
 """(delivery, secrets, now in seconds) -> Verified, or raises SignatureError."""
 
+One = Callable[[Delivery, str], Verified]
+"""(delivery, one secret) -> Verified; raises SignatureError or ValueError."""
+
 
 def signed(scheme: Scheme) -> Proof:
     """A signature of *scheme*."""
     return lambda delivery, secrets, now: verify(scheme, delivery, secrets, now)
 
 
-def basic(_: Mapping[str, Any]) -> Proof:
-    """HTTP Basic; each secret is `user:password`."""
+def shown(one: One) -> Proof:
+    """A secret that the delivery shows, any of several."""
 
     def proof(delivery: Delivery, secrets: Iterable[str], _: float) -> Verified:
-        pairs = (secret.partition(":") for secret in secrets if secret.strip(":"))
-        return _any(credentials.basic(delivery, p[0], p[2]) for p in pairs)
+        for secret in secrets:
+            with suppress(SignatureError, PayloadError, ValueError):
+                return one(delivery, secret)
+        raise SignatureError("no secret matches")
 
     return proof
 
 
-def query(said: Mapping[str, Any]) -> Proof:
-    """A secret in the URL."""
+def _basic(delivery: Delivery, secret: str) -> Verified:
+    username, _, password = secret.partition(":")
+    return credentials.basic(delivery, username, password)
 
-    def proof(delivery: Delivery, secrets: Iterable[str], _: float) -> Verified:
-        return _any(credentials.token(delivery, said["name"], s) for s in secrets)
 
-    return proof
+def _query(name: str) -> Proof:
+    return shown(lambda delivery, secret: credentials.token(delivery, name, secret))
+
+
+def _header(header: str, prefix: str = "") -> Proof:
+    def one(delivery: Delivery, secret: str) -> Verified:
+        value = delivery.headers.get(header.lower(), "")
+        return _equal(delivery, value, prefix + secret)
+
+    return shown(one)
+
+
+def _body(path: Line, form: str = "json") -> Proof:
+    def one(delivery: Delivery, secret: str) -> Verified:
+        return _equal(delivery, path.search(parsed(form, delivery)), secret)
+
+    return shown(one)
+
+
+def _equal(delivery: Delivery, value: Any, secret: str) -> Verified:
+    told = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
+    if not hmac.compare_digest(told, secret.encode("utf-8", "surrogatepass")):
+        raise SignatureError("the secret is not ours")
+    return Verified(delivery)
+
+
+def _hmac(**said: Any) -> Proof:
+    said["header"] = said["header"].lower()
+    try:
+        return signed(Scheme(**said))
+    except ValueError as error:
+        raise ValidationError({"signed": [str(error)]}) from None
+
+
+def _one_of(*words: str) -> fields.String:
+    must = f"must be one of {', '.join(words)}"
+    return fields.String(validate=validate.OneOf(words, error=must))
+
+
+class _Hmac(TableSchema):
+    header = fields.String(required=True)
+    signed = fields.String(required=True)
+    separator = fields.String()
+    prefix = fields.String()
+    timestamp_header = fields.String()
+    timestamp_prefix = fields.String()
+    timestamp_first = fields.Boolean()
+    unit = _one_of(*INSTANTS)
+    tolerance = fields.Integer(
+        strict=True,
+        validate=validate.Range(1, 86_400, error="must be seconds, at most a day"),
+    )
+    algorithm = _one_of("sha256", "sha512", "sha1")
+    key = _one_of(*KEYS)
+    key_prefix = fields.String()
+    encoding = _one_of(*DIGESTS)
+
+
+class _Header(TableSchema):
+    header = fields.String(required=True)
+    prefix = fields.String()
+
+
+class _Query(TableSchema):
+    name = fields.String(required=True)
+
+
+class _Body(TableSchema):
+    path = Value("text", required=True)
+    form = _one_of("json", "form")
+
+
+SCHEMES: Mapping[str, tuple[TableSchema, Callable[..., Proof]]] = {
+    "hmac": (_Hmac(), _hmac),
+    "standard-webhooks": (TableSchema(), lambda: signed(STANDARD_WEBHOOKS)),
+    "basic": (TableSchema(), lambda: shown(_basic)),
+    "header": (_Header(), _header),
+    "query": (_Query(), _query),
+    "body": (_Body(), _body),
+}
+"""Word of `scheme` -> the other lines of its table, and the proof made of them."""
+
+
+class Verify(fields.Field[Any]):
+    """The word of a scheme, or a table with it and the scheme's own lines."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Proof:
+        said = {"scheme": value} if isinstance(value, str) else value
+        if not isinstance(said, dict) or said.get("scheme") not in SCHEMES:
+            known = ", ".join(SCHEMES)
+            raise ValidationError({"scheme": [f"must be one of {known}"]})
+        schema, make = SCHEMES[said["scheme"]]
+        return make(**schema.load({k: v for k, v in said.items() if k != "scheme"}))

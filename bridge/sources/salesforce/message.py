@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
-from xml.etree.ElementTree import (  # noqa: S405 - defusedxml parses
-    Element,
-    ParseError,
-    tostring,
-)
+from xml.etree.ElementTree import Element, ParseError, tostring
 
 from defusedxml.ElementTree import fromstring
 
 from bridge.errors import PayloadError
+from bridge.webhook.bodies import is_name
+from bridge.webhook.converters import at
 
 TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
@@ -63,14 +62,21 @@ def notifications(root: Element) -> Iterator[Notification]:
         if _name(one) == "Notification":
             id_ = "".join(_text(part) for part in one if _name(part) == "Id")
             records = [part for part in one if _name(part) == "sObject"]
-            if not id_ or len(records) != 1:
-                raise PayloadError("a notification has no Id, or not one record", id_)
+            if not is_name(id_) or len(records) != 1:
+                raise PayloadError("a notification has no Id, or not one record")
             kind = records[0].get(TYPE, "").rpartition(":")[2]
-            yield Notification(id_, kind, _fields(records[0]))
+            if not is_name(kind):
+                raise PayloadError("a record does not say what it is", id_)
+            fields = {_name(field): _value(field) for field in records[0]}
+            yield Notification(id_, kind, fields)
 
 
-def _fields(record: Element) -> Fields:
-    return {_name(field): _value(field) for field in record}
+def version(fields: Fields) -> int:
+    """When a record was last changed, in milliseconds; 0 where it does not say."""
+    for name in ("SystemModstamp", "LastModifiedDate"):
+        with suppress(ValueError):
+            return at(fields.get(name) or "")
+    return 0
 
 
 def _value(field: Element) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bridge.webhook import converters
 from bridge.webhook.fields import UNREAD, Checked, Text
 from bridge.webhook.schemas import Payload
 
@@ -33,18 +32,6 @@ def _checks(id_: str) -> list[str]:
     ]
 
 
-class Instant(Checked):
-    """An instant in ISO's form, kept in milliseconds."""
-
-    must = "be an instant"
-
-    def read(self, value: Any) -> Any:
-        try:
-            return converters.at(value)
-        except (TypeError, ValueError):
-            return UNREAD
-
-
 class Flag(Checked):
     """A checkbox: `true` or `false`."""
 
@@ -55,11 +42,9 @@ class Flag(Checked):
 
 
 class Record(Payload):
-    """Any record; its version is the first of these instants that there is."""
+    """Any record."""
 
     id = RecordId(required=True, data_key="Id")
-    modstamp = Instant(load_default=None, data_key="SystemModstamp")
-    modified = Instant(load_default=None, data_key="LastModifiedDate")
     deleted = Flag(load_default=None, data_key="IsDeleted")
 
 

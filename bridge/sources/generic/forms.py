@@ -1,0 +1,96 @@
+"""In what forms bodies come: JSON, forms with brackets, CloudEvents; and their events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import orjson
+
+from bridge.errors import PayloadError
+from bridge.webhook.source import Delivery
+
+DEEPEST = 20
+"""Brackets of one name."""
+
+NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+UNREADABLE = "the body cannot be read"
+
+
+def parsed(form: str, delivery: Delivery) -> Any:
+    """Return the content of a delivery in JSON types. Raises PayloadError."""
+    try:
+        return FORMS[form](delivery)
+    except (ValueError, RecursionError):
+        raise PayloadError(f"{UNREADABLE} as {form}") from None
+
+
+def _json(delivery: Delivery) -> Any:
+    return orjson.loads(delivery.body)
+
+
+def _form(delivery: Delivery) -> Any:
+    """`a[b][c]=1` as nested objects; a name that is repeated has a list."""
+    found: dict[str, Any] = {}
+    pairs = parse_qsl(delivery.body.decode(), keep_blank_values=True)
+    for name, value in pairs:
+        _put(found, _parts(name), value or None)
+    return _listed(found)
+
+
+def _parts(name: str) -> list[str]:
+    match = NAME.fullmatch(name)
+    if match is None or match[2].count("[") > DEEPEST:
+        raise ValueError("no name of a form")
+    return [match[1], *re.findall(r"\[([^\[\]]*)\]", match[2])]
+
+
+def _put(into: dict[str, Any], parts: list[str], value: Any) -> None:
+    *above, last = parts
+    for part in above:
+        into = into.setdefault(part, {})
+        if not isinstance(into, dict):
+            raise ValueError("a value and a table")  # noqa: TRY004 - of the sender
+    if last not in into:
+        into[last] = value
+    elif isinstance(into[last], list):
+        into[last].append(value)
+    else:
+        into[last] = [into[last], value]
+
+
+def _listed(value: Any) -> Any:
+    """Tables whose names are 0, 1, 2 … (or `[]`) are lists."""
+    if not isinstance(value, dict):
+        return value
+    found = {name: _listed(inner) for name, inner in value.items()}
+    if found.keys() == {str(n) for n in range(len(found))}:
+        return [found[str(n)] for n in range(len(found))]
+    if found.keys() == {""}:
+        return found[""] if isinstance(found[""], list) else [found[""]]
+    return found
+
+
+def _cloudevents(delivery: Delivery) -> Any:
+    """https://github.com/cloudevents/spec, HTTP binding: its three modes."""
+    headers = delivery.headers
+    if headers.get("content-type", "").startswith("application/cloudevents"):
+        return orjson.loads(delivery.body)
+    said = {
+        name.removeprefix("ce-"): unquote(value)
+        for name, value in headers.items()
+        if name.startswith("ce-")
+    }
+    content = orjson.loads(delivery.body) if delivery.body else None
+    # A delivery that is replayed has no headers: it can only be the structured mode.
+    return {**said, "data": content} if said else content
+
+
+FORMS: Mapping[str, Callable[[Delivery], Any]] = {
+    "json": _json,
+    "form": _form,
+    "cloudevents": _cloudevents,
+}
+"""Word of `body` -> its parser, which raises ValueError."""

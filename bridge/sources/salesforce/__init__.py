@@ -1,0 +1,127 @@
+"""Salesforce's outbound messages: how one is proved, split, and acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bridge.errors import PayloadError, SignatureError
+from bridge.options import Option, text
+from bridge.sources.salesforce import facts, message, rules, schemas
+from bridge.webhook import credentials
+from bridge.webhook.source import (
+    Answer,
+    Delivery,
+    Event,
+    Handler,
+    Options,
+    Source,
+    Verified,
+)
+
+OPPORTUNITY = "Opportunity"
+
+SIGNIFICANT = 15
+"""Characters of an id that tell it apart; three more are a checksum."""
+
+OPTIONS = (
+    Option(
+        "SALESFORCE_ORG_ID",
+        text,
+        None,
+        "Id of the organisation that sends (*Setup → Company Information*).",
+        shown="the source is off",
+    ),
+    Option(
+        "SALESFORCE_WEBHOOK_TOKEN",
+        text,
+        None,
+        "The secret in the endpoint's URL: `/webhooks/salesforce?token=…`. Unset: the "
+        "source is off.",
+        secret=True,
+    ),
+)
+
+ACK = Answer(
+    200,
+    "text/xml; charset=utf-8",
+    b'<?xml version="1.0" encoding="UTF-8"?>\n'
+    b'<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/">'
+    b"<soapenv:Body>"
+    b'<notificationsResponse xmlns="http://soap.sforce.com/2005/09/outbound">'
+    b"<Ack>true</Ack></notificationsResponse></soapenv:Body></soapenv:Envelope>",
+)
+"""Anything else has the whole message sent again, for 24 hours."""
+
+
+def verify(delivery: Delivery, options: Options, now: float) -> Verified:
+    """Check the URL's token, then the organisation. Raises SignatureError.
+
+    What is verified has no session any more: the body goes on without its SessionId.
+    """
+    credentials.token(delivery, "token", options["SALESFORCE_WEBHOOK_TOKEN"] or "")
+    try:
+        root = message.parse(delivery.body)
+        body = message.without_session(root)
+    except PayloadError as error:
+        raise SignatureError(f"its organisation is not known: {error}") from None
+    told = {id_[:SIGNIFICANT] for id_ in message.organisations(root)}
+    if told != {(options["SALESFORCE_ORG_ID"] or "")[:SIGNIFICANT]}:
+        raise SignatureError("the message is not from our organisation")
+    return Verified(delivery._replace(body=body))
+
+
+def split(delivery: Verified) -> Iterator[Event]:
+    """Yield one event for each record. Raises PayloadError where there is none.
+
+    A notification that is sent again tells the record as it is by then, so that an
+    event is the notification and the version of the record.
+    """
+    told = list(message.notifications(message.parse(delivery.body)))
+    if not told:
+        raise PayloadError("the message holds no notification")
+    for one in told:
+        at = message.version(one.fields)
+        yield Event(f"{one.id}:{at}", one.kind, at, one.fields)
+
+
+def ignores(event: Event, options: Options) -> str | None:
+    """Return why *event* is not for this bridge, or None."""
+    if not event.body:
+        return "the record is empty: it was deleted before the message was sent"
+    if event.type == OPPORTUNITY:
+        if rules.rules(options).deals is None:
+            return "bridge.toml has no [sources.salesforce.opportunities]"
+        if not event.body.get("AccountId"):
+            return "the deal names no company; AccountId must be selected"
+    return None
+
+
+HANDLERS = {
+    "Account": Handler(
+        schemas.ACCOUNT,
+        facts.account_facts,
+        "name, account and the traits that `bridge.toml` names",
+        creates=True,
+    ),
+    OPPORTUNITY: Handler(
+        schemas.OPPORTUNITY,
+        facts.opportunity_facts,
+        "a won deal is a subscription, where `bridge.toml` names its fields",
+    ),
+}
+
+SOURCE = Source(
+    name="salesforce",
+    title="Salesforce",
+    options=OPTIONS,
+    enabled=lambda options: bool(
+        options["SALESFORCE_ORG_ID"] and options["SALESFORCE_WEBHOOK_TOKEN"]
+    ),
+    verify=verify,
+    split=split,
+    ignores=ignores,
+    handlers=HANDLERS,
+    answer=ACK,
+    crm=True,
+    table=rules.table,
+)
