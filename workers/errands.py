@@ -49,11 +49,16 @@ class Errands:
         return self._follow(view, party)
 
     def resume(self, leases: Leases) -> None:
-        """Queue the pointers that were held for a key that is set by now."""
-        for raw in self.redis.sscan_iter(keys.UNREAD):
+        """Queue what was held for a key that is set by now.
+
+        So is what an older version, which knew nothing of catalogues, held in the
+        middle of a deploy.
+        """
+        for raw, _ in self.redis.zscan_iter(keys.HELD):
             party = raw.decode()
-            if source_of(party) in self.readers:
-                self.queue.push_all(leases.wake(party), "the key is set")
+            readable = party.startswith(POINTER) and source_of(party) in self.readers
+            if readable or party.startswith(CATALOGUE):
+                self.queue.push_all(leases.wake(party), "held until now")
 
     def _follow(self, view: View, party: str) -> Outcome:
         source = source_of(party)

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from bridge.errors import LostLeaseError
 from bridge.log import fields
 from bridge.store import keys
+from bridge.store.connect import follow
 from bridge.store.lease import Leases
 from bridge.store.view import Lease
 
@@ -70,6 +71,7 @@ class Heart:
 
     def beat(self) -> None:
         """Say that the worker is there, and prolong its lease."""
+        follow(self.redis)
         lease = self.hand.lease
         if lease and monotonic() - self.hand.since < DEADLINE:
             try:

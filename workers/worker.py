@@ -24,6 +24,7 @@ from rq.serializers import JSONSerializer
 
 from bridge.log import fields
 from bridge.queue import NAME
+from bridge.store.connect import follow
 
 log = logging.getLogger("workers")
 
@@ -93,6 +94,7 @@ class SafeWorker(SimpleWorker):
         the place where a stop is honoured.
         """
         while not self._stop_flag.is_set():
+            follow(self.connection)
             try:
                 self.heartbeat()
                 if self.should_run_maintenance_tasks:

@@ -1,0 +1,96 @@
+"""A deploy under load: every process is replaced while events keep coming."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from itertools import count
+from typing import Self
+
+from urllib3.exceptions import HTTPError
+
+from tests.support.stack import Stack
+from tests.support.stripe import Shop, Stripe
+
+ROUNDS = 2
+TRIES = 200
+
+
+class Sender:
+    """Posts events of one shop after another until told to stop, as Stripe would.
+
+    What is not answered 2xx is sent again; nothing is given up.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.told = 0
+        self.again = 0
+        self.mrr: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        for n in count(1):
+            shop = Shop()
+            for event in (
+                shop.signs_up(),
+                shop.begins(),
+                shop.changes(quantity=n % 7 + 1),
+            ):
+                self._deliver(event)
+            self.mrr[shop.id] = 49 * (n % 7 + 1)
+            if self._stop.wait(0.02):
+                return
+
+    def _deliver(self, event: dict[str, object]) -> None:
+        for _ in self._tries():
+            stripe = Stripe(web.url for web in list(self._stack.webs))
+            try:
+                if stripe.post(event).status == 202:
+                    self.told += 1
+                    return
+            except HTTPError:
+                pass
+            finally:
+                stripe.close()
+            self.again += 1
+        raise AssertionError("nobody takes the event")
+
+    def _tries(self) -> Iterator[int]:
+        for n in range(TRIES):
+            yield n
+            threading.Event().wait(0.05)
+
+
+def test_a_rolling_deploy_under_load_loses_nothing(stack: Stack) -> None:
+    for _ in range(2):
+        stack.web()
+        stack.worker()
+    stack.ready()
+    with Sender(stack) as sender:
+        for _ in range(ROUNDS):
+            for place in range(2):
+                new = stack.web()
+                stack.webs.remove(new)
+                old, stack.webs[place] = stack.webs[place], new
+                assert 0 == old.running.terminate(), old.running.output
+                stack.worker()
+                assert 0 == stack.workers.pop(0).terminate()
+    seen = stack.settled(60)
+
+    assert len(sender.mrr) > 10
+    found = {id_: stack.account(id_)["traits"]["mrr"] for id_ in sender.mrr}
+    assert sender.mrr == found
+    assert (sender.told, sender.told) == (seen.accepted, seen.settled)
+    assert [] == stack.overlaps()
+    assert len(sender.mrr) == len(set(stack.creations())) == len(stack.creations())
