@@ -8,7 +8,6 @@ Open this file first. Everything above the 2xx happens here, top to bottom:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from hashlib import blake2s
 from itertools import groupby
 from operator import attrgetter
@@ -16,11 +15,10 @@ from typing import NamedTuple
 
 from marshmallow import ValidationError
 from redis import Redis
-from redis.exceptions import RedisError
 
 from bridge.domain.facts import READ, Fact
 from bridge.errors import PayloadError
-from bridge.queue import Queue
+from bridge.queue import LUA, Queue
 from bridge.settings import Settings
 from bridge.store.accept import Accept
 from bridge.store.quarantine import Quarantine
@@ -49,7 +47,7 @@ class Ingress:
     ) -> None:
         self.options = settings.sources
         self.sources = {s.name: s for s in sources if s.enabled(settings.sources)}
-        self._accept = Accept(redis)
+        self._accept = Accept(redis, LUA)
         self._quarantine = Quarantine(redis)
         self._queue = Queue(redis)
 
@@ -87,9 +85,8 @@ class Ingress:
         reason = source.ignores(event, self.options)
         handler = source.handlers.get(event.type)
         if reason is None and handler is None:
-            reason = source.without_effect.get(
-                event.type, f"{event.type} has no effect on an account"
-            )
+            why = source.without_effect.get(event.type)
+            reason = f"{event.type} has no effect" + (f": {why}" if why else "")
         if reason is not None or handler is None:
             return [], Receipt("ignored", event.id, reason)
         try:
@@ -115,18 +112,11 @@ class Ingress:
     def _party(
         self, source: Source, event: Event, new: bool, party: str, facts: list[Fact]
     ) -> Receipt:
-        taken = self._accept.facts(party, source.name, event.id, event.type, facts)
-        if taken.claim:
-            # What was read of a source is no news: it takes its turn.
-            final = any(f.stamp.final and f.stamp.rank != READ for f in facts)
-            cause = f"{event.type} {event.id}"
-            creates = new and not taken.known
-            # Where this fails the facts are stored all the same: it is ours. The claim
-            # stays *wanted*; the party's next event or the sweeper queues the job.
-            with suppress(RedisError):
-                self._queue.push(
-                    party, taken.claim, cause, creates=creates, front=final
-                )
+        cause = f"{event.type} {event.id}"
+        # What was read of a source is no news: it takes its turn.
+        final = any(f.stamp.final and f.stamp.rank != READ for f in facts)
+        job = self._queue.job(party, cause, creates=new, front=final)
+        taken = self._accept.facts(party, source.name, event.id, event.type, facts, job)
         return Receipt(taken.receipt, event.id)
 
     def _quarantined(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2s
 from typing import NamedTuple
 
@@ -23,10 +23,15 @@ JOURNAL = 10_000
 """Lines of the journal."""
 
 
+NO_JOB = ("",) * 5
+"""The job is the caller's to queue."""
+
+
 class Accepted(NamedTuple):
     """What became of one event of one party.
 
-    *claim* is the number under which a job has to be queued, 0 where one waits.
+    *claim* is the number under which a job has to be queued, 0 where one waits or has
+    been queued with it.
     *known* says that Vitally is known to have the party's account.
     """
 
@@ -36,17 +41,30 @@ class Accepted(NamedTuple):
 
 
 class Accept:
-    """The door to the state; raises StorageError where Redis does not take it."""
+    """The door to the state; raises StorageError where Redis does not take it.
 
-    def __init__(self, redis: Redis) -> None:
+    *enqueue* is the Lua that queues a job (`bridge.queue.LUA`); without it the caller
+    does.
+    """
+
+    def __init__(self, redis: Redis, enqueue: str = "") -> None:
         self._redis = redis
-        self._accept = redis.register_script(scripts.ACCEPT)
+        self._accept = redis.register_script(scripts.accept(enqueue))
         self._note = redis.register_script(scripts.NOTE)
 
-    def facts(
-        self, party: str, source: str, event: str, kind: str, facts: Iterable[Fact]
+    def facts(  # noqa: PLR0913, PLR0917 - the parts of an event
+        self,
+        party: str,
+        source: str,
+        event: str,
+        kind: str,
+        facts: Iterable[Fact],
+        job: Sequence[str | bytes] = NO_JOB,
     ) -> Accepted:
-        """Put *facts* of one *event* of *party*; repeating it changes nothing."""
+        """Put *facts* of one *event* of *party*; repeating it changes nothing.
+
+        *job* is what `bridge.queue.Queue.job` says of the job to be queued with them.
+        """
         args: list[str | bytes | int] = [
             party,
             _digest(source, event, party),
@@ -56,6 +74,7 @@ class Accept:
             STALE_CLAIM,
             RING,
             JOURNAL,
+            *job,
         ]
         for fact in facts:
             args += (rows.field(fact), rows.row(fact))

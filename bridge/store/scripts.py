@@ -56,17 +56,24 @@ end
 """
 
 
-ACCEPT = (
-    NAMES
-    + CLAIM
-    + """
+def accept(enqueue: str) -> str:
+    """The script that takes one event's facts of one party: the only way in.
+
+    *enqueue* is the Lua of `enqueue(p, claim, known)`, which queues a job with what
+    ARGV says from 9 to 13 of it (`bridge.queue`).
+    """
+    return NAMES + CLAIM + enqueue + _ACCEPT
+
+
+_ACCEPT = """
 -- ARGV: party, digest of the event, source, event, kind, stale claim (ms),
---       length of the ring, length of the journal, then field and fact in turn
+--       length of the ring, length of the journal, five of the job (the first '': the
+--       caller queues it), then field and fact in turn
 -- Returns: receipt, number of the claim to queue a job for (0: none), known account
 local p, digest = ARGV[1], ARGV[2]
 local key, new = party_of(p), 0
 if not redis.call('ZSCORE', RECENT, digest) then
-  for i = 9, #ARGV, 2 do
+  for i = 14, #ARGV, 2 do
     new = new + redis.call('HSETNX', facts_of(p), ARGV[i], ARGV[i + 1])
   end
   redis.call('ZADD', RECENT, int(now), digest)
@@ -86,14 +93,16 @@ end
 if stale or (new > 0 and not row[1]) then
   claim = want(p)
   if new > 0 then receipt = 'queued' end
+  if ARGV[9] ~= '' then
+    enqueue(p, claim, row[3])
+    claim = 0
+  end
 end
 count('received', 1)
 redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[8], '*', 's', ARGV[3], 'e', ARGV[4],
   'k', ARGV[5], 'p', p, 'r', receipt)
 return {receipt, claim, row[3] or ''}
 """
-)
-"""Take one event's facts of one party; the only way anything comes in."""
 
 NOTE = (
     NAMES
