@@ -12,19 +12,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import NamedTuple
 
 from bridge.config import Config
-from bridge.domain.account import Account, unite
-from bridge.domain.document import (
-    Change,
-    Document,
-    Ledger,
-    difference,
-    document,
-    removal,
-    whole,
-)
 from bridge.domain.facts import CATALOGUE, POINTER
 from bridge.errors import LostLeaseError, VitallyError
 from bridge.log import fields
@@ -38,6 +27,7 @@ from workers import retry
 from workers.errands import Errands
 from workers.heart import Hand
 from workers.reread import Rereads
+from workers.target import Target, aim, has_work
 from workers.throttle import Throttle
 from workers.writer import SHORT_WAIT_MS, Held, Plan, Postponed, Writer
 
@@ -45,14 +35,6 @@ log = logging.getLogger("workers.job")
 
 TURNS = 5
 """How often a job starts again because its account changed under it."""
-
-
-class Target(NamedTuple):
-    """What an account shall be, and what a write has to carry for it."""
-
-    account: Account | None
-    document: Document
-    change: Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,19 +91,26 @@ class Desk:
             lease = self.leases.take(account, party)
             if lease is None:
                 return "retried", account
-            self.hand.take(lease)
-            try:
-                word = self._leased(lease)
-            except LostLeaseError:
-                self._push(self.leases.postpone(party, 0), "")
-                word = "retried"
-            finally:
-                self.hand.drop()
-                self._push(self.leases.leave(lease), "came meanwhile")
+            word = self._with(lease)
             if word:
                 return word, account
         self._push(self.leases.postpone(party, 1000), "")
         return "retried", account
+
+    def _with(self, lease: Lease) -> str:
+        """Do the job with the lease in hand; an outcome has given it back."""
+        self.hand.take(lease)
+        word = ""
+        try:
+            word = self._leased(lease)
+        except LostLeaseError:
+            self._push(self.leases.postpone(lease.party, 0), "")
+            word = "retried"
+        finally:
+            self.hand.drop()
+            if not word:
+                self._push(self.leases.leave(lease), "came meanwhile")
+        return word
 
     def _leased(self, lease: Lease) -> str:
         """The job under the lease; '' where the party belongs elsewhere by now."""
@@ -137,8 +126,8 @@ class Desk:
 
     def _difference(self, lease: Lease, view: View) -> str:
         """Confirm that nothing differs, or write what does."""
-        target = self._target(view)
-        if not self._has_work(view, target):
+        target = aim(view, self.config)
+        if not has_work(view, target):
             return self._ack(lease, view, outcomes.unchanged(view, target.document))
         if self.settings.bridge_dry_run:
             return self._ack(lease, view, outcomes.dry(view, target.change))
@@ -157,8 +146,8 @@ class Desk:
             return self._postpone(lease, 0)
         if wait > outcomes.WORTH_A_LOOK_MS:
             view = self.leases.view(lease)
-            target = self._target(view)
-            if not self._has_work(view, target):
+            target = aim(view, self.config)
+            if not has_work(view, target):
                 self.throttle.give_back(slot)
                 return self._ack(lease, view, outcomes.unchanged(view, target.document))
         return self._send(lease, view, target)
@@ -196,24 +185,6 @@ class Desk:
             return self._ack(lease, view, decision.park)
         return self._postpone(lease, decision.delay_ms, dict(decision.fields))
 
-    def _target(self, view: View) -> Target:
-        if not view.parties:
-            doc = removal(view.ledger, view.sent)
-            return Target(None, doc, _change(view, doc))
-        account = unite(view.account, view.parties)
-        doc = self._renamed(document(account, self.config.policy, view.now))
-        return Target(account, doc, _change(view, doc))
-
-    def _renamed(self, doc: Document) -> Document:
-        """The document under the keys that `bridge.toml` gives its traits."""
-        keyed = ((self.config.traits.get(t), v) for t, v in doc.traits.items())
-        return doc._replace(traits={key: value for key, value in keyed if key})
-
-    def _has_work(self, view: View, target: Target) -> bool:
-        if view.exists or view.doubt:
-            return view.owes_whole or not target.change.is_empty
-        return target.account is not None and not target.account.deleted_only
-
     def _plan(self, lease: Lease, view: View, target: Target) -> Plan:
         refusal = outcomes.creation_refused(self.settings.bridge_create, target.account)
         return Plan(lease, view, target.document, target.change, refusal)
@@ -240,8 +211,3 @@ class Desk:
 
     def _push(self, claims: Claims, cause: str) -> None:
         self.queue.push_all(claims, cause)
-
-
-def _change(view: View, doc: Document) -> Change:
-    ledger: Ledger = view.ledger
-    return whole(doc, ledger) if view.owes_whole else difference(doc, ledger)
