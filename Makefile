@@ -36,6 +36,10 @@ chaos: $(STAMP)  ## kill, stall and lie for longer (SEED=1,2,3 SECONDS=60)
 	@CHAOS_SEED=$(or $(SEED),1) CHAOS_SECONDS=$(or $(SECONDS),60) \
 		$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
 
+.PHONY: mutants
+mutants: $(STAMP)  ## break the numbers in every small way: do the tests see it? (an hour; ARGS="money")
+	@nice -n 10 $(BIN)/python -m tests.mutants $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP)  ## run every check but the tests
 	@echo "form ..."

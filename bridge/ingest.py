@@ -7,7 +7,9 @@ Open this file first. Everything above the 2xx happens here, top to bottom:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
 from hashlib import blake2s
 from itertools import groupby
 from operator import attrgetter
@@ -15,12 +17,13 @@ from typing import NamedTuple
 
 from marshmallow import ValidationError
 from redis import Redis
+from redis.exceptions import RedisError
 
 from bridge.domain.facts import READ, Fact
 from bridge.errors import PayloadError
 from bridge.queue import LUA, Queue
 from bridge.settings import Settings
-from bridge.store.accept import Accept
+from bridge.store.accept import NO_JOB, Accept
 from bridge.store.quarantine import Quarantine
 from bridge.webhook.source import Delivery, Event, Source, Verified
 
@@ -28,6 +31,9 @@ STRENGTH = ("ignored", "duplicate", "coalesced", "queued", "quarantined")
 """Receipts from the weakest to the strongest; a batch is told its strongest."""
 
 PARTY = attrgetter("party")
+
+Later = list[Callable[[], object]] | None
+"""Jobs to queue once a whole delivery is stored; None: each is queued at once."""
 
 
 class Receipt(NamedTuple):
@@ -65,14 +71,24 @@ class Ingress:
             events = list(source.split(verified))
         except PayloadError as error:
             return self._quarantined(source, verified, error.event, error.reason)
-        receipts = [self._event(source, verified, event) for event in events]
+        # A job that begins after the first of several events would see a part of them.
+        later: Later = [] if len(events) > 1 else None
+        try:
+            receipts = [self._event(source, verified, event, later) for event in events]
+        finally:
+            # Where this fails the party's next event or the sweeper queues the job.
+            with suppress(RedisError):
+                for queue in later or ():
+                    queue()
         return _strongest(receipts)
 
-    def _event(self, source: Source, verified: Verified, event: Event) -> Receipt:
+    def _event(
+        self, source: Source, verified: Verified, event: Event, later: Later
+    ) -> Receipt:
         facts, refusal = self.understood(source, event)
         if refusal is None:
             creates = source.handlers[event.type].creates
-            return self.admit(source, event, facts, creates=creates)
+            return self.admit(source, event, facts, creates=creates, later=later)
         if refusal.receipt == "quarantined":
             return self._quarantined(source, verified, event.id, refusal.reason or "")
         self._accept.note("ignored", source.name, event.id, event.type)
@@ -101,22 +117,37 @@ class Ingress:
         return facts, None
 
     def admit(
-        self, source: Source, event: Event, facts: Iterable[Fact], *, creates: bool
+        self,
+        source: Source,
+        event: Event,
+        facts: Iterable[Fact],
+        *,
+        creates: bool,
+        later: Later = None,
     ) -> Receipt:
         """Accept the *facts* of *event*, party by party. Raises StorageError."""
         parties = groupby(sorted(facts, key=PARTY), key=PARTY)
         return _strongest(
-            [self._party(source, event, creates, p, list(f)) for p, f in parties]
+            [self._party(source, event, creates, list(f), later) for _, f in parties]
         )
 
     def _party(
-        self, source: Source, event: Event, new: bool, party: str, facts: list[Fact]
+        self,
+        source: Source,
+        event: Event,
+        new: bool,
+        facts: list[Fact],
+        later: Later,
     ) -> Receipt:
-        cause = f"{event.type} {event.id}"
+        party, cause = facts[0].party, f"{event.type} {event.id}"
         # What was read of a source is no news: it takes its turn.
         final = any(f.stamp.final and f.stamp.rank != READ for f in facts)
         job = self._queue.job(party, cause, creates=new, front=final)
+        job = job if later is None else NO_JOB
         taken = self._accept.facts(party, source.name, event.id, event.type, facts, job)
+        if taken.claim and later is not None:
+            push = partial(self._queue.push, party, taken.claim, cause, front=final)
+            later.append(partial(push, creates=new and not taken.known))
         return Receipt(taken.receipt, event.id)
 
     def _quarantined(

@@ -7,13 +7,22 @@ failure falls back to what is known and is tried again later.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from redis import Redis
 
-from bridge.domain.facts import CATALOGUE, POINTER, READING, THIN, Fact, source_of
+from bridge.domain.catalogue import ENDED, SUBSCRIPTION, VOID
+from bridge.domain.facts import (
+    CATALOGUE,
+    POINTER,
+    READ,
+    READING,
+    THIN,
+    Fact,
+    source_of,
+)
 from bridge.domain.policy import Policy
 from bridge.domain.unread import answered, why_read
 from bridge.errors import LostLeaseError, SourceError
@@ -114,7 +123,18 @@ def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
         at = max(fact.stamp.at, last + 1)
         value = fact.value
         if fact.thing == READING:
-            value = {THIN: answered(member.party({}))}
+            value = {**value, THIN: answered(member.party({}))}
         stamp = fact.stamp._replace(at=at)
         made.append(fact._replace(stamp=stamp, event=f"read:{at}", value=value))
-    return made
+    return [*made, *_missing(made, member)]
+
+
+def _missing(made: Sequence[Fact], member: Member) -> Iterator[Fact]:
+    """Void the subscriptions that a reading told once, and this one does not."""
+    told = {fact.thing for fact in made}
+    stamp = made[0].stamp._replace(final=False)
+    for thing, state in member.things.items():
+        was_read = thing.startswith(SUBSCRIPTION) and state.fact.stamp.rank == READ
+        if was_read and thing not in told and state.value["status"] not in ENDED:
+            value = {"status": VOID}
+            yield made[0]._replace(thing=thing, stamp=stamp, value=value, after=VOID)

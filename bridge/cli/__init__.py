@@ -27,6 +27,7 @@ COMMANDS = {
     "quarantine": "bridge.cli.quarantine:quarantine",
     "doctor": "bridge.cli.doctor:doctor",
     "accounts": "bridge.cli.accounts:accounts",
+    "sources": "bridge.cli.sources:sources",
 }
 """Name of a command -> where it is; imported when it is called."""
 

@@ -11,7 +11,7 @@ from redis import Redis
 from bridge.cli import session
 from bridge.errors import BridgeError, VitallyError
 from bridge.settings import Settings
-from bridge.sources import every, switched_on
+from bridge.sources import MADE, every, switched_on
 from bridge.store.figures import Figures, figures
 from bridge.store.flushed import unfit
 from bridge.store.look import Look
@@ -72,6 +72,10 @@ def _sources(found: Settings) -> Iterator[Finding]:
     else:
         names = ", ".join(s.options[0].name for s in every(found.sources))
         yield Finding(BAD, f"no source is on; set one of {names}")
+    for source in found.sources.get(MADE, {}).values():
+        if not source.enabled(found.sources):
+            unset = source.options[0].name
+            yield Finding(NOTE, f"{source.name} is off: {unset} is not set")
 
 
 def _vitally(found: Settings) -> Iterator[Finding]:

@@ -108,17 +108,29 @@ def _usable(account: str) -> Identity:
 
 
 def unite(id_: str, parties: Iterable[Party]) -> Account:
-    """Make one account of its *parties*; two customers of it add up."""
+    """Make one account of its *parties*; two customers of it add up.
+
+    Who was deleted has no say in its name and in what is told as it is, unless nobody
+    else is there.
+    """
     ordered = sorted(parties, key=lambda p: p.name)
-    named = [(source_of(party.name), _name(party)) for party in ordered]
+    here = [party for party in ordered if _deleted_at(party) is None] or ordered
+    named = [(source_of(party.name), _name(party)) for party in here]
     return Account(
         id_,
         tuple((source, name) for source, name in named if name),
         tuple(sub for party in ordered for sub in subscriptions(party)),
         tuple(party.name for party in ordered if is_incomplete(party.things)),
         not any(_seen_alive(party) for party in ordered),
-        _told(ordered),
+        _told(here),
     )
+
+
+def _deleted_at(party: Party) -> int | None:
+    """When its customer was deleted (ms); None: it was not."""
+    customer = party.things.get(CUSTOMER)
+    is_gone = customer is not None and customer.value.get("deleted")
+    return customer.fact.stamp.at if customer and is_gone else None
 
 
 def _told(parties: Iterable[Party]) -> dict[str, dict[str, State]]:
@@ -163,9 +175,7 @@ def subscriptions(party: Party) -> list[Subscription]:
 
     One that was never anything but void is none.
     """
-    customer = party.things.get(CUSTOMER)
-    gone = customer is not None and bool(customer.value.get("deleted"))
-    deleted_at = customer.fact.stamp.at if customer and gone else None
+    deleted_at = _deleted_at(party)
     discounts = customer_discounts(party.things, party.catalogue)
     return [
         read(

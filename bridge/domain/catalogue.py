@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridge.domain.facts import Value
+from bridge.domain.facts import READING, Value
 from bridge.domain.fold import State
 
 Things = Mapping[str, State]
@@ -125,8 +125,14 @@ def _discounts(
 def _item(
     item: Mapping[str, Any], at: int, things: Things, catalogue: Things
 ) -> Mapping[str, Any]:
-    """An item seen *at* (ms) with the names that its price and product have now."""
-    found = dict(item)
+    """An item seen *at* (ms) with the names that its price and product have now.
+
+    What only the source's own API tells (tiers, names) was kept when it was read.
+    """
+    read = things[READING].value if READING in things else {}
+    tiers = read.get("tiers", {}).get(item.get("price"), {})
+    name = read.get("names", {}).get(item.get("product"))
+    found = {**tiers, **({"product_name": name} if name else {}), **item}
     price = catalogue.get(f"price:{item.get('price')}")
     if price is not None and price.fact.stamp.at > at:
         for key in ("name", "lookup"):

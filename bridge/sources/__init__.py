@@ -6,7 +6,7 @@ A folder without one (`generic`) makes sources out of tables in `bridge.toml`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -15,7 +15,11 @@ from bridge import config
 from bridge.config import Config, Tables
 from bridge.options import Option
 from bridge.settings import Settings
+from bridge.sources.generic import make
 from bridge.webhook.source import Options, Source
+
+MADE = "generic.made"
+"""Name of the option that holds the sources made of tables, by their names."""
 
 
 @cache
@@ -39,12 +43,13 @@ def load(
     *without* names required variables that the caller can do without. Raises
     ConfigError with all problems.
     """
-    return config.load(environ, options(), without, tables)
+    read = partial(tables, environ=environ)
+    return config.load(environ, options(), without, read)
 
 
 def every(values: Options) -> list[Source]:
     """Return all sources there are under the settings' *values*."""
-    return list(discover().values())
+    return [*discover().values(), *values.get(MADE, {}).values()]
 
 
 def switched_on(values: Options) -> list[Source]:
@@ -52,21 +57,32 @@ def switched_on(values: Options) -> list[Source]:
     return [source for source in every(values) if source.enabled(values)]
 
 
-def tables(said: Mapping[str, Any]) -> Tables:
-    """Read the tables below `[sources]` of `bridge.toml`."""
+def tables(said: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Tables:
+    """Read the tables below `[sources]` of `bridge.toml`.
+
+    One that is no source's own makes a source, with its secrets from *environ*.
+    """
     values: dict[str, Any] = {}
+    made: dict[str, Source] = {}
     traits: list[str] = []
     problems: list[str] = []
     for name, table in said.items():
         source = discover().get(name)
-        if source is None or not isinstance(table, dict):
-            problems.append(f"sources.{name} is no table of a source: {_names()}")
-            continue
-        found = source.table(table)
-        values |= found.values
-        traits += found.traits
-        problems += [f"sources.{name}.{problem}" for problem in found.problems]
-    kinds = {source.name: source.crm for source in discover().values()}
+        if not isinstance(table, dict):
+            wrong: Collection[str] = ["must be a table"]
+        elif source is not None:
+            found = source.table(table)
+            values |= found.values
+            traits += found.traits
+            wrong = found.problems
+        else:
+            new = make(name, table, environ or {})
+            made |= {name: new.source} if new.source else {}
+            traits += new.traits
+            wrong = new.problems
+        problems += [f"sources.{name}.{problem}" for problem in wrong]
+    values[MADE] = made
+    kinds = {source.name: source.crm for source in every(values)}
     return Tables(
         values,
         traits,
@@ -74,7 +90,3 @@ def tables(said: Mapping[str, Any]) -> Tables:
         [name for name, crm in kinds.items() if crm],
         problems,
     )
-
-
-def _names() -> str:
-    return ", ".join(discover())

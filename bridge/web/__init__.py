@@ -14,9 +14,11 @@ from bridge.ingest import Ingress
 from bridge.log import fields
 from bridge.settings import Settings
 from bridge.sources import every
-from bridge.store.connect import connect
+from bridge.store.capture import Captures
+from bridge.store.connect import aside, connect
 from bridge.store.flushed import flusher
 from bridge.store.watch import Watch
+from bridge.web.captured import Captured
 from bridge.web.console import add_console
 from bridge.web.health import JSON, add_health
 from bridge.web.hooks import Flushed, Hooks, Receiver, add_hooks
@@ -63,6 +65,7 @@ def create_app(
         timeout=PATIENCE,
         most=CONNECTIONS,
     )
+    is_own = watch is None
     if watch is None:
         watch = Watch(
             redis,
@@ -77,6 +80,10 @@ def create_app(
     receiver: Receiver = ingress or Ingress(settings, redis, every(settings.sources))
     if settings.bridge_durability == "fsync":
         receiver = Flushed(receiver, flusher(redis))
+    if is_own:
+        captures = Captures(aside(redis, timeout=PATIENCE, most=2), receiver.sources)
+        captures.start()
+        receiver = Captured(receiver, captures)
     public_url = settings.bridge_public_url
     add_hooks(app, Hooks(receiver, watch, settings.sources, public_url))
     add_health(app, redis, watch)

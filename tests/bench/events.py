@@ -32,31 +32,67 @@ def request(event: dict[str, Any], now: float) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def renewal(customer: str, number: int) -> dict[str, Any]:
-    """Return `customer.subscription.updated`, the *number*th renewal, about 4 KB."""
+def customer_id(number: int) -> str:
+    """Return an id; all ids here are as long as Stripe's own."""
+    return f"cus_Q{number:013}"
+
+
+def renewal(customer: str, number: int, of: int = 1) -> dict[str, Any]:
+    """Return `customer.subscription.updated` of about 4 KB: renewal *number*."""
     begins = BORN + number * MONTH
+    before = {
+        "current_period_end": begins,
+        "current_period_start": begins - MONTH,
+        "latest_invoice": "in_1Q0example00000000before",
+    }
+    shown = _subscription(customer, begins, of)
+    told = _event(customer, 10 * number + of, "subscription.updated", shown)
+    told["created"] = begins + 3600
+    told["data"]["previous_attributes"] = before
+    return told
+
+
+def beginning(customer: str, of: int) -> dict[str, Any]:
+    """Return `customer.subscription.created` of the same size."""
+    return _event(
+        customer, of, "subscription.created", _subscription(customer, BORN, of)
+    )
+
+
+def sign_up(customer: str) -> dict[str, Any]:
+    """Return `customer.created`."""
+    shown = {
+        "id": customer,
+        "object": "customer",
+        "created": BORN,
+        "currency": "usd",
+        "delinquent": False,
+        "email": f"billing@{customer[5:]}.example",
+        "livemode": False,
+        "metadata": {},
+        "name": f"Example Company {customer[-4:]} Ltd",
+    }
+    return _event(customer, 0, "created", shown)
+
+
+def _event(
+    customer: str, number: int, what: str, shown: dict[str, Any]
+) -> dict[str, Any]:
     return {
-        "id": f"evt_1{customer[4:]}{number:06}",
+        "id": f"evt_1{customer[4:]}{number:09}",
         "object": "event",
         "api_version": "2024-06-20",
-        "created": begins + 3600,
-        "data": {
-            "object": _subscription(customer, begins),
-            "previous_attributes": {
-                "current_period_end": begins,
-                "current_period_start": begins - MONTH,
-                "latest_invoice": "in_1Q0example00000000before",
-            },
-        },
+        "created": BORN,
+        "data": {"object": shown},
         "livemode": False,
         "pending_webhooks": 1,
         "request": {"id": None, "idempotency_key": None},
-        "type": "customer.subscription.updated",
+        "type": f"customer.{what}",
     }
 
 
-def _subscription(customer: str, begins: int) -> dict[str, Any]:
-    id_ = f"sub_{customer[4:]}"
+def _subscription(customer: str, begins: int, of: int) -> dict[str, Any]:
+    id_ = f"sub_1{customer[4:]}{of:09}"
     item = {
         "id": f"si_{customer[4:]}",
         "object": "subscription_item",
@@ -70,30 +106,32 @@ def _subscription(customer: str, begins: int) -> dict[str, Any]:
         "subscription": id_,
         "tax_rates": [],
     }
-    nothing = dict.fromkeys((
-        "application",
-        "application_fee_percent",
-        "billing_cycle_anchor_config",
-        "billing_thresholds",
-        "cancel_at",
-        "canceled_at",
-        "days_until_due",
-        "default_source",
-        "description",
-        "discount",
-        "ended_at",
-        "next_pending_invoice_item_invoice",
-        "on_behalf_of",
-        "pause_collection",
-        "pending_invoice_item_interval",
-        "pending_setup_intent",
-        "pending_update",
-        "schedule",
-        "test_clock",
-        "transfer_data",
-        "trial_end",
-        "trial_start",
-    ))
+    nothing = dict.fromkeys(
+        (
+            "application",
+            "application_fee_percent",
+            "billing_cycle_anchor_config",
+            "billing_thresholds",
+            "cancel_at",
+            "canceled_at",
+            "days_until_due",
+            "default_source",
+            "description",
+            "discount",
+            "ended_at",
+            "next_pending_invoice_item_invoice",
+            "on_behalf_of",
+            "pause_collection",
+            "pending_invoice_item_interval",
+            "pending_setup_intent",
+            "pending_update",
+            "schedule",
+            "test_clock",
+            "transfer_data",
+            "trial_end",
+            "trial_start",
+        )
+    )
     return {
         "id": id_,
         "object": "subscription",
@@ -137,7 +175,7 @@ def _subscription(customer: str, begins: int) -> dict[str, Any]:
 def _plan() -> dict[str, Any]:
     """The older name of the price; events of this version show both."""
     return {
-        "id": "price_1Q0example000000000team",
+        "id": "price_1Q0example0000000000team",
         "object": "plan",
         "active": True,
         "aggregate_usage": None,
@@ -152,7 +190,7 @@ def _plan() -> dict[str, Any]:
         "metadata": {},
         "meter": None,
         "nickname": "Team",
-        "product": "prod_Q0example0team",
+        "product": "prod_Q0example0teams",
         "tiers_mode": None,
         "transform_usage": None,
         "trial_period_days": None,
@@ -162,7 +200,7 @@ def _plan() -> dict[str, Any]:
 
 def _price() -> dict[str, Any]:
     return {
-        "id": "price_1Q0example000000000team",
+        "id": "price_1Q0example0000000000team",
         "object": "price",
         "active": True,
         "billing_scheme": "per_unit",
@@ -173,7 +211,7 @@ def _price() -> dict[str, Any]:
         "lookup_key": None,
         "metadata": {},
         "nickname": "Team",
-        "product": "prod_Q0example0team",
+        "product": "prod_Q0example0teams",
         "recurring": {
             "aggregate_usage": None,
             "interval": "month",

@@ -6,6 +6,8 @@ the worker knows of it.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from hashlib import sha1
@@ -121,23 +123,25 @@ class Victim:
         )
 
     def catch(self, stripe: Stripe) -> None:
-        """Give it its job and wait until it stands in its step."""
+        """Give it its job, wait until it stands in its step, and stop its clock."""
         told = self.shop.signs_up() if self.step.new else self.shop.begins()
         assert 202 == stripe.post(told).status
         proxy = self.vitally if self.step.vitally else self.redis
-        rule = proxy.on(self.step.pattern, self.step.act)
+        self.rule = proxy.on(self.step.pattern, self.step.act)
         self.gate.release()
-        assert rule.caught.wait(4), f"no worker came to: {self.step.name}"
+        assert self.rule.caught.wait(10), f"no worker came to: {self.step.name}"
+        os.kill(self.running.pid, signal.SIGSTOP)
 
-    def let_go(self) -> None:
-        """Let everything arrive that was held."""
-        self.redis.mend()
-        self.vitally.mend()
+    def wake(self) -> None:
+        """Let arrive what was held, and the worker go on with it."""
+        self.rule.release()
+        assert self.rule.passed.wait(4), f"still held: {self.step.name}"
+        os.kill(self.running.pid, signal.SIGCONT)
 
 
 @contextmanager
 def caught(stack: Stack, steps: Sequence[Step] = STEPS) -> Iterator[list[Victim]]:
-    """A worker standing in each of *steps* at this moment, and no other worker."""
+    """A worker stopped in each of *steps*, and no other worker."""
     stack.web()
     first = stack.worker()
     stripe = stack.ready().stripe()
@@ -156,7 +160,7 @@ def caught(stack: Stack, steps: Sequence[Step] = STEPS) -> Iterator[list[Victim]
             assert victim.gate.caught.wait(30), "a worker starts"
         # A job that nobody owns is soon given to another: those come last, and at the
         # very end the one that stays in the list, where the next would pop it.
-        for victim in reversed(sorted(victims, key=lambda v: v.step.owned)):
+        for victim in sorted(victims, key=lambda v: v.step.owned)[::-1]:
             victim.catch(stripe)
         yield victims
         for victim in victims:

@@ -6,16 +6,18 @@ within the time that the contract gives it for one.
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from bridge.store import keys
-from tests.chaos.steps import NAMES, Victim, caught
+from bridge.store.figures import Figures
+from tests.chaos.rest import come_to_rest
+from tests.chaos.steps import NAMES, STEPS, Step, Victim, caught
 from tests.support.desk import BETWEEN
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -25,21 +27,30 @@ pytestmark = pytest.mark.chaos
 RECOVERY = 15.0
 """Seconds within which what a dead worker held is taken up: the contract's."""
 
-LATE = 60.0
-"""Seconds within which all is at rest, the look after a doubtful write included."""
+AWAKE = 2.0
+"""Seconds in which a worker that wakes has done what it was about to do."""
+
+WRITING = STEPS[
+    NAMES.index("in begin, with the lease") : NAMES.index("after the request")
+]
+"""The steps from which a worker that wakes may still write."""
 
 
 class Healed(NamedTuple):
-    """What became of all victims' accounts.
+    """What became of all victims' accounts, by step.
 
     *took*: seconds until each was right, *settled* until nothing was left to do;
-    *found*: each one's `mrr` in the end.
+    *right* and *found*: each one's `mrr` in the end.
     """
 
-    stack: Stack
     took: Mapping[str, float]
     settled: float
+    right: Mapping[str, Any]
     found: Mapping[str, Any]
+    figures: Figures
+    creations: Sequence[str]
+    overlaps: Sequence[Mapping[str, Any]]
+    between: int
 
 
 def mrr(stack: Stack, victim: Victim) -> Any:
@@ -63,89 +74,105 @@ def heal(
         seen = stack.figures()
         return len(took) == len(victims) and not (seen.dirty or seen.pending)
 
-    eventually(healed, 2 * RECOVERY, what=f"all victims; now {took}")
+    eventually(healed, 2 * RECOVERY, what="the healing of all victims")
     return took, time.monotonic() - begun
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Healed]:
-    """Every victim is killed; nothing more is heard of its account."""
-    with Stack(tmp_path_factory.mktemp("killed")) as stack, caught(stack) as victims:
+def in_the_end(
+    stack: Stack,
+    victims: list[Victim],
+    right: Mapping[str, Any],
+    took: Mapping[str, float],
+    settled: float,
+) -> Healed:
+    return Healed(
+        took,
+        settled,
+        right,
+        {victim.step.name: mrr(stack, victim) for victim in victims},
+        stack.figures(),
+        stack.creations(),
+        stack.overlaps(),
+        stack.redis.llen(BETWEEN),
+    )
+
+
+def kill_all(folder: Path) -> Healed:
+    """Kill every victim; nothing more is heard of its account."""
+    with Stack(folder) as stack, caught(stack) as victims:
         right = {v.step.name: "none" if v.step.new else 49 for v in victims}
         for victim in victims:
             victim.running.kill()
         took, settled = heal(stack, victims, right)
-        found = {v.step.name: mrr(stack, v) == right[v.step.name] for v in victims}
-        yield Healed(stack, took, settled, found)
+        return in_the_end(stack, victims, right, took, settled)
+
+
+def pause_all(folder: Path, *, steps: Sequence[Step] = STEPS, long: bool) -> Healed:
+    """Let every victim sleep beyond its lease, and do then what it was about to do.
+
+    Meanwhile a newer event of its account has been taken and written; where they
+    sleep *long* the second look, which follows a doubtful write, is over as well.
+    """
+    with Stack(folder) as stack, caught(stack, steps) as victims:
+        stripe = stack.stripe()
+        for victim in victims:
+            change = victim.shop.begins if victim.step.new else victim.shop.changes
+            assert 202 == stripe.post(change(quantity=2)).status
+        right = {victim.step.name: 98 for victim in victims}
+        took, settled = heal(stack, victims, right)
+        if long:
+            come_to_rest(stack)
+        for victim in victims:
+            victim.wake()
+        time.sleep(AWAKE)
+        come_to_rest(stack)
+        return in_the_end(stack, victims, right, took, settled)
+
+
+Result = Callable[[str], Healed]
+
+WAYS: Mapping[str, Callable[[Path], Healed]] = {
+    "killed": kill_all,
+    "paused": partial(pause_all, long=False),
+    "slept": partial(pause_all, steps=WRITING, long=True),
+}
 
 
 @pytest.fixture(scope="module")
-def paused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Healed]:
-    """Every victim sleeps beyond its lease, wakes, and does what it was about to do.
-
-    Meanwhile a newer event of its account has been taken and written.
-    """
-    with Stack(tmp_path_factory.mktemp("paused")) as stack, caught(stack) as victims:
-        stripe = stack.stripe()
-        for victim in victims:
-            os.kill(victim.running.pid, signal.SIGSTOP)
-        for victim in victims:
-            shop = victim.shop
-            begins = victim.step.new
-            stripe.post(shop.begins(quantity=2) if begins else shop.changes(quantity=2))
-        took, settled = heal(stack, victims, dict.fromkeys(NAMES, 98))
-        for victim in victims:
-            victim.let_go()
-            os.kill(victim.running.pid, signal.SIGCONT)
-        eventually(lambda: not stack.redis.zcard(keys.LATER), LATE, what="a last look")
-        stack.settled()
-        found = {victim.step.name: mrr(stack, victim) for victim in victims}
-        yield Healed(stack, took, settled, found)
+def healed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
+    """What became of all victims of a way; each way is gone once."""
+    with ThreadPoolExecutor(1) as pool:
+        gone = cache(lambda way: pool.submit(WAYS[way], tmp_path_factory.mktemp(way)))
+        yield lambda way: gone(way).result()
 
 
 @pytest.mark.parametrize("step", NAMES)
-def test_a_worker_that_is_killed_there_leaves_it_to_another(
-    killed: Healed, step: str
+@pytest.mark.parametrize("way", ["killed", "paused"])
+def test_what_a_worker_held_there_is_taken_up_in_time(
+    healed: Result, way: str, step: str
 ) -> None:
-    assert killed.took[step] <= RECOVERY
+    seen = healed(way)
+
+    assert seen.took[step] <= RECOVERY
+    assert seen.right[step] == seen.found[step], "no older write stands"
 
 
-def test_a_worker_that_pauses_there_and_wakes_leaves_no_older_write(
-    paused: Healed,
+def test_a_worker_that_wakes_after_the_second_look_leaves_no_older_write(
+    healed: Result,
 ) -> None:
-    assert dict.fromkeys(NAMES, 98) == paused.found
+    seen = healed("slept")
+
+    assert seen.right == seen.found
 
 
-@pytest.mark.parametrize("step", NAMES)
-def test_what_a_paused_worker_held_is_taken_up(paused: Healed, step: str) -> None:
-    assert paused.took[step] <= RECOVERY
+@pytest.mark.parametrize("way", ["killed", "paused"])
+def test_nothing_is_lost_or_done_twice_by_it(healed: Result, way: str) -> None:
+    seen = healed(way)
+    told = len(NAMES) + sum(not step.new for step in STEPS)
+    newer = len(NAMES) if way == "paused" else 0
 
-
-@pytest.mark.parametrize("which", ["killed", "paused"])
-def test_nothing_is_lost_or_done_twice_by_it(
-    request: pytest.FixtureRequest, which: str
-) -> None:
-    seen: Healed = request.getfixturevalue(which)
-    now = seen.stack.figures()
-    new = NAMES.index  # noqa
     assert seen.settled <= RECOVERY
-    assert now.received == now.accepted == now.settled
-    assert [] == seen.stack.overlaps()
-    assert sorted(set(seen.stack.creations())) == sorted(seen.stack.creations())
-    assert 0 == seen.stack.redis.llen(BETWEEN)
-
-
-def test_print(killed, paused, capsys):
-    with capsys.disabled():
-        for n in NAMES:
-            print(
-                n,
-                round(killed.took.get(n), 1),
-                round(paused.took[n], 1),
-                paused.found[n],
-            )
-        print(killed.settled, paused.settled)
-        for s in (killed, paused):
-            st = s.stack
-            print(st.figures())
-            print(st.redis.keys("rq:*"))
+    assert seen.figures.received == seen.figures.settled == told + newer
+    assert [] == seen.overlaps
+    assert len(NAMES) == len(set(seen.creations)) == len(seen.creations)
+    assert 0 == seen.between

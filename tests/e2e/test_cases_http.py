@@ -1,8 +1,9 @@
 """Every case of `tests/cases` in every rendering, over HTTP and as Vitally has it then.
 
-No case is left out. All are posted before a worker starts, since Vitally keeps the last
-known value of a trait that became unknown. Its nulls are kept to be seen: a trait that
-is null is there, one that is left out is not.
+No case is left out; each is told in order, and once more backwards. All are posted
+before a worker starts, since Vitally keeps the last known value of a trait that became
+unknown. Its nulls are kept to be seen: a trait that is null is there, one that is left
+out is not.
 """
 
 from __future__ import annotations
@@ -59,11 +60,14 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
 
         def play(case: Case, rendering: str) -> list[Answer]:
             own, post = mark(case, rendering), senders[case.get("account_key")].post
-            return [post(owned(event, own)) for event in events(case, rendering)]
+            told = [owned(event, own) for event in events(case, rendering)]
+            return [post(event) for event in (*told, *reversed(told))]
 
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(play, *zip(*every(), strict=True)))
         assert {202} == {answer.status for played in answers for answer in played}
+        for sender in senders.values():
+            sender.close()
         assert 0 == stack.figures().quarantined
         stack.worker(WORKER_PROCESSES=2)
         stack.ready().settled(45)

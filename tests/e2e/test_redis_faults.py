@@ -194,18 +194,3 @@ def test_an_event_that_did_not_reach_redis_leaves_no_trace(
     assert "queued" == again.receipt
     assert eventually(lambda: stack.vitally.account(shop.id))
     adds_up(stack, 2)
-
-
-def test_an_event_whose_job_could_not_be_queued_is_taken_and_written(
-    stack: Stack, proxy: Proxy
-) -> None:
-    stripe, shop = stack.stripe(), Shop()
-    assert 202 == post(stripe, Shop().signs_up()).status
-    lost = proxy.on(rb"rq:job:stripe-" + shop.id.encode(), LOSE_REQUEST)
-
-    answer = post(stripe, shop.signs_up())
-
-    assert lost.caught.is_set()
-    assert (202, "queued") == (answer.status, answer.receipt)
-    assert eventually(lambda: stack.vitally.account(shop.id), 15)
-    adds_up(stack, 2)

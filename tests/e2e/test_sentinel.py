@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from bridge.store.connect import follow
+from bridge.store.figures import figures
 from tests.support.processes import ROOT, environment
 from tests.support.sentinel import MASTER, PASSWORD, Watched
 from tests.support.stack import Stack
@@ -99,21 +101,32 @@ def test_a_master_that_dies_is_a_short_503_and_loses_nothing_that_was_copied(
     assert PASSWORD not in stack.webs[0].running.output + stack.workers[0].output
 
 
-def test_a_master_that_becomes_a_replica_is_left(
+def master_of(sentinel: Redis) -> int:
+    """The port of the master, by the word of a sentinel."""
+    return int(sentinel.sentinel_get_master_addr_by_name(MASTER)[1])
+
+
+def test_a_master_that_is_one_no_longer_is_left_before_it_knows(
     stack: Stack, watched: Watched
 ) -> None:
+    """It goes on for ten seconds, and what it takes is lost when it hears of it."""
     stripe = stack.stripe()
     shops = [Shop() for _ in range(4)]
     stubborn(stripe, [shop.signs_up() for shop in shops])
     stack.settled()
     watched.wait()
+    follow(stack.redis)
     with Redis(port=watched.ports[0]) as sentinel:
         sentinel.sentinel_failover(MASTER)
-    second = watched.client(watched.second)
-    eventually(lambda: second.info("replication")["role"] == "master", FAILOVER)
+        eventually(lambda: master_of(sentinel) == watched.second.port, FAILOVER)
+    time.sleep(2.0)  # a look of the web process, a beat of the worker
+    follow(stack.redis)
 
     stubborn(stripe, [shop.begins() for shop in shops])
 
     right(stack, shops, mrr=49)
-    assert 8 == stack.figures().accepted
+    old = watched.client(watched.first)
+    assert "master" == old.info("replication")["role"], "too late: it knows by now"
+    assert 4 == figures(old).accepted
+    assert 8 == figures(watched.client(watched.second)).accepted
     assert 200 == eventually(lambda: stack.webs[0].get("/readyz")[0])

@@ -497,6 +497,9 @@ def test_a_backfill_counts_like_events(
     backfill("stripe")
 
     assert 3 == desk.check().accepted
+    job = desk.pop()
+    assert job is not None
+    assert "workers.jobs.create_account" == job.func_name
     standing = Look(desk.redis).standing("stripe:cus_1")
     assert standing is not None
     assert 1 == standing.pending

@@ -184,3 +184,25 @@ def test_a_key_that_is_set_later_settles_what_was_held(
 
     assert 49 == desk.traits("cus_1")["mrr"]
     assert (0, 0) == (desk.check().held, redis.scard(keys.UNREAD))
+
+
+def test_tiers_that_were_read_are_known_to_the_next_webhook(
+    desk: Bench, stripe: LocalStripe
+) -> None:
+    tiers = [{"up_to": None, "unit_amount": 700, "flat_amount": None}]
+    price = local_stripe.price(unit=None, tiers=tiers, tiers_mode="graduated")
+    item = local_stripe.item(price, quantity=2)
+    stripe.put(price, local_stripe.subscription("sub_1", "cus_1", item))
+    tiered = {"price": "price_1", "scheme": "tiered", "interval": "month"}
+    tiered |= {"ends": NOON + 30 * 86_400_000}
+    desk.tell(met(items=[tiered | {"quantity": 2}]))
+    desk.work()
+    assert 14 == desk.traits("cus_1")["mrr"]
+    asked = len(stripe.paths())
+    desk.passes(60_000)
+
+    desk.tell(subscription(at=7200, items=[tiered | {"quantity": 3}]))
+    desk.work()
+
+    assert 21 == desk.traits("cus_1")["mrr"]
+    assert asked == len(stripe.paths())

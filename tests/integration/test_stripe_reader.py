@@ -37,7 +37,8 @@ NOW = 1_790_000_000
 """The local Stripe's clock (seconds)."""
 
 AT = (NOW - 2) * 1000
-"""What a reading at NOW is stamped with: the request began in the second before."""
+"""What a reading at NOW is stamped with at the latest: the request began before NOW,
+and of the second in which it began not all is told."""
 
 
 @pytest.fixture
@@ -111,7 +112,9 @@ def test_every_fact_has_the_instant_that_the_first_reply_surely_contains(
 
     facts = reading(stripe).party("stripe:cus_1")
 
-    assert {("stripe:cus_1", Stamp(False, AT, READ), f"read:{AT}", "read")} == {
+    at = facts[0].stamp.at
+    assert AT - 5000 < at <= AT
+    assert {("stripe:cus_1", Stamp(False, at, READ), f"read:{at}", "read")} == {
         (fact.party, fact.stamp, fact.event, fact.kind) for fact in facts
     }
     assert {} == by_thing(facts)["read"].value
@@ -123,8 +126,7 @@ def test_a_slow_first_reply_counts_from_its_request(stripe: LocalStripe) -> None
 
     facts = reading(stripe).party("stripe:cus_1")
 
-    # NOW, less one to two seconds (Date has no fractions), less one.
-    assert {(NOW - 3) * 1000} == {fact.stamp.at for fact in facts}
+    assert {True} == {AT - 5000 < fact.stamp.at <= AT - 1000 for fact in facts}
 
 
 def test_an_ended_subscription_is_final_and_read_as_well(stripe: LocalStripe) -> None:
@@ -315,7 +317,7 @@ def test_a_deleted_customer_is_final_and_all_it_had_is_read(
 
     told = by_thing(reading(stripe).party("stripe:cus_1"))
 
-    assert Stamp(True, AT, READ) == told["customer"].stamp
+    assert Stamp(True, told["read"].stamp.at, READ) == told["customer"].stamp
     assert {"account": "cus_1", "deleted": True} == told["customer"].value
     assert "canceled" == told["subscription:sub_1"].value["status"]
 
@@ -348,10 +350,9 @@ def test_an_older_event_loses_against_what_was_read_and_a_newer_one_wins(
     stripe: LocalStripe, seconds: int, winner: str
 ) -> None:
     stripe.put(customer("cus_1", name="As read"))
-    said = customer("cus_1", name="As told")
-    told = events_facts("customer.updated", said, AT + seconds * 1000)
-
     read = reading(stripe).party("stripe:cus_1")
+    at = read[0].stamp.at + seconds * 1000
+    told = events_facts("customer.updated", customer("cus_1", name="As told"), at)
 
     assert winner == fold(Past([*told, *read]))["customer"].fact.kind
     assert winner == fold(Past([*read, *told]))["customer"].fact.kind

@@ -16,35 +16,36 @@ PAIRS = (
 """Operators that stand in for one another."""
 
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
-JUDGED = (ast.Compare, ast.BoolOp)
+JUDGED = (ast.Compare, ast.BoolOp, ast.UnaryOp)
 """Conditions that are broken inside; any other is turned round as a whole."""
 
 BLOCKS = (ast.FunctionDef, ast.For, ast.While, ast.If)
 NOT_CODE = {"annotation", "returns", "decorator_list"}
 
 
-class Broken(NamedTuple):
-    """A broken source: the lines that differ as they were and are, and where."""
+class Mutant(NamedTuple):
+    """A broken module: what its lines were and are, where, and its whole source."""
 
+    module: str
     was: str
     now: str
     line: int
     source: str
 
 
-def broken(text: str) -> Iterator[Broken]:
-    """Every broken form of the source *text*, in the order of its lines."""
+def mutants(module: str, text: str) -> Iterator[Mutant]:
+    """Every mutant of *module*, whose source is *text*, in the order of its lines."""
     tree = ast.parse(text)
     original = ast.unparse(tree)
     for parent, field, holder, key in _places(tree):
         child = holder[key]
-        for other in _others(parent, field, child):
+        for other in (*_others(parent, field, child), *_turned(field, child)):
             holder[key] = other
             source = ast.unparse(tree)
             holder[key] = child
             line = getattr(child, "lineno", getattr(parent, "lineno", 0))
             if source != original:
-                yield Broken(*_difference(original, source), line, source)
+                yield Mutant(module, *_difference(original, source), line, source)
 
 
 def _places(parent: ast.AST) -> Iterator[tuple[ast.AST, str, Any, Any]]:
@@ -76,8 +77,12 @@ def _others(parent: ast.AST, field: str, child: ast.AST) -> Iterator[ast.AST]:
             return
         case ast.stmt() if isinstance(parent, BLOCKS):
             yield ast.Pass()
-        case ast.expr() if field in {"test", "ifs"} and not isinstance(child, JUDGED):
-            yield ast.UnaryOp(ast.Not(), child)
+
+
+def _turned(field: str, child: ast.AST) -> Iterator[ast.AST]:
+    """The opposite of a condition that has no operator of its own."""
+    if field in {"test", "ifs"} and not isinstance(child, JUDGED):
+        yield ast.UnaryOp(ast.Not(), child)
 
 
 def _constants(value: object) -> Iterator[ast.AST]:

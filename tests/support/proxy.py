@@ -83,12 +83,14 @@ class Rule:
     """Catches messages that hold *pattern*: after the first *skip*, *times* of them.
 
     *caught* is set once one has come to where its act says. `release` lets go what
-    is held, which then meets the other rules, and catches no more.
+    is held, which then meets the other rules, and catches no more; *passed* is set
+    once that has arrived.
     """
 
     def __init__(self, pattern: bytes, act: Act, times: int | None, skip: int) -> None:
         self.act = act
         self.caught = threading.Event()
+        self.passed = threading.Event()
         self._pattern = re.compile(pattern, re.DOTALL)
         self._left = times
         self._skip = skip
@@ -160,8 +162,7 @@ class Proxy:
         with self._lock:
             links = list(self._links)
         for link in links:
-            link.wanted = "reset"
-            link.wake()
+            link.reset()
 
     def refuse(self) -> None:
         """Refuse connections, and reset those that are open, until `accept`."""
@@ -200,7 +201,7 @@ class Proxy:
                 with self._lock:
                     self._links.add(link)
                     if self._listener is not listener:
-                        link.wanted = "reset"
+                        link.reset()
                 threading.Thread(target=link.run, daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -220,10 +221,11 @@ class _Link:
 
     def __init__(self, proxy: Proxy, client: socket.socket) -> None:
         self.proxy = proxy
-        self.wanted = ""
         self._client = client
         self._server: socket.socket
-        self._bell, self._ear = socket.socketpair()
+        self._ends: dict[int, socket.socket] = {}
+        self._poll = select.poll()  # select knows no file above the thousandth
+        self._is_to_reset = False
         self._asked = b""
         self._reply = b""
         self._rest = b""
@@ -232,9 +234,11 @@ class _Link:
         self._held_since: float | None = None
         self._is_alone = False
 
-    def wake(self) -> None:
+    def reset(self) -> None:
+        """End it soon; its thread sees the end of what the client sends."""
+        self._is_to_reset = True
         with suppress(OSError):
-            self._bell.send(b"!")
+            self._client.shutdown(socket.SHUT_RD)
 
     def run(self) -> None:
         ending = "reset"
@@ -243,9 +247,11 @@ class _Link:
             self._server.settimeout(None)
             for end in (self._client, self._server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while not (done := self.wanted or self._turn()):
+            self._ends = {s.fileno(): s for s in (self._client, self._server)}
+            for number in self._ends:
+                self._poll.register(number, select.POLLIN)
+            while not (ending := self._turn()):
                 pass
-            ending = done
         except OSError:
             pass
         finally:
@@ -253,20 +259,20 @@ class _Link:
 
     def _turn(self) -> str:
         """Carry what there is to carry; how it ends, '' where it goes on."""
+        if self._is_to_reset:
+            return "reset"
         if not self.proxy.flows.is_set():
             self.proxy.flows.wait(POLL)
             return ""
         if self._held_since is not None:
             return self._hold()
-        ready, _, _ = select.select([self._client, self._server, self._ear], [], [])
-        if not self.proxy.flows.is_set():
+        ready = [self._ends[number] for number, _ in self._poll.poll()]
+        if self._is_to_reset or not self.proxy.flows.is_set():
             return ""
         return self._read(ready) or self._carry_replies() or self._carry_requests()
 
     def _read(self, ready: list[socket.socket]) -> str:
         for end in ready:
-            if end is self._ear:
-                return "reset"
             content = end.recv(1 << 16)
             if not content:
                 return "close"
@@ -318,8 +324,8 @@ class _Link:
         held = time.monotonic() - self._held_since
         if self._rule.is_over or (seconds is not None and held >= seconds):
             return self._let_go()
-        waiting, _, _ = select.select([self._ear], [], [], POLL)
-        return "reset" if waiting else ""
+        time.sleep(POLL)
+        return ""
 
     def _let_go(self) -> str:
         rule, self._held_since, self._rule = self._rule, None, None
@@ -329,9 +335,10 @@ class _Link:
             self._asked = rest + self._asked
         else:
             self._server.sendall(rest)
-        if self._is_alone:
-            return "close"
-        return self._carry_replies() or self._carry_requests()
+        ending = "close" if self._is_alone else ""
+        ending = ending or self._carry_replies() or self._carry_requests()
+        rule.passed.set()
+        return ending
 
     def _end(self, *, reset: bool) -> None:
         for end in (self._client, getattr(self, "_server", None)):
@@ -341,8 +348,6 @@ class _Link:
                 if reset:
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 end.close()
-        self._bell.close()
-        self._ear.close()
         self.proxy.forget(self)
 
 

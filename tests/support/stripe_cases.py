@@ -6,7 +6,7 @@ How a case is written: `tests/cases/README.md`.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ NOT_IN_PLANS = {"discounts", "one_time", "package", "tiers", "tax", "tax_behavio
 """Keys of an item that a rendering from before prices cannot carry."""
 
 INSTANTS = {"nextRenewalDate", "churnedAt", "trialEndDate", "cancelAt"}
+EVENT = {"type": "subscription.updated", "livemode": True, "account": None}
+"""What an event says of itself alone, where the case does not."""
+
 DAYS = ("trial_end", "cancel_at", "ended_at", "canceled_at")
 
 
@@ -75,27 +78,33 @@ def events(case: Case, rendering: str) -> Iterator[Json]:
 
     Ids are in the opposite order, so that nothing can lean on them.
     """
-    known: dict[str, Json] = {}
-    for n, told in enumerate(case["events"]):
-        kind = told.get("type", "subscription.updated")
+    for n, (told, earlier) in enumerate(_told(case)):
+        kind = told["type"]
         make = _subscription if kind.startswith("subscription.") else _customer
-        earlier = known.get(_id(told), {})
-        known[_id(told)] = earlier | told
-        now = make(earlier | told, rendering)
+        now = make(told, rendering)
         data: Json = {"object": now}
         if earlier and kind.endswith(".updated"):
             data["previous_attributes"] = _previous(make(earlier, rendering), now)
         prefix = "customer." if kind.startswith("subscription.") else ""
-        body = {
+        yield {
             "id": f"evt_{900 - n}",
             "object": "event",
             "api_version": VERSIONS[rendering],
             "created": seconds(told["day"]),
-            "livemode": told.get("livemode", True),
+            "livemode": told["livemode"],
+            "account": told["account"],
             "type": prefix + kind,
             "data": data,
         }
-        yield body | _picked(told, "account")
+
+
+def _told(case: Case) -> Iterator[tuple[Json, Json]]:
+    """All that is true at each event, and all that was before of the same object."""
+    known: dict[str, Json] = {}
+    for told in case["events"]:
+        earlier = known.get(_id(told), {})
+        known[_id(told)] = earlier | EVENT | told
+        yield known[_id(told)], earlier
 
 
 def _id(told: Case) -> str:
@@ -220,17 +229,13 @@ def _discounts(told: Case, rendering: str) -> Json:
 
 def renderings(case: Case) -> list[str]:
     """The renderings that can carry all of the case's events."""
-    chosen: Sequence[str] = case.get("renderings", tuple(VERSIONS))
-    return [r for r in chosen if "renderings" in case or _carries(case, r)]
+    if "renderings" in case:
+        return list(case["renderings"])
+    told = [now for now, _ in _told(case)]
+    return [r for r in VERSIONS if r == "items" or all(_fits(t, r) for t in told)]
 
 
-def _carries(case: Case, rendering: str) -> bool:
-    return rendering == "items" or all(
-        _event_fits(told, rendering) for told in case["events"]
-    )
-
-
-def _event_fits(told: Case, rendering: str) -> bool:
+def _fits(told: Case, rendering: str) -> bool:
     items = told.get("items", ())
     given = told.get("discounts", ())
     rhythms = {(item.get("every"), item.get("count")) for item in items}

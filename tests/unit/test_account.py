@@ -249,3 +249,12 @@ def test_what_never_was_live_has_no_churn() -> None:
 
     assert churned_at(account(never)) is None
     assert churned_at(account([sub("1", status="incomplete_expired")])) is None
+
+
+def test_what_never_was_anything_but_void_is_no_subscription() -> None:
+    lost = [sub("1", 1, status="void"), sub("1", 2, status="void")]
+
+    assert () == account([customer(), *lost]).subscriptions
+    assert NOW + 3 * DAY == churned_at(
+        account([sub("1", 1), sub("1", 3, status="void")])
+    )

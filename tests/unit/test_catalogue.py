@@ -187,3 +187,25 @@ def test_an_ended_subscription_needs_nothing() -> None:
     ended = subscribed(2, status="canceled")
 
     assert set() == references(fold(Past([ended])))
+
+
+def test_what_only_the_api_tells_outlives_the_next_webhook() -> None:
+    tiers = [{"up_to": 5, "unit": "700"}, {"up_to": None, "unit": "600"}]
+    reading = told(
+        "read",
+        1,
+        {
+            "tiers": {"price_1": {"tiers": tiers, "tiers_mode": "volume"}},
+            "names": {"prod_1": "Team"},
+        },
+    )
+    tiered = {k: v for k, v in ITEM.items() if k != "unit"}
+    tiered |= {"scheme": "tiered", "quantity": 10}
+
+    found = read(subscribed(2, item=tiered), reading)
+
+    assert (60, "Team") == (found.traits["mrr"], found.traits["planName"])
+    renamed = told("product:prod_1", 3, {"name": "Crew"})
+    assert (
+        "Crew" == read(subscribed(2, item=tiered), reading, renamed).traits["planName"]
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,19 @@ def events_of(path: Path) -> list[Event]:
     return list(source_of(path).split(Verified(delivery)))
 
 
+def options_of(source: Source) -> dict[str, Any]:
+    """Every option at its default, and what `bridge.toml` beside the fixtures says."""
+    file = FOLDER / source.name / "fixtures" / "bridge.toml"
+    said = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    table = source.table(said)
+    assert not table.problems
+    return {o.name: o.default for o in source.options} | table.values
+
+
 def facts_of(path: Path) -> Iterator[Fact]:
-    """Yield what ingest would, with every option of the source at its default."""
+    """Yield what ingest would, with the options of the fixtures."""
     source = source_of(path)
-    options = {option.name: option.default for option in source.options}
+    options = options_of(source)
     for event in events_of(path):
         handler = source.handlers.get(event.type)
         if handler is not None and source.ignores(event, options) is None:

@@ -75,6 +75,7 @@ def test_the_lists_of_currencies_are_stripe_s() -> None:
         (Fraction(51205, 10), "kwd", 5.121),
         (Fraction(0), "usd", 0),
         (Fraction(-1, 2), "usd", -0.01),
+        (Fraction(-1, 3), "usd", 0),
     ],
 )
 def test_minor_units_are_rounded_once_half_up(minor, currency, expected) -> None:
@@ -186,6 +187,8 @@ def tiered(
         (tiered(6, "graduated", TIERS), 4150),
         (tiered(8, "graduated", TIERS), 5450),
         (tiered(20, "graduated", TIERS), 12_750),
+        (tiered(0, "graduated", FLAT), 1000),
+        (tiered(0, "volume", FLAT), 1000),
         (tiered(5, "graduated", FLAT), 1000),
         (tiered(6, "graduated", FLAT), 1600),
         (tiered(5, "volume", FLAT), 1000),

@@ -38,6 +38,27 @@ def test_every_line_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("discounts", ["forever", "active", "all", "none"]),
+        ("empty", ["null", "zero"]),
+    ],
+)
+def test_each_word_of_a_choice_is_taken(line: str, words: list[str]) -> None:
+    for word in words:
+        policy, problems = read_policy({line: word})
+
+        assert (word, []) == (getattr(policy, line), problems)
+
+
+def test_each_status_that_may_count_is_taken() -> None:
+    words = ["active", "past_due", "trialing", "paused", "unpaid"]
+    policy, problems = read_policy({"statuses": words})
+
+    assert (frozenset(words), []) == (policy.statuses, problems)
+
+
+@pytest.mark.parametrize(
     ("line", "problem"),
     [
         ({"discount": "all"}, "money.discount is no line of [money]"),

@@ -38,9 +38,7 @@ class Resource(Payload):
     """A customer or subscription; *version* (ms) says which of two is the later one."""
 
     id = Id(required=True)
-    version = Whole(
-        0, LATEST * 1000, load_default=None, data_key="resource_version"
-    )
+    version = Whole(0, LATEST * 1000, load_default=None, data_key="resource_version")
     deleted = fields.Boolean(load_default=None)
 
 

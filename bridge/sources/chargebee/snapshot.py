@@ -22,12 +22,13 @@ def customer(loaded: Loaded) -> dict[str, Any]:
     )
 
 
-def subscription(loaded: Loaded, at: int, *, recounted: bool) -> dict[str, Any]:
-    """Value of thing `subscription:…`, seen *at* (ms).
+def subscription(loaded: Loaded, *, recounted: bool) -> dict[str, Any]:
+    """Value of thing `subscription:…` as it was at its version.
 
     *recounted*: Chargebee has just counted its MRR, so that 0 is no gap.
     """
     status = "canceled" if loaded["deleted"] else STATUSES[loaded["status"]]
+    at = loaded["version"]
     stopped = milliseconds(loaded["cancelled_at"])
     ends = milliseconds(_ends(loaded))
     is_over = status == "canceled"
@@ -64,12 +65,16 @@ def _money(loaded: Loaded, *, recounted: bool) -> dict[str, Any]:
         return {"mrr": said, "plan": ", ".join(i["name"] for i in items if "name" in i)}
     told = [*(loaded["coupons"] or ()), *(loaded["discounts"] or ())]
     discounts = [{"id": one["coupon_id"] or one["id"] or "?"} for one in told]
-    return {"items": items, "discounts": discounts}
+    # Without any item nothing is known, which is not nothing.
+    return {"items": items or [{"interval": "month"}], "discounts": discounts}
 
 
 def _items(loaded: Loaded) -> Iterator[dict[str, Any]]:
     """Recurring items; the plan alone has a name."""
-    rhythm = {"interval": loaded["billing_period_unit"], "count": loaded["billing_period"]}
+    rhythm = {
+        "interval": loaded["billing_period_unit"],
+        "count": loaded["billing_period"],
+    }
     if loaded["plan_id"]:
         own = {k: loaded[f"plan_{k}"] for k in ("quantity", "unit_price", "amount")}
         yield kept(name=loaded["plan_id"], **_amount(own), **rhythm)

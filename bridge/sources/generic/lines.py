@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jmespath
@@ -56,14 +56,12 @@ class Line(NamedTuple):
             if isinstance(parent, dict) and self.key in parent:
                 return None
             raise Absent
-        return self.convert(value if self.lookup is None else self._meant(value))
-
-    def _meant(self, value: Any) -> Any:
-        word = str(value).lower() if type(value) is bool else text(value)
-        lookup = self.lookup or {}
-        if word not in lookup and "*" not in lookup:
-            raise ValueError("is not in its lookup")
-        return lookup.get(word, lookup.get("*"))
+        if self.lookup is not None:
+            word = text(value)
+            if word not in self.lookup and "*" not in self.lookup:
+                raise ValueError("is not in its lookup")
+            value = self.lookup.get(word, self.lookup.get("*"))
+        return self.convert(value)
 
 
 def told(said: Mapping[str, Any], name: str, body: Any, place: str = "") -> Any:
@@ -105,29 +103,40 @@ class Value(fields.Field[Any]):
         if not isinstance(said, dict) or not {"path", "header"} & said.keys():
             must = "must be a path in quotes, or a table with `path` or `header`"
             raise ValidationError(must)
-        strange = sorted(said.keys() - set(PARTS))
-        if strange:
-            raise ValidationError({strange[0]: [f"is none of {', '.join(PARTS)}"]})
+        wrong = [*self._wrong(said)]
+        if wrong:
+            raise ValidationError({name: [must] for name, must in wrong})
         path = _compiled(said.get("path", "`null`"))
-        convert, kind = self._converter(said.get("as"))
-        line = Line(_safe(path), convert, kind, _headers(said), _lookup(said))
-        return _clearing(line, path) if self._may_clear(said) else line
+        kind = said.get("as", self.words[0] if self.words else "")
+        line = Line(
+            _safe(path),
+            CONVERTERS[kind] if kind else scalar,
+            kind,
+            tuple(header.lower() for header in _listed(said.get("header", []))),
+            said.get("lookup"),
+        )
+        return _clearing(line, path) if said.get("null_clears") else line
 
-    def _converter(self, word: Any) -> tuple[Convert, str]:
-        if word is None and not self.words:
-            return scalar, ""
-        allowed = self.words or SCALARS
-        kind = allowed[0] if word is None else word
-        if kind not in allowed:
-            raise ValidationError({"as": [f"must be one of {', '.join(allowed)}"]})
-        return CONVERTERS[kind], kind
+    def _wrong(self, said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Each part that is not what it must be, and what it must be."""
+        kinds = self.words or SCALARS
+        lookup, clears = said.get("lookup", {}), said.get("null_clears", False)
+        for name in said.keys() - set(PARTS):
+            yield name, f"is none of {', '.join(PARTS)}"
+        if said.get("as", kinds[0]) not in kinds:
+            yield "as", f"must be one of {', '.join(kinds)}"
+        if not all(isinstance(h, str) for h in _listed(said.get("header", []))):
+            yield "header", "must be the name of a header, or several"
+        if not isinstance(lookup, dict) or any(
+            isinstance(word, dict | list) for word in lookup.values()
+        ):
+            yield "lookup", "must be a table of words"
+        if type(clears) is not bool or (clears and not self.clears):
+            yield "null_clears", "must be true or false, and is for traits alone"
 
-    def _may_clear(self, said: Mapping[str, Any]) -> bool:
-        clears = said.get("null_clears", False)
-        if not isinstance(clears, bool) or (clears and not self.clears):
-            must = "must be true or false, and is for traits alone"
-            raise ValidationError({"null_clears": [must]})
-        return clears
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _compiled(path: Any) -> ParsedResult:
@@ -164,23 +173,6 @@ def _safe(path: ParsedResult) -> Search:
     return search
 
 
-def _headers(said: Mapping[str, Any]) -> tuple[str, ...]:
-    named = said.get("header", [])
-    listed = [named] if isinstance(named, str) else named
-    if not isinstance(listed, list) or not all(isinstance(h, str) for h in listed):
-        raise ValidationError({"header": ["must be the name of a header, or several"]})
-    return tuple(header.lower() for header in listed)
-
-
-def _lookup(said: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    table = said.get("lookup", {})
-    if not isinstance(table, dict) or not all(
-        isinstance(word, str | int | float) for word in table.values()
-    ):
-        raise ValidationError({"lookup": ["must be a table of words"]})
-    return table or None
-
-
 def _clearing(line: Line, path: ParsedResult) -> Line:
     """Have an explicit null clear: it stands in an object that a plain path finds."""
     parsed = path.parsed
@@ -196,12 +188,9 @@ class Named(fields.Field[Any]):
     """A table of tables or lines; *wrong* says what is amiss with a name, if anything."""
 
     def __init__(
-        self,
-        inner: Callable[[str], fields.Field[Any]],
-        wrong: Callable[[str], str],
-        **options: Any,
+        self, inner: Callable[[str], fields.Field[Any]], wrong: Callable[[str], str]
     ) -> None:
-        super().__init__(load_default=dict, **options)
+        super().__init__(load_default=dict)
         self.inner = inner
         self.wrong = wrong
 
@@ -209,14 +198,12 @@ class Named(fields.Field[Any]):
         if not isinstance(value, dict):
             raise ValidationError("must be a table")
         found: dict[str, Any] = {}
-        problems: dict[str, Any] = {}
-        for name, said in value.items():
+        problems: dict[str, Any] = {n: self.wrong(n) for n in value if self.wrong(n)}
+        for name in value.keys() - problems.keys():
             try:
-                if self.wrong(name):
-                    raise ValidationError(self.wrong(name))
-                found[name] = self.inner(name).deserialize(said)
+                found[name] = self.inner(name).deserialize(value[name])
             except ValidationError as error:
                 problems[name] = error.messages
         if problems:
             raise ValidationError(problems)
-        return found
+        return {name: found[name] for name in value}

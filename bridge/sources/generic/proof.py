@@ -80,51 +80,35 @@ def _hmac(**said: Any) -> Proof:
         raise ValidationError({"signed": [str(error)]}) from None
 
 
-def _one_of(*words: str) -> fields.String:
-    must = f"must be one of {', '.join(words)}"
-    return fields.String(validate=validate.OneOf(words, error=must))
+def one_of(*words: str, **options: Any) -> fields.String:
+    """One of *words*."""
+    check = validate.OneOf(words, error=f"must be one of {', '.join(words)}")
+    return fields.String(validate=check, **options)
 
 
-class _Hmac(TableSchema):
-    header = fields.String(required=True)
-    signed = fields.String(required=True)
-    separator = fields.String()
-    prefix = fields.String()
-    timestamp_header = fields.String()
-    timestamp_prefix = fields.String()
-    timestamp_first = fields.Boolean()
-    unit = _one_of(*INSTANTS)
-    tolerance = fields.Integer(
-        strict=True,
-        validate=validate.Range(1, 86_400, error="must be seconds, at most a day"),
-    )
-    algorithm = _one_of("sha256", "sha512", "sha1")
-    key = _one_of(*KEYS)
-    key_prefix = fields.String()
-    encoding = _one_of(*DIGESTS)
+TEXT, NEEDED = fields.String(), fields.String(required=True)
+TOLERANCE = validate.Range(1, 86_400, error="must be seconds, at most a day")
+HMAC = {
+    "header": NEEDED,
+    "signed": NEEDED,
+    **dict.fromkeys(("separator", "prefix", "timestamp_header"), TEXT),
+    **dict.fromkeys(("timestamp_prefix", "key_prefix"), TEXT),
+    "timestamp_first": fields.Boolean(),
+    "unit": one_of(*INSTANTS),
+    "tolerance": fields.Integer(strict=True, validate=TOLERANCE),
+    "algorithm": one_of("sha256", "sha512", "sha1"),
+    "key": one_of(*KEYS),
+    "encoding": one_of(*DIGESTS),
+}
+BODY = {"path": Value("text", required=True), "form": one_of("json", "form")}
 
-
-class _Header(TableSchema):
-    header = fields.String(required=True)
-    prefix = fields.String()
-
-
-class _Query(TableSchema):
-    name = fields.String(required=True)
-
-
-class _Body(TableSchema):
-    path = Value("text", required=True)
-    form = _one_of("json", "form")
-
-
-SCHEMES: Mapping[str, tuple[TableSchema, Callable[..., Proof]]] = {
-    "hmac": (_Hmac(), _hmac),
-    "standard-webhooks": (TableSchema(), lambda: signed(STANDARD_WEBHOOKS)),
-    "basic": (TableSchema(), lambda: shown(_basic)),
-    "header": (_Header(), _header),
-    "query": (_Query(), _query),
-    "body": (_Body(), _body),
+SCHEMES: Mapping[str, tuple[Mapping[str, Any], Callable[..., Proof]]] = {
+    "hmac": (HMAC, _hmac),
+    "standard-webhooks": ({}, lambda: signed(STANDARD_WEBHOOKS)),
+    "basic": ({}, lambda: shown(_basic)),
+    "header": ({"header": NEEDED, "prefix": TEXT}, _header),
+    "query": ({"name": NEEDED}, _query),
+    "body": (BODY, _body),
 }
 """Word of `scheme` -> the other lines of its table, and the proof made of them."""
 
@@ -137,5 +121,8 @@ class Verify(fields.Field[Any]):
         if not isinstance(said, dict) or said.get("scheme") not in SCHEMES:
             known = ", ".join(SCHEMES)
             raise ValidationError({"scheme": [f"must be one of {known}"]})
-        schema, make = SCHEMES[said["scheme"]]
-        return make(**schema.load({k: v for k, v in said.items() if k != "scheme"}))
+        lines, make = SCHEMES[said["scheme"]]
+        schema = TableSchema.from_dict({**lines, "scheme": TEXT})()
+        rest: dict[str, Any] = schema.load(said)
+        del rest["scheme"]
+        return make(**rest)

@@ -12,13 +12,13 @@ from bridge.config import NATIVE
 from bridge.options import base_url
 from bridge.sources.generic.forms import FORMS
 from bridge.sources.generic.lines import Named, TableSchema, Value
-from bridge.sources.generic.proof import Verify
+from bridge.sources.generic.proof import Verify, one_of
 
 TRAIT = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 WORD = re.compile(r"[a-z0-9_-]{1,40}")
 ENVIRON = re.compile(r"[A-Z][A-Z0-9_]{2,99}")
 TYPE = re.compile(r"[\x21-\x7e]{1,255}")
-URL = r"/[^{}]*(\{id\}[^{}]*)*"
+URL = re.compile(r"/[^{}]*(\{id\}[^{}]*)*")
 LOCAL = re.compile(r"http://(127\.0\.0\.1|localhost)(:[0-9]+)?")
 
 PHRASES = {
@@ -35,33 +35,44 @@ PHRASES = {
 DATE = ("instant", "day")
 USUAL: Mapping[str, tuple[str, ...]] = {
     "mrr": ("number", "minor", "major"),
-    "nextRenewalDate": DATE,
-    "churnedAt": DATE,
-    "trialEndDate": DATE,
-    "cancelAt": DATE,
+    **dict.fromkeys(("nextRenewalDate", "churnedAt", "trialEndDate", "cancelAt"), DATE),
 }
 """Traits of ours -> what `as` may be in their lines, the first without it."""
 
 
 class Texts(fields.Field[Any]):
-    """One text or several, each of which *form* allows."""
+    """One text or several, each of which *pattern* allows."""
 
-    def __init__(self, form: re.Pattern[str], must: str, **options: Any) -> None:
+    def __init__(self, pattern: re.Pattern[str], must: str, **options: Any) -> None:
         super().__init__(**options)
-        self.form = form
+        self.pattern = pattern
         self.must = must
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
         listed = [value] if isinstance(value, str) else value
         if not isinstance(listed, list) or not listed:
             raise ValidationError(self.must)
-        if not all(isinstance(one, str) and self.form.fullmatch(one) for one in listed):
+        if not all(isinstance(t, str) and self.pattern.fullmatch(t) for t in listed):
             raise ValidationError(self.must)
         return tuple(listed)
 
 
-def _trait(name: str) -> Value:
-    return Value(*USUAL.get(name, ()), clears=True)
+def _lines(word: str, *names: str) -> dict[str, fields.Field[Any]]:
+    """Lines of one kind."""
+    return {name: Value(word) for name in names}
+
+
+def _schema(**lines: Any) -> Any:
+    return TableSchema.from_dict(lines)()
+
+
+def _rows(**lines: Any) -> Named:
+    """Tables of one form, by names that are free."""
+    return Named(lambda _: fields.Nested(_schema(**lines)), _no_word)
+
+
+def _no_word(name: str) -> str:
+    return "" if WORD.fullmatch(name) else "must be a short word in lower case"
 
 
 def _no_trait(name: str) -> str:
@@ -70,72 +81,70 @@ def _no_trait(name: str) -> str:
     return "" if TRAIT.fullmatch(name) else "must be a name of letters and digits"
 
 
-def _no_word(name: str) -> str:
-    return "" if WORD.fullmatch(name) else "must be a short word in lower case"
+def _base(value: str) -> None:
+    """Raise ValidationError where *value* is no host that may be read."""
+    try:
+        base_url(value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+    if not value.startswith("https://") and not LOCAL.fullmatch(value):
+        raise ValidationError("must begin with https://")
 
 
-def _one_of(*words: str, **options: Any) -> fields.String:
-    check = validate.OneOf(words, error=f"must be one of {', '.join(words)}")
+def _environ(must: str) -> Texts:
+    return Texts(ENVIRON, must, required=True)
+
+
+def _text(pattern: re.Pattern[str], must: str, **options: Any) -> fields.String:
+    check = validate.Regexp(f"(?:{pattern.pattern})\\Z", error=must)
     return fields.String(validate=check, **options)
 
 
-class _Rule(TableSchema):
-    """What every rule may say; by itself it gives traits."""
-
-    kind = fields.String()
-    when = Texts(TYPE, "must be types of events", load_default=("*",))
-    party = Value("text")
-    account = Value("text")
-    at = Value("instant")
-    version = Value("whole")
-    currency = Value("currency")
-    traits = Named(_trait, _no_trait)
+def _url() -> fields.String:
+    """What follows the host, with `{id}` where the id goes."""
+    return _text(URL, "must begin with / and may hold {id}", required=True)
 
 
-class _Customer(_Rule):
-    name = Value("text")
-    email = Value("text")
-    deleted = Value("truth")
+TRAITS = Named(lambda name: Value(*USUAL.get(name, ()), clears=True), _no_trait)
+SHARED = {**_lines("text", "party", "account"), **_lines("instant", "at")}
+"""Lines that a source may say for all its rules."""
 
-
-class _Money(TableSchema):
-    items = Value("list")
-    amount = Value("minor", "major", required=True)
-    quantity = Value("quantity")
-    interval = Value("interval")
-    count = Value("whole")
-    ends = Value("instant")
-    name = Value("text")
-    discount = Value("text")
-
-
-class _Ended(TableSchema):
-    when = Value("truth")
-    at = Value("instant")
-
-
-class _Subscription(_Rule):
-    id = Value("text", required=True)
-    status = Value("text")
-    ended = fields.Nested(_Ended, load_default=dict)
-    ends = Value("instant")
-    trial_end = Value("instant")
-    cancel_at = Value("instant")
-    cancel_at_period_end = Value("boolean")
-    plan = Value("text")
-    mrr = fields.Nested(_Money)
-
-
-class _Thin(_Rule):
-    thing = fields.String(validate=validate.Regexp(WORD, error="must be a short word"))
-    id = Value("text")
-
-
+RULE = {
+    **SHARED,
+    "kind": fields.String(),
+    "when": Texts(TYPE, "must be types of events", load_default=("*",)),
+    "version": Value("whole"),
+    "currency": Value("currency"),
+    "traits": TRAITS,
+}
+MONEY = {
+    "items": Value("list"),
+    "amount": Value("minor", "major", required=True),
+    "quantity": Value("count"),
+    "interval": Value("interval"),
+    "count": Value("whole"),
+    "ends": Value("instant"),
+    **_lines("text", "name", "discount"),
+}
 KINDS: Mapping[str, TableSchema] = {
-    "trait": _Rule(),
-    "customer": _Customer(),
-    "subscription": _Subscription(),
-    "thin": _Thin(),
+    "trait": _schema(**RULE),
+    "customer": _schema(
+        **RULE, **_lines("text", "name", "email"), deleted=Value("truth")
+    ),
+    "subscription": _schema(
+        **RULE,
+        id=Value("text", required=True),
+        ended=fields.Nested(
+            _schema(when=Value("truth"), at=Value("instant")), load_default=dict
+        ),
+        mrr=fields.Nested(_schema(**MONEY), load_default=dict),
+        cancel_at_period_end=Value("boolean"),
+        **_lines("text", "status", "plan"),
+        **_lines("instant", "ends", "trial_end", "cancel_at"),
+    ),
+    "thin": _schema(
+        **RULE, thing=_text(WORD, "must be a short word"), id=Value("text")
+    ),
 }
 """Kind of a rule -> what its table may say."""
 
@@ -154,74 +163,36 @@ class Rule(fields.Field[Any]):
         return {**KINDS[kind].load(value), "kind": kind}
 
 
-class _Url(fields.String):
-    """What follows the host of the API, with `{id}` where the id goes."""
+READ = _schema(
+    base=fields.String(required=True, validate=_base),
+    key_env=_environ("must name the key's environment variable"),
+    scheme=one_of("bearer", "basic", load_default="bearer"),
+    headers=fields.Dict(fields.String(), fields.String(), load_default=dict),
+    owners=_rows(url=_url(), party=Value("text", required=True)),
+    things=_rows(
+        url=_url(),
+        each=Value("list"),
+        more=Value("truth"),
+        beside=_rows(url=_url(), id=Value("text", required=True)),
+    ),
+)
 
-    def __init__(self) -> None:
-        must = "must begin with / and may hold {id}"
-        super().__init__(required=True, validate=validate.Regexp(f"{URL}$", error=must))
-
-
-class _Base(fields.Field[Any]):
-    """The one host that is read."""
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
-        try:
-            base = base_url(value if isinstance(value, str) else "")
-        except ValueError as error:
-            raise ValidationError(str(error)) from None
-        if not base.startswith("https://") and not LOCAL.fullmatch(base):
-            raise ValidationError("must begin with https://")
-        return base
-
-
-class _Owner(TableSchema):
-    url = _Url()
-    party = Value("text", required=True)
-
-
-class _With(TableSchema):
-    url = _Url()
-    id = Value("text", required=True)
-
-
-class _Thing(TableSchema):
-    url = _Url()
-    each = Value("list")
-    more = Value("truth")
-    beside = Named(lambda _: fields.Nested(_With), _no_word)
-
-
-class _Read(TableSchema):
-    base = _Base(required=True)
-    key_env = Texts(ENVIRON, "must name an environment variable", required=True)
-    scheme = _one_of("bearer", "basic", load_default="bearer")
-    headers = fields.Dict(fields.String(), fields.String(), load_default=dict)
-    owners = Named(lambda _: fields.Nested(_Owner), _no_word)
-    things = Named(lambda _: fields.Nested(_Thing), _no_word)
-
-
-class SourceTable(TableSchema):
-    """`[sources.NAME]`, with the lines of its recipe where it has one."""
-
-    title = fields.String()
-    recipe = fields.String()
-    tried = fields.Boolean(load_default=False)
-    crm = fields.Boolean(load_default=False)
-    verify = Verify(required=True)
-    secret_env = Texts(
-        ENVIRON, "must name the secret's environment variable", required=True
-    )
-    body = _one_of(*FORMS, load_default="json")
-    split = Value("list")
-    id = Value("text")
-    type = Value("text")
-    at = Value("instant")
-    party = Value("text")
-    account = Value("text")
-    events = Named(Rule, _no_word)
-    traits = Named(_trait, _no_trait)
-    read = fields.Nested(_Read)
+TABLE = _schema(
+    **SHARED,
+    title=fields.String(),
+    recipe=fields.String(),
+    tried=fields.Boolean(load_default=False),
+    crm=fields.Boolean(load_default=False),
+    verify=Verify(required=True),
+    secret_env=_environ("must name the secret's environment variable"),
+    body=one_of(*FORMS, load_default="json"),
+    split=Value("list"),
+    **_lines("text", "id", "type"),
+    events=Named(Rule, _no_word),
+    traits=TRAITS,
+    read=fields.Nested(READ),
+)
+"""`[sources.NAME]`, with the lines of its recipe where it has one."""
 
 
 def problems(messages: Any, place: str = "") -> Iterator[str]:

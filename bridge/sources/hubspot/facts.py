@@ -1,7 +1,8 @@
-"""How one of HubSpot's events becomes stamped facts, and which types are read at all.
+"""How one of HubSpot's events becomes stamped facts about companies.
 
-An event tells one property or none, so that each property is a thing of its own. A
-deletion is not final: what is deleted can be restored for 90 days, under its old id.
+An event tells one property or none, so that each property is a thing of its own. What
+only the API can tell is asked for by facts without content: of a company itself, or by
+a pointer, which is held while there is no token.
 """
 
 from __future__ import annotations
@@ -12,20 +13,137 @@ from typing import Any
 from marshmallow import ValidationError
 
 from bridge.domain.facts import CREATED, THIN, Fact, Stamp, Value, pointer
-from bridge.sources.hubspot import schemas
 from bridge.sources.hubspot.rules import OWNER, Rules, rules
-from bridge.webhook.source import Event, Handler, Options
+from bridge.webhook.converters import Line
+from bridge.webhook.fields import UNREAD
+from bridge.webhook.source import Event, Options
 from bridge.webhook.values import digest, kept
 
 PREFIX = "hubspot:"
 
 CHANGED = 2
-"""Rank of what is no creation; of what is deleted, nothing is left to be known."""
+"""Rank of a change. A deletion has a creation's: nothing of it is left to be known."""
+
+Text = str | None
 
 
-def told(company: str, said: Mapping[str, Any], rules: Rules) -> Iterator[_Told]:
-    """Yield the things that properties tell; raises ValueError, with the property.
+def told(
+    company: str,
+    said: Mapping[str, Text],
+    rules: Rules,
+    read: Callable[[Line, Text], Any],
+) -> Iterator[tuple[str, Value]]:
+    """Yield the things that the properties *said* tell of a *company*.
 
-    *said* maps a property to its text. What only HubSpot's users' names tell is left
-    out.
+    *read* makes the trait of a text, or UNREAD.
     """
+    if "name" in said:
+        yield "name", {"name": stripped(said["name"]), **named(company, rules)}
+    if rules.account in said:
+        yield "account", kept(account=stripped(said[rules.account]))
+    for trait, line in rules.traits.items():
+        value = read(line, said[line.field]) if line.field in said else UNREAD
+        if value is not UNREAD:
+            yield f"trait:{trait}", {"is": value, **named(company, rules)}
+
+
+def named(company: str, rules: Rules) -> dict[str, str]:
+    """The account of a company whose own id names it; else a property will tell."""
+    return {} if rules.account else {"account": company}
+
+
+def stripped(text: Text) -> Text:
+    """Return *text* without blanks around it, None where nothing is left."""
+    return (text or "").strip() or None
+
+
+def changed(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield what a property of a company tells; *loaded* is from `CHANGE`."""
+    found, company = rules(options), str(loaded["object_id"])
+    name, text = loaded["name"], loaded["value"]
+    for thing, value in told(company, {name: text}, found, _heard):
+        yield _fact(event, company, thing, value)
+    if text and Line(name, OWNER) in found.traits.values():
+        yield _ask(event, f"company:{company}")
+
+
+def begun(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield a company that is new, or back; *loaded* is from `RECORD`."""
+    company = str(loaded["object_id"])
+    rank = CREATED if event.type == "company.creation" else CHANGED
+    value = named(company, rules(options))
+    yield _fact(event, company, "customer", value, rank)
+    yield _fact(event, company, THIN, {})
+
+
+def deleted(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield a company's end, not final: it can be restored; *loaded* is from `RECORD`."""
+    company = str(loaded["object_id"])
+    value = {**named(company, rules(options)), "deleted": True}
+    yield _fact(event, company, "customer", value, CREATED)
+
+
+def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the final end of companies that became one; *loaded* is from `MERGE`.
+
+    Each belongs to the account of the one that is left. Where a property names that,
+    only the API can tell it.
+    """
+    found, left = rules(options), str(loaded["new"] or loaded["primary"])
+    gone = {str(id_) for id_ in (loaded["primary"], *loaded["merged"])} - {left}
+    for company in sorted(gone):
+        value = {**named(left, found), "deleted": True}
+        yield _fact(event, company, "customer", value, CREATED, final=True)
+    asked = [left] if found.account or found.deals else []
+    for company in asked + (sorted(gone) if found.account else []):
+        yield _ask(event, f"company:{company}")
+
+
+def deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield that a deal's company has to be read; *loaded* is from `RECORD`."""
+    yield _ask(event, f"deal:{loaded['object_id']}")
+
+
+def merged_deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the same for the deal that is left; *loaded* is from `MERGE`."""
+    yield _ask(event, f"deal:{loaded['new'] or loaded['primary']}")
+
+
+def associated(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the same for a company that got or lost a deal; from `ASSOCIATION`."""
+    side = "to_id" if event.type.startswith("deal.") else "from_id"
+    yield _ask(event, f"company:{loaded[side]}")
+
+
+def _heard(line: Line, text: Text) -> Any:
+    """A trait as an event tells it; the name of a user is not in it."""
+    if line.kind == OWNER:
+        return UNREAD if text else None
+    try:
+        return line.convert(text)
+    except ValueError as error:
+        raise ValidationError({line.field: [f"It {error}."]}) from None
+
+
+def _ask(event: Event, thing: str) -> Fact:
+    return _fact(event, "", THIN, {})._replace(party=pointer("hubspot", thing))
+
+
+def _fact(  # noqa: PLR0913 - the parts of a fact
+    event: Event,
+    company: str,
+    thing: str,
+    value: Value,
+    rank: int = CHANGED,
+    *,
+    final: bool = False,
+) -> Fact:
+    return Fact(
+        party=PREFIX + company,
+        thing=thing,
+        stamp=Stamp(final, event.at, rank),
+        event=event.id,
+        kind=event.type,
+        value=value,
+        after=digest(value),
+    )

@@ -50,7 +50,7 @@ class Deals(NamedTuple):
 class Rules(NamedTuple):
     """The property that names a company's account, those of its traits, and of deals."""
 
-    account: str | None = None
+    account: str = ""
     traits: Mapping[str, Line] = {}
     deals: Deals | None = None
 
@@ -69,10 +69,12 @@ def rules(options: Options) -> Rules:
 
 def table(said: Mapping[str, Any]) -> Table:
     """Read the table; see the example above."""
-    account, deals = said.get("account"), said.get("deals")
+    deals = said.get("deals")
     traits, problems = lines(said.get("traits", {}), "property", OWNER)
-    problems += [f"{n} is no line of this table" for n in said.keys() - {*Rules._fields}]
-    if account is not None and not is_field(account):
+    problems += [
+        f"{n} is no line of this table" for n in said.keys() - {*Rules._fields}
+    ]
+    if not is_field(said.get("account", "name")):
         problems.append("account must be the name of a property")
     if deals is not None and not _is_deals(deals):
         problems.append(
@@ -81,8 +83,9 @@ def table(said: Mapping[str, Any]) -> Table:
         )
     if problems:
         return Table(problems=problems)
-    found = Rules(account, traits, None if deals is None else Deals(**deals))
-    return Table({RULES: found}, tuple(traits))
+    chosen = None if deals is None else Deals(**deals)
+    found = Rules(said.get("account", ""), traits, chosen)
+    return Table({RULES: found}, tuple(traits), problems)
 
 
 def _is_deals(said: Any) -> bool:

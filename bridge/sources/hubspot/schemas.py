@@ -1,4 +1,4 @@
-"""What is read of HubSpot's events and of the replies of its API."""
+"""What is read of HubSpot's events, and of the replies of its API."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from marshmallow import fields
 
 from bridge.webhook.fields import Id, Text, Whole
 from bridge.webhook.schemas import Payload
+
+VALUE = Text(1 << 16, allow_none=True)
+"""A property's value is always a text, as long as HubSpot allows; None: cleared."""
 
 
 class Record(Payload):
@@ -15,14 +18,14 @@ class Record(Payload):
 
 
 class Change(Record):
-    """A property that was changed; a value is always a text, empty where cleared."""
+    """A property got another value."""
 
     name = Text(255, required=True, data_key="propertyName")
     value = Text(1 << 16, load_default=None, data_key="propertyValue")
 
 
 class Merge(Payload):
-    """Records that became one: the primary one, or a new one."""
+    """Records became one: the primary one, or a new one."""
 
     primary = Whole(required=True, data_key="primaryObjectId")
     merged = fields.List(Whole(), required=True, data_key="mergedObjectIds")
@@ -30,28 +33,28 @@ class Merge(Payload):
 
 
 class Association(Payload):
-    """Two records that were bound together, or are no longer."""
+    """Two records were bound together, or are not any more."""
 
     from_id = Whole(required=True, data_key="fromObjectId")
     to_id = Whole(required=True, data_key="toObjectId")
 
 
-class Linked(Payload):
-    """One association in a reply: `deal_to_company` is the primary company's."""
+class Link(Payload):
+    """One association; `deal_to_company` is that of a deal's primary company."""
 
     id = Id(required=True)
     type = Text(255, required=True)
 
 
 class Links(Payload):
-    """Associations of one kind; *paging*: there are more."""
+    """Associations with one kind of record; *paging*: there are more."""
 
-    results = fields.List(fields.Nested(Linked), required=True)
+    results = fields.List(fields.Nested(Link), required=True)
     paging = fields.Raw(load_default=None)
 
 
 class Associations(Payload):
-    """What a reply lists of a company's deals, or of a deal's companies."""
+    """What a company or a deal is associated with, where that was asked for."""
 
     deals = fields.Nested(Links, load_default=None)
     companies = fields.Nested(Links, load_default=None)
@@ -61,7 +64,7 @@ class Found(Payload):
     """A record: https://developers.hubspot.com/docs/api-reference/crm-companies-v3/guide."""
 
     id = Id(required=True)
-    properties = fields.Dict(required=True)
+    properties = fields.Dict(values=VALUE, required=True)
     archived = fields.Boolean(load_default=None)
     associations = fields.Nested(Associations, load_default=None)
 
@@ -72,5 +75,32 @@ class Batch(Payload):
     results = fields.List(fields.Nested(Found), required=True)
 
 
+class End(Payload):
+    """The other end of an association."""
+
+    id = Whole(required=True, data_key="toObjectId")
+
+
+class Ends(Payload):
+    """All that one record is associated with."""
+
+    origin = fields.Nested(Link, only=["id"], required=True, data_key="from")
+    ends = fields.List(fields.Nested(End), required=True, data_key="to")
+
+
+class Every(Payload):
+    """The same of several records."""
+
+    results = fields.List(fields.Nested(Ends), required=True)
+
+
+class User(Payload):
+    """A user of HubSpot: https://developers.hubspot.com/docs/api-reference/crm-crm-owners-v3/guide."""
+
+    first = Text(load_default=None, data_key="firstName")
+    last = Text(load_default=None, data_key="lastName")
+    email = Text(load_default=None)
+
+
 RECORD, CHANGE, MERGE, ASSOCIATION = Record(), Change(), Merge(), Association()
-FOUND, BATCH = Found(), Batch()
+FOUND, BATCH, LINKS, USER = Found(), Batch(), Every(), User()

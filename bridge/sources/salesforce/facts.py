@@ -14,23 +14,21 @@ from marshmallow import ValidationError
 
 from bridge.domain.catalogue import VOID
 from bridge.domain.facts import CREATED, Fact, Stamp, Value
-from bridge.domain.money import exponent
 from bridge.sources.salesforce.rules import Deals, rules
-from bridge.webhook.converters import at, decimal
-from bridge.webhook.fields import UNREAD, Currency
+from bridge.webhook.bodies import is_name
+from bridge.webhook.converters import decimal, milliseconds
+from bridge.webhook.deals import subscription
 from bridge.webhook.source import Event, Options
 from bridge.webhook.values import digest, kept
 
 DELETED = 4
 """Rank of a deletion; all else is the whole of a record, as its creation would be."""
 
-CURRENCY = Currency()
-
 
 def account_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the customer and its traits; *loaded* is from `ACCOUNT`."""
     said, fields, id_ = rules(options), event.body, loaded["id"]
-    account = fields.get(said.account) if said.account else id_
+    account = _read(fields, said.account, _external) if said.account else id_
     value = kept(name=loaded["name"], account=account, deleted=loaded["deleted"])
     yield _fact(event, loaded, id_, "customer", value)
     if loaded["deleted"]:
@@ -45,7 +43,8 @@ def account_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]
 def opportunity_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the subscription that a won deal is; *loaded* is from `OPPORTUNITY`.
 
-    Any other deal is void, so that one that was won and then lost is no subscription.
+    Any other deal is void, so that one that was won and then lost is no subscription;
+    so is one without an amount a month: it was sold once.
     """
     said, owner = rules(options), loaded["account"]
     if said.deals is None or owner is None:
@@ -53,30 +52,21 @@ def opportunity_facts(event: Event, loaded: Any, options: Options) -> Iterator[F
     if loaded["won"] is None:
         raise ValidationError({"IsWon": ["Select it for the outbound message."]})
     is_won = loaded["won"] and not loaded["deleted"]
-    value = _won(event, said.deals) if is_won else {"status": VOID}
+    value = _won(event, said.deals, loaded["name"]) if is_won else None
     own = {} if said.account else {"account": owner}
     thing = f"subscription:opp-{loaded['id']}"
-    yield _fact(event, loaded, owner, thing, {**value, **own})
+    yield _fact(event, loaded, owner, thing, {**(value or {"status": VOID}), **own})
 
 
-def _won(event: Event, deals: Deals) -> dict[str, Any]:
-    """A contract with an end is live until then, as the record's own time tells."""
+def _won(event: Event, deals: Deals, name: str | None) -> Value | None:
     fields = event.body
-    currency = CURRENCY.read(fields.get(deals.currency, deals.currency))
-    mrr = _read(fields, deals.mrr, decimal)
-    ended = _read(fields, deals.ended, at)
-    is_over = ended is not None and ended <= event.at
-    amount = None
-    if mrr is not None and currency is not UNREAD:
-        amount = format(mrr.scaleb(exponent(currency)).normalize(), "f")
-    return kept(
-        status="canceled" if is_over else "active",
-        currency=None if currency is UNREAD else currency,
-        mrr=amount,
-        items=None if amount else [{"interval": "month"}],
-        ends=_read(fields, deals.renews, at),
-        cancel_at=None if is_over else ended,
-        ended_at=ended if is_over else None,
+    return subscription(
+        mrr=_read(fields, deals.mrr, decimal),
+        currency=fields.get(deals.currency, deals.currency),
+        at=event.at,
+        renews=_read(fields, deals.renews, milliseconds),
+        ended=_read(fields, deals.ended, milliseconds),
+        plan=name,
     )
 
 
@@ -91,6 +81,12 @@ def _read(
         return convert(text)
     except ValueError as error:
         raise ValidationError({name: [f"It {error}."]}) from None
+
+
+def _external(text: str) -> str:
+    if not is_name(text):
+        raise ValueError("must be an id of at most 255 characters")
+    return text
 
 
 def _fact(event: Event, loaded: Any, party: str, thing: str, value: Value) -> Fact:

@@ -11,10 +11,10 @@ from defusedxml.ElementTree import fromstring
 
 from bridge.errors import PayloadError
 from bridge.webhook.bodies import is_name
-from bridge.webhook.converters import at
+from bridge.webhook.converters import milliseconds
 
-TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
-NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
+OUTBOUND = "{http://soap.sforce.com/2005/09/outbound}"
+INSTANCE = "{http://www.w3.org/2001/XMLSchema-instance}"
 
 Fields = dict[str, str | None]
 """Selected fields of a record: text, None where they are empty."""
@@ -53,34 +53,32 @@ def without_session(root: Element) -> bytes:
 
 def organisations(root: Element) -> set[str]:
     """Ids of the organisations that a message says it is from; there should be one."""
-    return {_text(one) for one in root.iter() if _name(one) == "OrganizationId"}
+    return {_text(one) for one in root.iter(f"{OUTBOUND}OrganizationId")}
 
 
 def notifications(root: Element) -> Iterator[Notification]:
     """Yield what a message tells, up to a hundred records. Raises PayloadError."""
-    for one in root.iter():
-        if _name(one) == "Notification":
-            id_ = "".join(_text(part) for part in one if _name(part) == "Id")
-            records = [part for part in one if _name(part) == "sObject"]
-            if not is_name(id_) or len(records) != 1:
-                raise PayloadError("a notification has no Id, or not one record")
-            kind = records[0].get(TYPE, "").rpartition(":")[2]
-            if not is_name(kind):
-                raise PayloadError("a record does not say what it is", id_)
-            fields = {_name(field): _value(field) for field in records[0]}
-            yield Notification(id_, kind, fields)
+    for one in root.iter(f"{OUTBOUND}Notification"):
+        id_ = (one.findtext(f"{OUTBOUND}Id") or "").strip()
+        record = one.find(f"{OUTBOUND}sObject")
+        if not is_name(id_) or record is None:
+            raise PayloadError("a notification has no Id, or no record")
+        kind = record.get(f"{INSTANCE}type", "").rpartition(":")[2]
+        if not is_name(kind):
+            raise PayloadError("a record does not say what it is", id_)
+        yield Notification(id_, kind, {_name(f): _value(f) for f in record})
 
 
 def version(fields: Fields) -> int:
     """When a record was last changed, in milliseconds; 0 where it does not say."""
     for name in ("SystemModstamp", "LastModifiedDate"):
         with suppress(ValueError):
-            return at(fields.get(name) or "")
+            return milliseconds(fields.get(name) or "")
     return 0
 
 
 def _value(field: Element) -> str | None:
-    is_nil = field.get(NIL) in {"true", "1"}
+    is_nil = field.get(f"{INSTANCE}nil") in {"true", "1"}
     return None if is_nil else _text(field) or None
 
 

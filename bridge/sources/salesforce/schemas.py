@@ -42,16 +42,11 @@ class Flag(Checked):
 
 
 class Record(Payload):
-    """Any record."""
+    """Any record; an Account has no more than this."""
 
     id = RecordId(required=True, data_key="Id")
-    deleted = Flag(load_default=None, data_key="IsDeleted")
-
-
-class Account(Record):
-    """A company."""
-
     name = Text(load_default=None, data_key="Name")
+    deleted = Flag(load_default=None, data_key="IsDeleted")
 
 
 class Opportunity(Record):
@@ -61,5 +56,5 @@ class Opportunity(Record):
     won = Flag(load_default=None, data_key="IsWon")
 
 
-ACCOUNT = Account()
+ACCOUNT = Record()
 OPPORTUNITY = Opportunity()

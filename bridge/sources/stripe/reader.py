@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from bridge.domain.facts import READ, READING, Fact, Stamp, Value
 from bridge.sources.stripe import snapshot
@@ -77,6 +78,7 @@ class StripeReader:
         if customer is None:
             return []
         told = list(self._told(customer, reading.subscriptions(id_)))
+        read = apart(value for thing, value, _ in told if "items" in value)
         return [
             Fact(
                 party=f"{PREFIX}{id_}",
@@ -87,7 +89,7 @@ class StripeReader:
                 value=value,
                 after=digest(value),
             )
-            for thing, value, final in [*told, (READING, {}, False)]
+            for thing, value, final in [*told, (READING, read, False)]
         ]
 
     def _told(
@@ -113,6 +115,23 @@ class StripeReader:
         for raw in subscriptions:
             value = understood(part, raw)
             yield f"subscription:{raw['id']}", value, value["status"] in FINAL
+
+
+def apart(subscriptions: Iterable[Value]) -> Value:
+    """What no webhook tells of items: `tiers` by price and `names` by product.
+
+    It is kept beside them, so that the next webhook does not take it away.
+    """
+    tiers: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    for value in subscriptions:
+        for item in value["items"]:
+            if "tiers" in item:
+                kept = {k: item[k] for k in ("tiers", "tiers_mode") if k in item}
+                tiers[item["price"]] = kept
+            if "product_name" in item and item.get("product"):
+                names[item["product"]] = item["product_name"]
+    return {k: v for k, v in (("tiers", tiers), ("names", names)) if v}
 
 
 def reader(options: Options) -> StripeReader | None:

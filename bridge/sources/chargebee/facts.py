@@ -1,0 +1,105 @@
+"""How one of Chargebee's events becomes stamped facts about one customer.
+
+Each resource has a version in milliseconds, which orders its snapshots; of two with one
+version the event that occurred later wins. What is deleted never comes back, what is
+cancelled may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bridge.domain.facts import CREATED, Fact, Stamp, Value
+from bridge.sources.chargebee import snapshot
+from bridge.webhook.bodies import is_name
+from bridge.webhook.source import Event, Options, Table
+from bridge.webhook.values import digest
+
+ACCOUNT = "chargebee.account"
+"""Name of the option that `[sources.chargebee]` of `bridge.toml` gives."""
+
+META_DATA = "meta_data."
+
+RECOUNTED = "mrr_updated"
+"""The event that tells an MRR for sure; others may come before it is counted."""
+
+LATER = 10
+"""Above CREATED and READ: ranks from here on tell how late after its version."""
+
+
+def table(said: Mapping[str, Any]) -> Table:
+    """Read `[sources.chargebee]`: `account = "cf_vitally_id"` or `"meta_data.KEY"`."""
+    problems = [
+        f"{name} is no line of this table" for name in said if name != "account"
+    ]
+    place = said.get("account", "cf_")
+    if not isinstance(place, str) or not place.startswith(("cf_", META_DATA)):
+        problems.append("account must be cf_… (a custom field) or meta_data.KEY")
+    values = {ACCOUNT: place} if "account" in said and not problems else {}
+    return Table(values, problems=problems)
+
+
+def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the customer; *loaded* is from `CUSTOMER_EVENT`."""
+    now = _resource(event, loaded, "customer")
+    own = _account(event, "customer", now["id"], options)
+    value = {**snapshot.customer(now), **own}
+    yield _fact(event, now, now["id"], "customer", value)
+
+
+def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the subscription, and its customer where the event has one.
+
+    *loaded* is from `SUBSCRIPTION_EVENT`.
+    """
+    now = _resource(event, loaded, "subscription")
+    owner = now["customer_id"]
+    own = _account(event, "subscription", owner, options)
+    value = snapshot.subscription(now, recounted=event.type == RECOUNTED)
+    yield _fact(event, now, owner, f"subscription:{now['id']}", {**value, **own})
+    customer = loaded["content"]["customer"]
+    if customer is not None and customer["id"] == owner:
+        yield from customer_facts(event, loaded, options)
+
+
+def _resource(event: Event, loaded: Any, kind: str) -> dict[str, Any]:
+    """A resource with what the event alone may tell: its version, and its end."""
+    now = loaded["content"][kind]
+    version = event.at if now["version"] is None else now["version"]
+    deleted = bool(now["deleted"]) or event.type == f"{kind}_deleted"
+    return {**now, "version": version, "deleted": deleted}
+
+
+def _account(
+    event: Event, kind: str, customer: str, options: Options
+) -> dict[str, str]:
+    """`account` where the resource names one, in the place that the file gives."""
+    place = options.get(ACCOUNT)
+    if place is None:
+        return {"account": customer}
+    told = event.body["content"][kind]
+    if place.startswith(META_DATA):
+        told = told.get("meta_data")
+        place = place.removeprefix(META_DATA)
+    found = told.get(place) if isinstance(told, dict) else None
+    name = str(found).strip() if type(found) in {str, int} else None
+    return {"account": name} if is_name(name) else {}
+
+
+def _fact(
+    event: Event, now: Mapping[str, Any], party: str, thing: str, value: Value
+) -> Fact:
+    seconds = max(0, event.at - now["version"]) // 1000
+    rank = LATER + 2 * seconds + (event.type == RECOUNTED)
+    if event.type == "customer_created":
+        rank = CREATED
+    return Fact(
+        party=f"chargebee:{party}",
+        thing=thing,
+        stamp=Stamp(now["deleted"], now["version"], rank),
+        event=event.id,
+        kind=event.type,
+        value=value,
+        after=digest(value),
+    )

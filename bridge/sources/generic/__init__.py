@@ -1,0 +1,150 @@
+"""Any other system: a source made of its table in `bridge.toml`, without code.
+
+`lines.py` one line of a table, `table.py` all that one may say, `proof.py` whom to
+believe, `delivery.py` what its events are, `facts.py` what they mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from marshmallow import ValidationError
+
+from bridge.options import Option, read_all, text
+from bridge.sources.generic.delivery import events
+from bridge.sources.generic.facts import tell
+from bridge.sources.generic.recipes import over, recipes
+from bridge.sources.generic.table import TABLE, problems
+from bridge.webhook.schemas import Payload
+from bridge.webhook.source import Handler, Options, Reader, Source
+
+NAME = re.compile(r"(?!pointer$|catalogue$)[a-z0-9_-]{1,40}")
+ANYTHING = Payload()
+
+
+def _pattern(kind: str) -> str:
+    return re.escape(kind).replace(r"\*", ".*")
+
+
+class Made(NamedTuple):
+    """A source, or what is wrong with its table; *traits* are those that it tells."""
+
+    source: Source | None = None
+    traits: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Rules(Mapping[str, Handler]):
+    """Handlers by type of event, where a rule's type may end in anything (`*`)."""
+
+    def __init__(self, rules: Mapping[str, Mapping[str, Any]]) -> None:
+        self._rules = rules
+        self._types = {
+            name: re.compile("|".join(map(_pattern, rule["when"])))
+            for name, rule in rules.items()
+        }
+
+    def __getitem__(self, kind: str) -> Handler:
+        mine = {n: r for n, r in self._rules.items() if self._types[n].fullmatch(kind)}
+        if not mine:
+            raise KeyError(kind)
+        return Handler(
+            ANYTHING, lambda event, *_: tell(mine, event), ", ".join(mine), creates=True
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return (kind for rule in self._rules.values() for kind in rule["when"])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def make(name: str, said: Mapping[str, Any], environ: Mapping[str, str]) -> Made:
+    """Make the source of table `[sources.NAME]`, its secrets taken from *environ*."""
+    if not NAME.fullmatch(name):
+        return Made(problems=("must be a name of a-z, 0-9, _ and -, up to 40",))
+    recipe = said.get("recipe")
+    if recipe is not None and recipe not in recipes():
+        return Made(problems=(f"recipe: must be one of {', '.join(recipes())}",))
+    try:
+        table = TABLE.load(over(recipes().get(recipe or "", {}), said))
+    except ValidationError as error:
+        return Made(problems=tuple(problems(error.messages)))
+    rules = _rules(name, table)
+    wrong, options = [*_missing(rules)], _options(table)
+    secrets = read_all(options, environ, (), wrong)
+    told = {trait: None for rule in rules.values() for trait in rule["traits"]}
+    if wrong:
+        return Made(problems=tuple(wrong))
+    return Made(_source(name, table, rules, options, secrets), tuple(told))
+
+
+def _rules(name: str, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rules, each with the lines that the source says for all of them."""
+    usual = {"event": {"kind": "trait", "when": ("*",), "traits": {}}}
+    given = table["events"] or usual
+    shared = {line: table[line] for line in ("party", "account", "at") if line in table}
+    by_id = not any("account" in rule for rule in (shared, *given.values()))
+    added = {"source": name, "by_id": by_id}
+    return {
+        word: {**shared, **rule, **added, "traits": table["traits"] | rule["traits"]}
+        for word, rule in given.items()
+    }
+
+
+def _missing(rules: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What a rule needs, and neither it nor the source says."""
+    for word, rule in rules.items():
+        thin = rule["kind"] == "thin"
+        for line in ("at",) if thin else ("at", "party"):
+            if line not in rule:
+                yield f"{line}: is missing, here or in events.{word}"
+        if thin and "party" not in rule and not {"thing", "id"} <= rule.keys():
+            yield f"events.{word}: must say party, or thing and id"
+        if "version" in rule and "deleted" in rule:
+            yield f"events.{word}.deleted: cannot be dated where versions give the order"
+        kinds = {line.kind for line in rule["traits"].values()}
+        if "minor" in kinds and "currency" not in rule:
+            yield f"events.{word}.currency: is missing, for traits in minor units"
+
+
+def _options(table: Mapping[str, Any]) -> tuple[Option, ...]:
+    names = dict.fromkeys(table["secret_env"], "Secret of its webhooks.")
+    if "read" in table:
+        names |= dict.fromkeys(table["read"]["key_env"], "Key of its API.")
+    return tuple(Option(n, text, None, said, secret=True) for n, said in names.items())
+
+
+def _source(
+    name: str,
+    table: Mapping[str, Any],
+    rules: dict[str, dict[str, Any]],
+    options: tuple[Option, ...],
+    secrets: Mapping[str, str | None],
+) -> Source:
+    valid = [secret for env in table["secret_env"] if (secret := secrets[env])]
+    prove, handlers, read = table["verify"], Rules(rules), table.get("read")
+    key = read["key_env"][0] if read else ""
+
+    def reader(_: Options) -> Reader | None:
+        # Late: the web process has no use for what it imports.
+        from bridge.sources.generic.reader import HttpReader  # noqa: PLC0415
+
+        found = secrets.get(key)
+        return HttpReader(name, read, found, handlers) if read and found else None
+
+    return Source(
+        name=name,
+        title=table.get("title", name),
+        options=options,
+        enabled=lambda _: bool(valid),
+        verify=lambda delivery, _, now: prove(delivery, valid, now),
+        split=lambda delivery: list(events(table, delivery)),
+        ignores=lambda *_: None,
+        handlers=handlers,
+        reader=reader,
+        key=key,
+        crm=table["crm"],
+    )

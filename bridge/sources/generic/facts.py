@@ -1,0 +1,217 @@
+"""How the rules of a table make facts of an event: the sender's things, in our words.
+
+What an event does not have is left out and never guessed; a value that is not what it
+must be is a ValidationError that names the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+from marshmallow import ValidationError
+
+from bridge.domain.catalogue import ENDED
+from bridge.domain.facts import CREATED, THIN, Fact, Stamp, Value, pointer
+from bridge.domain.money import major
+from bridge.domain.traits import instant
+from bridge.sources.generic.convert import minor, number
+from bridge.sources.generic.lines import Absent, told
+from bridge.webhook.bodies import is_name
+from bridge.webhook.source import Event
+from bridge.webhook.values import digest, kept
+
+Rule = Mapping[str, Any]
+"""A rule's loaded lines by name; `source` and `by_id` are added to them."""
+
+STATUSES = (
+    "active",
+    "past_due",
+    "trialing",
+    "paused",
+    "incomplete",
+    "unpaid",
+    "canceled",
+    "incomplete_expired",
+    "void",
+)
+"""What a status must be, by itself or by its lookup."""
+
+IMPLIED = "implied"
+"""The event of a customer that nothing has told of: it is older than all others."""
+
+
+def tell(rules: Mapping[str, Rule], event: Event) -> list[Fact]:
+    """Return the facts of *event* under its *rules*; none where they name no party.
+
+    A party that nothing tells of but its subscription is a customer all the same.
+    """
+    found: list[Fact] = []
+    for word, rule in rules.items():
+        try:
+            found += _told(rule, event)
+        except ValidationError as error:
+            raise ValidationError({word: error.messages}) from None
+    known = {fact.party for fact in found if fact.thing in {"customer", THIN}}
+    by_id = any(rule["by_id"] for rule in rules.values())
+    for party in {fact.party: None for fact in found if fact.party not in known}:
+        value = kept(account=party.partition(":")[2] if by_id else None)
+        stamp, after = Stamp(False, 0, CREATED), digest(value)
+        found.append(Fact(party, "customer", stamp, IMPLIED, IMPLIED, value, after))
+    return found
+
+
+def _told(rule: Rule, event: Event) -> Iterator[Fact]:
+    body = event.body
+    # What was read is as old as the reading.
+    at, party = told(rule, "at", body) or event.at, told(rule, "party", body)
+    if not at:
+        raise ValidationError({"at": ["is not in the event"]})
+    if party is not None and not is_name(party):
+        raise ValidationError({"party": ["cannot be the id of a customer"]})
+    if rule["kind"] == "thin":
+        yield _thin(rule, event, at, party)
+    elif party is not None:
+        for thing, value in _things(rule, body, at, party):
+            yield _fact(rule, event, party, thing, at, value)
+
+
+def _fact(  # noqa: PLR0913, PLR0917 - the parts of a fact
+    rule: Rule, event: Event, party: str, thing: str, at: int, value: Value
+) -> Fact:
+    order = told(rule, "version", event.body) or at
+    return Fact(
+        party=f"{rule['source']}:{party}",
+        thing=thing,
+        stamp=Stamp(False, order, CREATED),
+        event=event.id,
+        kind=event.type,
+        value=value,
+        after=digest(value),
+    )
+
+
+def _thin(rule: Rule, event: Event, at: int, party: str | None) -> Fact:
+    """That a thing has to be read; whose it is, only the source may know."""
+    made = _fact(rule, event, party or "", THIN, at, {"event": event.id})
+    if party is not None:
+        return made
+    id_ = told(rule, "id", event.body)
+    if not is_name(id_):
+        raise ValidationError({"id": ["is not in the event"]})
+    return made._replace(party=pointer(rule["source"], f"{rule['thing']}:{id_}"))
+
+
+def _things(rule: Rule, body: Any, at: int, party: str) -> Iterator[tuple[str, Value]]:
+    account = told(rule, "account", body)
+    if rule["kind"] == "customer":
+        account = party if rule["by_id"] else account
+        yield "customer", _customer(rule, body, account)
+    elif rule["kind"] == "subscription":
+        id_ = told(rule, "id", body)
+        if not is_name(id_):
+            raise ValidationError({"id": ["is not in the event"]})
+        yield f"subscription:{id_}", _subscription(rule, body, at, account)
+    elif account is not None:
+        yield "account", {"account": account}
+    yield from _traits(rule, body)
+
+
+def _customer(rule: Rule, body: Any, account: str | None) -> Value:
+    return kept(
+        name=told(rule, "name", body),
+        email=told(rule, "email", body),
+        account=account,
+        deleted=told(rule, "deleted", body),
+    )
+
+
+def _subscription(rule: Rule, body: Any, at: int, account: str | None) -> Value:
+    currency, status = told(rule, "currency", body), _status(rule, body)
+    money, over = rule["mrr"], status in ENDED
+    discount = told(money, "discount", body, "mrr.")
+    return kept(
+        status=status,
+        currency=currency,
+        account=account,
+        items=_items(money, body, currency),
+        discounts=[{"id": discount}] if discount else None,
+        plan=told(rule, "plan", body),
+        ends=told(rule, "ends", body),
+        trial_end=told(rule, "trial_end", body),
+        ended_at=(told(rule["ended"], "at", body, "ended.") or at) if over else None,
+        cancel_at=told(rule, "cancel_at", body),
+        cancel_at_period_end=told(rule, "cancel_at_period_end", body),
+    )
+
+
+def _status(rule: Rule, body: Any) -> str:
+    if told(rule["ended"], "when", body, "ended."):
+        return "canceled"
+    found = told(rule, "status", body) if "status" in rule else "active"
+    if found not in STATUSES:
+        must = f"must be one of {', '.join(STATUSES)}, by its lookup"
+        raise ValidationError({"status": [must]})
+    if found == "unpaid" and rule.get("version"):
+        raise ValidationError({"status": ["unpaid since when, no version can tell"]})
+    return str(found)
+
+
+def _items(money: Rule, body: Any, currency: str | None) -> list[Value]:
+    """Items as money reads them; one without an amount where they are not known."""
+    rows = told(money, "items", body, "mrr.") if "items" in money else [body]
+    if rows is None or "amount" not in money:
+        return [{"interval": "month"}]
+    return [_item(money, row, body, currency) for row in rows]
+
+
+def _item(money: Rule, row: Any, body: Any, currency: str | None) -> Value:
+    """One item. How often it is paid, the event may say for all its items."""
+
+    def said(name: str, where: Any = row) -> Any:
+        return told(money, name, where, "mrr.")
+
+    amount, many = said("amount"), said("quantity")
+    if amount is not None and money["amount"].kind == "major":
+        amount = minor(amount, currency) if currency else None
+    rhythm: tuple[str | None, int] = ("month", 1)
+    if "interval" in money:
+        rhythm = said("interval") or said("interval", body) or (None, 1)
+    count = rhythm[1] * (said("count") or said("count", body) or 1)
+    return kept(
+        unit=amount,
+        interval=rhythm[0],
+        count=None if count == 1 else count,
+        quantity=None if many == 1 else many,
+        name=said("name"),
+        ends=said("ends"),
+    )
+
+
+def _traits(rule: Rule, body: Any) -> Iterator[tuple[str, Value]]:
+    """Each trait that the event has an opinion of; None clears it."""
+    for name, line in rule["traits"].items():
+        try:
+            value = line.read(body)
+        except Absent:
+            continue
+        except ValueError as error:
+            raise ValidationError({f"traits.{name}": [str(error)]}) from None
+        if value is not None and line.kind in SHOWN:
+            value = SHOWN[line.kind](value, told(rule, "currency", body))
+        yield f"trait:{name}", {"is": value}
+
+
+def _minor(amount: str, currency: str | None) -> int | float:
+    if currency is None:
+        raise ValidationError({"currency": ["is not in the event"]})
+    return major(Fraction(amount), currency)
+
+
+SHOWN: Mapping[str, Any] = {
+    "instant": lambda at, _: instant(at),
+    "minor": _minor,
+    "major": lambda amount, _: number(amount),
+}
+"""Kind of a line -> how its value is written in Vitally, (value, currency) given."""

@@ -1,0 +1,185 @@
+"""What HubSpot itself says of a company, as the facts that its webhooks would tell."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from bridge.domain.facts import READ, READING, Fact, Stamp, Value
+from bridge.errors import SourceUnreadError
+from bridge.log import fields
+from bridge.sources.hubspot.api import HOST, Api, Reply
+from bridge.sources.hubspot.deals import subscription
+from bridge.sources.hubspot.facts import PREFIX, Text, named, stripped, told
+from bridge.sources.hubspot.rules import OWNER, Rules, rules
+from bridge.sources.hubspot.schemas import BATCH, FOUND, LINKS, USER
+from bridge.webhook.converters import Line
+from bridge.webhook.fields import UNREAD
+from bridge.webhook.source import Options
+from bridge.webhook.values import digest, kept
+
+LOG = logging.getLogger("bridge.hubspot")
+
+MOST = 100
+"""Records of a batch."""
+
+FRESH = 3600.0
+"""Seconds for which the names of HubSpot's users are remembered."""
+
+Told = tuple[str, Value, bool]
+"""A thing, its value, and whether that is final."""
+
+
+class HubspotReader:
+    """Reads companies one by one, each in one to four requests."""
+
+    def __init__(self, api: Api, rules: Rules) -> None:
+        self._api = api
+        self._rules = rules
+        self._users: dict[str, Any] = {}
+        self._until = 0.0
+
+    def party(self, party: str) -> list[Fact]:
+        """See `Reader.party`."""
+        asked = party.removeprefix(PREFIX)
+        linked = "deals" if self._rules.deals else ""
+        reply = self._record("companies", asked, self._rules.properties, linked)
+        if reply is None:
+            return []
+        return [
+            Fact(
+                party=party,
+                thing=thing,
+                stamp=Stamp(final, reply.at, READ),
+                event=f"read:{reply.at}",
+                kind="read",
+                value=value,
+                after=digest(value),
+            )
+            for thing, value, final in [
+                *self._company(asked, reply),
+                (READING, {}, False),
+            ]
+        ]
+
+    def owner(self, thing: str) -> str | None:
+        """See `Reader.owner`: a deal's primary company, or the only one it has.
+
+        HubSpot may still know the company of a deal that was deleted.
+        """
+        kind, _, id_ = thing.partition(":")
+        if kind == "company":
+            return PREFIX + id_
+        reply = self._record("deals", id_, (), "companies")
+        links = _links(reply, "companies") if reply else []
+        primary = [link["id"] for link in links if link["type"] == "deal_to_company"]
+        every = {link["id"] for link in links}
+        found = primary[:1] or (every if len(every) == 1 else [])
+        return next((PREFIX + company for company in found), None)
+
+    def _record(
+        self, kind: str, id_: str, properties: Collection[str], linked: str
+    ) -> Reply | None:
+        """A record, also one that was deleted; None where there is none."""
+        path = f"/crm/v3/objects/{kind}/{quote(id_, safe='')}"
+        query = kept(properties=",".join(properties), associations=linked)
+        found = self._api.get(FOUND, path, query)
+        return found or self._api.get(FOUND, path, {**query, "archived": "true"})
+
+    def _company(self, asked: str, reply: Reply) -> Iterator[Told]:
+        """Yield all of a company; of one that was merged only where it went."""
+        id_, said = reply.body["id"], reply.body["properties"]
+        account = stripped(said.get(self._rules.account))
+        if id_ != asked:
+            gone = kept(**named(id_, self._rules), deleted=True)
+            yield "customer", {**gone, **kept(account=account)}, True
+            return
+        is_gone = bool(reply.body["archived"])
+        yield "customer", kept(**named(id_, self._rules), deleted=is_gone), False
+        if is_gone:
+            return
+        for thing, value in told(id_, said, self._rules, self._seen):
+            yield thing, value, False
+        yield from self._deals(id_, reply)
+
+    def _deals(self, company: str, reply: Reply) -> Iterator[Told]:
+        """Yield the won deals of a company."""
+        if self._rules.deals is None:
+            return
+        links = _links(reply, "deals")
+        sure = {link["id"] for link in links if link["type"] == "company_to_deal"}
+        loose = {link["id"] for link in links} - sure
+        ids = sorted(sure | self._alone(company, loose))
+        for first in range(0, len(ids), MOST):
+            asked = {
+                "inputs": [{"id": id_} for id_ in ids[first : first + MOST]],
+                "properties": self._rules.deals.properties,
+            }
+            path = "/crm/v3/objects/deals/batch/read"
+            for deal in self._api.post(BATCH, path, asked).body["results"]:
+                value = subscription(deal["properties"], self._rules.deals, reply.at)
+                if value is not None:
+                    yield f"subscription:deal-{deal['id']}", value, False
+
+    def _alone(self, company: str, deals: Collection[str]) -> set[str]:
+        """Of *deals* that do not call the company primary those that have no other."""
+        if not deals:
+            return set()
+        path = "/crm/v4/associations/deals/companies/batch/read"
+        asked = {"inputs": [{"id": id_} for id_ in sorted(deals)]}
+        return {
+            row["origin"]["id"]
+            for row in self._api.post(LINKS, path, asked).body["results"]
+            if {str(end["id"]) for end in row["ends"]} == {company}
+        }
+
+    def _seen(self, line: Line, text: Text) -> Any:
+        """A trait as the API tells it; UNREAD where that cannot be read."""
+        if line.kind == OWNER:
+            return self._user(text) if text else None
+        try:
+            return line.convert(text)
+        except ValueError as error:
+            told = fields(property=line.field, reason=f"it {error}")
+            LOG.warning("left out", extra=told)
+            return UNREAD
+
+    def _user(self, id_: str) -> Any:
+        """Name of a user of HubSpot, deactivated or not; UNREAD where there is none."""
+        if time.monotonic() > self._until:
+            self._users.clear()
+            self._until = time.monotonic() + FRESH
+        if id_ not in self._users:
+            path = f"/crm/v3/owners/{quote(id_, safe='')}"
+            found = self._api.get(USER, path, {})
+            found = found or self._api.get(USER, path, {"archived": "true"})
+            self._users[id_] = _name(found.body) if found else UNREAD
+        return self._users[id_]
+
+
+def _name(user: Mapping[str, Text]) -> Text:
+    whole = f"{user['first'] or ''} {user['last'] or ''}"
+    return stripped(whole) or stripped(user["email"])
+
+
+def _links(reply: Reply, kind: str) -> list[Mapping[str, str]]:
+    """What a record is associated with. Raises SourceUnreadError."""
+    found = (reply.body["associations"] or {}).get(kind)
+    if found is None:
+        return []
+    if found["paging"]:
+        raise SourceUnreadError(f"it has more {kind} than one reply of HubSpot lists")
+    listed: list[Mapping[str, str]] = found["results"]
+    return listed
+
+
+def reader(options: Options) -> HubspotReader | None:
+    """The reader with the *options*' token, None without one."""
+    token = options["HUBSPOT_ACCESS_TOKEN"]
+    if token is None:
+        return None
+    api = Api(options["HUBSPOT_API_BASE"] or HOST, token)
+    return HubspotReader(api, rules(options))

@@ -1,0 +1,45 @@
+"""What a won deal of a CRM is as a subscription."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from bridge.domain.facts import Value
+from bridge.domain.money import exponent
+from bridge.webhook.fields import UNREAD, Currency
+from bridge.webhook.values import kept
+
+CURRENCY = Currency()
+
+
+def subscription(  # noqa: PLR0913 - what a deal says
+    *,
+    mrr: Decimal | None,
+    currency: Any,
+    at: int,
+    renews: int | None,
+    ended: int | None,
+    plan: str | None,
+) -> Value | None:
+    """Value of thing `subscription:…` of a deal that is won, *at* its version (ms).
+
+    None without an amount a month (*mrr*, major units): it was sold once. With an end
+    in the future it is live until then.
+    """
+    if not mrr:
+        return None
+    code = CURRENCY.read(currency)
+    own = {}
+    if code is not UNREAD:
+        minor = mrr.scaleb(exponent(code)).normalize()
+        own = {"currency": code, "mrr": format(minor, "f")}
+    is_over = ended is not None and ended <= at
+    return kept(
+        **own,
+        status="canceled" if is_over else "active",
+        plan=plan,
+        ends=renews,
+        ended_at=ended if is_over else None,
+        cancel_at=None if is_over else ended,
+    )

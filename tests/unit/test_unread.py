@@ -1,0 +1,115 @@
+"""When the source itself has to be asked, since its events do not tell enough."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge.domain.account import Party
+from bridge.domain.facts import CREATED, READ, READING, THIN, Fact, Stamp
+from bridge.domain.fold import Past, fold
+from bridge.domain.policy import Policy
+from bridge.domain.unread import answered, why_read
+
+DAY = 86_400_000
+ITEM = {"unit": "5000", "interval": "month", "ends": 30 * DAY}
+LIVE = {"status": "active", "currency": "usd", "items": [ITEM]}
+UNTOLD = {"discounts": [{"id": "di_1"}]}
+
+
+def told(thing: str, day: int, value: dict[str, Any], rank: int = 2) -> Fact:
+    event = f"evt_{thing}_{day}_{rank}"
+    return Fact("x:1", thing, Stamp(False, day * DAY, rank), event, "k", value, event)
+
+
+def sub(number: int = 1, /, rank: int = 2, day: int = 1, **more: Any) -> Fact:
+    return told(f"subscription:sub_{number}", day, LIVE | more, rank)
+
+
+BORN = told("customer", 0, {"name": "Acme"}, CREATED)
+MET = told("customer", 1, {"name": "Acme"})
+EMPTY = told(THIN, 2, {"event": "evt_thin"})
+
+
+def reading(day: int, answers: int = -1) -> Fact:
+    return told(READING, day, {THIN: answers}, READ)
+
+
+def why(*facts: Fact, **policy: Any) -> str | None:
+    party = Party("x:1", fold(Past(facts)))
+    return why_read(party, Policy(**policy), 9 * DAY)
+
+
+def test_what_tells_enough_is_not_read() -> None:
+    assert why(BORN, sub()) is None
+    assert why(BORN) is None
+
+
+def test_a_party_that_was_first_met_in_mid_life_is_read_once() -> None:
+    assert why(MET, sub()) == "it was first met in mid-life"
+    assert why(MET, sub(), reading(2)) is None
+
+
+def test_an_event_without_content_is_read_until_a_reading_answers_it() -> None:
+    assert why(BORN, EMPTY) == "an event without content came"
+    assert why(BORN, EMPTY, reading(3, answers=2 * DAY - 1)) is not None
+    assert why(BORN, EMPTY, reading(3, answers=2 * DAY)) is None
+
+
+def test_an_event_without_content_is_read_even_from_the_first_instant_of_all() -> None:
+    first = told(THIN, 0, {})
+    silent = told(READING, 1, {}, READ)
+
+    assert why(BORN, first) == "an event without content came"
+    assert why(BORN, first, silent) == "an event without content came"
+
+
+@pytest.mark.parametrize("missing", [UNTOLD, {"more": True}, {"items": [{}]}])
+def test_an_amount_that_is_not_told_is_read(missing: dict[str, Any]) -> None:
+    assert "sub_1: " in str(why(BORN, sub(**missing)))
+    assert why(BORN, sub(rank=READ, **missing)) is None
+
+
+def test_what_has_ended_is_never_read_for() -> None:
+    assert why(BORN, sub(status="canceled", **UNTOLD)) is None
+
+
+def test_what_comes_after_one_that_needs_nothing_is_looked_at_too() -> None:
+    ended, known = sub(1, status="canceled"), sub(2, rank=READ, **UNTOLD)
+
+    assert "sub_3: " in str(why(BORN, ended, known, sub(3, **UNTOLD)))
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"), [("trialing", False), ("paused", False), ("past_due", True)]
+)
+def test_an_amount_that_does_not_count_is_not_read(status: str, wanted: bool) -> None:
+    assert wanted == (why(BORN, sub(status=status, **UNTOLD)) is not None)
+
+
+def test_the_policy_says_what_counts() -> None:
+    trial = sub(status="trialing", **UNTOLD)
+
+    assert why(BORN, trial, statuses=frozenset({"trialing"})) is not None
+    assert why(BORN, sub(**UNTOLD), discounts="none") is None
+
+
+@pytest.mark.parametrize("more", [{}, {"cancel_at_period_end": True}])
+def test_an_end_of_the_period_that_is_not_told_is_read(more: dict[str, Any]) -> None:
+    unended = {"items": [{"unit": "5000", "interval": "month"}], **more}
+
+    assert "the end of its period" in str(why(BORN, sub(**unended)))
+    assert why(BORN, sub(status="paused", **unended)) is None
+
+
+def test_an_order_that_is_not_certain_is_read() -> None:
+    twice = [sub(rank=rank, quantity=rank) for rank in (2, 2)]
+    twice[1] = twice[1]._replace(event="evt_other", after="other")
+
+    assert "the order of its events is not certain" in str(why(BORN, *twice))
+
+
+def test_a_reading_answers_the_newest_event_without_content() -> None:
+    assert answered(Party("x:1", fold(Past([BORN, EMPTY])))) == 2 * DAY
+    assert answered(Party("x:1", fold(Past([BORN])))) == -1
