@@ -1,0 +1,301 @@
+"""HubSpot's deliveries all the way: from a signed batch to the right accounts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.store.look import Look
+from tests.support.local_hubspot import (
+    PUBLIC,
+    SECRET,
+    TOKEN,
+    LocalHubspot,
+    Sender,
+    association,
+    changed,
+    company,
+    event,
+    merge,
+)
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+
+TABLE = """
+[sources.hubspot.traits]
+lifecycleStage = "lifecyclestage"
+accountManager = { property = "hubspot_owner_id", as = "owner" }
+
+[sources.hubspot.deals]
+mrr = "hs_mrr"
+renews = "renews_on"
+currency = "usd"
+"""
+
+_ids = itertools.count(700_001)
+
+
+class Shop:
+    """A bridge that HubSpot calls, with a token for HubSpot's API or without."""
+
+    def __init__(self, stack: Stack, hubspot: LocalHubspot) -> None:
+        self.stack = stack
+        self.hubspot = hubspot
+        self._sender = Sender(stack.webs[0].url)
+
+    def post(self, *events: dict[str, Any]) -> dict[str, Any]:
+        """Deliver *events* at once and wait for the end of all work."""
+        status, told = self._sender.post(*events)
+        assert 202 == status
+        self.stack.settled()
+        return told
+
+    def company(self, name: str, **properties: str) -> int:
+        """A company that HubSpot has, and has told of."""
+        id_ = next(_ids)
+        self.hubspot.company(id_, name=name, **properties)
+        told = {"name": name, **properties}
+        changes = [changed(id_, key, value, at=1) for key, value in told.items()]
+        self.post(company("creation", id_), *changes)
+        return id_
+
+    def deal(self, *companies: int, amount: str = "450.00", won: bool = True) -> int:
+        """A deal that HubSpot has; nothing is told of it."""
+        id_ = next(_ids)
+        said = {"hs_mrr": amount, "dealname": "Pro", "renews_on": "2027-11-01"}
+        closed = "true" if won else "false"
+        self.hubspot.deal(id_, *companies, hs_is_closed_won=closed, **said)
+        return id_
+
+    def account(self, id_: int | str) -> dict[str, Any]:
+        return self.stack.account(str(id_))
+
+    def traits(self, id_: int | str) -> dict[str, Any]:
+        found: dict[str, Any] = self.account(id_)["traits"]
+        return found
+
+    def writes(self, id_: int) -> list[str]:
+        """Methods of the writes of an account, in order."""
+        every = self.stack.vitally.writes()
+        return [one["method"] for one in every if one["account"] == str(id_)]
+
+
+def shop(folder: Path, *, token: bool) -> Iterator[Shop]:
+    table = folder / "bridge.toml"
+    table.write_text(TABLE)
+    with LocalHubspot() as hubspot:
+        environ = {
+            "HUBSPOT_CLIENT_SECRET": SECRET,
+            "HUBSPOT_API_BASE": hubspot.url,
+            "BRIDGE_PUBLIC_URL": PUBLIC,
+            "BRIDGE_CONFIG": table,
+        }
+        environ |= {"HUBSPOT_ACCESS_TOKEN": TOKEN} if token else {}
+        with Stack(folder, **environ) as stack:
+            stack.web()
+            stack.worker()
+            yield Shop(stack.ready(), hubspot)
+
+
+@pytest.fixture(scope="module")
+def with_token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    yield from shop(tmp_path_factory.mktemp("hubspot"), token=True)
+
+
+@pytest.fixture(scope="module")
+def without(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    yield from shop(tmp_path_factory.mktemp("hubspot"), token=False)
+
+
+@pytest.mark.parametrize("generic", [False, True], ids=["older", "generic"])
+def test_a_company_is_an_account_in_both_vocabularies(
+    without: Shop, generic: bool
+) -> None:
+    id_ = next(_ids)
+    told = [
+        company("creation", id_),
+        changed(id_, "name", "Blue Door", at=1),
+        changed(id_, "lifecyclestage", "customer", at=2),
+    ]
+    if generic:
+        for one in told:
+            what = one["subscriptionType"].partition(".")[2]
+            one |= {"subscriptionType": f"object.{what}", "objectTypeId": "0-2"}
+
+    receipt = without.post(*told)
+
+    assert {"queued": 1, "coalesced": 2} == receipt["counts"]
+    assert "Blue Door" == without.account(id_)["name"]
+    assert {"lifecycleStage": "customer"} == without.traits(id_)
+
+
+def test_a_delivery_of_a_hundred_changes_is_one_write_for_each_company(
+    without: Shop,
+) -> None:
+    one, other = without.company("One"), without.company("Other")
+    before = without.writes(one), without.writes(other)
+    told = [
+        changed(id_, "lifecyclestage", f"stage {n}", at=10 + n)
+        for n in range(50)
+        for id_ in (one, other)
+    ]
+
+    receipt = without.post(*told)
+
+    assert {"queued": 2, "coalesced": 98} == receipt["counts"]
+    assert ["PUT"] == without.writes(one)[len(before[0]) :]
+    assert ["PUT"] == without.writes(other)[len(before[1]) :]
+    assert "stage 49" == without.traits(one)["lifecycleStage"]
+    assert ["duplicate"] == [*without.post(*told)["counts"]]
+
+
+def test_an_older_change_loses(without: Shop) -> None:
+    id_ = without.company("Newer", lifecyclestage="customer")
+
+    without.post(changed(id_, "lifecyclestage", "lead", at=-5))
+    without.post(changed(id_, "name", "Older", at=-5))
+
+    assert "customer" == without.traits(id_)["lifecycleStage"]
+    assert "Newer" == without.account(id_)["name"]
+
+
+def test_what_no_account_needs_is_ignored_and_counted(without: Shop) -> None:
+    id_ = without.company("Acme")
+
+    receipt = without.post(
+        changed(id_, "industry", "RETAIL"), event("contact.creation", objectId=7)
+    )
+
+    assert {"ignored": 2} == receipt["counts"]
+    assert "industry" in receipt["reason"]
+
+
+def test_a_stranger_is_refused_and_garbage_is_quarantined(without: Shop) -> None:
+    stranger = Sender(without.stack.webs[0].url, secret="another-example")
+    odd = changed(next(_ids), "name", "Acme") | {"objectId": "?"}
+
+    assert 401 == stranger.post(company("creation", 1))[0]
+    assert "quarantined" == without.post(odd)["receipt"]
+    assert "quarantined" == without.post({"no": "event"})["receipt"]
+
+
+def test_without_a_token_deals_are_held_with_what_they_need(without: Shop) -> None:
+    deal = next(_ids)
+
+    without.post(event("deal.creation", objectId=deal))
+
+    found = Look(without.stack.redis).standing(f"pointer:hubspot:deal:{deal}")
+    assert found is not None
+    assert 1 == found.held
+    assert "needs HUBSPOT_ACCESS_TOKEN" in (found.why or "")
+
+
+def test_a_company_met_in_mid_life_is_read_whole(with_token: Shop) -> None:
+    id_ = next(_ids)
+    with_token.hubspot.user(70, firstName="Ada", lastName="Example")
+    with_token.hubspot.company(
+        id_, name="Blue Door", lifecyclestage="customer", hubspot_owner_id="70"
+    )
+    deal = with_token.deal(id_)
+    assert deal
+
+    with_token.post(changed(id_, "lifecyclestage", "customer"))
+
+    assert "Blue Door" == with_token.account(id_)["name"]
+    assert {
+        "lifecycleStage": "customer",
+        "accountManager": "Ada Example",
+        "mrr": 450,
+        "subscriptionStatus": "active",
+        "planName": "Pro",
+        "billingCurrency": "USD",
+        "nextRenewalDate": "2027-11-01T00:00:00.000Z",
+    } == with_token.traits(id_)
+
+
+def test_deals_reach_their_company(with_token: Shop) -> None:
+    id_ = with_token.company("Acme")
+    deal = with_token.deal(id_, won=False)
+    with_token.post(event("deal.creation", objectId=deal))
+    assert "mrr" not in with_token.traits(id_)
+
+    with_token.hubspot.deal(deal, id_, hs_is_closed_won="true")
+    with_token.post(changed(deal, "dealstage", "closedwon", "deal", at=5))
+    assert (450, None) == mrr_and_churn(with_token, id_)
+
+    with_token.hubspot.deal(deal, id_, hs_is_closed_won="false")
+    with_token.post(changed(deal, "dealstage", "closedlost", "deal", at=9))
+    assert (None, True) == mrr_and_churn(with_token, id_)
+
+
+def mrr_and_churn(shop: Shop, id_: int) -> tuple[float | None, bool | None]:
+    traits = shop.traits(id_)
+    return traits.get("mrr"), bool(traits.get("churnedAt")) or None
+
+
+def test_one_of_two_deals_that_ends_is_no_churn(with_token: Shop) -> None:
+    id_ = with_token.company("Acme")
+    one, other = with_token.deal(id_), with_token.deal(id_, amount="50")
+    with_token.post(*(event("deal.creation", objectId=d) for d in (one, other)))
+    assert (500, None) == mrr_and_churn(with_token, id_)
+
+    with_token.hubspot.delete("deals", one)
+    with_token.post(event("deal.deletion", objectId=one, at=5))
+
+    assert (50, None) == mrr_and_churn(with_token, id_)
+
+
+def test_a_deal_moves_to_another_company(with_token: Shop) -> None:
+    old, new = with_token.company("Old"), with_token.company("New")
+    deal = with_token.deal(old)
+    with_token.post(event("deal.creation", objectId=deal))
+    assert (450, None) == mrr_and_churn(with_token, old)
+
+    with_token.hubspot.deal(deal, new)
+    with_token.post(
+        association("deal", deal, old, removed=True, at=5),
+        association("deal", deal, new, at=5),
+    )
+
+    assert (None, True) == mrr_and_churn(with_token, old)
+    assert (450, None) == mrr_and_churn(with_token, new)
+
+
+def test_a_merged_company_leaves_its_account(with_token: Shop) -> None:
+    kept = with_token.company("Kept", lifecyclestage="customer")
+    gone = with_token.company("Gone", lifecyclestage="lead")
+    deal = with_token.deal(gone)
+    with_token.post(event("deal.creation", objectId=deal))
+
+    with_token.hubspot.merge(gone, kept)
+    with_token.hubspot.deal(deal, kept)
+    with_token.post(merge(kept, gone, at=9))
+
+    assert (450, None) == mrr_and_churn(with_token, kept)
+    assert "customer" == with_token.traits(kept)["lifecycleStage"]
+    assert "Kept" == with_token.account(kept)["name"]
+    assert {} == {k: v for k, v in with_token.traits(gone).items() if v is not None}
+
+
+def test_a_deleted_company_churns_and_a_restored_one_is_back(with_token: Shop) -> None:
+    id_ = with_token.company("Acme")
+    with_token.post(event("deal.creation", objectId=with_token.deal(id_)))
+
+    with_token.post(company("deletion", id_, at=50))
+    assert (None, True) == mrr_and_churn(with_token, id_)
+
+    with_token.post(company("restore", id_, at=90))
+    assert (450, None) == mrr_and_churn(with_token, id_)
+
+
+def test_no_log_holds_a_secret_or_a_name(with_token: Shop) -> None:
+    id_ = with_token.company("Jane Roe Example")
+    logs = [with_token.stack.webs[0].running.output, with_token.stack.workers[0].output]
+
+    eventually(lambda: str(id_) in logs[0])
+    for private in (SECRET, TOKEN, "Jane Roe", "Ada Example"):
+        assert not [log for log in logs if private in log], private
