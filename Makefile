@@ -14,6 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 ONLY_FOR_LOCK := uv==0.13.9
+ONLY_FOR_BENCH := gunicorn==27.0.1
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
 	--no-config --custom-compile-command "make lock" $(UPGRADE)
@@ -39,6 +40,11 @@ chaos: $(STAMP)  ## kill, stall and lie for longer (SEED=1,2,3 SECONDS=60)
 .PHONY: mutants
 mutants: $(STAMP)  ## break the numbers in every small way: do the tests see it? (an hour; ARGS="money")
 	@nice -n 10 $(BIN)/python -m tests.mutants $(ARGS)
+
+.PHONY: bench
+bench: $(STAMP)  ## measure the costs beside their goals, 4 minutes (ARGS="ingress": one part; --profile)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_BENCH)"
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP)  ## run every check but the tests

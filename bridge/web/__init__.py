@@ -65,25 +65,15 @@ def create_app(
         timeout=PATIENCE,
         most=CONNECTIONS,
     )
-    is_own = watch is None
-    if watch is None:
-        watch = Watch(
-            redis,
-            settings.bridge_allow_eviction,
-            share=settings.bridge_redis_share,
-            flushes=settings.bridge_durability == "fsync",
-        )
-        watch.start()
-    app = Flask("bridge.web", static_folder=None, template_folder=None)
-    app.session_interface = NoSession()
-    app.url_map.merge_slashes = False
     receiver: Receiver = ingress or Ingress(settings, redis, every(settings.sources))
     if settings.bridge_durability == "fsync":
         receiver = Flushed(receiver, flusher(redis))
-    if is_own:
-        captures = Captures(aside(redis, timeout=PATIENCE, most=2), receiver.sources)
-        captures.start()
-        receiver = Captured(receiver, captures)
+    if watch is None:
+        watch = _watch(redis, settings)
+        receiver = _captured(receiver, redis)
+    app = Flask("bridge.web", static_folder=None, template_folder=None)
+    app.session_interface = NoSession()
+    app.url_map.merge_slashes = False
     public_url = settings.bridge_public_url
     add_hooks(app, Hooks(receiver, watch, settings.sources, public_url))
     add_health(app, redis, watch)
@@ -92,6 +82,24 @@ def create_app(
     app.register_error_handler(HTTPException, refuse)
     app.register_error_handler(Exception, fail)
     return app
+
+
+def _watch(redis: Redis, settings: Settings) -> Watch:
+    watch = Watch(
+        redis,
+        settings.bridge_allow_eviction,
+        share=settings.bridge_redis_share,
+        flushes=settings.bridge_durability == "fsync",
+    )
+    watch.start()
+    return watch
+
+
+def _captured(receiver: Receiver, redis: Redis) -> Receiver:
+    """The receiver, that keeps scrubbed deliveries while somebody asks for them."""
+    captures = Captures(aside(redis, timeout=PATIENCE, most=2), receiver.sources)
+    captures.start()
+    return Captured(receiver, captures)
 
 
 def refuse(error: HTTPException) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from bridge.store.look import Look
 from tests.support.local_hubspot import (
+    BORN,
     PUBLIC,
     SECRET,
     TOKEN,
@@ -39,12 +41,18 @@ currency = "usd"
 _ids = itertools.count(700_001)
 
 
+def now(more: int = 0) -> int:
+    """This moment and *more* milliseconds, as `at` of an event; readings are of now."""
+    return int(time.time() * 1000) - BORN + more
+
+
 class Shop:
     """A bridge that HubSpot calls, with a token for HubSpot's API or without."""
 
     def __init__(self, stack: Stack, hubspot: LocalHubspot) -> None:
         self.stack = stack
         self.hubspot = hubspot
+        self.last = 0
         self._sender = Sender(stack.webs[0].url)
 
     def post(self, *events: dict[str, Any]) -> dict[str, Any]:
@@ -54,22 +62,25 @@ class Shop:
         self.stack.settled()
         return told
 
-    def company(self, name: str, **properties: str) -> int:
-        """A company that HubSpot has, and has told of."""
+    def company(self, name: str, *deals: str, **properties: str) -> int:
+        """A company, told of, that has *deals* of these amounts from the beginning."""
         id_ = next(_ids)
         self.hubspot.company(id_, name=name, **properties)
+        for amount in deals:
+            self.deal(id_, amount=amount)
         told = {"name": name, **properties}
-        changes = [changed(id_, key, value, at=1) for key, value in told.items()]
-        self.post(company("creation", id_), *changes)
+        at = now()
+        changes = [changed(id_, key, value, at=at) for key, value in told.items()]
+        self.post(company("creation", id_, at=at), *changes)
         return id_
 
     def deal(self, *companies: int, amount: str = "450.00", won: bool = True) -> int:
         """A deal that HubSpot has; nothing is told of it."""
-        id_ = next(_ids)
+        self.last = next(_ids)
         said = {"hs_mrr": amount, "dealname": "Pro", "renews_on": "2027-11-01"}
         closed = "true" if won else "false"
-        self.hubspot.deal(id_, *companies, hs_is_closed_won=closed, **said)
-        return id_
+        self.hubspot.deal(self.last, *companies, hs_is_closed_won=closed, **said)
+        return self.last
 
     def account(self, id_: int | str) -> dict[str, Any]:
         return self.stack.account(str(id_))
@@ -139,7 +150,7 @@ def test_a_delivery_of_a_hundred_changes_is_one_write_for_each_company(
     one, other = without.company("One"), without.company("Other")
     before = without.writes(one), without.writes(other)
     told = [
-        changed(id_, "lifecyclestage", f"stage {n}", at=10 + n)
+        changed(id_, "lifecyclestage", f"stage {n}", at=now(n))
         for n in range(50)
         for id_ in (one, other)
     ]
@@ -156,8 +167,8 @@ def test_a_delivery_of_a_hundred_changes_is_one_write_for_each_company(
 def test_an_older_change_loses(without: Shop) -> None:
     id_ = without.company("Newer", lifecyclestage="customer")
 
-    without.post(changed(id_, "lifecyclestage", "lead", at=-5))
-    without.post(changed(id_, "name", "Older", at=-5))
+    without.post(changed(id_, "lifecyclestage", "lead", at=now(-60_000)))
+    without.post(changed(id_, "name", "Older", at=now(-60_000)))
 
     assert "customer" == without.traits(id_)["lifecycleStage"]
     assert "Newer" == without.account(id_)["name"]
@@ -186,7 +197,7 @@ def test_a_stranger_is_refused_and_garbage_is_quarantined(without: Shop) -> None
 def test_without_a_token_deals_are_held_with_what_they_need(without: Shop) -> None:
     deal = next(_ids)
 
-    without.post(event("deal.creation", objectId=deal))
+    without.post(event("deal.creation", objectId=deal, at=now()))
 
     found = Look(without.stack.redis).standing(f"pointer:hubspot:deal:{deal}")
     assert found is not None
@@ -200,8 +211,7 @@ def test_a_company_met_in_mid_life_is_read_whole(with_token: Shop) -> None:
     with_token.hubspot.company(
         id_, name="Blue Door", lifecyclestage="customer", hubspot_owner_id="70"
     )
-    deal = with_token.deal(id_)
-    assert deal
+    with_token.deal(id_)
 
     with_token.post(changed(id_, "lifecyclestage", "customer"))
 
@@ -220,15 +230,15 @@ def test_a_company_met_in_mid_life_is_read_whole(with_token: Shop) -> None:
 def test_deals_reach_their_company(with_token: Shop) -> None:
     id_ = with_token.company("Acme")
     deal = with_token.deal(id_, won=False)
-    with_token.post(event("deal.creation", objectId=deal))
+    with_token.post(event("deal.creation", objectId=deal, at=now()))
     assert "mrr" not in with_token.traits(id_)
 
     with_token.hubspot.deal(deal, id_, hs_is_closed_won="true")
-    with_token.post(changed(deal, "dealstage", "closedwon", "deal", at=5))
+    with_token.post(changed(deal, "dealstage", "closedwon", "deal", at=now()))
     assert (450, None) == mrr_and_churn(with_token, id_)
 
     with_token.hubspot.deal(deal, id_, hs_is_closed_won="false")
-    with_token.post(changed(deal, "dealstage", "closedlost", "deal", at=9))
+    with_token.post(changed(deal, "dealstage", "closedlost", "deal", at=now()))
     assert (None, True) == mrr_and_churn(with_token, id_)
 
 
@@ -238,27 +248,24 @@ def mrr_and_churn(shop: Shop, id_: int) -> tuple[float | None, bool | None]:
 
 
 def test_one_of_two_deals_that_ends_is_no_churn(with_token: Shop) -> None:
-    id_ = with_token.company("Acme")
-    one, other = with_token.deal(id_), with_token.deal(id_, amount="50")
-    with_token.post(*(event("deal.creation", objectId=d) for d in (one, other)))
+    id_ = with_token.company("Acme", "50", "450")
     assert (500, None) == mrr_and_churn(with_token, id_)
 
-    with_token.hubspot.delete("deals", one)
-    with_token.post(event("deal.deletion", objectId=one, at=5))
+    with_token.hubspot.delete("deals", with_token.last)
+    with_token.post(event("deal.deletion", objectId=with_token.last, at=now()))
 
     assert (50, None) == mrr_and_churn(with_token, id_)
 
 
 def test_a_deal_moves_to_another_company(with_token: Shop) -> None:
-    old, new = with_token.company("Old"), with_token.company("New")
-    deal = with_token.deal(old)
-    with_token.post(event("deal.creation", objectId=deal))
+    new, old = with_token.company("New"), with_token.company("Old", "450")
+    deal = with_token.last
     assert (450, None) == mrr_and_churn(with_token, old)
 
     with_token.hubspot.deal(deal, new)
     with_token.post(
-        association("deal", deal, old, removed=True, at=5),
-        association("deal", deal, new, at=5),
+        association("deal", deal, old, removed=True, at=now()),
+        association("deal", deal, new, at=now()),
     )
 
     assert (None, True) == mrr_and_churn(with_token, old)
@@ -267,13 +274,12 @@ def test_a_deal_moves_to_another_company(with_token: Shop) -> None:
 
 def test_a_merged_company_leaves_its_account(with_token: Shop) -> None:
     kept = with_token.company("Kept", lifecyclestage="customer")
-    gone = with_token.company("Gone", lifecyclestage="lead")
-    deal = with_token.deal(gone)
-    with_token.post(event("deal.creation", objectId=deal))
+    gone = with_token.company("Gone", "450", lifecyclestage="lead")
+    assert (450, None) == mrr_and_churn(with_token, gone)
 
     with_token.hubspot.merge(gone, kept)
-    with_token.hubspot.deal(deal, kept)
-    with_token.post(merge(kept, gone, at=9))
+    with_token.hubspot.deal(with_token.last, kept)
+    with_token.post(merge(kept, gone, at=now()))
 
     assert (450, None) == mrr_and_churn(with_token, kept)
     assert "customer" == with_token.traits(kept)["lifecycleStage"]
@@ -282,13 +288,12 @@ def test_a_merged_company_leaves_its_account(with_token: Shop) -> None:
 
 
 def test_a_deleted_company_churns_and_a_restored_one_is_back(with_token: Shop) -> None:
-    id_ = with_token.company("Acme")
-    with_token.post(event("deal.creation", objectId=with_token.deal(id_)))
+    id_ = with_token.company("Acme", "450")
 
-    with_token.post(company("deletion", id_, at=50))
+    with_token.post(company("deletion", id_, at=now()))
     assert (None, True) == mrr_and_churn(with_token, id_)
 
-    with_token.post(company("restore", id_, at=90))
+    with_token.post(company("restore", id_, at=now()))
     assert (450, None) == mrr_and_churn(with_token, id_)
 
 

@@ -23,13 +23,9 @@ SECRET = "6578616d706c65"
 """Text, hexadecimal and base64 alike."""
 
 ATTIO = {"scheme": "hmac", "header": "attio-signature", "signed": "{body}"}
+PROOFS = {name: recipe["verify"] for name, recipe in recipes().items()}
 SIGNED: Mapping[str, Mapping[str, Any]] = {
-    **{
-        name: recipe["verify"]
-        for name, recipe in recipes().items()
-        if recipe["verify"]["scheme" if isinstance(recipe["verify"], dict) else 0]
-        == "hmac"
-    },
+    **{n: said for n, said in PROOFS.items() if "signed" in said},
     "attio": ATTIO,
     "hubspot": HUBSPOT,
 }

@@ -102,7 +102,7 @@ def _text(pattern: re.Pattern[str], must: str, **options: Any) -> fields.String:
 
 def _url() -> fields.String:
     """What follows the host, with `{id}` where the id goes."""
-    return _text(URL, "must begin with / and may hold {id}", required=True)
+    return _text(URL, "must begin with / and may hold {{id}}", required=True)
 
 
 TRAITS = Named(lambda name: Value(*USUAL.get(name, ()), clears=True), _no_trait)

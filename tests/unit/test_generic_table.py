@@ -1,0 +1,283 @@
+"""What a table of `bridge.toml` may say, and how each mistake in one is named."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.config import read
+from bridge.errors import ConfigError
+from bridge.sources import every, load, switched_on, tables
+from bridge.sources.generic import make
+from bridge.sources.generic.recipes import over, recipes
+
+GOOD = """
+verify = "standard-webhooks"
+secret_env = "EXAMPLE_SECRET"
+id = "id"
+type = "type"
+at = "created"
+party = "customer"
+[events.subscription]
+when = "subscription.*"
+id = "data.id"
+currency = "data.currency"
+mrr = { amount = "data.price", interval = "data.per" }
+[traits]
+seats = { path = "data.seats", as = "number" }
+"""
+ENVIRON = {
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "VITALLY_API_KEY": "example-key",
+    "VITALLY_SUBDOMAIN": "acme",
+    "EXAMPLE_SECRET": "whsec_ZXhhbXBsZQ==",
+}
+
+
+def table(more: str = "", without: str = "") -> dict[str, Any]:
+    """The good table with *more* lines of TOML over it, and one line less."""
+    found = over(tomllib.loads(GOOD), tomllib.loads(more))
+    found.pop(without, None)
+    return found
+
+
+def problems_of(said: dict[str, Any]) -> tuple[str, ...]:
+    return make("example", said, ENVIRON).problems
+
+
+def test_a_table_makes_a_source_that_its_secret_switches_on() -> None:
+    made = make("example", table(), ENVIRON)
+
+    assert made.source is not None
+    assert (("seats",), ()) == (made.traits, made.problems)
+    assert made.source.enabled({})
+    off = make("example", table(), {}).source
+    assert off is not None
+    assert not off.enabled({})
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("a = 1", "a: is no line of this table"),
+        ("id = 1", "id: must be a path in quotes, or a table with `path` or `header`"),
+        ('id = { as = "text" }', "id: must be a path in quotes"),
+        ('id = "a.["', "id: 'a.[' is no JMESPath: "),
+        ('id = ""', "id: '' is no JMESPath: "),
+        ('at = "now()"', "at: 'now()' calls now(), which JMESPath lacks"),
+        (f'at = "{"a." * 300}a"', "at: must be a path of at most 500 characters"),
+        ('at = { path = "a", as = "day" }', "at.as: must be one of instant"),
+        ('party = { path = "a", of = "b" }', "party.of: is none of path, header, as"),
+        ("id = { header = 1 }", "id.header: must be the name of a header, or several"),
+        ('body = "xml"', "body: must be one of json, form, cloudevents"),
+        ("crm = 2", "crm: must be true or false"),
+        ('secret_env = "secret"', "secret_env: must name the secret's environment"),
+        ("secret_env = []", "secret_env: must name the secret's environment variable"),
+        ('verify = "none"', "verify.scheme: must be one of hmac, standard-webhooks, "),
+        ("verify = { scheme = 'hmac' }", "verify.header: is missing"),
+        (
+            "verify = { scheme = 'hmac', header = 'a', signed = '{time}' }",
+            "verify.signed: '{time}' names what no delivery has",
+        ),
+        (
+            "verify = { scheme = 'hmac', header = 'a', signed = 'x' }",
+            "verify.signed: the body, and the time where there is one, must be signed",
+        ),
+        (
+            "verify = { scheme = 'hmac', header = 'a', signed = '{body}', unit = 'h' }",
+            "verify.unit: must be one of s, ms, either, iso",
+        ),
+        (
+            "verify = { scheme = 'hmac', header = 'a', signed = '{body}', tolerance = 0 }",
+            "verify.tolerance: must be seconds, at most a day",
+        ),
+        (
+            "verify = { scheme = 'basic', name = 'a' }",
+            "verify.name: is no line of this",
+        ),
+        ("events = 1", "events: must be a table"),
+        ("events.Subs = {}", "events.Subs: must be a short word in lower case"),
+        ("events.subscription = 'a'", "events.subscription: must be a table"),
+        ("events.x.kind = 'deal'", "events.x.kind: must be one of trait, customer, "),
+        ("events.x.name = 'a'", "events.x.name: is no line of this table"),
+        ("events.x.when = 1", "events.x.when: must be types of events"),
+        ("events.x = { kind = 'subscription' }", "events.x.id: is missing"),
+        (
+            "events.subscription.mrr.amount = { path = 'a', as = 'text' }",
+            "events.subscription.mrr.amount.as: must be one of minor, major",
+        ),
+        (
+            "events.subscription.mrr.amuont = 'a'",
+            "events.subscription.mrr.amuont: is no line of this table",
+        ),
+        (
+            "events.subscription.mrr.amount = '['",
+            "events.subscription.mrr.amount: '[' is no JMESPath: ",
+        ),
+        (
+            "events.subscription.status = { path = 'a', lookup = 1 }",
+            "events.subscription.status.lookup: must be a table of words",
+        ),
+        (
+            "events.subscription.ends = { path = 'a', null_clears = true }",
+            "events.subscription.ends.null_clears: must be true or false, and is for",
+        ),
+        (
+            "events.customer = { deleted = 'gone', version = 'n' }",
+            "events.customer.deleted: cannot be dated where versions give the order",
+        ),
+        ("events.x.kind = 'thin'", ""),
+        (
+            "traits.seats = { path = 'a || b', null_clears = true }",
+            "traits.seats.null_clears: needs a plain path, like data.plan",
+        ),
+        ("traits.seats.as = 'money'", "traits.seats.as: must be one of text, number, "),
+        (
+            "traits.mrr = { path = 'a', as = 'text' }",
+            "traits.mrr.as: must be one of nu",
+        ),
+        ("traits.'stripe.mrr' = 'a'", "traits.stripe.mrr: must be another name: "),
+        ("traits.'a b' = 'a'", "traits.a b: must be a name of letters and digits"),
+        (
+            "events.x.traits.paid = { path = 'a', as = 'minor' }",
+            "events.x.currency: is missing, for traits in minor units",
+        ),
+        ("read.base = 'http://example.com'", "read.base: must begin with https://"),
+        ("read.base = 'https://a/b'", "read.base: must be http(s)://host[:port] and"),
+        ("read.base = 'https://a'", "read.key_env: is missing"),
+        (
+            "read.things.a.url = 'https://b/{id}'",
+            "read.things.a.url: must begin with / and may hold {id}",
+        ),
+        ("read.things.a.url = '/{host}'", "read.things.a.url: must begin with / and"),
+        ("recipe = 'strpe'", "recipe: must be one of close, cloudevents, lago, "),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(more: str, said: str) -> None:
+    found = problems_of(table(more))
+
+    assert any(problem.startswith(said) for problem in found) == bool(said), found
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("verify", "verify: is missing"),
+        ("secret_env", "secret_env: is missing"),
+        ("at", "at: is missing, here or in events.subscription"),
+        ("party", "party: is missing, here or in events.subscription"),
+        ("id", ""),
+        ("type", ""),
+        ("events", ""),
+    ],
+)
+def test_what_must_be_said_is_missed(line: str, said: str) -> None:
+    assert ((said,) if said else ()) == problems_of(table(without=line))
+
+
+def test_a_thin_event_must_say_whose_or_what_it_is() -> None:
+    found = problems_of(table("events.x.kind = 'thin'", without="party"))
+
+    assert "events.x: must say party, or thing and id" in found
+
+
+@pytest.mark.parametrize("name", ["Acme", "a b", "pointer", "catalogue", "", "a" * 41])
+def test_a_name_that_no_address_has_is_refused(name: str) -> None:
+    (problem,) = make(name, table(), ENVIRON).problems
+
+    assert problem.startswith("must be a name of a-z")
+
+
+def test_every_mistake_of_the_file_is_named_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "bridge.toml"
+    file.write_text(
+        '[sources.acme]\nsecret_env = 1\n[sources.paddle]\nrecipe = "paddel"\n'
+        "[sources.stripe]\nacount = 1\n[traits]\nmmr = false\n[sources]\nx = 1\n"
+        if False
+        else "[traits]\nmmr = false\n[sources]\nx = 1\n[sources.acme]\nsecret_env = 1\n"
+        '[sources.paddle]\nrecipe = "paddel"\n[sources.stripe]\nacount = 1\n'
+    )
+    with pytest.raises(ConfigError) as refused:
+        load({**ENVIRON, "BRIDGE_CONFIG": str(file)})
+    found = [
+        problem.partition("bridge.toml: ")[2] for problem in refused.value.problems
+    ]
+
+    for place in (
+        "traits.mmr is no trait",
+        "sources.x.must be a table",
+        "sources.acme.verify: is missing",
+        "sources.acme.secret_env: must name",
+        "sources.paddle.recipe: must be one of",
+        "sources.stripe.acount is no line",
+    ):
+        assert any(problem.startswith(place) for problem in found), (place, found)
+
+
+def test_its_traits_can_be_renamed_and_it_can_own_one(tmp_path: Path) -> None:
+    file = tmp_path / "bridge.toml"
+    said = {"traits": {"seats": "licences"}, "owners": {"seats": ["example", "stripe"]}}
+    lines = ["[traits]", 'seats = "licences"', "[owners]", 'seats = ["example"]']
+    file.write_text("\n".join(lines) + "\n" + nested("sources.example"))
+    settings, config = load({**ENVIRON, "BRIDGE_CONFIG": str(file)})
+
+    assert said["traits"]["seats"] == config.traits["seats"]
+    assert {"seats": ("example",)} == config.policy.owners
+    assert "example" in [source.name for source in every(settings.sources)]
+    assert ["example"] == [source.name for source in switched_on(settings.sources)]
+
+
+def nested(name: str) -> str:
+    """The good table below another."""
+    lines = [
+        line.replace("[", f"[{name}.", 1) if line.startswith("[") else line
+        for line in GOOD.splitlines()
+    ]
+    return "\n".join([f"[{name}]", *lines]) + "\n"
+
+
+def test_a_crm_is_one() -> None:
+    found = tables({"example": table("crm = true")}, ENVIRON)
+
+    assert "example" in found.crm
+    assert "example" not in found.billing
+
+
+def test_a_secret_may_be_mounted(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("whsec_ZXhhbXBsZQ==\n")
+    named = {"EXAMPLE_SECRET_FILE": str(file)}
+    source = make("example", table(), named).source
+
+    assert source is not None
+    assert source.enabled({})
+    wrong = make("example", table(), {"EXAMPLE_SECRET_FILE": str(tmp_path / "no")})
+    assert "cannot be read" in wrong.problems[0]
+
+
+def test_no_secret_is_in_what_a_source_shows() -> None:
+    source = make("example", table(), ENVIRON).source
+
+    assert "ZXhhbXBsZQ" not in repr(source)
+
+
+def test_lines_lie_over_those_of_a_recipe() -> None:
+    recipe = {"a": {"b": 1, "c": 2}, "d": {"e": 3}, "f": True}
+
+    assert {"a": {"b": 1, "c": 4, "g": 5}, "f": False} == over(
+        recipe, {"a": {"c": 4, "g": 5}, "d": False, "f": False}
+    )
+    assert {"a": {"b": 1, "c": 2}, "d": {"e": 3}, "f": True} == recipe
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_a_recipe_says_all_but_whose_an_event_is(name: str) -> None:
+    assert () == make(name, {"recipe": name, "party": "x"}, {}).problems
+    assert set(recipes()[name]) >= {"title", "secret_env", "verify"}
+
+
+def test_a_file_without_tables_makes_no_source(tmp_path: Path) -> None:
+    assert {} == read(None, tmp_path / "bridge.toml", tables).sources["generic.made"]
