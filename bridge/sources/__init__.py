@@ -80,7 +80,7 @@ def tables(said: Mapping[str, Any], environ: Mapping[str, str] | None = None) ->
             made |= {name: new.source} if new.source else {}
             traits += new.traits
             wrong = new.problems
-        problems += [f"sources.{name}.{problem}" for problem in wrong]
+        problems += [f"sources.{name}{_joint(said)}{said}" for said in wrong]
     values[MADE] = made
     kinds = {source.name: source.crm for source in every(values)}
     return Tables(
@@ -90,3 +90,8 @@ def tables(said: Mapping[str, Any], environ: Mapping[str, str] | None = None) ->
         [name for name, crm in kinds.items() if crm],
         problems,
     )
+
+
+def _joint(problem: str) -> str:
+    """What stands between a table's name and a problem of it, or of a line of it."""
+    return " " if problem.startswith("must ") else "."

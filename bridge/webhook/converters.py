@@ -51,9 +51,6 @@ def milliseconds(text: str) -> int:
     return found
 
 
-at = milliseconds
-
-
 def _text(text: str) -> str:
     if len(text) > LONGEST:
         raise ValueError(f"must be a text of at most {LONGEST} characters")
@@ -98,13 +95,8 @@ class Line(NamedTuple):
 
     def convert(self, text: str | None) -> Known:
         """Return the trait's value, None where *text* is empty. Raises ValueError."""
-        return converted(self.kind, text)
-
-
-def converted(kind: str, text: str | None) -> Known:
-    """Return *text* as *kind*, None where it is empty: cleared. Raises ValueError."""
-    told = (text or "").strip()
-    return CONVERTERS[kind](told) if told else None
+        told = (text or "").strip()
+        return CONVERTERS[self.kind](told) if told else None
 
 
 def is_field(value: Any) -> bool:

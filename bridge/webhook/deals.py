@@ -30,14 +30,14 @@ def subscription(  # noqa: PLR0913 - what a deal says
     if not mrr:
         return None
     code = CURRENCY.read(currency)
-    own = {}
-    if code is not UNREAD:
-        minor = mrr.scaleb(exponent(code)).normalize()
-        own = {"currency": code, "mrr": format(minor, "f")}
+    known = "" if code is UNREAD else code
+    minor = mrr.scaleb(exponent(known)).normalize()
     is_over = ended is not None and ended <= at
     return kept(
-        **own,
         status="canceled" if is_over else "active",
+        currency=known,
+        # Also without a currency, when it is not known: a subscription that renews.
+        mrr=format(minor, "f"),
         plan=plan,
         ends=renews,
         ended_at=ended if is_over else None,

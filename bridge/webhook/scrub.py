@@ -123,11 +123,11 @@ def _json(body: bytes, salt: bytes) -> bytes:
     return orjson.dumps(_value("", orjson.loads(body), salt))
 
 
-def _form(body: bytes, salt: bytes) -> bytes:
+def _form(body: bytes, salt: bytes) -> bytes | None:
     pairs = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True)
     named = [(name, (PART.findall(name) or [name])[-1], value) for name, value in pairs]
     found = [(_run(name, salt), _text(key, value, salt)) for name, key, value in named]
-    return urlencode(found).encode()
+    return urlencode(found).encode() or None
 
 
 def _value(key: str, value: Any, salt: bytes) -> Any:

@@ -36,9 +36,12 @@ CHART = ROOT / "deploy" / "benchmarks.svg"
 def main() -> int:
     """Measure and report; the status says nothing about the goals."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="none: all")
-    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("part", nargs="*", help=f"{', '.join(PARTS)}; none: all")
+    parser.add_argument("--profile", action="store_true", help="of the ingress")
     asked = parser.parse_args()
+    if unknown := set(asked.part) - PARTS.keys():
+        parser.error(f"there is no part {', '.join(unknown)}")
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="bridge-bench-") as folder:
         if asked.profile:
             profile.show(Path(folder))
@@ -50,15 +53,15 @@ def main() -> int:
             figures |= PARTS[name](place)
     sys.stdout.write(report.table(figures) + "\n")
     if not asked.part:
-        _write(figures)
+        _write(figures, load)
     return 0
 
 
-def _write(figures: Mapping[str, Figure]) -> None:
+def _write(figures: Mapping[str, Figure], load: float) -> None:
     page = report.page(
         figures,
         chart=CHART.name,
-        machine=_machine(),
+        machine=_machine(load),
         budget=_budget(),
         accounts=memory.ACCOUNTS,
     )
@@ -67,12 +70,12 @@ def _write(figures: Mapping[str, Figure]) -> None:
     say(f"written: {PAGE.relative_to(ROOT)}, {CHART.relative_to(ROOT)}")
 
 
-def _machine() -> str:
-    """What it was measured on, without a name."""
+def _machine(load: float) -> str:
+    """What it was measured on, without a name; *load* is of what else it had to do."""
     packages = ("flask", "granian", "marshmallow", "redis", "rq", "gunicorn")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return (
-        f"Measured on {os.cpu_count()} shared cores, {platform.system()}, "
+        f"Measured on {os.cpu_count()} cores (load {load:.1f} before), {platform.system()}, "
         f"Python {platform.python_version()}, {versions}."
     )
 

@@ -50,7 +50,7 @@ GOALS = (
     Goal("empty, new", "CPU ÷ an empty Flask view, each customer new", 3.0, TIMES),
     Goal("textbook, repeat", "Textbook's CPU ÷ ours, customers repeat", 3.5, TIMES, True),
     Goal("textbook, new", "Textbook's CPU ÷ ours, each customer new", 3.3, TIMES, True),
-    Goal("drain", "Share of the rate limit's budget that a backlog uses", 90, "{:.0f} %", True),
+    Goal("drain", "Budget of the rate limit that a backlog uses", 90, "{:.0f} %", True),
     Goal("limited", "429 of Vitally while it does", 0, "{:.0f}"),
     Goal("writes", "Writes per 1000 events of customers' months", 200, "{:.0f}"),
     Goal("repeats", "Writes for all of these events once more", 0, "{:.0f}"),
@@ -181,7 +181,12 @@ def chart(figures: Figures) -> str:
         "<title>How much of each goal is used</title>",
         f"<style>{STYLE}</style>",
         f'<rect class="card" width="{WIDTH}" height="{height}" rx="8"/>',
-        _text(16, 28, "How much of each goal is used", "middle: shorter is better"),
+        _text(
+            16,
+            28,
+            "How much of each goal is used",
+            "shorter is better; a pointed bar goes on",
+        ),
         f'<text x="{at}" y="50" text-anchor="middle" class="quiet">goal</text>',
         *(_bar(n, goal, figures[goal.name].middle) for n, goal in enumerate(GOALS)),
         f'<line class="goal" {ends} stroke-width="1.5" stroke-dasharray="4 3"/>',
@@ -194,14 +199,16 @@ def _bar(number: int, goal: Goal, value: float) -> str:
     top = TOP + LINE * number
     used, is_met = goal.used(value), goal.is_met(value)
     length = round(min(used, MOST) * FULL)
-    over = " →" if used > MOST else ""
+    end = BAR_AT + length
+    point = f'<path class="missed" d="M{end} {top + 3} l11 9 l-11 9 z"/>'
     word = goal.shown(value) + ("" if is_met else ", missed")
-    right = BAR_AT + round(MOST * FULL) + 14
+    right = BAR_AT + round(MOST * FULL) + 20
     return (
         f"{_text(16, top + 15, goal.words)}"
         f'<rect class="{"met" if is_met else "missed"}" x="{BAR_AT}" y="{top + 3}" '
         f'width="{max(length, 2)}" height="{LINE - 12}" rx="3"/>'
-        f"{_text(right, top + 15, word + over, goal.said)}"
+        f"{point if used > MOST else ''}"
+        f"{_text(right, top + 15, word, goal.said)}"
     )
 
 

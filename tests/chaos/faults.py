@@ -338,7 +338,14 @@ ROWS = (
         _ill(lambda world: world.stack.redis_server.pause()),
         _well(lambda world: world.stack.redis_server.resume()),
     ),
-    Fault("redis_read_only", "F18", "redis", _between(1, 3), _ill(_replica), _well(_master)),
+    Fault(
+        "redis_read_only",
+        "F18",
+        "redis",
+        _between(1, 3),
+        _ill(_replica),
+        _well(_master),
+    ),
     Fault(
         "link_slow",
         "F3",
@@ -371,7 +378,13 @@ ROWS = (
         lambda world, using: _link(world, using).reset(),
     ),
     *(
-        Fault(f"redis_{act.replace(' ', '_')}", "F4", "link", _draw_command, _on_command(act))
+        Fault(
+            f"redis_{act.replace(' ', '_')}",
+            "F4",
+            "link",
+            _draw_command,
+            _on_command(act),
+        )
         for act in ACTS
     ),
     Fault("worker_killed", "F5", "worker", _draw_worker, _kill_worker, calm=2),
@@ -402,10 +415,16 @@ ROWS = (
     Fault("wire_to_vitally", "F10", "vitally", _any_of(act=tuple(WIRE)), _on_write),
     Fault("vitally_refuses", "F11", "vitally", _answers(*REFUSING), _answer),
     Fault("key_refused", "F12", "vitally", _between(1, 2), _refuse_key, _take_key),
-    Fault("told_again", "F13", "sender", _any_of(events=(1, 5), times=(2, 8)), noise.again),
-    Fault("poison", "F15", "sender", _any_of(place=range(len(noise.POISON))), noise.poison),
+    Fault(
+        "told_again", "F13", "sender", _any_of(events=(1, 5), times=(2, 8)), noise.again
+    ),
+    Fault(
+        "poison", "F15", "sender", _any_of(place=range(len(noise.POISON))), noise.poison
+    ),
     Fault("clock_wrong", "F16", "sender", _any_of(skew=noise.SKEWS), noise.skewed),
-    Fault("secret_rotated", "F17", "sender", _any_of(secret=noise.SECRETS), noise.rotated),
+    Fault(
+        "secret_rotated", "F17", "sender", _any_of(secret=noise.SECRETS), noise.rotated
+    ),
     Fault("burst", "F19", "sender", _any_of(), noise.burst),
     Fault("looked_at", "F22", "sender", _any_of(), noise.look),
 )

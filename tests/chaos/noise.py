@@ -124,7 +124,13 @@ def look(world: World, using: Using) -> None:
     headers = {"Authorization": f"Basic {token}"}
     for web in world.stack.webs:
         pool = HTTPConnectionPool(HERE, web.port, retries=False, timeout=Timeout(SLOW))
-        for path in ("/healthz", "/readyz", "/metrics", "/console/", "/console/queues/"):
+        for path in (
+            "/healthz",
+            "/readyz",
+            "/metrics",
+            "/console/",
+            "/console/queues/",
+        ):
             _seen(world, pool, path, headers)
         pool.close()
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from urllib3.exceptions import HTTPError
 
-from bridge.vitally.simulator import Switches
 from tests.support.processes import Running
 from tests.support.proxy import Proxy, http, resp
 from tests.support.stack import HERE, Stack, Web
@@ -96,11 +95,11 @@ class World:
         self.stripe = Stripe([web.url for web in self.stack.webs], secret)
         return self.stripe
 
-    def wrong(self, what: str) -> None:
+    def wrong(self, found: str) -> None:
         """Note a problem: `I7: …`."""
-        self.say("problem", what=what)
+        self.say("problem", found=found)
         with self.lock:
-            self.problems.append(what)
+            self.problems.append(found)
 
     def post(self, number: int, stripe: Stripe | None = None) -> None:
         """Deliver an event; without a 2xx it is delivered again later."""

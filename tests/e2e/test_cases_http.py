@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from bridge.store import keys
 from bridge.store.look import Look
 from tests.support.stack import Stack
 from tests.support.stripe import Answer, Stripe
 from tests.support.stripe_cases import Case, events, every, expected, parameters
+from tests.support.waiting import eventually
 
 IDS = {"id", "customer", "subscription", "product", "products", "coupon", "discounts"}
+IDS |= {"client_reference_id"}
 """Keys in Stripe's objects under which a text is an id."""
 
 KEY = "vitally"
@@ -50,6 +53,12 @@ def owned(value: Any, own: str, key: str = "") -> Any:
     return f"{value}{own}" if isinstance(value, str) and key in {*IDS, KEY} else value
 
 
+def _soon(stack: Stack) -> int:
+    """Parties that are to be looked at again in the next seconds."""
+    seconds = stack.redis.time()[0]
+    return int(stack.redis.zcount(keys.LATER, "-inf", (seconds + 20) * 1000))
+
+
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     """One bridge that plays all cases; those with an `account_key` to a web of theirs."""
@@ -71,6 +80,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         assert 0 == stack.figures().quarantined
         stack.worker(WORKER_PROCESSES=2)
         stack.ready().settled(45)
+        eventually(lambda: not _soon(stack), 20, what="all that a catalogue changes")
+        stack.settled(20)
         yield Played(
             {a["externalId"]: a for a in stack.vitally.accounts()}, Look(stack.redis)
         )

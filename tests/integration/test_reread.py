@@ -84,6 +84,24 @@ def test_what_an_event_does_not_tell_is_read(desk: Bench, stripe: LocalStripe) -
     assert 49 == desk.traits("cus_1")["mrr"]
 
 
+def test_a_subscription_that_a_reading_no_longer_tells_has_ended(
+    desk: Bench, stripe: LocalStripe
+) -> None:
+    desk.tell(met())
+    desk.work()
+    assert 49 == desk.traits("cus_1")["mrr"]
+    desk.passes(60_000)
+
+    stripe.forget("subscriptions", "sub_1")
+    desk.tell(thin(at=90)._replace(party="stripe:cus_1"))
+    desk.work()
+
+    assert ("churned", None) == (
+        desk.traits("cus_1")["subscriptionStatus"],
+        desk.traits("cus_1").get("mrr"),
+    )
+
+
 def test_a_reading_that_does_not_help_is_not_repeated(
     desk: Bench, stripe: LocalStripe
 ) -> None:

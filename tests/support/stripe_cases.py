@@ -80,12 +80,13 @@ def events(case: Case, rendering: str) -> Iterator[Json]:
     """
     for n, (told, earlier) in enumerate(_told(case)):
         kind = told["type"]
-        make = _subscription if kind.startswith("subscription.") else _customer
+        is_sub = kind.startswith("subscription.") and "object" not in told
+        make = _raw if "object" in told else _subscription if is_sub else _customer
         now = make(told, rendering)
         data: Json = {"object": now}
         if earlier and kind.endswith(".updated"):
             data["previous_attributes"] = _previous(make(earlier, rendering), now)
-        prefix = "customer." if kind.startswith("subscription.") else ""
+        prefix = "customer." if is_sub else ""
         yield {
             "id": f"evt_{900 - n}",
             "object": "event",
@@ -108,9 +109,17 @@ def _told(case: Case) -> Iterator[tuple[Json, Json]]:
 
 
 def _id(told: Case) -> str:
+    if "object" in told:
+        return f"{told['type'].rpartition('.')[0]}:{told['object']['id']}"
     customer = str(told.get("customer", "cus_1"))
     is_sub = str(told.get("type", "subscription.")).startswith("subscription.")
     return str(told.get("id", "sub_1")) if is_sub else customer
+
+
+def _raw(told: Case, rendering: str) -> Json:
+    """An object of another kind, as the case writes it."""
+    found: Json = told["object"]
+    return found
 
 
 def _previous(before: Json, now: Json) -> Json:

@@ -169,6 +169,26 @@ def test_a_customer_s_deletion_ends_its_own_subscriptions_alone() -> None:
     assert NOW + 9 * DAY == found.subscriptions[0].ended_at
 
 
+def test_who_was_deleted_has_a_say_only_where_nobody_else_is_there() -> None:
+    gone = [
+        customer(DELETED, 9, deleted=True),
+        snapshot("name", {"name": "Newer"}, 5),
+        snapshot("trait:stage", {"is": "lead"}, 5),
+    ]
+    here = [
+        customer(),
+        snapshot("name", {"name": "Older"}, 1),
+        snapshot("trait:stage", {"is": "customer"}, 1),
+    ]
+
+    def said(*parties: Iterable[Fact]) -> tuple[str, Any]:
+        found = account(*parties)
+        return found.name(str).text, found.told["stage"]["x"].value["is"]
+
+    assert ("Older", "customer") == said(gone, here)
+    assert ("Newer", "lead") == said(gone)
+
+
 def test_a_customer_s_discount_is_its_own_subscriptions_alone() -> None:
     half = {"coupon": "half", "percent": "50", "duration": "forever"}
 

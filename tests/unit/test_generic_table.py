@@ -193,13 +193,10 @@ def test_a_name_that_no_address_has_is_refused(name: str) -> None:
 
 def test_every_mistake_of_the_file_is_named_at_once(tmp_path: Path) -> None:
     file = tmp_path / "bridge.toml"
-    file.write_text(
-        '[sources.acme]\nsecret_env = 1\n[sources.paddle]\nrecipe = "paddel"\n'
-        "[sources.stripe]\nacount = 1\n[traits]\nmmr = false\n[sources]\nx = 1\n"
-        if False
-        else "[traits]\nmmr = false\n[sources]\nx = 1\n[sources.acme]\nsecret_env = 1\n"
-        '[sources.paddle]\nrecipe = "paddel"\n[sources.stripe]\nacount = 1\n'
-    )
+    lines = ["[traits]", "mmr = false", "[sources]", "x = 1"]
+    lines += ["[sources.acme]", "secret_env = 1"]
+    lines += ["[sources.paddle]", "recipe = 'paddel'", "[sources.stripe]", "acount = 1"]
+    file.write_text("\n".join(lines))
     with pytest.raises(ConfigError) as refused:
         load({**ENVIRON, "BRIDGE_CONFIG": str(file)})
     found = [
@@ -208,7 +205,7 @@ def test_every_mistake_of_the_file_is_named_at_once(tmp_path: Path) -> None:
 
     for place in (
         "traits.mmr is no trait",
-        "sources.x.must be a table",
+        "sources.x must be a table",
         "sources.acme.verify: is missing",
         "sources.acme.secret_env: must name",
         "sources.paddle.recipe: must be one of",
@@ -219,12 +216,11 @@ def test_every_mistake_of_the_file_is_named_at_once(tmp_path: Path) -> None:
 
 def test_its_traits_can_be_renamed_and_it_can_own_one(tmp_path: Path) -> None:
     file = tmp_path / "bridge.toml"
-    said = {"traits": {"seats": "licences"}, "owners": {"seats": ["example", "stripe"]}}
     lines = ["[traits]", 'seats = "licences"', "[owners]", 'seats = ["example"]']
     file.write_text("\n".join(lines) + "\n" + nested("sources.example"))
     settings, config = load({**ENVIRON, "BRIDGE_CONFIG": str(file)})
 
-    assert said["traits"]["seats"] == config.traits["seats"]
+    assert "licences" == config.traits["seats"]
     assert {"seats": ("example",)} == config.policy.owners
     assert "example" in [source.name for source in every(settings.sources)]
     assert ["example"] == [source.name for source in switched_on(settings.sources)]

@@ -332,9 +332,10 @@ def test_an_amount_off_one_product_may_stand_beside_other_intervals() -> None:
 
 def test_a_discount_of_some_products_and_an_item_without_one_is_not_known() -> None:
     """An old plan does not say its product: it may or may not be one of these."""
-    found = left([line(2000, None)], percent("50", products=["prod_1"]))
+    for lines in ([line(2000, None)], [line(2000, "prod_1"), line(2000, None)]):
+        found = left(lines, percent("50", products=["prod_1"]))
 
-    assert isinstance(found, str)
+        assert "which items discount example is for is not known" == found
 
 
 @pytest.mark.parametrize(
@@ -349,7 +350,17 @@ def test_a_discount_of_some_products_and_an_item_without_one_is_not_known() -> N
     ],
 )
 def test_a_discount_whose_terms_are_not_known_makes_the_sum_unknown(discount) -> None:
-    assert isinstance(left([line(10_000)], percent("10"), discount), str)
+    after = left([line(10_000)], percent("10"), discount)
+    before = left([line(10_000)], discount, percent("10"))
+
+    assert isinstance(after, str)
+    assert after == before
+
+
+def test_a_discount_that_takes_neither_a_share_nor_an_amount_has_no_terms() -> None:
+    found = left([line(10_000)], {"coupon": "example", "duration": "forever"})
+
+    assert "the terms of discount example are not known" == found
 
 
 def test_an_amount_of_another_currency_does_not_matter_if_it_does_not_last() -> None:

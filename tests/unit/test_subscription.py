@@ -10,13 +10,17 @@ import pytest
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import Past, fold
 from bridge.domain.money import Unknown
+from bridge.domain.policy import STRIPE
 from bridge.domain.subscription import (
     Subscription,
+    Working,
     cancels_at,
+    changes_at,
     plan_names,
     read,
     renews_at,
     revenue,
+    worked,
 )
 
 NOW = 1_700_000_000_000
@@ -76,6 +80,31 @@ def test_licensed_recurring_items_are_summed_by_the_month(items, expected) -> No
     assert expected == revenue(sub(*items))
 
 
+def test_an_amount_that_the_source_says_itself_is_believed() -> None:
+    said = sub(MONTHLY, mrr="1234.5", more=True, discounts=[{"id": "di_1"}])
+
+    assert Fraction("1234.5") == revenue(said)
+
+
+def test_each_line_is_called_as_people_know_it() -> None:
+    told_by = [
+        {"name": "Pro", "product_name": "Product", "price": "price_1", "quantity": 3},
+        {"product_name": "Product", "price": "price_1"},
+        {"price": "price_1"},
+        {},
+    ]
+    found = worked(sub(*(MONTHLY | said for said in told_by)))
+
+    assert isinstance(found, Working)
+    assert [("Pro", 3), ("Product", 1), ("price_1", 1), ("", 1)] == [
+        (line.price, line.quantity) for line in found.lines
+    ]
+
+
+def test_a_subscription_that_says_no_status_is_active() -> None:
+    assert "active" == told({"currency": "usd"}).status
+
+
 def test_revenue_is_exact_and_no_float() -> None:
     found = revenue(sub(MONTHLY | {"interval": "week", "unit": "1000"}))
 
@@ -87,7 +116,8 @@ def test_revenue_is_exact_and_no_float() -> None:
     ("value", "reason"),
     [
         ({"items": [{"interval": "month"}]}, "unit amount"),
-        ({"items": [{"unit": "1"}]}, "interval"),
+        ({"items": [{"unit": "1"}]}, "s: an item: its interval"),
+        ({"items": [{"unit": "1", "price": "price_1"}]}, "s: price_1: its interval"),
         ({"items": [MONTHLY], "more": True}, "part of its items"),
         ({"items": [MONTHLY], "currency": None}, "currency"),
         ({"items": [MONTHLY], "discounts": [{"id": "di_1"}]}, "di_1"),
@@ -115,6 +145,22 @@ def test_an_item_s_discount_comes_before_the_subscription_s() -> None:
     item = MONTHLY | {"unit": "10000", "discounts": [{**HALF, "percent": "20"}]}
 
     assert 7000 == revenue(sub(item, discounts=[TEN_OFF]))
+
+
+def test_an_amount_off_an_item_is_in_the_subscription_s_currency() -> None:
+    assert 4000 == revenue(sub(MONTHLY | {"discounts": [TEN_OFF]}))
+
+
+def test_the_first_end_of_a_discount_is_when_the_amount_changes() -> None:
+    active = STRIPE._replace(discounts="active")
+    early, late = HALF | {"ends": NOW + DAY}, HALF | {"ends": NOW + 9 * DAY}
+    own = sub(MONTHLY | {"discounts": [early]}, discounts=[late, HALF])
+
+    assert NOW + DAY == changes_at(own, active, NOW)
+    assert NOW + 9 * DAY == changes_at(own, active, NOW + DAY)
+    assert changes_at(own, active, NOW + 9 * DAY) is None
+    assert changes_at(own, STRIPE, NOW) is None
+    assert changes_at(sub(MONTHLY, discounts=[HALF]), active, 0) is None
 
 
 def test_an_item_s_discount_leaves_the_other_items_alone() -> None:
@@ -165,6 +211,8 @@ def test_inclusive_tax_is_taken_out_where_its_rate_is_told(
         ([MONTHLY], {"cancel_at": NOW + 10 * DAY}, None),
         ([MONTHLY, YEARLY], {"cancel_at": NOW + 100 * DAY}, 30),
         ([{"unit": "1", "interval": "month"}], {"ends": NOW + 9 * DAY}, 9),
+        ([], {"mrr": "5000", "ends": NOW + 9 * DAY}, 9),
+        ([MONTHLY, {"interval": "year"}, METERED], {"ends": NOW + 5 * DAY}, 30),
     ],
 )
 def test_it_renews_with_the_first_licensed_item_that_does(items, value, days) -> None:
@@ -231,6 +279,7 @@ def test_a_plan_is_called_by_its_nickname_else_its_product_else_its_key() -> Non
     )
 
     assert {"Pro", "Product", "key"} == found
+    assert {"Pro", "Said"} == plan_names(sub({"name": "Pro"}, plan="Said"))
 
 
 # --- Life and death -----------------------------------------------------------

@@ -64,9 +64,9 @@ def _money(loaded: Loaded, *, recounted: bool) -> dict[str, Any]:
     if said is not None and (recounted or said != "0"):
         return {"mrr": said, "plan": ", ".join(i["name"] for i in items if "name" in i)}
     told = [*(loaded["coupons"] or ()), *(loaded["discounts"] or ())]
-    discounts = [{"id": one["coupon_id"] or one["id"] or "?"} for one in told]
+    discounts = [{"id": one["coupon_id"] or one["id"]} for one in told]
     # Without any item nothing is known, which is not nothing.
-    return {"items": items or [{"interval": "month"}], "discounts": discounts}
+    return {"items": items or [{}], "discounts": discounts}
 
 
 def _items(loaded: Loaded) -> Iterator[dict[str, Any]]:

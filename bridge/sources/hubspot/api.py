@@ -60,7 +60,8 @@ class Api:
 
     def get(self, schema: Schema, path: str, query: Mapping[str, str]) -> Reply | None:
         """Read one object; None where HubSpot has no such thing."""
-        return self._read(schema, "GET", f"{path}?{urlencode(query)}")
+        url = f"{path}?{urlencode(query)}" if query else path
+        return self._read(schema, "GET", url)
 
     def post(self, schema: Schema, path: str, asked: Mapping[str, Any]) -> Reply:
         """Read the objects that are *asked* for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -12,11 +12,11 @@ from bridge.domain.facts import READ, READING, Fact, Stamp, Value
 from bridge.errors import SourceUnreadError
 from bridge.log import fields
 from bridge.sources.hubspot.api import HOST, Api, Reply
-from bridge.sources.hubspot.deals import subscription
 from bridge.sources.hubspot.facts import PREFIX, Text, named, stripped, told
-from bridge.sources.hubspot.rules import OWNER, Rules, rules
+from bridge.sources.hubspot.rules import OWNER, Deals, Rules, rules
 from bridge.sources.hubspot.schemas import BATCH, FOUND, LINKS, USER
-from bridge.webhook.converters import Line
+from bridge.webhook.converters import Line, decimal, milliseconds
+from bridge.webhook.deals import subscription
 from bridge.webhook.fields import UNREAD
 from bridge.webhook.source import Options
 from bridge.webhook.values import digest, kept
@@ -120,7 +120,7 @@ class HubspotReader:
             }
             path = "/crm/v3/objects/deals/batch/read"
             for deal in self._api.post(BATCH, path, asked).body["results"]:
-                value = subscription(deal["properties"], self._rules.deals, reply.at)
+                value = _won(deal["properties"], self._rules.deals, reply.at)
                 if value is not None:
                     yield f"subscription:deal-{deal['id']}", value, False
 
@@ -158,6 +158,28 @@ class HubspotReader:
             found = found or self._api.get(USER, path, {"archived": "true"})
             self._users[id_] = _name(found.body) if found else UNREAD
         return self._users[id_]
+
+
+def _won(said: Mapping[str, Text], deals: Deals, at: int) -> Value | None:
+    """A deal as a subscription, None where it is none. Raises SourceUnreadError."""
+
+    def read(name: str, convert: Callable[[str], Any]) -> Any:
+        text = stripped(said.get(name))
+        try:
+            return text and convert(text)
+        except ValueError as error:
+            raise SourceUnreadError(f"the property {name} of a deal {error}") from None
+
+    if said.get("hs_is_closed_won") != "true":
+        return None
+    return subscription(
+        mrr=read(deals.mrr, decimal),
+        currency=said.get("deal_currency_code") or deals.currency,
+        at=at,
+        renews=read(deals.renews, milliseconds),
+        ended=read(deals.ended, milliseconds),
+        plan=stripped(said.get("dealname")),
+    )
 
 
 def _name(user: Mapping[str, Text]) -> Text:

@@ -1,0 +1,103 @@
+"""How a CRM's text becomes a trait."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.webhook.converters import CONVERTERS, Line, lines, milliseconds
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("text", " Acme ", "Acme"),
+        ("text", "0", "0"),
+        ("number", "25", 25),
+        ("number", "25.0", 25),
+        ("number", "0.1", 0.1),
+        ("number", "-3", -3),
+        ("number", "1.2E7", 12_000_000),
+        ("money", "10.005", 10.01),
+        ("money", "-10.005", -10.01),
+        ("money", "12000", 12_000),
+        ("boolean", "TRUE", True),
+        ("boolean", "false", False),
+        ("date", "2026-05-01", "2026-05-01T00:00:00.000Z"),
+        ("date", "1777593600000", "2026-05-01T00:00:00.000Z"),
+        ("date", "2026-05-01T10:00:00.5+02:00", "2026-05-01T08:00:00.500Z"),
+        ("date", "2026-05-01T10:00:00Z", "2026-05-01T10:00:00.000Z"),
+        ("date", "1969-12-31", "1969-12-31T00:00:00.000Z"),
+        ("date", "-1", "1969-12-31T23:59:59.999Z"),
+    ],
+)
+def test_a_text_is_what_its_line_says(kind: str, text: str, value: Any) -> None:
+    found = Line("field", kind).convert(text)
+
+    assert (type(value), value) == (type(found), found)
+
+
+@pytest.mark.parametrize("kind", CONVERTERS)
+@pytest.mark.parametrize("text", [None, "", "  "])
+def test_an_empty_text_is_cleared(kind: str, text: str | None) -> None:
+    assert None is Line("field", kind).convert(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("text", "x" * 2001),
+        ("number", "many"),
+        ("number", "NaN"),
+        ("number", "Infinity"),
+        ("number", "1e99"),
+        ("number", "1_000"),
+        ("number", "٣"),
+        ("number", "1,5"),
+        ("money", "$5"),
+        ("boolean", "yes"),
+        ("date", "soon"),
+        ("date", "9" * 15),
+        ("date", "1899-12-31"),
+        ("date", "05/01/2026"),
+    ],
+)
+def test_what_is_no_such_thing_is_refused_with_what_it_must_be(
+    kind: str, text: str
+) -> None:
+    with pytest.raises(ValueError, match=r"^must be "):
+        Line("field", kind).convert(text)
+
+
+@given(st.sampled_from(sorted(CONVERTERS)), st.text() | st.floats().map(str))
+def test_any_text_is_a_value_of_json_or_refused(kind: str, text: str) -> None:
+    try:
+        found = Line("field", kind).convert(text)
+    except ValueError as error:
+        assert str(error).startswith("must be ")  # noqa: PT017
+        return
+    json.dumps(found, allow_nan=False)
+
+
+@given(st.datetimes(timezones=st.just(None) | st.timezones()))
+def test_any_instant_is_read_or_refused(at: Any) -> None:
+    try:
+        found = milliseconds(at.isoformat())
+    except ValueError as error:
+        assert str(error).startswith("must be ")  # noqa: PT017
+        return
+    assert isinstance(found, int)
+
+
+def test_a_source_may_have_a_word_and_converters_of_its_own() -> None:
+    said = {"csm": {"property": "owner", "as": "user"}, "plan": "plan"}
+
+    found, problems = lines(said, "property", "user")
+
+    assert {"csm": Line("owner", "user"), "plan": Line("plan")} == found
+    assert [] == problems
+    assert 1 == len(lines(said)[1])
