@@ -14,91 +14,18 @@ from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
-PERSONAL = frozenset(
-    [
-        "name",
-        "names",
-        "mail",
-        "email",
-        "emails",
-        "phone",
-        "mobile",
-        "fax",
-        "address",
-        "street",
-        "line",
-        "city",
-        "zip",
-        "postal",
-        "postcode",
-        "company",
-        "organization",
-        "organisation",
-        "business",
-        "contact",
-        "owner",
-        "user",
-        "username",
-        "login",
-        "first",
-        "last",
-        "ip",
-        "url",
-        "website",
-        "domain",
-        "subdomain",
-        "host",
-        "link",
-        "token",
-        "secret",
-        "password",
-        "signature",
-        "session",
-        "cookie",
-        "vat",
-        "identifier",
-        "iban",
-        "card",
-        "key",
-        "auth",
-        "description",
-        "note",
-        "notes",
-        "memo",
-        "message",
-        "comment",
-        "subject",
-        "title",
-        "reference",
-        "birthday",
-        "value",
-        "values",
-        "label",
-    ]
+PERSONAL = re.compile(
+    "names?|e?mails?|phone|mobile|fax|address|street|line|city|zip|postal|postcode|"
+    "company|organi[sz]ation|business|contact|owner|user|username|login|first|last|ip|"
+    "url|website|domain|subdomain|host|link|token|secret|password|signature|session|"
+    "cookie|vat|identifier|iban|card|key|auth|description|notes?|memo|message|comment|"
+    "subject|title|reference|birthday|values?|label"
 )
 """Words of a key whose text is replaced whatever it is."""
 
-TIMES = frozenset(
-    [
-        "at",
-        "on",
-        "time",
-        "times",
-        "date",
-        "timestamp",
-        "created",
-        "updated",
-        "occurred",
-        "start",
-        "started",
-        "end",
-        "ends",
-        "ended",
-        "expires",
-        "period",
-        "anchor",
-        "now",
-    ]
+TIMES = re.compile(
+    "at|on|times?|date|timestamp|created|updated|occurred|start|started|ends?|ended|"
+    "expires|period|anchor|now"
 )
 """Words of a key whose long numbers are instants."""
 
@@ -137,26 +64,27 @@ def _value(key: str, value: Any, salt: bytes) -> Any:
         return [_value(key, inner, salt) for inner in value]
     if isinstance(value, str):
         return _text(key, value, salt)
-    if type(value) is int and not words(key) & TIMES:
+    if type(value) is int and not _is(key, TIMES):
         return int(_run(str(value), salt))
     return value
 
 
-def words(key: str) -> set[str]:
-    """The words of a key; those of an id are about no person."""
-    found = [word.lower() for word in WORDS.findall(key)]
-    return set() if found[-1:] in (["id"], ["type"], ["event"]) else {*found}
+def _is(key: str, about: re.Pattern[str]) -> bool:
+    """Whether a word of *key* tells so; the words of an id or a type tell nothing."""
+    words = [word.lower() for word in WORDS.findall(key)]
+    if words[-1:] in (["id"], ["type"], ["event"]) or "event" in words:
+        return False
+    return any(about.fullmatch(word) for word in words)
 
 
 def _text(key: str, value: str, salt: bytes) -> str:
-    marks = words(key) - ({"name"} if "event" in words(key) else set())
     if not value or INSTANT.fullmatch(value) or value in {"true", "false"}:
         return value
     if MAIL.search(value):
         return f"user-{_hash(value, salt)}@example.com"
-    if marks & PERSONAL or not PLAIN.fullmatch(value):
+    if _is(key, PERSONAL) or not PLAIN.fullmatch(value):
         return f"text-{_hash(value, salt)}"
-    return value if marks & TIMES else _run(value, salt)
+    return value if _is(key, TIMES) else _run(value, salt)
 
 
 def _run(text: str, salt: bytes) -> str:

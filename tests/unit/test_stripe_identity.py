@@ -126,5 +126,5 @@ def test_a_table_of_no_source_is_named(tmp_path) -> None:
     with pytest.raises(ConfigError) as caught:
         options(tmp_path, "[sources]\nsolaris = 1\n")
 
-    assert "sources.solaris.must be a table" in str(caught.value)
+    assert "sources.solaris must be a table" in str(caught.value)
     assert "stripe" in discover()
