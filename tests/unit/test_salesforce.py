@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -181,6 +182,20 @@ def test_no_body_is_more_than_refused(body: bytes) -> None:
 def test_no_address_is_more_than_refused(address: str) -> None:
     with pytest.raises(SignatureError):
         verified(message(account()), f"http://x/webhooks/salesforce?{address}")
+
+
+PIECES = st.sampled_from(
+    [account(), deal(won=False), "<Notification>", "</Notification>", "<Id>04l</Id>"]
+    + ["<sObject/>", "<SessionId>", "</SessionId>", "</notifications>", "&amp;", "&x;"]
+)
+
+
+@given(st.lists(PIECES | st.text(st.characters(codec="utf-8")), max_size=6))
+def test_no_message_is_more_than_refused(pieces: list[str]) -> None:
+    """It is 401 or the quarantine; anything else would be a 500."""
+    with suppress(SignatureError, PayloadError, ValidationError):
+        told = list(SOURCE.split(verified(message(*pieces))))
+        list(facts(told, {**RULES, **DEALS}))
 
 
 # --- What is kept of it --------------------------------------------------------------
