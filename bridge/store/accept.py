@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from bridge.domain.facts import Fact
 from bridge.errors import StorageError
 from bridge.store import keys, rows, scripts
+from bridge.store.line import line
 
 STALE_CLAIM = 2000
 """Milliseconds after which a claim without a job is taken up by the next event."""
@@ -49,7 +50,7 @@ class Accept:
 
     def __init__(self, redis: Redis, enqueue: str = "") -> None:
         self._redis = redis
-        self._accept = redis.register_script(scripts.accept(enqueue))
+        self._accept = line(redis, scripts.accept(enqueue))
         self._note = redis.register_script(scripts.NOTE)
 
     def facts(  # noqa: PLR0913, PLR0917 - the parts of an event
@@ -79,7 +80,7 @@ class Accept:
         for fact in facts:
             args += (rows.field(fact), rows.row(fact))
         try:
-            receipt, claim, known = self._accept(args=args)
+            receipt, claim, known = self._accept(args)
         except RedisError as error:
             raise StorageError(_plain(error)) from error
         return Accepted(receipt.decode(), int(claim), bool(known))

@@ -8,7 +8,7 @@ marshmallow's own `load`, which alone makes errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from marshmallow import EXCLUDE, Schema, fields
@@ -75,6 +75,32 @@ class Payload(Schema):
                 return UNREAD
             found[name] = value
         return found
+
+
+def reloaded(
+    schema: Payload,
+    now: Mapping[str, Any],
+    data: Mapping[str, Any],
+    keys: Collection[str],
+) -> Any:
+    """What `schema.load(data)` returns, where what gave *now* differs in *keys* alone.
+
+    Raises ValidationError.
+    """
+    if schema.rows is None:
+        return schema.load(data)
+    found = dict(now)
+    for name, key, read, required in schema.rows:
+        if key in keys:
+            value = data.get(key)
+            if value is not None:
+                value = read(value)
+            elif required:
+                value = UNREAD
+            if value is UNREAD:
+                return schema.load(data)
+            found[name] = value
+    return found
 
 
 def _rows(schema: Schema) -> tuple[Row, ...] | None:

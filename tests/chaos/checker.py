@@ -190,6 +190,7 @@ class Watcher:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._strays: dict[tuple[bytes, ...], float] = {}
+        self._living: set[str] = set()
 
     def __enter__(self) -> None:
         self._thread.start()
@@ -212,12 +213,12 @@ class Watcher:
             self._late(strays)
 
     def _alive(self) -> None:
-        webs = list(self._world.stack.webs)
-        for web in webs:
-            begun = time.monotonic()
+        """Who has once answered answers until he is told to go."""
+        for web in list(self._world.stack.webs):
             status, _ = web.get("/healthz")
-            still = web in self._world.stack.webs
-            if still and (status != 200 or time.monotonic() - begun > RECOVERY / 5):
+            if status == 200:
+                self._living.add(web.url)
+            elif web.url in self._living and web in self._world.stack.webs:
                 self._world.wrong(f"I7: /healthz of {web.url}: {status}")
 
     def _late(self, strays: set[tuple[bytes, ...]]) -> None:

@@ -149,6 +149,8 @@ def test_a_stranger_is_refused_and_leaves_no_trace(
 
 
 def test_no_password_is_logged(bridge: Stack) -> None:
+    own = {"id": "sub_3", "customer_id": "cb_3", "cf_vitally_id": "logged"}
+    tell(bridge, told("subscription_created", 0, **own))
     bridge.settled()
     secrets = [
         chargebee.PASSWORD,

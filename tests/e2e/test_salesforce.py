@@ -38,6 +38,9 @@ currency = "CurrencyIsoCode"
 renews = "Renews__c"
 """
 
+OTHER, ONCE = "001xx000003DGb2AAG", "001xx000003DGb3AAG"
+"""Accounts of a test's own: the tests run in any order."""
+
 READ: Mapping[bytes, Callable[[Redis, bytes], Any]] = {
     b"string": lambda redis, key: redis.get(key),
     b"hash": lambda redis, key: redis.hgetall(key),
@@ -113,7 +116,7 @@ def test_an_account_and_its_deal_are_right_in_vitally(bridge: Stack) -> None:
 
 def test_whatever_becomes_of_a_message_it_is_acknowledged(bridge: Stack) -> None:
     before = bridge.figures()
-    again = message(account(7, Vitally_Id__c="acme"))
+    again = message(account(Id=OTHER, Vitally_Id__c="again"))
     answers = [
         post(bridge, again),
         post(bridge, again),
@@ -148,9 +151,9 @@ def test_a_stranger_is_refused_and_leaves_no_trace(
 
 def test_no_session_and_no_token_is_kept_or_logged(bridge: Stack) -> None:
     post(bridge, message(account(SystemModstamp=None)))
-    post(bridge, message(account(8, Vitally_Id__c="acme", Name="Told Once")))
-    post(bridge, message(account(8)), "wrong-token")
-    post(bridge, message(account(8))[:-9])
+    post(bridge, message(account(Id=ONCE, Vitally_Id__c="once", Name="Told Once")))
+    post(bridge, message(account(Id=ONCE)), "wrong-token")
+    post(bridge, message(account(Id=ONCE))[:-9])
     bridge.settled()
     state = [
         repr((key, READ[bridge.redis.type(key)](bridge.redis, key))).encode()

@@ -370,6 +370,23 @@ def test_a_path_that_does_not_fit_is_refused_without_quoting() -> None:
     assert "secret" not in said
 
 
+def test_a_rule_is_for_its_types_alone_and_all_that_fit_are_used() -> None:
+    whens = {"a": "sub.new", "b": ["sub.*", "plan"], "c": "*"}
+    events = {
+        name: {"when": when, "traits": {name: "id"}} for name, when in whens.items()
+    }
+    reads = source(events=events)
+
+    def used(kind: str) -> set[str]:
+        return things(reads, event(type=kind)).keys() - {"customer"}
+
+    assert {"trait:a", "trait:b", "trait:c"} == used("sub.new")
+    assert {"trait:b", "trait:c"} == used("sub.newer")
+    assert {"trait:b", "trait:c"} == used("plan")
+    assert {"trait:c"} == used("plans")
+    assert {"trait:c"} == used("xsub.new")
+
+
 # Splitting
 
 

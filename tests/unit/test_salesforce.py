@@ -165,6 +165,7 @@ ENTITY = (
         b'<!DOCTYPE x SYSTEM "file:///etc/hostname"><a/>',
         ENTITY,
         message(account())[:-1],
+        message(account()).replace(b"?>", b"?><!DOCTYPE x>", 1),
     ],
 )
 def test_what_is_no_message_names_no_organisation(body: bytes) -> None:
@@ -184,10 +185,8 @@ def test_no_address_is_more_than_refused(address: str) -> None:
         verified(message(account()), f"http://x/webhooks/salesforce?{address}")
 
 
-PIECES = st.sampled_from(
-    [account(), deal(won=False), "<Notification>", "</Notification>", "<Id>04l</Id>"]
-    + ["<sObject/>", "<SessionId>", "</SessionId>", "</notifications>", "&amp;", "&x;"]
-)
+TAGS = ("</notifications>", "<SessionId>", "</SessionId>", "<Id>04l</Id>", "<sObject/>")
+PIECES = st.sampled_from([account(), deal(), "<Notification>", *TAGS, "&amp;", "&x;"])
 
 
 @given(st.lists(PIECES | st.text(st.characters(codec="utf-8")), max_size=6))
@@ -560,17 +559,21 @@ def test_a_contract_that_will_end_is_live_until_then() -> None:
 
 
 def test_a_deal_says_whether_it_is_won() -> None:
-    with pytest.raises(ValidationError, match="Select it"):
+    with pytest.raises(ValidationError, match="Select it") as refused:
         outcome(deal(IsWon=None), **DEALS)
+
+    assert {"IsWon"} == refused.value.messages_dict.keys()
 
 
 def test_a_deal_belongs_to_its_company() -> None:
     (fact,) = facts(events(deal(AccountId=ACCOUNT[:15])), DEALS)
+    names, _ = outcome(deal(), **DEALS)
 
     assert (f"salesforce:{ACCOUNT}", f"subscription:opp-{DEAL}") == (
         fact.party,
         fact.thing,
     )
+    assert {Identity(ACCOUNT)} == names
 
 
 # --- The table -----------------------------------------------------------------------

@@ -14,10 +14,10 @@ from bridge.webhook.bodies import is_name
 from bridge.webhook.converters import milliseconds
 
 OUTBOUND = "{http://soap.sforce.com/2005/09/outbound}"
-INSTANCE = "{http://www.w3.org/2001/XMLSchema-instance}"
+TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 
 Fields = dict[str, str | None]
-"""Selected fields of a record: text, None where they are empty."""
+"""Selected fields of a record: text, None where they are empty (`xsi:nil`)."""
 
 
 class Notification(NamedTuple):
@@ -63,10 +63,10 @@ def notifications(root: Element) -> Iterator[Notification]:
         record = one.find(f"{OUTBOUND}sObject")
         if not is_name(id_) or record is None:
             raise PayloadError("a notification has no Id, or no record")
-        kind = record.get(f"{INSTANCE}type", "").rpartition(":")[2]
+        kind = record.get(TYPE, "").rpartition(":")[2]
         if not is_name(kind):
             raise PayloadError("a record does not say what it is", id_)
-        yield Notification(id_, kind, {_name(f): _value(f) for f in record})
+        yield Notification(id_, kind, {_name(f): _text(f) or None for f in record})
 
 
 def version(fields: Fields) -> int:
@@ -75,11 +75,6 @@ def version(fields: Fields) -> int:
         with suppress(ValueError):
             return milliseconds(fields.get(name) or "")
     return 0
-
-
-def _value(field: Element) -> str | None:
-    is_nil = field.get(f"{INSTANCE}nil") in {"true", "1"}
-    return None if is_nil else _text(field) or None
 
 
 def _name(element: Element) -> str:

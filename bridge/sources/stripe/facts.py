@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from marshmallow import Schema, ValidationError
+from marshmallow import ValidationError
 
 from bridge.domain.facts import THIN, Fact, Stamp, Value, catalogue, pointer
 from bridge.sources.stripe import snapshot
 from bridge.sources.stripe.identity import account, rules
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
+from bridge.webhook.schemas import Payload, reloaded
 from bridge.webhook.source import Event, Options
 from bridge.webhook.values import digest
 
@@ -149,7 +150,7 @@ def _fact(  # noqa: PLR0913 - the parts of a fact
 
 
 def _before(
-    event: Event, loaded: Any, schema: Schema, take: Callable[[Any], Value]
+    event: Event, loaded: Any, schema: Payload, take: Callable[[Any], Value]
 ) -> str | None:
     """Digest of the state that *event* replaced; None where it does not say so."""
     previous = loaded["data"]["previous_attributes"]
@@ -158,7 +159,12 @@ def _before(
     if not previous.keys() & schema.fields.keys():
         return digest(take(loaded["data"]["object"]))
     try:
-        then = schema.load(rewound(event.body["data"]["object"], previous))
+        then = reloaded(
+            schema,
+            loaded["data"]["object"],
+            rewound(event.body["data"]["object"], previous),
+            previous,
+        )
         return digest(take(then))
     except ValidationError:
         return None
