@@ -150,7 +150,8 @@ def parse(
     found = tables(said.get("sources", {}))
     every = (*TRAITS, *(t for t in found.traits if t not in TRAITS))
     table = said.get("traits", {})
-    problems += [p for name, value in table.items() for p in _trait(name, value, every)]
+    told = {**{trait: trait for trait in found.traits}, **table}
+    problems += [p for name, value in told.items() for p in _trait(name, value, every)]
     traits = {trait: _key(table.get(trait, trait)) for trait in every}
     policy, wrong = read_policy(said.get("money", {}))
     owners, strangers = _owners(said.get("owners", {}), every, found)

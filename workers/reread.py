@@ -39,6 +39,10 @@ from workers.heart import Hand
 log = logging.getLogger("workers.read")
 
 
+SECOND = 1000
+"""The unit of the coarsest clock of a source, in milliseconds."""
+
+
 class Looked(NamedTuple):
     """A party after the look: read again in *later_ms* (0: no need).
 
@@ -123,7 +127,9 @@ def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
         at = max(fact.stamp.at, last + 1)
         value = fact.value
         if fact.thing == READING:
-            value = {**value, THIN: answered(member.party({}))}
+            # What came in the last second before may not be in it.
+            told = min(answered(member.party({})), at - SECOND)
+            value = {**value, THIN: told}
         stamp = fact.stamp._replace(at=at)
         made.append(fact._replace(stamp=stamp, event=f"read:{at}", value=value))
     return [*made, *_missing(made, member)]

@@ -31,7 +31,7 @@ from bridge.store import keys
 from bridge.store.figures import Figures, figures
 from bridge.store.look import Look
 from bridge.webhook.source import Delivery, Verified
-from tests.chaos.world import LIMIT, NEXT_SECRET, PASSWORD, World
+from tests.chaos.world import NEXT_SECRET, PASSWORD, World
 from tests.support.desk import QUEUE
 from tests.support.stripe import SECRET
 
@@ -49,8 +49,8 @@ PRIVATE = re.compile(
 
 def at_rest(world: World) -> list[str]:
     """Everything that is wrong now that nothing is left to do."""
-    checks = (_kept, _traits, _writes, _budget, _sums, _ready, _logs)
-    return [f"{found}" for check in checks for found in check(world)]
+    checks = (_kept, _traits, _writes, budget, _sums, _ready, _logs)
+    return [found for check in checks for found in check(world)]
 
 
 def _kept(world: World) -> Iterator[str]:
@@ -99,13 +99,14 @@ def _writes(world: World) -> Iterator[str]:
         yield f"I3: created twice: {sorted(a for a in made if made.count(a) > 1)}"
 
 
-def _budget(world: World) -> Iterator[str]:
+def budget(world: World) -> Iterator[str]:
+    """What is wrong with the units that were spent so far."""
     log = world.stack.vitally.log()
     writes = [(e["started"], e["cost"]) for e in log if e["method"] != "GET"]
     for place, (begun, _) in enumerate(writes):
         spent = sum(cost for at, cost in writes[place:] if at < begun + MINUTE)
-        if spent > LIMIT * SHARE:
-            yield f"I4: {spent} units in one minute, {LIMIT * SHARE} are allowed"
+        if spent > world.limit * SHARE:
+            yield f"I4: {spent} units in a minute, {world.limit * SHARE} are allowed"
             return
 
 

@@ -38,7 +38,7 @@ def play(plan: Plan, folder: Path, path: Path) -> list[str]:
                         log.action(action)
                         _act(world, action, pool)
                 _mend(world)
-                _post_the_rest(world)
+                post_the_rest(world)
                 come_to_rest(world.stack, 60)
                 _retry_by_hand(world)
                 come_to_rest(world.stack, 60)
@@ -84,7 +84,7 @@ def _mend(world: World) -> None:
     eventually(lambda: all(w.get("/readyz")[0] == 200 for w in world.stack.webs), 20)
 
 
-def _post_the_rest(world: World) -> None:
+def post_the_rest(world: World) -> None:
     """Deliver again what was refused, and at last every event that never came."""
 
     def all_taken() -> bool:

@@ -1,6 +1,6 @@
 """Kills, stalls and lies, drawn from a seed: whatever was answered 2xx is right.
 
-`make chaos SEED=7 SECONDS=60` plays a seed, `make chaos REPLAY=chaos-7.jsonl` the log
+`make chaos SEED=7 SECONDS=60` plays a seed, `make chaos REPLAY=…/seed-7.jsonl` the log
 of a run that went wrong.
 """
 
@@ -28,9 +28,12 @@ PLANS = [read(Path(REPLAY))] if REPLAY else [draw(seed, SECONDS) for seed in SEE
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: f"seed {plan.seed}")
 def test_whatever_breaks_nothing_that_was_taken_is_lost(
-    plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    plan: Plan,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path = tmp_path / f"chaos-{plan.seed}.jsonl"
+    path = pytestconfig.cache.mkdir("chaos") / f"seed-{plan.seed}.jsonl"
     with capsys.disabled():
         sys.stdout.write(f"\nchaos: seed {plan.seed}, {plan.seconds:g} s, {path} ")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,31 +27,55 @@ SLOW = 3.0
 LIMIT = 12_000
 """Units a minute of the simulated Vitally: high, yet a run may come to it."""
 
-WORKERS = (1, 2)
-"""Processes of each line `worker`."""
+
+class Build(Stack):
+    """A stack of another build: what the Procfile says, broken as *variant* says."""
+
+    variant = ""
+
+    def start(self, process_type: str, environ: Mapping[str, object]) -> Running:
+        if not self.variant:
+            return super().start(process_type, environ)
+        command = [sys.executable, "-m", "tests.chaos.broken", self.variant]
+        name = f"{process_type}-{time.monotonic_ns()}"
+        return Running(
+            [*command, process_type], environ=environ, folder=self.folder, name=name
+        )
 
 
 class World:
-    """Everything of one run; what is found wrong meanwhile goes to *problems*."""
+    """Everything of one run; what is found wrong meanwhile goes to *problems*.
 
-    def __init__(self, folder: Path, say: Callable[..., None]) -> None:
+    *processes*: how many each line `worker` keeps. *variant*: see `broken`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        say: Callable[..., None],
+        *,
+        processes: Sequence[int] = (1, 2),
+        variant: str = "",
+    ) -> None:
         self.say = say
         self.lock = threading.Lock()
         self.problems: list[str] = []
         self.taken: dict[str, Mapping[str, Any]] = {}
         self.refused: list[int] = []
-        self.noise = 0
         self.events: Sequence[Mapping[str, Any]] = ()
         self.disturbed = time.monotonic()
         self.ill_since: float | None = None
         self.naps: list[tuple[float, float]] = []
         self.leaving: list[tuple[Running, float]] = []
-        self.stack = Stack(
+        self.processes = processes
+        self.limit = LIMIT
+        self.stack = Build(
             folder,
             STRIPE_WEBHOOK_SECRET=f"{SECRET},{NEXT_SECRET}",
             STRIPE_ACCOUNT_ID_KEY="account",
             CONSOLE_PASSWORD=PASSWORD,
         )
+        self.stack.variant = variant
         self.stack.vitally.turn(rate_limit=LIMIT)
         redis = self.stack.redis_server.port
         vitally = int(self.stack.vitally.url.rpartition(":")[2])
@@ -59,11 +84,10 @@ class World:
         self.workers: list[Running] = []
 
     def start(self) -> None:
-        """Start two web processes and two lines of workers behind the proxies."""
+        """Start two web processes and the lines of workers behind the proxies."""
         for proxy in (*self.links.values(), self.vitally):
             proxy.accept()
-        for place in range(len(WORKERS)):
-            self.workers.append(self.new_worker(place))
+        self.workers += [self.new_worker(place) for place in range(len(self.processes))]
         for _ in range(2):
             self.new_web()
         self.stack.ready()
@@ -80,7 +104,7 @@ class World:
         return self.stack.worker(
             REDIS_URL=f"redis://{HERE}:{self.links['worker'].port}/0",
             VITALLY_BASE_URL=f"http://{HERE}:{self.vitally.port}",
-            WORKER_PROCESSES=WORKERS[place],
+            WORKER_PROCESSES=self.processes[place],
         )
 
     def new_web(self) -> Web:

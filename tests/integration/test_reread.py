@@ -149,16 +149,18 @@ def test_a_thin_event_is_answered_by_a_reading(desk: Bench) -> None:
     assert 0 == desk.check().held
 
 
+@pytest.mark.parametrize("later", [0, 1])
 def test_each_later_thin_event_is_answered_by_one_more_reading(
-    desk: Bench, stripe: LocalStripe
+    later: int, desk: Bench, stripe: LocalStripe
 ) -> None:
+    stripe.clock = lambda: NOON / 1000 + 1
     desk.tell(thin())
     desk.work()
     desk.passes(60_000)
     price = local_stripe.price("price_2", unit=9900)
     stripe.put(local_stripe.subscription("sub_1", "cus_1", local_stripe.item(price)))
 
-    desk.tell(thin(1, "evt_thin_2"))
+    desk.tell(thin(later, "evt_thin_2"))
     desk.work()
 
     assert 99 == desk.traits("cus_1")["mrr"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -88,7 +88,7 @@ class Stack:
     def web(self, **environ: object) -> Web:
         """Start one more web process; it lives when this returns."""
         port = free_port()
-        running = start("web", {**self.environ, **environ, "PORT": port}, self.folder)
+        running = self.start("web", {**self.environ, **environ, "PORT": port})
         web = Web(running, port)
         self.webs.append(web)
         eventually(lambda: web.get("/healthz")[0] == 200, 20, what="a web process")
@@ -96,9 +96,13 @@ class Stack:
 
     def worker(self, **environ: object) -> Running:
         """Start one more line `worker`."""
-        running = start("worker", {**self.environ, **environ}, self.folder)
+        running = self.start("worker", {**self.environ, **environ})
         self.workers.append(running)
         return running
+
+    def start(self, process_type: str, environ: Mapping[str, object]) -> Running:
+        """Start a line of the Procfile."""
+        return start(process_type, environ, self.folder)
 
     def ready(self) -> Self:
         """Wait until every web process says that the bridge is ready."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import NATIVE, Config, load, parse, read
+from bridge.config import NATIVE, Config, Tables, load, parse, read
 from bridge.domain.document import TRAITS
 from bridge.errors import ConfigError
 
@@ -145,3 +145,14 @@ def test_what_a_caller_can_do_without_may_be_missing() -> None:
     settings, _ = load({}, without=("REDIS_URL", "VITALLY_API_KEY"))
 
     assert "" == settings.redis_url
+
+
+def test_a_trait_that_a_source_adds_may_not_be_one_of_vitally_s_own() -> None:
+    found = Tables(traits=["sfdc.Industry", "hspot.x", "seats"])
+
+    _, problems = parse({}, lambda said: found)
+    _, renamed = parse({"traits": {"sfdc.Industry": "industry"}}, lambda said: found)
+
+    assert 2 == len(problems)
+    assert all("Vitally's own syncs write it" in problem for problem in problems)
+    assert 1 == len(renamed)

@@ -1,0 +1,92 @@
+"""Builds that are broken on purpose, for the checker to notice.
+
+`python -m tests.chaos.broken VARIANT web|worker` is the real program, but for one
+object that is replaced before it is put together.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bridge import ingest
+from bridge.cli import main as bridge
+from bridge.domain.document import difference
+from bridge.store import accept, lease_scripts
+from bridge.store.scripts import NAMES
+from workers import outcome, sweep, target, throttle
+from workers.__main__ import main as worker
+
+
+def no_lease() -> None:
+    """Whoever asks for a lease gets it."""
+    found = "if redis.call('EXISTS', lease_of(ARGV[1])) == 1 then"
+    assert found in lease_scripts.TAKE
+    lease_scripts.TAKE = lease_scripts.TAKE.replace(found, "if false then")
+    assert lease_scripts.TAKE.startswith(NAMES)
+
+
+def no_sweep() -> None:
+    """Nobody looks for lost jobs."""
+    sweep.Sweeper.sweep = lambda self: None
+
+
+def difference_after_doubt() -> None:
+    """After a write that was not confirmed the ledger is believed all the same."""
+    target.whole = difference
+
+
+def dedupe_first() -> None:
+    """An event is marked as seen before its facts are stored."""
+    real = accept.Accept.facts
+
+    def facts(self: Any, party: str, source: str, event: str, *more: Any) -> Any:
+        if not self._redis.set(f"seen:{source}:{event}", 1, nx=True):
+            return accept.Accepted("duplicate", 0, known=True)
+        return real(self, party, source, event, *more)
+
+    accept.Accept.facts = facts
+
+
+def no_throttle() -> None:
+    """There is always a slot."""
+    throttle.Throttle.reserve = lambda self, most_ms: (0, "slot")
+    throttle.Throttle.wait = lambda self: 0
+
+
+def no_second_look() -> None:
+    """What an unconfirmed request may still do later is not looked at."""
+    outcome._still_owed = lambda view: 0
+
+
+def talkative() -> None:
+    """Each delivery is logged whole."""
+    real = ingest.Ingress.receive
+
+    def receive(self: Any, source: Any, delivery: Any, now: float) -> Any:
+        logging.getLogger("bridge.web").warning("got %s", delivery.body.decode())
+        return real(self, source, delivery, now)
+
+    ingest.Ingress.receive = receive
+
+
+VARIANTS: Mapping[str, Callable[[], None]] = {
+    act.__name__: act
+    for act in (
+        no_lease,
+        no_sweep,
+        difference_after_doubt,
+        dedupe_first,
+        no_throttle,
+        no_second_look,
+        talkative,
+    )
+}
+
+if __name__ in {"__main__", "__mp_main__"}:
+    VARIANTS[sys.argv[1]]()
+
+if __name__ == "__main__":
+    sys.exit(worker() if sys.argv[2] == "worker" else bridge(["serve"]))
