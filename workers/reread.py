@@ -39,10 +39,6 @@ from workers.heart import Hand
 log = logging.getLogger("workers.read")
 
 
-SECOND = 1000
-"""The unit of the coarsest clock of a source, in milliseconds."""
-
-
 class Looked(NamedTuple):
     """A party after the look: read again in *later_ms* (0: no need).
 
@@ -127,9 +123,8 @@ def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
         at = max(fact.stamp.at, last + 1)
         value = fact.value
         if fact.thing == READING:
-            # What came in the last second before may not be in it.
-            told = min(answered(member.party({})), at - SECOND)
-            value = {**value, THIN: told}
+            # What came after the instant of the reading may not be in it.
+            value = {**value, THIN: min(answered(member.party({})), at)}
         stamp = fact.stamp._replace(at=at)
         made.append(fact._replace(stamp=stamp, event=f"read:{at}", value=value))
     return [*made, *_missing(made, member)]

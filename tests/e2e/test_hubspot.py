@@ -297,9 +297,11 @@ def test_a_merged_company_leaves_its_account(with_token: Shop) -> None:
 def test_a_deleted_company_churns_and_a_restored_one_is_back(with_token: Shop) -> None:
     id_ = with_token.company("Acme", "450")
 
+    with_token.hubspot.delete("companies", id_)
     with_token.post(company("deletion", id_, at=now()))
     assert (None, True) == mrr_and_churn(with_token, id_)
 
+    with_token.hubspot.restore("companies", id_)
     with_token.post(company("restore", id_, at=now()))
     assert (450, None) == mrr_and_churn(with_token, id_)
 

@@ -78,12 +78,12 @@ def test_a_repeat_is_counted_again_and_kept_once(
 
 def test_the_oldest_go_where_there_are_too_many(shelf: Quarantine, desk: Bench) -> None:
     for n in range(MOST + 5):
-        shelf.put(f"id{n}", "stripe", "", "no", b"body")
+        shelf.put(f"id{n:05}", "stripe", "", "no", b"body")
 
     assert MOST == desk.redis.hlen(keys.QUARANTINE)
     assert MOST == desk.redis.zcard(keys.QUARANTINED)
-    assert shelf.get("id4") is None
-    assert shelf.get("id5") is not None
+    assert shelf.get("id00004") is None
+    assert shelf.get("id00005") is not None
 
 
 def test_what_is_too_old_goes_with_the_next(shelf: Quarantine, desk: Bench) -> None:

@@ -187,6 +187,10 @@ class LocalHubspot:
         if forget:
             self._bound = {k: v for k, v in self._bound.items() if str(id_) not in k}
 
+    def restore(self, kind: str, id_: int) -> None:
+        """Take a record out of the archive."""
+        self._archived.discard((kind, str(id_)))
+
     def merge(self, old: int, new: int) -> None:
         """Let the id of one company lead to another's record."""
         self._merged[str(old)] = str(new)

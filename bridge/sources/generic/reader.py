@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from math import floor
 from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -147,7 +148,8 @@ class HttpReader:
         took = monotonic() - began
         try:
             at = parsedate_to_datetime(reply.headers["date"]).timestamp() - took
-            return Reply(orjson.loads(body), int(at * 1000))
+            # Its events may know no smaller unit than a second.
+            return Reply(orjson.loads(body), (floor(at) - 1) * 1000)
         except (KeyError, TypeError, ValueError):
             raise self._unreadable() from None
 
