@@ -104,8 +104,7 @@ class Desk:
         try:
             word = self._leased(lease)
         except LostLeaseError:
-            self._push(self.leases.postpone(lease.party, 0), "")
-            word = "retried"
+            word = self._postpone(lease, 0)
         finally:
             self.hand.drop()
             if not word:

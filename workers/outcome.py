@@ -93,6 +93,7 @@ def written(view: View, doc: Document, done: Written) -> Outcome:
         writes=done.requests,
         later_ms=_next_look(view, doc, later),
         known=not vacant,
+        stale=view.stale,
     )
 
 
@@ -107,7 +108,7 @@ def _still_owed(view: View) -> int:
 
     A request that was not confirmed may still be on its way for a while.
     """
-    if view.doubt > 1:
+    if view.doubt > 1 or view.stale:
         return retry.CONFIRM_MS
     return 0 if view.owes_whole else view.confirm_in
 

@@ -17,7 +17,7 @@ from bridge.domain.document import as_json, from_json
 from bridge.domain.facts import CATALOGUE, POINTER
 from bridge.domain.fold import compact, fold
 from bridge.errors import LostLeaseError
-from bridge.store import keys, lease_scripts, rows, scripts
+from bridge.store import keys, lease_scripts, party_scripts, rows, scripts
 from bridge.store.catalogue import used
 from bridge.store.view import (
     NUMBERS,
@@ -45,11 +45,11 @@ class Leases:
         self._keep = redis.register_script(lease_scripts.KEEP)
         self._leave = redis.register_script(lease_scripts.LEAVE)
         self._ack = redis.register_script(lease_scripts.ACK)
-        self._hold = redis.register_script(lease_scripts.HOLD)
-        self._postpone = redis.register_script(lease_scripts.POSTPONE)
-        self._move = redis.register_script(lease_scripts.MOVE)
+        self._hold = redis.register_script(party_scripts.HOLD)
+        self._postpone = redis.register_script(party_scripts.POSTPONE)
+        self._move = redis.register_script(party_scripts.MOVE)
         self._wake = redis.register_script(scripts.WAKE)
-        self._stumble = redis.register_script(lease_scripts.STUMBLE)
+        self._stumble = redis.register_script(party_scripts.STUMBLE)
 
     def members(self, parties: Sequence[str]) -> list[Member]:
         """Read *parties* whole; the revision first, so that it is never too new."""
@@ -139,7 +139,10 @@ class Leases:
         lease: Lease | None = None,
         fields: Mapping[str, str] | None = None,
     ) -> Claims:
-        """Let *party* wait; with a *lease*, give it back and note *fields*."""
+        """Let *party* wait; with a *lease*, give it back and note *fields*.
+
+        One that is lost is noted: what was sent under it has to be made good.
+        """
         account, fence = (lease.account, lease.fence) if lease else ("", 0)
         noted = orjson.dumps(fields or {})
         args: list[str | bytes | int] = [
@@ -207,6 +210,7 @@ def _ack(lease: Lease, view: View, outcome: Outcome) -> dict[str, Any]:
         "counts": counts,
         "later": outcome.later_ms,
         "known": outcome.known,
+        "stale": outcome.stale,
     }
 
 

@@ -1,4 +1,4 @@
-"""The Lua of leases: take, prove, give back, confirm, hold, postpone and move."""
+"""The Lua of leases: take, prove, give back and confirm."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ return 1
 )
 """Prove and prolong the lease; before a request, mark the ledger uncertain."""
 
-_AGAIN = """
+AGAIN = """
 -- Give the lease back and claim for those that came meanwhile and are not settled.
 local function leave(account, wanted)
   for _, p in ipairs(redis.call('SMEMBERS', again_of(account))) do
@@ -103,7 +103,7 @@ end
 LEAVE = (
     NAMES
     + CLAIM
-    + _AGAIN
+    + AGAIN
     + """
 -- ARGV: account, fence. Returns {party, claim} to queue jobs for
 if redis.call('GET', lease_of(ARGV[1])) ~= ARGV[2] then return {} end
@@ -118,12 +118,13 @@ ACK = (
     NAMES
     + CLAIM
     + SETTLE
-    + _AGAIN
+    + AGAIN
     + """
 -- ARGV: JSON: account, fence, party (whose job it is), to (settled, held, parked), why,
 --   parties [{name, read, nudged, gone [field], put {field: row}, incomplete, ghost}],
 --   set {field: text} and unset [field] of the account, unknown (text or ''),
---   history (text or ''), counts {name: n}, later (ms from now; 0: never), known
+--   history (text or ''), counts {name: n}, later (ms from now; 0: never), known,
+--   stale (writes of lost leases that this one has made good)
 -- Returns 0 where the lease is lost, else {party, claim} to queue jobs for
 local ack = cjson.decode(ARGV[1])
 if redis.call('GET', lease_of(ack.account)) ~= ack.fence then return 0 end
@@ -153,6 +154,9 @@ if ack.history ~= '' then
   redis.call('LPUSH', history_of(ack.account), ack.history)
   redis.call('LTRIM', history_of(ack.account), 0, 4)
 end
+if ack.stale > 0 then
+  redis.call('HINCRBY', account_of(ack.account), 'stale', -ack.stale)
+end
 for name, n in pairs(ack.counts) do count(name, n) end
 if ack.later > 0 then
   redis.call('ZADD', LATER, int(now + ack.later), ack.party)
@@ -162,89 +166,3 @@ return listed(wanted)
 """
 )
 """Confirm an outcome for all parties of an account at once; only with the lease."""
-
-HOLD = (
-    NAMES
-    + CLAIM
-    + SETTLE
-    + """
--- ARGV: party, revision read, nudges read, reason. Returns the claim to queue a job
--- for (0: none)
-local moved = settle(ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), 'held', ARGV[4])
-count('outcome:held', 1)
-if moved then return want(ARGV[1]) end
-redis.call('HDEL', party_of(ARGV[1]), 'claim', 'claimed_at', 'job')
-return 0
-"""
-)
-"""Hold a party whose account is not known."""
-
-POSTPONE = (
-    NAMES
-    + CLAIM
-    + _AGAIN
-    + """
--- ARGV: party, delay (ms), account ('' none), fence, JSON {field: text} of the account
--- Returns {party, claim} to queue jobs for. The party's claim stays: what arrives
--- meanwhile joins it and does not jump it.
-local wanted = {}
-local due = int(now + tonumber(ARGV[2]))
-redis.call('ZADD', LATER, due, ARGV[1])
-redis.call('HSET', party_of(ARGV[1]), 'claim', 'later')
-redis.call('ZADD', DIRTY, 'NX', int(now), ARGV[1])
-count('outcome:retried', 1)
-if ARGV[3] ~= '' and redis.call('GET', lease_of(ARGV[3])) == ARGV[4] then
-  for name, text in pairs(cjson.decode(ARGV[5])) do
-    redis.call('HSET', account_of(ARGV[3]), name, text)
-  end
-  redis.call('HSET', account_of(ARGV[3]), 'not_before', due)
-  redis.call('SREM', again_of(ARGV[3]), ARGV[1])
-  leave(ARGV[3], wanted)
-end
-return listed(wanted)
-"""
-)
-"""Let a party wait for its next try."""
-
-MOVE = (
-    NAMES
-    + CLAIM
-    + """
--- ARGV: party, account it shall belong to ('' none), pseudo-party of a left account
--- Returns {party, claim} to queue jobs for
-local p, new = ARGV[1], ARGV[2]
-local old = redis.call('HGET', party_of(p), 'account') or ''
-if old == new then return {} end
-if new ~= '' then
-  redis.call('SADD', members_of(new), p)
-  redis.call('HSET', party_of(p), 'account', new)
-else
-  redis.call('HDEL', party_of(p), 'account')
-end
-redis.call('HDEL', party_of(p), 'known')
-redis.call('ZADD', DIRTY, 'NX', int(now), p)
-if old == '' then return {} end
-redis.call('SREM', members_of(old), p)
-local heir = redis.call('SRANDMEMBER', members_of(old))
-if not heir then
-  local known = redis.call('HMGET', account_of(old), 'ledger', 'doubt')
-  if not known[1] and not known[2] then return {} end
-  heir = ARGV[3] .. old
-end
-redis.call('ZADD', DIRTY, 'NX', int(now), heir)
-return {{heir, want(heir)}}
-"""
-)
-"""Move a party to another account; both become dirty."""
-
-STUMBLE = (
-    NAMES
-    + """
--- ARGV: party, job. Returns how often it stumbled in a row, and the job before, if any
-local key = party_of(ARGV[1])
-local before = redis.call('HGET', key, 'failed') or ''
-redis.call('HSET', key, 'failed', ARGV[2])
-return {redis.call('HINCRBY', key, 'stumbles', 1), before}
-"""
-)
-"""Note that a job of the party ended in an exception that nobody foresaw."""

@@ -15,6 +15,7 @@ VACATED = "vacated:"
 
 NUMBERS = (
     "doubt",
+    "stale",
     "confirm_at",
     "tries",
     "since",
@@ -61,7 +62,7 @@ class View(NamedTuple):
     *members* are those whose facts say so still; one about to move is not ours to
     settle. *exists*: Vitally is known to have it. *doubt*: whole writes that are owed
     since a write was not confirmed, the last of them from *confirm_at* on; *sent* are
-    the traits that it carried. *tries* failed since *since*. Instants in milliseconds.
+    the traits that it carried. *stale* counts what was sent under leases that were lost. *tries* failed since *since*. Instants in milliseconds.
     """
 
     account: str
@@ -70,6 +71,7 @@ class View(NamedTuple):
     exists: bool
     sent: tuple[str, ...]
     doubt: int
+    stale: int
     confirm_at: int
     tries: int
     since: int
@@ -88,7 +90,8 @@ class View(NamedTuple):
     @property
     def owes_whole(self) -> bool:
         """Whether the ledger may be wrong, so that all has to be sent again."""
-        return self.doubt > 1 or (self.doubt == 1 and self.now >= self.confirm_at)
+        confirms = self.doubt == 1 and self.now >= self.confirm_at
+        return self.stale > 0 or self.doubt > 1 or confirms
 
     @property
     def confirm_in(self) -> int:
@@ -110,6 +113,7 @@ class Outcome(NamedTuple):
     writes: int = 0
     later_ms: int = 0
     known: bool = False
+    stale: int = 0
 
 
 def home(member: Member) -> tuple[str | None, str]:

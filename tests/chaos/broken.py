@@ -7,12 +7,13 @@ object that is replaced before it is put together.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from bridge import ingest
-from bridge.cli import main as bridge
+from bridge import serve as web
 from bridge.domain.document import difference
 from bridge.store import accept, lease_scripts
 from bridge.store.scripts import NAMES
@@ -89,4 +90,5 @@ if __name__ in {"__main__", "__mp_main__"}:
     VARIANTS[sys.argv[1]]()
 
 if __name__ == "__main__":
-    sys.exit(worker() if sys.argv[2] == "worker" else bridge(["serve"]))
+    run = {"worker": worker, "web": lambda: web.serve(web.settings_from(os.environ))}
+    sys.exit(run[sys.argv[2]]())

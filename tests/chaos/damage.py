@@ -15,7 +15,7 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
-from bridge.store import lease_scripts
+from bridge.store import lease_scripts, party_scripts
 from tests.chaos.world import World
 from tests.support import proxy as proxies
 from tests.support.processes import Running
@@ -106,8 +106,8 @@ COMMANDS: Mapping[str, tuple[bytes, ...]] = {
                 lease_scripts.KEEP,
                 lease_scripts.ACK,
                 lease_scripts.LEAVE,
-                lease_scripts.POSTPONE,
-                lease_scripts.MOVE,
+                party_scripts.POSTPONE,
+                party_scripts.MOVE,
             )
         ),
     ),

@@ -36,11 +36,9 @@ def come_to_rest(stack: Stack, within: float = 30.0) -> None:
     """Wait until all is settled and nothing is appointed soon."""
 
     def nothing_left() -> bool:
-        seen = stack.figures()
-        if seen.dirty or seen.pending:
-            return False
         left = appointed(stack.redis)
         bring_forward(stack.redis)
-        return not left
+        seen = stack.figures()
+        return not (left or seen.dirty or seen.pending)
 
     eventually(nothing_left, within, what="rest")

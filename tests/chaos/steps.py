@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from hashlib import sha1
 from typing import NamedTuple
 
-from bridge.store import keys, lease_scripts
+from bridge.store import keys, lease_scripts, party_scripts
 from tests.support.processes import Running
 from tests.support.proxy import (
     HOLD_LATE,
@@ -43,7 +43,6 @@ SLOT = script(throttle._RESERVE, rb"\$32\r\n")
 DOUBT = script(lease_scripts.KEEP, rb"\r\n\[")
 LEARN = script(throttle._LEARN)
 ACK = script(lease_scripts.ACK)
-LEAVE = script(lease_scripts.LEAVE)
 FORGET = b"ZREM.*rq:wip:bridge"
 UPDATE, CREATE = b"^PUT ", b"^POST "
 
@@ -72,7 +71,7 @@ STEPS = (
     Step("in begin, the party read", FACTS, HOLD_REPLY, owned=False),
     Step(
         "in begin, the account noted",
-        script(lease_scripts.MOVE),
+        script(party_scripts.MOVE),
         HOLD_REPLY,
         new=True,
         owned=False,
@@ -97,7 +96,6 @@ STEPS = (
     Step("after the request", LEARN, HOLD_REQUEST),
     Step("in ack, before it", ACK, HOLD_REQUEST),
     Step("in ack, after it", ACK, HOLD_REPLY),
-    Step("after ack, the lease given back", LEAVE, HOLD_REPLY),
     Step("after ack, before RQ forgets the job", FORGET, HOLD_REQUEST),
 )
 

@@ -193,3 +193,22 @@ def test_a_party_that_waits_is_not_forgotten_when_another_settles_it(
 
     assert "queued" == taken_in.receipt
     assert 1 == desk.queue.depth()
+
+
+def test_what_was_sent_under_a_lost_lease_is_made_good(desk: Bench) -> None:
+    desk.tell(customer(), subscription(at=1))
+    assert ["created"] == desk.work()
+    desk.passes(60_000)
+    before = len(desk.writes())
+
+    lost = Lease("acme", "stripe:cus_1", 10**9)
+    desk.leases.postpone("stripe:cus_1", 0, lost)
+    desk.passes(10)
+    assert ["updated"] == desk.work()
+    desk.passes(60_000)
+    assert ["updated"] == desk.work()
+    desk.passes(600_000)
+    assert [] == desk.work()
+
+    assert [("PUT", 200)] * 2 == desk.writes()[before:]
+    assert {"mrr", "planName"} <= set(desk.bodies()[-1]["traits"])

@@ -75,6 +75,10 @@ def test_a_link_beats_the_customer_who_beats_the_subscriptions(facts, expected) 
     assert Identity(expected) == identify(things(*facts))
 
 
+def test_an_account_that_is_named_needs_no_reason() -> None:
+    assert ("acme", "") == identify(things(customer(account="acme")))
+
+
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
@@ -158,6 +162,32 @@ def test_a_party_is_incomplete_until_its_customer_s_creation_is_seen() -> None:
 )
 def test_of_a_customer_only_its_deletion_may_have_been_seen(facts, expected) -> None:
     assert expected == account(facts).deleted_only
+
+
+@pytest.mark.parametrize(
+    "thing", ["discount:di_1", "checkout:cs_1", "trait:stage", "name"]
+)
+def test_whatever_else_was_seen_of_a_deleted_customer_was_alive(thing: str) -> None:
+    gone = customer(DELETED, 3, deleted=True)
+
+    assert account([gone]).deleted_only
+    assert not account([gone, snapshot(thing, {"is": "there"})]).deleted_only
+    assert not account([gone], [customer()]).deleted_only
+
+
+def test_of_one_source_the_latest_word_counts() -> None:
+    old = snapshot("trait:stage", {"is": "lead"}, 1)
+    new = snapshot("trait:stage", {"is": "customer"}, 2)
+
+    for parties in ([old], [new]), ([new], [old]):
+        told = account(*parties).told["stage"]
+        assert ["customer"] == [state.value["is"] for state in told.values()]
+
+
+def test_a_trait_that_nothing_is_said_of_is_not_told() -> None:
+    silent = snapshot("trait:stage", {})
+
+    assert {} == account([silent, customer(**{"is": "a customer"})]).told
 
 
 def test_a_customer_s_deletion_ends_its_own_subscriptions_alone() -> None:

@@ -60,6 +60,8 @@ def read(*facts: Fact, policy: Policy | None = None, day: int = 2) -> Document:
     return document(unite("acme", [party]), policy or Policy(), day * DAY)
 
 
+TEN_OFF = {"amount": "1000", "currency": "usd", "duration": "forever"}
+EURO_OFF = TEN_OFF | {"currency": "eur"}
 LISTED = subscribed(discounts=[{"id": "di_1"}])
 
 
@@ -82,6 +84,10 @@ LISTED = subscribed(discounts=[{"id": "di_1"}])
         ),
         (100, [LISTED, discount(), discount(2, deleted=True), coupon()]),
         (100, [LISTED, discount(), coupon(duration="once")]),
+        (90, [LISTED, discount(), told("coupon:half", 0, TEN_OFF)]),
+        (None, [LISTED, discount(), told("coupon:half", 0, EURO_OFF)]),
+        (100, [LISTED, discount(), coupon(products=["prod_2"])]),
+        (90, [LISTED, discount(**TERMS | {"percent": "10"}), coupon()]),
     ],
 )
 def test_a_discount_is_put_together_from_all_that_tells_of_it(expected, facts) -> None:
@@ -113,6 +119,7 @@ def test_a_discount_of_another_subscription_is_none_of_this() -> None:
     ("expected", "facts"),
     [
         (50, [customer(), discount(1, subscription=None), coupon()]),
+        (50, [discount(0, subscription=None), coupon()]),
         (50, [customer(discounts=[{"id": "di_1", **TERMS}])]),
         (50, [customer(discounts=[{"coupon": "half"}]), coupon()]),
         (100, [customer(2), discount(1, subscription=None), coupon()]),
@@ -138,6 +145,8 @@ def test_the_newer_word_on_a_discount_s_end_counts() -> None:
     policy = Policy(discounts="active")
 
     assert 3 * DAY == read(sub, sooner, policy=policy).until
+    same = discount(1, **TERMS | {"duration": "repeating"}, ends=3 * DAY)
+    assert 90 * DAY == read(sub, same, policy=policy).until
     older = discount(0, **TERMS | {"duration": "repeating"}, ends=3 * DAY)
     assert 90 * DAY == read(sub, older, policy=policy).until
 
@@ -156,10 +165,22 @@ def test_the_newer_word_on_a_discount_s_end_counts() -> None:
             ],
         ),
         (None, [told("price:price_1", 0, {"name": "Month"})]),
+        (None, [told("price:price_1", 1, {"name": "Month"})]),
+        ("month_1", [told("price:price_1", 2, {"lookup": "month_1"})]),
     ],
 )
 def test_a_plan_has_the_name_that_was_told_last(expected, facts) -> None:
     assert expected == read(subscribed(1), *facts).traits["planName"]
+
+
+@pytest.mark.parametrize(("day", "expected"), [(0, "Crew"), (1, "Crew"), (2, "Team")])
+def test_a_product_s_name_beside_its_item_stays_until_a_later_one(
+    day: int, expected: str
+) -> None:
+    named = subscribed(1, item={**ITEM, "product_name": "Crew"})
+    product = told("product:prod_1", day, {"name": "Team"})
+
+    assert expected == read(named, product).traits["planName"]
 
 
 def test_a_nickname_that_was_taken_away_since_is_no_name() -> None:
@@ -176,10 +197,11 @@ def test_what_a_party_needs_of_the_catalogue_is_what_it_refers_to() -> None:
         subscribed(item=item, discounts=[{"id": "di_1", "coupon": "known", **TERMS}]),
         discount(1),
         customer(discounts=[{"coupon": "whole"}]),
+        told("subscription:sub_2", 1, {"discounts": [{"coupon": "alone"}]}),
     ]
 
     expected = {"price:price_1", "product:prod_1"}
-    expected |= {"coupon:item", "coupon:half", "coupon:whole"}
+    expected |= {"coupon:item", "coupon:half", "coupon:whole", "coupon:alone"}
     assert expected == references(fold(Past(facts)))
 
 

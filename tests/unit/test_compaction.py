@@ -113,6 +113,34 @@ def step(after: str, before: str | None, n: int, rank: int = 2) -> Fact:
     return Fact("x:1", "t", stamp, f"evt_{n}", "k", value, after, before)
 
 
+def later(seconds: int, status: str, before: str | None = None) -> Fact:
+    """A snapshot of another second."""
+    told = step(f"{seconds}{status}", before, seconds)
+    at = START + seconds * 1000
+    return told._replace(stamp=Stamp(False, at, 2), value={"status": status})
+
+
+LIFE = [(5, "active"), (7, "unpaid"), (9, "unpaid"), (11, "unpaid")]
+
+
+def test_a_spell_of_unpaid_begins_after_what_was_paid_even_for_a_late_event() -> None:
+    kept = compact(Past([later(s, w) for s, w in LIFE]))
+
+    assert START + 7000 == fold(kept)["t"].unpaid_since
+    assert START + 7000 == fold(united(kept, [later(3, "unpaid")]))["t"].unpaid_since
+
+
+def test_a_round_trip_begins_with_the_newest_of_what_was_before() -> None:
+    older = [later(-9, "first"), later(-5, "second")]
+    begin = older[1].after
+    trip = [step("x", begin, 1), step(begin, "x", 2)]
+
+    for facts in ([*older, *trip], [*compact(Past(older)).facts, *trip]):
+        state = fold(Past(facts))["t"]
+        assert (begin, False) == (state.fact.after, state.ambiguous)
+        assert state == fold(compact(Past(facts)))["t"]
+
+
 def test_a_step_that_was_told_twice_stays_doubtful() -> None:
     """Canceled, taken back and perhaps canceled again."""
     facts = [step("b", "a", n) for n in range(5)]
@@ -124,8 +152,9 @@ def test_a_step_that_was_told_twice_stays_doubtful() -> None:
     assert fold(past)["t"].ambiguous
 
 
-def test_a_creation_that_others_repeat_is_kept_as_the_beginning() -> None:
-    facts = [step("a", None, 1, 0), *(step("a", None, n, 1) for n in range(2, 6))]
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_a_creation_that_others_repeat_is_kept_as_the_beginning(rank: int) -> None:
+    facts = [step("a", None, 1, 0), *(step("a", None, n, rank) for n in range(2, 6))]
 
     early = compact(Past(facts))
     state = fold(united(early, [step("b", "a", 8), step("a", "b", 7)]))["t"]

@@ -28,7 +28,15 @@ from bridge.domain.fold import Past
 from bridge.domain.policy import STRIPE, Policy
 from bridge.domain.traits import instant
 from tests.support import oracle
-from tests.support.lives import Story, account_of, document_of, law, stories, wild_facts
+from tests.support.lives import (
+    Story,
+    account_of,
+    by_party,
+    document_of,
+    law,
+    stories,
+    wild_facts,
+)
 
 
 def exact(doc: Document) -> dict[str, Any]:
@@ -159,6 +167,55 @@ def test_with_rates_several_currencies_are_one_sum_in_the_base(facts, expected) 
     assert expected == mrr(policy, *facts)
 
 
+def test_a_base_without_decimals_has_none_in_the_sum() -> None:
+    policy = STRIPE._replace(base="jpy", rates={"usd": Fraction("149.256")})
+
+    assert 12_463 == mrr(policy, paying("1", "5000", "jpy"), paying("2", "5000", "usd"))
+
+
+def told(party: str, thing: str, value: dict[str, Any], n: int = 0) -> Fact:
+    return Fact(
+        party, thing, Stamp(False, n, 2), f"evt_{party}_{thing}", "k", value, party
+    )
+
+
+def from_two(policy: Policy) -> tuple[str, object, object]:
+    """Name, a billing trait and another one that a billing and a CRM source tell."""
+    facts = [
+        paying("1", "5000", "usd")._replace(party="bill:1"),
+        *(
+            told(party, thing, value)
+            for party in ("bill:1", "crm:1")
+            for thing, value in (
+                ("customer", {"name": f"Name of {party}"}),
+                ("trait:stage", {"is": f"stage of {party}"}),
+            )
+        ),
+        told("crm:1", "trait:mrr", {"is": 7}),
+    ]
+    doc = document(
+        account_of({p: Past(own) for p, own in by_party(facts).items()}), policy
+    )
+    return doc.name.text, doc.traits["mrr"], doc.traits["stage"]
+
+
+def test_billing_comes_first_for_money_and_a_crm_for_names_and_the_rest() -> None:
+    crm = STRIPE._replace(crm=frozenset({"crm"}))
+    turned = STRIPE._replace(crm=frozenset({"bill"}))
+
+    assert ("Name of crm:1", 50, "stage of crm:1") == from_two(crm)
+    assert ("Name of bill:1", 7, "stage of bill:1") == from_two(turned)
+
+
+def test_who_is_listed_first_tells_the_trait() -> None:
+    crm = STRIPE._replace(crm=frozenset({"crm"}))
+    listed = {"name": ["bill"], "mrr": ["crm", "bill"], "stage": ["bill", "crm"]}
+
+    assert ("Name of bill:1", 7, "stage of bill:1") == from_two(
+        crm._replace(owners=listed)
+    )
+
+
 def test_the_policy_says_which_statuses_count_and_what_none_is() -> None:
     wide = STRIPE._replace(statuses=frozenset({"active", "trialing"}), empty="zero")
     trial = paying("1", "5000", "usd", "trialing")
@@ -270,7 +327,8 @@ def test_what_we_wrote_goes_when_the_last_party_leaves() -> None:
 
     assert {"mrr": None, "churnedAt": None} == doc.traits
     assert Change(None, {"mrr": None}) == difference(doc, ledger)
-    assert {} == removal(Ledger()).traits
+    assert Name(2, "Acme") == doc.name
+    assert Document(Name(0, ""), {}, {}) == removal(Ledger())
 
 
 @law(50)

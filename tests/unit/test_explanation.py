@@ -14,8 +14,8 @@ from bridge.domain.traits import TABLE
 NOW = 1_700_000_000_000
 
 
-def account(**subscriptions: dict[str, Any]) -> Account:
-    facts = [
+def account(*more: Fact, **subscriptions: dict[str, Any]) -> Account:
+    facts = [*more] + [
         Fact(
             "stripe:cus_1",
             f"subscription:{name}",
@@ -75,6 +75,50 @@ def test_what_is_not_known_says_why() -> None:
     assert (
         "sub_1: the terms of discount di_1 are not known" == told["mrr"][0]["unknown"]
     )
+
+
+def test_a_date_that_is_not_known_says_why() -> None:
+    told = explain(account(sub_1={"items": [YEARLY], "cancel_at_period_end": True}))
+
+    why = "sub_1: the end of its period is not in the event"
+    assert [why] == [cause["unknown"] for cause in told["cancelAt"]]
+
+
+def test_a_subscription_whose_order_is_not_certain_says_so() -> None:
+    rival = Fact(
+        *("stripe:cus_1", "subscription:sub_1", Stamp(False, NOW, 0), "evt_z", "k"),
+        *({"status": "active"}, "rival"),
+    )
+    sure = explain(account(sub_1={}))["subscriptionStatus"]
+    unsure = explain(account(rival, sub_1={}))["subscriptionStatus"]
+
+    assert [None, True] == [cause.get("ambiguous") for cause in (*sure, *unsure)]
+
+
+def test_an_end_is_that_of_what_was_live() -> None:
+    ended = {"status": "canceled", "ended_at": NOW, "items": [YEARLY]}
+    tried = ended | {"trial_end": NOW}
+    told = explain(account(sub_1=ended, sub_2=tried))["churnedAt"]
+
+    assert [NOW, None] == [cause["value"] for cause in told]
+
+
+def test_a_factor_is_for_one_month() -> None:
+    quarterly = YEARLY | {"interval": "month", "count": 3}
+    told = explain(account(sub_1={"items": [quarterly]}))["mrr"]
+
+    assert ["1/3"] == [item["factor"] for item in told[0]["items"]]
+
+
+def test_what_a_source_tells_as_it_is_names_the_event() -> None:
+    stage = Fact(
+        *("hubspot:1", "trait:stage", Stamp(False, NOW, 2), "evt_1", "k"),
+        *({"is": "customer"}, "a"),
+    )
+    said = explain(unite("acme", [Party("hubspot:1", fold(Past([stage])))]))
+
+    cause = {"source": "hubspot", "party": "hubspot:1", "event": "evt_1"}
+    assert {"stage": [cause | {"value": "customer"}]} == said
 
 
 def test_only_what_counts_is_in_the_sum() -> None:

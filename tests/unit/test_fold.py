@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Past, State, fold, winner
+from bridge.domain.fold import Past, State, fold, status, winner
 from tests.support.lives import Story, by_party, law, stories, wild_facts
 from tests.support.oracle import history, is_ambiguous
 
@@ -392,6 +392,37 @@ def test_a_spell_that_ended_in_its_second_is_over() -> None:
     later = fact("v", "p", at=NOW + SECOND, status="unpaid")
 
     assert NOW + SECOND == folded([*first, later]).unpaid_since
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["active", "unpaid"], 0),
+        (["unpaid", "active"], 1),
+        (["active", "unpaid", "past_due"], 1),
+        (["unpaid", "active", "unpaid"], 0),
+    ],
+)
+def test_without_steps_the_last_id_tells_how_a_second_ended(words, expected) -> None:
+    first = [
+        fact(f"{n}", at=NOW, status=word, event=f"evt_{n}")
+        for n, word in enumerate(words)
+    ]
+    now = fact("u", at=NOW + SECOND, status="unpaid")
+
+    assert NOW + expected * SECOND == folded([*first, now]).unpaid_since
+
+
+def test_a_thing_without_a_status_is_present_until_it_is_deleted() -> None:
+    assert ["present", "deleted", "active"] == [
+        status(value) for value in ({}, {"deleted": True}, {"status": "active"})
+    ]
+
+
+def test_of_several_events_that_tell_the_winner_the_last_one_is_named() -> None:
+    told = [fact("a", event="evt_5"), *(fact("b", "a", event=f"evt_{n}") for n in "19")]
+
+    assert {"evt_9"} == {winner(order)[0].event for order in permutations(told)}
 
 
 def test_winner_is_a_fact_of_the_set() -> None:

@@ -1,0 +1,96 @@
+"""The Lua of a party whose job ends without an outcome: hold, postpone, move."""
+
+from __future__ import annotations
+
+from bridge.store.lease_scripts import AGAIN, SETTLE
+from bridge.store.scripts import CLAIM, NAMES
+
+HOLD = (
+    NAMES
+    + CLAIM
+    + SETTLE
+    + """
+-- ARGV: party, revision read, nudges read, reason. Returns the claim to queue a job
+-- for (0: none)
+local moved = settle(ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), 'held', ARGV[4])
+count('outcome:held', 1)
+if moved then return want(ARGV[1]) end
+redis.call('HDEL', party_of(ARGV[1]), 'claim', 'claimed_at', 'job')
+return 0
+"""
+)
+"""Hold a party whose account is not known."""
+
+POSTPONE = (
+    NAMES
+    + CLAIM
+    + AGAIN
+    + """
+-- ARGV: party, delay (ms), account ('' none), fence, JSON {field: text} of the account
+-- Returns {party, claim} to queue jobs for. The party's claim stays: what arrives
+-- meanwhile joins it and does not jump it.
+local wanted = {}
+local due = int(now + tonumber(ARGV[2]))
+redis.call('ZADD', LATER, due, ARGV[1])
+redis.call('HSET', party_of(ARGV[1]), 'claim', 'later')
+redis.call('ZADD', DIRTY, 'NX', int(now), ARGV[1])
+count('outcome:retried', 1)
+if ARGV[3] == '' then return {} end
+if redis.call('GET', lease_of(ARGV[3])) ~= ARGV[4] then
+  -- Somebody else writes by now: what we have sent may stand above it.
+  redis.call('HINCRBY', account_of(ARGV[3]), 'stale', 1)
+else
+  for name, text in pairs(cjson.decode(ARGV[5])) do
+    redis.call('HSET', account_of(ARGV[3]), name, text)
+  end
+  redis.call('HSET', account_of(ARGV[3]), 'not_before', due)
+  redis.call('SREM', again_of(ARGV[3]), ARGV[1])
+  leave(ARGV[3], wanted)
+end
+return listed(wanted)
+"""
+)
+"""Let a party wait for its next try."""
+
+MOVE = (
+    NAMES
+    + CLAIM
+    + """
+-- ARGV: party, account it shall belong to ('' none), pseudo-party of a left account
+-- Returns {party, claim} to queue jobs for
+local p, new = ARGV[1], ARGV[2]
+local old = redis.call('HGET', party_of(p), 'account') or ''
+if old == new then return {} end
+if new ~= '' then
+  redis.call('SADD', members_of(new), p)
+  redis.call('HSET', party_of(p), 'account', new)
+else
+  redis.call('HDEL', party_of(p), 'account')
+end
+redis.call('HDEL', party_of(p), 'known')
+redis.call('ZADD', DIRTY, 'NX', int(now), p)
+if old == '' then return {} end
+redis.call('SREM', members_of(old), p)
+local heir = redis.call('SRANDMEMBER', members_of(old))
+if not heir then
+  local known = redis.call('HMGET', account_of(old), 'ledger', 'doubt')
+  if not known[1] and not known[2] then return {} end
+  heir = ARGV[3] .. old
+end
+redis.call('ZADD', DIRTY, 'NX', int(now), heir)
+return {{heir, want(heir)}}
+"""
+)
+"""Move a party to another account; both become dirty."""
+
+STUMBLE = (
+    NAMES
+    + """
+-- ARGV: party, job. Returns how often it stumbled in a row, and the job before, if any
+local key = party_of(ARGV[1])
+local before = redis.call('HGET', key, 'failed') or ''
+redis.call('HSET', key, 'failed', ARGV[2])
+return {redis.call('HINCRBY', key, 'stumbles', 1), before}
+"""
+)
+"""Note that a job of the party ended in an exception that nobody foresaw."""
