@@ -37,10 +37,10 @@ CRM = "generic_facts salesforce hubspot_facts chargebee"
 TESTS = {
     "account": f"account cases stripe_identity catalogue {CRM} document fold",
     "catalogue": "catalogue catalogue_stories cases account document",
-    "chain": "cases fold compaction",
+    "chain": "chain cases fold compaction",
     "document": f"document policy cases catalogue {CRM}",
     "facts": "facts stripe_facts fold rows",
-    "fold": "cases subscription fold compaction rows",
+    "fold": "cases subscription account fold compaction rows",
     "money": "money policy explanation cases subscription document",
     "policy": "policy money_table config cases money account document",
     "subscription": f"subscription cases policy explanation document {CRM}",
