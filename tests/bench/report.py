@@ -65,7 +65,7 @@ GOALS = (
 
 HEAD = """# Benchmarks
 
-Written by `make bench`; each figure is beside its goal.
+Written by `make bench`; each figure is beside its goal. Why the ingress misses its own: [ingress-profile.md](ingress-profile.md).
 
 ![How much of each goal is used]({chart})
 
