@@ -33,18 +33,15 @@ test: lint  ## run every check (ARGS="-k stripe": some of the tests)
 	@$(BIN)/python -m pytest --cov $(ARGS)
 
 .PHONY: chaos
-chaos: $(STAMP)  ## kill, stall and lie for longer (SEED=1,2,3 SECONDS=60)
+chaos: $(STAMP)  ## kill, stall and lie for longer (SEED=1,2,3 SECONDS=60, REPLAY=log)
 	@CHAOS_SEED=$(or $(SEED),1) CHAOS_SECONDS=$(or $(SECONDS),60) \
-		$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+		CHAOS_REPLAY=$(REPLAY) $(BIN)/python -m pytest -m chaos \
+		tests/chaos$(if $(REPLAY),/test_chaos.py) $(ARGS)
 
-.PHONY: mutants
-mutants: $(STAMP)  ## break the numbers in every small way: do the tests see it? (an hour; ARGS="money")
-	@nice -n 10 $(BIN)/python -m tests.mutants $(ARGS)
-
-.PHONY: bench
-bench: $(STAMP)  ## measure the costs beside their goals, 4 minutes (ARGS="ingress": one part; --profile)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_BENCH)"
-	@$(BIN)/python -m tests.bench $(ARGS)
+.PHONY: soak
+soak: $(STAMP)  ## load for an hour, does anything grow? (MINUTES=60 RATE=50)
+	@SOAK_MINUTES=$(or $(MINUTES),60) SOAK_RATE=$(or $(RATE),50) \
+		$(BIN)/python -m pytest -m soak tests/chaos/test_soak.py $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP)  ## run every check but the tests

@@ -30,9 +30,18 @@ RECOVERY = 15.0
 AWAKE = 2.0
 """Seconds in which a worker that wakes has done what it was about to do."""
 
-WRITING = STEPS[
-    NAMES.index("in begin, with the lease") : NAMES.index("after the request")
-]
+SLEEPERS = tuple(
+    step
+    for step in STEPS
+    if step.name
+    in {
+        "before the request, in doubt",
+        "in the update, lost on its way",
+        "in the update, late on its way",
+        "in the creation, missing",
+        "in the creation, late on its way",
+    }
+)
 """The steps from which a worker that wakes may still write."""
 
 
@@ -134,7 +143,7 @@ Result = Callable[[str], Healed]
 WAYS: Mapping[str, Callable[[Path], Healed]] = {
     "killed": kill_all,
     "paused": partial(pause_all, long=False),
-    "slept": partial(pause_all, steps=WRITING, long=True),
+    "slept": partial(pause_all, steps=SLEEPERS, long=True),
 }
 
 
