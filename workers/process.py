@@ -101,9 +101,9 @@ class Process:
         if not self._wait_for_redis():
             return 0
         DESK.set(self.desk)
-        self._probe()
-        self.desk.errands.resume(self.leases)
-        self.heart.beat()
+        while not self._begins():
+            if self.stop.wait(1.0):
+                return 0
         self.beating.start()
         self.sweeping.start()
         while not self.stop.is_set():
@@ -123,6 +123,17 @@ class Process:
             log.warning("redis was away at the end; the list forgets us by itself")
         log.info("stopped", extra=fields(worker=self.name))
         return 0
+
+    def _begins(self) -> bool:
+        """Whether a Redis that answers can be written to, too; a replica cannot."""
+        try:
+            self._probe()
+            self.desk.errands.resume(self.leases)
+            self.heart.beat()
+        except RedisError as error:
+            log.warning("redis", extra=fields(reason=type(error).__name__))
+            return False
+        return True
 
     def gate(self) -> float:
         """Seconds for which nothing is to be popped."""

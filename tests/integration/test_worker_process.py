@@ -132,6 +132,29 @@ def test_a_worker_that_is_killed_in_mid_write_leaves_it_to_the_next(
     assert [] == stack.overlaps()
 
 
+def test_a_worker_that_starts_with_a_read_only_redis_waits_for_it(stack: Stack) -> None:
+    desk(stack).tell(customer(), subscription())
+    stack.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    worker = stack.worker()
+    worker.wait_for("ReadOnlyError")
+    assert worker.is_alive
+
+    stack.redis.execute_command("REPLICAOF", "NO", "ONE")
+
+    assert eventually(stack.has("acme", mrr=450), 20)
+    assert 0 == worker.terminate()
+
+
+def test_a_worker_that_waits_for_a_read_only_redis_ends_at_sigterm(
+    stack: Stack,
+) -> None:
+    stack.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    worker = stack.worker()
+    worker.wait_for("ReadOnlyError")
+
+    assert 0 == worker.terminate()
+
+
 def test_a_worker_outlives_a_redis_that_dies_between_jobs(stack: Stack) -> None:
     worker = stack.worker()
     heard(stack)
