@@ -43,6 +43,15 @@ soak: $(STAMP)  ## load for an hour, does anything grow? (MINUTES=60 RATE=50)
 	@SOAK_MINUTES=$(or $(MINUTES),60) SOAK_RATE=$(or $(RATE),50) \
 		$(BIN)/python -m pytest -m soak tests/chaos/test_soak.py $(ARGS)
 
+.PHONY: mutants
+mutants: $(STAMP)  ## break the numbers in every small way: do the tests see it? (an hour; ARGS="money")
+	@nice -n 10 $(BIN)/python -m tests.mutants $(ARGS)
+
+.PHONY: bench
+bench: $(STAMP)  ## measure the costs beside their goals, 4 minutes (ARGS="ingress": one part; --profile)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_BENCH)"
+	@$(BIN)/python -m tests.bench $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP)  ## run every check but the tests
 	@echo "form ..."
