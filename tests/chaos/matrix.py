@@ -59,8 +59,7 @@ CLASSES: Mapping[str, Class] = {
     "F17": Class("the secret is rotated", ("unit/test_signatures.py",)),
     "F18": Class(
         "Redis cannot be written to",
-        ("e2e/test_redis_faults.py", "integration/test_web_watch.py"),
-        "a full disk under the append-only file: it takes a file system of its own",
+        ("chaos/test_disk_full.py", "e2e/test_redis_faults.py"),
     ),
     "F19": Class("a burst", ("e2e/test_load.py",)),
     "F20": Class("a worker sleeps beyond its lease", (KILL,)),

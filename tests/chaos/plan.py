@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.shops import signs_up
 from tests.support.stripe import ON_ITEMS, ON_SUBSCRIPTION, YEARLY, Shop
 
 SHOPS = 14
@@ -49,7 +49,7 @@ def draw(
     rng = random.Random(seed)
     hot = Shop(prefix="hot")
     hot.id = f"hot_{seed}"
-    events = [_owned(hot, hot.signs_up("Hot Example"), "acct-hot"), hot.begins()]
+    events = [signs_up(hot, "acct-hot", "Hot Example"), hot.begins()]
     burst = [hot.changes(quantity=n, seconds=n % 2) for n in range(1, BURST + 1)]
     changes = max(2, round(seconds * EVENTS_A_SECOND / SHOPS) - 6)
     for number in range(SHOPS):
@@ -99,8 +99,8 @@ def _life(
     shop = Shop((ON_ITEMS, ON_SUBSCRIPTION)[number % 2])
     shop.id = id_
     account = f"acct-{id_}" if number % 5 else f"acct-{id_.rpartition('_')[0]}-shared"
-    signs_up = shop.signs_up(f"Example {number}")
-    told = [signs_up if number == 1 else _owned(shop, signs_up, account)]
+    name = f"Example {number}"
+    told = [shop.signs_up(name) if number == 1 else signs_up(shop, account, name)]
     told += [shop.begins("1", status="trialing"), shop.changes("1", status="active")]
     told.append(shop.begins("2", YEARLY))
     for _ in range(rng.randint(changes // 2, changes * 3 // 2)):
@@ -114,11 +114,3 @@ def _life(
     if rng.random() < 0.3:
         told.append(shop.ends("2"))
     return told
-
-
-def _owned(shop: Shop, signs_up: dict[str, Any], account: str) -> dict[str, Any]:
-    """Give the customer the metadata that names its account."""
-    owned = {"account": account}
-    shop._things[shop.id] = replace(shop._things[shop.id], metadata=owned)
-    signs_up["data"]["object"]["metadata"] = owned
-    return signs_up

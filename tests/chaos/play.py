@@ -37,11 +37,9 @@ def play(plan: Plan, folder: Path, path: Path) -> list[str]:
                         _wait_for(log.begun + action.at)
                         log.action(action)
                         _act(world, action, pool)
-                _mend(world)
-                post_the_rest(world)
-                come_to_rest(world.stack, 60)
-                _retry_by_hand(world)
-                come_to_rest(world.stack, 60)
+                for step in (_mend, post_the_rest, _rest, _retry_by_hand, _rest):
+                    step(world)
+                    log.saw(step.__name__)
             found = at_rest(world)
             log.saw("the end", problems=found, figures=world.stack.figures()._asdict())
             return world.problems + found
@@ -95,6 +93,10 @@ def post_the_rest(world: World) -> None:
         return not world.refused
 
     eventually(all_taken, 30, what="a 2xx for every event")
+
+
+def _rest(world: World) -> None:
+    come_to_rest(world.stack, 60)
 
 
 def _retry_by_hand(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from redis import Redis
 
 from bridge.store import keys
+from bridge.store.view import VACATED
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -22,10 +23,10 @@ def appointed(redis: Redis) -> dict[bytes, float]:
 def bring_forward(redis: Redis) -> None:
     """Let come now what is appointed soon, say the look after a doubtful write."""
     now = int(redis.time()[0]) * 1000
-    for party in appointed(redis):
-        account = keys.account(
-            (redis.hget(keys.party(party.decode()), "account") or b"").decode()
-        )
+    for raw in appointed(redis):
+        party = raw.decode()
+        known = redis.hget(keys.party(party), "account") or b""
+        account = keys.account(known.decode() or party.removeprefix(VACATED))
         for name in ("confirm_at", "not_before"):
             if redis.hexists(account, name):
                 redis.hset(account, name, now)

@@ -10,13 +10,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tests.chaos.checker import at_rest, budget
 from tests.chaos.play import post_the_rest
 from tests.chaos.rest import come_to_rest
+from tests.chaos.shops import signs_up
 from tests.chaos.steps import DOUBT, POP, UPDATE
 from tests.chaos.world import World
 from tests.support.proxy import HOLD_LATE, HOLD_REPLY, LOSE_REQUEST
@@ -47,11 +47,7 @@ class Life:
     def signed_up(self, account: str) -> Shop:
         """A new customer of this account, told."""
         shop = Shop()
-        told = shop.signs_up()
-        owned = {"account": account}
-        shop._things[shop.id] = replace(shop._things[shop.id], metadata=owned)
-        told["data"]["object"]["metadata"] = owned
-        self.tell(told)
+        self.tell(signs_up(shop, account))
         return shop
 
 

@@ -13,6 +13,7 @@ from redis import Redis
 
 from bridge.store.accept import JOURNAL, RING
 from tests.chaos.faults import FAULTS
+from tests.chaos.shops import signs_up
 from tests.chaos.world import World
 from tests.support.stripe import Shop
 
@@ -89,7 +90,8 @@ class Traffic:
         self.mrr: dict[str, int] = {}
         self.over = threading.Event()
         for shop in self.shops:
-            world.events = [*world.events, shop.signs_up(), shop.begins()]
+            told = (signs_up(shop, shop.id), shop.begins())
+            world.events = [*world.events, *told]
 
     def begin(self) -> None:
         """Every customer signs up; then so much that what is capped is full."""
