@@ -29,6 +29,7 @@ DAY = 86_400_000
 MONTHLY = {"unit": "5000", "interval": "month", "ends": NOW + 30 * DAY, "product": "p"}
 YEARLY = {"unit": "120000", "interval": "year", "ends": NOW + 300 * DAY, "product": "q"}
 METERED = {"unit": "7", "interval": "month", "usage": "metered", "ends": NOW + 5 * DAY}
+WEEKLY = METERED | {"interval": "week"}
 SETUP = {"unit": "9900", "one_time": True}
 
 
@@ -212,7 +213,7 @@ def test_inclusive_tax_is_taken_out_where_its_rate_is_told(
         ([MONTHLY, YEARLY], {"cancel_at": NOW + 100 * DAY}, 30),
         ([{"unit": "1", "interval": "month"}], {"ends": NOW + 9 * DAY}, 9),
         ([], {"mrr": "5000", "ends": NOW + 9 * DAY}, 9),
-        ([MONTHLY, {"interval": "year"}, METERED], {"ends": NOW + 5 * DAY}, 30),
+        ([MONTHLY, {"interval": "year"}, WEEKLY], {"ends": NOW + 5 * DAY}, 30),
     ],
 )
 def test_it_renews_with_the_first_licensed_item_that_does(items, value, days) -> None:
