@@ -9,6 +9,7 @@ from bridge.domain.catalogue import (
     ENDED,
     SUBSCRIPTION,
     VOID,
+    begun,
     completed,
     customer_discounts,
 )
@@ -176,11 +177,12 @@ def subscriptions(party: Party) -> list[Subscription]:
     One that was never anything but void is none.
     """
     deleted_at = _deleted_at(party)
-    discounts = customer_discounts(party.things, party.catalogue)
+    told = begun(party.things)
+    discounts = customer_discounts(party.things, party.catalogue, told)
     return [
         read(
             thing.removeprefix(SUBSCRIPTION),
-            completed(thing, party.things, party.catalogue),
+            completed(thing, party.things, party.catalogue, told),
             deleted_at,
             discounts,
         )

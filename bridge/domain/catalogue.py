@@ -16,6 +16,8 @@ from bridge.domain.fold import State
 
 Things = Mapping[str, State]
 Discounts = Sequence[Mapping[str, Any]]
+Begun = Mapping[str | None, Sequence[State]]
+"""Subscription (None: the customer itself) -> discounts that were told on their own."""
 
 DISCOUNT = "discount:"
 SUBSCRIPTION = "subscription:"
@@ -58,23 +60,33 @@ def _coupons(discounts: Discounts) -> set[str]:
     }
 
 
-def customer_discounts(things: Things, catalogue: Things) -> Discounts:
+def begun(things: Things) -> Begun:
+    """The discounts that events of their own told; those of a single item left out."""
+    found: dict[str | None, list[State]] = {}
+    for name, state in sorted(things.items()):
+        if name.startswith(DISCOUNT) and not state.value.get("item"):
+            found.setdefault(state.value.get("subscription"), []).append(state)
+    return found
+
+
+def customer_discounts(things: Things, catalogue: Things, told: Begun) -> Discounts:
     """The discounts of the customer itself; they count where a subscription has none."""
     state = things.get("customer")
     seen = state.fact.stamp.at if state else 0
     listed = list(state.value.get("discounts", ())) if state else []
-    every = [*listed, *_added(None, seen, listed, things)]
+    every = [*listed, *_added(told.get(None, ()), seen, listed)]
     return _discounts(every, seen, things, catalogue)
 
 
-def completed(thing: str, things: Things, catalogue: Things) -> State:
+def completed(thing: str, things: Things, catalogue: Things, told: Begun) -> State:
     """The subscription *thing* with all that other things tell of it.
 
-    *things* are its party's, *catalogue* those of its source.
+    *things* are its party's, *catalogue* those of its source, *told* is `begun(things)`.
     """
     value, at = dict(things[thing].value), things[thing].fact.stamp.at
     listed = list(value.get("discounts", ()))
-    listed += _added(thing.removeprefix(SUBSCRIPTION), at, listed, things)
+    mine = told.get(thing.removeprefix(SUBSCRIPTION), ())
+    listed += _added(mine, at, listed)
     if listed:
         value["discounts"] = _discounts(listed, at, things, catalogue)
     if "items" in value:
@@ -83,23 +95,11 @@ def completed(thing: str, things: Things, catalogue: Things) -> State:
     return things[thing]._replace(fact=fact)
 
 
-def _added(
-    subscription: str | None, seen: int, listed: Discounts, things: Things
-) -> list[Value]:
-    """Discounts of a *subscription* (None: of the customer) that began since *seen*."""
+def _added(told: Sequence[State], seen: int, listed: Discounts) -> list[Value]:
+    """Of the discounts *told* those that began since *seen* (ms), not yet *listed*."""
     known = {one.get("id") for one in listed}
-    began = (
-        state.value
-        for name, state in sorted(things.items())
-        if name.startswith(DISCOUNT) and state.fact.stamp.at >= seen
-    )
-    return [
-        one
-        for one in began
-        if one.get("subscription") == subscription
-        and not one.get("item")
-        and one.get("id") not in known
-    ]
+    began = (state.value for state in told if state.fact.stamp.at >= seen)
+    return [one for one in began if one.get("id") not in known]
 
 
 def _discounts(

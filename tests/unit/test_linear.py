@@ -1,0 +1,102 @@
+"""The work of a fold grows with the facts, and not with their square.
+
+Counted in calls, not in seconds: twice the facts are twice the calls.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bridge.domain.account import Party, identify, unite
+from bridge.domain.catalogue import references
+from bridge.domain.document import document
+from bridge.domain.explanation import explain
+from bridge.domain.facts import Fact, Stamp
+from bridge.domain.fold import compact, fold
+from bridge.domain.policy import STRIPE
+from bridge.domain.unread import why_read
+from bridge.store import rows
+
+PARTY = "stripe:cus_1"
+
+
+def told(thing: str, at: int, **value: Any) -> Fact:
+    event = f"evt_{thing}_{at}"
+    return Fact(PARTY, thing, Stamp(False, at, 2), event, "k", value, event)
+
+
+def many(count: int) -> list[Fact]:
+    """A customer with *count* subscriptions, each with a discount of its own."""
+    item = {"price": "price_1", "unit": "1000", "interval": "month", "ends": 9}
+    facts = [told("customer", 0, account="acme")]
+    for n in range(count):
+        facts += [
+            told(
+                f"subscription:sub_{n}",
+                at,
+                status="active",
+                currency="usd",
+                items=[item],
+            )
+            for at in (1, 2, 2 + n % 2)
+        ]
+        facts.append(
+            told(
+                f"discount:di_{n}",
+                3,
+                id=f"di_{n}",
+                subscription=f"sub_{n}",
+                percent="50",
+                duration="forever",
+            )
+        )
+    return facts
+
+
+def one_thing(count: int) -> list[Fact]:
+    """A customer whose one subscription was told *count* times, half in one second."""
+    return [
+        told("customer", 0, account="acme"),
+        *(told("subscription:sub_1", min(n, count // 2), n=n) for n in range(count)),
+    ]
+
+
+def everything(facts: list[Fact]) -> None:
+    past = rows.read(PARTY, {rows.field(f).encode(): rows.row(f) for f in facts})
+    rows.rewrite(past, compact(past))
+    things = fold(past)
+    identify(things)
+    references(things)
+    party = Party(PARTY, things)
+    account = unite("acme", [party])
+    document(account, STRIPE, 1)
+    why_read(party, STRIPE, 1)
+    explain(account, STRIPE, 1)
+
+
+def calls(do: Callable[[], None]) -> int:
+    count = 0
+
+    def counted(_frame: object, event: str, _arg: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(counted)
+    try:
+        do()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("facts", [many, one_thing])
+def test_twice_the_facts_are_twice_the_work(
+    facts: Callable[[int], list[Fact]],
+) -> None:
+    some, twice = facts(150), facts(300)
+
+    assert calls(lambda: everything(twice)) < 2.2 * calls(lambda: everything(some))
