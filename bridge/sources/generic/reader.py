@@ -6,7 +6,7 @@ types are `read.THING`. Nothing that is raised here quotes a key or a reply.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from math import floor
 from time import monotonic
@@ -85,12 +85,7 @@ class HttpReader:
                 kind = f"read.{thing}"
                 event = Event(kind, kind, reply.at, {**body, "party": id_})
                 found |= {f.thing: f for f in self._facts(event) if f.event == kind}
-        stamp = Stamp(False, at, READ)
-        reading = Fact(party, READING, stamp, "", "", {}, digest({}))
-        return [
-            fact._replace(party=party, stamp=stamp, event=f"read:{at}", kind="read")
-            for fact in (*found.values(), reading)
-        ]
+        return as_read(found.values(), party, at)
 
     def _facts(self, event: Event) -> list[Fact]:
         handler = self._handlers.get(event.type)
@@ -152,6 +147,16 @@ class HttpReader:
             return Reply(orjson.loads(body), (floor(at) - 1) * 1000)
         except (KeyError, TypeError, ValueError):
             raise self._unreadable() from None
+
+
+def as_read(facts: Iterable[Fact], party: str, at: int) -> list[Fact]:
+    """What was read of *party* at one instant (ms), and that it was read."""
+    stamp = Stamp(False, at, READ)
+    reading = Fact(party, READING, stamp, "", "", {}, digest({}))
+    return [
+        fact._replace(party=party, stamp=stamp, event=f"read:{at}", kind="read")
+        for fact in (*facts, reading)
+    ]
 
 
 def _failure(host: str, status: int, after: str) -> SourceError:
