@@ -11,6 +11,7 @@ from bridge.domain.document import (
     Document,
     difference,
     document,
+    keyed,
     removal,
     whole,
 )
@@ -32,8 +33,7 @@ def aim(view: View, config: Config) -> Target:
         return Target(None, doc, _change(view, doc))
     account = unite(view.account, view.parties)
     doc = document(account, config.policy, view.now)
-    keyed = ((config.traits.get(trait), value) for trait, value in doc.traits.items())
-    doc = doc._replace(traits={key: value for key, value in keyed if key})
+    doc = keyed(doc, config.traits, view.ledger, view.sent)
     return Target(account, doc, _change(view, doc))
 
 

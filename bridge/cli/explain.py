@@ -7,7 +7,7 @@ from typing import Any
 from bridge.cli import session
 from bridge.config import Config
 from bridge.domain.account import Account, unite
-from bridge.domain.document import Document, difference, document
+from bridge.domain.document import Document, difference, document, keyed
 from bridge.domain.explanation import explain
 from bridge.domain.money import Line, Unknown, major
 from bridge.domain.policy import Policy
@@ -46,7 +46,7 @@ def account_data(record: Record, config: Config, now: int) -> dict[str, Any]:
     """Return the same for another program."""
     account = unite(record.account, record.parties)
     doc = document(account, config.policy, now)
-    change = difference(_keyed(doc, config), record.ledger)
+    change = difference(keyed(doc, config.traits, record.ledger), record.ledger)
     return {
         "account": record.account,
         "name": doc.name.text,
@@ -75,17 +75,15 @@ def _fact(member: Member, thing: str) -> dict[str, Any]:
     }
 
 
-def _keyed(doc: Document, config: Config) -> Document:
-    keyed = {config.traits.get(t): v for t, v in doc.traits.items()}
-    return doc._replace(traits={key: v for key, v in keyed.items() if key})
-
-
 def _traits(record: Record, doc: Document, config: Config) -> list[str]:
     rows: list[tuple[object, ...]] = [("TRAIT", "IN VITALLY", "FACTS SAY")]
+    gone = keyed(doc, config.traits, record.ledger).gone
     for trait, key in config.traits.items():
         written = record.ledger.traits.get(key, "(not written)") if key else "(off)"
         if trait in doc.unknown:
             says: object = f"unknown: {doc.unknown[trait]}"
+        elif key in gone:
+            says = "none: nobody tells it any more"
         else:
             says = doc.traits.get(trait, "(nothing known)")
         name = trait if key in {trait, None} else f"{trait} as {key}"

@@ -8,7 +8,7 @@ from redis import Redis
 
 from bridge.config import Config
 from bridge.domain.account import identify, unite
-from bridge.domain.document import Document, difference, document
+from bridge.domain.document import Document, difference, document, keyed
 from bridge.domain.facts import Fact
 from bridge.domain.fold import Past, fold
 from bridge.store.look import Look, Record
@@ -32,8 +32,7 @@ def preview(
     others = [one for one in record.parties if one.name != party]
     whole = unite(account, [*others, member.party(record.catalogues)])
     doc = document(whole, config.policy, now)
-    keyed = {config.traits.get(t): v for t, v in doc.traits.items()}
-    doc = doc._replace(traits={key: v for key, v in keyed.items() if key})
+    doc = keyed(doc, config.traits, record.ledger)
     head = f"{party}: account {account}, {doc.name.text!r}"
     return [head, *_lines(doc, record)]
 

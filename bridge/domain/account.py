@@ -112,10 +112,11 @@ def unite(id_: str, parties: Iterable[Party]) -> Account:
     """Make one account of its *parties*; two customers of it add up.
 
     Who was deleted has no say in its name and in what is told as it is, unless nobody
-    else is there.
+    else is there; what it told, and nobody else does, stands while it may come back.
     """
     ordered = sorted(parties, key=lambda p: p.name)
     here = [party for party in ordered if _deleted_at(party) is None] or ordered
+    away = [p for p in ordered if p not in here and not _is_gone_for_ever(p)]
     named = [(source_of(party.name), _name(party)) for party in here]
     return Account(
         id_,
@@ -123,7 +124,7 @@ def unite(id_: str, parties: Iterable[Party]) -> Account:
         tuple(sub for party in ordered for sub in subscriptions(party)),
         tuple(party.name for party in ordered if is_incomplete(party.things)),
         not any(_seen_alive(party) for party in ordered),
-        _told(here),
+        {**_told(away), **_told(here)},
     )
 
 
@@ -132,6 +133,10 @@ def _deleted_at(party: Party) -> int | None:
     customer = party.things.get(CUSTOMER)
     is_gone = customer is not None and customer.value.get("deleted")
     return customer.fact.stamp.at if customer and is_gone else None
+
+
+def _is_gone_for_ever(party: Party) -> bool:
+    return party.things[CUSTOMER].fact.stamp.final
 
 
 def _told(parties: Iterable[Party]) -> dict[str, dict[str, State]]:

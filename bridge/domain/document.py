@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from bridge.domain.account import Account, Name
@@ -10,7 +10,7 @@ from bridge.domain.facts import source_of
 from bridge.domain.money import Unknown
 from bridge.domain.policy import STRIPE, Policy
 from bridge.domain.subscription import changes_at
-from bridge.domain.traits import SILENT, TABLE, Known, Reading, Result
+from bridge.domain.traits import SILENT, STAYS, TABLE, Known, Reading, Result
 
 TRAITS = tuple(TABLE)
 
@@ -18,13 +18,17 @@ TRAITS = tuple(TABLE)
 class Document(NamedTuple):
     """Name and traits that Vitally shall hold; *unknown* says why traits are left out.
 
-    *until* is when it changes without an event (ms), None: it does not.
+    *until* is when it changes without an event (ms), None: it does not. *stays* are
+    traits left out although their source is there: they keep what they have. *gone* are
+    those of *traits* that we wrote and that nobody tells any more.
     """
 
     name: Name
     traits: Mapping[str, Known]
     unknown: Mapping[str, str]
     until: int | None = None
+    stays: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
 
 
 class Change(NamedTuple):
@@ -50,14 +54,16 @@ def document(account: Account, policy: Policy = STRIPE, now: int = 0) -> Documen
     """Map *account* to its document at *now* (ms); no subscription, no billing traits."""
     found = {trait: value for trait, (_, value) in chosen(account, policy, now).items()}
     known = {t: v for t, v in found.items() if not isinstance(v, Unknown)}
-    unknown = {t: v.reason for t, v in found.items() if isinstance(v, Unknown)}
+    unsaid = {t: v for t, v in found.items() if isinstance(v, Unknown)}
+    unknown = {t: v.reason for t, v in unsaid.items() if v != STAYS}
     counting = (
         sub for r in readings_of(account, policy, now).values() for sub in r.counting
     )
     ends = (changes_at(sub, policy, now) for sub in counting)
     until = min((end for end in ends if end is not None), default=None)
     name = account.name(policy.order("name", billing=False))
-    return Document(name, known, unknown, until)
+    stays = frozenset(trait for trait, v in unsaid.items() if v == STAYS)
+    return Document(name, known, unknown, until, stays)
 
 
 def chosen(
@@ -66,7 +72,7 @@ def chosen(
     """Trait -> the source that sets it, and what that one says.
 
     Of several sources the first with an opinion sets a trait, as *policy* orders them;
-    what that one cannot know is left out, and asked of nobody else.
+    what that one cannot know is left out, and asked of nobody else. STAYS is no opinion.
     """
     said = {
         source: _said(reading)
@@ -78,7 +84,10 @@ def chosen(
     found: dict[str, tuple[str, Known | Unknown]] = {}
     for trait in _in_order({name for traits in said.values() for name in traits}):
         order = policy.order(trait, billing=trait in TABLE)
-        source = min((s for s in said if trait in said[s]), key=order)
+        source = min(
+            (s for s in said if trait in said[s]),
+            key=lambda s: (said[s][trait] == STAYS, order(s)),
+        )
         found[trait] = (source, said[source][trait])
     return found
 
@@ -101,21 +110,50 @@ def _said(reading: Reading) -> dict[str, Result]:
     return {name: value for name, value in said if value != SILENT}
 
 
-def removal(ledger: Ledger, sent: Iterable[str] = ()) -> Document:
-    """The document of an account that its last party has left: our traits go.
+def keyed(
+    doc: Document,
+    keys: Mapping[str, str | None],
+    ledger: Ledger,
+    sent: Iterable[str] = (),
+) -> Document:
+    """*doc* under the *keys* that traits have in Vitally (None: it is not written).
 
-    *sent* are traits that a write carried which was never confirmed.
+    What the *ledger* says that we wrote and that no party tells any more goes with it.
+    *sent* are keys that a write carried which was never confirmed. A key that no trait
+    has (any more) is left alone.
     """
+    told = {*doc.traits, *doc.unknown, *doc.stays}
+    free = {key for trait, key in keys.items() if key and trait not in told}
+    gone = free & {*ledger.traits, *sent}
+    named = ((keys.get(trait), value) for trait, value in doc.traits.items())
+    traits = {key: value for key, value in named if key}
+    return doc._replace(traits={**traits, **_nothing(gone)}, gone=frozenset(gone))
+
+
+def removal(ledger: Ledger, sent: Iterable[str] = ()) -> Document:
+    """The document of an account that its last party has left: all of ours goes.
+
+    *sent* as for `keyed`.
+    """
+    gone = {*ledger.traits, *sent}
     name = ledger.name or Name(0, "")
-    return Document(name, dict.fromkeys([*ledger.traits, *sent]), {})
+    return Document(name, _nothing(gone), {}, gone=frozenset(gone))
+
+
+def _nothing(keys: Collection[str]) -> dict[str, Known]:
+    return dict.fromkeys(sorted(keys))
 
 
 def difference(doc: Document, ledger: Ledger) -> Change:
-    """What a write has to carry so that Vitally holds *doc*."""
+    """What a write has to carry so that Vitally holds *doc*.
+
+    A `null` that is told differs from nothing, one of what is gone does not.
+    """
+    had = {**_nothing(doc.gone), **ledger.traits}
     traits = {
         trait: value
         for trait, value in doc.traits.items()
-        if trait not in ledger.traits or ledger.traits[trait] != value
+        if trait not in had or had[trait] != value
     }
     return Change(_renamed(doc.name, ledger.name), traits)
 
@@ -135,8 +173,12 @@ def _renamed(new: Name, old: Name | None) -> str | None:
 
 
 def settled(doc: Document, ledger: Ledger, *, named: Name | None) -> Ledger:
-    """The ledger after *doc* was written; *named*: the name that Vitally has from us."""
-    return Ledger(named, {**ledger.traits, **doc.traits})
+    """The ledger after *doc* was written; *named*: the name that Vitally has from us.
+
+    What is gone is not ours any more: whoever writes it later keeps it.
+    """
+    ours = {**ledger.traits, **doc.traits}
+    return Ledger(named, {key: v for key, v in ours.items() if key not in doc.gone})
 
 
 def as_json(ledger: Ledger) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The traits: a table of how each is read off an account that has a subscription.
 
-A trait is a value, `None` (known to have none) or `Unknown` (left out of the write;
-an empty reason: there are no facts to say anything from).
+A trait is a value, `None` (known to have none) or `Unknown` (left out of the write).
 """
 
 from __future__ import annotations
@@ -27,6 +26,11 @@ Known = str | int | float | None
 Result = Known | Unknown
 
 SILENT = Unknown("")
+"""There are no facts to say anything from."""
+
+STAYS = Unknown(".")
+"""There are facts, and they say neither a value nor that there is none."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -139,7 +143,7 @@ def _currency(reading: Reading) -> Result:
     if len(found) > 1:
         return Unknown("several currencies")
     code = found.pop() if found else None
-    return code.upper() if code else SILENT
+    return code.upper() if code else STAYS
 
 
 def _cancel_at(reading: Reading) -> Result:

@@ -132,6 +132,19 @@ def test_why_as_data_says_what_is_still_to_be_written(
     assert 1 == data["parties"][0]["rev"] - data["parties"][0]["settled"]
 
 
+def test_why_says_what_nobody_tells_any_more(run: Command, desk: Bench) -> None:
+    desk.tell(customer(), subscription(unit=100))
+    desk.tell(customer("cus_2"))
+    desk.work()
+    desk.tell(customer(at=5, kind="updated", account="other"))
+    first = desk.pop()
+    assert first is not None
+    desk.desk.leases.move("stripe:cus_1", "other")
+
+    assert "mrr 1 none: nobody tells it any more" in line(run("why", "acme"), "mrr")
+    assert as_json(run("why", "acme", "--json"))["to_write"]["mrr"] is None
+
+
 def test_why_of_an_account_nobody_knows_is_an_error_in_words(run: Command) -> None:
     result = run("why", "nobody", fails=BridgeError)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from redis import Redis
 
+from bridge.config import Config
+from bridge.domain.facts import Fact
 from bridge.store import keys
 from tests.support.desk import Bench, bench, customer, link, subscription
 
@@ -222,6 +225,108 @@ def test_what_an_unconfirmed_write_left_behind_goes_too(desk: Bench) -> None:
 
     assert 1 == desk.traits("other")["mrr"]
     assert {} == desk.traits("acme")
+
+
+# --- The last one that tells a trait leaves -----------------------------------
+
+COMPANY = "hubspot:7"
+
+
+def company(at: int = 0, **traits: object) -> list[Fact]:
+    """A company of a CRM on the same account; it knows nothing of money."""
+    told = customer(at=at)._replace(party=COMPANY)
+    said = [
+        told._replace(thing=f"trait:{trait}", value={"is": value}, event=f"{at}{trait}")
+        for trait, value in traits.items()
+    ]
+    return [told, *said]
+
+
+def with_stage(desk: Bench) -> None:
+    config = Config()
+    desk.set(config=replace(config, traits={**config.traits, "stage": "crm.stage"}))
+
+
+def test_the_last_one_that_pays_takes_the_money_along(desk: Bench) -> None:
+    with_stage(desk)
+    desk.tell(customer(), subscription(unit=100), *company(stage="won"))
+    settle(desk)
+    assert (1, "won") == (desk.traits()["mrr"], desk.traits()["crm.stage"])
+    desk.tell(customer(at=5, kind="updated", account="other"))
+    settle(desk)
+
+    assert {"crm.stage": "won"} == desk.traits("acme")
+    assert 1 == desk.traits("other")["mrr"]
+
+    written = len(desk.writes())
+    desk.tell(*company(6, stage="won"))
+    settle(desk)
+    assert written == len(desk.writes())
+
+
+def test_the_money_is_back_with_who_pays(desk: Bench) -> None:
+    desk.tell(customer(), subscription(unit=100), *company())
+    settle(desk)
+    for at, account in ((5, "other"), (6, "acme")):
+        desk.tell(customer(at=at, kind="updated", account=account))
+        settle(desk)
+
+    assert 1 == desk.traits("acme")["mrr"]
+    assert {} == desk.traits("other")
+
+
+def test_a_company_that_leaves_takes_what_it_alone_told(desk: Bench) -> None:
+    with_stage(desk)
+    desk.tell(customer(), subscription(unit=100), *company(stage="won"))
+    settle(desk)
+    gone = customer(at=5, kind="updated", account="other")._replace(party=COMPANY)
+    desk.tell(gone)
+    settle(desk)
+
+    assert "crm.stage" not in desk.traits("acme")
+    assert 1 == desk.traits("acme")["mrr"]
+    assert {"crm.stage": "won"} == desk.traits("other")
+
+
+def test_one_that_ends_there_does_not_take_along_what_is_left_out(desk: Bench) -> None:
+    """`billingCurrency` stays with an account that has nothing live any more."""
+    desk.tell(customer(), subscription(unit=100))
+    settle(desk)
+    desk.tell(subscription(at=5, status="canceled", kind="deleted"))
+    settle(desk)
+
+    assert "USD" == desk.traits()["billingCurrency"]
+    assert "mrr" not in desk.traits()
+
+
+def test_what_others_write_into_a_trait_that_we_gave_up_stays(desk: Bench) -> None:
+    desk.tell(customer(), subscription(unit=100), *company())
+    settle(desk)
+    desk.tell(customer(at=5, kind="updated", account="other"))
+    settle(desk)
+    desk.client.update("acme", {"traits": {"mrr": 7}})
+    desk.fault("reset_after_commit", "PUT")
+    renamed = customer(at=9, kind="updated", called="New")._replace(party=COMPANY)
+    desk.tell(renamed)
+    settle(desk)
+
+    assert 7 == desk.traits()["mrr"]
+
+
+def test_what_an_unconfirmed_write_left_to_those_who_stay_goes_too(
+    desk: Bench,
+) -> None:
+    desk.tell(*company())
+    settle(desk)
+    desk.fault("reset_after_commit", "PUT")
+    desk.tell(customer(), subscription(unit=100))
+    desk.work()
+    assert 1 == desk.traits()["mrr"]
+    desk.tell(customer(at=5, kind="updated", account="other"))
+    settle(desk)
+
+    assert {} == desk.traits("acme")
+    assert 1 == desk.traits("other")["mrr"]
 
 
 def test_a_vacated_account_that_vitally_lost_is_left_alone(desk: Bench) -> None:

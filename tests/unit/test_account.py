@@ -219,6 +219,21 @@ def test_who_was_deleted_has_a_say_only_where_nobody_else_is_there() -> None:
     assert ("Newer", "lead") == said(gone)
 
 
+@pytest.mark.parametrize(("is_final", "expected"), [(False, "lead"), (True, None)])
+def test_what_a_deleted_one_alone_tells_stands_while_it_may_come_back(
+    is_final: bool, expected: str | None
+) -> None:
+    stamp = Stamp(is_final, NOW + 9 * DAY, DELETED)
+    gone = [
+        customer(DELETED, 9, deleted=True)._replace(stamp=stamp),
+        snapshot("trait:stage", {"is": "lead"}, 5),
+    ]
+
+    told = account(gone, [customer()]).told.get("stage", {})
+
+    assert expected == next((one.value["is"] for one in told.values()), None)
+
+
 def test_a_customer_s_discount_is_its_own_subscriptions_alone() -> None:
     half = {"coupon": "half", "percent": "50", "duration": "forever"}
 

@@ -19,6 +19,7 @@ from bridge.domain.document import (
     difference,
     document,
     from_json,
+    keyed,
     removal,
     settled,
     whole,
@@ -329,6 +330,64 @@ def test_what_we_wrote_goes_when_the_last_party_leaves() -> None:
     assert Change(None, {"mrr": None}) == difference(doc, ledger)
     assert Name(2, "Acme") == doc.name
     assert Document(Name(0, ""), {}, {}) == removal(Ledger())
+
+
+KEYS = {"mrr": "billing.mrr", "planName": None, "stage": "stage", "seats": "seats"}
+
+
+@pytest.mark.parametrize(
+    ("ledger", "sent", "gone"),
+    [
+        ({}, [], []),
+        ({"billing.mrr": 50}, [], ["billing.mrr"]),
+        ({"billing.mrr": 50, "stage": "lead"}, [], ["billing.mrr", "stage"]),
+        ({}, ["stage"], ["stage"]),
+        ({"seats": 5}, ["seats"], []),
+        ({"planName": "Pro"}, [], []),
+        ({"mrr": 50, "old": 1}, ["older"], []),
+    ],
+)
+def test_what_we_wrote_and_nobody_tells_any_more_is_gone(ledger, sent, gone) -> None:
+    """Not what somebody tells who cannot know it, nor what is switched off or renamed."""
+    told = Document(Name(2, "Acme"), {}, {"seats": "why"})
+
+    doc = keyed(told, KEYS, Ledger(None, ledger), sent)
+
+    assert dict.fromkeys(gone) == doc.traits
+    assert frozenset(gone) == doc.gone
+
+
+def test_what_is_gone_is_written_once_and_is_not_ours_afterwards() -> None:
+    before = Ledger(None, {"billing.mrr": 50, "stage": "lead"})
+    told = Document(Name(2, "Acme"), {"stage": "won"}, {})
+
+    doc = keyed(told, KEYS, before)
+    after = settled(doc, before, named=None)
+
+    change = {"stage": "won", "billing.mrr": None}
+    assert Change(None, change) == difference(doc, before)
+    assert Ledger(None, {"stage": "won"}) == after
+    again = keyed(told, KEYS, after, sent=["billing.mrr"])
+    assert difference(again, after).is_empty
+    assert Change(None, change) == whole(again, after)
+
+
+@pytest.mark.parametrize("live", ["bill:1", "other:1"])
+def test_of_two_that_know_subscriptions_the_live_one_tells_the_currency(live) -> None:
+    """The other one has nothing to say of it, which is no removal."""
+    facts = [
+        paying(party, "5000", "usd" if party == live else "eur")._replace(party=party)
+        for party in ("bill:1", "other:1")
+    ]
+    ended = [
+        f if f.party == live else f._replace(value={**f.value, "status": "canceled"})
+        for f in facts
+    ]
+    pasts = {party: Past(own) for party, own in by_party(ended).items()}
+    dead = {party: past for party, past in pasts.items() if party != live}
+
+    assert "USD" == document(account_of(pasts)).traits["billingCurrency"]
+    assert frozenset({"billingCurrency"}) == document(account_of(dead)).stays
 
 
 @law(50)

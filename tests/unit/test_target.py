@@ -1,0 +1,124 @@
+"""What an account shall be in Vitally, whoever joins it and leaves it, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.config import Config
+from bridge.domain.document import TRAITS, Document, Ledger, settled
+from bridge.domain.facts import Fact, Stamp
+from bridge.domain.fold import Past, fold
+from bridge.store.view import Member, View
+from tests.support.lives import by_party, law, stories
+from workers.target import Target, aim
+
+CONFIG = Config(traits={t: t for t in (*TRAITS, "stage", "seats")} | {"mrr": "b.mrr"})
+
+ANSWERED, ARRIVED, LOST = "answered", "arrived, not answered", "lost"
+
+
+def crm(party: str, **traits: Any) -> list[Fact]:
+    """A company of a CRM that tells *traits* as they are."""
+    things = {"customer": {}, **{f"trait:{t}": {"is": v} for t, v in traits.items()}}
+    stamp = Stamp(False, 0, 0)
+    return [
+        Fact(party, thing, stamp, f"evt_{party}", "k", value, "a")
+        for thing, value in things.items()
+    ]
+
+
+COMPANIES = [
+    *crm("crm:1", stage="lead", seats=5),
+    *crm("crm:2", stage=None),
+    *crm("other:1", stage="won", mrr=7),
+]
+
+
+class Side(NamedTuple):
+    """What Vitally has, what we know of that, and what was never confirmed."""
+
+    traits: dict[str, Any]
+    ledger: Ledger
+    sent: tuple[str, ...] = ()
+
+
+def goal(parties: Sequence[Member], side: Side) -> Target:
+    numbers = dict.fromkeys(
+        ["stale", "confirm_at", "tries", "since", "pace", "wrote_at", "not_before"], 0
+    )
+    doubt = 2 if side.sent else 0
+    view = View(
+        account="acme",
+        members=tuple(parties),
+        ledger=side.ledger,
+        exists=True,
+        sent=side.sent,
+        doubt=doubt,
+        now=0,
+        **numbers,
+    )
+    return aim(view, CONFIG)
+
+
+def written(parties: Sequence[Member], side: Side, fate: str) -> Side:
+    """Both sides after a write, whatever became of it."""
+    target = goal(parties, side)
+    doc, change = target.document, target.change
+    after = dict(side.traits) if fate == LOST else {**side.traits, **change.traits}
+    if fate != ANSWERED:
+        return Side(after, side.ledger, tuple(doc.traits))
+    return Side(after, settled(doc, side.ledger, named=None))
+
+
+def members(facts: Sequence[Fact]) -> list[Member]:
+    pasts = {name: Past(own) for name, own in by_party(facts).items()}
+    return [Member(n, 1, past, fold(past), "acme") for n, past in pasts.items()]
+
+
+def kept(doc: Document) -> Collection[str]:
+    """Keys that keep what they have."""
+    return {CONFIG.traits[trait] for trait in (*doc.unknown, *doc.stays)}
+
+
+@law(200)
+@given(stories(), st.data())
+def test_who_joined_and_left_leaves_nothing_behind(story, data: st.DataObject) -> None:
+    everybody = members([*story.facts, *COMPANIES])
+    side = Side({"theirs": "by hand"}, Ledger())
+    steps = data.draw(
+        st.lists(
+            st.tuples(
+                st.lists(st.sampled_from(everybody), unique_by=lambda m: m.name),
+                st.sampled_from([ANSWERED, ANSWERED, ARRIVED, LOST]),
+            ),
+            min_size=1,
+            max_size=5,
+        )
+    )
+    for parties, fate in steps:
+        side = written(parties, side, fate)
+    side = written(steps[-1][0], side, ANSWERED)
+
+    alone = goal(steps[-1][0], Side({}, Ledger())).document
+    wanted = {key: value for key, value in alone.traits.items() if value is not None}
+    found = {key: value for key, value in side.traits.items() if value is not None}
+    spared = {key: v for key, v in found.items() if key in kept(alone)}
+    assert {"theirs": "by hand", **wanted, **spared} == found
+    assert goal(steps[-1][0], side).change.is_empty
+
+
+@law(50)
+@given(stories())
+def test_whoever_comes_back_is_told_again(story) -> None:
+    everybody = members([*story.facts, *COMPANIES])
+    first = written(everybody, Side({}, Ledger()), ANSWERED)
+    none = written([], first, ANSWERED)
+
+    again = written(everybody, none, ANSWERED)
+
+    assert not any(v is not None for v in none.traits.values())
+    assert first.traits.items() <= again.traits.items()
