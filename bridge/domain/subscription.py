@@ -209,7 +209,7 @@ def cancels_at(sub: Subscription) -> int | Unknown | None:
 
 def renews_at(sub: Subscription) -> int | Unknown | None:
     """The earliest period end of a licensed item that will renew; None: it will not."""
-    if sub.value.get("cancel_at_period_end"):
+    if sub.value.get("cancel_at_period_end") or sub.value.get("no_renewal"):
         return None
     if sub.value.get("more"):
         return Unknown(f"{sub.id}: the event holds only a part of its items")

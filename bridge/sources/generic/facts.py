@@ -131,14 +131,18 @@ def _subscription(rule: Rule, body: Any, at: int, account: str | None) -> Value:
     currency, status = told(rule, "currency", body), _status(rule, body)
     money, over = rule["mrr"], status in ENDED
     discount = told(money, "discount", body, "mrr.")
+    items = _items(money, body, currency)
     return kept(
         status=status,
         currency=currency,
         account=account,
-        items=_items(money, body, currency),
+        items=items,
+        # A tax that is part of a price, and its rate is not told.
+        automatic_tax=any(item.get("inclusive") for item in items),
         discounts=[{"id": discount}] if discount else None,
         plan=told(rule, "plan", body),
         ends=told(rule, "ends", body),
+        no_renewal=not over and told(rule, "renews", body) is False,
         trial_end=told(rule, "trial_end", body),
         ended_at=(told(rule["ended"], "at", body, "ended.") or at) if over else None,
         cancel_at=told(rule, "cancel_at", body),
@@ -173,6 +177,9 @@ def _item(money: Rule, row: Any, body: Any, currency: str | None) -> Value:
         return told(money, name, where, "mrr.")
 
     amount, many = said("amount"), said("quantity")
+    if said("currency") not in {None, currency}:
+        # What it costs in the subscription's currency, the event does not tell.
+        amount = None
     if amount is not None and money["amount"].kind == "major":
         amount = minor(amount, currency) if currency else None
     rhythm: tuple[str | None, int] = ("month", 1)
@@ -186,6 +193,7 @@ def _item(money: Rule, row: Any, body: Any, currency: str | None) -> Value:
         quantity=None if many == 1 else many,
         name=said("name"),
         ends=said("ends"),
+        inclusive=said("tax_included"),
     )
 
 

@@ -124,6 +124,8 @@ MONEY = {
     "interval": Value("interval"),
     "count": Value("whole"),
     "ends": Value("instant"),
+    "currency": Value("currency"),
+    "tax_included": Value("truth"),
     **_lines("text", "name", "discount"),
 }
 KINDS: Mapping[str, TableSchema] = {
@@ -139,6 +141,7 @@ KINDS: Mapping[str, TableSchema] = {
         ),
         mrr=fields.Nested(_schema(**MONEY), load_default=dict),
         cancel_at_period_end=Value("boolean"),
+        renews=Value("boolean"),
         **_lines("text", "status", "plan"),
         **_lines("instant", "ends", "trial_end", "cancel_at"),
     ),
