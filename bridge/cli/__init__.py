@@ -7,6 +7,8 @@ from importlib import import_module
 
 import click
 
+from bridge import __version__
+from bridge.cli.program import SCRIPT, program, renamed
 from bridge.errors import EXIT_CONFIG, BridgeError, ConfigError
 
 COMMANDS = {
@@ -32,6 +34,13 @@ COMMANDS = {
 """Name of a command -> where it is; imported when it is called."""
 
 
+ADVICE = (
+    "set what is required in the environment, for a command as for web and worker; "
+    "the README lists all settings"
+)
+"""The last line where a setting is missing."""
+
+
 class Commands(click.Group):
     """Commands by name, imported late, so that one does not pay for the others."""
 
@@ -43,33 +52,34 @@ class Commands(click.Group):
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
-        return command
+        return renamed(command)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="vitally-bridge")
+@click.version_option(__version__, message=f"{SCRIPT} %(version)s")
 def cli() -> None:
     """Billing and CRM webhooks in, right Vitally accounts out.
 
     \b
     Example:
-      vitally-bridge demo            see it work, on this machine alone
-      vitally-bridge why acme-101    where an account's numbers come from
+      python -m bridge demo            see it work, on this machine alone
+      python -m bridge why acme-101    where an account's numbers come from
     """
 
 
 def fail(problems: tuple[str, ...] | list[str], status: int) -> None:
     """Say each problem on stderr and end with *status*."""
     for problem in problems:
-        click.echo(f"vitally-bridge: {problem}", err=True)
+        click.echo(f"{SCRIPT}: {problem}", err=True)
     sys.exit(status)
 
 
 def main() -> None:
     """Run one command; a user's mistake is a sentence, never a traceback."""
     try:
-        cli(prog_name="vitally-bridge")
+        renamed(cli)(prog_name=program())
     except ConfigError as error:
-        fail(error.problems, EXIT_CONFIG)
+        lacks = any(" is required" in problem for problem in error.problems)
+        fail([*error.problems, *([ADVICE] if lacks else [])], EXIT_CONFIG)
     except BridgeError as error:
         fail([str(error)], 1)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from bridge.cli.account_text import plain
+from bridge.cli.program import program
 from bridge.errors import (
     BridgeError,
     VitallyError,
@@ -33,7 +34,7 @@ _WHAT_NEXT: tuple[tuple[type[VitallyError], str], ...] = (
     (
         VitallyMissingError,
         (
-            "check the id with `vitally-bridge accounts list`; where even that finds "
+            "check the id with `{program} accounts list`; where even that finds "
             "nothing, check VITALLY_SUBDOMAIN or VITALLY_BASE_URL"
         ),
     ),
@@ -41,7 +42,7 @@ _WHAT_NEXT: tuple[tuple[type[VitallyError], str], ...] = (
         VitallyUnavailableError,
         (
             "check the address and try again; if this was a write, look first at what "
-            "became of it (`vitally-bridge accounts get ID`)"
+            "became of it (`{program} accounts get ID`)"
         ),
     ),
     (VitallyError, "correct it and try again"),
@@ -71,5 +72,6 @@ def tried(vitally: Vitally, what: str, act: Callable[[], T]) -> T:
     except VitallyError as error:
         told = f"{error.status}: {error.reason}" if error.status else error.reason
         after = next(words for kind, words in _WHAT_NEXT if isinstance(error, kind))
+        after = after.format(program=program())
         sentence = f"{what} at {vitally.base_url}: {plain(told).rstrip('.')}; {after}"
         raise BridgeError(sentence) from error

@@ -1,4 +1,4 @@
-"""`vitally-bridge accounts`: the whole Accounts API of Vitally, by hand."""
+"""`python -m bridge accounts`: the whole Accounts API of Vitally, by hand."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def accounts() -> None:
 
     \b
     Example:
-      vitally-bridge accounts list --status activeOrChurned
-      vitally-bridge accounts get acme-101
+      python -m bridge accounts list --status activeOrChurned
+      python -m bridge accounts get acme-101
     """
 
 
@@ -51,7 +51,7 @@ def list_(wants_all: bool, wants_json: bool, **query: Any) -> None:
 
     \b
     Example:
-      vitally-bridge accounts list --status churned --all --json
+      python -m bridge accounts list --status churned --all --json
     """
     if query["organization"] and (query["status"] or query["sort"]):
         raise click.UsageError("--organization goes with neither --status nor --sort")
@@ -74,7 +74,7 @@ def get(account: str, wants_json: bool) -> None:
 
     \b
     Example:
-      vitally-bridge accounts get acme-101
+      python -m bridge accounts get acme-101
     """
     vitally = client(settings_of())
     _show(tried(vitally, named(account), lambda: vitally.get(account)), wants_json)
@@ -88,7 +88,7 @@ def health(account: str, wants_json: bool) -> None:
 
     \b
     Example:
-      vitally-bridge accounts health acme-101
+      python -m bridge accounts health acme-101
     """
     vitally = client(settings_of())
     what = f"the health scores of {named(account)}"
@@ -131,7 +131,7 @@ def create(wants_json: bool, **said: Any) -> None:
 
     \b
     Example:
-      vitally-bridge accounts create acme-101 --name "Acme" --trait mrr=99.5
+      python -m bridge accounts create acme-101 --name "Acme" --trait mrr=99.5
     """
     body = {"externalId": said["external_id"], "name": said["name"]}
     body |= {"traits": said["traits"]} if said["traits"] else {}
@@ -153,7 +153,7 @@ def update(account: str, wants_json: bool, **said: Any) -> None:
 
     \b
     Example:
-      vitally-bridge accounts update acme-101 --trait tier='"gold"' --trait old=null
+      python -m bridge accounts update acme-101 --trait tier='"gold"' --trait old=null
     """
     if said["organization"] and said["remove_organization"]:
         raise click.UsageError(
@@ -181,7 +181,7 @@ def delete(account: str, confirm: str | None) -> None:
 
     \b
     Example:
-      vitally-bridge accounts delete acme-101
+      python -m bridge accounts delete acme-101
     """
     settings = settings_of()
     vitally = client(settings)

@@ -1,4 +1,4 @@
-"""`vitally-bridge backfill`: take in what a source has of its customers today.
+"""`python -m bridge backfill`: take in what a source has of its customers today.
 
 Each customer is read by itself, which costs a request or two, where a list of all
 subscriptions would cost less: but so one accept holds all of a customer as it was at
@@ -25,6 +25,7 @@ from bridge.cli import session
 from bridge.cli.archives import Progress, archive_of, note, patiently
 from bridge.cli.operate import NO_VITALLY
 from bridge.cli.preview import preview
+from bridge.cli.program import program
 from bridge.config import Config
 from bridge.domain.facts import Fact
 from bridge.errors import BridgeError, SourceUnreadError
@@ -90,9 +91,9 @@ def backfill(source: str, ids: tuple[str, ...], **said: Any) -> None:
 
     \b
     Example:
-      vitally-bridge backfill stripe --dry-run
-      vitally-bridge backfill stripe --since 2026-01-01
-      vitally-bridge backfill stripe --customer cus_1 --customer cus_2
+      python -m bridge backfill stripe --dry-run
+      python -m bridge backfill stripe --since 2026-01-01
+      python -m bridge backfill stripe --customer cus_1 --customer cus_2
     """
     if ids and (said["since"] or said["restart"]):
         raise click.UsageError("--customer goes with neither --since nor --restart")
@@ -146,7 +147,7 @@ def _take_in(
         reason = error if isinstance(error, BridgeError) else kind_of
         done = f"stopped after {progress.done:,} customers{stopped}"
         raise BridgeError(f"{reason}; {done}") from None
-    session.say("the workers write what differs: `vitally-bridge status`")
+    session.say(f"the workers write what differs: `{program()} status`")
     _judge(missed)
 
 

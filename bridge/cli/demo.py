@@ -1,4 +1,4 @@
-"""`vitally-bridge demo`: see everything work, on this machine alone."""
+"""`python -m bridge demo`: see everything work, on this machine alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def demo(exits: bool, seed: int) -> None:
 
     \b
     Example:
-      vitally-bridge demo --exit
+      python -m bridge demo --exit
     """
     # Late: the other commands do not need all this in their memory.
     from bridge.demo import EndedError, run  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`vitally-bridge doctor`: looks at everything the bridge depends on, and says so."""
+"""`python -m bridge doctor`: looks at everything the bridge depends on, and says so."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from redis import Redis
 
 from bridge.cli import session
+from bridge.cli.program import program
 from bridge.errors import BridgeError, VitallyError
 from bridge.settings import Settings
 from bridge.sources import MADE, every, switched_on
@@ -39,7 +40,7 @@ def doctor() -> None:
 
     \b
     Example:
-      vitally-bridge doctor
+      python -m bridge doctor
     """
     found, _config = session.settings()
     worst = 0
@@ -144,7 +145,7 @@ def _running(client: Redis) -> Iterator[Finding]:
         yield Finding(
             BAD,
             f"{now.unread} objects were told of without content; set the API key of "
-            "their source, or choose snapshot events: vitally-bridge held",
+            f"their source, or choose snapshot events: {program()} held",
         )
     for count, what, command in (
         (now.held_parties, "parties are held", "held"),
@@ -152,7 +153,7 @@ def _running(client: Redis) -> Iterator[Finding]:
         (now.quarantined, "deliveries were quarantined", "quarantine list"),
     ):
         if count:
-            yield Finding(NOTE, f"{count} {what}: vitally-bridge {command}")
+            yield Finding(NOTE, f"{count} {what}: {program()} {command}")
 
 
 def _histories(client: Redis) -> Iterator[Finding]:

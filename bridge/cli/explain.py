@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.cli import session
+from bridge.cli.program import program
 from bridge.config import Config
 from bridge.domain.account import Account, unite
 from bridge.domain.document import Document, difference, document, keyed
@@ -36,10 +37,10 @@ def party_lines(look: Look, standing: Standing) -> list[str]:
     """Return what is known of a party that has no account."""
     things = _things(look.member(standing.party))
     if not standing.held:
-        waits = f"party {standing.party} waits for its job: see `vitally-bridge status`"
+        waits = f"party {standing.party} waits for its job: see `{program()} status`"
         return [waits, *things]
     lines = [f"party {standing.party} is held: {standing.why}", *things]
-    return [*lines, "", f"link it: vitally-bridge link {standing.party} ACCOUNT"]
+    return [*lines, "", f"link it: {program()} link {standing.party} ACCOUNT"]
 
 
 def account_data(record: Record, config: Config, now: int) -> dict[str, Any]:

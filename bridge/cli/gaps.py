@@ -1,4 +1,4 @@
-"""`vitally-bridge gaps`: take in the events whose webhooks never came."""
+"""`python -m bridge gaps`: take in the events whose webhooks never came."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
 
     \b
     Example:
-      vitally-bridge gaps stripe --days 3 --dry-run
+      python -m bridge gaps stripe --days 3 --dry-run
     """
     found, _config = session.settings(without=NO_VITALLY)
     kind, archive = archive_of(source, found)

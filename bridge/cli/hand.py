@@ -10,6 +10,7 @@ from redis import Redis
 from bridge.cli import session
 from bridge.cli.account_text import plain
 from bridge.cli.operate import NO_VITALLY, to_write
+from bridge.cli.program import program
 from bridge.errors import BridgeError
 from bridge.queue import Queue
 from bridge.store import byhand, keys
@@ -33,8 +34,8 @@ def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
 
     \b
     Example:
-      vitally-bridge retry acme-101 stripe:cus_9
-      vitally-bridge retry --parked
+      python -m bridge retry acme-101 stripe:cus_9
+      python -m bridge retry --parked
     """
     if bool(names) == (parked or held):
         raise click.UsageError("name parties or accounts, or say --parked or --held")
@@ -79,7 +80,7 @@ def _queue(client: Redis, parties: list[str]) -> tuple[int, int]:
 
 def _stopped(now: Figures) -> str:
     if now.paused is not None:
-        return f"writes are paused ({now.paused}): see `vitally-bridge resume`"
+        return f"writes are paused ({now.paused}): see `{program()} resume`"
     return f"writes are stopped: {now.breaker}" if now.breaker else ""
 
 
@@ -94,8 +95,8 @@ def discard(party: str, *, yes: bool) -> None:
 
     \b
     Example:
-      vitally-bridge discard stripe:cus_9
-      vitally-bridge discard stripe:cus_9 --yes
+      python -m bridge discard stripe:cus_9
+      python -m bridge discard stripe:cus_9 --yes
     """
     found, _config = session.settings(without=NO_VITALLY)
     client = session.redis(found)
@@ -116,27 +117,27 @@ def discard(party: str, *, yes: bool) -> None:
 @click.command()
 @click.option("--reason", default="no reason given", help="What the others are told.")
 def pause(reason: str) -> None:
-    """Stop all writes to Vitally, of every worker, until `vitally-bridge resume`.
+    """Stop all writes to Vitally, of every worker, until `resume`.
 
     Events are still accepted and kept, and nothing is lost however long it takes. A
     write that has begun is finished, which takes seconds.
 
     \b
     Example:
-      vitally-bridge pause --reason "Vitally's support looks into acme-101"
+      python -m bridge pause --reason "Vitally's support looks into acme-101"
     """
     found, _config = session.settings(without=NO_VITALLY)
     byhand.pause(session.redis(found), plain(reason))
-    session.say("writes are paused; `vitally-bridge resume` lets them go on")
+    session.say(f"writes are paused; `{program()} resume` lets them go on")
 
 
 @click.command()
 def resume() -> None:
-    """Let writes to Vitally go on after `vitally-bridge pause`; tell what waits.
+    """Let writes to Vitally go on after `pause`; tell what waits.
 
     \b
     Example:
-      vitally-bridge resume
+      python -m bridge resume
     """
     found, _config = session.settings(without=NO_VITALLY)
     client = session.redis(found)

@@ -8,6 +8,7 @@ import click
 
 from bridge.cli import session
 from bridge.cli.explain import account_data, account_lines, party_lines
+from bridge.cli.program import program
 from bridge.domain.account import LINK
 from bridge.domain.facts import Fact, Stamp
 from bridge.errors import BridgeError
@@ -28,7 +29,7 @@ def status(*, as_json: bool) -> None:
 
     \b
     Example:
-      vitally-bridge status
+      python -m bridge status
     """
     found, _config = session.settings(without=NO_VITALLY)
     share = found.vitally_budget_share
@@ -60,11 +61,16 @@ def _sums(now: Figures) -> list[tuple[object, ...]]:
         ("  accepted", now.accepted, "=", "settled + pending + held + parked"),
         ("    settled", now.settled, "", f"in Vitally, or nothing to write{given_up}"),
         ("    pending", now.pending, "", "on its way"),
-        ("    held", now.held, "", "account not known: vitally-bridge held"),
-        ("    parked", now.parked, "", "Vitally refuses it: vitally-bridge parked"),
+        ("    held", now.held, "", f"account not known: {program()} held"),
+        ("    parked", now.parked, "", f"Vitally refuses it: {program()} parked"),
         ("  duplicate", now.duplicate, "", "seen before"),
         ("  ignored", now.ignored, "", "no effect on an account"),
-        ("  quarantined", now.quarantined, "", "not read: vitally-bridge quarantine"),
+        (
+            "  quarantined",
+            now.quarantined,
+            "",
+            f"not read: {program()} quarantine list",
+        ),
     ]
 
 
@@ -97,7 +103,7 @@ def why(account: str, *, as_json: bool) -> None:
 
     \b
     Example:
-      vitally-bridge why acme-101
+      python -m bridge why acme-101
     """
     found, config = session.settings(without=NO_VITALLY)
     look = Look(session.redis(found))
@@ -111,7 +117,7 @@ def why(account: str, *, as_json: bool) -> None:
     if not (parties or record.written or record.history):
         raise BridgeError(
             f"{account}: no such account or party here; "
-            "see `vitally-bridge held` for parties without an account"
+            f"see `{program()} held` for parties without an account"
         )
     now = time.time_ns() // 1_000_000
     if as_json:
@@ -146,12 +152,12 @@ def _row(standing: Standing, since: int) -> tuple[str, str, str, str, str]:
 def held(*, as_json: bool) -> None:
     """List the parties whose account is not known, and why.
 
-    They are tried again with their next event, or by `vitally-bridge retry --held`.
+    They are tried again with their next event, or by `python -m bridge retry --held`.
 
     \b
     Example:
-      vitally-bridge held
-      vitally-bridge link stripe:cus_9 acme-101
+      python -m bridge held
+      python -m bridge link stripe:cus_9 acme-101
     """
     _list(keys.HELD, "held", as_json=as_json)
 
@@ -161,14 +167,14 @@ def held(*, as_json: bool) -> None:
 def parked(*, as_json: bool) -> None:
     """List the changes that Vitally refuses, and why.
 
-    They are tried again with the party's next event, or by `vitally-bridge retry`.
+    They are tried again with the party's next event, or by `python -m bridge retry`.
     They are not among the *failed* jobs of a queue dashboard: those met an error
     that nobody foresaw, and are tried again by themselves.
 
     \b
     Example:
-      vitally-bridge parked
-      vitally-bridge retry --parked
+      python -m bridge parked
+      python -m bridge retry --parked
     """
     _list(keys.PARKED, "parked", as_json=as_json)
 
@@ -186,8 +192,8 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
 
     \b
     Example:
-      vitally-bridge link stripe:cus_9 acme-101
-      vitally-bridge link stripe:cus_9 --remove
+      python -m bridge link stripe:cus_9 acme-101
+      python -m bridge link stripe:cus_9 --remove
     """
     if remove == bool(account):
         raise click.UsageError("give either an ACCOUNT or --remove")
@@ -195,7 +201,7 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
     client = session.redis(found)
     if not unseen and Look(client).standing(party) is None:
         raise BridgeError(
-            f"{party}: no event has named this party yet; see `vitally-bridge held`, "
+            f"{party}: no event has named this party yet; see `{program()} held`, "
             "or say --unseen"
         )
     at = time.time_ns() // 1_000_000
@@ -206,4 +212,4 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
     if taken.claim:
         Queue(client).push(party, taken.claim, f"link {event}")
     target = account or "where its source says"
-    session.say(f"{party} goes to {target}; `vitally-bridge why {account or party}`")
+    session.say(f"{party} goes to {target}; `{program()} why {account or party}`")

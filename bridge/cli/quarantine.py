@@ -22,8 +22,8 @@ def quarantine() -> None:
 
     \b
     Example:
-      vitally-bridge quarantine list
-      vitally-bridge quarantine replay --all
+      python -m bridge quarantine list
+      python -m bridge quarantine replay --all
     """
 
 

@@ -1,4 +1,4 @@
-"""`vitally-bridge serve`: the web process."""
+"""`python -m bridge serve`: the web process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def serve() -> None:
 
     \b
     Example:
-      PORT=8000 vitally-bridge serve
+      PORT=8000 python -m bridge serve
     """
     # Late: the other commands do not need a web server in their memory.
     from bridge import serve as web  # noqa: PLC0415

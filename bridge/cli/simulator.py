@@ -1,4 +1,4 @@
-"""`vitally-bridge simulator`: a local Vitally to try things on."""
+"""`python -m bridge simulator`: a local Vitally to try things on."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def simulator(host: str, port: int, keys: tuple[str, ...], **switches: Any) -> N
 
     \b
     Example:
-      vitally-bridge simulator --port 9000 --key sk_test_example
+      python -m bridge simulator --port 9000 --key sk_test_example
       VITALLY_BASE_URL=http://127.0.0.1:9000 VITALLY_API_KEY=sk_test_example \\
-        vitally-bridge accounts list
+        python -m bridge accounts list
     """
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""`vitally-bridge sources`: which there are, trying one, and capturing for fixtures."""
+"""`python -m bridge sources`: which there are, trying one, and capturing for fixtures."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from redis import Redis
 
 from bridge.cli import session
 from bridge.cli.operate import NO_VITALLY
+from bridge.cli.program import program
 from bridge.config import Config
 from bridge.domain.account import Party, identify, unite
 from bridge.domain.document import document
@@ -39,9 +40,9 @@ def sources(context: click.Context) -> None:
 
     \b
     Example:
-      vitally-bridge sources
-      vitally-bridge sources try paddle payload.json
-      vitally-bridge sources capture paddle --count 5
+      python -m bridge sources
+      python -m bridge sources try paddle payload.json
+      python -m bridge sources capture paddle --count 5
     """
     if context.invoked_subcommand is None:
         found, _config = session.settings(without=NOTHING)
@@ -76,7 +77,7 @@ def _source(name: str, values: Options) -> Source:
         made = make(name, {"party": "'a party'", **recipes()[name]}, {})
         known = {name: made.source, **known} if made.source else known
     if name not in known:
-        raise BridgeError(f"{name}: no such source; see `vitally-bridge sources`")
+        raise BridgeError(f"{name}: no such source; see `{program()} sources`")
     return known[name]
 
 
@@ -186,7 +187,7 @@ def capture(name: str, count: int, minutes: int, take: Path | None) -> None:
         session.say(
             f"the next {count} deliveries of {name} are kept, for {minutes} min"
         )
-        session.say(f"then: vitally-bridge sources capture {name} --take FOLDER")
+        session.say(f"then: {program()} sources capture {name} --take FOLDER")
         return
     bodies = store.taken(client, name)
     take.mkdir(parents=True, exist_ok=True)

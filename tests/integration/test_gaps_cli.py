@@ -244,4 +244,4 @@ def test_another_source_is_told_who_can(gaps: Command) -> None:
 
 
 def test_the_help_has_an_example(gaps: Command) -> None:
-    assert "vitally-bridge gaps stripe --days 3" in gaps("--help").stdout
+    assert "python -m bridge gaps stripe --days 3" in gaps("--help").stdout

@@ -294,7 +294,7 @@ def test_doctor_names_what_is_wrong(run: Command, desk: Bench) -> None:
         "Invalid API key. (401)",
         "incomplete histories: stripe:cus_late",
         "the counting is off: settled: counted 4, found 1",
-        "parties are held: vitally-bridge held",
+        "parties are held: python -m bridge held",
     ):
         assert words in result.output
 

@@ -591,7 +591,7 @@ def test_each_command_explains_itself_with_an_example(command: str) -> None:
     result = CliRunner().invoke(cli, [command, "--help"])
 
     assert 0 == result.exit_code
-    assert f"Example:\n    vitally-bridge {command}" in result.output
+    assert f"Example:\n    python -m bridge {command}" in result.output
 
 
 @pytest.mark.parametrize(

@@ -533,7 +533,7 @@ except ConfigError as error:
         check=True,
     )
 
-    assert "pip install vitally-bridge[stripe]" in done.stdout
+    assert "pip install stripe" in done.stdout
 
 
 def test_the_library_is_loaded_only_with_a_key() -> None:

@@ -33,8 +33,7 @@ DEFAULT_WAIT = 2.0
 """Seconds to wait after a 429 that does not say."""
 
 LIBRARY = (
-    "STRIPE_API_KEY is set, but Stripe's library is not installed: "
-    "pip install vitally-bridge[stripe]"
+    "STRIPE_API_KEY is set, but Stripe's library is not installed: pip install stripe"
 )
 
 Json = dict[str, Any]

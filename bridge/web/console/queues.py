@@ -23,7 +23,7 @@ SERIALIZER = "json"
 """RQ's name for the serializer that our jobs have."""
 
 MISSING = "The queues are shown by rq-dashboard, which is not installed."
-REMEDY = "pip install 'vitally-bridge[dashboard]'"
+REMEDY = "pip install rq-dashboard six"
 
 
 def add_queues(app: Flask, redis: Redis) -> None:
