@@ -132,21 +132,23 @@ def _pays(sub: Subscription, policy: Policy, now: int) -> list[str]:
     if isinstance(found, Unknown):
         return [f"  mrr is not known: {found.reason}"]
     code = sub.currency or ""
-    total = f"{major(found.total, code)} {code.upper()} a month"
+    total = f"{major(found.total, code, sub.source)} {code.upper()} a month"
     return [
         f"  {sub.id} pays {total}",
-        *(f"    {_item(line, code)}" for line in found.lines),
+        *(f"    {_item(line, code, sub.source)}" for line in found.lines),
     ]
 
 
-def _item(line: Line, code: str) -> str:
+def _item(line: Line, code: str, source: str) -> str:
     interval, count = line.interval
     rhythm = interval if count == 1 else f"{count} {interval}s"
     name = line.price or "an item"
-    gross = f"{line.quantity} x {name} every {rhythm}: {major(line.gross, code)}"
+    gross = (
+        f"{line.quantity} x {name} every {rhythm}: {major(line.gross, code, source)}"
+    )
     if not line.taken:
         return gross
-    return f"{gross}, less {', '.join(line.taken)}: {major(line.monthly, code)}"
+    return f"{gross}, less {', '.join(line.taken)}: {major(line.monthly, code, source)}"
 
 
 def _history(line: Any) -> str:

@@ -1,41 +1,17 @@
-"""What recurring money is: minor units, exponents, months; exact until one rounding.
+"""What recurring money is: amounts, quantities, months; exact until one rounding.
 
-Amounts are `Fraction`s of minor units (cents) until `major` rounds once, half up.
+Amounts are `Fraction`s of the source's minor units (cents) until `exact` makes them
+major ones, and of these until `rounded` rounds once, half up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from bridge.domain.currency import decimals, minor_decimals
 from bridge.domain.policy import STRIPE, Policy
-
-ZERO_DECIMAL = frozenset(
-    [
-        "bif",
-        "clp",
-        "djf",
-        "gnf",
-        "jpy",
-        "kmf",
-        "krw",
-        "mga",
-        "pyg",
-        "rwf",
-        "ugx",
-        "vnd",
-        "vuv",
-        "xaf",
-        "xof",
-        "xpf",
-    ]
-)
-"""https://docs.stripe.com/currencies#zero-decimal; ISK, HUF, TWD have two there."""
-
-THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
-"""https://docs.stripe.com/currencies#three-decimal."""
 
 
 class Unknown(NamedTuple):
@@ -44,18 +20,23 @@ class Unknown(NamedTuple):
     reason: str
 
 
-def exponent(currency: str) -> int:
-    """Digits after the point of a currency's major unit."""
-    if currency in ZERO_DECIMAL:
-        return 0
-    return 3 if currency in THREE_DECIMAL else 2
+def exact(minor: Fraction, currency: str, source: str) -> Fraction:
+    """*minor* units, as *source* counts them, in major units of *currency*."""
+    return Fraction(minor, 10 ** minor_decimals(currency, source))
 
 
-def major(minor: Fraction, currency: str) -> int | float:
-    """Round *minor* once, half up, and return it in major units as a JSON number."""
-    whole = int(minor + Fraction(1, 2)) if minor >= 0 else -int(Fraction(1, 2) - minor)
-    amount = Decimal(whole).scaleb(-exponent(currency))
-    return int(amount) if amount == amount.to_integral_value() else float(amount)
+def rounded(amount: Fraction, currency: str) -> int | float:
+    """Round major units once, half up, to the currency's own decimals: a JSON number."""
+    digits = decimals(currency)
+    units = abs(amount) * 10**digits
+    whole = int(units + Fraction(1, 2)) * (1 if amount >= 0 else -1)
+    found = Fraction(whole, 10**digits)
+    return int(found) if found.denominator == 1 else float(found)
+
+
+def major(minor: Fraction, currency: str, source: str) -> int | float:
+    """*minor* units of *source* as a JSON number in major units, rounded once."""
+    return rounded(exact(minor, currency, source), currency)
 
 
 def monthly(

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from bridge.domain.catalogue import ENDED
+from bridge.domain.facts import source_of
 from bridge.domain.fold import State
 from bridge.domain.money import Line, Unknown, discounted, item_amount, monthly
 from bridge.domain.policy import STRIPE, Policy
@@ -50,6 +51,11 @@ class Subscription(NamedTuple):
             for item in self.value.get("items", ())
             if item.get("usage") != "metered" and not item.get("one_time")
         ]
+
+    @property
+    def source(self) -> str:
+        """The source that tells of it, which decides what its minor units are."""
+        return source_of(self.party)
 
     @property
     def currency(self) -> str | None:

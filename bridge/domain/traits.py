@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from bridge.domain import account as accounts
 from bridge.domain.account import Account
-from bridge.domain.money import Unknown, exponent, major
+from bridge.domain.money import Unknown, exact, rounded
 from bridge.domain.policy import Policy
 from bridge.domain.subscription import (
     Subscription,
@@ -73,23 +73,26 @@ def _mrr(reading: Reading) -> Result:
         if isinstance(amount, Unknown):
             return amount
         code = sub.currency or ""
-        by_currency[code] = by_currency.get(code, Fraction(0)) + amount
+        pays = exact(amount, code, sub.source)
+        by_currency[code] = by_currency.get(code, Fraction(0)) + pays
     if len(by_currency) == 1:
-        return major(*by_currency.popitem()[::-1])
+        return rounded(*by_currency.popitem()[::-1])
     return _converted(by_currency, reading.policy)
 
 
 def _converted(by_currency: Mapping[str, Fraction], policy: Policy) -> Result:
-    """The sum in the base currency, rounded once; unknown where a rate is missing."""
+    """The sum in the base currency, rounded once; unknown where a rate is missing.
+
+    *by_currency* are major units.
+    """
     total = Fraction(0)
     for code, amount in by_currency.items():
         rate = policy.rate(code)
         if policy.base is None or rate is None:
             listed = ", ".join(sorted(by_currency)).upper()
             return Unknown(f"several currencies and no rates: {listed}")
-        shift = Fraction(10) ** (exponent(policy.base) - exponent(code))
-        total += amount * rate * shift
-    return major(total, policy.base or "")
+        total += amount * rate
+    return rounded(total, policy.base or "")
 
 
 def _earliest(

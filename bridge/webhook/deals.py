@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from bridge.domain.currency import bridged
 from bridge.domain.facts import Value
-from bridge.domain.money import exponent
 from bridge.webhook.fields import UNREAD, Currency
 from bridge.webhook.values import kept
 
@@ -31,7 +31,7 @@ def subscription(  # noqa: PLR0913 - what a deal says
         return None
     code = CURRENCY.read(currency)
     known = "" if code is UNREAD else code
-    minor = mrr.scaleb(exponent(known)).normalize()
+    minor = bridged(mrr, known).normalize()
     is_over = ended is not None and ended <= at
     return kept(
         status="canceled" if is_over else "active",

@@ -276,12 +276,27 @@ def test_without_an_mrr_block_it_is_not_known_and_never_zero() -> None:
     assert "mrr" in doc(source(events={"subscription": rule}), sub()).unknown
 
 
-@pytest.mark.parametrize(("code", "mrr"), [("USD", 59.98), ("JPY", 60), ("KWD", 59.98)])
+@pytest.mark.parametrize(
+    ("code", "mrr"),
+    [("USD", 59.98), ("JPY", 60), ("KWD", 59.98), ("UGX", 60), ("ISK", 60)],
+)
 def test_an_amount_in_major_units_is_exact_in_any_currency(code: str, mrr: Any) -> None:
     money = {**SUBSCRIPTION["mrr"], "amount": {"path": "price", "as": "major"}}
     reads = source(events={"subscription": {**SUBSCRIPTION, "mrr": money}})
 
     assert mrr == doc(reads, sub(price=29.99, code=code)).traits["mrr"]
+
+
+@pytest.mark.parametrize(
+    ("code", "mrr"),
+    [("USD", 60.02), ("JPY", 6002), ("KWD", 6.002), ("UGX", 6002), ("ISK", 6002)],
+)
+def test_an_amount_in_minor_units_has_the_currency_s_decimals(
+    code: str, mrr: Any
+) -> None:
+    reads = source(events={"subscription": SUBSCRIPTION})
+
+    assert mrr == doc(reads, sub(price=3001, code=code)).traits["mrr"]
 
 
 def test_items_may_say_their_own_and_leave_the_rest_to_the_event() -> None:

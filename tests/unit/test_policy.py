@@ -117,6 +117,17 @@ def test_rates_add_several_currencies_up_in_the_base() -> None:
     assert 133.5 == read(policy, {}, yen).traits["mrr"]
 
 
+def test_amounts_are_converted_from_the_units_of_their_source() -> None:
+    """UGX 3,700,000 are 37,000 shillings at Stripe; in ISK as the base 37 kronur."""
+    rates = {"ugx": Fraction("0.001"), "isk": Fraction(1)}
+    shillings = {"currency": "ugx", "items": [MONTHLY | {"unit": "3700000"}]}
+    kronur = {"currency": "isk", "items": [MONTHLY | {"unit": "500000"}]}
+
+    found = read(Policy(base="isk", rates=rates), shillings, kronur)
+
+    assert 5037 == found.traits["mrr"]
+
+
 def test_one_currency_stays_what_it_is() -> None:
     policy = Policy(base="usd", rates={"jpy": Fraction("0.0067")})
     yen = {"currency": "jpy", "items": [MONTHLY | {"unit": "5000"}]}

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from bridge.domain.money import exponent
+from bridge.domain.currency import bridged, decimals
 from bridge.webhook.converters import CONVERTERS as OF_TEXT
 from bridge.webhook.converters import decimal, milliseconds
 from bridge.webhook.encodings import FIRST_MS
@@ -49,9 +49,13 @@ def amount(value: Any) -> str:
     return format(decimal(text(value)), "f")
 
 
-def minor(amount: str, currency: str) -> str:
-    """Decimal text in major units of a currency -> the same in minor ones."""
-    return format(Decimal(amount).scaleb(exponent(currency)), "f")
+def in_minor(amount: str, kind: str, currency: str) -> str:
+    """Decimal text in `minor` or `major` units of a currency -> in the bridge's own.
+
+    Senders of minor units mean the currency's own: those of ISO 4217.
+    """
+    told = decimals(currency) if kind == "minor" else 0
+    return format(bridged(Decimal(amount), currency, told), "f")
 
 
 def number(value: Any) -> Any:

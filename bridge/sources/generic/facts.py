@@ -13,10 +13,11 @@ from typing import Any
 from marshmallow import ValidationError
 
 from bridge.domain.catalogue import ENDED
+from bridge.domain.currency import decimals
 from bridge.domain.facts import CREATED, THIN, Fact, Stamp, Value, pointer
-from bridge.domain.money import major
+from bridge.domain.money import rounded
 from bridge.domain.traits import instant
-from bridge.sources.generic.convert import minor, number
+from bridge.sources.generic.convert import in_minor, number
 from bridge.sources.generic.lines import Absent, told
 from bridge.webhook.bodies import is_name
 from bridge.webhook.source import Event
@@ -180,8 +181,9 @@ def _item(money: Rule, row: Any, body: Any, currency: str | None) -> Value:
     if said("currency") not in {None, currency}:
         # What it costs in the subscription's currency, the event does not tell.
         amount = None
-    if amount is not None and money["amount"].kind == "major":
-        amount = minor(amount, currency) if currency else None
+    if amount is not None:
+        kind = money["amount"].kind
+        amount = in_minor(amount, kind, currency) if currency else None
     rhythm: tuple[str | None, int] = ("month", 1)
     if "interval" in money:
         rhythm = said("interval") or said("interval", body) or (None, 1)
@@ -214,7 +216,7 @@ def _traits(rule: Rule, body: Any) -> Iterator[tuple[str, Value]]:
 def _minor(amount: str, currency: str | None) -> int | float:
     if currency is None:
         raise ValidationError({"currency": ["is not in the event"]})
-    return major(Fraction(amount), currency)
+    return rounded(Fraction(amount) / 10 ** decimals(currency), currency)
 
 
 SHOWN: Mapping[str, Any] = {
