@@ -7,7 +7,7 @@ Open this file first. Everything above the 2xx happens here, top to bottom:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2s
@@ -24,8 +24,8 @@ from bridge.errors import PayloadError
 from bridge.queue import LUA, Queue
 from bridge.settings import Settings
 from bridge.store.accept import NO_JOB, Accept
-from bridge.store.quarantine import Quarantine
-from bridge.webhook.source import Delivery, Event, Source, Verified
+from bridge.store.quarantine import Kept, Quarantine, runs
+from bridge.webhook.source import Delivery, Event, Source, Verified, refused
 
 STRENGTH = ("ignored", "duplicate", "coalesced", "queued", "quarantined")
 """Receipts from the weakest to the strongest; a batch is told its strongest."""
@@ -67,37 +67,81 @@ class Ingress:
 
     def take_in(self, source: Source, verified: Verified) -> Receipt:
         """Take the content of a delivery whose sender is proved. Raises StorageError."""
-        try:
-            events = list(source.split(verified))
-        except PayloadError as error:
-            return self._quarantined(source, verified, error.event, error.reason)
+        events = _events(source, verified)
+        receipts = self._all(source, events)
+        bad = [n for n, one in enumerate(receipts) if one.receipt == "quarantined"]
+        if bad:
+            first = receipts[bad[0]]
+            kept = Kept(
+                _digest(source, verified.body),
+                0,
+                source.name,
+                first.event or "",
+                first.reason or "",
+                verified.body,
+                runs(bad, len(events)),
+                len(events),
+            )
+            self._quarantine.put(kept, len(bad))
+        return _strongest(receipts)
+
+    def replay(self, source: Source, kept: Kept) -> Receipt:
+        """Read a quarantined delivery again: what was refused of it. Raises StorageError.
+
+        Its sender was proved when it came. What is read moves out of the count of the
+        quarantined; what is refused again stays, and nothing is counted twice.
+        """
+        self._quarantine.begin()
+        verified = Verified(Delivery("POST", f"/webhooks/{kept.source}", {}, kept.body))
+        events = _events(source, verified)
+        tried = [n for n in range(len(events)) if kept.holds(n, len(events))]
+        receipts = self._all(source, [events[n] for n in tried], kept.id)
+        pairs = zip(tried, receipts, strict=True)
+        bad = [(n, one) for n, one in pairs if one.receipt == "quarantined"]
+        if bad:
+            first, of = bad[0][1], len(events)
+            kept = kept._replace(
+                event=first.event or "",
+                reason=first.reason or "",
+                parts=runs([n for n, _ in bad], of),
+                of=of,
+            )
+        self._quarantine.again(kept, left=bool(bad))
+        return _strongest(receipts)
+
+    def _all(
+        self, source: Source, events: Sequence[Event], replayed: str = ""
+    ) -> list[Receipt]:
+        """Take in every event of a delivery; one that is refused leaves no trace yet."""
         # A job that begins after the first of several events would see a part of them.
         later: Later = [] if len(events) > 1 else None
         try:
-            receipts = [self._event(source, verified, event, later) for event in events]
+            return [self._event(source, event, later, replayed) for event in events]
         finally:
             # Where this fails the party's next event or the sweeper queues the job.
             with suppress(RedisError):
                 for queue in later or ():
                     queue()
-        return _strongest(receipts)
 
     def _event(
-        self, source: Source, verified: Verified, event: Event, later: Later
+        self, source: Source, event: Event, later: Later, replayed: str
     ) -> Receipt:
         facts, refusal = self.understood(source, event)
         if refusal is None:
             creates = source.handlers[event.type].creates
-            return self.admit(source, event, facts, creates=creates, later=later)
-        if refusal.receipt == "quarantined":
-            return self._quarantined(source, verified, event.id, refusal.reason or "")
-        self._accept.note("ignored", source.name, event.id, event.type)
+            return self.admit(
+                source, event, facts, creates=creates, later=later, replayed=replayed
+            )
+        if refusal.receipt == "ignored":
+            self._accept.note("ignored", source.name, event.id, event.type, replayed)
         return refusal
 
     def understood(
         self, source: Source, event: Event
     ) -> tuple[list[Fact], Receipt | None]:
         """Return the facts of *event*, or the receipt that it gets without any."""
+        if event.refusal:
+            return [], Receipt("quarantined", event.id or None, event.refusal)
         reason = source.ignores(event, self.options)
         handler = source.handlers.get(event.type)
         if reason is None and handler is None:
@@ -116,7 +160,7 @@ class Ingress:
             return [], Receipt("ignored", event.id, reason)
         return facts, None
 
-    def admit(
+    def admit(  # noqa: PLR0913 - what is said of an event beside its facts
         self,
         source: Source,
         event: Event,
@@ -124,39 +168,47 @@ class Ingress:
         *,
         creates: bool,
         later: Later = None,
+        replayed: str = "",
     ) -> Receipt:
         """Accept the *facts* of *event*, party by party. Raises StorageError."""
+        take = partial(self._party, source, event, creates, later, replayed)
         parties = groupby(sorted(facts, key=PARTY), key=PARTY)
-        return _strongest(
-            [self._party(source, event, creates, list(f), later) for _, f in parties]
-        )
+        return _strongest([take(list(some)) for _, some in parties])
 
-    def _party(
+    def _party(  # noqa: PLR0913, PLR0917 - what is the same for all parties of an event
         self,
         source: Source,
         event: Event,
         new: bool,
-        facts: list[Fact],
         later: Later,
+        replayed: str,
+        facts: list[Fact],
     ) -> Receipt:
         party, cause = facts[0].party, f"{event.type} {event.id}"
         # What was read of a source is no news: it takes its turn.
         final = any(f.stamp.final and f.stamp.rank != READ for f in facts)
         job = self._queue.job(party, cause, creates=new, front=final)
         job = job if later is None else NO_JOB
-        taken = self._accept.facts(party, source.name, event.id, event.type, facts, job)
+        taken = self._accept.facts(
+            party, source.name, event.id, event.type, facts, job, replayed
+        )
         if taken.claim and later is not None:
             push = partial(self._queue.push, party, taken.claim, cause, front=final)
             later.append(partial(push, creates=new and not taken.known))
         return Receipt(taken.receipt, event.id)
 
-    def _quarantined(
-        self, source: Source, verified: Verified, event: str | None, reason: str
-    ) -> Receipt:
-        body = verified.body
-        id_ = blake2s(source.name.encode() + b" " + body, digest_size=8).hexdigest()
-        self._quarantine.put(id_, source.name, event or "", reason, body)
-        return Receipt("quarantined", event, reason)
+
+def _events(source: Source, verified: Verified) -> list[Event]:
+    """The events of a delivery; one that cannot be read as a whole is one refusal."""
+    try:
+        return list(source.split(verified))
+    except PayloadError as error:
+        return [refused(error)]
+
+
+def _digest(source: Source, body: bytes) -> str:
+    """What a delivery is called in the quarantine: the same whenever it comes again."""
+    return blake2s(source.name.encode() + b" " + body, digest_size=8).hexdigest()
 
 
 def _strongest(receipts: list[Receipt]) -> Receipt:

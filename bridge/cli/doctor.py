@@ -150,10 +150,12 @@ def _running(client: Redis) -> Iterator[Finding]:
     for count, what, command in (
         (now.held_parties, "parties are held", "held"),
         (now.parked_parties, "changes are parked", "parked"),
-        (now.quarantined, "deliveries were quarantined", "quarantine list"),
     ):
         if count:
             yield Finding(NOTE, f"{count} {what}: {program()} {command}")
+    if now.quarantine_deliveries or now.quarantine_dropped:
+        kept = f"in the quarantine: {now.quarantine}"
+        yield Finding(NOTE, f"{kept}: {program()} quarantine list")
 
 
 def _histories(client: Redis) -> Iterator[Finding]:

@@ -90,6 +90,7 @@ def _rest(now: Figures, share: float) -> list[tuple[object, ...]]:
         ("incomplete histories", now.incomplete),
         ("accounts with unknown traits", now.unknown),
         ("objects to be read, but no key", now.unread),
+        ("in the quarantine", now.quarantine),
     ]
 
 

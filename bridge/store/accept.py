@@ -61,10 +61,12 @@ class Accept:
         kind: str,
         facts: Iterable[Fact],
         job: Sequence[str | bytes] = NO_JOB,
+        replayed: str = "",
     ) -> Accepted:
         """Put *facts* of one *event* of *party*; repeating it changes nothing.
 
-        *job* is what `bridge.queue.Queue.job` says of the job to be queued with them.
+        *job* is what `bridge.queue.Queue.job` says of the job to be queued with them,
+        *replayed* the delivery in the quarantine that the event comes out of.
         """
         args: list[str | bytes | int] = [
             party,
@@ -76,6 +78,7 @@ class Accept:
             RING,
             JOURNAL,
             *job,
+            replayed,
         ]
         for fact in facts:
             args += (rows.field(fact), rows.row(fact))
@@ -93,10 +96,12 @@ class Accept:
         except RedisError as error:
             raise StorageError(_plain(error)) from error
 
-    def note(self, receipt: str, source: str, event: str, kind: str) -> None:
+    def note(
+        self, receipt: str, source: str, event: str, kind: str, replayed: str = ""
+    ) -> None:
         """Count and journal an event that leaves no facts."""
         try:
-            self._note(args=[receipt, source, event, kind, JOURNAL])
+            self._note(args=[receipt, source, event, kind, JOURNAL, replayed])
         except RedisError as error:
             raise StorageError(_plain(error)) from error
 

@@ -23,6 +23,8 @@ COUNTED = (
     "writes",
     "saved",
     "discarded",
+    "quarantine_bytes",
+    "quarantine_dropped",
 )
 
 
@@ -40,6 +42,9 @@ class Figures(NamedTuple):
     to the milliseconds since it was last heard; *breaker* says why all writes stopped,
     *paused* why somebody stopped them by hand. *discarded* are settled, without a
     write. *unread* are pointers held since the key of their source's API is not set.
+    *quarantined* are events that are kept unread now, in *quarantine_deliveries* of
+    *quarantine_bytes* in Redis; *quarantine_dropped* deliveries had to go, and count as
+    ignored.
     *limit* (units a minute) and *cost* of a write are what Vitally's replies say.
     """
 
@@ -55,6 +60,8 @@ class Figures(NamedTuple):
     writes: int
     saved: int
     discarded: int
+    quarantine_bytes: int
+    quarantine_dropped: int
     waiting: int
     dirty: int
     oldest_ms: int | None
@@ -63,12 +70,21 @@ class Figures(NamedTuple):
     incomplete: int
     unknown: int
     unread: int
+    quarantine_deliveries: int
     workers: Mapping[str, int]
     breaker: str | None
     paused: str | None
     limit: int
     cost: int
     outcomes: Mapping[str, int]
+
+    @property
+    def quarantine(self) -> str:
+        """What is in the quarantine now, in words."""
+        kept = f"{self.quarantined} events in {self.quarantine_deliveries} deliveries"
+        dropped = self.quarantine_dropped
+        more = f"; {dropped} deliveries were dropped" if dropped else ""
+        return f"{kept}, {self.quarantine_bytes:,} bytes{more}"
 
     @property
     def heard(self) -> list[str]:
@@ -115,6 +131,7 @@ SIZES = (
     "incomplete",
     "unknown",
     "unread",
+    "quarantine_deliveries",
 )
 """Figures that are the size of a key."""
 
@@ -129,6 +146,7 @@ def _read(redis: Redis, queue_key: str) -> dict[str, Any]:
         pipe.scard(keys.INCOMPLETE)
         pipe.hlen(keys.UNKNOWN)
         pipe.scard(keys.UNREAD)
+        pipe.zcard(keys.QUARANTINED)
         pipe.hgetall(keys.COUNTERS)
         pipe.zrange(keys.DIRTY, 0, 0, withscores=True)
         pipe.zrange(keys.WORKERS, 0, -1, withscores=True)

@@ -45,6 +45,9 @@ QUARANTINE = PREFIX + "quarantine"
 QUARANTINED = PREFIX + "quarantined"
 """Sorted set: id in the quarantine -> when (ms)."""
 
+QUARANTINED_EVENTS = PREFIX + "quarantine:events"
+"""Hash: id in the quarantine -> how many events it is counted as."""
+
 WORKERS = PREFIX + "workers"
 """Sorted set: worker -> when (ms) it was last heard."""
 

@@ -1,9 +1,14 @@
-"""Authentic deliveries that could not be read: kept whole, capped, to be replayed."""
+"""Authentic deliveries that could not be read: kept whole, bounded, to be replayed.
+
+What is counted as `quarantined` is what is kept here now, in events: an event that a
+replay reads moves to where it then belongs, and what is dropped (by hand, or since the
+room or the time is up) is counted as ignored from then on.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,38 +17,121 @@ from redis.exceptions import RedisError
 
 from bridge.errors import StorageError
 from bridge.store import keys
+from bridge.store.scripts import NAMES
 
 MOST = 1000
 """Deliveries that are kept; the oldest go first."""
 
+MOST_BYTES = 16 * 1024 * 1024
+"""Bytes in Redis that they may take together; the oldest go first."""
+
+SHARE = 20
+"""Never more than one part in so many of Redis' `maxmemory`."""
+
 DAYS = 30
 """How long one is kept."""
 
-_PUT = """
--- KEYS: quarantine, quarantined, counters, journal
--- ARGV: id, JSON, most, age (ms), source, event, reason
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('ZADD', KEYS[2], string.format('%.0f', now), ARGV[1])
-local old = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - ARGV[4]))
-local over = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[3])
-if over > 0 then
-  for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, over - 1)) do old[#old + 1] = id end
+MOST_RUNS = 1000
+"""Runs of refused parts that are noted; where there are more, a replay tries all."""
+
+_SHELF = (
+    NAMES
+    + f"""
+local SHELF, ORDER = '{keys.QUARANTINE}', '{keys.QUARANTINED}'
+local function counted(id)
+  return tonumber(redis.call('HGET', QUARANTINED_EVENTS, id) or 1)
 end
-for _, id in ipairs(old) do
-  redis.call('ZREM', KEYS[2], id); redis.call('HDEL', KEYS[1], id)
+local function size(id) return redis.call('HSTRLEN', SHELF, id) end
+-- Take a delivery off the shelf; its events are counted as `to` from now on.
+local function gone(id, to)
+  local n = counted(id)
+  count('quarantined', -n); count(to, n); count('quarantine_bytes', -size(id))
+  redis.call('HDEL', SHELF, id)
+  redis.call('HDEL', QUARANTINED_EVENTS, id)
+  redis.call('ZREM', ORDER, id)
 end
-redis.call('HINCRBY', KEYS[3], 'received', 1)
-redis.call('HINCRBY', KEYS[3], 'quarantined', 1)
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', 10000, '*', 's', ARGV[5], 'e', ARGV[6],
+-- Version 0.1 counted neither bytes nor what had left the shelf again.
+if redis.call('HEXISTS', COUNTERS, 'quarantine_bytes') == 0 then
+  local ids, bytes = redis.call('ZRANGE', ORDER, 0, -1), 0
+  for _, id in ipairs(ids) do
+    bytes = bytes + size(id)
+    redis.call('HSET', QUARANTINED_EVENTS, id, 1)
+  end
+  local left = (redis.call('HGET', COUNTERS, 'quarantined') or 0) - #ids
+  count('quarantined', -left); count('ignored', left)
+  redis.call('HSET', COUNTERS, 'quarantine_bytes', bytes)
+end
+"""
+)
+
+_PUT = (
+    _SHELF
+    + """
+-- ARGV: id, JSON, most, age (ms), source, event, reason, events, most bytes, share
+local id, n = ARGV[1], tonumber(ARGV[8])
+count('received', n); count('quarantined', n)
+redis.call('XADD', JOURNAL, 'MAXLEN', '~', 10000, '*', 's', ARGV[5], 'e', ARGV[6],
   'k', ARGV[7], 'r', 'quarantined')
+local room = tonumber(ARGV[9])
+local told = redis.pcall('INFO', 'memory')
+local most = type(told) == 'string' and tonumber(string.match(told, 'maxmemory:(%d+)'))
+if most and most > 0 then room = math.min(room, math.floor(most / ARGV[10])) end
+if #ARGV[2] > room then
+  count('quarantined', -n); count('ignored', n); count('quarantine_dropped', 1)
+  return 0
+end
+redis.call('HSET', QUARANTINED_EVENTS, id,
+  n + (redis.call('ZSCORE', ORDER, id) and counted(id) or 0))
+count('quarantine_bytes', #ARGV[2] - size(id))
+redis.call('HSET', SHELF, id, ARGV[2])
+redis.call('ZADD', ORDER, int(now), id)
+while true do
+  local oldest = redis.call('ZRANGE', ORDER, 0, 0, 'WITHSCORES')
+  local bytes = tonumber(redis.call('HGET', COUNTERS, 'quarantine_bytes'))
+  if not oldest[1] or (bytes <= room and tonumber(oldest[2]) > now - ARGV[4]
+      and redis.call('ZCARD', ORDER) <= tonumber(ARGV[3])) then break end
+  gone(oldest[1], 'ignored')
+  count('quarantine_dropped', 1)
+end
 return 1
 """
+)
+
+_AGAIN = (
+    _SHELF
+    + """
+-- ARGV: id, JSON of what is left of it ('' nothing: what was counted beyond that were
+--       repeats of it)
+if not redis.call('ZSCORE', ORDER, ARGV[1]) then return 0 end
+if ARGV[2] == '' then gone(ARGV[1], 'duplicate')
+else
+  count('quarantine_bytes', #ARGV[2] - size(ARGV[1]))
+  redis.call('HSET', SHELF, ARGV[1], ARGV[2])
+end
+return 1
+"""
+)
+
+_DROP = (
+    _SHELF
+    + """
+-- ARGV: id
+if not redis.call('ZSCORE', ORDER, ARGV[1]) then return 0 end
+gone(ARGV[1], 'ignored')
+count('quarantine_dropped', 1)
+return 1
+"""
+)
+
+Runs = list[list[int]]
+"""[first, last] of parts that follow one another, counted from 0."""
 
 
 class Kept(NamedTuple):
-    """A quarantined delivery; *since* in milliseconds."""
+    """A quarantined delivery; *since* in milliseconds.
+
+    *parts*: which of the *of* parts of its batch were refused; None: all of it.
+    """
 
     id: str
     since: int
@@ -51,41 +139,51 @@ class Kept(NamedTuple):
     event: str
     reason: str
     body: bytes
+    parts: Runs | None = None
+    of: int = 1
+
+    def holds(self, part: int, of: int) -> bool:
+        """Whether *part* of now *of* was refused; all are where they do not match."""
+        if self.parts is None or of != self.of:
+            return True
+        return any(first <= part <= last for first, last in self.parts)
+
+
+def runs(parts: Collection[int], of: int) -> Runs | None:
+    """Return the refused *parts* (ascending) as runs; None: all of them were."""
+    found: Runs = []
+    for part in parts:
+        if found and found[-1][1] == part - 1:
+            found[-1][1] = part
+        else:
+            found.append([part, part])
+    return None if len(parts) == of or len(found) > MOST_RUNS else found
 
 
 class Quarantine:
-    """The shelf of deliveries that the schemas refused."""
+    """The shelf of deliveries that could not be read; raises StorageError."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._put = redis.register_script(_PUT)
+        self._again = redis.register_script(_AGAIN)
+        self._drop = redis.register_script(_DROP)
 
-    def put(self, id_: str, source: str, event: str, reason: str, body: bytes) -> None:
-        """Keep *body* whole under *id_*, and count it. Raises StorageError."""
-        kept = orjson.dumps(
-            {
-                "source": source,
-                "event": event,
-                "reason": reason,
-                "body": base64.b64encode(body).decode(),
-            }
-        )
-        names = [keys.QUARANTINE, keys.QUARANTINED, keys.COUNTERS, keys.JOURNAL]
-        age = DAYS * 86_400_000
+    def put(self, kept: Kept, events: int = 1) -> None:
+        """Keep a delivery whole, once, and count the *events* of it that are refused."""
         args: list[str | bytes | int] = [
-            id_,
-            kept,
+            kept.id,
+            _row(kept),
             MOST,
-            age,
-            source,
-            event,
-            reason[:200],
+            DAYS * 86_400_000,
+            kept.source,
+            kept.event,
+            kept.reason[:200],
+            events,
+            MOST_BYTES,
+            SHARE,
         ]
-        try:
-            self._put(keys=names, args=args)
-        except RedisError as error:
-            name = type(error).__name__
-            raise StorageError(f"Redis did not take it ({name})") from error
+        _ask(self._put, args)
 
     def all(self) -> Iterator[Kept]:
         """Every kept delivery, the oldest first."""
@@ -101,15 +199,34 @@ class Quarantine:
         since = self._redis.zscore(keys.QUARANTINED, id_)
         return _kept(id_, int(since or 0), data) if data else None
 
+    def begin(self) -> None:
+        """Bring the counting of an older version up to date, before a replay."""
+        _ask(self._again, ["", ""])
+
+    def again(self, kept: Kept, left: bool) -> None:
+        """Note what a replay has *left* of a delivery; nothing: it goes."""
+        _ask(self._again, [kept.id, _row(kept) if left else ""])
+
     def drop(self, id_: str) -> None:
-        """Forget a delivery (it was replayed)."""
-        with self._redis.pipeline() as pipe:
-            pipe.hdel(keys.QUARANTINE, id_)
-            pipe.zrem(keys.QUARANTINED, id_)
-            pipe.execute()
+        """Forget a delivery; its events are counted as ignored."""
+        _ask(self._drop, [id_])
+
+
+def _ask(script: Any, args: Sequence[str | bytes | int]) -> None:
+    try:
+        script(args=args)
+    except RedisError as error:
+        name = type(error).__name__
+        raise StorageError(f"Redis did not take it ({name})") from error
+
+
+def _row(kept: Kept) -> bytes:
+    row = kept._asdict() | {"body": base64.b64encode(kept.body).decode()}
+    del row["id"], row["since"]
+    return orjson.dumps(row)
 
 
 def _kept(id_: str, since: int, data: bytes) -> Kept:
     row = orjson.loads(data)
-    body = base64.b64decode(row["body"])
-    return Kept(id_, since, row["source"], row["event"], row["reason"], body)
+    body = base64.b64decode(row.pop("body"))
+    return Kept(id_, since, body=body, **row)

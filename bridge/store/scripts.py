@@ -12,6 +12,7 @@ NAMES = """
 local DIRTY, HELD, PARKED, LATER = '{dirty}', '{held}', '{parked}', '{later}'
 local COUNTERS, RECENT, JOURNAL = '{counters}', '{recent}', '{journal}'
 local INCOMPLETE, UNKNOWN, FENCE = '{incomplete}', '{unknown}', '{fence}'
+local QUARANTINED_EVENTS = '{quarantined_events}'
 local function facts_of(p) return '{facts}' .. p end
 local function party_of(p) return '{party}' .. p end
 local function account_of(a) return '{account}' .. a end
@@ -37,6 +38,7 @@ local function int(x) return string.format('%.0f', tonumber(x) or 0) end
     incomplete=keys.INCOMPLETE,
     unknown=keys.UNKNOWN,
     fence=keys.FENCE,
+    quarantined_events=keys.QUARANTINED_EVENTS,
     facts=keys.facts(""),
     party=keys.party(""),
     account=keys.account(""),
@@ -56,24 +58,39 @@ end
 """
 
 
+RECEIVE = """
+-- Count one event as received; one that is replayed, and so leaves the delivery `of`
+-- of the quarantine, was counted when that came: it moves.
+local function receive(of)
+  if of ~= '' and tonumber(redis.call('HGET', QUARANTINED_EVENTS, of) or 0) > 0 then
+    redis.call('HINCRBY', QUARANTINED_EVENTS, of, -1)
+    count('quarantined', -1)
+  else
+    count('received', 1)
+  end
+end
+"""
+
+
 def accept(enqueue: str) -> str:
     """The script that takes one event's facts of one party: the only way in.
 
     *enqueue* is the Lua of `enqueue(p, claim, known)`, which queues a job with what
     ARGV says from 9 to 13 of it (`bridge.queue`).
     """
-    return NAMES + CLAIM + enqueue + _ACCEPT
+    return NAMES + CLAIM + RECEIVE + enqueue + _ACCEPT
 
 
 _ACCEPT = """
 -- ARGV: party, digest of the event, source, event, kind, stale claim (ms),
 --       length of the ring, length of the journal, five of the job (the first '': the
---       caller queues it), then field and fact in turn
+--       caller queues it), delivery in the quarantine that is replayed ('' none), then
+--       field and fact in turn
 -- Returns: receipt, number of the claim to queue a job for (0: none), known account
 local p, digest = ARGV[1], ARGV[2]
 local key, new = party_of(p), 0
 if not redis.call('ZSCORE', RECENT, digest) then
-  for i = 14, #ARGV, 2 do
+  for i = 15, #ARGV, 2 do
     new = new + redis.call('HSETNX', facts_of(p), ARGV[i], ARGV[i + 1])
   end
   redis.call('ZADD', RECENT, int(now), digest)
@@ -98,7 +115,7 @@ if stale or (new > 0 and not row[1]) then
     claim = 0
   end
 end
-count('received', 1)
+receive(ARGV[14])
 redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[8], '*', 's', ARGV[3], 'e', ARGV[4],
   'k', ARGV[5], 'p', p, 'r', receipt)
 return {receipt, claim, row[3] or ''}
@@ -106,9 +123,11 @@ return {receipt, claim, row[3] or ''}
 
 NOTE = (
     NAMES
+    + RECEIVE
     + """
--- ARGV: receipt (ignored or quarantined), source, event, kind, length of the journal
-count('received', 1); count(ARGV[1], 1)
+-- ARGV: receipt (ignored), source, event, kind, length of the journal,
+--       delivery in the quarantine that is replayed ('' none)
+receive(ARGV[6]); count(ARGV[1], 1)
 redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[5], '*', 's', ARGV[2], 'e', ARGV[3],
   'k', ARGV[4], 'r', ARGV[1])
 return 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NewType, Protocol
 
 from marshmallow import Schema
 
 from bridge.domain.facts import Fact
+from bridge.errors import PayloadError
 from bridge.options import Option
 
 Options = Mapping[str, Any]
@@ -32,12 +33,36 @@ Verified = NewType("Verified", Delivery)
 
 
 class Event(NamedTuple):
-    """One thing that happened; *body* is the parsed content, *at* in milliseconds."""
+    """One thing that happened; *body* is the parsed content, *at* in milliseconds.
+
+    *refusal*: why this part of a delivery is no event that can be read; "" it is one.
+    """
 
     id: str
     type: str
     at: int
     body: Mapping[str, Any]
+    refusal: str = ""
+
+
+def refused(error: PayloadError) -> Event:
+    """Return the event that stands for what cannot be read as one."""
+    return Event(error.event or "", "", 0, {}, error.reason)
+
+
+def each(make: Callable[[Any], Event], parts: Sequence[Any]) -> Iterator[Event]:
+    """Yield the event that *make* reads of each part of a batch.
+
+    A part that is none does not stop the others: it is an event with its refusal. Where
+    it is all there is, its PayloadError is raised.
+    """
+    for part in parts:
+        try:
+            yield make(part)
+        except PayloadError as error:
+            if len(parts) == 1:
+                raise
+            yield refused(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +152,8 @@ class Source:
     verify: Callable[[Delivery, Options, float], Verified]
     """(delivery, options, now in seconds) -> Verified, or raises SignatureError."""
     split: Callable[[Verified], Iterable[Event]]
-    """Events of a delivery; raises PayloadError where the body is no event."""
+    """Events of a delivery, those that cannot be read too (`Event.refusal`); raises
+    PayloadError where the body as a whole cannot be read."""
     ignores: Callable[[Event, Options], str | None]
     """The reason to ignore an event whatever its type is, or None."""
     handlers: Mapping[str, Handler] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from bridge.errors import BridgeError, ConfigError, StorageError
 from bridge.ingest import Ingress
 from bridge.sources import discover
 from bridge.store import keys
-from bridge.store.quarantine import Quarantine
+from bridge.store.quarantine import Kept, Quarantine
 from bridge.webhook.source import Delivery, Verified
 from tests.support.desk import Bench, bench, customer, settings, subscription
 from tests.support.processes import ROOT, environment, free_port
@@ -233,15 +233,16 @@ def test_the_quarantine_is_listed_shown_replayed_and_dropped(
 ) -> None:
     shelf = Quarantine(desk.redis)
     body = json.dumps(EVENT).encode()
-    shelf.put("good", "stripe", "evt_q", "an old version did not read it", body)
-    shelf.put("bad", "stripe", "", "no JSON", b"no json")
-    shelf.put("foreign", "elsewhere", "", "no", b"{}")
+    old = "an old version did not read it"
+    shelf.put(Kept("good", 0, "stripe", "evt_q", old, body))
+    shelf.put(Kept("bad", 0, "stripe", "", "no JSON", b"no json"))
+    shelf.put(Kept("foreign", 0, "elsewhere", "", "no", b"{}"))
 
     assert "an old version" in line(run("quarantine", "list"), "good")
     rows = as_json(run("quarantine", "list", "--json"))
     assert {"good", "bad", "foreign"} == {row["id"] for row in rows}
     assert body.decode() == run("quarantine", "show", "good").output
-    result = run("quarantine", "replay", "--all")
+    result = run("quarantine", "replay", "--all", fails=BridgeError)
     assert "good queued" in line(result, "good")
     assert "bad quarantined" in line(result, "bad")
     assert "is off" in line(result, "foreign")
@@ -261,10 +262,12 @@ def test_a_replay_that_is_refused_again_stays_one_entry(
     delivery = Delivery("POST", "/webhooks/stripe", {}, b"no json")
     ingress.take_in(ingress.sources["stripe"], Verified(delivery))
     for _ in range(3):
-        run("quarantine", "replay", "--all")
+        run("quarantine", "replay", "--all", fails=BridgeError)
 
     assert 1 == len(list(Quarantine(desk.redis).all()))
-    desk.check()
+    assert (1, 1) == (desk.check().received, desk.check().quarantined)
+    assert "1 events in 1 deliveries" in run("status").output
+    assert "1 events in 1 deliveries" in run("doctor", fails=BridgeError).output
 
 
 def test_doctor_finds_nothing_wrong_where_nothing_is(run: Command, desk: Bench) -> None:

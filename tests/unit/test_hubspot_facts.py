@@ -140,12 +140,19 @@ def test_a_signature_is_good_for_five_minutes_both_ways(
         {**company("creation", 1), "occurredAt": 10**18},
         {**company("creation", 1), "eventId": True},
         {**company("creation", 1), "portalId": None},
-        [company("creation", 1), "company.creation"],
+        ["company.creation"],
     ],
 )
 def test_what_is_no_event_is_a_payload_error(body: Any) -> None:
     with pytest.raises(PayloadError):
         split(body)
+
+
+def test_what_is_no_event_stands_among_its_siblings_with_the_reason() -> None:
+    first, second, third = split([company("creation", 1), 7, company("creation", 2)])
+
+    assert ("company.creation", "") == (first.type, first.refusal) == third[1::3]
+    assert "the body is no event, or holds what is none" == second.refusal
 
 
 @given(st.binary(max_size=200))

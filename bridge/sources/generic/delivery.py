@@ -13,29 +13,34 @@ from bridge.errors import PayloadError
 from bridge.sources.generic.forms import parsed
 from bridge.sources.generic.lines import Absent, told
 from bridge.webhook.bodies import is_name
-from bridge.webhook.source import Event, Verified
+from bridge.webhook.source import Event, Verified, each
 
 MOST = 1000
 """Events of one delivery."""
 
 
 def events(said: Mapping[str, Any], delivery: Verified) -> Iterator[Event]:
-    """Yield the events of a delivery, as its source's table says they are found.
+    """Return the events of a delivery, as its source's table says they are found.
 
     One that has no id is called by a digest of the delivery's bytes, which are the same
     whenever it is sent again. Raises PayloadError where the body holds no event.
     """
     seen: Counter[str] = Counter()
     usual = blake2s(delivery.body, digest_size=8).hexdigest()
-    for row in _rows(said, parsed(said["body"], delivery)):
+
+    def event(row: Any) -> Event:
+        if not isinstance(row, dict):
+            raise PayloadError("the event is no object")
         name = _named(said, "id", row, delivery, usual)
         seen[name] += 1
         if seen[name] > 1:
             name = f"{name}:{seen[name]}"
-        yield Event(name, _named(said, "type", row, delivery, "event"), 0, row)
+        return Event(name, _named(said, "type", row, delivery, "event"), 0, row)
+
+    return each(event, _rows(said, parsed(said["body"], delivery)))
 
 
-def _rows(said: Mapping[str, Any], whole: Any) -> list[dict[str, Any]]:
+def _rows(said: Mapping[str, Any], whole: Any) -> list[Any]:
     """The events' bodies; each that was split off has the *whole* as its `delivery`."""
     rows = whole if isinstance(whole, list) else [whole]
     if "split" in said:
@@ -47,8 +52,8 @@ def _rows(said: Mapping[str, Any], whole: Any) -> list[dict[str, Any]]:
             {**(row if isinstance(row, dict) else {"value": row}), "delivery": whole}
             for row in found
         ]
-    if len(rows) > MOST or not all(isinstance(row, dict) for row in rows):
-        raise PayloadError(f"the body is no object, nor a list of up to {MOST}")
+    if len(rows) > MOST:
+        raise PayloadError(f"the body holds more than {MOST} events")
     return rows
 
 

@@ -13,7 +13,7 @@ from bridge.sources.hubspot.rules import table
 from bridge.webhook import signatures
 from bridge.webhook.bodies import is_name, json_value
 from bridge.webhook.fields import LATEST
-from bridge.webhook.source import Delivery, Event, Options, Source, Verified
+from bridge.webhook.source import Delivery, Event, Options, Source, Verified, each
 
 OPTIONS = (
     Option(
@@ -60,7 +60,7 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
 def split(delivery: Verified) -> list[Event]:
     """Return the events of a delivery, up to 100. Raises PayloadError."""
     found = json_value(delivery.body)
-    return [_event(one) for one in (found if isinstance(found, list) else [found])]
+    return list(each(_event, found if isinstance(found, list) else [found]))
 
 
 def _event(body: Any) -> Event:

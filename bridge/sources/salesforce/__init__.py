@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from bridge.errors import PayloadError, SignatureError
 from bridge.options import Option, text
@@ -16,6 +17,7 @@ from bridge.webhook.source import (
     Options,
     Source,
     Verified,
+    each,
 )
 
 OPPORTUNITY = "Opportunity"
@@ -76,12 +78,16 @@ def split(delivery: Verified) -> Iterator[Event]:
     A notification that is sent again tells the record as it is by then, so that an
     event is the notification and the version of the record.
     """
-    told = list(message.notifications(message.parse(delivery.body)))
+    told = message.notifications(message.parse(delivery.body))
     if not told:
         raise PayloadError("the message holds no notification")
-    for one in told:
-        at = message.version(one.fields)
-        yield Event(f"{one.id}:{at}", one.kind, at, one.fields)
+    yield from each(_event, told)
+
+
+def _event(told: Any) -> Event:
+    one = message.notification(told)
+    at = message.version(one.fields)
+    return Event(f"{one.id}:{at}", one.kind, at, one.fields)
 
 
 def ignores(event: Event, options: Options) -> str | None:

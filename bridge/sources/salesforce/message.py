@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, ParseError, tostring
@@ -56,17 +55,21 @@ def organisations(root: Element) -> set[str]:
     return {_text(one) for one in root.iter(f"{OUTBOUND}OrganizationId")}
 
 
-def notifications(root: Element) -> Iterator[Notification]:
-    """Yield what a message tells, up to a hundred records. Raises PayloadError."""
-    for one in root.iter(f"{OUTBOUND}Notification"):
-        id_ = (one.findtext(f"{OUTBOUND}Id") or "").strip()
-        record = one.find(f"{OUTBOUND}sObject")
-        if not is_name(id_) or record is None:
-            raise PayloadError("a notification has no Id, or no record")
-        kind = record.get(TYPE, "").rpartition(":")[2]
-        if not is_name(kind):
-            raise PayloadError("a record does not say what it is", id_)
-        yield Notification(id_, kind, {_name(f): _text(f) or None for f in record})
+def notifications(root: Element) -> list[Element]:
+    """Return what a message tells, up to a hundred records."""
+    return list(root.iter(f"{OUTBOUND}Notification"))
+
+
+def notification(told: Element) -> Notification:
+    """Read one of them. Raises PayloadError."""
+    id_ = (told.findtext(f"{OUTBOUND}Id") or "").strip()
+    record = told.find(f"{OUTBOUND}sObject")
+    if not is_name(id_) or record is None:
+        raise PayloadError("a notification has no Id, or no record")
+    kind = record.get(TYPE, "").rpartition(":")[2]
+    if not is_name(kind):
+        raise PayloadError("a record does not say what it is", id_)
+    return Notification(id_, kind, {_name(f): _text(f) or None for f in record})
 
 
 def version(fields: Fields) -> int:
