@@ -19,6 +19,7 @@ from tests.support.salesforce import (
     deal,
     message,
     notification,
+    stamp,
     url,
 )
 from tests.support.stack import Stack
@@ -105,7 +106,15 @@ def test_an_account_and_its_deal_are_right_in_vitally(bridge: Stack) -> None:
     )
     assert "Blue Door" == bridge.account("acme")["name"]
 
-    post(bridge, message(account(5, Vitally_Id__c="acme"), deal(4, won=False)))
+    # A message with few fields: what it does not select stays.
+    few = notification("Account", Id=ACCOUNT, Industry="Energy", **stamp(4))
+    post(bridge, message(few))
+
+    assert eventually(bridge.has("acme", industry="Energy", seats=25, mrr=450.5))
+    assert "Blue Door" == bridge.account("acme")["name"]
+
+    empty = {"Industry": None, "Seats__c": None}
+    post(bridge, message(account(5, **empty), deal(4, won=False)))
 
     assert eventually(
         bridge.has(

@@ -291,13 +291,74 @@ def test_an_account_is_its_name_and_the_traits_that_the_table_names() -> None:
     } == doc.traits
 
 
-@pytest.mark.parametrize("empty", [{}, {"Industry": None}, {"Industry": " "}])
-def test_a_field_that_is_absent_or_empty_is_a_cleared_one(
-    empty: dict[str, str | None],
-) -> None:
-    _, doc = outcome(account(1, Industry="Retail"), account(2, **empty), **RULES)
+@pytest.mark.parametrize("empty", [None, " "])
+def test_a_field_that_is_empty_is_a_cleared_one(empty: str | None) -> None:
+    told = (account(1, Industry="Retail"), account(2, Industry=empty))
+    _, doc = outcome(*told, **RULES)
 
     assert doc.traits["industry"] is None
+
+
+def test_what_a_message_does_not_select_is_no_news() -> None:
+    one = notification(
+        "Account",
+        Id=ACCOUNT,
+        Name="Acme",
+        Vitally_Id__c="sf-1",
+        Industry="Retail",
+        Seats__c="5",
+        **stamp(1),
+    )
+    two = notification("Account", Id=ACCOUNT, Industry="Energy", **stamp(2))
+    names, doc = outcome(one, two, **RULES)
+
+    assert {Identity("sf-1")} == names
+    assert "Acme" == doc.name.text
+    assert {"industry": "Energy", "seats": 5} == doc.traits
+
+
+@pytest.mark.parametrize("field", ["Name", "Vitally_Id__c"])
+def test_a_name_and_an_id_can_be_cleared_too(field: str) -> None:
+    told = {"Name": "Acme", "Vitally_Id__c": "sf-1"}
+    names, doc = outcome(
+        account(1, **told), account(2, **{**told, field: None}), **RULES
+    )
+
+    assert (field == "Name") == (doc.name.text == "account")
+    assert (field == "Name") == (names == {Identity("sf-1")})
+
+
+FIELDS = {
+    "Name": ["Acme", "Blue Door", None],
+    "Vitally_Id__c": ["sf-1", "sf-2"],
+    "Industry": ["Retail", None],
+    "Seats__c": ["5", "7", None],
+}
+
+
+@given(st.data())
+def test_messages_that_select_this_or_that_end_alike_in_any_order(
+    data: st.DataObject,
+) -> None:
+    """Each field is what the newest message that selects it says."""
+    any_of = {name: st.sampled_from(values) for name, values in FIELDS.items()}
+    drawn = st.fixed_dictionaries({}, optional=any_of)
+    selections = data.draw(st.lists(drawn, min_size=1, max_size=6))
+    told = [
+        notification("Account", Id=ACCOUNT, **stamp(n), **fields)
+        for n, fields in enumerate(selections)
+    ]
+    names, doc = outcome(*data.draw(st.permutations(told)), **RULES)
+
+    last = {name: value for fields in selections for name, value in fields.items()}
+    seats = {"5": 5, "7": 7, None: None}
+    traits = {"industry": last.get("Industry"), "seats": seats[last.get("Seats__c")]}
+    told_traits = {"industry": "Industry", "seats": "Seats__c"}
+    assert {t: traits[t] for t, name in told_traits.items() if name in last} == (
+        doc.traits
+    )
+    assert {last.get("Vitally_Id__c")} == {name.account for name in names}
+    assert (last.get("Name") or "account") == doc.name.text
 
 
 def test_of_a_list_of_selected_fields_these_alone_are_cleared_by_their_absence() -> (
@@ -558,16 +619,40 @@ def test_a_contract_that_will_end_is_live_until_then() -> None:
     assert 450.5 == doc.traits["mrr"]
 
 
-def test_a_deal_says_whether_it_is_won() -> None:
-    with pytest.raises(ValidationError, match="Select it") as refused:
-        outcome(deal(IsWon=None), **DEALS)
+@pytest.mark.parametrize(
+    ("fields", "must"),
+    [
+        ({"IsWon": None, **MONEY}, "IsWon must be selected"),
+        ({}, "MRR__c must be selected"),
+    ],
+)
+def test_a_message_that_tells_too_little_of_a_deal_changes_nothing(
+    fields: dict[str, str | None], must: str
+) -> None:
+    (event,) = events(deal(2, **fields))
+    _, doc = outcome(deal(1, **MONEY), deal(2, **fields), **DEALS)
 
-    assert {"IsWon"} == refused.value.messages_dict.keys()
+    assert must in str(SOURCE.ignores(event, SOURCE.table(DEALS).values))
+    assert (450.5, None) == (doc.traits["mrr"], doc.traits["churnedAt"])
+
+
+@pytest.mark.parametrize("over", [{"won": False}, {"IsDeleted": "true", "IsWon": None}])
+def test_a_deal_that_is_over_need_not_tell_what_it_paid(over: dict[str, Any]) -> None:
+    _, doc = outcome(deal(1, **MONEY), deal(2, **over), **DEALS)
+
+    assert (None, "churned") == (doc.traits["mrr"], doc.traits["subscriptionStatus"])
+
+
+def test_an_amount_that_every_message_selects_is_cleared_by_its_absence() -> None:
+    said = {**DEALS, "selected": ["MRR__c"]}
+    _, doc = outcome(deal(1, **MONEY), deal(2), **said)
+
+    assert (None, "churned") == (doc.traits["mrr"], doc.traits["subscriptionStatus"])
 
 
 def test_a_deal_belongs_to_its_company() -> None:
-    (fact,) = facts(events(deal(AccountId=ACCOUNT[:15])), DEALS)
-    names, _ = outcome(deal(), **DEALS)
+    (fact,) = facts(events(deal(AccountId=ACCOUNT[:15], **MONEY)), DEALS)
+    names, _ = outcome(deal(**MONEY), **DEALS)
 
     assert (f"salesforce:{ACCOUNT}", f"subscription:opp-{DEAL}") == (
         fact.party,

@@ -95,10 +95,7 @@ def ignores(event: Event, options: Options) -> str | None:
     if not event.body:
         return "the record is empty: it was deleted before the message was sent"
     if event.type == OPPORTUNITY:
-        if rules.rules(options).deals is None:
-            return "bridge.toml has no [sources.salesforce.opportunities]"
-        if not event.body.get("AccountId"):
-            return "the deal names no company; AccountId must be selected"
+        return facts.untold(event.body, rules.rules(options))
     return None
 
 

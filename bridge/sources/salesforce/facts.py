@@ -1,8 +1,8 @@
 """How a record becomes stamped facts about the Account that it is, or belongs to.
 
-A notification tells the whole record as it was when it was sent, and the record's own
-SystemModstamp says which of two is the later one. A deleted record is not final: its
-organisation can undelete it.
+A notification tells the fields that its message selects as they were when it was sent,
+so that each is a thing of its own; the record's own SystemModstamp says which of two is
+the later one. A deleted record is not final: its organisation can undelete it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from marshmallow import ValidationError
 
 from bridge.domain.catalogue import VOID
 from bridge.domain.facts import CREATED, Fact, Stamp, Value
-from bridge.sources.salesforce.rules import Deals, rules
+from bridge.sources.salesforce.rules import Deals, Rules, rules
 from bridge.webhook.bodies import is_name
 from bridge.webhook.converters import decimal, milliseconds
 from bridge.webhook.deals import subscription
@@ -22,22 +22,49 @@ from bridge.webhook.source import Event, Options
 from bridge.webhook.values import digest, kept
 
 DELETED = 4
-"""Rank of a deletion; all else is the whole of a record, as its creation would be."""
+"""Rank of a deletion; all else is as good as a record's creation."""
+
+NAME = "Name"
 
 
 def account_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the customer and its traits; *loaded* is from `ACCOUNT`."""
+    """Yield the customer and what is told of it; *loaded* is from `ACCOUNT`.
+
+    A record that is sent with anything in it is there, unless it says that it is not.
+    """
     said, fields, id_ = rules(options), event.body, loaded["id"]
-    account = _read(fields, said.account, _external) if said.account else id_
-    value = kept(name=loaded["name"], account=account, deleted=loaded["deleted"])
+    own = {} if said.account else {"account": id_}
+    value = {**own, **kept(deleted=loaded["deleted"])}
     yield _fact(event, loaded, id_, "customer", value)
+    if said.account and said.tells(fields, said.account):
+        account = _read(fields, said.account, _external)
+        yield _fact(event, loaded, id_, "account", kept(account=account))
+    if said.tells(fields, NAME):
+        yield _fact(event, loaded, id_, "name", kept(name=loaded["name"]))
     if loaded["deleted"]:
         return
     for trait, line in said.traits.items():
-        is_told = said.selected is None or line.field in said.selected
-        if is_told or line.field in fields:
+        if said.tells(fields, line.field):
             value = {"is": _read(fields, line.field, line.convert)}
             yield _fact(event, loaded, id_, f"trait:{trait}", value)
+
+
+def untold(fields: Mapping[str, str | None], rules: Rules) -> str | None:
+    """Why a message about an Opportunity tells too little of it, None: it does not.
+
+    Of a deal that is not won, or deleted, no more matters.
+    """
+    if rules.deals is None:
+        return "bridge.toml has no [sources.salesforce.opportunities]"
+    if not fields.get("AccountId"):
+        return "the deal names no company; AccountId must be selected"
+    if fields.get("IsDeleted") == "true":
+        return None
+    if fields.get("IsWon") is None:
+        return "the deal does not say whether it is won; IsWon must be selected"
+    if fields["IsWon"] == "true" and not rules.tells(fields, rules.deals.mrr):
+        return f"the deal does not say what it pays; {rules.deals.mrr} must be selected"
+    return None
 
 
 def opportunity_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
@@ -49,8 +76,6 @@ def opportunity_facts(event: Event, loaded: Any, options: Options) -> Iterator[F
     said, owner = rules(options), loaded["account"]
     if said.deals is None or owner is None:
         return
-    if loaded["won"] is None:
-        raise ValidationError({"IsWon": ["Select it for the outbound message."]})
     is_won = loaded["won"] and not loaded["deleted"]
     value = _won(event, said.deals, loaded["name"]) if is_won else None
     own = {} if said.account else {"account": owner}

@@ -2,7 +2,7 @@
 
 [sources.salesforce]
 account = "Vitally_Id__c"        # else the Account's id of 18 characters
-selected = ["Industry"]          # an absent field is an empty one: these alone, else all
+selected = ["Industry"]          # every message selects these: absent, they are empty
 
 [sources.salesforce.traits]
 industry = "Industry"
@@ -17,7 +17,7 @@ ended = "Contract_End__c"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, NamedTuple
 
 from bridge.webhook.converters import Line, is_field, lines
@@ -39,13 +39,18 @@ class Deals(NamedTuple):
 class Rules(NamedTuple):
     """Fields of an Account, and those of an Opportunity (None: it is not read).
 
-    An absent field is an empty one; where *selected* is given, of these alone.
+    A field that a message does not have is no news: it did not select it. Of those in
+    *selected*, which every message selects, it is an empty one.
     """
 
     account: str | None = None
     traits: Mapping[str, Line] = {}
-    selected: frozenset[str] | None = None
+    selected: frozenset[str] = frozenset()
     deals: Deals | None = None
+
+    def tells(self, fields: Container[str], name: str) -> bool:
+        """Whether a message with these *fields* says something of the field *name*."""
+        return name in fields or name in self.selected
 
 
 def rules(options: Options) -> Rules:
@@ -56,14 +61,14 @@ def rules(options: Options) -> Rules:
 
 def table(said: Mapping[str, Any]) -> Table:
     """Read the table; see the example above."""
-    account, selected = said.get("account"), said.get("selected")
+    account, selected = said.get("account"), said.get("selected", [])
     traits, problems = lines(said.get("traits", {}))
     deals = said.get("opportunities")
     known = {"account", "selected", "traits", "opportunities"}
     problems += [f"{name} is no line of this table" for name in said.keys() - known]
     if account is not None and not is_field(account):
         problems.append("account must be the name of a field")
-    if selected is not None and not _are_fields(selected):
+    if not _are_fields(selected):
         problems.append("selected must be a list of names of fields")
     if deals is not None and not _is_deals(deals):
         problems.append(
@@ -75,7 +80,7 @@ def table(said: Mapping[str, Any]) -> Table:
     found = Rules(
         account,
         traits,
-        None if selected is None else frozenset(selected),
+        frozenset(selected),
         None if deals is None else Deals(**deals),
     )
     return Table({RULES: found}, tuple(traits))
