@@ -119,11 +119,15 @@ def _churned(reading: Reading) -> Result:
 
 
 def _trial_end(reading: Reading) -> Result:
-    if not any(sub.had_trial for sub in reading.account.subscriptions):
+    tried = [sub for sub in reading.account.subscriptions if sub.had_trial]
+    if not tried:
         return SILENT
-    ends = [sub.trial_end for sub in reading.account.subscriptions]
-    last = max((end for end in ends if end is not None), default=None)
-    return None if last is None else instant(last)
+    # Some tell it during the trial alone.
+    ends = [(sub.trial_end, sub.id) for sub in tried]
+    silent = next((id_ for end, id_ in ends if end is None), None)
+    if silent is not None:
+        return Unknown(f"{silent}: when its trial ended is not in the event")
+    return instant(max(end for end, _ in ends if end is not None))
 
 
 def _status(reading: Reading) -> Result:

@@ -217,6 +217,13 @@ def test_only_a_won_opportunity_of_close_counts() -> None:
     assert {} == still.traits
 
 
+def test_a_subscription_of_lemon_squeezy_names_its_customer() -> None:
+    doc = doc_of("lemonsqueezy/subscription_updated__price_unknown.json")
+
+    assert "Blue Door" == doc.name.text
+    assert "mrr" in doc.unknown
+
+
 def test_a_site_of_maxio_may_name_its_currency_itself() -> None:
     name = "maxio/renewal_success__in_new_york_time.form"
     said = {"events": {"subscription": {"currency": "'jpy'"}}}
