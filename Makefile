@@ -52,6 +52,10 @@ bench: $(STAMP)  ## measure the costs beside their goals, 4 minutes (ARGS="ingre
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_BENCH)"
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+.PHONY: size
+size: $(STAMP)  ## count the lines of code, folder by folder
+	@$(BIN)/python -m tests.support.size
+
 .PHONY: lint
 lint: $(STAMP)  ## run every check but the tests
 	@echo "form ..."
