@@ -21,7 +21,7 @@ from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.store.breaker import Breaker
 from bridge.store.lease import Claims, Leases
-from bridge.store.view import VACATED, Lease, Outcome, View, home
+from bridge.store.view import VACATED, Lease, Member, Outcome, View, home
 from workers import outcome as outcomes
 from workers import retry
 from workers.errands import Errands
@@ -73,15 +73,17 @@ class Desk:
         looked = self.rereads.look(self.leases.members([party])[0])
         if looked.busy:
             return "retried", None
-        word, account = self._settle(party)
+        word, account = self._settle(looked.member)
         if looked.later_ms:
             self.rereads.reads.appoint(party, looked.later_ms)
         return word, account
 
-    def _settle(self, party: str) -> tuple[str, str | None]:
+    def _settle(self, member: Member) -> tuple[str, str | None]:
         account: str | None = None
-        for _ in range(TURNS):
-            member = self.leases.members([party])[0]
+        party = member.name
+        for turn in range(TURNS):
+            if turn:
+                member = self.leases.members([party])[0]
             account, reason = home(member)
             if account != member.account and not party.startswith(VACATED):
                 self._push(self.leases.move(party, account), "moved to another account")
@@ -91,18 +93,18 @@ class Desk:
             lease = self.leases.take(account, party)
             if lease is None:
                 return "retried", account
-            word = self._with(lease)
+            word = self._with(lease, member)
             if word:
                 return word, account
         self._push(self.leases.postpone(party, 1000), "")
         return "retried", account
 
-    def _with(self, lease: Lease) -> str:
+    def _with(self, lease: Lease, member: Member) -> str:
         """Do the job with the lease in hand; an outcome has given it back."""
         self.hand.take(lease)
         word = ""
         try:
-            word = self._leased(lease)
+            word = self._leased(lease, member)
         except LostLeaseError:
             word = self._postpone(lease, 0)
         finally:
@@ -111,9 +113,9 @@ class Desk:
                 self._push(self.leases.leave(lease), "came meanwhile")
         return word
 
-    def _leased(self, lease: Lease) -> str:
+    def _leased(self, lease: Lease, member: Member) -> str:
         """The job under the lease; '' where the party belongs elsewhere by now."""
-        view = self.leases.view(lease)
+        view = self.leases.view(lease, member)
         own = next((m for m in view.members if m.name == lease.party), None)
         if own is None or home(own)[0] != lease.account:
             return ""
@@ -144,7 +146,8 @@ class Desk:
             self.throttle.give_back(slot)
             return self._postpone(lease, 0)
         if wait > outcomes.WORTH_A_LOOK_MS:
-            view = self.leases.view(lease)
+            own = next(m for m in view.members if m.name == lease.party)
+            view = self.leases.view(lease, own)
             target = aim(view, self.config)
             if not has_work(view, target):
                 self.throttle.give_back(slot)
@@ -198,7 +201,13 @@ class Desk:
         return True
 
     def _ack(self, lease: Lease, view: View, outcome: Outcome) -> str:
-        self._push(self.leases.ack(lease, view, outcome), "newer facts")
+        """Confirm; a large account that has newer facts waits behind the others."""
+        took = round((monotonic() - self.hand.since) * 1000)
+        for party, claim in self.leases.ack(lease, view, outcome):
+            if party == lease.party and took > retry.LONG_MS:
+                self._push(self.leases.postpone(party, took * retry.REST), "")
+            else:
+                self.queue.push(party, claim, "newer facts")
         return outcome.word
 
     def _postpone(

@@ -16,7 +16,7 @@ from rq.job import Job
 
 from bridge.config import Config
 from bridge.errors import VitallyError, VitallyKeyError
-from bridge.log import fields
+from bridge.log import fields, places
 from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.sources import switched_on
@@ -50,6 +50,15 @@ HICCUP_MS = 1000
 LAST_WORD = 17.0
 """Seconds after the wish to stop at which the process ends whatever it waits for: only
 a Redis that stalls takes so long, and a kill loses nothing."""
+
+
+def _fault(job: Job, error: BaseException) -> str:
+    """Say what went wrong in our code; never the message, which may quote a sender."""
+    where = places(error)[-1:]
+    return (
+        f"a fault of the bridge: {' at '.join([type(error).__name__, *where])}; "
+        f"its traceback is in the failed job {job.id}"
+    )
 
 
 class Process:
@@ -162,15 +171,17 @@ class Process:
         return self.sweeping.is_alive() and self.beating.is_alive()
 
     def stumbled(self, job: Job, *exc_info: Any) -> bool:
-        """RQ's exception handler: the party waits and is tried again."""
+        """RQ's exception handler: the party is tried once more, then parked."""
+        error = exc_info[1]
         try:
             party = str(job.args[0])
-            if issubclass(exc_info[0], RedisError):
+            if isinstance(error, RedisError):
                 self.queue.push_all(self.leases.postpone(party, HICCUP_MS), "")
                 return True
-            times, before = self.leases.stumble(party, job.id)
-            delay = retry.after_stumble(times)
-            self.queue.push_all(self.leases.postpone(party, delay), "")
+            parked, before = self.leases.stumble(party, job.id, _fault(job, error))
+            if not parked:
+                later = self.leases.postpone(party, retry.STUMBLE_MS)
+                self.queue.push_all(later, "")
             if before:
                 self.queue.forget(before)
         except RedisError:

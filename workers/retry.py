@@ -13,8 +13,12 @@ MOST_MS = 15 * 60_000
 CONFIRM_MS = 30_000
 """After a doubtful write: how long it may still be on its way."""
 
-STUMBLE_MS = 30_000
-"""After an exception that nobody foresaw; its traceback is in the failed registry."""
+STUMBLE_MS = 5000
+"""After an exception that nobody foresaw; a second one at the same facts parks them."""
+
+LONG_MS, REST = 500, 2
+"""A job that took longer than the first rests for so many times as long before the next
+of the same party, so that a large account that keeps changing leaves room for others."""
 
 DAILY_MS = 86_400_000
 """How often an account that Vitally does not have is looked for again."""
@@ -69,11 +73,6 @@ def next_pace(pace: int, wrote_at: int, now: int) -> int:
     if not wrote_at or now - wrote_at > rest + PACES_MS[-1]:
         return 1
     return min(pace + 1, len(PACES_MS) - 1)
-
-
-def after_stumble(times: int) -> int:
-    """Milliseconds until a job that failed *times* in a row is tried again."""
-    return int(min(MOST_MS, STUMBLE_MS * 2 ** (min(times, 10) - 1)))
 
 
 def after_reading(retry_after: float | None, *, refused: bool) -> int:

@@ -13,6 +13,7 @@ from bridge.domain.explanation import explain
 from bridge.domain.money import Line, Unknown, major
 from bridge.domain.policy import Policy
 from bridge.domain.subscription import Subscription, worked
+from bridge.log import places
 from bridge.store.look import Look, Record, Standing
 from bridge.store.view import Member
 
@@ -61,6 +62,28 @@ def account_data(record: Record, config: Config, now: int) -> dict[str, Any]:
         "facts": [_fact(m, thing) for m in record.members for thing in m.things],
         "history": list(record.history),
     }
+
+
+def fault(look: Look, account: str, error: Exception, *, as_json: bool) -> str:
+    """Return how an *account* (or party) stands whose numbers cannot be worked out."""
+    where = " at ".join([type(error).__name__, *places(error)[-1:]])
+    said = f"its numbers cannot be worked out, by a fault of the bridge: {where}"
+    own = look.standing(account)
+    names = [account] if own else look.members_of(account)
+    found = [one for one in map(look.standing, names) if one]
+    if as_json:
+        data = {
+            "account": account,
+            "fault": said,
+            "parties": [one._asdict() for one in found],
+        }
+        return session.as_json(data)
+    lines = [f"{account}: {said}", "what Vitally has stays as it is", ""]
+    for one in found:
+        waits = f"{one.pending} pending, {one.held} held, {one.parked} parked"
+        lines.append(f"party {one.party}: {one.rev} events, {waits}")
+        lines += [f"  {one.why}"] if one.why else []
+    return "\n".join(lines)
 
 
 def _fact(member: Member, thing: str) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 
 import click
+from redis.exceptions import RedisError
 
 from bridge.cli import session
-from bridge.cli.explain import account_data, account_lines, party_lines
+from bridge.cli.explain import account_data, account_lines, fault, party_lines
 from bridge.cli.program import program
+from bridge.config import Config
 from bridge.domain.account import LINK
 from bridge.domain.facts import Fact, Stamp
 from bridge.errors import BridgeError
@@ -108,10 +110,19 @@ def why(account: str, *, as_json: bool) -> None:
     """
     found, config = session.settings(without=NO_VITALLY)
     look = Look(session.redis(found))
+    try:
+        text = _why(look, account, config, as_json=as_json)
+    except (BridgeError, RedisError):
+        raise
+    except Exception as error:  # noqa: BLE001 - how it stands is told all the same
+        text = fault(look, account, error, as_json=as_json)
+    session.say(text)
+
+
+def _why(look: Look, account: str, config: Config, *, as_json: bool) -> str:
     standing = look.standing(account)
     if standing and standing.account is None:
-        session.say("\n".join(party_lines(look, standing)))
-        return
+        return "\n".join(party_lines(look, standing))
     id_ = standing.account if standing and standing.account else account
     parties = look.members_of(id_)
     record = look.record(id_, parties)
@@ -122,9 +133,8 @@ def why(account: str, *, as_json: bool) -> None:
         )
     now = time.time_ns() // 1_000_000
     if as_json:
-        session.say(session.as_json(account_data(record, config, now)))
-    else:
-        session.say("\n".join(account_lines(record, config, now)))
+        return session.as_json(account_data(record, config, now))
+    return "\n".join(account_lines(record, config, now))
 
 
 def _list(key: str, title: str, *, as_json: bool) -> None:
@@ -166,11 +176,11 @@ def held(*, as_json: bool) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For another program.")
 def parked(*, as_json: bool) -> None:
-    """List the changes that Vitally refuses, and why.
+    """List the changes that Vitally refuses or the bridge cannot work out, and why.
 
     They are tried again with the party's next event, or by `python -m bridge retry`.
-    They are not among the *failed* jobs of a queue dashboard: those met an error
-    that nobody foresaw, and are tried again by themselves.
+    Where the reason is a fault of the bridge, the failed job that it names (in the
+    queue dashboard) has the traceback.
 
     \b
     Example:

@@ -76,6 +76,9 @@ def compact(past: Past) -> Past:
     kept: list[Fact] = []
     joins: dict[str, Joins] = {}
     for thing, facts in _by_thing(past.facts).items():
+        if len(facts) == 1 and thing not in past.joins:
+            kept += facts
+            continue
         needed = _needed(facts)
         said = _to_keep(_join(facts, past.joins.get(thing, Joins())))
         kept += needed
@@ -177,6 +180,8 @@ def _before(facts: Iterable[Fact], at: int) -> list[Fact]:
 
 def winner(facts: Collection[Fact]) -> tuple[Fact, bool]:
     """Return the snapshot that is true now, and whether that is *ambiguous*."""
+    if len(facts) == 1:
+        return next(iter(facts)), False
     top = max(facts, key=lambda f: f.key)
     tied = sorted(_at(facts, top.stamp.at), key=lambda f: f.key)
     if top.stamp.final or len({f.after for f in tied}) == 1:

@@ -117,6 +117,8 @@ class Line(NamedTuple):
 
     def without_tax(self) -> Line:
         """The same line without the tax that is part of its price."""
+        if not self.tax:
+            return self
         net = 1 + self.tax
         return self._replace(monthly=self.monthly / net, gross=self.gross / net)
 

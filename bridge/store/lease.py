@@ -32,6 +32,9 @@ from bridge.store.view import (
 LEASE_MS = 6000
 """Renewed by the worker's heartbeat while a job is inside its own deadline."""
 
+HEAD = ("rev", "account", "nudges", "learned")
+"""Fields of a party's hash that say where it belongs, and whether it changed."""
+
 Claims = list[tuple[str, int]]
 """Parties, with the number of the claim, for which a job has to be queued."""
 
@@ -55,7 +58,7 @@ class Leases:
         """Read *parties* whole; the revision first, so that it is never too new."""
         with self._redis.pipeline(transaction=True) as pipe:
             for name in parties:
-                pipe.hmget(keys.party(name), "rev", "account", "nudges")
+                pipe.hmget(keys.party(name), HEAD)
                 pipe.hgetall(keys.facts(name))
             replies = pipe.execute()
         return [
@@ -68,18 +71,26 @@ class Leases:
         fence = int(self._take(args=[account, party, LEASE_MS]))
         return Lease(account, party, fence) if fence else None
 
-    def view(self, lease: Lease) -> View:
-        """Read all that a write of the account depends on."""
+    def view(self, lease: Lease, known: Member | None = None) -> View:
+        """Read all that a write of the account depends on.
+
+        *known* is a party as it was read before; it is read again where it changed.
+        """
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.smembers(keys.members(lease.account))
             pipe.hgetall(keys.account(lease.account))
             pipe.time()
-            names, raw, (seconds, micros) = pipe.execute()
+            pipe.hmget(keys.party(known.name if known else ""), HEAD)
+            names, raw, (seconds, micros), head = pipe.execute()
         own = {name.decode(): text.decode() for name, text in raw.items()}
         parties = sorted(name.decode() for name in names)
         if lease.party.startswith(VACATED):
             parties.append(lease.party)
-        members = [m for m in self.members(parties) if home(m)[0] == lease.account]
+        fresh = _headed(known, *head) if known and known.name in parties else None
+        same = [fresh] if known and fresh and fresh.version == known.version else []
+        read = self.members([p for p in parties if p not in {m.name for m in same}])
+        found = sorted([*read, *same], key=lambda member: member.name)
+        members = [m for m in found if home(m)[0] == lease.account]
         return View(
             lease.account,
             tuple(members),
@@ -128,7 +139,14 @@ class Leases:
 
     def hold(self, member: Member, reason: str) -> Claims:
         """Hold a party that has no account, as far as it was read."""
-        args: list[str | int] = [member.name, member.read, member.nudged, reason]
+        less = orjson.dumps(_compacted(member))
+        args: list[str | bytes | int] = [
+            member.name,
+            member.read,
+            member.nudged,
+            reason,
+            less,
+        ]
         claim = int(self._hold(args=args))
         return [(member.name, claim)] if claim else []
 
@@ -154,10 +172,13 @@ class Leases:
         ]
         return claims(self._postpone(args=args))
 
-    def stumble(self, party: str, job: str) -> tuple[int, str]:
-        """Note a failed *job*: how many in a row, and the one before ('' none)."""
-        times, before = self._stumble(args=[party, job])
-        return int(times), before.decode()
+    def stumble(self, party: str, job: str, why: str) -> tuple[bool, str]:
+        """Note a failed *job*; the second at the same facts parks the party with *why*.
+
+        Return whether it is parked now, and the failed job before ('' none).
+        """
+        parked, before = self._stumble(args=[party, job, why])
+        return bool(parked), before.decode()
 
     def move(self, party: str, account: str | None) -> Claims:
         """Make *party* a member of *account*, and of no other."""
@@ -169,17 +190,25 @@ class Leases:
         return [(party, claim)] if claim else []
 
 
-def _member(
-    name: str,
+def _member(name: str, *head: bytes | None, rows_: Mapping[bytes, bytes]) -> Member:
+    past = rows.read(name, rows_)
+    return _headed(Member(name, 0, past, fold(past), None), *head)
+
+
+def _headed(
+    member: Member,
     rev: bytes | None,
     account: bytes | None,
     nudges: bytes | None,
-    *,
-    rows_: Mapping[bytes, bytes],
+    learned: bytes | None,
 ) -> Member:
-    past = rows.read(name, rows_)
-    home = account.decode() if account else None
-    return Member(name, int(rev or 0), past, fold(past), home, int(nudges or 0))
+    """The *member* with what `HEAD` names."""
+    return member._replace(
+        read=int(rev or 0),
+        account=account.decode() if account else None,
+        nudged=int(nudges or 0),
+        learned=int(learned or 0),
+    )
 
 
 def claims(found: Iterable[tuple[bytes, int]]) -> Claims:
@@ -214,16 +243,19 @@ def _ack(lease: Lease, view: View, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _acked(member: Member) -> dict[str, Any]:
+def _compacted(member: Member) -> dict[str, Any]:
     gone, put = rows.rewrite(member.past, compact(member.past))
+    return {"gone": gone, "put": put}
+
+
+def _acked(member: Member) -> dict[str, Any]:
     ghost = member.name.startswith(VACATED)
     is_customer = not member.name.startswith((VACATED, CATALOGUE, POINTER))
     return {
         "name": member.name,
         "read": member.read,
         "nudged": member.nudged,
-        "gone": gone,
-        "put": put,
         "ghost": ghost,
         "incomplete": is_customer and is_incomplete(member.things),
+        **_compacted(member),
     }

@@ -5,6 +5,13 @@ from __future__ import annotations
 from bridge.store.scripts import CLAIM, NAMES
 
 SETTLE = """
+-- Replace the facts of the party up to revision `read` by the fewer that fold alike:
+-- `less.gone` are fields, `less.put` maps fields to rows.
+local function compact(p, read, less)
+  for _, field in ipairs(less.gone) do redis.call('HDEL', facts_of(p), field) end
+  for field, row in pairs(less.put) do redis.call('HSET', facts_of(p), field, row) end
+  redis.call('HSET', party_of(p), 'compacted', int(read))
+end
 -- Move what the party has accepted up to revision `read` into the state `to`
 -- (settled, held or parked); returns whether newer facts are waiting, its own or of
 -- what it uses (`nudged`).
@@ -23,7 +30,7 @@ local function settle(p, read, nudged, to, why)
   else parked = all end
   redis.call('HSET', key, 'settled', int(settled), 'held', int(held),
     'parked', int(parked))
-  redis.call('HDEL', key, 'stumbles', 'failed')
+  redis.call('HDEL', key, 'stumbled')
   if why == '' then redis.call('HDEL', key, 'why')
   else redis.call('HSET', key, 'why', why) end
   for name, set in pairs({held = HELD, parked = PARKED}) do
@@ -130,8 +137,7 @@ local ack = cjson.decode(ARGV[1])
 if redis.call('GET', lease_of(ack.account)) ~= ack.fence then return 0 end
 local wanted = {}
 for _, m in ipairs(ack.parties) do
-  for _, field in ipairs(m.gone) do redis.call('HDEL', facts_of(m.name), field) end
-  for field, row in pairs(m.put) do redis.call('HSET', facts_of(m.name), field, row) end
+  compact(m.name, m.read, m)
   if m.incomplete then redis.call('SADD', INCOMPLETE, m.name)
   else redis.call('SREM', INCOMPLETE, m.name) end
   local moved = settle(m.name, m.read, m.nudged, ack.to, ack.why)

@@ -10,9 +10,14 @@ HOLD = (
     + CLAIM
     + SETTLE
     + """
--- ARGV: party, revision read, nudges read, reason. Returns the claim to queue a job
--- for (0: none)
-local moved = settle(ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), 'held', ARGV[4])
+-- ARGV: party, revision read, nudges read, reason, JSON of its compaction {gone, put}.
+-- Returns the claim to queue a job for (0: none)
+-- No lease is held here: what another worker compacted at this revision or a later one
+-- stays as it is.
+local read = tonumber(ARGV[2])
+local before = tonumber(redis.call('HGET', party_of(ARGV[1]), 'compacted')) or 0
+if read > before then compact(ARGV[1], read, cjson.decode(ARGV[5])) end
+local moved = settle(ARGV[1], read, tonumber(ARGV[3]), 'held', ARGV[4])
 count('outcome:held', 1)
 if moved then return want(ARGV[1]) end
 redis.call('HDEL', party_of(ARGV[1]), 'claim', 'claimed_at', 'job')
@@ -85,12 +90,22 @@ return {{heir, want(heir)}}
 
 STUMBLE = (
     NAMES
+    + SETTLE
     + """
--- ARGV: party, job. Returns how often it stumbled in a row, and the job before, if any
+-- ARGV: party, job, why. Returns whether the party is parked, and the failed job before
+-- The same facts failed before: they will fail again, so people have to look.
 local key = party_of(ARGV[1])
-local before = redis.call('HGET', key, 'failed') or ''
+local row = redis.call('HMGET', key, 'rev', 'nudges', 'stumbled', 'failed')
+local mark = (row[1] or '0') .. ' ' .. (row[2] or '0')
 redis.call('HSET', key, 'failed', ARGV[2])
-return {redis.call('HINCRBY', key, 'stumbles', 1), before}
+if row[3] == mark then
+  settle(ARGV[1], tonumber(row[1]) or 0, tonumber(row[2]) or 0, 'parked', ARGV[3])
+  redis.call('HDEL', key, 'claim', 'claimed_at', 'job')
+  count('outcome:parked', 1)
+  return {1, row[4] or ''}
+end
+redis.call('HSET', key, 'stumbled', mark)
+return {0, row[4] or ''}
 """
 )
-"""Note that a job of the party ended in an exception that nobody foresaw."""
+"""Note a job that ended in an exception nobody foresaw; park the party at the second."""

@@ -41,7 +41,8 @@ Catalogues = Mapping[str, Mapping[str, State]]
 class Member(NamedTuple):
     """One party as it was read: its facts up to revision *read*.
 
-    *nudged* counts how often something that it uses has changed.
+    *nudged* counts how often something that it uses has changed, *learned* how often it
+    was read from its source, which adds facts without a revision.
     """
 
     name: str
@@ -50,6 +51,12 @@ class Member(NamedTuple):
     things: Mapping[str, State]
     account: str | None
     nudged: int = 0
+    learned: int = 0
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """What changes whenever there are facts that were not read yet."""
+        return self.read, self.nudged, self.learned
 
     def party(self, catalogues: Catalogues) -> Party:
         """What the domain calls a party."""

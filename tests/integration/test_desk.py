@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -15,8 +16,11 @@ from bridge.config import Config
 from bridge.domain.document import TRAITS
 from bridge.domain.facts import Fact
 from bridge.store import keys
+from bridge.store.reads import Reads
+from bridge.store.view import Lease
 from tests.support.desk import Bench, bench, customer, subscription
 from tests.support.waiting import eventually
+from workers.heart import Hand
 
 JSON = "application/json"
 NEVER = "unknown to Vitally, and BRIDGE_CREATE=never"
@@ -595,3 +599,95 @@ def test_an_organization_that_vitally_does_not_have_holds_up_nothing(
     desk.tell(customer(at=7, kind="updated"))
     assert ["unchanged"] == desk.work()
     assert before == len(desk.writes())
+
+
+class Slow(Hand):
+    """A worker for which every job takes two seconds."""
+
+    def take(self, lease: Lease) -> None:
+        super().take(lease)
+        self.since -= 2.0
+
+
+@pytest.mark.parametrize(("hand", "at_once"), [(Hand(), True), (Slow(), False)])
+def test_a_long_job_lets_others_go_first_before_its_newer_facts(
+    desk: Bench, hand: Hand, *, at_once: bool
+) -> None:
+    desk.desk = replace(desk.desk, hand=hand)
+    desk.tell(customer())
+    party = desk.leases.members(["stripe:cus_1"])[0]
+    lease = desk.leases.take("acme", party.name)
+    assert lease is not None
+    desk.redis.hset(keys.party(party.name), "account", "acme")
+    desk.redis.sadd(keys.members("acme"), party.name)
+    hand.take(lease)
+    view = desk.leases.view(lease)
+    desk.tell(customer(at=5, called="Acme Ltd", kind="updated"))
+
+    desk.desk._ack(lease, view, desk.unchanged())
+
+    assert at_once == (desk.due_in() is None)
+    assert 1 == desk.check().pending
+    desk.passes(4100)
+    desk.work()
+    assert "Acme Ltd" == desk.name()
+
+
+def test_a_party_is_read_once_for_a_job(desk: Bench) -> None:
+    def reads() -> int:
+        return int(desk.redis.info("commandstats")["cmdstat_hgetall"]["calls"])
+
+    desk.tell(customer(), subscription())
+    desk.work()
+    desk.passes(6000)
+    desk.tell(subscription(unit=900, at=5))
+    before = reads()
+    desk.desk.run("stripe:cus_1")
+
+    assert 3 == reads() - before  # the party's facts, the price it uses, the account
+    assert 9 == desk.traits()["mrr"]
+
+
+def test_what_was_learned_of_a_party_before_the_lease_is_read(desk: Bench) -> None:
+    desk.tell(customer(), subscription())
+    known = desk.leases.members(["stripe:cus_1"])[0]
+    lease = desk.leases.take("stripe:cus_1", "stripe:cus_1")
+    assert lease is not None
+    Reads(desk.redis).learn(lease, [subscription(unit=700, at=9)])
+    desk.leases.leave(lease)
+    desk.work()
+    lease = desk.leases.take("acme", "stripe:cus_1")
+    assert lease is not None
+
+    (member,) = desk.leases.view(lease, known).members
+
+    assert "700" == member.things["subscription:sub_1"].value["items"][0]["unit"]
+
+
+def test_the_facts_of_a_held_party_are_compacted(desk: Bench) -> None:
+    for n in range(30):
+        desk.tell(customer(account=None, at=n, kind="updated", called=f"Acme {n}"))
+        desk.tell(subscription(at=n, unit=n))
+    desk.work()
+
+    assert 60 == desk.check().held
+    assert desk.redis.hlen(keys.facts("stripe:cus_1")) <= 6
+    desk.tell(customer(at=99, account="acme", kind="updated"))
+    desk.work()
+    assert 0.29 == desk.traits()["mrr"]
+
+
+def test_two_workers_that_hold_one_party_lose_nothing(desk: Bench) -> None:
+    words = ("incomplete", "past_due", "active", "unpaid", "unpaid", "unpaid")
+    told = [subscription(at=n, status=word) for n, word in enumerate(words)]
+    desk.tell(customer(account=None), *told[:3])
+    slow = desk.leases.members(["stripe:cus_1"])[0]
+    desk.tell(*told[3:])
+    fast = desk.leases.members(["stripe:cus_1"])[0]
+
+    desk.leases.hold(fast, "nobody's")
+    desk.leases.hold(slow, "nobody's")
+
+    now = desk.leases.members(["stripe:cus_1"])[0]
+    assert fast.things == now.things
+    assert desk.check().held

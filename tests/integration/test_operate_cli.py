@@ -193,6 +193,20 @@ def test_held_and_parked_are_listed_with_the_reason(run: Command, desk: Bench) -
     assert ["stripe:cus_1"] == [row["party"] for row in as_json(run("held", "--json"))]
 
 
+@pytest.mark.parametrize("named", ["acme", "stripe:cus_1"])
+def test_why_says_how_an_account_stands_that_cannot_be_worked_out(
+    run: Command, desk: Bench, named: str
+) -> None:
+    desk.tell(customer(), subscription())
+    desk.work()
+    desk.redis.hset(keys.facts("stripe:cus_1"), "subscription:x\te", b"[0, 1]")
+
+    assert "by a fault of the bridge: ValueError" in run("why", named).output
+    assert "party stripe:cus_1: 2 events, 0 pending" in run("why", named).output
+    data = as_json(run("why", named, "--json"))
+    assert ["stripe:cus_1"] == [one["party"] for one in data["parties"]]
+
+
 def test_a_link_moves_a_party_and_its_removal_moves_it_back(
     run: Command, desk: Bench
 ) -> None:

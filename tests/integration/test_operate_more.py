@@ -519,11 +519,10 @@ def test_a_write_that_has_begun_is_finished_in_spite_of_a_pause(stack: Stack) ->
     eventually(lambda: desk.name() == "Acme")
 
 
-def test_a_parked_party_is_no_failed_job_and_a_stumbled_one_is(stack: Stack) -> None:
+def test_facts_that_no_job_can_work_out_are_parked_with_the_place(
+    stack: Stack,
+) -> None:
     desk = Bench(stack.redis, stack.vitally, 7.5)
-    stack.vitally.break_with(
-        [{"kind": "status", "match": {"method": "PUT"}, **REFUSED}]
-    )
     desk.tell(customer())
     desk.tell(customer("bad", account="bad"))
     row = keys.facts("stripe:bad")
@@ -532,16 +531,26 @@ def test_a_parked_party_is_no_failed_job_and_a_stumbled_one_is(stack: Stack) -> 
     queue = RqQueue(NAME, connection=stack.redis, serializer=JSONSerializer)
     failed = FailedJobRegistry(queue=queue)
     stack.environ["CONSOLE_PASSWORD"] = "example-password"
-    url = f"{stack.web().url}/console/queues/0/data/queues.json"
+    web = stack.web()
 
-    eventually(lambda: desk.check().parked and failed.count)
+    eventually(lambda: desk.check().parked == 1, 15)
     login = make_headers(basic_auth="admin:example-password")
     with PoolManager() as http:
+        url = f"{web.url}/console/queues/0/data/queues.json"
         console = http.request("GET", url, headers=login).json()["queues"]
+        ready = http.request("GET", f"{web.url}/readyz")
 
-    assert ["stripe-bad-1"] == failed.get_job_ids()
+    ((standing, _),) = desk.look.listed(keys.PARKED)
+    (job,) = failed.get_job_ids()
     assert [1] == [one["failed_job_registry_count"] for one in console]
-    assert ["stripe:cus_1"] == [s.party for s, _ in desk.look.listed(keys.PARKED)]
+    assert "stripe:bad" == standing.party
+    assert "ValueError at rows.py" in standing.why
+    assert standing.why.endswith(job)
+    assert 200 == ready.status
+    assert "Acme" == desk.name()
+    stack.redis.hdel(row, "subscription:sub\tevt")
+    desk.tell(customer("bad", account="bad", kind="updated", at=9))
+    eventually(lambda: desk.check().settled == 3)
 
 
 # how long it takes
