@@ -11,7 +11,7 @@ name = ["hubspot", "stripe"]     # who sets it, the strongest first
 discounts = "active"             # see bridge/money_table.py
 
 [sources.stripe]                 # see the README of each source
-account = ["customer.metadata.vitally_id", "checkout.client_reference_id"]
+account = ["customer.metadata.vitally_id", "customer.id"]
 """
 
 from __future__ import annotations

@@ -23,6 +23,10 @@ NAME = "name"
 TRAIT = "trait:"
 """Things: a name told alone, and a trait that a source tells as it is (`is`)."""
 
+UNNAMED = "neither the customer nor a subscription names an account"
+LONGEST_CLAIM = 100
+"""Characters of a claim that are shown."""
+
 
 class Party(NamedTuple):
     """One customer in one source: its folded things.
@@ -82,7 +86,8 @@ def identify(things: Mapping[str, State]) -> Identity:
 
     A thing's `account` has the rank of the rule that found it (`rank`; without one the
     customer comes before all others). Things of one rank that disagree leave the party
-    held: nothing is guessed.
+    held: nothing is guessed. What a stranger could have written (`claims`) names none; it
+    is told to whoever can link the party.
     """
     if LINK in things and things[LINK].value.get("account"):
         return _usable(str(things[LINK].value["account"]))
@@ -92,14 +97,20 @@ def identify(things: Mapping[str, State]) -> Identity:
             rank = state.value.get("rank", 0 if thing == CUSTOMER else 1)
             named.setdefault(rank, set()).add(str(state.value["account"]))
     if not named:
-        return Identity(
-            None, "neither the customer nor a subscription names an account"
-        )
+        return Identity(None, UNNAMED + _claimed(things))
     best = named[min(named)]
     if len(best) > 1:
         listed = ", ".join(sorted(best))
         return Identity(None, f"its subscriptions name different accounts: {listed}")
     return _usable(best.pop())
+
+
+def _claimed(things: Mapping[str, State]) -> str:
+    claims = {str(s.value["claims"]) for s in things.values() if s.value.get("claims")}
+    if not claims:
+        return ""
+    listed = ", ".join(claim[:LONGEST_CLAIM] for claim in sorted(claims))
+    return f"; its buyer, who may write what he likes, claims {listed}: link it if so"
 
 
 def _usable(account: str) -> Identity:

@@ -138,6 +138,25 @@ def test_a_party_without_an_account_is_held_until_it_is_linked(desk: Bench) -> N
     assert 0 == desk.redis.zcard(keys.HELD)
 
 
+def test_a_buyer_cannot_put_his_money_onto_the_account_of_another(
+    desk: Bench,
+) -> None:
+    claim = _claim("cus_2", "acme")
+    desk.tell(claim, customer(), subscription(unit=5000))
+    desk.tell(customer("cus_2", account=None))
+    desk.tell(subscription("cus_2", "sub_2", unit=99900))
+    settle(desk)
+
+    assert 50 == desk.traits()["mrr"]
+    assert f"{UNNAMED}; its buyer" in desk.standing("cus_2").why
+    assert "claims acme: link it" in desk.standing("cus_2").why
+
+
+def _claim(name: str, account: str) -> Fact:
+    named = customer(name)
+    return named._replace(thing="checkout:cs_1", value={"claims": account})
+
+
 def test_a_party_that_loses_its_account_becomes_held(desk: Bench) -> None:
     desk.tell(customer(), subscription(unit=100))
     settle(desk)

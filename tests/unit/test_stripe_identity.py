@@ -81,17 +81,45 @@ def test_the_first_place_that_names_an_account_wins(expected, told, tmp_path) ->
     [
         ("by-customer", [customer(key="by-customer"), checkout()]),
         ("by-sub", [customer(), subscription(key="by-sub"), checkout()]),
-        ("by-checkout", [customer(), subscription(), checkout()]),
+        (None, [customer(), subscription(), checkout()]),
         (None, [customer(), subscription(), checkout(client_reference_id=None)]),
     ],
 )
-def test_with_a_key_alone_a_checkout_is_the_last_to_name_one(
+def test_with_a_key_alone_a_checkout_that_a_buyer_writes_names_none(
     expected, told, tmp_path
 ) -> None:
     values = options(tmp_path, STRIPE_ACCOUNT_ID_KEY="key")
 
     assert expected == named(told, values).account
     assert expected == named(told[::-1], values).account
+
+
+def test_a_checkout_names_one_where_the_file_lists_the_place(tmp_path) -> None:
+    places = 'account = ["customer.metadata.key", "checkout.client_reference_id"]'
+    values = options(tmp_path, f"[sources.stripe]\n{places}\n")
+
+    assert "by-checkout" == named([customer(), checkout()], values).account
+    told = [checkout(), customer(key="by-customer")]
+    assert "by-customer" == named(told, values).account
+
+
+def test_what_a_buyer_claims_is_told_to_whoever_links_the_party(tmp_path) -> None:
+    values = options(tmp_path, STRIPE_ACCOUNT_ID_KEY="key")
+    told = [checkout(id="cs_2", client_reference_id="b" * 300), checkout(), customer()]
+
+    said = f"claims {'b' * 100}, by-checkout: link it if so"
+    assert said in named(told, values).reason
+    assert said in named(told[::-1], values).reason
+
+
+def test_a_claim_is_no_fact_where_the_customer_s_id_is_the_account(tmp_path) -> None:
+    kind, thing = checkout()
+    handler = SOURCE.handlers[kind]
+    event = Event("evt_1", kind, 0, {"data": {"object": thing}})
+
+    assert [] == list(
+        handler.facts(event, handler.schema.load(event.body), options(tmp_path))
+    )
 
 
 def test_without_any_rule_a_checkout_names_nothing(tmp_path) -> None:

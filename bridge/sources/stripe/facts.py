@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 
 from bridge.domain.facts import THIN, Fact, Stamp, Value, catalogue, pointer
 from bridge.sources.stripe import snapshot
-from bridge.sources.stripe.identity import account, rules
+from bridge.sources.stripe.identity import account, claim, rules
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
 from bridge.webhook.schemas import Payload, reloaded
 from bridge.webhook.source import Event, Options
@@ -92,11 +92,15 @@ def discount_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
 
 
 def checkout_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the account that a checkout names; *loaded* is from `CHECKOUT_EVENT`."""
+    """Yield the account that a checkout names, or that its buyer claims.
+
+    *loaded* is from `CHECKOUT_EVENT`.
+    """
     now = loaded["data"]["object"]
     party = snapshot.owner(now)
-    value = account("checkout", now, party, rules(options))
-    if party and value.get("account", party) != party:
+    places = rules(options)
+    value = account("checkout", now, party, places) or claim(now, places)
+    if party and value and value.get("account") != party:
         yield _fact(event, party=party, thing=f"checkout:{now['id']}", value=value)
 
 

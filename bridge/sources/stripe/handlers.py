@@ -79,7 +79,7 @@ HANDLERS: Mapping[str, Handler] = {
     "checkout.session.completed": Handler(
         schemas.CHECKOUT_EVENT,
         facts.checkout_facts,
-        "the account that `client_reference_id` names",
+        "the account that it names, in a place that `bridge.toml` lists",
     ),
     **{
         THIN + kind: Handler(

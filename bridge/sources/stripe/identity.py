@@ -1,4 +1,10 @@
-"""Where Stripe's objects name their Vitally account: an ordered list of places."""
+"""Where Stripe's objects name their Vitally account: an ordered list of places.
+
+All but one are written by the operator's own systems. A checkout's
+`client_reference_id` is not: the URL of a Payment Link sets it, so that a buyer could
+name somebody else's account (https://docs.stripe.com/payment-links/url-parameters).
+It names one only where `bridge.toml` lists it; else it is a claim, which is shown.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +55,6 @@ def rules(options: Options) -> Rules:
     return (
         Rule("customer", "metadata", key),
         Rule("subscription", "metadata", key),
-        Rule("checkout", "client_reference_id"),
     )
 
 
@@ -91,6 +96,16 @@ def account(
             told = rank == DEFAULT_RANKS.get(kind, 1) or (rank == 0 and found == owner)
             return {"account": found} if told else {"account": found, "rank": rank}
     return {}
+
+
+def claim(checkout: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
+    """`claims`: the account that the buyer of a *checkout* says is his, as a hint.
+
+    Empty where every customer has an account by its id, or the field is trusted.
+    """
+    said = (checkout["client_reference_id"] or "").strip()
+    decided = any(r.field in {"id", "client_reference_id"} for r in rules)
+    return {"claims": said} if said and not decided else {}
 
 
 def _found(
