@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
+from marshmallow import ValidationError
 
 import bridge.sources.generic
 from bridge.domain.account import Party, identify, unite
@@ -222,6 +223,21 @@ def test_a_subscription_of_lemon_squeezy_names_its_customer() -> None:
 
     assert "Blue Door" == doc.name.text
     assert "mrr" in doc.unknown
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "paddle/subscription.created__in_a_trial.json",
+        "maxio/signup_success__in_a_trial.form",
+        "lemonsqueezy/subscription_updated__price_unknown.json",
+    ],
+)
+def test_a_word_of_tomorrow_is_not_read_as_active(name: str) -> None:
+    told = {"events": {"subscription": {"status": {"path": "'hibernating'"}}}}
+
+    with pytest.raises(ValidationError, match="status"):
+        facts_of(FOLDER / name, told)
 
 
 def test_a_site_of_maxio_may_name_its_currency_itself() -> None:
