@@ -19,9 +19,9 @@ from bridge.domain.subscription import Subscription, read
 
 CUSTOMER = "customer"
 LINK = "link"
-NAME = "name"
+NAME, EMAIL = "name", "email"
 TRAIT = "trait:"
-"""Things: a name told alone, and a trait that a source tells as it is (`is`)."""
+"""Things: a name or an address told alone, a trait that a source tells as it is (`is`)."""
 
 UNNAMED = "neither the customer nor a subscription names an account"
 LONGEST_CLAIM = 100
@@ -173,14 +173,14 @@ def is_incomplete(things: Mapping[str, State]) -> bool:
 def _seen_alive(party: Party) -> bool:
     """Whether anything but the customer's deletion was ever seen."""
     return any(
-        thing.startswith((SUBSCRIPTION, TRAIT, NAME, "discount:", "checkout:"))
+        thing.startswith((SUBSCRIPTION, TRAIT, NAME, EMAIL, "discount:", "checkout:"))
         or (thing == CUSTOMER and state.seen != {"deleted"})
         for thing, state in party.things.items()
     )
 
 
 def _name(party: Party) -> Name | None:
-    things = (party.things[t] for t in (NAME, CUSTOMER) if t in party.things)
+    things = (party.things[t] for t in (NAME, EMAIL, CUSTOMER) if t in party.things)
     value = {k: v for state in things for k, v in state.value.items() if v}
     if value.get("name"):
         return Name(2, value["name"])

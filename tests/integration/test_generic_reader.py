@@ -136,7 +136,8 @@ def test_all_of_a_party_is_read_with_its_stamps(api: Api, reader: Reader) -> Non
     at = {fact.stamp.at for fact in facts}.pop()
 
     assert {
-        "customer": {"name": "Acme", "account": "a/b"},
+        "customer": {"account": "a/b"},
+        "name": {"name": "Acme"},
         "subscription:1": {
             "status": "active",
             "currency": "usd",

@@ -369,6 +369,50 @@ def test_a_version_orders_events_and_dates_nothing() -> None:
     assert "no version can tell" in refusal(reads, sub(n=11, state="unpaid"))
 
 
+PARTS = {"name": "name", "email": "mail", "account": "ours"}
+SAYS = {
+    "name": ["Acme", "Blue Door", None],
+    "mail": ["a@example.com", None],
+    "ours": ["acc-1", "acc-2"],
+}
+
+
+@given(st.data())
+def test_what_an_event_does_not_have_of_a_customer_is_no_news(
+    data: st.DataObject,
+) -> None:
+    """Each part is what the newest event that has it says, in whatever order."""
+    reads = source(events={"customer": PARTS})
+    any_of = {name: st.sampled_from(values) for name, values in SAYS.items()}
+    drawn = st.fixed_dictionaries({}, optional=any_of)
+    selections = data.draw(st.lists(drawn, min_size=1, max_size=6))
+    told = [
+        event(**{"id": f"evt_{n}", "at": AT + 1000 * n, **fields})
+        for n, fields in enumerate(selections)
+    ]
+    mixed = data.draw(st.permutations(told))
+    found = fold(Past([fact for body in mixed for fact in facts(reads, body)]))
+
+    last = {name: value for fields in selections for name, value in fields.items()}
+    account = unite("account", [Party("example:acme", found)])
+    assert last.get("ours") == identify(found).account
+    assert (last.get("name") or last.get("mail") or "account") == (
+        account.name(str).text
+    )
+
+
+def test_the_customer_s_own_account_comes_before_its_subscriptions() -> None:
+    told = {"account": "ours", "when": "customer.*"}
+    subscription = {**SUBSCRIPTION, "account": "theirs"}
+    reads = source(events={"subscription": subscription, "customer": told})
+    customer = event(type="customer.new", id="evt_0", ours="acc-1")
+    bodies = [customer, event(type="sub.new", theirs="acc-2", sub="s", state="active")]
+
+    found = fold(Past([f for body in bodies for f in facts(reads, body)]))
+
+    assert "acc-1" == identify(found).account
+
+
 def test_a_deleted_customer_ends_what_it_had() -> None:
     customer = {"when": "customer.*", "deleted": "type == 'customer.deleted'"}
     reads = source(events={"subscription": SUBSCRIPTION, "customer": customer})

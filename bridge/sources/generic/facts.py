@@ -12,6 +12,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
+from bridge.domain.account import EMAIL, NAME
 from bridge.domain.catalogue import ENDED
 from bridge.domain.currency import decimals
 from bridge.domain.facts import CREATED, THIN, Fact, Stamp, Value, pointer
@@ -107,8 +108,7 @@ def _thin(rule: Rule, event: Event, at: int, party: str | None) -> Fact:
 def _things(rule: Rule, body: Any, at: int, party: str) -> Iterator[tuple[str, Value]]:
     account = told(rule, "account", body)
     if rule["kind"] == "customer":
-        account = party if rule["by_id"] else account
-        yield "customer", _customer(rule, body, account)
+        yield from _customer(rule, body, party)
     elif rule["kind"] == "subscription":
         id_ = told(rule, "id", body)
         if not is_name(id_):
@@ -119,13 +119,18 @@ def _things(rule: Rule, body: Any, at: int, party: str) -> Iterator[tuple[str, V
     yield from _traits(rule, body)
 
 
-def _customer(rule: Rule, body: Any, account: str | None) -> Value:
-    return kept(
-        name=told(rule, "name", body),
-        email=told(rule, "email", body),
-        account=account,
-        deleted=told(rule, "deleted", body),
-    )
+def _customer(rule: Rule, body: Any, party: str) -> Iterator[tuple[str, Value]]:
+    """What the event has of a customer, each a thing of its own: it may have a part."""
+    own = party if rule["by_id"] else None
+    yield "customer", kept(account=own, deleted=told(rule, "deleted", body))
+    for thing in (NAME, EMAIL):
+        value = told(rule, thing, body, absent=Absent)
+        if value is not Absent:
+            yield thing, kept(**{thing: value})
+    account = Absent if own else told(rule, "account", body, absent=Absent)
+    if account is not Absent:
+        # The customer's own word comes before that of its subscriptions.
+        yield "account", kept(account=account, rank=0)
 
 
 def _subscription(rule: Rule, body: Any, at: int, account: str | None) -> Value:

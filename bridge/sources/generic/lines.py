@@ -33,7 +33,7 @@ class Absent(Exception):  # noqa: N818 - no error: the sender has no opinion
 class Line(NamedTuple):
     """Where a value is and how it is read; *kind* is the word of `as`.
 
-    *parent* finds the object whose *key* the value is, where an explicit null clears.
+    *parent* finds the object whose *key* the value is, where an explicit null is a word.
     """
 
     search: Search
@@ -65,16 +65,23 @@ class Line(NamedTuple):
         return self.convert(value)
 
 
-def told(said: Mapping[str, Any], name: str, body: Any, place: str = "") -> Any:
-    """Return the value of line *name* of a table, None where there is none.
+def told(
+    said: Mapping[str, Any],
+    name: str,
+    body: Any,
+    place: str = "",
+    absent: Any = None,
+) -> Any:
+    """Return the value of line *name* of a table, None where it is cleared.
 
-    Raises ValidationError where it is not what it must be; *place* is the table's.
+    *absent* where there is none. Raises ValidationError where it is not what it must be;
+    *place* is the table's.
     """
     line: Line | None = said.get(name)
     try:
-        return None if line is None else line.read(body)
+        return absent if line is None else line.read(body)
     except Absent:
-        return None
+        return absent
     except ValueError as error:
         raise ValidationError({place + name: [str(error)]}) from None
 
@@ -116,7 +123,9 @@ class Value(fields.Field[Any]):
             tuple(header.lower() for header in _listed(said.get("header", []))),
             said.get("lookup"),
         )
-        return _clearing(line, path) if said.get("null_clears") else line
+        if said.get("null_clears") or (not self.clears and _keys(path)):
+            return _clearing(line, path)
+        return line
 
     def _wrong(self, said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Each part that is not what it must be, and what it must be."""
