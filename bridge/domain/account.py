@@ -36,7 +36,7 @@ class Party(NamedTuple):
 
     name: str
     things: Mapping[str, State]
-    catalogue: Mapping[str, State] = {}
+    catalogue: Mapping[str, Mapping[str, State]] = {}
 
 
 class Identity(NamedTuple):

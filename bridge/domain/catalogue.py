@@ -13,8 +13,11 @@ from typing import Any
 
 from bridge.domain.facts import READING, Value
 from bridge.domain.fold import State
+from bridge.domain.generations import generations, there_at
 
 Things = Mapping[str, State]
+Catalogue = Mapping[str, Things]
+"""Thing of a source's catalogue -> all that had its id (see `generations`)."""
 Discounts = Sequence[Mapping[str, Any]]
 Begun = Mapping[str | None, Sequence[State]]
 """Subscription (None: the customer itself) -> discounts that were told on their own."""
@@ -69,7 +72,7 @@ def begun(things: Things) -> Begun:
     return found
 
 
-def customer_discounts(things: Things, catalogue: Things, told: Begun) -> Discounts:
+def customer_discounts(things: Things, catalogue: Catalogue, told: Begun) -> Discounts:
     """The discounts of the customer itself; they count where a subscription has none."""
     state = things.get("customer")
     seen = state.fact.stamp.at if state else 0
@@ -78,7 +81,7 @@ def customer_discounts(things: Things, catalogue: Things, told: Begun) -> Discou
     return _discounts(every, seen, things, catalogue)
 
 
-def completed(thing: str, things: Things, catalogue: Things, told: Begun) -> State:
+def completed(thing: str, things: Things, catalogue: Catalogue, told: Begun) -> State:
     """The subscription *thing* with all that other things tell of it.
 
     *things* are its party's, *catalogue* those of its source, *told* is `begun(things)`.
@@ -103,7 +106,7 @@ def _added(told: Sequence[State], seen: int, listed: Discounts) -> list[Value]:
 
 
 def _discounts(
-    listed: Discounts, seen: int, things: Things, catalogue: Things
+    listed: Discounts, seen: int, things: Things, catalogue: Catalogue
 ) -> list[Mapping[str, Any]]:
     """Of the discounts *listed* when *seen* those that stand, with their terms."""
     found: list[Mapping[str, Any]] = []
@@ -114,16 +117,36 @@ def _discounts(
         is_newer = told is not None and told.fact.stamp.at > seen
         said = told.value if told else {}
         whole = {**one, **said} if is_newer else {**said, **one}
-        coupon = catalogue.get(f"coupon:{whole.get('coupon')}")
-        if coupon is not None and "duration" not in whole:
-            terms = {k: coupon.value[k] for k in TERMS if k in coupon.value}
-            whole = {**whole, **terms}
+        if "duration" not in whole:
+            whole = {**whole, **_terms(whole, seen, catalogue)}
         found.append(whole)
     return found
 
 
+def _terms(discount: Value, seen: int, catalogue: Catalogue) -> Value:
+    """What the coupon says of which a *discount* was made; {}: that cannot be told.
+
+    It is the one that had the id when the discount began: neither a deletion nor a new
+    coupon of that id changes what was made of the old one
+    (https://docs.stripe.com/api/coupons/delete).
+    """
+    every = catalogue.get(f"coupon:{discount.get('coupon')}", {}).values()
+    told = [
+        {key: state.value[key] for key in TERMS if key in state.value}
+        for one in generations(every)
+        if one.may_be(discount.get("start"), seen)
+        for state in one.states
+    ]
+    return told[-1] if all(terms == told[-1] for terms in told) and told else {}
+
+
+def _named(kind: str, item: Value, seen: int, catalogue: Catalogue) -> State | None:
+    """The price or product that an *item* had when it was *seen*."""
+    return there_at(catalogue.get(f"{kind}:{item.get(kind)}", {}).values(), seen)
+
+
 def _item(
-    item: Mapping[str, Any], at: int, things: Things, catalogue: Things
+    item: Mapping[str, Any], at: int, things: Things, catalogue: Catalogue
 ) -> Mapping[str, Any]:
     """An item seen *at* (ms) with the names that its price and product have now.
 
@@ -133,11 +156,11 @@ def _item(
     tiers = read.get("tiers", {}).get(item.get("price"), {})
     name = read.get("names", {}).get(item.get("product"))
     found = {**tiers, **({"product_name": name} if name else {}), **item}
-    price = catalogue.get(f"price:{item.get('price')}")
+    price = _named("price", item, at, catalogue)
     if price is not None and price.fact.stamp.at > at:
         for key in ("name", "lookup"):
             found[key] = price.value.get(key)
-    product = catalogue.get(f"product:{item.get('product')}")
+    product = _named("product", item, at, catalogue)
     if product is not None and (
         "product_name" not in item or product.fact.stamp.at > at
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from redis import Redis
 
@@ -64,11 +64,11 @@ def used(
         for listed, _, _ in wanted:
             pipe.hgetall(keys.facts(listed))
         replies = pipe.execute()[-len(wanted) :]
-    found: dict[str, dict[str, State]] = {}
+    found: dict[str, dict[str, Mapping[str, State]]] = {}
     for (listed, name, thing), raw in zip(wanted, replies, strict=True):
-        state = fold(rows.read(listed, raw)).get(thing)
-        if state is not None:
-            found.setdefault(source_of(name), {})[thing] = state
+        if raw:
+            things = fold(rows.read(listed, raw))
+            found.setdefault(source_of(name), {})[thing] = things
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bridge.domain.account import Party, identify
+from bridge.domain.catalogue import Catalogue
 from bridge.domain.document import Ledger
 from bridge.domain.facts import CATALOGUE, POINTER, source_of
 from bridge.domain.fold import Past, State
@@ -34,8 +35,8 @@ class Lease(NamedTuple):
     fence: int
 
 
-Catalogues = Mapping[str, Mapping[str, State]]
-"""Source -> thing -> what is known of it."""
+Catalogues = Mapping[str, Catalogue]
+"""Source -> what is known of the things of its catalogue."""
 
 
 class Member(NamedTuple):
@@ -86,7 +87,7 @@ class View(NamedTuple):
     wrote_at: int
     not_before: int
     now: int
-    catalogues: Mapping[str, Mapping[str, State]] = {}
+    catalogues: Mapping[str, Mapping[str, Mapping[str, State]]] = {}
 
     @property
     def parties(self) -> list[Party]:

@@ -28,6 +28,7 @@ EVENT = {"type": "subscription.updated", "livemode": True, "account": None}
 """What an event says of itself alone, where the case does not."""
 
 DAYS = ("trial_end", "cancel_at", "ended_at", "canceled_at")
+OBJECT_DAYS = ("created", "start", "end")
 
 
 def cases_of(path: Path) -> list[Case]:
@@ -117,9 +118,10 @@ def _id(told: Case) -> str:
 
 
 def _raw(told: Case, rendering: str) -> Json:
-    """An object of another kind, as the case writes it."""
-    found: Json = told["object"]
-    return found
+    """An object of another kind, as the case writes it, its instants in days."""
+    instants = {key: _day(told["object"].get(key)) for key in OBJECT_DAYS}
+    given = {key: at for key, at in instants.items() if at is not None}
+    return {**told["object"], **given}
 
 
 def _previous(before: Json, now: Json) -> Json:

@@ -13,7 +13,7 @@ import pytest
 
 from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import Document, document
-from bridge.domain.facts import CATALOGUE, Fact
+from bridge.domain.facts import CATALOGUE, Fact, catalogue
 from bridge.domain.fold import Past, compact, fold
 from bridge.sources.stripe import SOURCE
 from bridge.webhook.source import Delivery, Verified
@@ -51,9 +51,10 @@ def outcome(found: Iterable[Fact]) -> tuple[set[Identity], Document]:
     pasts = {party: compact(Past(own)) for party, own in by_party(found).items()}
     folded = {name: fold(past) for name, past in pasts.items()}
     shared = {n: things for n, things in folded.items() if n.startswith(CATALOGUE)}
-    catalogue = {k: v for things in shared.values() for k, v in things.items()}
+    prefix = catalogue("stripe", "")
+    listed = {name.removeprefix(prefix): things for name, things in shared.items()}
     own = {n: things for n, things in folded.items() if n not in shared}
-    parties = [Party(name, things, catalogue) for name, things in own.items()]
+    parties = [Party(name, things, listed) for name, things in own.items()]
     return (
         {identify(party.things) for party in parties},
         document(unite("account", parties)),

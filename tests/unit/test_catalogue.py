@@ -13,6 +13,7 @@ from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import Past, fold
 from bridge.domain.policy import Policy
+from tests.support.lives import by_party
 
 DAY = 86_400_000
 ITEM = {
@@ -55,8 +56,13 @@ def read(*facts: Fact, policy: Policy | None = None, day: int = 2) -> Document:
     """The document of one customer; facts of the catalogue are told apart."""
     shared = ("coupon:", "price:", "product:")
     own = [fact for fact in facts if not fact.thing.startswith(shared)]
-    others = [fact for fact in facts if fact.thing.startswith(shared)]
-    party = Party("stripe:cus_1", fold(Past(own)), fold(Past(others)))
+    others = [
+        fact._replace(party=fact.thing.partition("@")[0])
+        for fact in facts
+        if fact.thing.startswith(shared)
+    ]
+    listed = {name: fold(Past(told)) for name, told in by_party(others).items()}
+    party = Party("stripe:cus_1", fold(Past(own)), listed)
     return document(unite("acme", [party]), policy or Policy(), day * DAY)
 
 

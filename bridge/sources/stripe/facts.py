@@ -19,7 +19,7 @@ from bridge.sources.stripe.identity import account, claim, rules
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
 from bridge.webhook.schemas import Payload, reloaded
 from bridge.webhook.source import Event, Options
-from bridge.webhook.values import digest
+from bridge.webhook.values import digest, kept, milliseconds
 
 RANKS = {
     "created": 0,
@@ -86,7 +86,8 @@ def discount_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
     party = snapshot.owner(now)
     if now["id"] and party:
         deleted = event.type == "customer.discount.deleted"
-        value = snapshot.discount(now, rules(options), deleted=deleted)
+        start = _begun(event, now["start"])
+        value = snapshot.discount(now, rules(options), start=start, deleted=deleted)
         thing = f"discount:{now['id']}"
         yield _fact(event, party=party, thing=thing, final=deleted, value=value)
 
@@ -107,15 +108,28 @@ def checkout_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
 def listed(
     kind: str, take: Callable[[Any], Value]
 ) -> Callable[[Event, Any, Options], Iterator[Fact]]:
-    """Facts of what belongs to no customer: thing `KIND:id` of the catalogue."""
+    """Facts of what belongs to no customer: party `KIND:id` of the catalogue.
+
+    Its thing is `KIND:id@created`, since an id may be used again.
+    """
 
     def facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
         now = loaded["data"]["object"]
-        thing = f"{kind}:{now['id']}"
-        made = _fact(event, party="", thing=thing, value=take(now))
-        yield made._replace(party=catalogue("stripe", thing))
+        name, created = f"{kind}:{now['id']}", _begun(event, now["created"])
+        thing = name if created is None else f"{name}@{created}"
+        value = {**take(now), **kept(created=milliseconds(created))}
+        if event.type.endswith(".deleted"):
+            value["deleted"] = True
+        made = _fact(event, party="", thing=thing, value=value)
+        yield made._replace(party=catalogue("stripe", name))
 
     return facts
+
+
+def _begun(event: Event, told: int | None) -> int | None:
+    """When the object of *event* began (seconds): as *told*, else by its creation."""
+    is_new = event.type.endswith(".created")
+    return event.at // 1000 if told is None and is_new else told
 
 
 def thin_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:

@@ -52,6 +52,7 @@ class Coupon(Payload):
     currency = Currency(load_default=None)
     duration = Word("forever", "once", "repeating", load_default=None)
     applies_to = fields.Nested(AppliesTo, load_default=None)
+    created = UnixTime(load_default=None)
 
 
 class DiscountOrigin(Payload):
@@ -66,6 +67,7 @@ class Discount(Payload):
     id = Id(load_default=None)
     coupon = Reference(Coupon, load_default=None)
     source = fields.Nested(DiscountOrigin, load_default=None)
+    start = UnixTime(load_default=None)
     end = UnixTime(load_default=None)
     customer = Id(load_default=None)
     customer_account = Id(load_default=None)
@@ -78,6 +80,7 @@ class Product(Payload):
 
     id = Id(required=True)
     name = Text(load_default=None)
+    created = UnixTime(load_default=None)
 
 
 class Recurring(Payload):
@@ -126,6 +129,7 @@ class Price(Recurring):
     transform_quantity = fields.Nested(Package, load_default=None)
     transform_usage = fields.Nested(Package, load_default=None)
     tax_behavior = Word("exclusive", "inclusive", "unspecified", load_default=None)
+    created = UnixTime(load_default=None)
 
 
 class TaxRate(Payload):

@@ -73,11 +73,17 @@ def owner(loaded: Loaded) -> str | None:
     return found
 
 
-def discount(loaded: Loaded, rules: identity.Rules, *, deleted: bool) -> dict[str, Any]:
-    """Value of thing `discount:…`; with neither scope it is the whole customer's."""
+def discount(
+    loaded: Loaded, rules: identity.Rules, *, start: int | None, deleted: bool
+) -> dict[str, Any]:
+    """Value of thing `discount:…`, which began at *start* (seconds).
+
+    With neither scope it is the whole customer's.
+    """
     return {
         **_discount(loaded),
         **kept(
+            start=milliseconds(start),
             subscription=loaded["subscription"],
             item=loaded["subscription_item"],
             deleted=deleted,
@@ -205,10 +211,13 @@ def _discounts(loaded: Loaded) -> list[dict[str, Any]]:
 
 
 def _discount(discount: Loaded) -> dict[str, Any]:
+    """A discount; without its terms it says when it began, which tells whose they are."""
     coupon = discount["coupon"] or (discount["source"] or {}).get("coupon") or {}
+    start = None if coupon.get("duration") else discount["start"]
     return kept(
         id=discount["id"],
         coupon=coupon.get("id"),
+        start=milliseconds(start),
         ends=milliseconds(discount["end"]),
         **_terms_of(coupon),
     )
