@@ -205,7 +205,8 @@ class Desk:
         took = round((monotonic() - self.hand.since) * 1000)
         for party, claim in self.leases.ack(lease, view, outcome):
             if party == lease.party and took > retry.LONG_MS:
-                self._push(self.leases.postpone(party, took * retry.REST), "")
+                rest = retry.rest(took, int(outcome.fields.get("pace", 0)))
+                self._push(self.leases.postpone(party, rest), "")
             else:
                 self.queue.push(party, claim, "newer facts")
         return outcome.word

@@ -16,9 +16,11 @@ CONFIRM_MS = 30_000
 STUMBLE_MS = 5000
 """After an exception that nobody foresaw; a second one at the same facts parks them."""
 
-LONG_MS, REST = 500, 2
-"""A job that took longer than the first rests for so many times as long before the next
-of the same party, so that a large account that keeps changing leaves room for others."""
+LONG_MS = 500
+"""A job that took longer rests before the next of the same party, so that a large
+account that keeps changing leaves room for others."""
+
+MOST_REST_MS = 10_000
 
 DAILY_MS = 86_400_000
 """How often an account that Vitally does not have is looked for again."""
@@ -73,6 +75,14 @@ def next_pace(pace: int, wrote_at: int, now: int) -> int:
     if not wrote_at or now - wrote_at > rest + PACES_MS[-1]:
         return 1
     return min(pace + 1, len(PACES_MS) - 1)
+
+
+def rest(took_ms: int, pace: int) -> int:
+    """Milliseconds between two long jobs of one party: twice as long as the first took.
+
+    Not before it may be written again at its *pace*: that would be work for nothing.
+    """
+    return max(min(2 * took_ms, MOST_REST_MS), PACES_MS[pace])
 
 
 def after_reading(retry_after: float | None, *, refused: bool) -> int:

@@ -334,3 +334,13 @@ def test_every_error_of_vitally_s_is_in_the_table_of_answers() -> None:
     assert leaves == {
         next(c for c in type(row.error).__mro__ if c in leaves) for row in ANSWERS
     }
+
+
+@pytest.mark.parametrize(
+    ("took", "pace", "wanted"),
+    [(600, 0, 1200), (600, 3, 5000), (4000, 3, 8000), (60_000, 3, 10_000)],
+)
+def test_a_long_job_rests_twice_as_long_and_not_less_than_its_pace(
+    took: int, pace: int, wanted: int
+) -> None:
+    assert wanted == retry.rest(took, pace)
