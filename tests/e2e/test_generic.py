@@ -52,7 +52,8 @@ def post(
 
 
 def event(number: int, **more: Any) -> dict[str, Any]:
-    data = {"id": "s1", "customer_id": "acme-101", "state": "live", "currency": "USD"}
+    data = {"id": "s1", "customer_id": 17, "state": "live", "currency": "USD"}
+    data |= {"account_id": "acme-101"}
     data |= {"price_cents": 4900, "seats": 3, "per": "month"}
     data |= {"renews_at": "2026-12-24T09:00:00Z", **more}
     sent = f"2026-11-24T09:00:{number:02}Z"
