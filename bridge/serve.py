@@ -26,7 +26,7 @@ from bridge import log
 from bridge.errors import BridgeError
 from bridge.log import fields
 from bridge.settings import Settings
-from bridge.sources import load, switched_on
+from bridge.sources import load, switched_on, weak_secrets
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -79,6 +79,8 @@ def serve(settings: Settings) -> int:
     port = free(settings.port)
     sources = sorted(source.name for source in switched_on(settings.sources))
     LOG.info("listening", extra=fields(port=port, sources=sources))
+    for weak in weak_secrets(settings):
+        LOG.warning("weak secret", extra=fields(reason=weak))
     if not sources:
         LOG.warning("no source is switched on; every delivery is answered with 404")
     crashes, begun = 0, time.monotonic()

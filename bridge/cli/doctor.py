@@ -12,7 +12,7 @@ from bridge.cli import session
 from bridge.cli.program import program
 from bridge.errors import BridgeError, VitallyError
 from bridge.settings import Settings
-from bridge.sources import MADE, every, switched_on
+from bridge.sources import MADE, every, switched_on, weak_secrets
 from bridge.store.figures import Figures, figures
 from bridge.store.flushed import unfit
 from bridge.store.look import Look
@@ -73,6 +73,8 @@ def _sources(found: Settings) -> Iterator[Finding]:
     else:
         names = ", ".join(s.options[0].name for s in every(found.sources))
         yield Finding(BAD, f"no source is on; set one of {names}")
+    for weak in weak_secrets(found):
+        yield Finding(NOTE, f"a weak secret: {weak}")
     for source in found.sources.get(MADE, {}).values():
         if not source.enabled(found.sources):
             unset = source.options[0].name

@@ -5,7 +5,7 @@ A folder without one (`generic`) makes sources out of tables in `bridge.toml`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache, partial
 from importlib import import_module
 from pkgutil import iter_modules
@@ -13,10 +13,12 @@ from typing import Any
 
 from bridge import config
 from bridge.config import Config, Tables
-from bridge.options import Option
+from bridge.errors import ConfigError
+from bridge.options import Option, read_all
 from bridge.settings import Settings
 from bridge.sources.generic import make
 from bridge.webhook.source import Options, Source
+from bridge.webhook.strength import LEAST
 
 MADE = "generic.made"
 """Name of the option that holds the sources made of tables, by their names."""
@@ -44,7 +46,36 @@ def load(
     ConfigError with all problems.
     """
     read = partial(tables, environ=environ)
-    return config.load(environ, options(), without, read)
+    weak = list(_weak(environ))
+    try:
+        found = config.load(environ, options(), without, read)
+    except ConfigError as error:
+        raise ConfigError([*error.problems, *weak]) from None
+    if weak:
+        raise ConfigError(weak)
+    return found
+
+
+def _weak(environ: Mapping[str, str]) -> Iterator[str]:
+    """The secrets of sources of their own that are refused."""
+    # A variable that cannot be read is named by whoever reads all of them.
+    values = read_all(options(), environ, (), [])
+    for source in discover().values():
+        if source.enabled(values):
+            yield from (weak.text for weak in source.weak(values) if weak.refused)
+
+
+def weak_secrets(settings: Settings) -> list[str]:
+    """What is weak about the secrets in use, and no reason not to start."""
+    found = [
+        weak.text
+        for source in switched_on(settings.sources)
+        for weak in source.weak(settings.sources)
+    ]
+    password = settings.console_password
+    if password and len(password) < LEAST:
+        found.append(f"CONSOLE_PASSWORD has fewer than {LEAST} characters")
+    return found
 
 
 def every(values: Options) -> list[Source]:
@@ -79,7 +110,7 @@ def tables(said: Mapping[str, Any], environ: Mapping[str, str] | None = None) ->
             new = make(name, table, environ or {})
             made |= {name: new.source} if new.source else {}
             traits += new.traits
-            wrong = new.problems
+            wrong = [*new.problems, *(_refused(new.source) if new.source else ())]
         problems += [f"sources.{name}{_joint(said)}{said}" for said in wrong]
     values[MADE] = made
     kinds = {source.name: source.crm for source in every(values)}
@@ -90,6 +121,13 @@ def tables(said: Mapping[str, Any], environ: Mapping[str, str] | None = None) ->
         [name for name, crm in kinds.items() if crm],
         problems,
     )
+
+
+def _refused(source: Source) -> Iterator[str]:
+    if source.enabled({}):
+        for weak in source.weak({}):
+            if weak.refused:
+                yield f"secret_env: {weak.text}"
 
 
 def _joint(problem: str) -> str:

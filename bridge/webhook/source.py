@@ -11,6 +11,7 @@ from marshmallow import Schema
 from bridge.domain.facts import Fact
 from bridge.errors import PayloadError
 from bridge.options import Option
+from bridge.webhook.strength import Weakness
 
 Options = Mapping[str, Any]
 """A source's own settings, parsed: the values of its `Source.options` by name."""
@@ -171,3 +172,5 @@ class Source:
     """Knows customers better than money: comes last where a trait is about money."""
     table: Callable[[Mapping[str, Any]], Table] = no_table
     """Reads the source's own table of `bridge.toml`."""
+    weak: Callable[[Options], Iterable[Weakness]] = lambda _: ()
+    """What is weak about the secrets that guard it, where it is on."""

@@ -62,6 +62,9 @@ def event(number: int, **more: Any) -> dict[str, Any]:
     }
 
 
+KEY = "an example secret"
+
+
 def configured(folder: Path, toml: str) -> str:
     path = folder / "bridge.toml"
     path.write_text(toml, encoding="utf-8")
@@ -74,17 +77,17 @@ def test_the_example_of_the_readme_is_less_than_twenty_lines() -> None:
 
 def test_a_source_of_a_few_lines_keeps_an_account_right(tmp_path: Path) -> None:
     config = configured(tmp_path, example())
-    environ = {"BRIDGE_CONFIG": config, "SHOP_WEBHOOK_SECRET": "example"}
+    environ = {"BRIDGE_CONFIG": config, "SHOP_WEBHOOK_SECRET": KEY}
     with Stack(tmp_path, **environ) as stack:
         web = stack.web()
         stack.worker()
         stack.ready()
         answers = [
-            post(web, "shop", SHOP, "example", told)
+            post(web, "shop", SHOP, KEY, told)
             for told in (event(2), event(1, seats=2), event(2))
         ]
         forged = post(web, "shop", SHOP, "another", event(3, seats=99))
-        odd = post(web, "shop", SHOP, "example", event(4, state="odd"))
+        odd = post(web, "shop", SHOP, KEY, event(4, state="odd"))
 
         assert [202, 202, 202] == [status for status, _ in answers]
         assert "duplicate" == answers[2][1]["receipt"]
@@ -100,7 +103,7 @@ def test_a_source_of_a_few_lines_keeps_an_account_right(tmp_path: Path) -> None:
                 seats=3,
             )
         )
-        post(web, "shop", SHOP, "example", event(5, state="over"))
+        post(web, "shop", SHOP, KEY, event(5, state="over"))
         assert eventually(
             stack.has("acme-101", mrr=None, churnedAt="2026-11-24T09:00:05.000Z")
         )
@@ -111,7 +114,7 @@ def test_a_source_without_its_secret_is_off(tmp_path: Path) -> None:
         web = stack.web()
 
         assert (404, {"error": "no such source"}) == post(
-            web, "shop", SHOP, "example", event(1)
+            web, "shop", SHOP, KEY, event(1)
         )
 
 
@@ -177,7 +180,7 @@ def test_what_a_thin_event_does_not_tell_is_read(tmp_path: Path, api: str) -> No
     toml = f'[sources.recurly]\nrecipe = "recurly"\nread.base = "{api}"\n'
     environ = {
         "BRIDGE_CONFIG": configured(tmp_path, toml),
-        "RECURLY_WEBHOOK_SECRET": "example",
+        "RECURLY_WEBHOOK_SECRET": KEY,
         "RECURLY_API_KEY": "example-key",
     }
     thin = {"id": "x", "object_type": "subscription", "event_type": "renewed"}
@@ -187,7 +190,7 @@ def test_what_a_thin_event_does_not_tell_is_read(tmp_path: Path, api: str) -> No
         stack.worker()
         stack.ready()
 
-        assert 202 == post(web, "recurly", RECURLY, "example", thin)[0]
+        assert 202 == post(web, "recurly", RECURLY, KEY, thin)[0]
         assert eventually(
             stack.has("blue-door", mrr=209.98, planName="Pro, Support"), within=15
         )

@@ -55,7 +55,7 @@ def call(
     file = tmp_path / "bridge.toml"
     file.write_text(TOML)
     monkeypatch.setenv("BRIDGE_CONFIG", str(file))
-    monkeypatch.setenv("SHOP_SECRET", "example")
+    monkeypatch.setenv("SHOP_SECRET", "example-shop-secret")
 
     def call(*arguments: str, on: bool = False) -> Said:
         if on:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 ORG = "00Dxx0000000001EAA"
-TOKEN = "example-token"
+TOKEN = "example-webhook-token"
 SESSION = "00Dxx0000000001!ExampleSessionOfAnAdministrator"
 
 ACCOUNT = "001xx000003DGb1AAG"

@@ -18,6 +18,7 @@ from bridge.webhook.source import (
     Source,
     Verified,
 )
+from bridge.webhook.strength import judged_pair
 
 USERNAME, PASSWORD = "CHARGEBEE_WEBHOOK_USERNAME", "CHARGEBEE_WEBHOOK_PASSWORD"
 
@@ -131,4 +132,5 @@ SOURCE = Source(
     handlers=HANDLERS,
     without_effect=WITHOUT_EFFECT,
     table=facts.table,
+    weak=lambda options: judged_pair(USERNAME, PASSWORD, options),
 )

@@ -7,18 +7,29 @@ believe, `delivery.py` what its events are, `facts.py` what they mean.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from marshmallow import ValidationError
 
 from bridge.options import Option, read_all, text
+from bridge.settings import OPTIONS
 from bridge.sources.generic.delivery import events
 from bridge.sources.generic.facts import tell
 from bridge.sources.generic.recipes import over, recipes
 from bridge.sources.generic.table import TABLE, problems
 from bridge.webhook.schemas import Payload
 from bridge.webhook.source import Handler, Options, Reader, Source
+from bridge.webhook.strength import Weakness, judged
+
+USUAL = (
+    "COLUMNS DYNO EDITOR HOME HOST HOSTNAME LANG LANGUAGE LC_ALL LINES LOGNAME MAIL OLDPWD "
+    "PAGER PATH PWD PYTHONPATH SHELL SHLVL TERM TMPDIR TZ USER USERNAME VIRTUAL_ENV"
+)
+NO_SECRETS = frozenset([*USUAL.split(), *(option.name for option in OPTIONS)])
+"""Variables of nearly every process, and the bridge's own, which guard other things."""
 
 NAME = re.compile(r"(?!pointer$|catalogue$)[a-z0-9_-]{1,40}")
 ANYTHING = Payload()
@@ -76,6 +87,7 @@ def make(name: str, said: Mapping[str, Any], environ: Mapping[str, str]) -> Made
     wrong, options = [*_missing(rules)], _options(table)
     secrets = read_all(options, environ, (), wrong)
     told = {trait: None for rule in rules.values() for trait in rule["traits"]}
+    wrong += _no_secrets(table)
     if wrong:
         return Made(problems=tuple(wrong))
     return Made(_source(name, table, rules, options, secrets), tuple(told))
@@ -108,6 +120,29 @@ def _missing(rules: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         kinds = {line.kind for line in rule["traits"].values()}
         if "minor" in kinds and "currency" not in rule:
             yield f"events.{word}.currency: is missing, for traits in minor units"
+
+
+def _no_secrets(table: Mapping[str, Any]) -> Iterator[str]:
+    """Variables that are named as secrets, and are known to hold none."""
+    read = table.get("read", {})
+    for line, names in (("secret_env", table), ("read.key_env", read)):
+        for name in names.get(line.rpartition(".")[2], ()):
+            if name in NO_SECRETS:
+                yield f"{line}: {name} is a variable for something else"
+
+
+def _weak(
+    names: Iterable[str], secrets: Mapping[str, str | None]
+) -> Iterator[Weakness]:
+    """What is weak about a source's secrets; a path is not one, whatever its length."""
+    for name in names:
+        secret = secrets[name] or ""
+        with suppress(OSError, ValueError):
+            if secret.startswith("/") and Path(secret).exists():
+                yield Weakness(f"{name} holds the path of a file, and no secret")
+                continue
+        if secret:
+            yield from judged(name, secret)
 
 
 def _options(table: Mapping[str, Any]) -> tuple[Option, ...]:
@@ -147,4 +182,5 @@ def _source(
         reader=reader,
         key=key,
         crm=table["crm"],
+        weak=lambda _: _weak(table["secret_env"], secrets),
     )

@@ -14,6 +14,7 @@ from bridge.webhook import signatures
 from bridge.webhook.bodies import is_name, json_value
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import Delivery, Event, Options, Source, Verified, each
+from bridge.webhook.strength import judged
 
 OPTIONS = (
     Option(
@@ -89,4 +90,7 @@ SOURCE = Source(
     key="HUBSPOT_ACCESS_TOKEN",
     crm=True,
     table=table,
+    weak=lambda options: judged(
+        "HUBSPOT_CLIENT_SECRET", options["HUBSPOT_CLIENT_SECRET"]
+    ),
 )

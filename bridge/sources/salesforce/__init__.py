@@ -19,6 +19,7 @@ from bridge.webhook.source import (
     Verified,
     each,
 )
+from bridge.webhook.strength import judged
 
 OPPORTUNITY = "Opportunity"
 
@@ -127,4 +128,7 @@ SOURCE = Source(
     answer=ACK,
     crm=True,
     table=rules.table,
+    weak=lambda options: judged(
+        "SALESFORCE_WEBHOOK_TOKEN", options["SALESFORCE_WEBHOOK_TOKEN"]
+    ),
 )

@@ -20,6 +20,7 @@ from bridge.webhook.source import (
     Source,
     Verified,
 )
+from bridge.webhook.strength import judged
 
 THIN_OBJECT = "v2.core.event"
 """What an event without the object itself says that it is."""
@@ -141,4 +142,7 @@ SOURCE = Source(
     archive=reader,
     key="STRIPE_API_KEY",
     table=identity.table,
+    weak=lambda options: judged(
+        "STRIPE_WEBHOOK_SECRET", options["STRIPE_WEBHOOK_SECRET"]
+    ),
 )

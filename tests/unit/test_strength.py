@@ -1,0 +1,144 @@
+"""Weak secrets are refused at the start, all at once; the sender's own are a warning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import ConfigError
+from bridge.sources import load, weak_secrets
+
+ENVIRON = {
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "VITALLY_API_KEY": "sk_test_example",
+    "VITALLY_BASE_URL": "http://127.0.0.1:1",
+}
+GOOD = "sixteen.letters!"
+SHOP = """
+[sources.shop]
+verify = {{ scheme = "query", name = "token" }}
+secret_env = "{name}"
+party = "id"
+at = "at"
+"""
+
+
+def environ(folder: Path, toml: str = "", **more: str) -> dict[str, str]:
+    path = folder / "bridge.toml"
+    path.write_text(toml, encoding="utf-8")
+    return ENVIRON | {"BRIDGE_CONFIG": str(path)} | more
+
+
+def problems(said: dict[str, str]) -> list[str]:
+    try:
+        load(said)
+    except ConfigError as error:
+        return list(error.problems)
+    return []
+
+
+def pair(user: str, password: str) -> dict[str, str]:
+    name = "CHARGEBEE_WEBHOOK_"
+    return {f"{name}USERNAME": user, f"{name}PASSWORD": password}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (pair("a-long-user-name", ""), "CHARGEBEE_WEBHOOK_PASSWORD must be set, and"),
+        (pair("a-long-user-name", "x"), "CHARGEBEE_WEBHOOK_PASSWORD must be set, and"),
+        (pair("user:of-webhooks", "password"), "USERNAME must not have a colon"),
+        (pair("user", "password"), "have 12 characters together"),
+        (pair("", "password"), "have 8 characters together"),
+        ({"STRIPE_WEBHOOK_SECRET": "secret"}, "holds a secret of 6 characters"),
+        ({"STRIPE_WEBHOOK_SECRET": "whsec_"}, "holds a secret of 6 characters"),
+        ({"STRIPE_WEBHOOK_SECRET": f"{GOOD},short"}, "a secret of 5 characters"),
+        ({"HUBSPOT_CLIENT_SECRET": "fifteen.letters"}, "a secret of 15 characters"),
+        (
+            {"SALESFORCE_ORG_ID": "00D", "SALESFORCE_WEBHOOK_TOKEN": "token"},
+            "SALESFORCE_WEBHOOK_TOKEN holds a secret of 5 characters; it must have",
+        ),
+    ],
+)
+def test_a_weak_secret_is_refused(
+    tmp_path: Path, more: dict[str, str], said: str
+) -> None:
+    (problem,) = problems(environ(tmp_path, **more))
+
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pair("hook-user", "hook-password"),
+        pair("", GOOD),
+        {"STRIPE_WEBHOOK_SECRET": "whsec_x"},
+        {"STRIPE_WEBHOOK_SECRET": GOOD},
+        {"SALESFORCE_WEBHOOK_TOKEN": "off"},
+        {"SALESFORCE_ORG_ID": "00D", "SALESFORCE_WEBHOOK_TOKEN": GOOD},
+        {"CONSOLE_PASSWORD": "short"},
+        {"SHOP_SECRET": GOOD},
+        {"SHOP_SECRET": "whsec_x"},
+        {},
+    ],
+)
+def test_one_that_guards_nothing_or_is_long_is_not(
+    tmp_path: Path, more: dict[str, str]
+) -> None:
+    assert [] == problems(environ(tmp_path, SHOP.format(name="SHOP_SECRET"), **more))
+
+
+@pytest.mark.parametrize("name", ["HOME", "PATH", "VITALLY_API_KEY", "PORT"])
+def test_a_variable_for_something_else_is_no_secret(tmp_path: Path, name: str) -> None:
+    toml = SHOP.format(name=name)
+
+    (problem,) = problems(environ(tmp_path, toml, HOME="/" + 20 * "x"))
+
+    assert problem.endswith(
+        f"sources.shop.secret_env: {name} is a variable for something else"
+    )
+
+
+def test_a_path_is_no_secret_whatever_its_length(tmp_path: Path) -> None:
+    toml = SHOP.format(name="GEM_HOME")
+
+    (problem,) = problems(environ(tmp_path, toml, GEM_HOME=str(tmp_path)))
+
+    assert problem.endswith(
+        "secret_env: GEM_HOME holds the path of a file, and no secret"
+    )
+    assert [] == problems(environ(tmp_path, toml, GEM_HOME="/base64/like" + "x" * 20))
+
+
+def test_all_that_is_weak_is_named_at_once_with_all_else(tmp_path: Path) -> None:
+    found = problems(
+        environ(
+            tmp_path,
+            SHOP.format(name="SHOP_SECRET") + "[nothing]\n",
+            SHOP_SECRET="x",
+            STRIPE_WEBHOOK_SECRET="x",
+            PORT="none",
+            **pair("user", "x"),
+        )
+    )
+
+    for said in (
+        "PORT must",
+        "'nothing'",
+        "SHOP_SECRET holds",
+        "STRIPE_",
+        "CHARGEBEE_",
+    ):
+        assert 1 == sum(said in problem for problem in found), said
+
+
+def test_what_is_short_and_not_refused_is_warned_about(tmp_path: Path) -> None:
+    more = {"STRIPE_WEBHOOK_SECRET": "whsec_x", "CONSOLE_PASSWORD": "short"}
+
+    assert [
+        "STRIPE_WEBHOOK_SECRET holds a secret of 7 characters, fewer than 16: is it whole?",
+        "CONSOLE_PASSWORD has fewer than 16 characters",
+    ] == weak_secrets(load(environ(tmp_path, **more))[0])
+    assert [] == weak_secrets(load(environ(tmp_path))[0])
