@@ -190,7 +190,7 @@ def _name(party: Party) -> Name | None:
 def subscriptions(party: Party) -> list[Subscription]:
     """Every subscription of *party*, with all that others tell of it.
 
-    One that was never anything but void is none.
+    One that was never anything but void, or does not say its status, is none.
     """
     deleted_at = _deleted_at(party)
     told = begun(party.things)
@@ -203,8 +203,12 @@ def subscriptions(party: Party) -> list[Subscription]:
             discounts,
         )
         for thing in sorted(party.things)
-        if thing.startswith(SUBSCRIPTION) and party.things[thing].seen != {VOID}
+        if thing.startswith(SUBSCRIPTION) and _is_one(party.things[thing])
     ]
+
+
+def _is_one(state: State) -> bool:
+    return state.seen != {VOID} and "status" in state.value
 
 
 def status(account: Account) -> str:

@@ -10,6 +10,10 @@ Value = Mapping[str, Any]
 milliseconds since the epoch (UTC)."""
 
 
+MOST = 2**53
+"""Bound of every number in a fact or a trait, either way: whole numbers up to it are kept
+exactly by every reader of JSON."""
+
 CREATED, READ = 0, 9
 """Ranks with a meaning of their own: a thing's creation, and what was read from the
 source itself, which holds all that happened up to its instant."""

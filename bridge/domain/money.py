@@ -6,8 +6,10 @@ major ones, and of these until `rounded` rounds once, half up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
+from math import inf
 from typing import Any, NamedTuple
 
 from bridge.domain.currency import decimals, minor_decimals
@@ -47,56 +49,91 @@ def monthly(
 
 
 def item_amount(item: Mapping[str, Any]) -> Fraction | Unknown:
-    """Minor units of one licensed item in one of its own intervals, tax included."""
+    """Minor units of one licensed item in one of its own intervals, tax included.
+
+    One without a quantity is one: https://docs.stripe.com/api/subscriptions/create.
+    """
     quantity = Fraction(item.get("quantity", 1))
     if item.get("scheme") == "tiered":
         return _tiered(item, quantity)
     if "unit" not in item:
         return Unknown("its unit amount is not in the event")
-    return Fraction(item["unit"]) * _packages(item.get("package"), quantity)
+    billed = _packages(item.get("package"), quantity)
+    return billed if isinstance(billed, Unknown) else Fraction(item["unit"]) * billed
 
 
-def _packages(package: Mapping[str, Any] | None, quantity: Fraction) -> Fraction:
+def _packages(
+    package: Mapping[str, Any] | None, quantity: Fraction
+) -> Fraction | Unknown:
     """Units that are billed (https://docs.stripe.com/api/prices: transform_quantity)."""
-    if not package:
+    if package is None:
         return quantity
-    size, rest = divmod(quantity, package["by"])
-    return Fraction(size + (1 if rest and package["round"] == "up" else 0))
+    by, way = package.get("by"), package.get("round")
+    if not by or way not in {"up", "down"}:
+        return Unknown("how its quantity is rounded to packages is not in the event")
+    size, rest = divmod(quantity, by)
+    return Fraction(size + (1 if rest and way == "up" else 0))
 
 
 def _tiered(item: Mapping[str, Any], quantity: Fraction) -> Fraction | Unknown:
-    """https://docs.stripe.com/subscriptions/pricing-models/tiered-pricing."""
-    tiers = item.get("tiers")
+    """https://docs.stripe.com/subscriptions/pricing-models/tiered-pricing.
+
+    A tier has an amount a unit, a flat one or both; the one that is not told is none.
+    """
+    tiers, share = item.get("tiers"), SHARES.get(item.get("tiers_mode", ""))
     if not tiers:
         return Unknown("the tiers of its price are not in the event")
-    if item.get("tiers_mode") == "volume":
-        tier = next((t for t in tiers if _holds(t, quantity)), tiers[-1])
-        return _flat(tier) + _unit(tier) * quantity
-    return _graduated(tiers, quantity)
-
-
-def _graduated(tiers: Sequence[Mapping[str, Any]], quantity: Fraction) -> Fraction:
-    total, below = Fraction(0), Fraction(0)
-    for tier in tiers:
-        top = quantity if tier.get("up_to") is None else min(quantity, tier["up_to"])
-        if top > below or (below == 0 and quantity == 0):
-            total += _flat(tier) + _unit(tier) * (top - below)
-        if _holds(tier, quantity):
-            break
-        below = Fraction(top)
+    if share is None:
+        return Unknown("how its tiers add up is not in the event")
+    if not _are_in_order(tiers):
+        return Unknown("the tiers of its price are not in order")
+    if not _holds(tiers[-1], quantity):
+        return Unknown("the tiers of its price end below its quantity")
+    total = Fraction(0)
+    for tier, units in share(tiers, quantity):
+        if not {"unit", "flat"} & tier.keys():
+            return Unknown("a tier of its price has no amount in the event")
+        total += Fraction(tier.get("flat", 0)) + Fraction(tier.get("unit", 0)) * units
     return total
 
 
-def _holds(tier: Mapping[str, Any], quantity: Fraction) -> bool:
+Tier = Mapping[str, Any]
+Share = tuple[Tier, Fraction]
+"""A tier, and how many units it is paid for."""
+
+
+def _are_in_order(tiers: Sequence[Tier]) -> bool:
+    """Whether each tier ends above the one before; the last alone may have no end."""
+    ends = [inf if t.get("up_to") is None else t["up_to"] for t in tiers]
+    return all(a < b for a, b in pairwise(ends))
+
+
+def _volume(tiers: Sequence[Tier], quantity: Fraction) -> Iterator[Share]:
+    """The whole quantity in the tier that holds it."""
+    yield next(tier for tier in tiers if _holds(tier, quantity)), quantity
+
+
+def _graduated(tiers: Sequence[Tier], quantity: Fraction) -> Iterator[Share]:
+    """Each tier that is entered; the first one is in any case."""
+    below = Fraction(0)
+    for tier in tiers:
+        holds = _holds(tier, quantity)
+        top = quantity if holds else Fraction(tier["up_to"])
+        yield tier, top - below
+        if holds:
+            return
+        below = top
+
+
+SHARES: Mapping[str, Callable[[Sequence[Tier], Fraction], Iterator[Share]]] = {
+    "volume": _volume,
+    "graduated": _graduated,
+}
+"""Ways in which tiers add up."""
+
+
+def _holds(tier: Tier, quantity: Fraction) -> bool:
     return tier.get("up_to") is None or quantity <= tier["up_to"]
-
-
-def _unit(tier: Mapping[str, Any]) -> Fraction:
-    return Fraction(tier.get("unit", 0))
-
-
-def _flat(tier: Mapping[str, Any]) -> Fraction:
-    return Fraction(tier.get("flat", 0))
 
 
 class Line(NamedTuple):

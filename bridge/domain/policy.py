@@ -18,6 +18,10 @@ EMPTY = ("null", "zero")
 account as subscribed."""
 
 
+INTERVALS = ("day", "week", "month", "year")
+"""How often an item may be paid."""
+
+
 class Policy(NamedTuple):
     """How money is read; *week* and *day*: how many there are in a month.
 
@@ -48,9 +52,10 @@ class Policy(NamedTuple):
         )
 
     def per_month(self, interval: str) -> Fraction:
-        """How many of *interval* there are in a month."""
-        known = {"month": Fraction(1), "year": Fraction(1, 12)}
-        return known.get(interval) or (self.week if interval == "week" else self.day)
+        """How many of *interval*, one of INTERVALS, there are in a month."""
+        a_month = {"week": self.week, "day": self.day}
+        a_month |= {"month": Fraction(1), "year": Fraction(1, 12)}
+        return a_month[interval]
 
     def rate(self, currency: str) -> Fraction | None:
         """What one unit of *currency* is worth in *base*; None: not known."""

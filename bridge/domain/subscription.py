@@ -14,7 +14,7 @@ from bridge.domain.catalogue import ENDED
 from bridge.domain.facts import source_of
 from bridge.domain.fold import State
 from bridge.domain.money import Line, Unknown, discounted, item_amount, monthly
-from bridge.domain.policy import STRIPE, Policy
+from bridge.domain.policy import INTERVALS, STRIPE, Policy
 
 LIVE = frozenset({"active", "past_due"})
 """Counted in MRR, as Stripe does; `unpaid` is churn there and here."""
@@ -58,6 +58,12 @@ class Subscription(NamedTuple):
         return source_of(self.party)
 
     @property
+    def is_partial(self) -> bool:
+        """Whether some of its items, or all, are not told; its *mrr* may be."""
+        items = self.value.get("items")
+        return bool(self.value.get("more")) or not (items or "mrr" in self.value)
+
+    @property
     def currency(self) -> str | None:
         """ISO code in lower case, where the event tells it."""
         return self.value.get("currency")
@@ -78,7 +84,7 @@ def read(
     customer_discounts: Sequence[Mapping[str, Any]] = (),
 ) -> Subscription:
     """Read one folded subscription; *deleted_at*: when its customer was deleted."""
-    value, status = state.value, str(state.value.get("status", "active"))
+    value, status = state.value, str(state.value["status"])
     ended: int | None = None
     if status in ENDED:
         ended = value.get("ended_at", state.fact.stamp.at)
@@ -104,10 +110,36 @@ def _was_live(state: State, ended: int | None) -> bool:
     """Seen live, or first met as canceled and not within its trial."""
     if state.seen & {"active", "past_due", "unpaid"}:
         return True
-    if state.seen != {"canceled"}:
-        return False
     trial = state.value.get("trial_end")
-    return trial is None or ended is None or ended > trial
+    if state.seen == {"canceled"}:
+        return trial is None or ended is None or ended > trial
+    if trial is None or ended is None:
+        return False
+    is_lost = state.seen <= {"trialing", "canceled"}
+    return is_lost and _outlived(state.value, trial, ended)
+
+
+DAY = 86_400_000
+CYCLES = {"day": (1, 1), "week": (7, 7), "month": (28, 31), "year": (365, 366)}
+"""Interval -> the least and the most days that it has."""
+
+
+def _outlived(value: Mapping[str, Any], trial: int, ended: int) -> bool:
+    """Whether one that was only seen in its trial was live after it: that word was lost.
+
+    It *ended* (ms) after the *trial* by more than its longest billing cycle (a year,
+    where none is told), or in a period that began when the trial ended or later. In
+    between it may have ended for want of a payment method, and never was live.
+    """
+    longest = 0
+    for item in value.get("items", ()):
+        least, most = CYCLES.get(item.get("interval"), CYCLES["year"])
+        count = item.get("count", 1)
+        longest = max(longest, most * count * DAY)
+        period_end = item.get("ends", value.get("ends", 0))
+        if ended > trial and period_end - least * count * DAY >= trial:
+            return True
+    return ended > trial + (longest or CYCLES["year"][1] * DAY)
 
 
 class Working(NamedTuple):
@@ -136,7 +168,7 @@ def worked(
         return Unknown(f"{sub.id}: its currency is not in the event")
     if "mrr" in sub.value:
         return Working(Fraction(sub.value["mrr"]), ())
-    if sub.value.get("more"):
+    if sub.is_partial:
         return Unknown(f"{sub.id}: the event holds only a part of its items")
     lines: list[Line] = []
     for item in sub.items:
@@ -159,7 +191,7 @@ def _line(
     amount = item_amount(item)
     if isinstance(amount, Unknown):
         return amount
-    if "interval" not in item:
+    if item.get("interval") not in INTERVALS:
         return Unknown("its interval is not in the event")
     tax = _inclusive_tax(sub, item)
     if isinstance(tax, Unknown):
@@ -195,6 +227,8 @@ def _inclusive_tax(sub: Subscription, item: Mapping[str, Any]) -> Fraction | Unk
     The item's own rates replace the subscription's; an automatic rate is not told.
     """
     rates = item.get("tax") or sub.value.get("tax") or ()
+    if None in rates:
+        return Unknown("the rate of its tax is not in the event")
     if item.get("inclusive") and not rates and sub.value.get("automatic_tax"):
         return Unknown("its price includes a tax whose rate is not in the event")
     return sum((Fraction(rate) for rate in rates), Fraction(0)) / 100
@@ -217,7 +251,7 @@ def renews_at(sub: Subscription) -> int | Unknown | None:
     """The earliest period end of a licensed item that will renew; None: it will not."""
     if sub.value.get("cancel_at_period_end") or sub.value.get("no_renewal"):
         return None
-    if sub.value.get("more"):
+    if sub.is_partial:
         return Unknown(f"{sub.id}: the event holds only a part of its items")
     if not sub.items and "mrr" not in sub.value:
         return None

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from bridge.domain import account as accounts
 from bridge.domain.account import Account
+from bridge.domain.currency import decimals
+from bridge.domain.facts import MOST
 from bridge.domain.money import Unknown, exact, rounded
 from bridge.domain.policy import Policy
 from bridge.domain.subscription import (
@@ -38,10 +40,6 @@ def instant(milliseconds: int) -> str:
     """`YYYY-MM-DDTHH:MM:SS.mmmZ`."""
     at = EPOCH + timedelta(milliseconds=milliseconds)
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
-
-
-def _currencies(subs: list[Subscription]) -> set[str | None]:
-    return {sub.currency for sub in subs}
 
 
 class Reading(NamedTuple):
@@ -75,9 +73,18 @@ def _mrr(reading: Reading) -> Result:
         code = sub.currency or ""
         pays = exact(amount, code, sub.source)
         by_currency[code] = by_currency.get(code, Fraction(0)) + pays
-    if len(by_currency) == 1:
-        return rounded(*by_currency.popitem()[::-1])
-    return _converted(by_currency, reading.policy)
+    # Nothing is nothing in every currency: what is free needs no rate.
+    paid = {code: amount for code, amount in by_currency.items() if amount}
+    if len(paid) > 1:
+        return _converted(paid, reading.policy)
+    return _bounded(*(paid or {"": Fraction(0)}).popitem())
+
+
+def _bounded(code: str, amount: Fraction) -> Result:
+    """A sum of money as a trait; unknown where a JSON number would not be exact."""
+    if abs(amount) * 10 ** decimals(code) > MOST:
+        return Unknown(f"it is more than a number can say exactly: over {MOST}")
+    return rounded(amount, code)
 
 
 def _converted(by_currency: Mapping[str, Fraction], policy: Policy) -> Result:
@@ -92,7 +99,7 @@ def _converted(by_currency: Mapping[str, Fraction], policy: Policy) -> Result:
             listed = ", ".join(sorted(by_currency)).upper()
             return Unknown(f"several currencies and no rates: {listed}")
         total += amount * rate
-    return rounded(total, policy.base or "")
+    return _bounded(policy.base or "", total)
 
 
 def _earliest(
@@ -135,7 +142,7 @@ def _status(reading: Reading) -> Result:
 
 
 def _plan(reading: Reading) -> Result:
-    part = next((sub for sub in reading.live if sub.value.get("more")), None)
+    part = next((sub for sub in reading.live if sub.is_partial), None)
     if part is not None:
         return Unknown(f"{part.id}: the event holds only a part of its items")
     names = {name for sub in reading.live for name in plan_names(sub)}
@@ -143,10 +150,13 @@ def _plan(reading: Reading) -> Result:
 
 
 def _currency(reading: Reading) -> Result:
-    trialing = [
-        sub for sub in reading.account.subscriptions if sub.status == "trialing"
-    ]
-    found = _currencies(reading.live or trialing)
+    trialing = [s for s in reading.account.subscriptions if s.status == "trialing"]
+    subs = reading.live or trialing
+    found = {sub.currency for sub in subs}
+    if len(found) > 1:
+        # A subscription that is known to be free is so in any currency.
+        pay = (s for s in subs if revenue(s, reading.policy, reading.now) != 0)
+        found = {sub.currency for sub in pay} or found
     if len(found) > 1:
         return Unknown("several currencies")
     code = found.pop() if found else None
@@ -197,8 +207,8 @@ TABLE: Mapping[str, Trait] = {
     ),
     "billingCurrency": Trait(
         _currency,
-        "ISO code of the live subscriptions, else of the trialing ones; left out "
-        "where there is more than one.",
+        "ISO code of the live subscriptions, else of the trialing ones; a free one "
+        "beside another currency does not count; left out where there are several.",
     ),
     "cancelAt": Trait(
         _cancel_at,

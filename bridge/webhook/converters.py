@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
+from bridge.domain.facts import MOST
 from bridge.domain.traits import EPOCH, Known, instant
-from bridge.webhook.fields import LATEST, MOST
+from bridge.webhook.fields import LATEST
 
 LONGEST = 2000
 """Characters of a text that becomes a trait."""

@@ -12,11 +12,10 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
+from bridge.domain.facts import MOST
+
 LATEST = 253_402_300_799
 """9999-12-31T23:59:59Z in seconds, the last instant that a date can show."""
-
-MOST = 2**53
-"""Bound of amounts and quantities: whole numbers that every JSON reader keeps."""
 
 UNREAD: Any = object()
 """Returned in place of a value that is refused, or that only the slow way can judge."""

@@ -63,7 +63,13 @@ ITEMS: tuple[dict[str, object], ...] = (
     {**MONTHLY, "interval": "week", "unit": "999", "quantity": 0},
     {**MONTHLY, "interval": "day", "unit": "7", "tax": ["19"], "inclusive": True},
     {**MONTHLY, "unit": "1000", "quantity": 250, "package": {"by": 100, "round": "up"}},
-    {**MONTHLY, "quantity": 8, "scheme": "tiered", "tiers": TIERS},
+    {
+        **MONTHLY,
+        "quantity": 8,
+        "scheme": "tiered",
+        "tiers_mode": "graduated",
+        "tiers": TIERS,
+    },
     {
         **MONTHLY,
         "quantity": 12,

@@ -162,7 +162,28 @@ class Sub(NamedTuple):
         if words & {"active", "past_due", "unpaid"}:
             return True
         trial = self.now.get("trial_end")
-        return words == {"canceled"} and (trial is None or self.ended > trial)
+        if words == {"canceled"}:
+            return trial is None or self.ended > trial
+        if not words <= {"trialing", "canceled"} or self.status != "canceled":
+            return False
+        return trial is not None and self._went_on(trial)
+
+    def _went_on(self, trial: int) -> bool:
+        """Far beyond its trial, or into a period that is not the trial's."""
+        if self.ended <= trial:
+            return False
+        days = {"day": (1, 1), "week": (7, 7), "month": (28, 31), "year": (365, 366)}
+        cycles = [
+            (n * i.get("count", 1) * 86_400_000, i)
+            for i in self.now.get("items", ())
+            for n in days[i["interval"]]
+        ]
+        shorter, longer = cycles[::2], [length for length, _ in cycles[1::2]]
+        begun = [
+            i.get("ends", self.now.get("ends", 0)) - length for length, i in shorter
+        ]
+        beyond = self.ended - trial > max(longer, default=366 * 86_400_000)
+        return beyond or any(at >= trial for at in begun)
 
     @property
     def ended(self) -> int:
@@ -203,6 +224,11 @@ def _live(subs: Iterable[Sub]) -> list[Sub]:
     return [sub for sub in subs if sub.status in LIVE]
 
 
+def _part(sub: Sub) -> bool:
+    """Not all of its items are told, or none."""
+    return bool(sub.now.get("more")) or not sub.now.get("items")
+
+
 def _licensed(sub: Sub) -> list[Value]:
     return [
         item
@@ -220,8 +246,11 @@ def _mrr(subs: list[Sub]) -> Fraction | None:
     live = _live(subs)
     if not live:
         return None
-    total = sum((_worth(sub) for sub in live), Fraction(0))
-    currency = _one({sub.now["currency"] for sub in live})
+    worth = [(sub.now.get("currency"), _worth(sub)) for sub in live]
+    total = sum((amount for _, amount in worth), Fraction(0))
+    if not total:
+        return Fraction(0)
+    currency = _one({code for code, amount in worth if amount})
     scale = 10 ** DECIMALS.get(currency, 2)
     return Fraction(floor(total + Fraction(1, 2)), scale)
 
@@ -234,7 +263,7 @@ def _one(found: set[Any]) -> Any:
 
 def _worth(sub: Sub) -> Fraction:
     """Minor units a month, exact."""
-    if sub.now.get("currency") is None or sub.now.get("more"):
+    if sub.now.get("currency") is None or _part(sub):
         raise UnknownError
     lines = []
     for item in _licensed(sub):
@@ -329,10 +358,12 @@ def _renewal(subs: list[Sub]) -> str | None:
     ends = []
     for sub in _live(subs):
         items = _licensed(sub)
-        if sub.now.get("cancel_at_period_end") or not items:
+        if sub.now.get("cancel_at_period_end"):
             continue
-        if sub.now.get("more"):
+        if _part(sub):
             raise UnknownError
+        if not items:
+            continue
         of_items = _ends(sub, items)
         if not of_items:
             raise UnknownError
@@ -374,7 +405,7 @@ def _status(subs: list[Sub]) -> str:
 
 
 def _plan(subs: list[Sub]) -> str | None:
-    if any(sub.now.get("more") for sub in _live(subs)):
+    if any(_part(sub) for sub in _live(subs)):
         raise UnknownError
     items = [item for sub in _live(subs) for item in _licensed(sub)]
     names = [i.get("name", i.get("product_name", i.get("lookup"))) for i in items]
@@ -383,8 +414,18 @@ def _plan(subs: list[Sub]) -> str | None:
 
 def _currency(subs: list[Sub]) -> str:
     trialing = [sub for sub in subs if sub.status == "trialing"]
-    found = {sub.now.get("currency") for sub in _live(subs) or trialing}
+    told = _live(subs) or trialing
+    found = {sub.now.get("currency") for sub in told}
+    if len(found) > 1:
+        found = {s.now.get("currency") for s in told if not _is_free(s)} or found
     return str(_one(found)).upper()
+
+
+def _is_free(sub: Sub) -> bool:
+    try:
+        return not _worth(sub)
+    except UnknownError:
+        return False
 
 
 def _cancel_at(subs: list[Sub]) -> str | None:

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parents[1] / "cases"
 DAY_0 = datetime(2026, 11, 1, tzinfo=UTC)
 VERSIONS = {"plan": "2016-07-06", "price": "2020-08-27", "items": "2025-03-31.basil"}
 
-NOT_IN_PLANS = {"discounts", "one_time", "package", "tiers", "tax", "tax_behavior"}
+NOT_IN_PLANS = {"discounts", "one_time", "package", "tax", "tax_behavior"}
 """Keys of an item that a rendering from before prices cannot carry."""
 
 INSTANTS = {"nextRenewalDate", "churnedAt", "trialEndDate", "cancelAt"}
@@ -213,7 +213,8 @@ def _plan(price: Json) -> Json:
     names = {"unit_amount": "amount", "unit_amount_decimal": "amount_decimal"}
     kept = ("id", "currency", "nickname", "product", "billing_scheme")
     renamed = {new: price[old] for old, new in names.items()}
-    return {key: price[key] for key in kept} | renamed | price["recurring"]
+    tiers = _picked(price, "tiers", "tiers_mode")
+    return {key: price[key] for key in kept} | renamed | tiers | price["recurring"]
 
 
 def _taxes(told: Case) -> list[Json]:

@@ -174,7 +174,10 @@ def tiered(
         (tiered(6, "graduated", FLAT), 1600),
         (tiered(5, "volume", FLAT), 1000),
         (tiered(6, "volume", FLAT), 1100),
-        (tiered(11, "volume", [{"up_to": 10, "unit": "1"}]), 11),
+        (tiered(10, "volume", [{"up_to": 10, "unit": "1"}]), 10),
+        (tiered(1, "graduated", [{"up_to": None, "unit": "0"}]), 0),
+        (tiered(4, "volume", [{"up_to": 5, "unit": "7"}, {"up_to": None}]), 28),
+        (tiered(4, "graduated", [{"up_to": 5, "unit": "7"}, {"up_to": None}]), 28),
     ],
 )
 def test_an_item_costs_what_its_price_says(item, expected) -> None:
@@ -202,6 +205,20 @@ def test_a_package_is_billed_whole(quantity, up, down) -> None:
         ({"scheme": "tiered", "quantity": 3}, "tiers"),
         ({"scheme": "tiered", "quantity": 3, "tiers": []}, "tiers"),
         ({"scheme": "tiered", "quantity": 3, "unit": "100"}, "tiers"),
+        (tiered(3, None, TIERS), "how its tiers add up"),
+        (tiered(3, "both", TIERS), "how its tiers add up"),
+        (tiered(3, "volume", [{"up_to": None}]), "no amount"),
+        (tiered(3, "graduated", [{"up_to": None}]), "no amount"),
+        (tiered(3, "graduated", [{"up_to": 1}, *TIERS]), "no amount"),
+        (tiered(11, "volume", [{"up_to": 10, "unit": "1"}]), "end below"),
+        (tiered(11, "graduated", [{"up_to": 10, "unit": "1"}]), "end below"),
+        (tiered(3, "volume", TIERS[::-1]), "not in order"),
+        (tiered(3, "graduated", [*TIERS, *TIERS]), "not in order"),
+        ({"unit": "100", "package": {"by": 5}}, "packages"),
+        ({"unit": "100", "package": {"by": 5, "round": None}}, "packages"),
+        ({"unit": "100", "package": {"by": 5, "round": "half"}}, "packages"),
+        ({"unit": "100", "package": {"by": None, "round": "up"}}, "packages"),
+        ({"unit": "100", "package": {}}, "packages"),
     ],
 )
 def test_what_an_event_does_not_tell_is_unknown_and_never_nothing(item, reason) -> None:

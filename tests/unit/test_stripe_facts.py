@@ -416,11 +416,20 @@ def test_discounts_without_ids_are_each_kept() -> None:
     assert expected == fact(subscribed(discounts=unnamed)).value["discounts"]
 
 
-def test_a_package_without_its_size_is_none() -> None:
+def test_a_package_without_its_size_is_kept_as_one_that_is_not_known() -> None:
     price = {**item()["price"], "transform_quantity": {"round": "up"}}
     value = fact(subscribed(items={"data": [item(price=price)]})).value
 
-    assert "package" not in value["items"][0]
+    assert {"by": None, "round": "up"} == value["items"][0]["package"]
+
+
+@pytest.mark.parametrize(
+    "rate", [{"inclusive": True}, {"percentage": 20}, {"inclusive": None}]
+)
+def test_a_tax_that_does_not_say_what_it_takes_is_not_known(rate) -> None:
+    value = fact(subscribed(items={"data": [item(tax_rates=[rate])]})).value
+
+    assert [None] == value["items"][0]["tax"]
 
 
 @pytest.mark.parametrize(

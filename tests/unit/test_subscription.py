@@ -72,7 +72,6 @@ def statuses(*words: str, **last: Any) -> Subscription:
         ([MONTHLY, METERED], 5000),
         ([MONTHLY, SETUP], 5000),
         ([METERED], 0),
-        ([], 0),
         ([{"usage": "metered"}], 0),
         ([MONTHLY | {"count": 3, "unit": "30000", "quantity": 2}], 20_000),
     ],
@@ -102,10 +101,6 @@ def test_each_line_is_called_as_people_know_it() -> None:
     ]
 
 
-def test_a_subscription_that_says_no_status_is_active() -> None:
-    assert "active" == told({"currency": "usd"}).status
-
-
 def test_revenue_is_exact_and_no_float() -> None:
     found = revenue(sub(MONTHLY | {"interval": "week", "unit": "1000"}))
 
@@ -120,6 +115,12 @@ def test_revenue_is_exact_and_no_float() -> None:
         ({"items": [{"unit": "1"}]}, "s: an item: its interval"),
         ({"items": [{"unit": "1", "price": "price_1"}]}, "s: price_1: its interval"),
         ({"items": [MONTHLY], "more": True}, "part of its items"),
+        ({"items": []}, "part of its items"),
+        ({}, "part of its items"),
+        ({"items": [MONTHLY | {"interval": "quarter"}]}, "its interval"),
+        ({"items": [MONTHLY | {"tax": ["10", None]}]}, "rate of its tax"),
+        ({"items": [MONTHLY], "tax": [None]}, "rate of its tax"),
+        ({"items": [MONTHLY | {"package": {"by": 5}}]}, "packages"),
         ({"items": [MONTHLY], "currency": None}, "currency"),
         ({"items": [MONTHLY], "discounts": [{"id": "di_1"}]}, "di_1"),
         ({"items": [MONTHLY | {"discounts": [{"id": "di_2"}]}]}, "di_2"),
@@ -205,7 +206,6 @@ def test_inclusive_tax_is_taken_out_where_its_rate_is_told(
         ([MONTHLY, YEARLY], {}, 30),
         ([YEARLY, METERED], {}, 300),
         ([METERED], {}, None),
-        ([], {}, None),
         ([MONTHLY], {"cancel_at_period_end": True}, None),
         ([MONTHLY], {"cancel_at": NOW + 400 * DAY}, 30),
         ([MONTHLY], {"cancel_at": NOW + 30 * DAY}, None),
@@ -326,6 +326,59 @@ def test_only_active_and_past_due_are_live(word, live) -> None:
 )
 def test_it_was_live_if_it_ever_paid_or_should_have(words, last, expected) -> None:
     assert expected == statuses(*words, **last).was_live
+
+
+LAST = {"trial_end": NOW + 14 * DAY, "items": [{"interval": "month"}]}
+
+
+@pytest.mark.parametrize(
+    ("words", "days", "last", "expected"),
+    [
+        (["trialing", "canceled"], 14, LAST, False),
+        (["trialing", "canceled"], 15, LAST, False),
+        (["trialing", "canceled"], 45, LAST, False),
+        (["trialing", "canceled"], 46, LAST, True),
+        (["trialing", "paused", "canceled"], 380, LAST, False),
+        (["trialing", "incomplete", "canceled"], 380, LAST, False),
+        (["trialing", "canceled"], 380, {"items": [{"interval": "month"}]}, False),
+        (["trialing", "canceled"], 380, {"trial_end": NOW + 14 * DAY}, False),
+        (["trialing", "canceled"], 381, {"trial_end": NOW + 14 * DAY}, True),
+        (["trialing", "canceled"], 80, LAST | {"items": [YEARLY]}, False),
+        (["trialing", "canceled"], 381, LAST | {"items": [YEARLY]}, True),
+        (["trialing", "canceled"], 46, LAST | {"items": [MONTHLY, YEARLY]}, False),
+        (["trialing", "canceled"], 22, LAST | {"items": [WEEKLY | {"ends": 0}]}, True),
+        # The current period says that there was one after the trial's.
+        (["trialing", "canceled"], 20, LAST | {"ends": NOW + 44 * DAY}, True),
+        (["trialing", "canceled"], 20, LAST | {"ends": NOW + 41 * DAY}, False),
+        (["trialing", "canceled"], 14, LAST | {"ends": NOW + 44 * DAY}, False),
+        (
+            ["trialing", "canceled"],
+            20,
+            LAST | {"items": [{"interval": "year", "ends": NOW + 379 * DAY}]},
+            True,
+        ),
+        (
+            ["trialing", "canceled"],
+            20,
+            LAST | {"items": [{"interval": "month", "count": 3}], "ends": NOW + DAY},
+            False,
+        ),
+    ],
+)
+def test_one_that_outlived_its_trial_was_live_though_nobody_said_so(
+    words, days, last, expected
+) -> None:
+    found = statuses(*words, **{**last, "ended_at": NOW + days * DAY})
+
+    assert expected == found.was_live
+
+
+def test_the_end_of_a_customer_ends_a_trial_that_was_outlived() -> None:
+    trial = {"status": "trialing", **LAST}
+
+    assert told(trial, deleted_at=NOW + 46 * DAY).was_live
+    assert not told(trial, deleted_at=NOW + 14 * DAY).was_live
+    assert not told(trial).was_live
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,21 @@ class Recurring(Payload):
     usage_type = Word("licensed", "metered", load_default=None)
 
 
-class Tier(Payload):
-    """One step of a tiered price, amounts in minor units; *up_to* None: no end."""
+class Top(Whole):
+    """Where a tier ends; None: nowhere, which Stripe writes `inf` where it is set."""
 
-    up_to = Whole(load_default=None)
+    def read(self, value: Any) -> Any:
+        return None if value == "inf" else super().read(value)
+
+
+class Tier(Payload):
+    """One step of a tiered price, in minor units; until 2018-08-23 it had *amount*."""
+
+    up_to = Top(load_default=None)
     unit_amount_decimal = Minor(load_default=None)
     unit_amount = Minor(load_default=None)
+    amount_decimal = Minor(load_default=None)
+    amount = Minor(load_default=None)
     flat_amount_decimal = Minor(load_default=None)
     flat_amount = Minor(load_default=None)
 

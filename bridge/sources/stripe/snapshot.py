@@ -186,14 +186,16 @@ def _amount(loaded: Loaded, *names: str) -> str | None:
 
 
 def _tier(tier: Loaded) -> dict[str, Any]:
-    amounts = kept(unit=_amount(tier, "unit_amount"), flat=_amount(tier, "flat_amount"))
+    unit = _amount(tier, "unit_amount", "amount")
+    amounts = kept(unit=unit, flat=_amount(tier, "flat_amount"))
     return {"up_to": tier["up_to"], **amounts}
 
 
 def _package(package: Loaded | None) -> dict[str, Any] | None:
-    if package is None or package["divide_by"] is None:
+    """How units are sold in packages; what is not told of it stays None."""
+    if package is None:
         return None
-    return kept(by=package["divide_by"], round=package["round"])
+    return {"by": package["divide_by"], "round": package["round"]}
 
 
 def _discounts(loaded: Loaded) -> list[dict[str, Any]]:
@@ -234,12 +236,15 @@ def _terms_of(coupon: Loaded) -> dict[str, Any]:
     )
 
 
-def _inclusive(rates: Iterable[Loaded] | None) -> list[str]:
-    """Percentages that are part of the price; what is added to it is no matter."""
+def _inclusive(rates: Iterable[Loaded] | None) -> list[str | None]:
+    """Percentages that are part of the price; what is added to it is no matter.
+
+    None of a rate that does not say how much it is, or whether it is part of the price.
+    """
     return [
-        rate["percentage"]
+        rate["percentage"] if rate["inclusive"] else None
         for rate in rates or ()
-        if rate["inclusive"] and rate["percentage"]
+        if rate["inclusive"] is not False
     ]
 
 
