@@ -8,7 +8,7 @@ is told by events of their own: of the customer (thing `discount:…`) or of nob
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bridge.domain.facts import READING, Value
@@ -32,7 +32,10 @@ ENDED = frozenset({"canceled", "incomplete_expired", VOID})
 """Statuses whose terms no trait needs."""
 
 TERMS = ("percent", "amount", "currency", "duration", "products")
-"""What a coupon says of the discounts that are made of it; it never changes."""
+"""What a coupon says of the discounts that are made of it; it never changes.
+
+`products` are those that it is limited to, [] where it is known to be for all.
+"""
 
 
 def references(things: Things) -> set[str]:
@@ -78,7 +81,15 @@ def customer_discounts(things: Things, catalogue: Catalogue, told: Begun) -> Dis
     seen = state.fact.stamp.at if state else 0
     listed = list(state.value.get("discounts", ())) if state else []
     every = [*listed, *_added(told.get(None, ()), seen, listed)]
-    return _discounts(every, seen, things, catalogue)
+    if not every:
+        return []
+    going = (
+        one.value
+        for thing, one in things.items()
+        if thing.startswith(SUBSCRIPTION) and one.value.get("status") not in ENDED
+    )
+    products = {product for value in going for product in _products(value)}
+    return _discounts(every, seen, things, catalogue, products)
 
 
 def completed(thing: str, things: Things, catalogue: Catalogue, told: Begun) -> State:
@@ -91,7 +102,8 @@ def completed(thing: str, things: Things, catalogue: Catalogue, told: Begun) -> 
     mine = told.get(thing.removeprefix(SUBSCRIPTION), ())
     listed += _added(mine, at, listed)
     if listed:
-        value["discounts"] = _discounts(listed, at, things, catalogue)
+        products = _products(value)
+        value["discounts"] = _discounts(listed, at, things, catalogue, products)
     if "items" in value:
         value["items"] = [_item(i, at, things, catalogue) for i in value["items"]]
     fact = things[thing].fact._replace(value=value)
@@ -105,10 +117,23 @@ def _added(told: Sequence[State], seen: int, listed: Discounts) -> list[Value]:
     return [one for one in began if one.get("id") not in known]
 
 
+def _products(value: Value) -> set[str]:
+    """All that a subscription is for, usage too."""
+    return {item["product"] for item in value.get("items", ()) if "product" in item}
+
+
 def _discounts(
-    listed: Discounts, seen: int, things: Things, catalogue: Catalogue
+    listed: Discounts,
+    seen: int,
+    things: Things,
+    catalogue: Catalogue,
+    products: Collection[str] = (),
 ) -> list[Mapping[str, Any]]:
-    """Of the discounts *listed* when *seen* those that stand, with their terms."""
+    """Of the discounts *listed* when *seen* those that stand, with their terms.
+
+    Where nobody told which of several *products* one is for, it is `among` them.
+    """
+    read = things[READING].value.get("discounts", {}) if READING in things else {}
     found: list[Mapping[str, Any]] = []
     for one in listed:
         told = things.get(f"{DISCOUNT}{one.get('id')}")
@@ -117,8 +142,13 @@ def _discounts(
         is_newer = told is not None and told.fact.stamp.at > seen
         said = told.value if told else {}
         whole = {**one, **said} if is_newer else {**said, **one}
+        known = read.get(whole.get("id"), {})
+        if whole.get("coupon") in {None, known.get("coupon")}:
+            whole = {**known, **whole}
         if "duration" not in whole:
             whole = {**whole, **_terms(whole, seen, catalogue)}
+        if "products" not in whole and len(products) > 1:
+            whole["among"] = sorted(products)
         found.append(whole)
     return found
 

@@ -172,17 +172,43 @@ def discounted(
     The *policy* says which of them count at *now* (ms). One whose terms have to be
     known and are not makes all unknown.
     """
-    left = list(lines)
+    counting: list[Mapping[str, Any]] = []
     for discount in discounts:
         applies = _counts(discount, policy, now)
         if isinstance(applies, Unknown):
             return applies
-        if applies:
-            after = _take_off(left, discount, currency, policy)
-            if isinstance(after, Unknown):
-                return after
-            left = after
+        counting += [discount] if applies else []
+    left = list(lines)
+    for discount in counting:
+        after = _take_off(left, discount, currency, policy)
+        if isinstance(after, Unknown):
+            return after
+        if "among" in discount and any(line.monthly for line in left):
+            is_last = discount is counting[-1]
+            if not (is_last and _is_same_of_any(left, after, discount)):
+                return Unknown(
+                    f"whether coupon {label(discount)} is for all products is in no "
+                    "event: STRIPE_API_KEY lets the bridge read it"
+                )
+        left = after
     return left
+
+
+def _is_same_of_any(
+    before: Sequence[Line], after: Sequence[Line], discount: Mapping[str, Any]
+) -> bool:
+    """Whether a discount leaves as much, whichever of several products it is for.
+
+    An amount does where each product has as much, at one tax, and all are *before*.
+    """
+    if "percent" in discount or len({line.tax for line in before}) > 1:
+        return False
+    of: dict[str | None, Fraction] = {}
+    for line in before:
+        of[line.product] = of.get(line.product, Fraction(0)) + line.monthly
+    off = sum((line.monthly for line in before), Fraction(0))
+    off -= sum((line.monthly for line in after), Fraction(0))
+    return set(discount["among"]) <= of.keys() and off <= min(of.values())
 
 
 def label(discount: Mapping[str, Any]) -> str:

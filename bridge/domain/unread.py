@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bridge.domain.account import Party, is_incomplete, subscriptions
 from bridge.domain.catalogue import ENDED
 from bridge.domain.facts import READ, READING, THIN
+from bridge.domain.fold import State
 from bridge.domain.money import Unknown
 from bridge.domain.policy import Policy
 from bridge.domain.subscription import (
@@ -30,13 +31,22 @@ def why_read(party: Party, policy: Policy, now: int) -> str | None:
         return "it was first met in mid-life"
     for sub in subscriptions(party):
         state = party.things[f"subscription:{sub.id}"]
-        if sub.status in ENDED or state.fact.stamp.rank == READ:
+        if sub.status in ENDED:
+            continue
+        if state.fact.stamp.rank == READ and not _asks_for_scopes(sub, last):
             continue
         if sub.ambiguous:
             return f"{sub.id}: the order of its events is not certain"
         for reason in _unknown(sub, policy, now):
             return reason
     return None
+
+
+def _asks_for_scopes(sub: Subscription, last: State | None) -> bool:
+    """Whether it was read by version 0.1, which kept nothing of its discounts."""
+    discounts = [*sub.value.get("discounts", ()), *sub.customer_discounts]
+    is_old = last is not None and "discounts" not in last.value
+    return is_old and any("among" in one for one in discounts)
 
 
 def _unknown(sub: Subscription, policy: Policy, now: int) -> Iterator[str]:

@@ -84,6 +84,34 @@ def test_what_an_event_does_not_tell_is_read(desk: Bench, stripe: LocalStripe) -
     assert 49 == desk.traits("cus_1")["mrr"]
 
 
+def test_what_a_coupon_is_for_is_read_once(desk: Bench, stripe: LocalStripe) -> None:
+    limited = local_stripe.coupon("HALF", applies_to={"products": ["prod_2"]})
+    other = local_stripe.price(
+        "price_2", 2000, product={"id": "prod_2", "object": "product"}
+    )
+    items = local_stripe.item(), local_stripe.item(other, id_="si_2")
+    held = local_stripe.discount(limited, id_="di_1")
+    stripe.put(limited)
+    stripe.put(local_stripe.subscription("sub_1", "cus_1", *items, discounts=[held]))
+    month = {"interval": "month", "ends": NOON}
+    told = [
+        {"price": "price_1", "product": "prod_1", "unit": "4900", **month},
+        {"price": "price_2", "product": "prod_2", "unit": "2000", **month},
+    ]
+    terms = {"id": "di_1", "coupon": "HALF", "percent": "50", "duration": "forever"}
+    desk.tell(customer(account="cus_1"), met(items=told, discounts=[terms]))
+
+    desk.work()
+
+    assert 59 == desk.traits("cus_1")["mrr"]
+    asked = len(stripe.paths())
+    desk.passes(60_000)
+    more = [{**told[0], "quantity": 2}, told[1]]
+    desk.tell(subscription(at=4000, items=more, discounts=[{"id": "di_1"}]))
+    desk.work()
+    assert (108, asked) == (desk.traits("cus_1")["mrr"], len(stripe.paths()))
+
+
 def test_a_subscription_that_a_reading_no_longer_tells_has_ended(
     desk: Bench, stripe: LocalStripe
 ) -> None:

@@ -235,6 +235,22 @@ def test_what_a_coupon_applies_to_is_read(stripe: LocalStripe) -> None:
     assert 20 == traits(facts)["mrr"]
 
 
+def test_a_coupon_that_applies_to_nothing_named_is_for_all(stripe: LocalStripe) -> None:
+    half = coupon("HALF", percent=50.0)
+    other = price("price_2", 2000, product={"id": "prod_2", "object": "product"})
+    items = item(price(unit=1000)), item(other, id_="si_2")
+    stripe.put(half, customer("cus_1"))
+    stripe.put(subscription("sub_1", "cus_1", *items, discounts=[discount(half)]))
+
+    facts = reading(stripe).party("stripe:cus_1")
+
+    told = by_thing(facts)
+    terms = {"coupon": "HALF", "percent": "50", "duration": "forever", "products": []}
+    (kept,) = told["read"].value["discounts"].values()
+    assert terms == kept
+    assert 15 == traits(facts)["mrr"]
+
+
 @pytest.mark.parametrize("fate", ["deleted", "made again"])
 def test_a_coupon_that_is_gone_keeps_the_terms_that_the_discount_holds(
     stripe: LocalStripe, fate: str
@@ -249,6 +265,7 @@ def test_a_coupon_that_is_gone_keeps_the_terms_that_the_discount_holds(
     facts = reading(stripe).party("stripe:cus_1")
 
     (value,) = by_thing(facts)["subscription:sub_1"].value["discounts"]
+    # Nobody can tell any more which products it is for.
     assert ("50", None) == (value["percent"], value.get("products"))
     assert 24.5 == traits(facts)["mrr"]
 

@@ -145,6 +145,7 @@ class Sub(NamedTuple):
     past: History
     deleted_at: int | None
     customer_discounts: Sequence[Value]
+    beside: Collection[str]
 
     @property
     def now(self) -> Value:
@@ -215,9 +216,11 @@ def _subs(things: Mapping[str, History]) -> Iterator[Sub]:
     customer = things.get("customer")
     at, last = customer[-1] if customer else (0, {})
     deleted = at if last.get("deleted") else None
-    for thing, past in things.items():
-        if thing != "customer":
-            yield Sub(past, deleted, last.get("discounts", ()))
+    told = [past for thing, past in things.items() if thing != "customer"]
+    going = [past[-1][1] for past in told if past[-1][1]["status"] not in ENDED]
+    beside = {i["product"] for now in going for i in now.get("items", ())}
+    for past in told:
+        yield Sub(past, deleted, last.get("discounts", ()), beside)
 
 
 def _live(subs: Iterable[Sub]) -> list[Sub]:
@@ -271,9 +274,44 @@ def _worth(sub: Sub) -> Fraction:
         for discount in item.get("discounts", ()):
             _take(discount, [line], sub.now["currency"])
         lines.append(line)
-    for discount in sub.now.get("discounts") or sub.customer_discounts:
+    own = sub.now.get("discounts")
+    among = {item.get("product") for item in sub.now.get("items", ())}
+    counting = [d for d in own or sub.customer_discounts if _counts(d)]
+    for discount in counting:
+        if "products" not in discount and any(Fraction(line[0]) for line in lines):
+            others = among if own else sub.beside
+            last = discount is counting[-1]
+            if len(others) > 1 and not (
+                last and _is_one_amount(discount, lines, others)
+            ):
+                raise UnknownError
         _take(discount, lines, sub.now["currency"])
     return sum((Fraction(line[0]) / line[2] for line in lines), Fraction(0))
+
+
+def _counts(discount: Value) -> bool:
+    if "duration" not in discount or not {"percent", "amount"} & discount.keys():
+        raise UnknownError
+    return bool(discount["duration"] == "forever")
+
+
+def _is_one_amount(
+    discount: Value, lines: list[list[Any]], products: Collection[str | None]
+) -> bool:
+    """Whether it is the same amount off whichever product's lines."""
+    left = []
+    for product in products:
+        tried = [list(line) for line in lines]
+        only = {**discount, "products": [product]}
+        hit = [line for line in tried if line[1].get("product") == product]
+        enough = hit and "amount" in discount
+        if not enough or sum(line[0] for line in hit) < _month(
+            Fraction(discount["amount"]), hit[0][1]
+        ):
+            return False
+        _take(only, tried, discount.get("currency", ""))
+        left.append(sum((Fraction(line[0]) / line[2] for line in tried), Fraction(0)))
+    return len(set(left)) == 1
 
 
 def _month(amount: Fraction, item: Value) -> Fraction:
@@ -326,13 +364,9 @@ def _tax(sub: Sub, item: Value) -> Fraction:
     return 1 + sum((Fraction(rate) / 100 for rate in rates), Fraction(0))
 
 
-def _take(  # noqa: C901 - one rule after the other, as they are written down
-    discount: Value, lines: list[list[Any]], currency: str
-) -> None:
+def _take(discount: Value, lines: list[list[Any]], currency: str) -> None:
     """Take *discount* off each line's share."""
-    if "duration" not in discount or not {"percent", "amount"} & discount.keys():
-        raise UnknownError
-    if discount["duration"] != "forever":
+    if not _counts(discount):
         return
     only = discount.get("products")
     hit = [line for line in lines if only is None or line[1].get("product") in only]

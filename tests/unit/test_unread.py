@@ -51,6 +51,47 @@ def test_a_party_that_was_first_met_in_mid_life_is_read_once() -> None:
     assert why(MET, sub(), reading(2)) is None
 
 
+def item(product: str) -> dict[str, Any]:
+    return {**ITEM, "product": product}
+
+
+BOTH = [item("prod_1"), item("prod_2")]
+HALF = {"id": "di_1", "coupon": "half", "percent": "50", "duration": "forever"}
+
+
+def test_a_discount_of_which_nobody_told_what_it_is_for_is_read() -> None:
+    expected = (
+        "sub_1: whether coupon half is for all products is in no event: "
+        "STRIPE_API_KEY lets the bridge read it"
+    )
+    assert expected == why(BORN, sub(items=BOTH, discounts=[HALF]))
+    assert why(BORN, sub(items=BOTH[:1] * 2, discounts=[HALF])) is None
+    for_all = {**HALF, "products": []}
+    assert why(BORN, sub(items=BOTH, discounts=[for_all])) is None
+    once = {**HALF, "duration": "once"}
+    assert why(BORN, sub(items=BOTH, discounts=[once])) is None
+
+
+def test_what_a_reading_said_of_a_discount_answers_for_later_events() -> None:
+    read = told(
+        READING, 2, {THIN: -1, "discounts": {"di_1": {**HALF, "products": []}}}, READ
+    )
+    bare = sub(day=3, items=BOTH, discounts=[{"id": "di_1"}])
+
+    assert why(BORN, bare, read) is None
+    other = sub(day=3, items=BOTH, discounts=[{"id": "di_1", "coupon": "other"}])
+    assert why(BORN, other, read) is not None
+
+
+def test_a_reading_of_version_0_1_is_read_again_for_its_discounts_and_no_more() -> None:
+    was_read = sub(rank=READ, items=BOTH, discounts=[HALF])
+    now = told(READING, 2, {THIN: -1, "discounts": {"di_1": HALF}}, READ)
+
+    assert why(BORN, was_read, reading(1)) is not None
+    assert why(BORN, sub(rank=READ, discounts=[HALF]), reading(1)) is None
+    assert why(BORN, was_read, now) is None
+
+
 def test_an_event_without_content_is_read_until_a_reading_answers_it() -> None:
     assert why(BORN, EMPTY) == "an event without content came"
     assert why(BORN, EMPTY, reading(3, answers=2 * DAY - 1)) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from bridge.domain.catalogue import TERMS
 from bridge.domain.facts import READ, READING, Fact, Stamp, Value
 from bridge.sources.stripe import snapshot
 from bridge.sources.stripe.api import Api, Json, connect
@@ -78,7 +79,7 @@ class StripeReader:
         if customer is None:
             return []
         told = list(self._told(customer, reading.subscriptions(id_)))
-        read = apart(value for thing, value, _ in told if "items" in value)
+        read = apart(value for _, value, _ in told)
         return [
             Fact(
                 party=f"{PREFIX}{id_}",
@@ -117,21 +118,34 @@ class StripeReader:
             yield f"subscription:{raw['id']}", value, value["status"] in FINAL
 
 
-def apart(subscriptions: Iterable[Value]) -> Value:
-    """What no webhook tells of items: `tiers` by price and `names` by product.
+def apart(values: Iterable[Value]) -> Value:
+    """What no webhook tells: `tiers` by price, `names` by product, terms by discount.
 
     It is kept beside them, so that the next webhook does not take it away.
     """
     tiers: dict[str, Any] = {}
     names: dict[str, str] = {}
-    for value in subscriptions:
-        for item in value["items"]:
+    discounts: dict[str, Value] = {}
+    for value in values:
+        if value.get("status") in FINAL:
+            continue
+        items = value.get("items", ())
+        for item in items:
             if "tiers" in item:
-                kept = {k: item[k] for k in ("tiers", "tiers_mode") if k in item}
-                tiers[item["price"]] = kept
+                tiers[item["price"]] = _picked(item, ("tiers", "tiers_mode"))
             if "product_name" in item and item.get("product"):
                 names[item["product"]] = item["product_name"]
-    return {k: v for k, v in (("tiers", tiers), ("names", names)) if v}
+        for one in (
+            one for part in (value, *items) for one in part.get("discounts", ())
+        ):
+            if one.get("id"):
+                discounts[one["id"]] = _picked(one, ("coupon", *TERMS))
+    every = (("tiers", tiers), ("names", names), ("discounts", discounts))
+    return {name: told for name, told in every if told}
+
+
+def _picked(value: Value, names: Iterable[str]) -> Value:
+    return {name: value[name] for name in names if name in value}
 
 
 def reader(options: Options) -> StripeReader | None:

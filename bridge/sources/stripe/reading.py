@@ -84,7 +84,7 @@ class Reading:
         if not isinstance(price, dict):
             return
         if price.get("billing_scheme") == "tiered":
-            price["tiers"] = self._term("prices", price, "tiers")
+            price["tiers"] = self._term("prices", price, "tiers").get("tiers")
         id_ = price.get("product")
         if is_named and not price.get("nickname") and isinstance(id_, str):
             price["product"] = {"id": id_, "name": self._name(id_)}
@@ -93,9 +93,12 @@ class Reading:
         for discount in discounts or ():
             coupon = discount.get("coupon") if isinstance(discount, dict) else None
             if isinstance(coupon, dict):
-                coupon["applies_to"] = self._term("coupons", coupon, "applies_to")
+                term = self._term("coupons", coupon, "applies_to")
+                if term:
+                    # What was asked for and is not there is for all products.
+                    coupon["applies_to"] = term["applies_to"] or {"products": []}
 
-    def _term(self, kind: str, told: Json, name: str) -> object:
+    def _term(self, kind: str, told: Json, name: str) -> Json:
         """What *told* leaves out, from the object itself.
 
         A coupon may be gone, and another one made under its id: then what is told is
@@ -106,7 +109,7 @@ class Reading:
             found = self.get(kind, told["id"], expand=[name]) or {}
             same = found.get("created") == told.get("created")
             self._terms[key] = {name: found.get(name)} if same else {}
-        return self._terms[key].get(name)
+        return self._terms[key]
 
     def _name(self, product: str) -> Any:
         if product not in self._names:

@@ -216,24 +216,34 @@ def _discount(discount: Loaded) -> dict[str, Any]:
     """A discount; without its terms it says when it began, which tells whose they are."""
     coupon = discount["coupon"] or (discount["source"] or {}).get("coupon") or {}
     start = None if coupon.get("duration") else discount["start"]
-    return kept(
-        id=discount["id"],
-        coupon=coupon.get("id"),
-        start=milliseconds(start),
-        ends=milliseconds(discount["end"]),
+    return {
+        **kept(
+            id=discount["id"],
+            coupon=coupon.get("id"),
+            start=milliseconds(start),
+            ends=milliseconds(discount["end"]),
+        ),
         **_terms_of(coupon),
-    )
+    }
 
 
 def _terms_of(coupon: Loaded) -> dict[str, Any]:
+    """What a coupon takes off, and of what: `products` is [] where it is for all.
+
+    Without `products` nobody has told: Stripe shows `applies_to` only where it is asked
+    to expand it, and so in no event (https://docs.stripe.com/api/coupons/object).
+    """
     amount = coupon.get("amount_off")
-    return kept(
-        percent=coupon.get("percent_off"),
-        amount=amount,
-        currency=coupon.get("currency") if amount else None,
-        duration=coupon.get("duration"),
-        products=(coupon.get("applies_to") or {}).get("products"),
-    )
+    products = (coupon.get("applies_to") or {}).get("products")
+    return {
+        **kept(
+            percent=coupon.get("percent_off"),
+            amount=amount,
+            currency=coupon.get("currency") if amount else None,
+            duration=coupon.get("duration"),
+        ),
+        **({} if products is None else {"products": products}),
+    }
 
 
 def _inclusive(rates: Iterable[Loaded] | None) -> list[str | None]:
