@@ -152,16 +152,26 @@ def _filler(
             return {key: fill(one) for key, one in value.items()}
         if isinstance(value, list):
             return [fill(one) for one in value]
-        if not isinstance(value, str):
-            return value
-        if value in days or value.startswith("day "):
-            day = days[value] if value in days else float(value.removeprefix("day "))
-            return (day_0 + timedelta(days=day)).astimezone(UTC).strftime(form)
-        for word, text in words.items():
-            value = value.replace(word, text)
-        return value
+        return word(value) if isinstance(value, str) else value
+
+    def word(text: str) -> Any:
+        if text in days or text.startswith("day "):
+            day = days[text] if text in days else float(text.removeprefix("day "))
+            return _written(day_0 + timedelta(days=day), form)
+        if text == "{ms}":
+            return milliseconds(day_0 + timedelta(days=days["{day}"]))
+        for name, said in words.items():
+            text = text.replace(name, said)
+        return text
 
     return fill
+
+
+def _written(at: datetime, form: str) -> Any:
+    """An instant as the vendor writes it."""
+    if form == "unix":
+        return int(at.timestamp())
+    return at.astimezone(UTC).strftime(form)
 
 
 def _pairs(value: Any, name: str = "") -> Iterable[tuple[str, str]]:

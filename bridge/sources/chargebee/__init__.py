@@ -87,21 +87,40 @@ HANDLERS: Mapping[str, Handler] = {
     "subscription_changed_with_backdating": _subscription("the same, earlier"),
     "subscription_trial_extended": _subscription("the trial ends later"),
     "subscription_renewed": _subscription("a new term"),
+    "subscription_items_renewed": _subscription("items with a rhythm of their own"),
     "subscription_cancellation_scheduled": _subscription("it will end, and is live"),
     "subscription_scheduled_cancellation_removed": _subscription("it goes on"),
     "subscription_cancelled": _subscription("it ended (`cancelled_at`)"),
     "subscription_canceled_with_backdating": _subscription("the same, earlier"),
     "subscription_reactivated": _subscription("a cancelled one is live again"),
     "subscription_reactivated_with_backdating": _subscription("the same, earlier"),
+    "subscription_pause_scheduled": _subscription("a pause to come: no renewal"),
+    "subscription_scheduled_pause_removed": _subscription("it is not paused"),
     "subscription_paused": _subscription("paused, which is no churn"),
+    "subscription_resumption_scheduled": _subscription("still paused"),
+    "subscription_scheduled_resumption_removed": _subscription("still paused"),
     "subscription_resumed": _subscription("goes on after a pause"),
+    **{
+        f"subscription_advance_invoice_schedule_{word}": _subscription(
+            "terms billed in advance: the next bill"
+        )
+        for word in ("added", "updated", "removed")
+    },
+    facts.MOVED_OUT: Handler(
+        schemas.SUBSCRIPTION_EVENT, facts.moved_out, "it is another customer's now"
+    ),
+    "subscription_moved_in": _subscription("it is this customer's now"),
+    "subscription_movement_failed": _subscription("it stayed where it was"),
+    "subscription_business_entity_changed": _subscription("it goes on, or went away"),
     "subscription_deleted": _subscription("it ended, and never comes back"),
     facts.RECOUNTED: _subscription("the MRR, which Chargebee counts after the event"),
 }
 
 _INVOICE = "a subscription's status and MRR do not depend on its invoices"
-_CONTRACT = "the subscription's own events tell the end of its contract"
+_CONTRACT = "a contract names no customer; the subscription's own events tell of it"
 _REMINDER = "nothing has changed yet"
+_RAMP = "a ramp names no customer; the subscription's own events tell what it changes"
+_FEATURES = "features are no money"
 
 WITHOUT_EFFECT: Mapping[str, str] = {
     **{
@@ -116,7 +135,19 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "subscription_renewal_reminder": _REMINDER,
     "subscription_cancellation_reminder": _REMINDER,
     "subscription_changes_scheduled": _REMINDER,
-    "subscription_pause_scheduled": _REMINDER,
+    "subscription_scheduled_changes_removed": _REMINDER,
+    **{
+        f"subscription_ramp_{word}": _RAMP
+        for word in ("created", "drafted", "updated", "applied", "deleted")
+    },
+    **{
+        f"subscription_entitlements_{word}": _FEATURES
+        for word in ("created", "updated")
+    },
+    **{
+        f"payment_{word}": _INVOICE
+        for word in ("initiated", "succeeded", "failed", "refunded")
+    },
     "customer_moved_out": "it goes on at another site, which tells of it",
 }
 """Types that one might expect to be read, with the reason."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bridge.domain.catalogue import VOID
 from bridge.domain.facts import CREATED, Fact, Stamp, Value
 from bridge.sources.chargebee import snapshot
 from bridge.webhook.bodies import is_name
@@ -23,6 +24,12 @@ META_DATA = "meta_data."
 
 RECOUNTED = "mrr_updated"
 """The event that tells an MRR for sure; others may come before it is counted."""
+
+MOVED_OUT = "subscription_moved_out"
+"""The event of a subscription that goes to another customer, still with its old one.
+
+https://apidocs.chargebee.com/docs/api/events/webhook/subscription_moved_out
+"""
 
 LATER = 10
 """Above CREATED and READ: ranks from here on tell how late after its version."""
@@ -61,6 +68,17 @@ def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[
     customer = loaded["content"]["customer"]
     if customer is not None and customer["id"] == owner:
         yield from customer_facts(event, loaded, options)
+
+
+def moved_out(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield that a subscription is its customer's no more; from `SUBSCRIPTION_EVENT`.
+
+    It goes on with another customer, of whom an event of its own tells.
+    """
+    now = _resource(event, loaded, "subscription")
+    owner, thing = now["customer_id"], f"subscription:{now['id']}"
+    own = _account(event, "subscription", owner, options)
+    yield _fact(event, now, owner, thing, {"status": VOID, **own})
 
 
 def _resource(event: Event, loaded: Any, kind: str) -> dict[str, Any]:

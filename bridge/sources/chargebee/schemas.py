@@ -51,15 +51,28 @@ class Customer(Resource):
     email = Text(load_default=None)
 
 
+UNITS = ("day", "week", "month", "year")
+
+
 class Item(Payload):
-    """A subscription item, or an addon of Product Catalog 1; *amount* is its total."""
+    """A subscription item, or an addon of Product Catalog 1; *amount* is its total.
+
+    With multi-frequency billing it has a period of its own.
+    https://www.chargebee.com/docs/billing/2.0/subscriptions/multi-frequency-billing
+    """
 
     item_price_id = Id(load_default=None)
     item_type = Text(load_default=None)
     quantity = Whole(load_default=None)
+    free_quantity = Whole(load_default=None)
     unit_price = Minor(load_default=None)
     amount = Minor(load_default=None)
     metered_quantity = fields.Raw(load_default=None)
+    billing_period = Whole(1, 2**31, load_default=None)
+    billing_period_unit = Word(*UNITS, load_default=None)
+    next_billing_at = UnixTime(load_default=None)
+    current_term_end = UnixTime(load_default=None)
+    trial_end = UnixTime(load_default=None)
 
 
 class Coupon(Payload):
@@ -70,10 +83,14 @@ class Coupon(Payload):
 
 
 class Contract(Payload):
-    """A contract term, over several billing periods."""
+    """A contract term, over several billing periods.
+
+    https://apidocs.chargebee.com/docs/api/contract_terms
+    """
 
     status = Text(load_default=None)
     contract_end = UnixTime(load_default=None)
+    action_at_term_end = Text(load_default=None)
 
 
 class Subscription(Resource):
@@ -84,9 +101,10 @@ class Subscription(Resource):
     currency_code = Currency(load_default=None)
     mrr = Minor(load_default=None)
     billing_period = Whole(1, 2**31, load_default=None)
-    billing_period_unit = Word("day", "week", "month", "year", load_default=None)
+    billing_period_unit = Word(*UNITS, load_default=None)
     plan_id = Id(load_default=None)
     plan_quantity = Whole(load_default=None)
+    plan_free_quantity = Whole(load_default=None)
     plan_unit_price = Minor(load_default=None)
     plan_amount = Minor(load_default=None)
     addons = fields.List(fields.Nested(Item), load_default=None)
@@ -97,6 +115,7 @@ class Subscription(Resource):
     next_billing_at = UnixTime(load_default=None)
     current_term_end = UnixTime(load_default=None)
     trial_end = UnixTime(load_default=None)
+    pause_date = UnixTime(load_default=None)
     cancelled_at = UnixTime(load_default=None)
 
 

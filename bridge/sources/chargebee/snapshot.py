@@ -28,30 +28,71 @@ def subscription(loaded: Loaded, *, recounted: bool) -> dict[str, Any]:
     *recounted*: Chargebee has just counted its MRR, so that 0 is no gap.
     """
     status = "canceled" if loaded["deleted"] else STATUSES[loaded["status"]]
-    at = loaded["version"]
-    stopped = milliseconds(loaded["cancelled_at"])
-    ends = milliseconds(_ends(loaded))
-    is_over = status == "canceled"
-    if not is_over and (stopped or 0) <= at:
-        stopped = ends if loaded["status"] == "non_renewing" else None
+    at, is_over = loaded["version"], status == "canceled"
+    stopped, ends = milliseconds(loaded["cancelled_at"]), _ends(loaded)
     return kept(
         status=status,
         currency=loaded["currency_code"],
         **_money(loaded, recounted=recounted),
         ends=ends,
+        no_renewal=not is_over and _pauses(loaded, ends),
         trial_end=milliseconds(loaded["trial_end"]),
-        cancel_at=None if is_over else stopped,
+        cancel_at=None if is_over else _stops(loaded, ends),
         ended_at=min(stopped or at, at) if is_over else None,
     )
 
 
+def _pauses(loaded: Loaded, ends: int | None) -> bool:
+    """Whether a pause to come begins before the renewal: nothing is billed then."""
+    pause = milliseconds(loaded["pause_date"])
+    if pause is None or ends is None:
+        return False
+    return bool(loaded["version"] < pause <= ends)
+
+
+def _stops(loaded: Loaded, ends: int | None) -> int | None:
+    """When what is not over will end (ms): as scheduled, or with its contract."""
+    at, stopped = loaded["version"], milliseconds(loaded["cancelled_at"])
+    if (stopped or 0) <= at:
+        stopped = ends if loaded["status"] == "non_renewing" else None
+    contract = _contract(loaded) or {}
+    with_it = contract.get("action_at_term_end") == "cancel"
+    last = milliseconds(contract["contract_end"]) if with_it else None
+    return min((end for end in (stopped, last) if end is not None), default=None)
+
+
 def _ends(loaded: Loaded) -> int | None:
-    """When it renews: with its contract, else its next bill, else its term."""
-    contract = loaded["contract_term"] or {}
-    if contract.get("status") == "active" and contract["contract_end"]:
-        return int(contract["contract_end"])
-    found: int | None = loaded["next_billing_at"] or loaded["current_term_end"]
+    """When it renews (ms): with its contract, else its next bill, else its term.
+
+    Where items have their own, the earliest of those that are no usage.
+    """
+    contract = _contract(loaded)
+    if contract is not None:
+        return milliseconds(contract["contract_end"])
+    items = loaded["subscription_items"] or ()
+    own = [_renews(item) for item in items if _is_licensed(item)]
+    told = [end for end in own if end is not None]
+    if told:
+        return milliseconds(min(told))
+    return milliseconds(_renews(loaded))
+
+
+def _contract(loaded: Loaded) -> Loaded | None:
+    """The contract term that holds, if its end is told."""
+    found: Loaded = loaded["contract_term"] or {}
+    is_active = found.get("status") == "active" and found["contract_end"]
+    return found if is_active else None
+
+
+def _renews(told: Loaded) -> int | None:
+    """The end of an item's or subscription's own period (s)."""
+    found: int | None = told["next_billing_at"] or told["current_term_end"]
     return found
+
+
+def _is_licensed(item: Loaded) -> bool:
+    """Whether an item is neither paid once nor usage."""
+    return item["item_type"] != "charge" and item["metered_quantity"] is None
 
 
 def _money(loaded: Loaded, *, recounted: bool) -> dict[str, Any]:
@@ -71,25 +112,46 @@ def _money(loaded: Loaded, *, recounted: bool) -> dict[str, Any]:
 
 def _items(loaded: Loaded) -> Iterator[dict[str, Any]]:
     """Recurring items; the plan alone has a name."""
-    rhythm = {
-        "interval": loaded["billing_period_unit"],
-        "count": loaded["billing_period"],
-    }
     if loaded["plan_id"]:
-        own = {k: loaded[f"plan_{k}"] for k in ("quantity", "unit_price", "amount")}
-        yield kept(name=loaded["plan_id"], **_amount(own), **rhythm)
+        names = ("quantity", "free_quantity", "unit_price", "amount")
+        own = {name: loaded[f"plan_{name}"] for name in names}
+        yield kept(name=loaded["plan_id"], **_amount(own), **_rhythm(loaded))
     for item in loaded["addons"] or ():
-        yield kept(**_amount(item), **rhythm)
+        yield _item(item, loaded)
     for item in loaded["subscription_items"] or ():
         if item["item_type"] != "charge":
-            name = item["item_price_id"] if item["item_type"] == "plan" else None
-            usage = None if item["metered_quantity"] is None else "metered"
-            yield kept(name=name, usage=usage, **_amount(item), **rhythm)
+            yield _item(item, loaded)
+
+
+def _item(item: Loaded, loaded: Loaded) -> dict[str, Any]:
+    """An item or addon; what it pays after a trial of its own is not known before."""
+    is_plan = item["item_type"] == "plan"
+    in_trial = (milliseconds(item["trial_end"]) or 0) > loaded["version"]
+    own = None if _contract(loaded) else milliseconds(_renews(item))
+    return kept(
+        name=item["item_price_id"] if is_plan else None,
+        usage=None if item["metered_quantity"] is None else "metered",
+        ends=own,
+        **({} if in_trial and not is_plan else _amount(item)),
+        **(_rhythm(item) or _rhythm(loaded)),
+    )
+
+
+def _rhythm(told: Loaded) -> dict[str, Any]:
+    """How often an item, or a whole subscription, is paid; half of it is nothing."""
+    unit, period = told["billing_period_unit"], told["billing_period"]
+    return {"interval": unit, "count": period} if unit and period else {}
 
 
 def _amount(item: Loaded) -> dict[str, Any]:
-    """The total of an item, else its price and quantity."""
+    """The total of an item, else its price and the quantity that is not free.
+
+    https://apidocs.chargebee.com/docs/api/subscriptions: `amount` is what comes of price,
+    quantity, free quantity and tiers.
+    """
     if item["amount"] is not None:
         return {"unit": item["amount"]}
-    quantity = item["quantity"]
+    if item["quantity"] is None:
+        return {}
+    quantity = max(0, item["quantity"] - (item["free_quantity"] or 0))
     return {"unit": item["unit_price"], "quantity": None if quantity == 1 else quantity}
