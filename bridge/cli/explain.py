@@ -133,7 +133,7 @@ def _party(
     if member.name in record.incomplete:
         lines.append("  incomplete history: first met in mid-life")
     lines += _things(member)
-    for sub in account.subscriptions:
+    for sub in account.at(now).subscriptions:
         if sub.party == member.name and sub.status in policy.statuses:
             lines += _pays(sub, policy, now)
     return lines

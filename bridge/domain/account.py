@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from bridge.domain.catalogue import (
@@ -15,7 +15,7 @@ from bridge.domain.catalogue import (
 )
 from bridge.domain.facts import source_of
 from bridge.domain.fold import State
-from bridge.domain.subscription import Subscription, read
+from bridge.domain.subscription import Subscription, at, read
 
 CUSTOMER = "customer"
 LINK = "link"
@@ -80,6 +80,12 @@ class Account(NamedTuple):
         mine = (s for s in self.subscriptions if source_of(s.party) == source)
         return self._replace(subscriptions=tuple(mine))
 
+    def at(self, now: int) -> Account:
+        """The account as the dates in it make it at *now* (ms)."""
+        return self._replace(
+            subscriptions=tuple(at(s, now) for s in self.subscriptions)
+        )
+
 
 def identify(things: Mapping[str, State]) -> Identity:
     """An operator's link, else the account that the things of the best rank name.
@@ -93,9 +99,10 @@ def identify(things: Mapping[str, State]) -> Identity:
         return _usable(str(things[LINK].value["account"]))
     named: dict[int, set[str]] = {}
     for thing, state in things.items():
-        if thing != LINK and state.value.get("account"):
-            rank = state.value.get("rank", 0 if thing == CUSTOMER else 1)
-            named.setdefault(rank, set()).add(str(state.value["account"]))
+        for value in (one.value for one in (state, *state.rivals)):
+            if thing != LINK and value.get("account"):
+                rank = value.get("rank", 0 if thing == CUSTOMER else 1)
+                named.setdefault(rank, set()).add(str(value["account"]))
     if not named:
         return Identity(None, UNNAMED + _claimed(things))
     best = named[min(named)]
@@ -142,8 +149,11 @@ def unite(id_: str, parties: Iterable[Party]) -> Account:
 def _deleted_at(party: Party) -> int | None:
     """When its customer was deleted (ms); None: it was not."""
     customer = party.things.get(CUSTOMER)
-    is_gone = customer is not None and customer.value.get("deleted")
-    return customer.fact.stamp.at if customer and is_gone else None
+    return _gone_at(customer) if customer else None
+
+
+def _gone_at(customer: State) -> int | None:
+    return customer.fact.stamp.at if customer.value.get("deleted") else None
 
 
 def _is_gone_for_ever(party: Party) -> bool:
@@ -192,19 +202,24 @@ def subscriptions(party: Party) -> list[Subscription]:
 
     One that was never anything but void, or does not say its status, is none.
     """
-    deleted_at = _deleted_at(party)
     told = begun(party.things)
     discounts = customer_discounts(party.things, party.catalogue, told)
-    return [
-        read(
-            thing.removeprefix(SUBSCRIPTION),
-            completed(thing, party.things, party.catalogue, told),
-            deleted_at,
-            discounts,
-        )
-        for thing in sorted(party.things)
-        if thing.startswith(SUBSCRIPTION) and _is_one(party.things[thing])
-    ]
+    customer = party.things.get(CUSTOMER)
+    ends = [*map(_gone_at, (customer, *customer.rivals))] if customer else [None]
+
+    def possible(thing: str) -> Iterator[Subscription]:
+        state = party.things[thing]
+        for one in (state, *state.rivals):
+            whole = completed(thing, one, party.things, party.catalogue, told)
+            for end in dict.fromkeys(ends):
+                yield read(thing.removeprefix(SUBSCRIPTION), whole, end, discounts)
+
+    found: list[Subscription] = []
+    for thing in sorted(party.things):
+        if thing.startswith(SUBSCRIPTION) and _is_one(party.things[thing]):
+            first, *rivals = possible(thing)
+            found.append(first._replace(rivals=tuple(rivals)))
+    return found
 
 
 def _is_one(state: State) -> bool:

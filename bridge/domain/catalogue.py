@@ -92,12 +92,14 @@ def customer_discounts(things: Things, catalogue: Catalogue, told: Begun) -> Dis
     return _discounts(every, seen, things, catalogue, products)
 
 
-def completed(thing: str, things: Things, catalogue: Catalogue, told: Begun) -> State:
-    """The subscription *thing* with all that other things tell of it.
+def completed(
+    thing: str, state: State, things: Things, catalogue: Catalogue, told: Begun
+) -> State:
+    """The *state* of a subscription with all that other things tell of it.
 
     *things* are its party's, *catalogue* those of its source, *told* is `begun(things)`.
     """
-    value, at = dict(things[thing].value), things[thing].fact.stamp.at
+    value, at = dict(state.value), state.fact.stamp.at
     listed = list(value.get("discounts", ()))
     mine = told.get(thing.removeprefix(SUBSCRIPTION), ())
     listed += _added(mine, at, listed)
@@ -106,8 +108,7 @@ def completed(thing: str, things: Things, catalogue: Catalogue, told: Begun) -> 
         value["discounts"] = _discounts(listed, at, things, catalogue, products)
     if "items" in value:
         value["items"] = [_item(i, at, things, catalogue) for i in value["items"]]
-    fact = things[thing].fact._replace(value=value)
-    return things[thing]._replace(fact=fact)
+    return state._replace(fact=state.fact._replace(value=value))
 
 
 def _added(told: Sequence[State], seen: int, listed: Discounts) -> list[Value]:

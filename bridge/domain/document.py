@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bridge.domain.account import Account, Name
 from bridge.domain.facts import source_of
+from bridge.domain.fold import State
 from bridge.domain.money import Unknown
 from bridge.domain.policy import STRIPE, Policy
-from bridge.domain.subscription import changes_at
-from bridge.domain.traits import SILENT, STAYS, TABLE, Known, Reading, Result
+from bridge.domain.subscription import changes_at, dates
+from bridge.domain.traits import (
+    SILENT,
+    STAYS,
+    TABLE,
+    Known,
+    Reading,
+    Result,
+    Trait,
+)
 
 TRAITS = tuple(TABLE)
+
+TOSSED = "events of one instant differ, and nothing tells which of them is the last"
 
 
 class Document(NamedTuple):
@@ -56,14 +67,20 @@ def document(account: Account, policy: Policy = STRIPE, now: int = 0) -> Documen
     known = {t: v for t, v in found.items() if not isinstance(v, Unknown)}
     unsaid = {t: v for t, v in found.items() if isinstance(v, Unknown)}
     unknown = {t: v.reason for t, v in unsaid.items() if v != STAYS}
-    counting = (
-        sub for r in readings_of(account, policy, now).values() for sub in r.counting
-    )
-    ends = (changes_at(sub, policy, now) for sub in counting)
-    until = min((end for end in ends if end is not None), default=None)
+    until = _until(account, policy, now)
     name = account.name(policy.order("name", billing=False))
     stays = frozenset(trait for trait, v in unsaid.items() if v == STAYS)
     return Document(name, known, unknown, until, stays)
+
+
+def _until(account: Account, policy: Policy, now: int) -> int | None:
+    """When *account* changes by its dates alone (ms)."""
+    counting = [
+        sub for r in readings_of(account, policy, now).values() for sub in r.counting
+    ]
+    ends = {date for sub in account.subscriptions for date in dates(sub)}
+    ends |= {end for sub in counting if (end := changes_at(sub, policy, now))}
+    return min((end for end in ends if end > now), default=None)
 
 
 def chosen(
@@ -80,7 +97,7 @@ def chosen(
     }
     for trait, by_source in account.told.items():
         for source, state in by_source.items():
-            said.setdefault(source, {})[trait] = state.value["is"]
+            said.setdefault(source, {})[trait] = _word(state)
     found: dict[str, tuple[str, Known | Unknown]] = {}
     for trait in _in_order({name for traits in said.values() for name in traits}):
         order = policy.order(trait, billing=trait in TABLE)
@@ -92,6 +109,14 @@ def chosen(
     return found
 
 
+def _word(state: State) -> Result:
+    """What a source tells of a trait as it is."""
+    word: Result = state.value["is"]
+    if any(rival.value["is"] != word for rival in state.rivals):
+        return Unknown(f"{state.fact.party}: {TOSSED}")
+    return word
+
+
 def _in_order(traits: Iterable[str]) -> list[str]:
     """The billing traits as in their table, then all others by name."""
     ranks = {trait: n for n, trait in enumerate(TABLE)}
@@ -101,13 +126,25 @@ def _in_order(traits: Iterable[str]) -> list[str]:
 def readings_of(account: Account, policy: Policy, now: int) -> dict[str, Reading]:
     """What each source that knows subscriptions says of *account*."""
     sources = sorted({source_of(sub.party) for sub in account.subscriptions})
-    return {name: Reading(account.of(name), policy, now) for name in sources}
+    found = account.at(now)
+    return {name: Reading(found.of(name), policy, now) for name in sources}
 
 
 def _said(reading: Reading) -> dict[str, Result]:
     """The billing traits of one source, without those it has no facts about."""
-    said = ((name, trait.read(reading)) for name, trait in TABLE.items())
+    possible = reading.possible()
+    said = ((name, _agreed(trait, possible)) for name, trait in TABLE.items())
     return {name: value for name, value in said if value != SILENT}
+
+
+def _agreed(trait: Trait, possible: Sequence[Reading]) -> Result:
+    """What is the same whichever of the *possible* readings is right."""
+    found = {trait.read(reading): None for reading in possible}
+    if len(found) == 1:
+        return found.popitem()[0]
+    subs = possible[0].account.subscriptions if possible else ()
+    unsure = [sub.id for sub in subs if sub.rivals]
+    return Unknown(": ".join([*unsure, TOSSED]))
 
 
 def keyed(

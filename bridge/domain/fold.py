@@ -7,7 +7,8 @@ matter. `compact` drops what no later fact can make matter again, so that
 The order of the snapshots of one thing (facts of Stripe, whose clock has whole
 seconds): a final snapshot beats everything; then the later instant; inside one
 instant the chain of `before` and `after`; then the rank of the event's type; then
-the event's id, which is *ambiguous*.
+the event's id, which is *ambiguous*: what the others of the instant would make
+different is left out.
 """
 
 from __future__ import annotations
@@ -46,16 +47,22 @@ class Past(NamedTuple):
 class State(NamedTuple):
     """A thing as it is now: the winning *fact* and what its past says.
 
-    *ambiguous* where only the event's id decided. *unpaid_since* (ms) is the first
-    moment of the present spell of `unpaid`, None outside one.
+    *unpaid_since* (ms) is the first moment of the present spell of `unpaid`, None
+    outside one. *rivals* are the states that may as well be the newest: events of one
+    instant whose order nothing tells.
     """
 
     fact: Fact
-    ambiguous: bool
     seen: frozenset[str]
     born: bool
     trial: bool
     unpaid_since: int | None
+    rivals: tuple[State, ...] = ()
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether only the event's id decided."""
+        return bool(self.rivals)
 
     @property
     def value(self) -> Value:
@@ -99,6 +106,13 @@ def status(value: Value) -> str:
     return str(value.get("status", "present"))
 
 
+def _word(fact: Fact) -> str:
+    """The same for a source whose trials are told by their end alone."""
+    word = status(fact.value)
+    in_trial = fact.stamp.at < fact.value.get("trialing_until", 0)
+    return "trialing" if in_trial and word == "active" else word
+
+
 def _by_thing(facts: Iterable[Fact]) -> dict[str, list[Fact]]:
     things: defaultdict[str, dict[str, Fact]] = defaultdict(dict)
     for fact in facts:
@@ -107,16 +121,14 @@ def _by_thing(facts: Iterable[Fact]) -> dict[str, list[Fact]]:
 
 
 def _state(facts: list[Fact], before: Joins) -> State:
-    fact, ambiguous = winner(facts)
+    fact, rivals = winner(facts)
     joins = _join(facts, before)
-    return State(
-        fact,
-        ambiguous,
-        joins.seen,
-        joins.born,
-        joins.trial,
-        _unpaid_since(fact, joins),
-    )
+
+    def state(fact: Fact) -> State:
+        since = _unpaid_since(fact, joins)
+        return State(fact, joins.seen, joins.born, joins.trial, since)
+
+    return state(fact)._replace(rivals=tuple(map(state, rivals)))
 
 
 def _step(fact: Fact) -> Step:
@@ -124,7 +136,7 @@ def _step(fact: Fact) -> Step:
 
 
 def _join(facts: Iterable[Fact], before: Joins) -> Joins:
-    words = {_step(fact): (status(fact.value), fact) for fact in facts}
+    words = {_step(fact): (_word(fact), fact) for fact in facts}
     unpaid = {step for step, (word, _) in words.items() if word == "unpaid"}
     paid = before.paid | (set(words) - unpaid)
     last = max((step.at for step in paid), default=0)
@@ -178,18 +190,23 @@ def _before(facts: Iterable[Fact], at: int) -> list[Fact]:
     return [max(older, key=lambda f: f.key)] if older else []
 
 
-def winner(facts: Collection[Fact]) -> tuple[Fact, bool]:
-    """Return the snapshot that is true now, and whether that is *ambiguous*."""
+def winner(facts: Collection[Fact]) -> tuple[Fact, list[Fact]]:
+    """Return the snapshot that is true now, and those that may be true instead."""
     if len(facts) == 1:
-        return next(iter(facts)), False
+        return next(iter(facts)), []
     top = max(facts, key=lambda f: f.key)
     tied = sorted(_at(facts, top.stamp.at), key=lambda f: f.key)
     if top.stamp.final or len({f.after for f in tied}) == 1:
-        return top, False
+        return top, []
     steps = [_step(fact) for fact in tied]
     end = end_of(steps, [_step(f) for f in _before(facts, top.stamp.at)])
     if end is not None:
         last = max((f for f in tied if f.after == end), key=lambda f: f.key)
-        return last, is_doubtful(steps)
-    rivals = {f.after for f in tied if f.stamp.rank == top.stamp.rank}
-    return top, len(rivals) > 1
+        return last, _others(last, tied) if is_doubtful(steps) else []
+    return top, _others(top, [f for f in tied if f.stamp.rank == top.stamp.rank])
+
+
+def _others(fact: Fact, tied: Iterable[Fact]) -> list[Fact]:
+    """Those of *tied* that say something else, one for each that can be said."""
+    said = {f.after: f for f in tied}
+    return [said[after] for after in sorted(said) if after != fact.after]

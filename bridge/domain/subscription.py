@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from bridge.domain.catalogue import ENDED
+from bridge.domain.catalogue import ENDED, VOID
 from bridge.domain.facts import source_of
 from bridge.domain.fold import State
 from bridge.domain.money import Line, Unknown, discounted, item_amount, monthly
@@ -18,6 +18,15 @@ from bridge.domain.policy import INTERVALS, STRIPE, Policy
 
 LIVE = frozenset({"active", "past_due"})
 """Counted in MRR, as Stripe does; `unpaid` is churn there and here."""
+
+
+UNTOLD = "untold"
+"""Usage of an item that is paid on top of the others and told in no event."""
+
+NO_CURRENCY = "its currency is not in the event"
+
+SECOND = 1000
+"""Milliseconds."""
 
 
 class Subscription(NamedTuple):
@@ -35,8 +44,13 @@ class Subscription(NamedTuple):
     was_live: bool
     had_trial: bool
     event: str
-    ambiguous: bool
     customer_discounts: Sequence[Mapping[str, Any]] = ()
+    rivals: tuple[Subscription, ...] = ()
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether it may as well be one of its *rivals*."""
+        return bool(self.rivals)
 
     @property
     def is_live(self) -> bool:
@@ -49,7 +63,7 @@ class Subscription(NamedTuple):
         return [
             item
             for item in self.value.get("items", ())
-            if item.get("usage") != "metered" and not item.get("one_time")
+            if item.get("usage") not in {"metered", UNTOLD} and not item.get("one_time")
         ]
 
     @property
@@ -101,7 +115,6 @@ def read(
         _was_live(state, ended),
         state.trial,
         state.fact.event,
-        state.ambiguous,
         customer_discounts,
     )
 
@@ -110,6 +123,9 @@ def _was_live(state: State, ended: int | None) -> bool:
     """Seen live, or first met as canceled and not within its trial."""
     if state.seen & {"active", "past_due", "unpaid"}:
         return True
+    until = state.value.get("trialing_until")
+    if until is not None and "trialing" in state.seen:
+        return ended is None or ended > until
     trial = state.value.get("trial_end")
     if state.seen == {"canceled"}:
         return trial is None or ended is None or ended > trial
@@ -142,6 +158,53 @@ def _outlived(value: Mapping[str, Any], trial: int, ended: int) -> bool:
     return ended > trial + (longest or CYCLES["year"][1] * DAY)
 
 
+def at(sub: Subscription, now: int) -> Subscription:
+    """The subscription as its own dates make it at *now* (ms), without an event.
+
+    An item and a discount count from `from` until `until`. Where no item does, it has
+    not begun or is over. `trialing_until` is the end of a trial during which its
+    source calls it active.
+    """
+    value, status, ended = dict(sub.value), sub.status, sub.ended_at
+    items = value.get("items", ())
+    standing = [item for item in items if holds(item, now)]
+    if status == "active" and value.get("trialing_until", 0) > now:
+        status = "trialing"
+    elif status in LIVE and items and not standing:
+        ahead = any(item.get("from", 0) > now for item in items)
+        status = "incomplete" if ahead else VOID
+        ended = None if ahead else max(item["until"] for item in items)
+    if items:
+        value["items"] = standing
+    if "discounts" in value:
+        value["discounts"] = [d for d in value["discounts"] if holds(d, now)]
+    currencies = {i["currency"] for i in standing if "currency" in i}
+    if len(currencies) == 1:
+        value["currency"] = currencies.pop()
+    return sub._replace(
+        value=value,
+        status=status,
+        ended_at=ended,
+        rivals=tuple(at(rival, now) for rival in sub.rivals),
+    )
+
+
+def holds(dated: Mapping[str, Any], now: int) -> bool:
+    """Whether an item or a discount counts at *now* (ms)."""
+    return bool(dated.get("from", 0) <= now < dated.get("until", now + 1))
+
+
+def dates(sub: Subscription) -> set[int]:
+    """The instants (ms) at which `at` may change."""
+    if sub.status in ENDED:
+        return set()
+    value = sub.value
+    every = [*value.get("items", ()), *value.get("discounts", ())]
+    found = {one[key] for one in every for key in ("from", "until") if key in one}
+    found |= {value["trialing_until"]} if "trialing_until" in value else set()
+    return found.union(*map(dates, sub.rivals))
+
+
 class Working(NamedTuple):
     """How one subscription's MRR comes about: minor units a month, line by line."""
 
@@ -164,12 +227,10 @@ def worked(
 
     A source that says the amount itself (`mrr`, minor units a month) is believed.
     """
-    if sub.currency is None:
-        return Unknown(f"{sub.id}: its currency is not in the event")
+    if lacks := _untold(sub):
+        return Unknown(f"{sub.id}: {lacks}")
     if "mrr" in sub.value:
         return Working(Fraction(sub.value["mrr"]), ())
-    if sub.is_partial:
-        return Unknown(f"{sub.id}: the event holds only a part of its items")
     lines: list[Line] = []
     for item in sub.items:
         line = _line(sub, item, policy, now)
@@ -177,12 +238,26 @@ def worked(
             return Unknown(f"{sub.id}: {item.get('price', 'an item')}: {line.reason}")
         lines.append(line)
     own = sub.value.get("discounts") or sub.customer_discounts
-    paid = discounted(lines, own, sub.currency, policy, now)
+    paid = discounted(lines, own, sub.currency or "", policy, now)
     if isinstance(paid, Unknown):
         return Unknown(f"{sub.id}: {paid.reason}")
     # Discounts are taken off the price as it is shown, with the tax that is part of it.
     net = [line.without_tax() for line in paid]
     return Working(sum((line.monthly for line in net), Fraction(0)), tuple(net))
+
+
+def _untold(sub: Subscription) -> str:
+    """What of the whole subscription no event tells; "": nothing."""
+    every = sub.value.get("items", ())
+    if sub.currency is None:
+        several = any("currency" in item for item in every)
+        return "its items have several currencies" if several else NO_CURRENCY
+    if "mrr" in sub.value:
+        return ""
+    if sub.is_partial:
+        return "the event holds only a part of its items"
+    is_usage = not sub.items and any(i.get("usage") == UNTOLD for i in every)
+    return "what is paid for usage is not in the event" if is_usage else ""
 
 
 def _line(
@@ -259,7 +334,9 @@ def renews_at(sub: Subscription) -> int | Unknown | None:
     if not ends or _is_shared(sub):
         return Unknown(f"{sub.id}: the end of its period is not in the event")
     stop = sub.value.get("cancel_at")
-    return min((end for end in ends if stop is None or end < stop), default=None)
+    # Some write the last second of a period, others the first after it.
+    going_on = (end for end in ends if stop is None or end + SECOND < stop)
+    return min(going_on, default=None)
 
 
 def _is_shared(sub: Subscription) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from itertools import product
+from math import prod
 from typing import NamedTuple
 
 from bridge.domain import account as accounts
@@ -32,6 +34,9 @@ SILENT = Unknown("")
 
 STAYS = Unknown(".")
 """There are facts, and they say neither a value nor that there is none."""
+
+MOST_READINGS = 64
+"""Readings that are tried where the order of events is not certain."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -59,6 +64,16 @@ class Reading(NamedTuple):
         """Subscriptions whose amounts count in MRR."""
         wanted = self.policy.statuses
         return [s for s in self.account.subscriptions if s.status in wanted]
+
+    def possible(self) -> list[Reading]:
+        """What may be true as well, this first; none where that is too much."""
+        choices = [(sub, *sub.rivals) for sub in self.account.subscriptions]
+        if prod(map(len, choices)) > MOST_READINGS:
+            return []
+        return [
+            self._replace(account=self.account._replace(subscriptions=subs))
+            for subs in product(*choices)
+        ]
 
 
 def _mrr(reading: Reading) -> Result:

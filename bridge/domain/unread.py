@@ -12,6 +12,7 @@ from bridge.domain.money import Unknown
 from bridge.domain.policy import Policy
 from bridge.domain.subscription import (
     Subscription,
+    at,
     cancels_at,
     renews_at,
     worked,
@@ -29,7 +30,7 @@ def why_read(party: Party, policy: Policy, now: int) -> str | None:
         return "an event without content came"
     if last is None and is_incomplete(party.things):
         return "it was first met in mid-life"
-    for sub in subscriptions(party):
+    for sub in (at(sub, now) for sub in subscriptions(party)):
         state = party.things[f"subscription:{sub.id}"]
         if sub.status in ENDED:
             continue

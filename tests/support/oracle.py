@@ -7,6 +7,7 @@ that cannot be known are absent.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -43,6 +44,39 @@ def lives(facts: Iterable[Fact]) -> Lives:
         party: {thing: history(own) for thing, own in things.items()}
         for party, things in found.items()
     }
+
+
+def possible(facts: Iterable[Fact]) -> list[Lives]:
+    """All histories that may be meant, where nothing tells what came last."""
+    own: dict[tuple[str, str], list[Fact]] = {}
+    for fact in facts:
+        own.setdefault((fact.party, fact.thing), []).append(fact)
+    choices = [[(key, one) for one in endings(told)] for key, told in own.items()]
+    found: list[Lives] = []
+    for chosen in itertools.product(*choices):
+        told: dict[str, dict[str, History]] = {}
+        for (party, thing), one in chosen:
+            told.setdefault(party, {})[thing] = one
+        found.append(told)
+    return found
+
+
+def endings(facts: Collection[Fact]) -> list[History]:
+    """The history of a thing with each of the snapshots that may be its last."""
+    usual = history(facts)
+    if not is_ambiguous(facts):
+        return [usual]
+    at = max(f.stamp.at for f in facts)
+    tied = [f for f in {f.event: f for f in facts}.values() if f.stamp.at == at]
+    strongest = max(f.stamp.rank for f in tied)
+    if chain_end(tied, facts) is None:
+        tied = [f for f in tied if f.stamp.rank == strongest]
+    by_content = {f.after: (at, f.value) for f in sorted(tied, key=_weight)}
+    rest = [one for one in usual if one not in by_content.values()]
+    return [
+        [*rest, *(one for one in by_content.values() if one != last), last]
+        for last in by_content.values()
+    ]
 
 
 def history(facts: Iterable[Fact]) -> History:
@@ -210,6 +244,17 @@ def expected(parties: Lives) -> dict[str, Any]:
         except UnknownError:
             continue
     return found
+
+
+def agreed(lives: Iterable[Lives]) -> dict[str, Any]:
+    """The traits that are the same in all *lives*; each may be true."""
+    every = [expected(one) for one in lives]
+    unsaid = object()
+    return {
+        trait: value
+        for trait, value in every[0].items()
+        if all(other.get(trait, unsaid) == value for other in every)
+    }
 
 
 def _subs(things: Mapping[str, History]) -> Iterator[Sub]:

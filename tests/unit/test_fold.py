@@ -428,4 +428,4 @@ def test_of_several_events_that_tell_the_winner_the_last_one_is_named() -> None:
 def test_winner_is_a_fact_of_the_set() -> None:
     facts = [BEFORE, CANCEL, UNCANCEL]
 
-    assert (UNCANCEL, False) == winner(facts)
+    assert (UNCANCEL, []) == winner(facts)

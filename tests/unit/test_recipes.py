@@ -67,7 +67,8 @@ def doc_of(*names: str, said: Mapping[str, Any] | None = None) -> Document:
     things = fold(Past(facts))
     account = identify(things).account
     assert account is not None
-    return document(unite(account, [Party(facts[0].party, things)]))
+    now = max(fact.stamp.at for fact in facts)
+    return document(unite(account, [Party(facts[0].party, things)]), now=now)
 
 
 @pytest.mark.parametrize("path", BODIES, ids=lambda p: f"{p.parent.name}/{p.stem}")

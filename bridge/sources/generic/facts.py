@@ -7,19 +7,21 @@ must be is a ValidationError that names the line.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from fractions import Fraction
 from typing import Any
 
 from marshmallow import ValidationError
 
 from bridge.domain.account import EMAIL, NAME
-from bridge.domain.catalogue import ENDED
+from bridge.domain.catalogue import ENDED, VOID
 from bridge.domain.currency import decimals
 from bridge.domain.facts import CREATED, THIN, Fact, Stamp, Value, pointer
 from bridge.domain.money import rounded
+from bridge.domain.subscription import UNTOLD
 from bridge.domain.traits import instant
 from bridge.sources.generic.convert import in_minor, number
-from bridge.sources.generic.lines import Absent, told
+from bridge.sources.generic.lines import Absent, Line, told
 from bridge.webhook.bodies import is_name
 from bridge.webhook.source import Event
 from bridge.webhook.values import digest, kept
@@ -39,6 +41,9 @@ STATUSES = (
     "void",
 )
 """What a status must be, by itself or by its lookup."""
+
+DAY = 86_400_000
+"""Milliseconds."""
 
 IMPLIED = "implied"
 """The event of a customer that nothing has told of: it is older than all others."""
@@ -86,12 +91,21 @@ def _fact(  # noqa: PLR0913, PLR0917 - the parts of a fact
     return Fact(
         party=f"{rule['source']}:{party}",
         thing=thing,
-        stamp=Stamp(False, order, CREATED),
+        stamp=Stamp(False, order, _rank(rule, event.type)),
         event=event.id,
         kind=event.type,
         value=value,
         after=digest(value),
     )
+
+
+def _rank(rule: Rule, kind: str) -> int:
+    """The place of a type among those of one instant; its name comes before `*`."""
+    order: tuple[str, ...] = rule.get("order", ())
+    if kind in order:
+        return CREATED + order.index(kind)
+    fits = (n for n, type_ in enumerate(order) if fnmatchcase(kind, type_))
+    return CREATED + next(fits, 0)
 
 
 def _thin(rule: Rule, event: Event, at: int, party: str | None) -> Fact:
@@ -136,8 +150,10 @@ def _customer(rule: Rule, body: Any, party: str) -> Iterator[tuple[str, Value]]:
 def _subscription(rule: Rule, body: Any, at: int, account: str | None) -> Value:
     currency, status = told(rule, "currency", body), _status(rule, body)
     money, over = rule["mrr"], status in ENDED
-    discount = told(money, "discount", body, "mrr.")
-    items = _items(money, body, currency)
+    items, trial_end = _items(money, body, currency), _trial_end(rule, body)
+    if not items and not over:
+        # Nothing recurring, no subscription.
+        return kept(status=VOID, account=account, ended_at=at)
     return kept(
         status=status,
         currency=currency,
@@ -145,15 +161,31 @@ def _subscription(rule: Rule, body: Any, at: int, account: str | None) -> Value:
         items=items,
         # A tax that is part of a price, and its rate is not told.
         automatic_tax=any(item.get("inclusive") for item in items),
-        discounts=[{"id": discount}] if discount else None,
+        discounts=[*_discounts(money, body)],
         plan=told(rule, "plan", body),
         ends=told(rule, "ends", body),
         no_renewal=not over and told(rule, "renews", body) is False,
-        trial_end=told(rule, "trial_end", body),
+        trial_end=trial_end,
+        trialing_until=None if _tells_trials(rule) else trial_end,
         ended_at=(told(rule["ended"], "at", body, "ended.") or at) if over else None,
         cancel_at=told(rule, "cancel_at", body),
         cancel_at_period_end=told(rule, "cancel_at_period_end", body),
     )
+
+
+def _trial_end(rule: Rule, body: Any) -> int | None:
+    """When its trial ends; also by the days of the trial since it began."""
+    end: int | None = told(rule, "trial_end", body)
+    began, days = told(rule, "starts", body), told(rule, "trial_days", body)
+    return began + int(Fraction(days) * DAY) if not end and began and days else end
+
+
+def _tells_trials(rule: Rule) -> bool:
+    """Whether its status can be `trialing`; else a trial lasts until its end."""
+    status: Line | None = rule.get("status")
+    if status is None:
+        return False
+    return status.lookup is None or "trialing" in status.lookup.values()
 
 
 def _status(rule: Rule, body: Any) -> str:
@@ -169,7 +201,10 @@ def _status(rule: Rule, body: Any) -> str:
 
 
 def _items(money: Rule, body: Any, currency: str | None) -> list[Value]:
-    """Items as money reads them; one without an amount where they are not known."""
+    """Items as money reads them; one without an amount where they are not known.
+
+    An empty list where nothing is recurring.
+    """
     rows = told(money, "items", body, "mrr.") if "items" in money else [body]
     if rows is None or "amount" not in money:
         return [{"interval": "month"}]
@@ -182,13 +217,18 @@ def _item(money: Rule, row: Any, body: Any, currency: str | None) -> Value:
     def said(name: str, where: Any = row) -> Any:
         return told(money, name, where, "mrr.")
 
-    amount, many = said("amount"), said("quantity")
-    if said("currency") not in {None, currency}:
+    dates = {"from": said("from"), "until": said("until")}
+    if said("usage"):
+        return kept(usage=UNTOLD, **dates)
+    amount, many, own = said("amount"), said("quantity"), _currency(money, row)
+    if own and currency not in {None, own}:
         # What it costs in the subscription's currency, the event does not tell.
+        amount, own = None, None
+    if own == "" or ("quantity" in money and many is None):
         amount = None
+    code = currency or own
     if amount is not None:
-        kind = money["amount"].kind
-        amount = in_minor(amount, kind, currency) if currency else None
+        amount = in_minor(amount, money["amount"].kind, code) if code else None
     rhythm: tuple[str | None, int] = ("month", 1)
     if "interval" in money:
         rhythm = said("interval") or said("interval", body) or (None, 1)
@@ -201,7 +241,31 @@ def _item(money: Rule, row: Any, body: Any, currency: str | None) -> Value:
         name=said("name"),
         ends=said("ends"),
         inclusive=said("tax_included"),
+        currency=None if currency else own,
+        **dates,
     )
+
+
+def _currency(money: Rule, row: Any) -> str | None:
+    """An item's own currency; "": it is none, like the credits of some senders."""
+    try:
+        found: str | None = told(money, "currency", row)
+    except ValidationError:
+        return ""
+    return found
+
+
+def _discounts(money: Rule, body: Any) -> Iterator[Value]:
+    """Discounts whose terms are not known, with the dates between which they count."""
+    if "discounts" not in money:
+        found = told(money, "discount", body, "mrr.")
+        yield from [{"id": found}] if found else []
+        return
+    for row in told(money, "discounts", body, "mrr.") or ():
+        yield kept(
+            id=told(money, "discount", row, "mrr.") or "a discount",
+            **{name: told(money, name, row, "mrr.") for name in ("from", "until")},
+        )
 
 
 def _traits(rule: Rule, body: Any) -> Iterator[tuple[str, Value]]:

@@ -9,6 +9,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from bridge.config import NATIVE
+from bridge.domain.facts import READ as OF_THE_API
 from bridge.options import base_url
 from bridge.sources.generic.forms import FORMS
 from bridge.sources.generic.lines import Named, TableSchema, Value
@@ -43,14 +44,17 @@ USUAL: Mapping[str, tuple[str, ...]] = {
 class Texts(fields.Field[Any]):
     """One text or several, each of which *pattern* allows."""
 
-    def __init__(self, pattern: re.Pattern[str], must: str, **options: Any) -> None:
+    def __init__(
+        self, pattern: re.Pattern[str], must: str, most: int = 100, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.pattern = pattern
         self.must = must
+        self.most = most
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
         listed = [value] if isinstance(value, str) else value
-        if not isinstance(listed, list) or not listed:
+        if not isinstance(listed, list) or not 0 < len(listed) <= self.most:
             raise ValidationError(self.must)
         if not all(isinstance(t, str) and self.pattern.fullmatch(t) for t in listed):
             raise ValidationError(self.must)
@@ -126,7 +130,10 @@ MONEY = {
     "ends": Value("instant"),
     "currency": Value("currency"),
     "tax_included": Value("truth"),
+    "usage": Value("truth"),
+    "discounts": Value("list"),
     **_lines("text", "name", "discount"),
+    **_lines("instant", "from", "until"),
 }
 KINDS: Mapping[str, TableSchema] = {
     "trait": _schema(**RULE),
@@ -142,8 +149,10 @@ KINDS: Mapping[str, TableSchema] = {
         mrr=fields.Nested(_schema(**MONEY), load_default=dict),
         cancel_at_period_end=Value("boolean"),
         renews=Value("boolean"),
+        order=Texts(TYPE, "must be up to 8 types of events", most=OF_THE_API - 1),
+        trial_days=Value("count"),
         **_lines("text", "status", "plan"),
-        **_lines("instant", "ends", "trial_end", "cancel_at"),
+        **_lines("instant", "starts", "ends", "trial_end", "cancel_at"),
     ),
     "thin": _schema(
         **RULE, thing=_text(WORD, "must be a short word"), id=Value("text")
