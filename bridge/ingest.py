@@ -21,9 +21,9 @@ from redis.exceptions import RedisError
 
 from bridge.domain.facts import READ, Fact
 from bridge.errors import PayloadError
-from bridge.queue import LUA, Queue
+from bridge.queue import Queue
 from bridge.settings import Settings
-from bridge.store.accept import NO_JOB, Accept
+from bridge.store.accept import Accept
 from bridge.store.quarantine import Kept, Quarantine, runs
 from bridge.webhook.source import Delivery, Event, Source, Verified, refused
 
@@ -32,8 +32,8 @@ STRENGTH = ("ignored", "duplicate", "coalesced", "queued", "quarantined")
 
 PARTY = attrgetter("party")
 
-Later = list[Callable[[], object]] | None
-"""Jobs to queue once a whole delivery is stored; None: each is queued at once."""
+Jobs = list[Callable[[], object]]
+"""What queues the jobs of a delivery, once the whole of it is stored."""
 
 
 class Receipt(NamedTuple):
@@ -53,7 +53,7 @@ class Ingress:
     ) -> None:
         self.options = settings.sources
         self.sources = {s.name: s for s in sources if s.enabled(settings.sources)}
-        self._accept = Accept(redis, LUA)
+        self._accept = Accept(redis)
         self._quarantine = Quarantine(redis)
         self._queue = Queue(redis)
 
@@ -113,25 +113,19 @@ class Ingress:
         self, source: Source, events: Sequence[Event], replayed: str = ""
     ) -> list[Receipt]:
         """Take in every event of a delivery; one that is refused leaves no trace yet."""
-        # A job that begins after the first of several events would see a part of them.
-        later: Later = [] if len(events) > 1 else None
+        jobs: Jobs = []
         try:
-            return [self._event(source, event, later, replayed) for event in events]
+            return [self._event(source, event, jobs, replayed) for event in events]
         finally:
-            # Where this fails the party's next event or the sweeper queues the job.
-            with suppress(RedisError):
-                for queue in later or ():
-                    queue()
+            _queue(jobs)
 
     def _event(
-        self, source: Source, event: Event, later: Later, replayed: str
+        self, source: Source, event: Event, jobs: Jobs, replayed: str
     ) -> Receipt:
         facts, refusal = self.understood(source, event)
         if refusal is None:
             creates = source.handlers[event.type].creates
-            return self.admit(
-                source, event, facts, creates=creates, later=later, replayed=replayed
-            )
+            return self._admit(source, event, facts, creates, jobs, replayed)
         if refusal.receipt == "ignored":
             self._accept.note("ignored", source.name, event.id, event.type, replayed)
         return refusal
@@ -160,42 +154,49 @@ class Ingress:
             return [], Receipt("ignored", event.id, reason)
         return facts, None
 
-    def admit(  # noqa: PLR0913 - what is said of an event beside its facts
+    def admit(
+        self, source: Source, event: Event, facts: Iterable[Fact], *, creates: bool
+    ) -> Receipt:
+        """Accept the *facts* of *event*, party by party. Raises StorageError."""
+        jobs: Jobs = []
+        try:
+            return self._admit(source, event, facts, creates, jobs, "")
+        finally:
+            _queue(jobs)
+
+    def _admit(  # noqa: PLR0913, PLR0917 - what is said of an event beside its facts
         self,
         source: Source,
         event: Event,
         facts: Iterable[Fact],
-        *,
         creates: bool,
-        later: Later = None,
-        replayed: str = "",
-    ) -> Receipt:
-        """Accept the *facts* of *event*, party by party. Raises StorageError."""
-        take = partial(self._party, source, event, creates, later, replayed)
-        parties = groupby(sorted(facts, key=PARTY), key=PARTY)
-        return _strongest([take(list(some)) for _, some in parties])
-
-    def _party(  # noqa: PLR0913, PLR0917 - what is the same for all parties of an event
-        self,
-        source: Source,
-        event: Event,
-        new: bool,
-        later: Later,
+        jobs: Jobs,
         replayed: str,
-        facts: list[Fact],
     ) -> Receipt:
-        party, cause = facts[0].party, f"{event.type} {event.id}"
-        # What was read of a source is no news: it takes its turn.
-        final = any(f.stamp.final and f.stamp.rank != READ for f in facts)
-        job = self._queue.job(party, cause, creates=new, front=final)
-        job = job if later is None else NO_JOB
-        taken = self._accept.facts(
-            party, source.name, event.id, event.type, facts, job, replayed
-        )
-        if taken.claim and later is not None:
-            push = partial(self._queue.push, party, taken.claim, cause, front=final)
-            later.append(partial(push, creates=new and not taken.known))
-        return Receipt(taken.receipt, event.id)
+        cause, receipts = f"{event.type} {event.id}", []
+        for party, some in groupby(sorted(facts, key=PARTY), key=PARTY):
+            own = list(some)
+            taken = self._accept.facts(
+                party, source.name, event.id, event.type, own, replayed
+            )
+            if taken.claim:
+                # Backfilled facts queue at the back; only live endings jump the queue.
+                front = any(f.stamp.final and f.stamp.rank != READ for f in own)
+                push = partial(self._queue.push, party, taken.claim, cause, front=front)
+                jobs.append(partial(push, creates=creates and not taken.known))
+            receipts.append(Receipt(taken.receipt, event.id))
+        return _strongest(receipts)
+
+
+def _queue(jobs: Jobs) -> None:
+    """Queue the jobs of a delivery, after all its events: none sees a part of it.
+
+    What is accepted is ours whatever comes of this: where it fails, the party's next
+    event or the sweeper queues the job.
+    """
+    with suppress(RedisError):
+        for push in jobs:
+            push()
 
 
 def _events(source: Source, verified: Verified) -> list[Event]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2s
 from typing import Any
 
-import orjson
 from redis import Redis
 from rq import Queue as RqQueue
 from rq.exceptions import NoSuchJobError
@@ -29,31 +27,8 @@ UPDATE = "workers.jobs.update_traits"
 JOB_TIMEOUT = 90
 """Seconds; far above what a job's own deadlines add up to."""
 
-KEY = f"rq:queue:{NAME}"
-
 KEEP_FAILED = 7 * 86_400
 """Seconds that a failed job stays in the dashboard."""
-
-
-LUA = f"""
--- Queue a job of party `p` as RQ's own enqueue does, and mark the claim as queued.
--- ARGV from 9: beginning of its id, party as JSON, description, instant, how
--- ('front' and 'new' in it: at the front; the account may be new)
-local function enqueue(p, claim, known)
-  local id = ARGV[9] .. '-' .. string.format('%.0f', claim)
-  local new = string.find(ARGV[13], 'new') and not known
-  local data = '["' .. (new and '{CREATE}' or '{UPDATE}') .. '",null,[' .. ARGV[10]
-    .. '],{{}}]'
-  redis.call('HSET', 'rq:job:' .. id, 'created_at', ARGV[12], 'enqueued_at', ARGV[12],
-    'data', data, 'description', ARGV[11], 'origin', '{NAME}', 'status', 'queued',
-    'timeout', {JOB_TIMEOUT}, 'result_ttl', 0, 'failure_ttl', {KEEP_FAILED})
-  redis.call('SADD', 'rq:queues', '{KEY}')
-  redis.call(string.find(ARGV[13], 'front') and 'LPUSH' or 'RPUSH', '{KEY}', id)
-  redis.call('HSET', party_of(p), 'claim', 'queued', 'job', id)
-end
-"""
-"""For `bridge.store.accept`: the job in the same round trip as the facts. A test holds
-it to what RQ itself writes (rq 3.0)."""
 
 
 class Queue:
@@ -98,14 +73,6 @@ class Queue:
             pipe.hset(keys.party(party), mapping={"claim": "queued", "job": id_})
             pipe.execute()
         return id_
-
-    def job(
-        self, party: str, cause: str, *, creates: bool, front: bool
-    ) -> tuple[str | bytes, ...]:
-        """What `LUA` needs to queue a job of *party*; the same as `push` would."""
-        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        how = "front" * front + "new" * creates
-        return stem(party), orjson.dumps(party), _described(party, cause), at, how
 
     def push_all(self, claims: Iterable[tuple[str, int]], cause: str) -> None:
         """Queue a job for each (party, claim)."""

@@ -19,9 +19,10 @@ from redis.exceptions import RedisError
 from bridge.errors import VitallyError, VitallyMissingError
 from bridge.log import fields
 from bridge.queue import Queue
-from bridge.store import keys, scripts
+from bridge.store import keys
 from bridge.store.breaker import Breaker
 from bridge.store.lease import claims
+from bridge.store.scripts import load
 from bridge.vitally.client import Vitally
 
 log = logging.getLogger("workers.sweep")
@@ -76,7 +77,7 @@ class Sweeper:
         if not self._leads():
             return
         self.queue.push_all(
-            claims(self.redis.register_script(scripts.CLAIM_DUE)(args=[BATCH])),
+            claims(self.redis.register_script(load("claim_due"))(args=[BATCH])),
             "next try",
         )
         if now - self.swept >= self.pause:
@@ -133,7 +134,7 @@ class Sweeper:
             log.warning("writes resumed")
 
     def _again(self, party: str, number: str, job: str) -> None:
-        claim = int(self.redis.register_script(scripts.REVIVE)(args=[party, number]))
+        claim = int(self.redis.register_script(load("revive"))(args=[party, number]))
         if not claim:
             return
         log.warning("revived", extra=fields(party=party, job=job))

@@ -13,69 +13,10 @@ from redis import Redis
 
 from bridge.store import keys
 from bridge.store.budget import COST, LIMIT
+from bridge.store.scripts import load
 
 PAUSED_MS = 2000
 """While somebody has stopped all writes: when to ask again."""
-
-_RESERVE = """
--- KEYS: slots, rate, pause, paused by hand
--- ARGV: share, limit, cost, most (ms), id ('' only looks), wait while paused by hand
--- Returns the wait in ms; negative where it is longer than `most` (not reserved)
-if redis.call('EXISTS', KEYS[4]) == 1 then return -tonumber(ARGV[6]) end
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local rate = redis.call('HMGET', KEYS[2], 'limit', 'cost')
-local limit = tonumber(rate[1] or ARGV[2])
-local cost = tonumber(rate[2] or ARGV[3])
-local most = math.max(1, math.floor(limit * tonumber(ARGV[1]) / cost))
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - 60000))
-local at = now
-local nth = redis.call('ZRANGE', KEYS[1], -most, -most, 'WITHSCORES')
-if nth[2] then at = math.max(at, tonumber(nth[2]) + 60001) end
-local pause = redis.call('PTTL', KEYS[3])
-if pause > 0 then at = math.max(at, now + pause) end
-local wait = at - now
-if wait > tonumber(ARGV[4]) then return -wait end
-if ARGV[5] ~= '' then
-  redis.call('ZADD', KEYS[1], string.format('%.0f', at), ARGV[5])
-  redis.call('PEXPIRE', KEYS[1], 180000)
-end
-return wait
-"""
-
-_LEARN = """
--- KEYS: rate. ARGV: limit, remaining, was a write (1 or 0)
--- The cost of a write is the median of what the last nine were seen to take.
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local limit, left = tonumber(ARGV[1]), tonumber(ARGV[2])
-local row = redis.call('HMGET', KEYS[1], 'left', 'at', 'seen')
-local before = tonumber(row[1] or limit)
-local elapsed = now - tonumber(row[2] or now)
-local refill = math.min(limit - before, elapsed * limit / 60000)
-redis.call('HSET', KEYS[1], 'limit', limit, 'left', left,
-  'at', string.format('%.0f', now))
-if ARGV[3] ~= '1' then return 0 end
-local cost = math.max(1, math.min(100, math.floor(before + refill - left + 0.5)))
-local seen = {}
-for n in string.gmatch(row[3] or '', '%d+') do seen[#seen + 1] = tonumber(n) end
-seen[#seen + 1] = cost
-while #seen > 9 do table.remove(seen, 1) end
-redis.call('HSET', KEYS[1], 'seen', table.concat(seen, ' '))
-table.sort(seen)
-local median = seen[math.floor(#seen / 2) + 1]
-redis.call('HSET', KEYS[1], 'cost', median)
-return median
-"""
-
-
-_PAUSE = """
--- KEYS: pause. ARGV: ms
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
-  redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
-end
-return 1
-"""
 
 
 class Throttle:
@@ -84,9 +25,9 @@ class Throttle:
     def __init__(self, redis: Redis, share: float) -> None:
         self._redis = redis
         self._share = share
-        self._reserve = redis.register_script(_RESERVE)
-        self._learn = redis.register_script(_LEARN)
-        self._pause = redis.register_script(_PAUSE)
+        self._reserve = redis.register_script(load("reserve"))
+        self._learn = redis.register_script(load("learn_limit"))
+        self._pause = redis.register_script(load("pause"))
 
     def reserve(self, most_ms: int) -> tuple[int, str]:
         """Reserve the next slot: (ms to wait, slot).

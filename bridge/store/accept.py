@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from hashlib import blake2s
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 
 from bridge.domain.facts import Fact
 from bridge.errors import StorageError
-from bridge.store import keys, rows, scripts
-from bridge.store.line import line
+from bridge.store import keys, rows
+from bridge.store.scripts import load
 
 STALE_CLAIM = 2000
 """Milliseconds after which a claim without a job is taken up by the next event."""
@@ -24,15 +24,10 @@ JOURNAL = 10_000
 """Lines of the journal."""
 
 
-NO_JOB = ("",) * 5
-"""The job is the caller's to queue."""
-
-
 class Accepted(NamedTuple):
     """What became of one event of one party.
 
-    *claim* is the number under which a job has to be queued, 0 where one waits or has
-    been queued with it.
+    *claim* is the number under which a job has to be queued, 0 where one waits.
     *known* says that Vitally is known to have the party's account.
     """
 
@@ -42,16 +37,12 @@ class Accepted(NamedTuple):
 
 
 class Accept:
-    """The door to the state; raises StorageError where Redis does not take it.
+    """The door to the state; raises StorageError where Redis does not take it."""
 
-    *enqueue* is the Lua that queues a job (`bridge.queue.LUA`); without it the caller
-    does.
-    """
-
-    def __init__(self, redis: Redis, enqueue: str = "") -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._accept = line(redis, scripts.accept(enqueue))
-        self._note = redis.register_script(scripts.NOTE)
+        self._accept = redis.register_script(load("accept"))
+        self._note = redis.register_script(load("note"))
 
     def facts(  # noqa: PLR0913, PLR0917 - the parts of an event
         self,
@@ -60,13 +51,11 @@ class Accept:
         event: str,
         kind: str,
         facts: Iterable[Fact],
-        job: Sequence[str | bytes] = NO_JOB,
         replayed: str = "",
     ) -> Accepted:
         """Put *facts* of one *event* of *party*; repeating it changes nothing.
 
-        *job* is what `bridge.queue.Queue.job` says of the job to be queued with them,
-        *replayed* the delivery in the quarantine that the event comes out of.
+        *replayed* is the delivery in the quarantine that the event comes out of.
         """
         args: list[str | bytes | int] = [
             party,
@@ -77,13 +66,12 @@ class Accept:
             STALE_CLAIM,
             RING,
             JOURNAL,
-            *job,
             replayed,
         ]
         for fact in facts:
             args += (rows.field(fact), rows.row(fact))
         try:
-            receipt, claim, known = self._accept(args)
+            receipt, claim, known = self._accept(args=args)
         except RedisError as error:
             raise StorageError(_plain(error)) from error
         return Accepted(receipt.decode(), int(claim), bool(known))

@@ -10,7 +10,7 @@ from bridge.domain.catalogue import references
 from bridge.domain.facts import CATALOGUE, catalogue, source_of
 from bridge.domain.fold import State, fold
 from bridge.store import keys, rows
-from bridge.store.scripts import NAMES
+from bridge.store.scripts import load
 from bridge.store.view import Catalogues, Member
 
 BATCH = 500
@@ -18,25 +18,6 @@ BATCH = 500
 
 APART_MS = 20
 """Between two parties of a spread, so that it never crowds out what just happened."""
-
-SPREAD = (
-    NAMES
-    + """
--- ARGV: thing of a catalogue, at most, ms between two. Returns how many were reached.
--- A party that looks again is on the list again.
-local users = redis.call('SPOP', uses_of(ARGV[1]), ARGV[2])
-for i, p in ipairs(users) do
-  local at = now + (i - 1) * tonumber(ARGV[3])
-  redis.call('HINCRBY', party_of(p), 'nudges', 1)
-  local due = redis.call('ZSCORE', LATER, p)
-  local waits = redis.call('HGET', party_of(p), 'claim') == 'later'
-  if not due or (not waits and tonumber(due) > at) then
-    redis.call('ZADD', LATER, int(at), p)
-  end
-end
-return #users
-"""
-)
 
 
 def used(
@@ -76,7 +57,7 @@ class Spread:
     """Reaches the parties that use a thing of a catalogue."""
 
     def __init__(self, redis: Redis) -> None:
-        self._spread = redis.register_script(SPREAD)
+        self._spread = redis.register_script(load("spread"))
 
     def reach(self, party: str) -> int:
         """Let a part of those who use *party* be looked at again; how many."""

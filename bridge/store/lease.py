@@ -17,8 +17,9 @@ from bridge.domain.document import as_json, from_json
 from bridge.domain.facts import CATALOGUE, POINTER
 from bridge.domain.fold import compact, fold
 from bridge.errors import LostLeaseError
-from bridge.store import keys, lease_scripts, party_scripts, rows, scripts
+from bridge.store import keys, rows
 from bridge.store.catalogue import used
+from bridge.store.scripts import load
 from bridge.store.view import (
     NUMBERS,
     VACATED,
@@ -44,15 +45,15 @@ class Leases:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._take = redis.register_script(lease_scripts.TAKE)
-        self._keep = redis.register_script(lease_scripts.KEEP)
-        self._leave = redis.register_script(lease_scripts.LEAVE)
-        self._ack = redis.register_script(lease_scripts.ACK)
-        self._hold = redis.register_script(party_scripts.HOLD)
-        self._postpone = redis.register_script(party_scripts.POSTPONE)
-        self._move = redis.register_script(party_scripts.MOVE)
-        self._wake = redis.register_script(scripts.WAKE)
-        self._stumble = redis.register_script(party_scripts.STUMBLE)
+        self._take = redis.register_script(load("take"))
+        self._keep = redis.register_script(load("renew"))
+        self._leave = redis.register_script(load("release"))
+        self._ack = redis.register_script(load("ack"))
+        self._hold = redis.register_script(load("hold"))
+        self._postpone = redis.register_script(load("postpone"))
+        self._move = redis.register_script(load("move"))
+        self._wake = redis.register_script(load("wake"))
+        self._stumble = redis.register_script(load("record_crash"))
 
     def members(self, parties: Sequence[str]) -> list[Member]:
         """Read *parties* whole; the revision first, so that it is never too new."""

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from bridge.errors import StorageError
 from bridge.store import keys
-from bridge.store.scripts import NAMES
+from bridge.store.scripts import load
 
 MOST = 1000
 """Deliveries that are kept; the oldest go first."""
@@ -33,95 +33,6 @@ DAYS = 30
 
 MOST_RUNS = 1000
 """Runs of refused parts that are noted; where there are more, a replay tries all."""
-
-_SHELF = (
-    NAMES
-    + f"""
-local SHELF, ORDER = '{keys.QUARANTINE}', '{keys.QUARANTINED}'
-local function counted(id)
-  return tonumber(redis.call('HGET', QUARANTINED_EVENTS, id) or 1)
-end
-local function size(id) return redis.call('HSTRLEN', SHELF, id) end
--- Take a delivery off the shelf; its events are counted as `to` from now on.
-local function gone(id, to)
-  local n = counted(id)
-  count('quarantined', -n); count(to, n); count('quarantine_bytes', -size(id))
-  redis.call('HDEL', SHELF, id)
-  redis.call('HDEL', QUARANTINED_EVENTS, id)
-  redis.call('ZREM', ORDER, id)
-end
--- Version 0.1 counted neither bytes nor what had left the shelf again.
-if redis.call('HEXISTS', COUNTERS, 'quarantine_bytes') == 0 then
-  local ids, bytes = redis.call('ZRANGE', ORDER, 0, -1), 0
-  for _, id in ipairs(ids) do
-    bytes = bytes + size(id)
-    redis.call('HSET', QUARANTINED_EVENTS, id, 1)
-  end
-  local left = (redis.call('HGET', COUNTERS, 'quarantined') or 0) - #ids
-  count('quarantined', -left); count('ignored', left)
-  redis.call('HSET', COUNTERS, 'quarantine_bytes', bytes)
-end
-"""
-)
-
-_PUT = (
-    _SHELF
-    + """
--- ARGV: id, JSON, most, age (ms), source, event, reason, events, most bytes, share
-local id, n = ARGV[1], tonumber(ARGV[8])
-count('received', n); count('quarantined', n)
-redis.call('XADD', JOURNAL, 'MAXLEN', '~', 10000, '*', 's', ARGV[5], 'e', ARGV[6],
-  'k', ARGV[7], 'r', 'quarantined')
-local room = tonumber(ARGV[9])
-local told = redis.pcall('INFO', 'memory')
-local most = type(told) == 'string' and tonumber(string.match(told, 'maxmemory:(%d+)'))
-if most and most > 0 then room = math.min(room, math.floor(most / ARGV[10])) end
-if #ARGV[2] > room then
-  count('quarantined', -n); count('ignored', n); count('quarantine_dropped', 1)
-  return 0
-end
-redis.call('HSET', QUARANTINED_EVENTS, id,
-  n + (redis.call('ZSCORE', ORDER, id) and counted(id) or 0))
-count('quarantine_bytes', #ARGV[2] - size(id))
-redis.call('HSET', SHELF, id, ARGV[2])
-redis.call('ZADD', ORDER, int(now), id)
-while true do
-  local oldest = redis.call('ZRANGE', ORDER, 0, 0, 'WITHSCORES')
-  local bytes = tonumber(redis.call('HGET', COUNTERS, 'quarantine_bytes'))
-  if not oldest[1] or (bytes <= room and tonumber(oldest[2]) > now - ARGV[4]
-      and redis.call('ZCARD', ORDER) <= tonumber(ARGV[3])) then break end
-  gone(oldest[1], 'ignored')
-  count('quarantine_dropped', 1)
-end
-return 1
-"""
-)
-
-_AGAIN = (
-    _SHELF
-    + """
--- ARGV: id, JSON of what is left of it ('' nothing: what was counted beyond that were
---       repeats of it)
-if not redis.call('ZSCORE', ORDER, ARGV[1]) then return 0 end
-if ARGV[2] == '' then gone(ARGV[1], 'duplicate')
-else
-  count('quarantine_bytes', #ARGV[2] - size(ARGV[1]))
-  redis.call('HSET', SHELF, ARGV[1], ARGV[2])
-end
-return 1
-"""
-)
-
-_DROP = (
-    _SHELF
-    + """
--- ARGV: id
-if not redis.call('ZSCORE', ORDER, ARGV[1]) then return 0 end
-gone(ARGV[1], 'ignored')
-count('quarantine_dropped', 1)
-return 1
-"""
-)
 
 Runs = list[list[int]]
 """[first, last] of parts that follow one another, counted from 0."""
@@ -165,9 +76,9 @@ class Quarantine:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._put = redis.register_script(_PUT)
-        self._again = redis.register_script(_AGAIN)
-        self._drop = redis.register_script(_DROP)
+        self._put = redis.register_script(load("quarantine_put"))
+        self._again = redis.register_script(load("quarantine_again"))
+        self._drop = redis.register_script(load("quarantine_drop"))
 
     def put(self, kept: Kept, events: int = 1) -> None:
         """Keep a delivery whole, once, and count the *events* of it that are refused."""

@@ -9,25 +9,11 @@ from redis import Redis
 from bridge.domain.facts import Fact
 from bridge.errors import LostLeaseError
 from bridge.store import keys, rows
-from bridge.store.scripts import NAMES
+from bridge.store.scripts import load
 from bridge.store.view import Lease
 
 MOST_A_SECOND = 10
 """Parties read from one source in a second, by all workers together."""
-
-LEARN = (
-    NAMES
-    + """
--- ARGV: party, fence, then field and fact in turn. Returns 1, or 0: the lease is lost
-if redis.call('GET', lease_of(ARGV[1])) ~= ARGV[2] then return 0 end
-for i = 3, #ARGV, 2 do
-  redis.call('HSET', facts_of(ARGV[1]), ARGV[i], ARGV[i + 1])
-end
-redis.call('HDEL', party_of(ARGV[1]), 'read_after')
-redis.call('HINCRBY', party_of(ARGV[1]), 'learned', 1)
-return 1
-"""
-)
 
 
 class Reads:
@@ -35,7 +21,7 @@ class Reads:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._learn = redis.register_script(LEARN)
+        self._learn = redis.register_script(load("learn"))
 
     def learn(self, lease: Lease, facts: Iterable[Fact]) -> None:
         """Add the *facts* of the leased party. Raises LostLeaseError."""

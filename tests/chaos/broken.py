@@ -15,16 +15,27 @@ from typing import Any
 from bridge import ingest
 from bridge import serve as web
 from bridge.domain.document import difference
-from bridge.store import accept, lease_scripts, party_scripts
+from bridge.store import accept, scripts
 from workers import outcome, sweep, target, throttle
 from workers.__main__ import main as worker
 
 
+def edit(name: str, found: str, other: str) -> None:
+    """Put *other* in the place of what is *found* in a Lua script."""
+    real = scripts._file
+    assert found in real(name)
+
+    def file(one: str) -> str:
+        return real(one).replace(found, other) if one == name else real(one)
+
+    scripts._file = file
+
+
 def no_lease() -> None:
     """Whoever asks for a lease gets it."""
-    found = "if redis.call('EXISTS', lease_of(ARGV[1])) == 1 then"
-    assert found in lease_scripts.TAKE
-    lease_scripts.TAKE = lease_scripts.TAKE.replace(found, "if false then")
+    edit(
+        "take", "if redis.call('EXISTS', lease_of(ARGV[1])) == 1 then", "if false then"
+    )
 
 
 def no_sweep() -> None:
@@ -62,9 +73,7 @@ def no_second_look() -> None:
 
 def lost_leases_forgotten() -> None:
     """What was sent under a lease that was lost meanwhile is left as it is."""
-    found = "redis.call('HINCRBY', account_of(ARGV[3]), 'stale', 1)"
-    assert found in party_scripts.POSTPONE
-    party_scripts.POSTPONE = party_scripts.POSTPONE.replace(found, "")
+    edit("postpone", "redis.call('HINCRBY', account_of(ARGV[3]), 'stale', 1)", "")
 
 
 def talkative() -> None:

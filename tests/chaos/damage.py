@@ -15,7 +15,7 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
-from bridge.store import lease_scripts, party_scripts
+from bridge.store.scripts import load
 from tests.chaos.world import World
 from tests.support import proxy as proxies
 from tests.support.processes import Running
@@ -100,15 +100,8 @@ COMMANDS: Mapping[str, tuple[bytes, ...]] = {
         b"ZREM.*rq:wip",
         b"SMEMBERS",
         *(
-            sha1(text.encode()).hexdigest().encode()
-            for text in (
-                lease_scripts.TAKE,
-                lease_scripts.KEEP,
-                lease_scripts.ACK,
-                lease_scripts.LEAVE,
-                party_scripts.POSTPONE,
-                party_scripts.MOVE,
-            )
+            sha1(load(name).encode()).hexdigest().encode()
+            for name in ("take", "renew", "ack", "release", "postpone", "move")
         ),
     ),
 }

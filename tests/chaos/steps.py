@@ -13,7 +13,8 @@ from contextlib import ExitStack, contextmanager
 from hashlib import sha1
 from typing import NamedTuple
 
-from bridge.store import keys, lease_scripts, party_scripts
+from bridge.store import keys
+from bridge.store.scripts import load
 from tests.support.processes import Running
 from tests.support.proxy import (
     HOLD_LATE,
@@ -26,12 +27,11 @@ from tests.support.proxy import (
 )
 from tests.support.stack import HERE, Stack
 from tests.support.stripe import Shop, Stripe
-from workers import throttle
 
 
-def script(text: str, *behind: bytes) -> bytes:
+def script(name: str, *behind: bytes) -> bytes:
     """A pattern of the call of a script, and of what its arguments hold, in order."""
-    return b".*".join((sha1(text.encode()).hexdigest().encode(), *behind))
+    return b".*".join((sha1(load(name).encode()).hexdigest().encode(), *behind))
 
 
 POP = b"BLMOVE"
@@ -39,10 +39,10 @@ STARTED = b"ZADD.*rq:wip:bridge"
 BETWEEN = b"LREM.*:intermediate"
 FACTS = b"HGETALL.*" + keys.facts("").encode()
 MEMBERS = b"SMEMBERS.*" + keys.members("").encode()
-SLOT = script(throttle._RESERVE, rb"\$32\r\n")
-DOUBT = script(lease_scripts.KEEP, rb"\r\n\[")
-LEARN = script(throttle._LEARN)
-ACK = script(lease_scripts.ACK)
+SLOT = script("reserve", rb"\$32\r\n")
+DOUBT = script("renew", rb"\r\n\[")
+LEARN = script("learn_limit")
+ACK = script("ack")
 FORGET = b"ZREM.*rq:wip:bridge"
 UPDATE, CREATE = b"^PUT ", b"^POST "
 
@@ -71,18 +71,18 @@ STEPS = (
     Step("in begin, the party read", FACTS, HOLD_REPLY, owned=False),
     Step(
         "in begin, the account noted",
-        script(party_scripts.MOVE),
+        script("move"),
         HOLD_REPLY,
         new=True,
         owned=False,
     ),
     Step(
         "in begin, before the lease",
-        script(lease_scripts.TAKE),
+        script("take"),
         HOLD_REQUEST,
         owned=False,
     ),
-    Step("in begin, with the lease", script(lease_scripts.TAKE), HOLD_REPLY),
+    Step("in begin, with the lease", script("take"), HOLD_REPLY),
     Step("in begin, all read", MEMBERS, HOLD_REPLY),
     Step("before the request, with a slot", SLOT, HOLD_REPLY),
     Step("before the request, before the doubt", DOUBT, HOLD_REQUEST),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,9 +12,8 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from bridge.ingest import Ingress
-from bridge.queue import LUA, Queue, job_id
+from bridge.queue import Queue, job_id
 from bridge.sources import discover
-from bridge.store.accept import Accept
 from bridge.webhook.source import Delivery, Verified
 from tests.support.desk import NOON, QUEUE, Bench, bench, customer, settings
 from tests.support.server import RedisServer
@@ -87,7 +85,8 @@ def test_a_waiting_job_is_small(ingress: Ingress, desk: Bench) -> None:
 
     (job,) = waiting(desk)
 
-    assert 1536 > desk.redis.memory_usage(f"rq:job:{job['id']}")
+    # RQ's own form, with its many empty fields, takes most of it.
+    assert 2048 > desk.redis.memory_usage(f"rq:job:{job['id']}")
 
 
 @pytest.mark.parametrize(
@@ -160,37 +159,6 @@ def test_nothing_is_left_of_a_job_that_was_forgotten(desk: Bench) -> None:
 
     assert 0 == queue.depth()
     assert 0 == desk.redis.exists("rq:job:stripe-cus_1-1")
-
-
-@pytest.mark.parametrize("creates", [True, False])
-@pytest.mark.parametrize("front", [True, False])
-def test_a_job_queued_with_its_facts_is_what_rq_itself_would_write(
-    creates: bool, front: bool, desk: Bench
-) -> None:
-    """Red after a new release of RQ? Look at what its `enqueue_call` writes now."""
-    party, cause = "stripe:cus_1", "customer.updated evt_1"
-    desk.queue.push("stripe:cus_0", 1, "before")
-    fact = customer(event="evt_1")
-    job = desk.queue.job(party, cause, creates=creates, front=front)
-    taken = Accept(desk.redis, LUA).facts(party, "stripe", "evt_1", "k", [fact], job)
-    ours = desk.redis.lrange(QUEUE, 0, -1)
-    found = desk.redis.hgetall("rq:job:stripe-cus_1-1")
-    claim = desk.claim()
-    desk.redis.delete(QUEUE, "rq:job:stripe-cus_1-1")
-
-    desk.queue.push("stripe:cus_0", 1, "before")
-    desk.queue.push(party, 1, cause, creates=creates, front=front)
-
-    assert ("queued", 0) == (taken.receipt, taken.claim)
-    assert desk.redis.lrange(QUEUE, 0, -1) == ours
-    theirs = desk.redis.hgetall("rq:job:stripe-cus_1-1")
-    theirs[b"data"] = zlib.decompress(theirs[b"data"])
-    assert json.loads(theirs.pop(b"data")) == json.loads(found.pop(b"data"))
-    for name in (b"created_at", b"enqueued_at"):
-        assert len(theirs.pop(name)) == len(found.pop(name))
-    assert {name: value for name, value in theirs.items() if value} == found
-    assert {QUEUE.encode()} == desk.redis.smembers("rq:queues")
-    assert ("queued", "stripe-cus_1-1") == (claim["claim"], claim["job"])
 
 
 def test_an_account_that_is_known_is_updated_whatever_the_event_is(

@@ -1,0 +1,36 @@
+-- Take one event's facts of one party: the only way in. Repeating it changes nothing.
+-- The last step of the ingress before the job is queued.
+-- KEYS: none; all are in prelude.lua
+-- ARGV: party, digest of the event, source, event, kind, stale claim (ms),
+--   length of the ring, length of the journal,
+--   delivery in the quarantine that is replayed ('' none), then field and fact in turn
+-- RETURNS: receipt, number of the claim to queue a job for (0: none), known account
+-- USES: claiming receiving
+local p, digest = ARGV[1], ARGV[2]
+local key, new = party_of(p), 0
+if not redis.call('ZSCORE', RECENT, digest) then
+  for i = 10, #ARGV, 2 do
+    new = new + redis.call('HSETNX', facts_of(p), ARGV[i], ARGV[i + 1])
+  end
+  redis.call('ZADD', RECENT, int(now), digest)
+  redis.call('ZREMRANGEBYRANK', RECENT, 0, -tonumber(ARGV[7]) - 1)
+end
+local row = redis.call('HMGET', key, 'claim', 'claimed_at', 'known')
+local stale = row[1] == 'wanted' and now - tonumber(row[2]) > tonumber(ARGV[6])
+local receipt, claim = 'duplicate', 0
+if new > 0 then
+  redis.call('HINCRBY', key, 'rev', 1)
+  redis.call('ZADD', DIRTY, 'NX', int(now), p)
+  count('accepted', 1); count('pending', 1)
+  receipt = 'coalesced'
+else
+  count('duplicate', 1)
+end
+if stale or (new > 0 and not row[1]) then
+  claim = want(p)
+  if new > 0 then receipt = 'queued' end
+end
+receive(ARGV[9])
+redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[8], '*', 's', ARGV[3], 'e', ARGV[4],
+  'k', ARGV[5], 'p', p, 'r', receipt)
+return {receipt, claim, row[3] or ''}

@@ -1,0 +1,31 @@
+-- Settle without a write what a party is held or parked with.
+-- The command `discard`.
+-- KEYS: none; all are in prelude.lua
+-- ARGV: party, length of the journal
+-- RETURNS: how many events were given up; -1: none waits
+local p = ARGV[1]
+if not (redis.call('ZSCORE', HELD, p) or redis.call('ZSCORE', PARKED, p)) then
+  return -1
+end
+local key = party_of(p)
+local row = redis.call('HMGET', key, 'held', 'parked', 'account', 'claim')
+local held, parked = tonumber(row[1]) or 0, tonumber(row[2]) or 0
+local all = held + parked
+count('held', -held); count('parked', -parked)
+count('settled', all); count('discarded', all)
+if redis.call('EXISTS', key) == 1 then
+  redis.call('HINCRBY', key, 'settled', all)
+  redis.call('HDEL', key, 'held', 'parked', 'why')
+end
+redis.call('ZREM', HELD, p)
+redis.call('ZREM', PARKED, p)
+-- A newer event that waits for its next try goes on waiting; a daily look is over.
+if row[4] ~= 'later' then redis.call('ZREM', LATER, p) end
+redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[2], '*', 's', 'operator', 'e', '',
+  'k', 'discard', 'p', p, 'r', 'discarded')
+if row[3] then
+  redis.call('LPUSH', history_of(row[3]),
+    '{"at":' .. int(now) .. ',"did":"discarded","traits":{}}')
+  redis.call('LTRIM', history_of(row[3]), 0, 4)
+end
+return all

@@ -1,0 +1,27 @@
+-- Make a party a member of another account; both become dirty.
+-- Between two tries of a job to take the right lease.
+-- KEYS: none; all are in prelude.lua
+-- ARGV: party, account it shall belong to ('' none), prefix of a left account's pseudo-party
+-- RETURNS: {party, claim} to queue jobs for
+-- USES: claiming
+local p, new = ARGV[1], ARGV[2]
+local old = redis.call('HGET', party_of(p), 'account') or ''
+if old == new then return {} end
+if new ~= '' then
+  redis.call('SADD', members_of(new), p)
+  redis.call('HSET', party_of(p), 'account', new)
+else
+  redis.call('HDEL', party_of(p), 'account')
+end
+redis.call('HDEL', party_of(p), 'known')
+redis.call('ZADD', DIRTY, 'NX', int(now), p)
+if old == '' then return {} end
+redis.call('SREM', members_of(old), p)
+local heir = redis.call('SRANDMEMBER', members_of(old))
+if not heir then
+  local known = redis.call('HMGET', account_of(old), 'ledger', 'doubt')
+  if not known[1] and not known[2] then return {} end
+  heir = ARGV[3] .. old
+end
+redis.call('ZADD', DIRTY, 'NX', int(now), heir)
+return {{heir, want(heir)}}

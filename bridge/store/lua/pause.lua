@@ -1,0 +1,8 @@
+-- Leave Vitally alone for a while; a longer pause that is set already stays.
+-- KEYS: pause
+-- ARGV: ms
+-- RETURNS: 1
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+end
+return 1

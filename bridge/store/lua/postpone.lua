@@ -1,0 +1,25 @@
+-- Let a party wait for its next try; the end of a job that could not be done now.
+-- The party's claim stays: what arrives meanwhile joins it and does not jump it.
+-- KEYS: none; all are in prelude.lua
+-- ARGV: party, delay (ms), account ('' none), fence, JSON {field: text} of the account
+-- RETURNS: {party, claim} to queue jobs for
+-- USES: claiming releasing
+local wanted = {}
+local due = int(now + tonumber(ARGV[2]))
+redis.call('ZADD', LATER, due, ARGV[1])
+redis.call('HSET', party_of(ARGV[1]), 'claim', 'later')
+redis.call('ZADD', DIRTY, 'NX', int(now), ARGV[1])
+count('outcome:retried', 1)
+if ARGV[3] == '' then return {} end
+if redis.call('GET', lease_of(ARGV[3])) ~= ARGV[4] then
+  -- Somebody else writes by now: what we have sent may stand above it.
+  redis.call('HINCRBY', account_of(ARGV[3]), 'stale', 1)
+else
+  for name, text in pairs(cjson.decode(ARGV[5])) do
+    redis.call('HSET', account_of(ARGV[3]), name, text)
+  end
+  redis.call('HSET', account_of(ARGV[3]), 'not_before', due)
+  redis.call('SREM', again_of(ARGV[3]), ARGV[1])
+  leave(ARGV[3], wanted)
+end
+return listed(wanted)

@@ -1,0 +1,26 @@
+-- What every script begins with: the keys (as bridge/store/keys.py spells them; a test
+-- compares), Redis' own clock, and counting.
+local DIRTY, HELD, PARKED, LATER = 'vb1:dirty', 'vb1:held', 'vb1:parked', 'vb1:later'
+local COUNTERS, RECENT, JOURNAL = 'vb1:counters', 'vb1:recent', 'vb1:journal'
+local INCOMPLETE, UNKNOWN, FENCE = 'vb1:incomplete', 'vb1:unknown', 'vb1:fence'
+local QUARANTINED_EVENTS = 'vb1:quarantine:events'
+local function facts_of(p) return 'vb1:facts:' .. p end
+local function party_of(p) return 'vb1:party:' .. p end
+local function account_of(a) return 'vb1:account:' .. a end
+local function members_of(a) return 'vb1:members:' .. a end
+local function history_of(a) return 'vb1:history:' .. a end
+local function lease_of(a) return 'vb1:lease:' .. a end
+local function again_of(a) return 'vb1:again:' .. a end
+local function uses_of(p) return 'vb1:uses:' .. p end
+
+-- Add n to a counter of the whole bridge.
+local function count(name, n)
+  if n ~= 0 then redis.call('HINCRBY', COUNTERS, name, n) end
+end
+
+-- Milliseconds since the epoch.
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- A number as Redis shall keep it: whole, and not in the form 1e+15.
+local function int(x) return string.format('%.0f', tonumber(x) or 0) end

@@ -1,0 +1,10 @@
+-- Forget a delivery; its events count as ignored.
+-- The command `quarantine drop`.
+-- KEYS: none; all are in prelude.lua
+-- ARGV: id
+-- RETURNS: 1; 0: it is not there
+-- USES: shelf
+if not redis.call('ZSCORE', ORDER, ARGV[1]) then return 0 end
+gone(ARGV[1], 'ignored')
+count('quarantine_dropped', 1)
+return 1

@@ -1,0 +1,33 @@
+-- Keep an authentic delivery that could not be read; the oldest make room.
+-- The ingress.
+-- KEYS: none; all are in prelude.lua
+-- ARGV: id, JSON, most, age (ms), source, event, reason, events, most bytes,
+--   which part of maxmemory at most
+-- RETURNS: 1; 0: it is larger than all the room there is
+-- USES: shelf
+local id, n = ARGV[1], tonumber(ARGV[8])
+count('received', n); count('quarantined', n)
+redis.call('XADD', JOURNAL, 'MAXLEN', '~', 10000, '*', 's', ARGV[5], 'e', ARGV[6],
+  'k', ARGV[7], 'r', 'quarantined')
+local room = tonumber(ARGV[9])
+local told = redis.pcall('INFO', 'memory')
+local most = type(told) == 'string' and tonumber(string.match(told, 'maxmemory:(%d+)'))
+if most and most > 0 then room = math.min(room, math.floor(most / ARGV[10])) end
+if #ARGV[2] > room then
+  count('quarantined', -n); count('ignored', n); count('quarantine_dropped', 1)
+  return 0
+end
+redis.call('HSET', QUARANTINED_EVENTS, id,
+  n + (redis.call('ZSCORE', ORDER, id) and counted(id) or 0))
+count('quarantine_bytes', #ARGV[2] - size(id))
+redis.call('HSET', SHELF, id, ARGV[2])
+redis.call('ZADD', ORDER, int(now), id)
+while true do
+  local oldest = redis.call('ZRANGE', ORDER, 0, 0, 'WITHSCORES')
+  local bytes = tonumber(redis.call('HGET', COUNTERS, 'quarantine_bytes'))
+  if not oldest[1] or (bytes <= room and tonumber(oldest[2]) > now - ARGV[4]
+      and redis.call('ZCARD', ORDER) <= tonumber(ARGV[3])) then break end
+  gone(oldest[1], 'ignored')
+  count('quarantine_dropped', 1)
+end
+return 1

@@ -1,0 +1,10 @@
+-- Give a lease back without an outcome.
+-- The end of a job that found its party elsewhere.
+-- KEYS: none; all are in prelude.lua
+-- ARGV: account, fence
+-- RETURNS: {party, claim} to queue jobs for
+-- USES: claiming releasing
+if redis.call('GET', lease_of(ARGV[1])) ~= ARGV[2] then return {} end
+local wanted = {}
+leave(ARGV[1], wanted)
+return listed(wanted)

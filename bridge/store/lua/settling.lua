@@ -1,0 +1,45 @@
+-- Replace the facts of the party up to revision `read` by the fewer that fold alike:
+-- `less.gone` are fields, `less.put` maps fields to rows.
+local function compact(p, read, less)
+  for _, field in ipairs(less.gone) do redis.call('HDEL', facts_of(p), field) end
+  for field, row in pairs(less.put) do redis.call('HSET', facts_of(p), field, row) end
+  redis.call('HSET', party_of(p), 'compacted', int(read))
+end
+-- Move what the party has accepted up to revision `read` into the state `to`
+-- (settled, held or parked); returns whether newer facts are waiting, its own or of
+-- what it uses (`nudged`).
+local function settle(p, read, nudged, to, why)
+  local key = party_of(p)
+  local row = redis.call('HMGET', key, 'rev', 'settled', 'held', 'parked', 'nudges')
+  local rev, settled = tonumber(row[1]) or 0, tonumber(row[2]) or 0
+  local held, parked = tonumber(row[3]) or 0, tonumber(row[4]) or 0
+  local fresh = math.max(0, read - settled - held - parked)
+  local all = held + parked + fresh
+  count('pending', -fresh); count('held', -held); count('parked', -parked)
+  count(to, all)
+  held, parked = 0, 0
+  if to == 'settled' then settled = settled + all
+  elseif to == 'held' then held = all
+  else parked = all end
+  redis.call('HSET', key, 'settled', int(settled), 'held', int(held),
+    'parked', int(parked))
+  redis.call('HDEL', key, 'stumbled')
+  if why == '' then redis.call('HDEL', key, 'why')
+  else redis.call('HSET', key, 'why', why) end
+  for name, set in pairs({held = HELD, parked = PARKED}) do
+    if to == name then redis.call('ZADD', set, 'NX', int(now), p)
+    else redis.call('ZREM', set, p) end
+  end
+  -- What waited for its next try waits no longer, and its claim is over.
+  redis.call('ZREM', LATER, p)
+  if redis.call('HGET', key, 'claim') == 'later' then
+    redis.call('HDEL', key, 'claim', 'claimed_at', 'job')
+  end
+  if rev > read then redis.call('ZADD', DIRTY, 'XX', int(now), p)
+  elseif (tonumber(row[5]) or 0) > nudged then redis.call('ZADD', DIRTY, int(now), p)
+  else
+    redis.call('ZREM', DIRTY, p)
+    return false
+  end
+  return true
+end

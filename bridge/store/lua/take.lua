@@ -1,0 +1,12 @@
+-- Take an account's lease, or leave the mark that makes its holder queue us again.
+-- Step 1 of a job.
+-- KEYS: none; all are in prelude.lua
+-- ARGV: account, party, lease (ms)
+-- RETURNS: the fencing number; 0: another has the lease
+if redis.call('EXISTS', lease_of(ARGV[1])) == 1 then
+  redis.call('SADD', again_of(ARGV[1]), ARGV[2])
+  return 0
+end
+local fence = redis.call('INCR', FENCE)
+redis.call('SET', lease_of(ARGV[1]), fence, 'PX', ARGV[3])
+return fence

@@ -1,0 +1,49 @@
+"""The Lua scripts: they load, say what they take, and spell keys as `keys.py` does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from redis import Redis
+
+from bridge.store import keys
+from bridge.store.scripts import FOLDER, load
+
+LIBRARIES = {"prelude", "claiming", "receiving", "settling", "releasing", "shelf"}
+NAMES = sorted(path.stem for path in FOLDER.glob("*.lua"))
+SCRIPTS = [name for name in NAMES if name not in LIBRARIES]
+ONES = ("facts", "party", "account", "members", "history", "lease", "again", "uses")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_is_understood_by_redis(redis: Redis, name: str) -> None:
+    assert redis.script_load(load(name))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_says_what_it_is_for_and_what_it_takes(name: str) -> None:
+    head = (FOLDER / f"{name}.lua").read_text(encoding="utf-8").splitlines()
+    told = [line for line in head if line.startswith("--")]
+
+    assert re.fullmatch(r"-- [A-Z].*", told[0])
+    for part in ("KEYS", "ARGV", "RETURNS"):
+        assert [part] == [part for line in told if line.startswith(f"-- {part}: ")]
+
+
+def test_the_keys_of_the_scripts_are_those_of_the_bridge() -> None:
+    text = "\n".join(
+        (FOLDER / f"{name}.lua").read_text(encoding="utf-8") for name in NAMES
+    )
+    known = {value for value in vars(keys).values() if isinstance(value, str)}
+    known |= {getattr(keys, name)("") for name in ONES}
+
+    spelled = set(re.findall(r"'(vb1:[^']*)'", text))
+    assert set() == spelled - known
+    assert len(spelled) >= 20
+
+
+def test_every_script_is_in_the_map() -> None:
+    told = (FOLDER / "README.md").read_text(encoding="utf-8")
+
+    assert [] == [name for name in NAMES if f"`{name}`" not in told]
