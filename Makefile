@@ -13,10 +13,11 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+DEMO := $(VENV)/installed-demo
 ONLY_FOR_LOCK := uv==0.13.9
 ONLY_FOR_BENCH := gunicorn==27.0.1
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-	--generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
+	--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links \
 	--no-config --custom-compile-command "make lock" $(UPGRADE)
 
 .PHONY: help
@@ -24,7 +25,7 @@ help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*##/make \1\t/p' Makefile | expand -t 16
 
 .PHONY: demo
-demo: $(STAMP)  ## see it work, on this machine alone (ARGS=--exit: end by itself)
+demo: $(DEMO)  ## see it work, on this machine alone (ARGS=--exit: end by itself)
 	@$(BIN)/python -m bridge demo $(ARGS)
 
 .PHONY: test
@@ -79,8 +80,11 @@ lock: $(STAMP)  ## write the lock files anew (UPGRADE=--upgrade: newest releases
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_LOCK)"
 	$(LOCK) pyproject.toml --extra dashboard --extra stripe \
 		--output-file requirements.txt
+	$(LOCK) pyproject.toml --all-extras \
+		--constraints requirements.txt --output-file requirements-demo.txt
 	$(LOCK) pyproject.toml --all-extras --group dev \
-		--constraints requirements.txt --output-file requirements-dev.txt
+		--constraints requirements-demo.txt --output-file requirements-dev.txt
+	@$(BIN)/python .ci/extras.py requirements.txt requirements-demo.txt requirements-dev.txt
 
 .PHONY: clean
 clean:  ## remove what make and the demo have made
@@ -88,6 +92,12 @@ clean:  ## remove what make and the demo have made
 		.mypy_cache .pytest_cache .ruff_cache dist
 	find bridge workers tests -name __pycache__ -prune -exec rm -rf {} +
 
-$(STAMP): requirements-dev.txt
-	@PYTHON="$(PYTHON)" .ci/venv $(VENV) requirements-dev.txt
+# What runs, and a Redis: all that the demo needs.
+$(DEMO): requirements-demo.txt
+	@PYTHON="$(PYTHON)" .ci/venv $(VENV) requirements-demo.txt
 	@touch $@
+
+# All of that, and what checks it.
+$(STAMP): requirements-dev.txt requirements-demo.txt
+	@PYTHON="$(PYTHON)" .ci/venv $(VENV) requirements-dev.txt
+	@touch $@ $(DEMO)
