@@ -47,6 +47,9 @@ ESCAPED = re.compile(r"%(3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
 NUMBERS = ("occurredAt", "portalId", "subscriptionId", "eventId")
 """With the record's id they tell one event from all others; `eventId` alone does not."""
 
+MOST = 10_000
+"""Events of one delivery: far more than HubSpot sends, and than fit into a mebibyte."""
+
 SUBJECTS = ("objectId", "fromObjectId", "primaryObjectId")
 
 
@@ -61,7 +64,10 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
 def split(delivery: Verified) -> list[Event]:
     """Return the events of a delivery, up to 100. Raises PayloadError."""
     found = json_value(delivery.body)
-    return list(each(_event, found if isinstance(found, list) else [found]))
+    rows = found if isinstance(found, list) else [found]
+    if len(rows) > MOST:
+        raise PayloadError(f"the body holds more than {MOST} events")
+    return list(each(_event, rows))
 
 
 def _event(body: Any) -> Event:
