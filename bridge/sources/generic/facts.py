@@ -16,7 +16,7 @@ from marshmallow import ValidationError
 from bridge.domain.account import EMAIL, NAME
 from bridge.domain.catalogue import ENDED, VOID
 from bridge.domain.currency import decimals
-from bridge.domain.facts import CREATED, THIN, Fact, Stamp, Value, pointer
+from bridge.domain.facts import CREATED, READ, THIN, Fact, Stamp, Value, pointer
 from bridge.domain.money import rounded
 from bridge.domain.subscription import UNTOLD
 from bridge.domain.traits import instant
@@ -91,7 +91,7 @@ def _fact(  # noqa: PLR0913, PLR0917 - the parts of a fact
     return Fact(
         party=f"{rule['source']}:{party}",
         thing=thing,
-        stamp=Stamp(False, order, _rank(rule, event.type)),
+        stamp=Stamp(False, order, _rank(rule, event)),
         event=event.id,
         kind=event.type,
         value=value,
@@ -99,11 +99,17 @@ def _fact(  # noqa: PLR0913, PLR0917 - the parts of a fact
     )
 
 
-def _rank(rule: Rule, kind: str) -> int:
-    """The place of a type among those of one instant; its name comes before `*`."""
-    order: tuple[str, ...] = rule.get("order", ())
+def _rank(rule: Rule, event: Event) -> int:
+    """The place of an event among those of one instant.
+
+    By what it says itself (`tie`), else by its type, whose name comes before `*`.
+    """
+    said: int | None = told(rule, "tie", event.body)
+    if said is not None:
+        return READ + said
+    kind, order = event.type, rule.get("order", ())
     if kind in order:
-        return CREATED + order.index(kind)
+        return int(CREATED + order.index(kind))
     fits = (n for n, type_ in enumerate(order) if fnmatchcase(kind, type_))
     return CREATED + next(fits, 0)
 
@@ -166,7 +172,8 @@ def _subscription(rule: Rule, body: Any, at: int, account: str | None) -> Value:
         ends=told(rule, "ends", body),
         no_renewal=not over and told(rule, "renews", body) is False,
         trial_end=trial_end,
-        trialing_until=None if _tells_trials(rule) else trial_end,
+        trialing_until=told(rule, "trialing_until", body)
+        or (None if _tells_trials(rule) else trial_end),
         ended_at=(told(rule["ended"], "at", body, "ended.") or at) if over else None,
         cancel_at=told(rule, "cancel_at", body),
         cancel_at_period_end=told(rule, "cancel_at_period_end", body),

@@ -150,9 +150,11 @@ KINDS: Mapping[str, TableSchema] = {
         cancel_at_period_end=Value("boolean"),
         renews=Value("boolean"),
         order=Texts(TYPE, "must be up to 8 types of events", most=OF_THE_API - 1),
+        tie=Value("whole", "instant"),
         trial_days=Value("count"),
         **_lines("text", "status", "plan"),
-        **_lines("instant", "starts", "ends", "trial_end", "cancel_at"),
+        **_lines("instant", "starts", "ends", "cancel_at"),
+        **_lines("instant", "trial_end", "trialing_until"),
     ),
     "thin": _schema(
         **RULE, thing=_text(WORD, "must be a short word"), id=Value("text")
