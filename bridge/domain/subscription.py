@@ -165,15 +165,9 @@ def at(sub: Subscription, now: int) -> Subscription:
     not begun or is over. `trialing_until` is the end of a trial during which its
     source calls it active.
     """
-    value, status, ended = dict(sub.value), sub.status, sub.ended_at
+    value, trial = dict(sub.value), sub.value.get("trialing_until", 0)
     items = value.get("items", ())
     standing = [item for item in items if holds(item, now)]
-    if status == "active" and value.get("trialing_until", 0) > now:
-        status = "trialing"
-    elif status in LIVE and items and not standing:
-        ahead = any(item.get("from", 0) > now for item in items)
-        status = "incomplete" if ahead else VOID
-        ended = None if ahead else max(item["until"] for item in items)
     if items:
         value["items"] = standing
     if "discounts" in value:
@@ -181,12 +175,16 @@ def at(sub: Subscription, now: int) -> Subscription:
     currencies = {i["currency"] for i in standing if "currency" in i}
     if len(currencies) == 1:
         value["currency"] = currencies.pop()
-    return sub._replace(
-        value=value,
-        status=status,
-        ended_at=ended,
-        rivals=tuple(at(rival, now) for rival in sub.rivals),
-    )
+    rivals = tuple(at(rival, now) for rival in sub.rivals)
+    found = sub._replace(value=value, rivals=rivals)
+    if sub.status == "active" and trial > now:
+        return found._replace(status="trialing")
+    if sub.status not in LIVE or standing or not items:
+        return found
+    if any(item.get("from", 0) > now for item in items):
+        return found._replace(status="incomplete")
+    ended = max(item["until"] for item in items)
+    return found._replace(status=VOID, ended_at=ended, was_live=ended > trial)
 
 
 def holds(dated: Mapping[str, Any], now: int) -> bool:

@@ -224,7 +224,7 @@ def _item(money: Rule, row: Any, body: Any, currency: str | None) -> Value:
     def said(name: str, where: Any = row) -> Any:
         return told(money, name, where, "mrr.")
 
-    dates = {"from": said("from"), "until": said("until")}
+    dates = {name: said(name) or said(name, body) for name in ("from", "until")}
     if said("usage"):
         return kept(usage=UNTOLD, **dates)
     amount, many, own = said("amount"), said("quantity"), _currency(money, row)
