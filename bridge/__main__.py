@@ -1,5 +1,13 @@
 """`python -m bridge`: the command line."""
 
+import os
+import signal
+import sys
+
+if __name__ == "__main__" and sys.argv[1:2] == ["serve"]:
+    # A platform may stop it before all is imported: there is nothing yet to finish.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
 from bridge.cli import main
 
 if __name__ == "__main__":

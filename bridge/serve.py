@@ -1,14 +1,14 @@
 """The web process: a parent that keeps one granian worker, and the app inside it.
 
-Granian reads headers outside of Python and gives each request a thread that it makes
-when one is needed: a sender that stalls in its headers costs nothing, one that stalls
-in its body a sleeping thread.
+Granian reads headers outside of Python, and `bridge.web.front` the bodies on one loop:
+a sender that stalls costs a socket, and that for ten seconds.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
@@ -29,18 +30,27 @@ from bridge.settings import Settings
 from bridge.sources import load, switched_on, weak_secrets
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from bridge.web.front import Front
 
 LOG = logging.getLogger("bridge.serve")
 
 HOST = "0.0.0.0"  # noqa: S104 - a platform's router calls from outside
 
-THREADS = 512
-"""At most so many requests at once; a thread is made when it is needed and ends when
-it has been idle. Above it, senders that stall in their bodies would stop all others."""
+CONNECTIONS = 8192
+"""At most so many open connections, idle ones included; fewer where the system allows
+the process fewer open files."""
 
-CONNECTIONS = 2048
-"""At most so many open connections, idle ones included."""
+BACKLOG = 2048
+"""Connections that the system keeps until they are accepted."""
+
+OTHER_FILES = 256
+"""Open files that are no client's: Redis, logs, the loop."""
+
+HEADER_SECONDS = 10
+"""Headers are there after so long, or the connection is closed; an idle one, too."""
+
+READ_AHEAD = 64 * 1024
+"""Bytes of a request that wait outside of Python, and so the longest headers."""
 
 GRACE = 8
 """Seconds in which a worker may finish what it has; a delivery takes at most 2."""
@@ -101,17 +111,19 @@ def _run(port: int) -> bool:
         "bridge.serve:application",
         address=HOST,
         port=port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.ASGINL,
+        loop=Loops.asyncio,
         http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=READ_AHEAD
+        ),
         workers=1,
-        blocking_threads=THREADS,
-        backlog=CONNECTIONS,
-        backpressure=CONNECTIONS,
+        backlog=BACKLOG,
+        backpressure=connections(),
         workers_kill_timeout=GRACE,
         respawn_failed_workers=True,
         respawn_interval=0.1,
         websockets=False,
-        # Its warning about many threads does not know that ours mostly sleep.
         log_level=LogLevels.error,
         log_dictconfig=dict(GRANIAN_LOG),
     )
@@ -123,20 +135,34 @@ def _run(port: int) -> bool:
     return True
 
 
-def application(parent: int) -> WSGIApplication:
+def connections() -> int:
+    """Return how many clients may be there at once, and let the system allow them.
+
+    Many systems allow a process 1,024 open files, and more where it asks for them.
+    """
+    wanted = CONNECTIONS + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(wanted - OTHER_FILES, wanted // 2)
+
+
+def application(parent: int) -> Front:
     """Make the app, inside the worker of the process *parent*."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     # Ctrl-C reaches the whole group of a terminal, and the parent then sends SIGTERM;
     # granian 2.8.7 locks itself up when the second signal meets the first.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    from bridge.web import create_app  # noqa: PLC0415 - not into the parent's memory
+    from bridge.web.front import front  # noqa: PLC0415 - not into the parent's memory
 
     settings = settings_from(os.environ)
     log.configure(settings.log_level, settings.log_format)
     threading.Thread(target=_leash, args=(parent,), name="leash", daemon=True).start()
-    app = create_app(settings)
+    app = front(settings)
     LOG.info("web worker ready", extra=fields(pid=os.getpid()))
-    return app.wsgi_app
+    return app
 
 
 def _leash(parent: int) -> None:

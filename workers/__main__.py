@@ -10,9 +10,14 @@ import gc
 import logging
 import os
 import random
+import signal
 import socket
 import sys
 import threading
+
+if __name__ == "__main__":
+    # A platform may stop it before all is imported: there is nothing yet to finish.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 from bridge import log as logs
 from bridge.config import Config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Flask, Request, Response
@@ -23,6 +24,9 @@ from bridge.web.console import add_console
 from bridge.web.health import JSON, add_health
 from bridge.web.hooks import Flushed, Hooks, Receiver, add_hooks
 from bridge.web.metrics import add_metrics
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
 
 LOG = logging.getLogger("bridge.web")
 
@@ -81,7 +85,27 @@ def create_app(
     add_console(app, settings, redis)
     app.register_error_handler(HTTPException, refuse)
     app.register_error_handler(Exception, fail)
+    vars(app)["wsgi_app"] = as_called(app.wsgi_app)
     return app
+
+
+def as_called(inner: WSGIApplication) -> WSGIApplication:
+    """Return *inner* that is told the scheme the client used, not the last proxy.
+
+    A platform's router ends TLS and says so in `X-Forwarded-Proto`, the client's own
+    hop first. Anybody may send that header; but all it decides is the scheme of the
+    sender's own redirect, and of the address that a signature must fit.
+    """
+
+    def outer(environ: dict[str, Any], start: StartResponse) -> Any:
+        said = environ.get("HTTP_X_FORWARDED_PROTO")
+        if said:
+            scheme = said.partition(",")[0].strip().lower()
+            if scheme in {"http", "https"}:
+                environ["wsgi.url_scheme"] = scheme
+        return inner(environ, start)
+
+    return outer
 
 
 def _watch(redis: Redis, settings: Settings) -> Watch:

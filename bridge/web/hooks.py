@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -20,7 +21,7 @@ from bridge.errors import SignatureError, StorageError
 from bridge.ingest import Receipt
 from bridge.log import fields
 from bridge.store.watch import Watch
-from bridge.web.body import Incomplete, TooLarge, drain, read
+from bridge.web.body import Unread, read
 from bridge.webhook.source import Delivery, Source
 
 LOG = logging.getLogger("bridge.web")
@@ -34,6 +35,9 @@ NAME = re.compile(r"[a-z0-9_-]{1,40}")
 """What a source may be called; nothing else of an unknown path is logged."""
 
 LONGEST_REASON = 200
+
+SOURCES = "bridge.sources"
+"""Where the app keeps the names of its sources."""
 
 
 class Receiver(Protocol):
@@ -78,10 +82,6 @@ class Answer(NamedTuple):
 
 NOT_FOUND = Answer(404, {"error": "no such source"})
 NOT_ALLOWED = Answer(405, {"error": "POST only"}, headers={"Allow": "POST"})
-UNREAD: Mapping[type[Exception], Answer] = {
-    TooLarge: Answer(413, {"error": "the body is over 1 MiB"}),
-    Incomplete: Answer(400, {"error": "the body ended early"}),
-}
 FAILED = Answer(500, {"error": "internal error"})
 
 
@@ -94,6 +94,13 @@ def unavailable(why: str) -> Answer:
     """Not stored: send it again."""
     error = {"error": "not stored, send it again"}
     return Answer(503, error, why, {"Retry-After": RETRY_AFTER})
+
+
+def unread(error: Unread) -> Answer:
+    """Say why the body is not there."""
+    if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
+        return unavailable("too many deliveries at once")
+    return Answer(error.code, {"error": error.description})
 
 
 def accepted(receipt: Receipt, source: Source) -> Answer:
@@ -116,6 +123,7 @@ class Hooks:
         public_url: str | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.sources = frozenset(ingress.sources)
         self._ingress = ingress
         self._watch = watch
         self._options = options
@@ -133,12 +141,11 @@ class Hooks:
     def _answer(self, name: str, environ: dict[str, Any]) -> Answer:
         source = self._ingress.sources.get(name)
         if source is None or environ["REQUEST_METHOD"] != "POST":
-            drain(environ)
             return NOT_FOUND if source is None else NOT_ALLOWED
         try:
             return self._take(source, self._delivery(name, environ))
-        except (TooLarge, Incomplete) as error:
-            return UNREAD[type(error)]
+        except Unread as error:
+            return unread(error)
         except SignatureError as error:
             return unauthorized(str(error)[:LONGEST_REASON])
         except StorageError as error:
@@ -187,12 +194,18 @@ def add_hooks(app: Flask, hooks: Hooks) -> None:
     """Route every method here: an unknown source is 404 before a method is 405."""
     app.url_map.add(Rule("/webhooks/<source>", endpoint="webhook"))
     app.view_functions["webhook"] = hooks.view
+    app.extensions[SOURCES] = hooks.sources
+
+
+def sources_of(app: Flask) -> Collection[str]:
+    """Return the names of the sources that are switched on."""
+    names: Collection[str] = app.extensions[SOURCES]
+    return names
 
 
 def _called(environ: Mapping[str, Any]) -> str:
-    """Scheme and host as the sender called them, through a proxy that says so."""
-    scheme = environ.get("HTTP_X_FORWARDED_PROTO") or environ["wsgi.url_scheme"]
-    return f"{scheme}://{environ.get('HTTP_HOST', '')}"
+    """Scheme and host as the sender called them."""
+    return f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}"
 
 
 def _log(source: str, answer: Answer, begun: float) -> None:

@@ -1,0 +1,341 @@
+"""Senders that stall, drip, lie or leave: each costs a socket, and that for 10 s."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+
+import pytest
+from redis import Redis
+
+from tests.e2e.test_serve import (
+    HALF_BODY,
+    HALF_HEADERS,
+    MEBIBYTE,
+    SECRET,
+    Web,
+    environ,
+)
+from tests.support.processes import ROOT, environment, free_port, start
+from tests.support.raw import head, send
+from tests.support.server import RedisServer
+from tests.support.waiting import eventually
+
+CLOSE = "Connection: close"
+CHUNKED = "Transfer-Encoding: chunked"
+
+HOOK = "POST /webhooks/stripe"
+NOBODY = "POST /webhooks/nobody"
+
+STALLS = (
+    HALF_HEADERS,
+    HALF_BODY,
+    HALF_BODY.replace(b"stripe", b"nobody"),
+    head(HOOK, CHUNKED) + b"4\r\nhalf\r\n",
+    head("PUT /webhooks/stripe", "Content-Length: 9") + b"half",
+    head("POST /console/queues/", "Content-Length: 9") + b"half",
+    b"",
+    head("GET /healthz"),
+)
+
+
+@pytest.fixture(scope="module")
+def web(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Web]:
+    port = free_port()
+    settings = environ(redis_server.url, port) | {"CONSOLE_PASSWORD": "console-example"}
+    with start("web", settings, tmp_path_factory.mktemp("web")) as running:
+        made = Web(running, port)
+        eventually(made.is_alive, 20, what="the web process")
+        eventually(made.takes)
+        yield made
+
+
+def signed(body: bytes) -> str:
+    """The header that makes *body* authentic."""
+    at = str(int(time.time()))
+    mark = hmac.new(SECRET.encode(), f"{at}.".encode() + body, hashlib.sha256)
+    return f"Stripe-Signature: t={at},v1={mark.hexdigest()}"
+
+
+def chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(piece), piece)
+
+
+def test_two_thousand_stalled_senders_stop_nobody_and_are_closed(web: Web) -> None:
+    with ExitStack() as stack, DefaultSelector() as selector:
+        begun = time.monotonic()
+        for number in range(2000):
+            sender = socket.create_connection(("127.0.0.1", web.port), timeout=5)
+            stack.enter_context(sender).sendall(STALLS[number % len(STALLS)])
+            sender.setblocking(False)
+            selector.register(sender, EVENT_READ, number % len(STALLS))
+        until = time.monotonic() + 3
+        seconds = []
+        while time.monotonic() < until:
+            asked = time.monotonic()
+            assert web.is_alive()
+            seconds.append(time.monotonic() - asked)
+            status, spent = web.deliver()
+            assert 202 == status, (spent, web.running.output[-3000:])
+            seconds.append(spent)
+        assert max(seconds) < 1
+
+        while selector.get_map() and time.monotonic() - begun < 20:
+            for key, _ in selector.select(1):
+                sender = key.fileobj
+                assert isinstance(sender, socket.socket)
+                try:
+                    ended = not sender.recv(65_536)
+                except ConnectionResetError:
+                    ended = True
+                if ended:
+                    selector.unregister(sender)
+        left = [key.data for key in selector.get_map().values()]
+
+    assert [] == left
+    assert web.is_alive()
+
+
+def test_what_drips_is_closed_after_ten_seconds_as_a_whole(web: Web) -> None:
+    drips = [b"a"] * 14
+    beginnings = (
+        (HALF_HEADERS, []),
+        (head(HOOK, "Content-Length: 4000"), [408]),
+        (head(HOOK, CHUNKED), [408]),
+    )
+
+    def drip(beginning: bytes) -> tuple[list[int], float]:
+        pieces = [chunk(x) for x in drips] if CHUNKED.encode() in beginning else drips
+        told = send(web.port, beginning, *pieces, gap=1.0)
+        return told.statuses, told.seconds
+
+    with ThreadPoolExecutor(len(beginnings)) as pool:
+        found = list(pool.map(drip, [beginning for beginning, _ in beginnings]))
+
+    assert [statuses for _, statuses in beginnings] == [one for one, _ in found]
+    assert all(9 < seconds < 15 for _, seconds in found), found
+
+
+BODY = b"not an event"
+LENGTH = f"Content-Length: {len(BODY)}"
+
+ODD = {
+    "a body": (head(HOOK, CLOSE, LENGTH, signed(BODY)) + BODY, [202]),
+    "a body in chunks": (
+        head(HOOK, CLOSE, CHUNKED, signed(BODY))
+        + chunk(BODY[:5])
+        + chunk(BODY[5:])
+        + chunk(b""),
+        [202],
+    ),
+    "HTTP/1.0": (head(HOOK, LENGTH, signed(BODY), version="1.0") + BODY, [202]),
+    "HTTP/1.0 without a host": (b"GET /healthz HTTP/1.0\r\n\r\n", [200]),
+    "one after another at once": (
+        (head(HOOK, LENGTH, signed(BODY)) + BODY) * 3 + head("GET /healthz", CLOSE),
+        [202, 202, 202, 200],
+    ),
+    "twice the same length": (
+        head(HOOK, CLOSE, LENGTH, LENGTH, signed(BODY)) + BODY,
+        [202],
+    ),
+    "two lengths": (head(HOOK, LENGTH, "Content-Length: 5") + BODY, [400]),
+    "a length and chunks": (
+        head(HOOK, CLOSE, LENGTH, CHUNKED, signed(BODY)) + chunk(BODY) + chunk(b""),
+        [202],
+    ),
+    "a longer body than said": (
+        head(HOOK, f"Content-Length: {len(BODY)}", signed(BODY)) + BODY + b"\0\r\n\r\n",
+        [202, 400],
+    ),
+    "no length": (head(HOOK, CLOSE), [401]),
+    "a length that is no number": (head(HOOK, "Content-Length: x"), [400]),
+    "a length beyond all": (head(HOOK, f"Content-Length: {10**18}"), [413]),
+    "a length beyond 64 bits": (head(HOOK, f"Content-Length: {10**30}"), [400]),
+    "chunks that are none": (head(HOOK, CHUNKED) + b"zz\r\n", [400]),
+    "HEAD": (head("HEAD /healthz", CLOSE), [200]),
+    "OPTIONS of all": (head("OPTIONS *", CLOSE), [404]),
+    "a path that is no UTF-8": (head("GET /webhooks/%ff%00", CLOSE), [404]),
+    "a header that is no ASCII": (head("GET /healthz", CLOSE, "X: \xe9\xff"), [200]),
+    "an unknown source": (head(NOBODY, "Content-Length: 9"), [404]),
+    "an unknown source in chunks": (head(NOBODY, CHUNKED), [404]),
+    "another method": (head("PUT /webhooks/stripe", "Content-Length: 9"), [405]),
+    "another method in chunks": (head("PUT /webhooks/stripe", CHUNKED), [405]),
+    "too much": (head(HOOK, f"Content-Length: {MEBIBYTE + 1}"), [413]),
+    "a page with a body": (head("GET /readyz", "Content-Length: 9"), [503]),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_sent_oddly_is_answered_once_and_at_once(web: Web, name: str) -> None:
+    sent, statuses = ODD[name]
+    told = send(web.port, sent, answers=len(statuses))
+
+    assert statuses == told.statuses
+    assert told.seconds < 2
+
+
+@pytest.mark.parametrize("sender", [HOOK, NOBODY, "PUT /webhooks/stripe"])
+def test_a_refusal_is_there_before_the_body(web: Web, sender: str) -> None:
+    length = 9 if sender != HOOK else MEBIBYTE + 1
+    with socket.create_connection(("127.0.0.1", web.port), timeout=2) as peer:
+        peer.sendall(head(sender, f"Content-Length: {length}"))
+        answer = peer.recv(1000)
+
+    assert answer[9:12] in {b"404", b"405", b"413"}
+
+
+@pytest.mark.parametrize(
+    ("sender", "length", "statuses"),
+    [
+        (HOOK, len(BODY), [100, 202]),
+        (HOOK, MEBIBYTE + 1, [413]),
+        (NOBODY, 9, [404]),
+    ],
+)
+def test_whoever_waits_to_continue_is_told_to_or_answered(
+    web: Web, sender: str, length: int, statuses: list[int]
+) -> None:
+    expecting = head(
+        sender, CLOSE, f"Content-Length: {length}", "Expect: 100-continue", signed(BODY)
+    )
+    told = send(web.port, expecting, *([BODY] if 100 in statuses else []), gap=0.3)
+
+    assert statuses == told.statuses
+    assert told.seconds < 2
+
+
+CUT = {
+    "in a chunk": head(HOOK, CHUNKED, signed(BODY)) + b"c\r\n" + BODY[:4],
+    "between chunks": head(HOOK, CHUNKED, signed(BODY)) + chunk(BODY),
+    "in a length": head(HOOK, f"Content-Length: {len(BODY) + 1}", signed(BODY)) + BODY,
+    "before the last line": head(HOOK, CHUNKED, signed(BODY)) + chunk(BODY) + b"0\r\n",
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_body_that_is_cut_off_is_no_body(web: Web, redis: Redis, name: str) -> None:
+    told = send(web.port, CUT[name], ends=True)
+
+    assert [400] == told.statuses
+    assert b"the body ended early" in told.text
+    assert 0 == redis.dbsize()
+
+
+def test_a_sender_that_is_gone_in_the_middle_leaves_nothing(
+    web: Web, redis: Redis
+) -> None:
+    def refused() -> int:
+        return web.running.output.count('"status":400')
+
+    before = refused()
+    for cut in CUT.values():
+        with socket.create_connection(("127.0.0.1", web.port)) as peer:
+            peer.sendall(cut)
+    eventually(lambda: refused() == before + len(CUT))
+
+    assert 0 == redis.dbsize()
+
+
+def test_too_much_in_chunks_is_413_and_the_answer_arrives(web: Web) -> None:
+    pieces = [chunk(b"x" * 65_536)] * 48
+    told = send(web.port, head(HOOK, CHUNKED), *pieces, chunk(b""))
+
+    assert [413] == told.statuses
+
+
+def test_unfinished_bodies_do_not_fill_the_memory(web: Web) -> None:
+    """Each is just below a mebibyte; small deliveries go on."""
+    beginning = head(HOOK, f"Content-Length: {MEBIBYTE}") + b"x" * (MEBIBYTE - 1)
+    with ExitStack() as stack:
+        senders = []
+        for _ in range(200):
+            sender = socket.create_connection(("127.0.0.1", web.port), timeout=5)
+            senders.append(stack.enter_context(sender))
+            try:
+                sender.sendall(beginning)
+            except OSError:
+                continue
+        status, seconds = web.deliver()
+        rss = _kilobytes(web.worker(), "VmRSS")
+
+    assert 202 == status
+    assert seconds < 1
+    assert rss < 200 * 1024
+
+
+def _kilobytes(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    (line,) = (one for one in lines if one.startswith(f"{name}:"))
+    return int(line.split()[1])
+
+
+def test_a_redis_that_hangs_keeps_nobody_from_healthz(tmp_path: Path) -> None:
+    port = free_port()
+    with (
+        RedisServer() as server,
+        start("web", environ(server.url, port), tmp_path) as running,
+        ThreadPoolExecutor(40) as pool,
+    ):
+        web = Web(running, port)
+        eventually(lambda: web.tell(web.takes), 20)
+        server.pause()
+        posted = [pool.submit(web.deliver) for _ in range(40)]
+        alive = []
+        while not all(one.done() for one in posted) or len(alive) < 5:
+            asked = time.monotonic()
+            assert web.is_alive()
+            alive.append(time.monotonic() - asked)
+        server.resume()
+
+    assert {503} == {one.result()[0] for one in posted}
+    assert max(one.result()[1] for one in posted) < 2
+    assert max(alive) < 1
+
+
+COMMANDS = {"serve": ("-m", "bridge", "serve"), "workers": ("-m", "workers")}
+
+
+@pytest.mark.parametrize("process", COMMANDS)
+def test_a_signal_while_it_starts_ends_it_with_status_0(
+    redis_server: RedisServer, tmp_path: Path, process: str
+) -> None:
+    """Python itself needs a moment before a first line of ours can run."""
+    ended = []
+    for step in range(6):
+        port = free_port()
+        child = subprocess.Popen(
+            [sys.executable, *COMMANDS[process]],
+            env=environment(environ(redis_server.url, port)),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        eventually(lambda pid=child.pid: _catches(pid), 10)
+        if step == 0:
+            assert "granian" not in Path(f"/proc/{child.pid}/maps").read_text()
+            assert "hiredis" not in Path(f"/proc/{child.pid}/maps").read_text()
+        time.sleep(step * 0.05)
+        os.kill(child.pid, signal.SIGTERM)
+        ended.append(child.wait(20))
+
+    assert [0] * 6 == ended
+
+
+def _catches(pid: int) -> bool:
+    """Whether the process has said what a SIGTERM does."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    (caught,) = (one for one in lines if one.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
