@@ -9,9 +9,9 @@ is told by events of their own: of the customer (thing `discount:…`) or of nob
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from bridge.domain.facts import READING, Value
+from bridge.domain.facts import READING, Stamp, Value
 from bridge.domain.fold import State
 from bridge.domain.generations import generations, there_at
 
@@ -19,8 +19,18 @@ Things = Mapping[str, State]
 Catalogue = Mapping[str, Things]
 """Thing of a source's catalogue -> all that had its id (see `generations`)."""
 Discounts = Sequence[Mapping[str, Any]]
-Begun = Mapping[str | None, Sequence[State]]
-"""Subscription (None: the customer itself) -> discounts that were told on their own."""
+
+
+class Begun(NamedTuple):
+    """The discounts that events of their own told.
+
+    *of* has those of a subscription (None: of the customer itself), *instead* by id
+    what took a discount's place.
+    """
+
+    of: Mapping[str | None, Sequence[State]]
+    instead: Mapping[str, Value]
+
 
 DISCOUNT = "discount:"
 SUBSCRIPTION = "subscription:"
@@ -67,20 +77,29 @@ def _coupons(discounts: Discounts) -> set[str]:
 
 
 def begun(things: Things) -> Begun:
-    """The discounts that events of their own told; those of a single item left out."""
-    found: dict[str | None, list[State]] = {}
+    """What the *things* of a party tell of its discounts; one of an item is listed there."""
+    of: dict[str | None, list[State]] = {}
+    instead: dict[str, Value] = {}
     for name, state in sorted(things.items()):
-        if name.startswith(DISCOUNT) and not state.value.get("item"):
-            found.setdefault(state.value.get("subscription"), []).append(state)
-    return found
+        if not name.startswith(DISCOUNT):
+            continue
+        if state.value.get("replaces"):
+            instead[state.value["replaces"]] = state.value
+        if not state.value.get("item"):
+            of.setdefault(state.value.get("subscription"), []).append(state)
+    stand = {
+        thing: [state for state in told if state.value.get("id") not in instead]
+        for thing, told in of.items()
+    }
+    return Begun(stand, instead)
 
 
 def customer_discounts(things: Things, catalogue: Catalogue, told: Begun) -> Discounts:
-    """The discounts of the customer itself; they count where a subscription has none."""
+    """The discount of the customer itself; it counts where a subscription has none."""
     state = things.get("customer")
     seen = state.fact.stamp.at if state else 0
-    listed = list(state.value.get("discounts", ())) if state else []
-    every = [*listed, *_added(told.get(None, ()), seen, listed)]
+    listed = _instead(state.value.get("discounts", ()) if state else (), told)
+    every = _last(told.of.get(None, ()), seen, listed)
     if not every:
         return []
     going = (
@@ -100,22 +119,60 @@ def completed(
     *things* are its party's, *catalogue* those of its source, *told* is `begun(things)`.
     """
     value, at = dict(state.value), state.fact.stamp.at
-    listed = list(value.get("discounts", ()))
-    mine = told.get(thing.removeprefix(SUBSCRIPTION), ())
-    listed += _added(mine, at, listed)
-    if listed:
+    listed = _instead(value.get("discounts", ()), told)
+    mine = told.of.get(thing.removeprefix(SUBSCRIPTION), ())
+    if value.get("single"):
+        listed = _last(mine, at, listed)
+    else:
+        listed += [one.value for one in _added(mine, at, listed)]
+    if listed or "discounts" in value:
         products = _products(value)
         value["discounts"] = _discounts(listed, at, things, catalogue, products)
     if "items" in value:
-        value["items"] = [_item(i, at, things, catalogue) for i in value["items"]]
+        value["items"] = [
+            _item(item, at, things, catalogue, told) for item in value["items"]
+        ]
     return state._replace(fact=state.fact._replace(value=value))
 
 
-def _added(told: Sequence[State], seen: int, listed: Discounts) -> list[Value]:
-    """Of the discounts *told* those that began since *seen* (ms), not yet *listed*."""
+def _instead(listed: Discounts, told: Begun) -> list[Value]:
+    """The discounts *listed*, or what took their places since."""
+    found: list[Value] = []
+    for one in listed:
+        now, left = one, len(told.instead)
+        while left and now.get("id") in told.instead:
+            now, left = told.instead[now["id"]], left - 1
+        found.append(now)
+    return found
+
+
+def _added(told: Sequence[State], seen: int, listed: Discounts) -> list[State]:
+    """Of the discounts *told* those that are news since *seen* (ms), not yet *listed*."""
     known = {one.get("id") for one in listed}
-    began = (state.value for state in told if state.fact.stamp.at >= seen)
-    return [one for one in began if one.get("id") not in known]
+    news = (state for state in told if state.fact.stamp.at >= seen)
+    return [state for state in news if state.value.get("id") not in known]
+
+
+def _last(told: Sequence[State], seen: int, listed: list[Value]) -> list[Value]:
+    """Of discounts of which there can be one at a time the last that began.
+
+    A customer has one, as a subscription had before `discounts`: another takes its
+    place (https://docs.stripe.com/api/events/types: `customer.discount.updated`).
+    """
+    news = _added(told, seen, listed)
+    if not news:
+        return listed
+    last = max(news, key=_begin).value
+    if not last.get("deleted"):
+        return [last]
+    return [] if last.get("start", seen) > seen else listed
+
+
+def _begin(state: State) -> tuple[int, int, bool, tuple[Stamp, str]]:
+    """Sorts discounts by their beginning; one that is over, and says none, is first."""
+    at, is_over = state.fact.stamp.at, bool(state.value.get("deleted"))
+    begin = state.value.get("start", -1 if is_over else at)
+    return begin, at, not is_over, state.fact.key
 
 
 def _products(value: Value) -> set[str]:
@@ -142,16 +199,24 @@ def _discounts(
             continue
         is_newer = told is not None and told.fact.stamp.at > seen
         said = told.value if told else {}
-        whole = {**one, **said} if is_newer else {**said, **one}
-        known = read.get(whole.get("id"), {})
-        if whole.get("coupon") in {None, known.get("coupon")}:
-            whole = {**known, **whole}
+        whole = _over(one, said) if is_newer else _over(said, one)
+        whole = _over(read.get(whole.get("id"), {}), whole)
         if "duration" not in whole:
             whole = {**whole, **_terms(whole, seen, catalogue)}
         if "products" not in whole and len(products) > 1:
             whole["among"] = sorted(products)
         found.append(whole)
     return found
+
+
+def _over(old: Value, new: Value) -> dict[str, Any]:
+    """What is told of a discount, the *new* over the *old*.
+
+    Of an old coupon nothing stays where a new one took its place.
+    """
+    is_other = new.get("coupon") not in {None, old.get("coupon")}
+    gone = (*TERMS, "start", "ends") if is_other else ()
+    return {**{key: old[key] for key in old if key not in gone}, **new}
 
 
 def _terms(discount: Value, seen: int, catalogue: Catalogue) -> Value:
@@ -177,7 +242,7 @@ def _named(kind: str, item: Value, seen: int, catalogue: Catalogue) -> State | N
 
 
 def _item(
-    item: Mapping[str, Any], at: int, things: Things, catalogue: Catalogue
+    item: Mapping[str, Any], at: int, things: Things, catalogue: Catalogue, told: Begun
 ) -> Mapping[str, Any]:
     """An item seen *at* (ms) with the names that its price and product have now.
 
@@ -197,5 +262,6 @@ def _item(
     ):
         found["product_name"] = product.value.get("name")
     if "discounts" in item:
-        found["discounts"] = _discounts(item["discounts"], at, things, catalogue)
+        listed = _instead(item["discounts"], told)
+        found["discounts"] = _discounts(listed, at, things, catalogue)
     return found

@@ -25,6 +25,7 @@ NOT_IN_PLANS = {"discounts", "one_time", "package", "tax", "tax_behavior"}
 
 INSTANTS = {"nextRenewalDate", "churnedAt", "trialEndDate", "cancelAt"}
 EVENT = {"type": "subscription.updated", "livemode": True, "account": None}
+EVENT |= {"previous": None}
 """What an event says of itself alone, where the case does not."""
 
 DAYS = ("trial_end", "cancel_at", "ended_at", "canceled_at")
@@ -87,6 +88,8 @@ def events(case: Case, rendering: str) -> Iterator[Json]:
         data: Json = {"object": now}
         if earlier and kind.endswith(".updated"):
             data["previous_attributes"] = _previous(make(earlier, rendering), now)
+        if told["previous"]:
+            data["previous_attributes"] = told["previous"]
         prefix = "customer." if is_sub else ""
         yield {
             "id": f"evt_{900 - n}",

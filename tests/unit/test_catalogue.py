@@ -144,6 +144,32 @@ def test_a_customer_s_discount_counts_where_the_subscription_has_none(
     assert expected == read(subscribed(), *facts).traits["mrr"]
 
 
+def of_customer(id_: str, at: int, percent: str, **more: Any) -> Fact:
+    value = {**TERMS, "id": id_, "coupon": id_, "percent": percent, **more}
+    return told(f"discount:{id_}", at, value, final=bool(more.get("deleted")))
+
+
+@pytest.mark.parametrize(
+    ("expected", "others"),
+    [
+        (90, [of_customer("di_1", 2, "20", deleted=True)]),
+        (90, [of_customer("di_1", 3, "20", deleted=True)]),
+        (90, [of_customer("di_1", 2, "20", start=2 * DAY, deleted=True)]),
+        (90, [of_customer("di_1", 3, "20", start=1 * DAY, deleted=True)]),
+        (100, [of_customer("di_1", 3, "20", start=3 * DAY, deleted=True)]),
+        (80, [of_customer("di_1", 3, "20", start=3 * DAY)]),
+        (80, [of_customer("di_1", 3, "20")]),
+    ],
+)
+def test_of_two_discounts_of_a_customer_the_last_that_began_counts(
+    expected: int, others: list[Fact]
+) -> None:
+    facts = [subscribed(), customer(1), of_customer("di_2", 2, "10", start=2 * DAY)]
+
+    for order in permutations([*facts, *others]):
+        assert expected == read(*order, day=9).traits["mrr"]
+
+
 def test_the_newer_word_on_a_discount_s_end_counts() -> None:
     ends_late = {"id": "di_1", **TERMS, "duration": "repeating", "ends": 90 * DAY}
     sub = subscribed(1, discounts=[ends_late])

@@ -200,3 +200,62 @@ def test_what_was_never_told_is_unknown_or_right(
 
     whole = read(story.facts).traits["mrr"]
     assert "mrr" in found.unknown or whole == found.traits["mrr"]
+
+
+class Giver(Teller):
+    """Tells of the one discount that a customer has at a time; *held* is what it takes."""
+
+    held: float = 0
+    discount_now: dict[str, Any] | None = None
+
+    def whole(self) -> dict[str, Any]:
+        return {"id": "cus_1", "name": "Acme", "discount": self.discount_now}
+
+    def give(self, percent: float, way: str) -> None:
+        coupon = {"id": f"c{percent}", "percent_off": percent, "duration": "forever"}
+        old, id_ = self.discount_now, f"di_{len(self.facts)}"
+        new = {"id": id_, "customer": "cus_1", "start": self.at, "coupon": coupon}
+        self.discount_now, self.held = new, percent
+        if old and way == "made":
+            self.tell("customer.discount.deleted", old)
+        if not old or way == "made":
+            self.tell("customer.discount.created", new)
+        else:
+            before = {"id": old["id"]} if way == "named" else {"start": old["start"]}
+            self.tell("customer.discount.updated", new, **before)
+
+    def take(self) -> None:
+        if self.discount_now:
+            self.tell("customer.discount.deleted", self.discount_now)
+        self.discount_now, self.held = None, 0
+
+
+@st.composite
+def gifts(draw: st.DrawFn) -> Giver:
+    giver = Giver(dated=True)
+    giver.tell("customer.created", giver.whole())
+    giver.tell("customer.subscription.created", giver.subscription())
+    for _ in range(draw(st.integers(0, 6))):
+        giver.at += draw(st.sampled_from([1, 86_400]))
+        step = draw(st.sampled_from(["give", "give", "take", ""]))
+        if step == "give":
+            way = draw(st.sampled_from(["made", "named", "switched"]))
+            giver.give(draw(st.sampled_from([10, 20, 50])), way)
+        elif step == "take":
+            giver.take()
+        if not step or draw(st.booleans()):
+            giver.tell("customer.updated", giver.whole())
+    return giver
+
+
+@given(gifts(), st.data())
+@law(200)
+def test_a_customer_has_the_discount_that_it_was_given_last(
+    giver: Giver, data: st.DataObject
+) -> None:
+    order = data.draw(st.permutations(giver.facts))
+
+    found = read(order)
+
+    assert UNIT * (100 - giver.held) / 10_000 == found.traits["mrr"]
+    assert found == read(giver.facts * 2, compacted=True)

@@ -17,6 +17,7 @@ from bridge.domain.facts import THIN, Fact, Stamp, Value, catalogue, pointer
 from bridge.sources.stripe import snapshot
 from bridge.sources.stripe.identity import account, claim, rules
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
+from bridge.webhook.bodies import is_name
 from bridge.webhook.schemas import Payload, reloaded
 from bridge.webhook.source import Event, Options
 from bridge.webhook.values import digest, kept, milliseconds
@@ -88,6 +89,9 @@ def discount_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
         deleted = event.type == "customer.discount.deleted"
         start = _begun(event, now["start"])
         value = snapshot.discount(now, rules(options), start=start, deleted=deleted)
+        before = (loaded["data"]["previous_attributes"] or {}).get("id")
+        if is_name(before) and before != now["id"]:
+            value["replaces"] = before
         thing = f"discount:{now['id']}"
         yield _fact(event, party=party, thing=thing, final=deleted, value=value)
 

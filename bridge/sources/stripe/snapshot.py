@@ -62,6 +62,7 @@ def subscription(
         cancel_at_period_end=loaded["cancel_at_period_end"],
         paused=loaded["pause_collection"] is not None,
         discounts=_discounts(loaded),
+        single=loaded["discounts"] is None and loaded["discount"] is not None,
         tax=_inclusive(loaded["default_tax_rates"]),
         automatic_tax=(loaded["automatic_tax"] or {}).get("enabled"),
     )
