@@ -39,8 +39,8 @@ def cases_of(path: Path) -> list[Case]:
 
 
 def every() -> Iterator[tuple[Case, str]]:
-    """Each case of every file with each rendering that can carry it."""
-    for path in sorted(FOLDER.glob("*.toml")):
+    """Each case of Stripe's files with each rendering that can carry it."""
+    for path in sorted(FOLDER.glob("stripe*.toml")):
         for case in cases_of(path):
             for rendering in renderings(case):
                 yield case, rendering
