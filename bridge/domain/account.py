@@ -28,6 +28,10 @@ LONGEST_CLAIM = 100
 """Characters of a claim that are shown."""
 
 
+LONGEST_ID = 500
+"""Characters of an account's id: what a value of Stripe's metadata may have."""
+
+
 class Party(NamedTuple):
     """One customer in one source: its folded things.
 
@@ -121,6 +125,8 @@ def _claimed(things: Mapping[str, State]) -> str:
 
 
 def _usable(account: str) -> Identity:
+    if len(account) > LONGEST_ID:
+        return Identity(None, f"{account[:50]}… is too long for an account's id")
     if account in {".", ".."} or not account.isprintable():
         return Identity(None, f"{account!r} cannot be an account's id in a URL")
     return Identity(account)

@@ -14,6 +14,9 @@ MOST = 2**53
 """Bound of every number in a fact or a trait, either way: whole numbers up to it are kept
 exactly by every reader of JSON."""
 
+LONGEST = 2000
+"""Characters of a text that is a trait."""
+
 CREATED, READ = 0, 9
 """Ranks with a meaning of their own: a thing's creation, and what was read from the
 source itself, which holds all that happened up to its instant."""
@@ -35,6 +38,11 @@ def pointer(source: str, thing: str) -> str:
 def catalogue(source: str, thing: str) -> str:
     """Name the party of a *thing* of the source that belongs to no customer."""
     return f"{CATALOGUE}{source}:{thing}"
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """*text*, or what of it *most* characters hold, the last of them `…`."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def source_of(party: str) -> str:

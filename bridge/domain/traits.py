@@ -15,7 +15,7 @@ from typing import NamedTuple
 from bridge.domain import account as accounts
 from bridge.domain.account import Account
 from bridge.domain.currency import decimals
-from bridge.domain.facts import MOST
+from bridge.domain.facts import MOST, shortened
 from bridge.domain.money import Unknown, exact, rounded
 from bridge.domain.policy import Policy
 from bridge.domain.subscription import (
@@ -161,7 +161,7 @@ def _plan(reading: Reading) -> Result:
     if part is not None:
         return Unknown(f"{part.id}: the event holds only a part of its items")
     names = {name for sub in reading.live for name in plan_names(sub)}
-    return ", ".join(sorted(names)) or None
+    return shortened(", ".join(sorted(names))) or None
 
 
 def _currency(reading: Reading) -> Result:

@@ -11,12 +11,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
-from bridge.domain.facts import MOST
+from bridge.domain.facts import LONGEST, MOST
 from bridge.domain.traits import EPOCH, Known, instant
-from bridge.webhook.fields import LATEST
-
-LONGEST = 2000
-"""Characters of a text that becomes a trait."""
+from bridge.webhook.fields import LATEST, cleaned
 
 FIRST = -2_208_988_800_000
 """1900-01-01T00:00:00Z in milliseconds: what is older is a mistake."""
@@ -53,9 +50,7 @@ def milliseconds(text: str) -> int:
 
 
 def _text(text: str) -> str:
-    if len(text) > LONGEST:
-        raise ValueError(f"must be a text of at most {LONGEST} characters")
-    return text
+    return cleaned(text, LONGEST)
 
 
 def _boolean(text: str) -> bool:

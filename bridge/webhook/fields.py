@@ -12,7 +12,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from bridge.domain.facts import MOST
+from bridge.domain.facts import MOST, shortened
 
 LATEST = 253_402_300_799
 """9999-12-31T23:59:59Z in seconds, the last instant that a date can show."""
@@ -39,8 +39,38 @@ class Checked(fields.Field[Any]):
         return found
 
 
+NAME = 255
+"""Characters of a name: of an account, a plan or a price."""
+
+BROKEN = "\uffff"
+"""Stands for half a character, which no text can hold; it is no character itself."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]+")
+_BROKEN = re.compile("[\ud800-\udfff\ufffe\uffff]+")
+
+
+def cleaned(text: str, most: int = NAME) -> str:
+    """A text for people to read, without what cannot be shown, and cut to *most*.
+
+    Never for an id: of two that differ it may make one.
+    """
+    if not text.isprintable():
+        text = _BROKEN.sub("\ufffd", _CONTROL.sub(" ", text))
+    return shortened(text, most)
+
+
+class Label(Checked):
+    """A text that nothing but people's reading rests on, `cleaned`; else None.
+
+    It is never refused: a name may not hold up money.
+    """
+
+    def read(self, value: Any) -> Any:
+        return cleaned(value) if type(value) is str else None
+
+
 class Text(Checked):
-    """Any text up to *most* characters."""
+    """Any text up to *most* characters that something rests on."""
 
     def __init__(self, most: int = 2000, **options: Any) -> None:
         super().__init__(**options)

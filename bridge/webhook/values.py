@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2s
 from typing import Any
 
 import orjson
+from marshmallow import ValidationError
 
-from bridge.domain.facts import Value
+from bridge.domain.facts import MOST, Value
+
+
+def is_bounded(value: Any) -> bool:
+    """Whether all numbers in *value* are finite and at most MOST, either way."""
+    if isinstance(value, Mapping):
+        return all(map(is_bounded, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(is_bounded, value))
+    # NaN is not between.
+    return type(value) not in {int, float} or -MOST <= value <= MOST
 
 
 def digest(value: Value) -> str:
-    """Return 12 hexadecimal digits that stand for *value*, whatever its keys' order."""
-    told = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    """Return 12 hexadecimal digits that stand for *value*, whatever its keys' order.
+
+    Every fact's value comes by here. Raises ValidationError where it could not be kept,
+    or not as it is: a number without bounds, text that is none.
+    """
+    if not is_bounded(value):
+        raise ValidationError({"value": [f"It holds a number beyond {MOST}."]})
+    try:
+        told = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise ValidationError({"value": [f"It cannot be kept: {error}."]}) from None
     return blake2s(told, digest_size=6).hexdigest()
 
 

@@ -441,6 +441,9 @@ def test_a_mistake_in_the_table_is_named(said: Json, problem: str) -> None:
         ({"company": None, "first_name": "Ada", "last_name": "Roe"}, "Ada Roe"),
         ({"company": " ", "last_name": "Roe"}, "Roe"),
         ({"company": None}, "ada@shop.example"),
+        ({"company": "x" * 3000}, "x" * 254 + "…"),
+        ({"company": "Blue\x00\nDoor\uffff"}, "Blue Door\ufffd"),
+        ({"company": {"en": "Blue Door"}, "first_name": 7}, "ada@shop.example"),
     ],
 )
 def test_a_company_is_called_by_its_name_else_its_person_s_or_e_mail(

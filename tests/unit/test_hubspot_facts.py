@@ -289,6 +289,24 @@ def test_each_property_is_a_thing_of_its_own_stamped_with_its_time() -> None:
     assert 2 == found[1].stamp.at - found[0].stamp.at
 
 
+def test_a_long_or_odd_name_or_text_is_cut_and_cleaned() -> None:
+    said = changed(1, "name", "Blue\nDoor\ud83d" + "x" * 3000)
+    stage = changed(1, "lifecyclestage", "y\x00" * 2000, at=2)
+
+    found = values(said, stage, traits=TRAITS)
+
+    assert "Blue Door\ufffd" + "x" * 244 + "…" == found["name"]["name"]
+    assert "y " * 999 + "y…" == found["trait:stage"]["is"]
+
+
+def test_half_a_character_in_an_account_s_id_leaves_the_company_held() -> None:
+    named = facts(changed(1, "code", "acme\ud83d"), account="code")
+    identity = identify(folded(named).things)
+
+    assert None is identity.account
+    assert "cannot be an account's id" in identity.reason
+
+
 def test_a_property_may_be_two_traits_and_the_account() -> None:
     both = {"stage": "code", "copy": "code"}
 

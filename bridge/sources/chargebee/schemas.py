@@ -14,6 +14,7 @@ from bridge.webhook.fields import (
     LATEST,
     Currency,
     Id,
+    Label,
     Minor,
     Text,
     UnixTime,
@@ -45,10 +46,10 @@ class Resource(Payload):
 class Customer(Resource):
     """A customer: https://apidocs.chargebee.com/docs/api/customers."""
 
-    company = Text(load_default=None)
-    first_name = Text(load_default=None)
-    last_name = Text(load_default=None)
-    email = Text(load_default=None)
+    company = Label(load_default=None)
+    first_name = Label(load_default=None)
+    last_name = Label(load_default=None)
+    email = Label(load_default=None)
 
 
 UNITS = ("day", "week", "month", "year")

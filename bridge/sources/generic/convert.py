@@ -13,10 +13,12 @@ from decimal import Decimal
 from typing import Any
 
 from bridge.domain.currency import bridged, decimals
+from bridge.domain.facts import LONGEST, MOST
 from bridge.webhook.converters import CONVERTERS as OF_TEXT
 from bridge.webhook.converters import decimal, milliseconds
 from bridge.webhook.encodings import FIRST_MS
-from bridge.webhook.fields import LATEST, UNREAD, Currency
+from bridge.webhook.fields import LATEST, UNREAD, Currency, cleaned
+from bridge.webhook.values import is_bounded
 
 Convert = Callable[[Any], Any]
 
@@ -41,7 +43,19 @@ def text(value: Any) -> str:
         return str(value).lower()
     if type(value) not in {str, int, float}:
         raise ValueError("must be a text, a number, true or false")
-    return str(OF_TEXT["text"](str(value).strip()))
+    # A whole number is exact, as it comes; of others two may look alike.
+    if type(value) is float and not is_bounded(value):
+        raise ValueError(f"must be a number, at most {MOST}")
+    found = str(value).strip()
+    if len(found) > LONGEST:
+        raise ValueError(f"must be a text of at most {LONGEST} characters")
+    return found
+
+
+def label(value: Any, most: int) -> str:
+    """The same for people to read: cut to *most* characters, and cleaned."""
+    told = value.strip() if type(value) is str else text(value)
+    return cleaned(told, most)
 
 
 def amount(value: Any) -> str:
@@ -121,8 +135,12 @@ def truth(value: Any) -> bool:
 
 def scalar(value: Any) -> Any:
     """Text, a number, true or false: as it is."""
-    found = text(value)
-    return found if type(value) is str else value
+    if type(value) is str:
+        return label(value, LONGEST)
+    text(value)
+    if not is_bounded(value):
+        raise ValueError(f"must be a number, at most {MOST}")
+    return value
 
 
 def listed(value: Any) -> list[Any]:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-import orjson
-
 from bridge.errors import PayloadError
+from bridge.webhook.bodies import json_value
+from bridge.webhook.fields import BROKEN
 from bridge.webhook.source import Delivery
+
+HALF = re.compile("[\ud800-\udfff]")
 
 DEEPEST = 20
 """Brackets of one name."""
@@ -23,20 +25,23 @@ def parsed(form: str, delivery: Delivery) -> Any:
     """Return the content of a delivery in JSON types. Raises PayloadError."""
     try:
         return FORMS[form](delivery)
-    except (ValueError, RecursionError):
+    except (PayloadError, ValueError, RecursionError):
         raise PayloadError(f"{UNREADABLE} as {form}") from None
 
 
 def _json(delivery: Delivery) -> Any:
-    return orjson.loads(delivery.body)
+    return json_value(delivery.body)
 
 
 def _form(delivery: Delivery) -> Any:
     """`a[b][c]=1` as nested objects; a name that is repeated has a list."""
     found: dict[str, Any] = {}
-    pairs = parse_qsl(delivery.body.decode(), keep_blank_values=True)
+    pairs = parse_qsl(
+        delivery.body.decode(), keep_blank_values=True, errors="surrogateescape"
+    )
     for name, value in pairs:
-        _put(found, _parts(name), value or None)
+        # What is no text is read as in JSON.
+        _put(found, _parts(name), HALF.sub(BROKEN, value) or None)
     return _listed(found)
 
 
@@ -77,13 +82,13 @@ def _cloudevents(delivery: Delivery) -> Any:
     """https://github.com/cloudevents/spec, HTTP binding: its three modes."""
     headers = delivery.headers
     if headers.get("content-type", "").startswith("application/cloudevents"):
-        return orjson.loads(delivery.body)
+        return json_value(delivery.body)
     said = {
         name.removeprefix("ce-"): unquote(value)
         for name, value in headers.items()
         if name.startswith("ce-")
     }
-    content = orjson.loads(delivery.body) if delivery.body else None
+    content = json_value(delivery.body) if delivery.body else None
     # A delivery that is replayed has no headers: it can only be the structured mode.
     return {**said, "data": content} if said else content
 

@@ -12,7 +12,14 @@ from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
 from marshmallow import RAISE, Schema, ValidationError, fields
 
-from bridge.sources.generic.convert import CONVERTERS, SCALARS, Convert, scalar, text
+from bridge.sources.generic.convert import (
+    CONVERTERS,
+    SCALARS,
+    Convert,
+    label,
+    scalar,
+    text,
+)
 
 Search = Callable[[Any], Any]
 
@@ -99,12 +106,16 @@ class Value(fields.Field[Any]):
     """A path in quotes, or a table with it.
 
     *words* are what `as` may be, the first without it; none: any, and without it JSON.
+    *shown*: how many characters of a text are kept for people to read; 0: it is no such.
     """
 
-    def __init__(self, *words: str, clears: bool = False, **options: Any) -> None:
+    def __init__(
+        self, *words: str, clears: bool = False, shown: int = 0, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.words = words
         self.clears = clears
+        self.shown = shown
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Line:
         said = {"path": value} if isinstance(value, str) else value
@@ -118,7 +129,7 @@ class Value(fields.Field[Any]):
         kind = said.get("as", self.words[0] if self.words else "")
         line = Line(
             _search(path),
-            CONVERTERS[kind] if kind else scalar,
+            self._convert(kind),
             kind,
             tuple(header.lower() for header in _listed(said.get("header", []))),
             said.get("lookup"),
@@ -126,6 +137,11 @@ class Value(fields.Field[Any]):
         if said.get("null_clears") or (not self.clears and _keys(path)):
             return _clearing(line, path)
         return line
+
+    def _convert(self, kind: str) -> Convert:
+        if kind == "text" and self.shown:
+            return partial(label, most=self.shown)
+        return CONVERTERS[kind] if kind else scalar
 
     def _wrong(self, said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Each part that is not what it must be, and what it must be."""

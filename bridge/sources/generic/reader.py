@@ -13,14 +13,14 @@ from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-import orjson
 from marshmallow import ValidationError
 from urllib3 import PoolManager, Timeout, make_headers
 from urllib3.exceptions import HTTPError
 
 from bridge.domain.facts import READ, READING, Fact, Stamp
-from bridge.errors import SourceError, SourceUnreadError
+from bridge.errors import PayloadError, SourceError, SourceUnreadError
 from bridge.sources.generic.lines import told
+from bridge.webhook.bodies import json_value
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import Event, Handler
 from bridge.webhook.values import digest
@@ -144,8 +144,8 @@ class HttpReader:
         try:
             at = parsedate_to_datetime(reply.headers["date"]).timestamp() - took
             # Its events may know no smaller unit than a second.
-            return Reply(orjson.loads(body), (floor(at) - 1) * 1000)
-        except (KeyError, TypeError, ValueError):
+            return Reply(json_value(body), (floor(at) - 1) * 1000)
+        except (KeyError, PayloadError, TypeError, ValueError):
             raise self._unreadable() from None
 
 

@@ -9,11 +9,13 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from bridge.config import NATIVE
+from bridge.domain.facts import LONGEST
 from bridge.domain.facts import READ as OF_THE_API
 from bridge.options import base_url
 from bridge.sources.generic.forms import FORMS
 from bridge.sources.generic.lines import Named, TableSchema, Value
 from bridge.sources.generic.proof import Verify, one_of
+from bridge.webhook.fields import NAME
 
 TRAIT = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 WORD = re.compile(r"[a-z0-9_-]{1,40}")
@@ -109,7 +111,9 @@ def _url() -> fields.String:
     return _text(URL, "must begin with / and may hold {{id}}", required=True)
 
 
-TRAITS = Named(lambda name: Value(*USUAL.get(name, ()), clears=True), _no_trait)
+TRAITS = Named(
+    lambda name: Value(*USUAL.get(name, ()), clears=True, shown=LONGEST), _no_trait
+)
 SHARED = {**_lines("text", "party", "account"), **_lines("instant", "at")}
 """Lines that a source may say for all its rules."""
 
@@ -132,13 +136,17 @@ MONEY = {
     "tax_included": Value("truth"),
     "usage": Value("truth"),
     "discounts": Value("list"),
-    **_lines("text", "name", "discount"),
+    "name": Value("text", shown=NAME),
+    "discount": Value("text"),
     **_lines("instant", "from", "until"),
 }
 KINDS: Mapping[str, TableSchema] = {
     "trait": _schema(**RULE),
     "customer": _schema(
-        **RULE, **_lines("text", "name", "email"), deleted=Value("truth")
+        **RULE,
+        name=Value("text", shown=NAME),
+        email=Value("text", shown=NAME),
+        deleted=Value("truth"),
     ),
     "subscription": _schema(
         **RULE,
@@ -152,7 +160,8 @@ KINDS: Mapping[str, TableSchema] = {
         order=Texts(TYPE, "must be up to 8 types of events", most=OF_THE_API - 1),
         tie=Value("whole", "instant"),
         trial_days=Value("count"),
-        **_lines("text", "status", "plan"),
+        status=Value("text"),
+        plan=Value("text", shown=NAME),
         **_lines("instant", "starts", "ends", "cancel_at"),
         **_lines("instant", "trial_end", "trialing_until"),
     ),

@@ -17,7 +17,8 @@ from urllib.parse import urlencode
 import orjson
 from marshmallow import Schema, ValidationError
 
-from bridge.errors import SourceError, SourceUnreadError
+from bridge.errors import PayloadError, SourceError, SourceUnreadError
+from bridge.webhook.bodies import json_value
 
 HOST = "https://api.hubapi.com"
 
@@ -88,11 +89,11 @@ class Api:
             raise _refusal(reply.status, reply.headers, reply.data)
         try:
             at = parsedate_to_datetime(reply.headers["Date"]).timestamp() - took
-            return Reply(schema.load(orjson.loads(reply.data)), floor(at * 1000))
+            return Reply(schema.load(json_value(reply.data)), floor(at * 1000))
         except ValidationError as error:
             reason = ", ".join(sorted(map(str, error.messages_dict)))
             raise SourceUnreadError(f"HubSpot's reply lacks {reason}") from None
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, PayloadError, TypeError, ValueError):
             raise SourceError("HubSpot's reply cannot be read") from None
 
 

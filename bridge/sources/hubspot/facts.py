@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 from bridge.domain.facts import CREATED, THIN, Fact, Stamp, Value, pointer
 from bridge.sources.hubspot.rules import OWNER, Rules, rules
 from bridge.webhook.converters import Line
-from bridge.webhook.fields import UNREAD
+from bridge.webhook.fields import UNREAD, cleaned
 from bridge.webhook.source import Event, Options
 from bridge.webhook.values import digest, kept
 
@@ -38,7 +38,7 @@ def told(
     *read* makes the trait of a text, or UNREAD.
     """
     if "name" in said:
-        yield "name", {"name": stripped(said["name"]), **named(company, rules)}
+        yield "name", {"name": shown(said["name"]), **named(company, rules)}
     if rules.account in said:
         yield "account", kept(account=stripped(said[rules.account]))
     for trait, line in rules.traits.items():
@@ -55,6 +55,12 @@ def named(company: str, rules: Rules) -> dict[str, str]:
 def stripped(text: Text) -> Text:
     """Return *text* without blanks around it, None where nothing is left."""
     return (text or "").strip() or None
+
+
+def shown(text: Text) -> Text:
+    """The same for a name."""
+    found = stripped(text)
+    return found and cleaned(found)
 
 
 def changed(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:

@@ -12,7 +12,7 @@ from bridge.domain.facts import READ, READING, Fact, Stamp, Value
 from bridge.errors import SourceUnreadError
 from bridge.log import fields
 from bridge.sources.hubspot.api import HOST, Api, Reply
-from bridge.sources.hubspot.facts import PREFIX, Text, named, stripped, told
+from bridge.sources.hubspot.facts import PREFIX, Text, named, shown, stripped, told
 from bridge.sources.hubspot.rules import OWNER, Deals, Rules, rules
 from bridge.sources.hubspot.schemas import BATCH, FOUND, LINKS, USER
 from bridge.webhook.converters import Line, decimal, milliseconds
@@ -178,7 +178,7 @@ def _won(said: Mapping[str, Text], deals: Deals, at: int) -> Value | None:
         at=at,
         renews=read(deals.renews, milliseconds),
         ended=read(deals.ended, milliseconds),
-        plan=stripped(said.get("dealname")),
+        plan=shown(said.get("dealname")),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from bridge.webhook.fields import Id, Text, Whole
+from bridge.webhook.fields import Id, Label, Text, Whole
 from bridge.webhook.schemas import Payload
 
 VALUE = Text(1 << 16, allow_none=True)
@@ -97,9 +97,9 @@ class Every(Payload):
 class User(Payload):
     """A user of HubSpot: https://developers.hubspot.com/docs/api-reference/crm-crm-owners-v3/guide."""
 
-    first = Text(load_default=None, data_key="firstName")
-    last = Text(load_default=None, data_key="lastName")
-    email = Text(load_default=None)
+    first = Label(load_default=None, data_key="firstName")
+    last = Label(load_default=None, data_key="lastName")
+    email = Label(load_default=None)
 
 
 RECORD, CHANGE, MERGE, ASSOCIATION = Record(), Change(), Merge(), Association()

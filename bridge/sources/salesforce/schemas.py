@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bridge.webhook.fields import UNREAD, Checked, Text
+from bridge.webhook.fields import UNREAD, Checked, Label
 from bridge.webhook.schemas import Payload
 
 _ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?", re.ASCII)
@@ -45,7 +45,7 @@ class Record(Payload):
     """Any record; an Account has no more than this."""
 
     id = RecordId(required=True, data_key="Id")
-    name = Text(load_default=None, data_key="Name")
+    name = Label(load_default=None, data_key="Name")
     deleted = Flag(load_default=None, data_key="IsDeleted")
 
 

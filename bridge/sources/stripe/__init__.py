@@ -99,7 +99,7 @@ def _thin_time(text: Any) -> int | None:
     """Milliseconds of a thin event's `created`, which is text."""
     try:
         at = datetime.fromisoformat(text).timestamp()
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return None
     return round(at * 1000) if 0 <= at <= LATEST else None
 

@@ -14,9 +14,13 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import orjson
-
-from bridge.errors import ConfigError, SourceError, SourceUnreadError
+from bridge.errors import (
+    ConfigError,
+    PayloadError,
+    SourceError,
+    SourceUnreadError,
+)
+from bridge.webhook.bodies import json_value
 from bridge.webhook.source import Options
 
 VERSION = "2025-08-27.basil"
@@ -65,9 +69,9 @@ class Api:
             raise _failure(error, path[0]) from None
         took = time.monotonic() - began
         try:
-            body = orjson.loads(response.body)
+            body = json_value(response.body)
             at = parsedate_to_datetime(response.headers["Date"]).timestamp() - took
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, PayloadError, TypeError, ValueError):
             raise _unreadable(path[0]) from None
         if not isinstance(body, dict):
             raise _unreadable(path[0])

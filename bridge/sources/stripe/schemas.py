@@ -14,6 +14,7 @@ from marshmallow import Schema, fields
 from bridge.webhook.fields import (
     Currency,
     Id,
+    Label,
     Minor,
     Percent,
     Reference,
@@ -79,7 +80,7 @@ class Product(Payload):
     """A product; only the id where Stripe does not expand it."""
 
     id = Id(required=True)
-    name = Text(load_default=None)
+    name = Label(load_default=None)
     created = UnixTime(load_default=None)
 
 
@@ -122,9 +123,9 @@ class Price(Recurring):
 
     id = Id(required=True)
     product = Reference(Product, load_default=None)
-    nickname = Text(load_default=None)
-    name = Text(load_default=None)
-    lookup_key = Text(load_default=None)
+    nickname = Label(load_default=None)
+    name = Label(load_default=None)
+    lookup_key = Label(load_default=None)
     currency = Currency(load_default=None)
     unit_amount_decimal = Minor(load_default=None)
     unit_amount = Minor(load_default=None)
@@ -184,8 +185,8 @@ class Discounted(Payload):
 class Customer(Discounted):
     """https://docs.stripe.com/api/customers/object"""  # noqa: D400 - a link
 
-    name = Text(load_default=None)
-    email = Text(load_default=None)
+    name = Label(load_default=None)
+    email = Label(load_default=None)
 
 
 class Subscription(Discounted):

@@ -1,0 +1,138 @@
+"""Whatever of a subscription is missing or damaged: its number is right, or left out.
+
+Every place of every case that one event tells is damaged in every way. Only what Stripe's
+own documents give a default, or tell by leaving it out, may make another number.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import ValidationError
+
+from tests.support.lives import law
+from tests.support.stripe_cases import events, every
+from tests.unit.test_cases import facts, outcome
+
+Json = Any
+Path = tuple[Any, ...]
+
+MISSING = object()
+DAMAGES = (MISSING, None, "?", "", -1, 0.5, 1e300, True, {}, [], [None])
+"""What stands in place of a value, or nothing does."""
+
+DEFAULTS = {
+    # One, or one by one: https://docs.stripe.com/api/subscriptions/create
+    "quantity",
+    "interval_count",
+    "transform_quantity",
+    # Licensed: plans of before 2017 do not say it.
+    "usage_type",
+    # None there: no discount, no tax; a list without a next page.
+    "discount",
+    "discounts",
+    "tax_rates",
+    "default_tax_rates",
+    "tax_behavior",
+    "automatic_tax",
+    "enabled",
+    "has_more",
+    # A tier costs a unit's amount, a flat one or both.
+    "flat_amount",
+    # Of products and time, which the policy and other cases are about.
+    "product",
+    "applies_to",
+    "products",
+    "type",
+}
+"""Keys without which a number may be another one."""
+
+
+def paths(value: Json, above: Path = ()) -> Iterator[Path]:
+    """Every place in *value*, the inner ones too."""
+    if isinstance(value, dict | list):
+        rows = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in rows:
+            yield (*above, key)
+            yield from paths(inner, (*above, key))
+
+
+def beside(body: Json, path: Path) -> Json:
+    """The object or list that the last key of *path* is in."""
+    inner = body["data"]["object"]
+    for key in path[:-1]:
+        inner = inner[key]
+    return inner
+
+
+def is_enough(body: Json, path: Path) -> bool:
+    """Whether it can be left out: a unit's amount of a tier that has a flat one."""
+    inner = beside(body, path)
+    return isinstance(inner, dict) and "flat_amount" in inner
+
+
+def damaged(body: Json, path: Path, damage: object) -> Json:
+    found = copy.deepcopy(body)
+    inner = beside(found, path)
+    if damage is MISSING:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = damage
+    return found
+
+
+def mrr(case: Json, body: Json) -> object:
+    doc = outcome(facts(case, [orjson.dumps(body)]))[1]
+    return doc.traits.get("mrr", "left out")
+
+
+ALONE = [
+    (case, next(iter(events(case, rendering))))
+    for case, rendering in every()
+    if len(case["events"]) == 1 and isinstance(case["traits"].get("mrr"), int | float)
+]
+
+PLACES = [
+    (case, body, path)
+    for case, body in ALONE
+    for path in paths(body["data"]["object"])
+    if not DEFAULTS & set(path) and not is_enough(body, path)
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES[:2], ids=["missing", "null"])
+def test_a_price_without_what_it_says_has_no_number_of_its_own(damage) -> None:
+    for case, body, path in PLACES:
+        if "price" in path or "plan" in path or "items" in path:
+            check(case, body, path, damage)
+
+
+@law(400)
+@given(st.sampled_from(PLACES), st.sampled_from(DAMAGES))
+def test_no_damage_makes_another_number(place, damage) -> None:
+    check(*place, damage)
+
+
+def check(case: Json, body: Json, path: Path, damage: object) -> None:
+    # A list without one of its rows is a list; an amount below nothing is an amount.
+    if damage is MISSING and isinstance(path[-1], int):
+        return
+    if damage == -1 and "amount" in str(path[-1]):
+        return
+    hurt = damaged(body, path, damage)
+    try:
+        found = mrr(case, hurt)
+    except ValidationError:
+        return
+
+    assert found in {mrr(case, body), "left out", None}, (path, damage)
+
+
+def test_there_is_enough_to_damage() -> None:
+    assert len(PLACES) > 1000
