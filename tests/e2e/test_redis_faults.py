@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,13 @@ from tests.support.waiting import eventually
 
 ROOM = 100_000
 """Bytes until the web process finds Redis full; about 150 events."""
+
+
+@pytest.fixture
+def stack(redis_program: Path, tmp_path: Path) -> Iterator[Stack]:
+    """A stack of a test's own, on each kind of server."""
+    with Stack(tmp_path, program=redis_program) as own:
+        yield own
 
 
 def refused(answer: Answer) -> bool:

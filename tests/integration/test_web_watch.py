@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,8 +26,8 @@ from tests.support.waiting import eventually
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as running:
+def server(redis_program: Path) -> Iterator[RedisServer]:
+    with RedisServer(program=redis_program) as running:
         yield running
 
 
@@ -82,7 +83,7 @@ def test_eviction_may_be_allowed(server: RedisServer, client: Redis) -> None:
 
 
 def test_a_full_redis_refuses(server: RedisServer, client: Redis) -> None:
-    server.config(maxmemory="1mb")
+    server.config(maxmemory=1)
     watch = Watch(client)
     watch.look()
 

@@ -19,17 +19,24 @@ from bridge import redis_server
 class RedisServer:
     """A server of its own port and folder; the port stays over a restart.
 
-    Without a *folder* it has one of its own, which `stop` removes. As a context
-    manager it is running inside and stopped after.
+    Without a *folder* it has one of its own, which `stop` removes. *program* None is
+    the server of the lock. As a context manager it is running inside and stopped after.
     """
 
     def __init__(
-        self, folder: Path | None = None, *, extra: Sequence[str] = ()
+        self,
+        folder: Path | None = None,
+        *,
+        extra: Sequence[str] = (),
+        program: Path | None = None,
     ) -> None:
         self._owned = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="bridge-redis-"))
         self._extra = tuple(extra)
-        self._running = redis_server.start(self.folder, extra=self._extra)
+        self._program = program
+        self._running = redis_server.start(
+            self.folder, extra=self._extra, server=program
+        )
 
     @property
     def url(self) -> str:
@@ -78,7 +85,7 @@ class RedisServer:
         """Start it on the same port and data, after `kill` or from a running state."""
         self._halt()
         self._running = redis_server.start(
-            self.folder, port=self.port, extra=self._extra
+            self.folder, port=self.port, extra=self._extra, server=self._program
         )
 
     def stop(self) -> None:

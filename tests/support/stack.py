@@ -55,11 +55,17 @@ class Stack:
     """Everything for one test or module; what it has started ends with it, by pid.
 
     The rate limit of its Vitally is high, so that no test waits for it. A *redis_url*
-    is used in place of a server of its own; its database must be empty.
+    is used in place of a server of its own; its database must be empty. *program* is
+    the server that is started, None the one of the lock.
     """
 
     def __init__(
-        self, folder: Path, *, redis_url: str | None = None, **environ: object
+        self,
+        folder: Path,
+        *,
+        redis_url: str | None = None,
+        program: Path | None = None,
+        **environ: object,
     ) -> None:
         self.folder = folder
         self._ending = ExitStack()
@@ -67,7 +73,7 @@ class Stack:
             self.redis_url, self.redis = redis_url, _empty(redis_url)
             self._ending.callback(self.redis.flushdb)
         else:
-            self.redis_server = RedisServer(folder / "redis")
+            self.redis_server = RedisServer(folder / "redis", program=program)
             self._ending.callback(self.redis_server.stop)
             self.redis_url = self.redis_server.url
             self.redis = self.redis_server.client()
