@@ -23,8 +23,9 @@ from bridge.domain.facts import (
     Fact,
     source_of,
 )
+from bridge.domain.merged import INTO
 from bridge.domain.policy import Policy
-from bridge.domain.unread import answered, why_read
+from bridge.domain.unread import answered, asks_again, why_read
 from bridge.errors import LostLeaseError, SourceError
 from bridge.log import fields
 from bridge.queue import Queue
@@ -100,7 +101,9 @@ class Rereads:
         finally:
             self.hand.drop()
             self.queue.push_all(self.leases.leave(lease), "came meanwhile")
-        return Looked(self.leases.members([member.name])[0])
+        member = self.leases.members([member.name])[0]
+        late = asks_again(member.party({}))
+        return Looked(member, late + retry.SECOND_MS if late else 0)
 
 
 def _known(reader: Reader, member: Member) -> Sequence[Fact]:
@@ -114,13 +117,14 @@ def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
     """The *facts* of a reading, later than all readings before it.
 
     The clock of HTTP has whole seconds; two readings within one are ordered by the
-    milliseconds that no event of the source uses.
+    milliseconds that no event of the source uses. An end for ever that was known before
+    is in the reading.
     """
     before = member.things.get(READING)
     last = before.fact.stamp.at if before else 0
     made: list[Fact] = []
     for fact in facts:
-        at = max(fact.stamp.at, last + 1)
+        at = max(fact.stamp.at, last + 1, _ended(fact, member))
         value = fact.value
         if fact.thing == READING:
             # What came after the instant of the reading may not be in it.
@@ -130,8 +134,20 @@ def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
     return [*made, *_missing(made, member)]
 
 
+def _ended(fact: Fact, member: Member) -> int:
+    """When the thing of a final *fact* was known to have ended (ms); 0: it was not."""
+    state = member.things.get(fact.thing)
+    is_known = state is not None and state.fact.stamp.final
+    return state.fact.stamp.at if state and is_known and fact.stamp.final else 0
+
+
 def _missing(made: Sequence[Fact], member: Member) -> Iterator[Fact]:
-    """Void the subscriptions that a reading told once, and this one does not."""
+    """Void the subscriptions that a reading told once, and this one does not.
+
+    Of one that became another's the reading tells no more than that.
+    """
+    if any(INTO in fact.value for fact in made):
+        return
     told = {fact.thing for fact in made}
     stamp = made[0].stamp._replace(final=False)
     for thing, state in member.things.items():

@@ -28,6 +28,9 @@ DAILY_MS = 86_400_000
 CROWDED_MS = 1000
 """While as many parties are read from a source as may be in a second."""
 
+SECOND_MS = 1000
+"""After a second that was not over yet when something was read."""
+
 READ_MS, REFUSED_READ_MS = 60_000, 3_600_000
 """After a reading that failed, and one that the source refused."""
 

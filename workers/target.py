@@ -31,7 +31,7 @@ def aim(view: View, config: Config) -> Target:
     if not view.parties:
         doc = removal(view.ledger, view.sent)
         return Target(None, doc, _change(view, doc))
-    account = unite(view.account, view.parties)
+    account = unite(view.account, view.parties, view.now)
     doc = document(account, config.policy, view.now)
     doc = keyed(doc, config.traits, view.ledger, view.sent)
     return Target(account, doc, _change(view, doc))

@@ -20,7 +20,7 @@ from bridge.store.view import Member
 
 def account_lines(record: Record, config: Config, now: int) -> list[str]:
     """Return all there is to say of an account, for a person."""
-    account = unite(record.account, record.parties)
+    account = unite(record.account, record.parties, now)
     doc = document(account, config.policy, now)
     lines = [f"account {record.account}: {doc.name.text}", ""]
     lines += _traits(record, doc, config)
@@ -46,7 +46,7 @@ def party_lines(look: Look, standing: Standing) -> list[str]:
 
 def account_data(record: Record, config: Config, now: int) -> dict[str, Any]:
     """Return the same for another program."""
-    account = unite(record.account, record.parties)
+    account = unite(record.account, record.parties, now)
     doc = document(account, config.policy, now)
     change = difference(keyed(doc, config.traits, record.ledger), record.ledger)
     return {

@@ -30,7 +30,7 @@ def preview(
         return [f"{party}: held, {reason}"]
     record = look.record(account, look.members_of(account))
     others = [one for one in record.parties if one.name != party]
-    whole = unite(account, [*others, member.party(record.catalogues)])
+    whole = unite(account, [*others, member.party(record.catalogues)], now)
     doc = document(whole, config.policy, now)
     doc = keyed(doc, config.traits, record.ledger)
     head = f"{party}: account {account}, {doc.name.text!r}"

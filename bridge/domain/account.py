@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from bridge.domain.catalogue import (
@@ -15,6 +15,7 @@ from bridge.domain.catalogue import (
 )
 from bridge.domain.facts import source_of
 from bridge.domain.fold import State
+from bridge.domain.merged import as_it_was, waits
 from bridge.domain.subscription import Subscription, at, read
 
 CUSTOMER = "customer"
@@ -61,7 +62,8 @@ class Account(NamedTuple):
     """Everything known of one account, over all its parties.
 
     *told* maps traits that sources tell as they are to the source's latest word;
-    *incomplete* holds the parties that were first met in mid-life.
+    *incomplete* holds the parties that were first met in mid-life. Until *waits* (ms) a
+    party that became another's is taken as it was, None: there is none.
     """
 
     id: str
@@ -70,6 +72,7 @@ class Account(NamedTuple):
     incomplete: tuple[str, ...]
     deleted_only: bool
     told: Mapping[str, Mapping[str, State]] = {}
+    waits: int | None = None
 
     def name(self, order: Callable[[str], Any]) -> Name:
         """The best name that a source gives, *order* telling whose comes first."""
@@ -132,13 +135,24 @@ def _usable(account: str) -> Identity:
     return Identity(account)
 
 
-def unite(id_: str, parties: Iterable[Party]) -> Account:
+def unite(id_: str, parties: Collection[Party], now: int | None = None) -> Account:
     """Make one account of its *parties*; two customers of it add up.
 
     Who was deleted has no say in its name and in what is told as it is, unless nobody
     else is there; what it told, and nobody else does, stands while it may come back.
+    One that was merged goes on as it was at *now* (ms; None: long after all of it)
+    while the one that it became is not known yet.
     """
-    ordered = sorted(parties, key=lambda p: p.name)
+    things = {party.name: party.things for party in parties}
+    until = {name: waits(own, things) for name, own in things.items()}
+    waiting = {n: at for n, at in until.items() if now is not None and now < at}
+    ordered = sorted(
+        (
+            p._replace(things=as_it_was(p.things)) if p.name in waiting else p
+            for p in parties
+        ),
+        key=lambda p: p.name,
+    )
     here = [party for party in ordered if _deleted_at(party) is None] or ordered
     away = [p for p in ordered if p not in here and not _is_gone_for_ever(p)]
     named = [(source_of(party.name), _name(party)) for party in here]
@@ -149,6 +163,7 @@ def unite(id_: str, parties: Iterable[Party]) -> Account:
         tuple(party.name for party in ordered if is_incomplete(party.things)),
         not any(_seen_alive(party) for party in ordered),
         {**_told(away), **_told(here)},
+        min(waiting.values(), default=None),
     )
 
 

@@ -80,6 +80,7 @@ def _until(account: Account, policy: Policy, now: int) -> int | None:
     ]
     ends = {date for sub in account.subscriptions for date in dates(sub)}
     ends |= {end for sub in counting if (end := changes_at(sub, policy, now))}
+    ends |= {account.waits} if account.waits is not None else set()
     return min((end for end in ends if end > now), default=None)
 
 

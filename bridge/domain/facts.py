@@ -30,6 +30,10 @@ THIN, READING = "thin", "read"
 """Things of a party that say that it has to be read, and when it was."""
 
 
+TWICE = "twice"
+"""Of a thin event: it is read once more where the reading was in the event's second."""
+
+
 def pointer(source: str, thing: str) -> str:
     """Name the party of a *thing* that has to be read to know whose it is."""
     return f"{POINTER}{source}:{thing}"

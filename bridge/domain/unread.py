@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bridge.domain.account import Party, is_incomplete, subscriptions
 from bridge.domain.catalogue import ENDED
-from bridge.domain.facts import READ, READING, THIN
+from bridge.domain.facts import READ, READING, THIN, TWICE
 from bridge.domain.fold import State
 from bridge.domain.money import Unknown
 from bridge.domain.policy import Policy
@@ -57,6 +57,17 @@ def _unknown(sub: Subscription, policy: Policy, now: int) -> Iterator[str]:
     if sub.is_live:
         told += [renews_at(sub), cancels_at(sub)]
     yield from (one.reason for one in told if isinstance(one, Unknown))
+
+
+def asks_again(party: Party) -> int:
+    """Milliseconds by which a merge is later than the reading of it; 0: it is not.
+
+    HubSpot's clock has whole seconds, and a record may be told before all of it is one.
+    """
+    thin, last = party.things.get(THIN), party.things.get(READING)
+    if thin is None or last is None or not thin.value.get(TWICE):
+        return 0
+    return max(0, thin.fact.stamp.at - int(last.value.get(THIN, -1)))
 
 
 def answered(party: Party) -> int:

@@ -95,9 +95,9 @@ class Shop:
         return [one["method"] for one in every if one["account"] == str(id_)]
 
 
-def shop(folder: Path, *, token: bool) -> Iterator[Shop]:
+def shop(folder: Path, *, token: bool, said: str = TABLE) -> Iterator[Shop]:
     table = folder / "bridge.toml"
-    table.write_text(TABLE)
+    table.write_text(said)
     with LocalHubspot() as hubspot:
         environ = {
             "HUBSPOT_CLIENT_SECRET": SECRET,
@@ -120,6 +120,15 @@ def with_token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 @pytest.fixture(scope="module")
 def without(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     yield from shop(tmp_path_factory.mktemp("hubspot"), token=False)
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A property names the account; HubSpot's clock is two seconds late."""
+    said = '[sources.hubspot]\naccount = "vitally_id"\n' + TABLE
+    for made in shop(tmp_path_factory.mktemp("hubspot"), token=True, said=said):
+        made.hubspot.clock = lambda: time.time() - 2
+        yield made
 
 
 @pytest.mark.parametrize("generic", [False, True], ids=["older", "generic"])
@@ -292,6 +301,52 @@ def test_a_merged_company_leaves_its_account(with_token: Shop) -> None:
     assert "customer" == with_token.traits(kept)["lifecycleStage"]
     assert "Kept" == with_token.account(kept)["name"]
     assert {} == {k: v for k, v in with_token.traits(gone).items() if v is not None}
+
+
+def told_of(shop: Shop, account: str, since: int) -> list[dict[str, Any]]:
+    """What the writes to an account carried, from the write number *since* on."""
+    every = shop.stack.vitally.writes()[since:]
+    return [w["body"]["traits"] for w in every if w["path"].endswith(f"/{account}")]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "told before it is so"])
+def test_a_merge_into_a_new_record_is_one_write_and_no_churn(
+    named: Shop, late: bool
+) -> None:
+    """HubSpot makes a third company of two, each with a deal of 100.
+
+    What it tells of that may come before its API knows, and in the second of the merge.
+    """
+    first, other, new = (next(_ids) for _ in range(3))
+    deals = []
+    for id_ in (first, other):
+        named.hubspot.company(id_, name=f"Co {id_}", vitally_id=f"hs-{id_}")
+        deals.append(named.deal(id_, amount="100"))
+        named.post(company("creation", id_, at=now(-5000)))
+    accounts = [f"hs-{first}", f"hs-{other}"]
+    assert [100, 100] == [named.traits(one)["mrr"] for one in accounts]
+    before = len(named.stack.vitally.writes())
+
+    def happens() -> None:
+        named.hubspot.company(new, name=f"Co {first}", vitally_id=f"hs-{first}")
+        for deal in deals:
+            named.hubspot.deal(deal, new)
+        named.hubspot.merge(first, new)
+        named.hubspot.merge(other, new)
+
+    if not late:
+        happens()
+    named.post(merge(first, first, other, new=new, at=now()))
+    if late:
+        happens()
+
+    assert eventually(lambda: named.traits(accounts[0])["mrr"] == 200, 20)
+    assert eventually(lambda: not any(named.traits(accounts[1]).values()), 20)
+    kept, left = (told_of(named, one, before) for one in accounts)
+    # The sum changes once, or once for each of the two.
+    assert len([traits for traits in kept if "mrr" in traits]) <= 2
+    assert not any(traits.get("churnedAt") for traits in kept)
+    assert [None] == [traits["mrr"] for traits in left if "mrr" in traits]
 
 
 def test_a_deleted_company_churns_and_a_restored_one_is_back(with_token: Shop) -> None:

@@ -155,7 +155,8 @@ def test_a_merged_company_is_finally_part_of_the_one_that_is_left(
     found = read(hubspot, **said, traits=TRAITS)
 
     assert {"customer", "read"} == set(found)
-    assert {"account": account, "deleted": True} == found["customer"].value
+    gone = {"account": account, "deleted": True, "into": "hubspot:2"}
+    assert gone == found["customer"].value
     assert found["customer"].stamp.final
 
 

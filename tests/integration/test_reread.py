@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from bridge.domain.facts import THIN, Fact, Stamp, pointer
+from bridge.domain.facts import READ, THIN, Fact, Stamp, pointer
+from bridge.domain.fold import Past, fold
 from bridge.sources import discover
 from bridge.sources.stripe.reader import reader
 from bridge.store import keys
+from bridge.store.view import Member
 from tests.support import local_stripe
 from tests.support.desk import NOON, Bench, bench, customer, subscription
 from tests.support.local_stripe import KEY, LocalStripe
+from workers.reread import restamped
 
 POINTER = pointer("stripe", "subscription:sub_1")
 
@@ -166,6 +169,22 @@ def test_a_failure_falls_back_to_what_is_known_and_is_tried_later(
     desk.passes(seconds * 1000 + 60_000)
     desk.work()
     assert 49 == desk.traits("cus_1")["mrr"]
+
+
+def test_an_end_for_ever_that_is_read_says_more_than_the_event_of_it() -> None:
+    """The clock of a reading has whole seconds, and may be behind."""
+    at = NOON + 238
+    known = Fact("x:1", "customer", Stamp(True, at, 0), "evt_1", "k", {"old": 1}, "a")
+    read = known._replace(
+        stamp=Stamp(True, NOON - 1, READ), event="read:1", value={"new": 1}, after="b"
+    )
+    past = Past([known])
+    member = Member("x:1", 1, past, fold(past), "acme")
+
+    made = restamped([read], member)
+
+    assert {"new": 1} == fold(Past([known, *made]))["customer"].value
+    assert [at] == [fact.stamp.at for fact in made]
 
 
 def test_a_thin_event_is_answered_by_a_reading(desk: Bench) -> None:

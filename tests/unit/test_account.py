@@ -234,6 +234,49 @@ def test_what_a_deleted_one_alone_tells_stands_while_it_may_come_back(
     assert expected == next((one.value["is"] for one in told.values()), None)
 
 
+MERGED = NOW + 9 * DAY
+
+
+def merged(*own: Fact) -> list[Fact]:
+    """A customer that became x:2 on day 9, final."""
+    return [*own, customer(DELETED, 9, deleted=True, into="x:2")]
+
+
+@pytest.mark.parametrize(
+    ("heir", "now", "expected"),
+    [
+        ([], MERGED + 1, ("active", "lead", MERGED + 600_000)),
+        ([customer()], MERGED + 1, ("active", "lead", MERGED + 600_000)),
+        ([customer(), snapshot("read", {})], MERGED + 1, ("churned", None, None)),
+        ([], MERGED + 600_000, ("churned", None, None)),
+        ([], None, ("churned", None, None)),
+    ],
+)
+def test_who_was_merged_goes_on_until_the_other_one_is_known(
+    heir: list[Fact], now: int | None, expected: tuple[str, str | None, int | None]
+) -> None:
+    """The other one's money is known when it was read; nobody waits for it for ever."""
+    own = merged(sub("1"), snapshot("trait:stage", {"is": "lead"}, 5))
+    parties = [Party(f"x:{n}", things(*f)) for n, f in enumerate([own, heir], 1) if f]
+
+    found = unite("acme", [*parties, Party("x:9", things(customer()))], now)
+
+    told = [one.value["is"] for one in found.told.get("stage", {}).values()]
+    assert expected == (status(found), next(iter(told), None), found.waits)
+
+
+def test_who_was_merged_without_money_goes_on_until_the_other_one_is_there() -> None:
+    parties = [
+        Party("x:1", things(*merged(snapshot("name", {"name": "Old"}, 5)))),
+        Party("x:2", things(customer(), snapshot("name", {"name": "New"}, 9))),
+    ]
+
+    alone, both = (unite("acme", some, MERGED + 1) for some in (parties[:1], parties))
+
+    assert ("Old", "New") == (alone.name(str).text, both.name(str).text)
+    assert both.waits is None
+
+
 def test_a_customer_s_discount_is_its_own_subscriptions_alone() -> None:
     half = {"coupon": "half", "percent": "50", "duration": "forever"}
 

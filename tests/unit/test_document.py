@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.account import Name
+from bridge.domain.account import Name, Party, unite
 from bridge.domain.document import (
     TRAITS,
     Change,
@@ -25,7 +25,7 @@ from bridge.domain.document import (
     whole,
 )
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Past
+from bridge.domain.fold import Past, fold
 from bridge.domain.policy import STRIPE, Policy
 from bridge.domain.traits import instant
 from tests.support import oracle
@@ -240,6 +240,15 @@ def test_a_document_says_when_a_discount_changes_it_without_an_event() -> None:
     assert [3000, 9000, None] == until
     assert [50, 75, 100] == [mrr(active, *facts, now=at) for at in (0, 3000, 9000)]
     assert document(account, STRIPE, 0).until is None
+
+
+def test_a_document_says_when_a_merge_is_waited_for_no_longer() -> None:
+    gone = told("x:1", "customer", {"deleted": True, "into": "x:2"})
+    final = gone._replace(stamp=Stamp(True, 1000, 0))
+    facts = {"x:1": fold(Past([final, paying("1", "5000", "usd")]))}
+    account = unite("acme", [Party(name, own) for name, own in facts.items()], 2000)
+
+    assert 601_000 == document(account, STRIPE, 2000).until
 
 
 # --- Instants -----------------------------------------------------------------

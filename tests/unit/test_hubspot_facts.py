@@ -428,11 +428,11 @@ def test_where_a_property_names_the_account_merged_companies_are_read() -> None:
     found = facts(merge(1, 2, new=3), account="vitally_id")
 
     assert [
-        ("hubspot:1", "customer", {"deleted": True}),
-        ("hubspot:2", "customer", {"deleted": True}),
-        ("pointer:hubspot:company:3", THIN, {}),
-        ("pointer:hubspot:company:1", THIN, {}),
-        ("pointer:hubspot:company:2", THIN, {}),
+        ("hubspot:1", "customer", {"deleted": True, "into": "hubspot:3"}),
+        ("hubspot:2", "customer", {"deleted": True, "into": "hubspot:3"}),
+        ("pointer:hubspot:company:3", THIN, {"twice": True}),
+        ("pointer:hubspot:company:1", THIN, {"twice": True}),
+        ("pointer:hubspot:company:2", THIN, {"twice": True}),
     ] == [(fact.party, fact.thing, fact.value) for fact in found]
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from bridge.domain.facts import CREATED, THIN, Fact, Stamp, Value, pointer
+from bridge.domain.facts import CREATED, THIN, TWICE, Fact, Stamp, Value, pointer
+from bridge.domain.merged import INTO
 from bridge.sources.hubspot.rules import OWNER, Rules, rules
 from bridge.webhook.converters import Line
 from bridge.webhook.fields import UNREAD, cleaned
@@ -92,17 +93,18 @@ def deleted(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the final end of companies that became one; *loaded* is from `MERGE`.
 
-    Each belongs to the account of the one that is left. Where a property names that,
-    only the API can tell it.
+    Each belongs to the account of the one that is left, and goes on as it was until that
+    one is known. Where a property names the account, only the API can tell it; it is
+    asked once more where it was asked in the second of the merge.
     """
     found, left = rules(options), str(loaded["new"] or loaded["primary"])
     gone = {str(id_) for id_ in (loaded["primary"], *loaded["merged"])} - {left}
     for company in sorted(gone):
-        value = {**named(left, found), "deleted": True}
+        value = {**named(left, found), "deleted": True, INTO: PREFIX + left}
         yield _fact(event, company, "customer", value, CREATED, final=True)
     asked = [left] if found.account or found.deals else []
     for company in asked + (sorted(gone) if found.account else []):
-        yield _ask(event, f"company:{company}")
+        yield _ask(event, f"company:{company}", **{TWICE: True})
 
 
 def deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
@@ -131,8 +133,8 @@ def _heard(line: Line, text: Text) -> Any:
         raise ValidationError({line.field: [f"It {error}."]}) from None
 
 
-def _ask(event: Event, thing: str) -> Fact:
-    return _fact(event, "", THIN, {})._replace(party=pointer("hubspot", thing))
+def _ask(event: Event, thing: str, **how: Any) -> Fact:
+    return _fact(event, "", THIN, how)._replace(party=pointer("hubspot", thing))
 
 
 def _fact(  # noqa: PLR0913 - the parts of a fact

@@ -94,7 +94,7 @@ class HubspotReader:
         id_, said = reply.body["id"], reply.body["properties"]
         account = stripped(said.get(self._rules.account))
         if id_ != asked:
-            gone = kept(**named(id_, self._rules), deleted=True)
+            gone = kept(**named(id_, self._rules), deleted=True, into=PREFIX + id_)
             yield "customer", {**gone, **kept(account=account)}, True
             return
         is_gone = bool(reply.body["archived"])
