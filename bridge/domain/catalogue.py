@@ -34,6 +34,9 @@ class Begun(NamedTuple):
 
 DISCOUNT = "discount:"
 SUBSCRIPTION = "subscription:"
+EXTRA = "extra:"
+"""Beginning of the thing that says of a subscription, without its customer, that it has
+something whose price no event tells."""
 
 VOID = "void"
 """Status of what is no subscription, or not any more: a deal that is not won."""
@@ -48,6 +51,10 @@ TERMS = ("percent", "amount", "currency", "duration", "products")
 """
 
 
+UNPRICED: Mapping[str, Any] = {"price": "what it has beside its plan"}
+"""The item that stands for it."""
+
+
 def references(things: Things) -> set[str]:
     """Things of the catalogue that the *things* of a party are in need of."""
     found: set[str] = set()
@@ -56,7 +63,14 @@ def references(things: Things) -> set[str]:
             found |= _coupons([state.value, *state.value.get("discounts", ())])
         elif thing.startswith(SUBSCRIPTION) and state.value.get("status") not in ENDED:
             found |= _referred(state.value)
+            if state.value.get("extras"):
+                found.add(_extra(thing))
     return found
+
+
+def _extra(thing: str) -> str:
+    """The thing of the catalogue that tells of a subscription's extras."""
+    return EXTRA + thing.removeprefix(SUBSCRIPTION)
 
 
 def _referred(value: Value) -> set[str]:
@@ -132,6 +146,8 @@ def completed(
         value["items"] = [
             _item(item, at, things, catalogue, told) for item in value["items"]
         ]
+    if catalogue.get(_extra(thing)):
+        value["items"] = [*value.get("items", ()), UNPRICED]
     return state._replace(fact=state.fact._replace(value=value))
 
 

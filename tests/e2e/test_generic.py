@@ -109,6 +109,35 @@ def test_a_source_of_a_few_lines_keeps_an_account_right(tmp_path: Path) -> None:
         )
 
 
+EXTRA = """
+[sources.shop.events.component]
+kind = "extra"
+when = "component.*"
+id = "data.subscription_id"
+at = "sent_at"
+"""
+
+
+def test_what_is_told_of_a_subscription_alone_reaches_its_account(
+    tmp_path: Path,
+) -> None:
+    config = configured(tmp_path, example() + EXTRA)
+    environ = {"BRIDGE_CONFIG": config, "SHOP_WEBHOOK_SECRET": KEY}
+    with Stack(tmp_path, **environ) as stack:
+        web = stack.web()
+        stack.worker()
+        stack.ready()
+        told = {"id": "e1", "type": "component.added", "sent_at": 1_764_000_000}
+        added = post(
+            web, "shop", SHOP, KEY, {**told, "data": {"subscription_id": "s1"}}
+        )
+        kept = post(web, "shop", SHOP, KEY, event(2))
+
+        assert ["queued", "queued"] == [added[1]["receipt"], kept[1]["receipt"]]
+        assert eventually(stack.has("acme-101", subscriptionStatus="active", seats=3))
+        assert "mrr" not in stack.account("acme-101")["traits"]
+
+
 def test_a_source_without_its_secret_is_off(tmp_path: Path) -> None:
     with Stack(tmp_path, BRIDGE_CONFIG=configured(tmp_path, example())) as stack:
         web = stack.web()

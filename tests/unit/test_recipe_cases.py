@@ -6,7 +6,7 @@ fall, and read at each of its looks. How a table is written: `tests/cases/README
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import document
-from bridge.domain.facts import Fact
+from bridge.domain.facts import Fact, catalogue
 from bridge.domain.fold import Past, compact, fold
 from bridge.domain.policy import STRIPE
 from bridge.sources.generic import make
@@ -65,6 +65,18 @@ def facts_of(reads: Source, book: Book, told: Told) -> Iterator[Fact]:
                 yield from reads.handlers[event.type].facts(event, {}, {})
 
 
+def customers(recipe: str, facts: Iterable[Fact]) -> Iterator[Party]:
+    """The parties that are customers, with what is told of no customer."""
+    folded = {n: fold(compact(Past(own))) for n, own in by_party(facts).items()}
+    prefix = catalogue(recipe, "")
+    shared = {
+        n.removeprefix(prefix): t for n, t in folded.items() if n.startswith(prefix)
+    }
+    for name, things in folded.items():
+        if not name.startswith(prefix):
+            yield Party(name, things, shared)
+
+
 @pytest.mark.parametrize(("book", "case", "rising"), parameters())
 def test_a_life_has_its_traits_in_whatever_order_it_is_delivered(
     book: Book, case: Case, rising: bool
@@ -72,10 +84,7 @@ def test_a_life_has_its_traits_in_whatever_order_it_is_delivered(
     reads, told = source(book, case), book.told(case, rising=rising)
     for order in (told, told[::-1], [*told[::2], *told]):
         facts = [fact for one in order for fact in facts_of(reads, book, one)]
-        parties = [
-            Party(name, fold(compact(Past(own))))
-            for name, own in by_party(facts).items()
-        ]
+        parties = [*customers(book.recipe, facts)]
         account = unite("account", parties)
         docs = [
             document(account, STRIPE, seconds(look.now) * 1000) for look in looks(case)

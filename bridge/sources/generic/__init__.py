@@ -99,7 +99,8 @@ def _rules(name: str, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     given = table["events"] or usual
     shared = {line: table[line] for line in ("party", "account", "at") if line in table}
     by_id = not any("account" in rule for rule in (shared, *given.values()))
-    added = {"source": name, "by_id": by_id}
+    extras = any(rule["kind"] == "extra" for rule in given.values())
+    added = {"source": name, "by_id": by_id, "extras": extras}
     return {
         word: {**shared, **rule, **added, "traits": table["traits"] | rule["traits"]}
         for word, rule in given.items()
@@ -110,7 +111,7 @@ def _missing(rules: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """What a rule needs, and neither it nor the source says."""
     for word, rule in rules.items():
         thin = rule["kind"] == "thin"
-        for line in ("at",) if thin else ("at", "party"):
+        for line in ("at",) if thin or rule["kind"] == "extra" else ("at", "party"):
             if line not in rule:
                 yield f"{line}: is missing, here or in events.{word}"
         if thin and "party" not in rule and not {"thing", "id"} <= rule.keys():

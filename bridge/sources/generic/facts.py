@@ -14,9 +14,18 @@ from typing import Any
 from marshmallow import ValidationError
 
 from bridge.domain.account import EMAIL, NAME
-from bridge.domain.catalogue import ENDED, VOID
+from bridge.domain.catalogue import ENDED, EXTRA, SUBSCRIPTION, VOID
 from bridge.domain.currency import decimals
-from bridge.domain.facts import CREATED, READ, THIN, Fact, Stamp, Value, pointer
+from bridge.domain.facts import (
+    CREATED,
+    READ,
+    THIN,
+    Fact,
+    Stamp,
+    Value,
+    catalogue,
+    pointer,
+)
 from bridge.domain.money import rounded
 from bridge.domain.subscription import UNTOLD
 from bridge.domain.traits import instant
@@ -27,7 +36,7 @@ from bridge.webhook.source import Event
 from bridge.webhook.values import digest, kept
 
 Rule = Mapping[str, Any]
-"""A rule's loaded lines by name; `source` and `by_id` are added to them."""
+"""A rule's loaded lines by name; `source`, `by_id` and `extras` are added to them."""
 
 STATUSES = (
     "active",
@@ -61,6 +70,7 @@ def tell(rules: Mapping[str, Rule], event: Event) -> list[Fact]:
         except ValidationError as error:
             raise ValidationError({word: error.messages}) from None
     known = {fact.party for fact in found if fact.thing in {"customer", THIN}}
+    known |= {fact.party for fact in found if fact.thing.startswith(EXTRA)}
     by_id = any(rule["by_id"] for rule in rules.values())
     for party in {fact.party: None for fact in found if fact.party not in known}:
         value = kept(account=party.partition(":")[2] if by_id else None)
@@ -79,6 +89,10 @@ def _told(rule: Rule, event: Event) -> Iterator[Fact]:
         raise ValidationError({"party": ["cannot be the id of a customer"]})
     if rule["kind"] == "thin":
         yield _thin(rule, event, at, party)
+    elif rule["kind"] == "extra":
+        thing = f"{EXTRA}{_id(rule, body)}"
+        made = _fact(rule, event, "", thing, at, {"told": True})
+        yield made._replace(party=catalogue(rule["source"], thing))
     elif party is not None:
         for thing, value in _things(rule, body, at, party):
             yield _fact(rule, event, party, thing, at, value)
@@ -119,10 +133,16 @@ def _thin(rule: Rule, event: Event, at: int, party: str | None) -> Fact:
     made = _fact(rule, event, party or "", THIN, at, {"event": event.id})
     if party is not None:
         return made
-    id_ = told(rule, "id", event.body)
-    if not is_name(id_):
-        raise ValidationError({"id": ["is not in the event"]})
+    id_ = _id(rule, event.body)
     return made._replace(party=pointer(rule["source"], f"{rule['thing']}:{id_}"))
+
+
+def _id(rule: Rule, body: Any) -> str:
+    """The id of what an event is about; there must be one."""
+    found = told(rule, "id", body)
+    if not is_name(found):
+        raise ValidationError({"id": ["is not in the event"]})
+    return str(found)
 
 
 def _things(rule: Rule, body: Any, at: int, party: str) -> Iterator[tuple[str, Value]]:
@@ -130,10 +150,8 @@ def _things(rule: Rule, body: Any, at: int, party: str) -> Iterator[tuple[str, V
     if rule["kind"] == "customer":
         yield from _customer(rule, body, party)
     elif rule["kind"] == "subscription":
-        id_ = told(rule, "id", body)
-        if not is_name(id_):
-            raise ValidationError({"id": ["is not in the event"]})
-        yield f"subscription:{id_}", _subscription(rule, body, at, account)
+        thing = f"{SUBSCRIPTION}{_id(rule, body)}"
+        yield thing, _subscription(rule, body, at, account)
     elif account is not None:
         yield "account", {"account": account}
     yield from _traits(rule, body)
@@ -168,6 +186,7 @@ def _subscription(rule: Rule, body: Any, at: int, account: str | None) -> Value:
         # A tax that is part of a price, and its rate is not told.
         automatic_tax=any(item.get("inclusive") for item in items),
         discounts=[*_discounts(money, body)],
+        extras=rule["extras"],
         plan=told(rule, "plan", body),
         ends=told(rule, "ends", body),
         no_renewal=not over and told(rule, "renews", body) is False,

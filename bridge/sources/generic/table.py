@@ -165,6 +165,7 @@ KINDS: Mapping[str, TableSchema] = {
         **_lines("instant", "starts", "ends", "cancel_at"),
         **_lines("instant", "trial_end", "trialing_until"),
     ),
+    "extra": _schema(**RULE, id=Value("text", required=True)),
     "thin": _schema(
         **RULE, thing=_text(WORD, "must be a short word"), id=Value("text")
     ),
