@@ -18,6 +18,8 @@ from typing import Any
 
 import orjson
 
+from bridge.plain import plain
+
 STDOUT = 1
 
 DEEPEST = 12
@@ -74,7 +76,7 @@ class Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line; a closed or full output is nobody's error."""
-        line = self._render(told(record)).encode("utf-8", "backslashreplace")
+        line = plain(self._render(told(record))).encode()
         try:
             os.write(self._fd, line + b"\n")
         except OSError:
@@ -88,13 +90,19 @@ def told(record: logging.LogRecord) -> dict[str, Any]:
         "at": f"{at.isoformat(timespec='milliseconds')[:23]}Z",
         "level": record.levelname.lower(),
         "logger": record.name,
-        "message": record.getMessage(),
+        "message": _message(record),
     }
     said |= getattr(record, "fields", {})
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
         said |= {"error": type(error).__name__, "where": places(error)}
     return said
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return a record's words; of RQ's the first line, since a traceback follows."""
+    words = record.getMessage()
+    return words.partition("\n")[0] if record.name.startswith("rq") else words
 
 
 def places(error: BaseException) -> list[str]:
@@ -111,8 +119,7 @@ def as_json(said: Mapping[str, Any]) -> str:
 def as_text(said: Mapping[str, Any]) -> str:
     """Render for the eye: time, level, message, then `key=value`."""
     pairs = [f"{k}={_word(v)}" for k, v in said.items() if k not in HEAD]
-    words = str(said["message"]).replace("\n", "\\n")
-    return " ".join([said["at"], said["level"].upper(), words, *pairs])
+    return " ".join([said["at"], said["level"].upper(), str(said["message"]), *pairs])
 
 
 def _word(value: Any) -> str:

@@ -20,6 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import Queue, SimpleWorker
 from rq.exceptions import DequeueTimeout, StopRequested
 from rq.job import Job
+from rq.job_lifecycle import call_exception_handlers
 from rq.serializers import JSONSerializer
 
 from bridge.log import fields
@@ -113,6 +114,11 @@ class SafeWorker(SimpleWorker):
                 log.warning("redis", extra=fields(reason=type(error).__name__))
                 self._stop_flag.wait(1.0)
         raise StopRequested
+
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """Log where a job failed, and no word of the message: it may quote a sender."""
+        log.error("job failed", exc_info=exc_info[1], extra=fields(job=job.id))
+        call_exception_handlers(self._exc_handlers, job, *exc_info)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Ask for the end after the job in hand; asking twice changes nothing."""

@@ -10,6 +10,7 @@ import click
 from bridge import __version__
 from bridge.cli.program import SCRIPT, program, renamed
 from bridge.errors import EXIT_CONFIG, BridgeError, ConfigError
+from bridge.plain import plain
 
 COMMANDS = {
     "serve": "bridge.cli.serve:serve",
@@ -70,7 +71,9 @@ def cli() -> None:
 def fail(problems: tuple[str, ...] | list[str], status: int) -> None:
     """Say each problem on stderr and end with *status*."""
     for problem in problems:
-        click.echo(f"{SCRIPT}: {problem}", err=True)
+        # The demo's errors have several lines, the end of a log among them.
+        for line in f"{SCRIPT}: {problem}".split("\n"):
+            click.echo(plain(line), err=True)
     sys.exit(status)
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from bridge.cli.account_text import plain
 from bridge.cli.program import program
 from bridge.errors import (
     BridgeError,
@@ -16,6 +15,7 @@ from bridge.errors import (
     VitallyMissingError,
     VitallyUnavailableError,
 )
+from bridge.plain import plain
 from bridge.settings import Settings
 from bridge.sources import options
 from bridge.vitally.client import Vitally

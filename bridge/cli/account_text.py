@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
+
+from bridge.plain import plain
 
 _COLUMNS = (
     ("EXTERNAL ID", "externalId"),
@@ -38,17 +39,17 @@ _WIDEST = 40
 """Characters of a cell."""
 
 
-def plain(value: Any) -> str:
+def shown(value: Any) -> str:
     """Return a value as one line of text that cannot steer a terminal."""
     if value is None:
         return "-"
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return "".join(c if unicodedata.category(c)[0] != "C" else "?" for c in text)
+    return plain(value if isinstance(value, str) else orjson.dumps(value).decode())
 
 
 def json_text(value: Any) -> str:
     """Return *value* as indented JSON."""
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    return "\n".join(map(plain, text.split("\n")))
 
 
 def accounts_table(accounts: Iterable[Mapping[str, Any]]) -> str:
@@ -63,14 +64,14 @@ def account_card(account: Mapping[str, Any]) -> str:
     known = [(name, account[name]) for name in _CARD if name in account]
     told = account.get("traits")
     traits = sorted(told.items()) if isinstance(told, dict) else []
-    rows = [[name, plain(value)] for name, value in known]
+    rows = [[name, shown(value)] for name, value in known]
     rows += [["traits", "-" if not traits else ""]]
-    rows += [[f"  {plain(name)}", plain(value)] for name, value in traits]
+    rows += [[f"  {plain(name)}", shown(value)] for name, value in traits]
     return "\n".join(_aligned(rows))
 
 
 def _cell(value: Any) -> str:
-    text = plain(value)
+    text = shown(value)
     is_instant = len(text) == len("2024-05-10T15:37:51.762Z") and text[10] == "T"
     text = text[:10] if is_instant else text
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"

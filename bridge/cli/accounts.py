@@ -9,8 +9,9 @@ import click
 import orjson
 
 from bridge.cli.account_access import client, named, settings_of, tried
-from bridge.cli.account_text import account_card, accounts_table, json_text, plain
+from bridge.cli.account_text import account_card, accounts_table, json_text
 from bridge.errors import BridgeError
+from bridge.plain import plain
 from bridge.vitally.client import Page, Vitally
 
 as_json = click.option("--json", "wants_json", is_flag=True, help="JSON, as it came.")

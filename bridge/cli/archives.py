@@ -10,6 +10,7 @@ import click
 
 from bridge.cli import session
 from bridge.errors import BridgeError, ConfigError, SourceError, SourceUnreadError
+from bridge.plain import plain
 from bridge.settings import Settings
 from bridge.sources import every
 from bridge.webhook.source import Archive, Source
@@ -59,7 +60,7 @@ def patiently(ask: Callable[[], Found]) -> Found:
 
 def note(text: str) -> None:
     """Tell the one who waits, beside the output."""
-    click.echo(text, err=True)
+    click.echo(plain(text), err=True)
 
 
 class Progress:

@@ -115,7 +115,7 @@ def _seconds(day: datetime | None) -> int | None:
 def _show(wanted: Wanted, client: Redis, config: Config) -> None:
     def show(party: str, facts: Sequence[Fact]) -> str:
         now = time.time_ns() // 1_000_000
-        session.say("\n".join(preview(client, config, party, facts, now)))
+        session.say(*preview(client, config, party, facts, now))
         return "shown"
 
     missed = _run(wanted, show, Progress("customers", None))

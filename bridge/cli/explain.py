@@ -64,8 +64,8 @@ def account_data(record: Record, config: Config, now: int) -> dict[str, Any]:
     }
 
 
-def fault(look: Look, account: str, error: Exception, *, as_json: bool) -> str:
-    """Return how an *account* (or party) stands whose numbers cannot be worked out."""
+def fault(look: Look, account: str, error: Exception, *, as_json: bool) -> list[str]:
+    """Return the lines of how an *account* (or party) stands whose numbers cannot be worked out."""
     where = " at ".join([type(error).__name__, *places(error)[-1:]])
     said = f"its numbers cannot be worked out, by a fault of the bridge: {where}"
     own = look.standing(account)
@@ -83,7 +83,7 @@ def fault(look: Look, account: str, error: Exception, *, as_json: bool) -> str:
         waits = f"{one.pending} pending, {one.held} held, {one.parked} parked"
         lines.append(f"party {one.party}: {one.rev} events, {waits}")
         lines += [f"  {one.why}"] if one.why else []
-    return "\n".join(lines)
+    return lines
 
 
 def _fact(member: Member, thing: str) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _traits(record: Record, doc: Document, config: Config) -> list[str]:
             says = doc.traits.get(trait, "(nothing known)")
         name = trait if key in {trait, None} else f"{trait} as {key}"
         rows.append((name, _shown(written), _shown(says)))
-    return session.table(rows).splitlines()
+    return session.table(rows)
 
 
 def _shown(value: object) -> object:

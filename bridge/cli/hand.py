@@ -8,10 +8,10 @@ import click
 from redis import Redis
 
 from bridge.cli import session
-from bridge.cli.account_text import plain
 from bridge.cli.operate import NO_VITALLY, to_write
 from bridge.cli.program import program
 from bridge.errors import BridgeError
+from bridge.plain import plain
 from bridge.queue import Queue
 from bridge.store import byhand, keys
 from bridge.store.figures import Figures, figures

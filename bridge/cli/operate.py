@@ -38,11 +38,9 @@ def status(*, as_json: bool) -> None:
     now = figures(session.redis(found))
     if as_json:
         more = {"drain_seconds": round(now.drained_in(share))}
-        session.say(session.as_json(now._asdict() | more))
+        session.say(*session.as_json(now._asdict() | more))
         return
-    session.say(session.table(_sums(now)))
-    session.say("")
-    session.say(session.table(_rest(now, share)))
+    session.say(*session.table(_sums(now)), "", *session.table(_rest(now, share)))
 
 
 def to_write(now: Figures, share: float) -> str:
@@ -111,18 +109,18 @@ def why(account: str, *, as_json: bool) -> None:
     found, config = session.settings(without=NO_VITALLY)
     look = Look(session.redis(found))
     try:
-        text = _why(look, account, config, as_json=as_json)
+        lines = _why(look, account, config, as_json=as_json)
     except (BridgeError, RedisError):
         raise
     except Exception as error:  # noqa: BLE001 - how it stands is told all the same
-        text = fault(look, account, error, as_json=as_json)
-    session.say(text)
+        lines = fault(look, account, error, as_json=as_json)
+    session.say(*lines)
 
 
-def _why(look: Look, account: str, config: Config, *, as_json: bool) -> str:
+def _why(look: Look, account: str, config: Config, *, as_json: bool) -> list[str]:
     standing = look.standing(account)
     if standing and standing.account is None:
-        return "\n".join(party_lines(look, standing))
+        return party_lines(look, standing)
     id_ = standing.account if standing and standing.account else account
     parties = look.members_of(id_)
     record = look.record(id_, parties)
@@ -134,7 +132,7 @@ def _why(look: Look, account: str, config: Config, *, as_json: bool) -> str:
     now = time.time_ns() // 1_000_000
     if as_json:
         return session.as_json(account_data(record, config, now))
-    return "\n".join(account_lines(record, config, now))
+    return account_lines(record, config, now)
 
 
 def _list(key: str, title: str, *, as_json: bool) -> None:
@@ -142,14 +140,14 @@ def _list(key: str, title: str, *, as_json: bool) -> None:
     listed = Look(session.redis(found)).listed(key)
     if as_json:
         data = [standing._asdict() | {"since": ms} for standing, ms in listed]
-        session.say(session.as_json(data))
+        session.say(*session.as_json(data))
         return
     if not listed:
         session.say(f"nothing is {title}")
         return
     rows = [("PARTY", "ACCOUNT", "SINCE (UTC)", "EVENTS", "WHY")]
     rows += [_row(standing, since) for standing, since in listed]
-    session.say(session.table(rows))
+    session.say(*session.table(rows))
 
 
 def _row(standing: Standing, since: int) -> tuple[str, str, str, str, str]:

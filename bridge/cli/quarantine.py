@@ -9,6 +9,7 @@ import click
 from bridge.cli import session
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress
+from bridge.plain import plain
 from bridge.sources import every
 from bridge.store.quarantine import Kept, Quarantine
 
@@ -45,7 +46,7 @@ def listed(*, as_json: bool) -> None:
     kept = list(_shelf().all())
     if as_json:
         rows = [one._asdict() | {"body": len(one.body)} for one in kept]
-        session.say(session.as_json(rows))
+        session.say(*session.as_json(rows))
         return
     if not kept:
         session.say("the quarantine is empty")
@@ -55,14 +56,20 @@ def listed(*, as_json: bool) -> None:
         (k.id, session.moment(k.since), k.source, k.event, str(len(k.body)), k.reason)
         for k in kept
     ]
-    session.say(session.table(lines))
+    session.say(*session.table(lines))
 
 
 @quarantine.command()
 @click.argument("id_", metavar="ID")
-def show(id_: str) -> None:
-    """Print one body as it came (it may hold personal data)."""
-    sys.stdout.buffer.write(_one(_shelf(), id_).body)
+@click.option("--raw", is_flag=True, help="The bytes as they came, for a file.")
+def show(id_: str, *, raw: bool) -> None:
+    """Print one body (it may hold personal data); what is not printable is escaped."""
+    body = _one(_shelf(), id_).body
+    if raw:
+        sys.stdout.buffer.write(body)
+        return
+    lines = body.decode("utf-8", "backslashreplace").split("\n")
+    click.echo("\n".join(map(plain, lines)), nl=False)
 
 
 @quarantine.command()

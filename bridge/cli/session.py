@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from bridge.config import Config
 from bridge.errors import StorageError
+from bridge.plain import plain
 from bridge.settings import Settings
 from bridge.sources import load
 from bridge.store.connect import connect
@@ -42,21 +43,21 @@ def redis(found: Settings) -> Redis:
     return client
 
 
-def table(rows: Iterable[Sequence[object]]) -> str:
-    """Return rows as columns, as wide as they need to be."""
-    texts = [[str(cell) for cell in row] for row in rows]
+def table(rows: Iterable[Sequence[object]]) -> list[str]:
+    """Return rows as lines with columns, as wide as they need to be."""
+    texts = [[plain(str(cell)) for cell in row] for row in rows]
     if not texts:
-        return ""
+        return []
     widths = [max(len(row[n]) for row in texts) for n in range(len(texts[0]))]
     lines = (
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in texts
     )
-    return "\n".join(line.rstrip() for line in lines)
+    return [line.rstrip() for line in lines]
 
 
-def as_json(data: Mapping[str, Any] | Sequence[Any]) -> str:
-    """Return *data* for another program."""
-    return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode()
+def as_json(data: Mapping[str, Any] | Sequence[Any]) -> list[str]:
+    """Return *data* for another program, as lines."""
+    return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode().split("\n")
 
 
 def ago(milliseconds: int) -> str:
@@ -74,6 +75,7 @@ def moment(milliseconds: int) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def say(text: str) -> None:
-    """Print one line."""
-    click.echo(text)
+def say(*lines: str) -> None:
+    """Print lines; whatever a sender may have put into one, it stays one."""
+    for line in lines:
+        click.echo(plain(line))

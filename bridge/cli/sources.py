@@ -46,13 +46,13 @@ def sources(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         found, _config = session.settings(without=NOTHING)
-        session.say("\n".join(_listed(found.sources)))
+        session.say(*_listed(found.sources))
 
 
 def _listed(values: Options) -> Iterator[str]:
     rows = [("SOURCE", "TITLE", "STATE")]
     rows += [(s.name, s.title, _state(s, values)) for s in every(values)]
-    yield session.table(rows)
+    yield from session.table(rows)
     kinds = {
         True: "tried with real deliveries",
         False: "untried: made from the vendor's pages",
@@ -61,7 +61,7 @@ def _listed(values: Options) -> Iterator[str]:
     shipped += [
         (n, r["title"], kinds[bool(r.get("tried"))]) for n, r in recipes().items()
     ]
-    yield "\n" + session.table(shipped)
+    yield from ("", *session.table(shipped))
 
 
 def _state(source: Source, values: Options) -> str:
@@ -106,10 +106,10 @@ def try_(name: str, payload: Path, headers: Path | None) -> None:
     for event in events:
         facts += _understood(found, source, event)
     if any(fact.thing == THIN for fact in facts):
-        session.say(f"\nThe rest has to be read from its source, with {source.key}.")
+        session.say("", f"The rest has to be read from its source, with {source.key}.")
     for party in sorted({fact.party for fact in facts if fact.thing != THIN}):
         mine = [fact for fact in facts if fact.party == party]
-        session.say("\n".join(_document(party, mine, config)))
+        session.say(*_document(party, mine, config))
 
 
 def _lines(file: Path | None) -> list[str]:
@@ -132,8 +132,8 @@ def _understood(found: Settings, source: Source, event: Event) -> list[Fact]:
         session.say(f"  {refusal.receipt}: {refusal.reason}")
     for fact in facts:
         at = session.moment(fact.stamp.at)
-        value = session.as_json(fact.value).replace("\n", "\n    ")
-        session.say(f"  {fact.party}  {fact.thing}  at {at}\n    {value}")
+        session.say(f"  {fact.party}  {fact.thing}  at {at}")
+        session.say(*(f"    {line}" for line in session.as_json(fact.value)))
     return facts
 
 
@@ -141,7 +141,8 @@ def _document(party: str, facts: list[Fact], config: Config) -> Iterator[str]:
     """Say what Vitally would hold if these facts were all."""
     things, now = fold(Past(facts)), time.time_ns() // 1_000_000
     found = identify(things)
-    yield f"\naccount {found.account or 'not known: ' + found.reason}"
+    yield ""
+    yield f"account {found.account or 'not known: ' + found.reason}"
     account = unite(found.account or party, [Party(party, things)])
     doc, why = (
         document(account, config.policy, now),
@@ -153,7 +154,7 @@ def _document(party: str, facts: list[Fact], config: Config) -> Iterator[str]:
     ]
     rows += [(t, v, _because(why[t])) for t, v in doc.traits.items()]
     rows += [(t, "unknown", reason) for t, reason in doc.unknown.items()]
-    yield session.table(rows)
+    yield from session.table(rows)
 
 
 def _because(causes: list[dict[str, Any]]) -> str:

@@ -284,6 +284,55 @@ def test_a_replay_that_is_refused_again_stays_one_entry(
     assert "1 events in 1 deliveries" in run("doctor", fails=BridgeError).output
 
 
+ODD = "x\nforged\x1b[2J\x9b\u202e\x7f"
+"""A line of its own, escapes of a terminal, and a change of direction."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("held",),
+        ("held", "--json"),
+        ("why", "acme"),
+        ("why", "acme", "--json"),
+        ("why", f"stripe:{ODD}"),
+        ("quarantine", "list"),
+        ("quarantine", "list", "--json"),
+        ("quarantine", "show", "odd"),
+        ("doctor",),
+        ("status",),
+        ("discard", f"stripe:{ODD}", "--yes"),
+        ("quarantine", "replay", "--all"),
+    ],
+)
+def test_no_sender_can_steer_a_terminal_or_forge_a_line(
+    run: Command, desk: Bench, words: list[str]
+) -> None:
+    named = {"called": ODD, "event": ODD, "vitally_id": ODD}
+    desk.tell(customer(**named), subscription(sub=ODD, event=ODD))
+    desk.work()
+    desk.tell(customer(ODD, account=None, called=ODD))
+    desk.work()
+    body = f"{ODD}".encode().replace(b"\n", b"\r") + b"\xff"
+    Quarantine(desk.redis).put(Kept("odd", 0, "stripe", ODD, ODD, body))
+    fails = BridgeError if words[0] == "doctor" or "replay" in words else None
+
+    output = run(*words, fails=fails).output
+
+    for line in output.split("\n"):
+        assert line.isprintable()
+        assert not line.startswith("forged")
+
+
+def test_a_body_is_shown_as_it_came_only_where_that_is_asked_for(
+    run: Command, desk: Bench
+) -> None:
+    Quarantine(desk.redis).put(Kept("odd", 0, "stripe", "", "no", b"a\n\x1b\xff\n"))
+
+    assert "a\n\\u001b\\xff\n" == run("quarantine", "show", "odd").output
+    assert b"a\n\x1b\xff\n" == run("quarantine", "show", "odd", "--raw").stdout_bytes
+
+
 def test_doctor_finds_nothing_wrong_where_nothing_is(run: Command, desk: Bench) -> None:
     desk.tell(customer(), subscription())
     desk.work()

@@ -25,11 +25,14 @@ class Pipe:
         self._read, self.fd = os.pipe()
         os.set_blocking(self._read, False)
 
-    def lines(self) -> list[str]:
+    def text(self) -> str:
         try:
-            return os.read(self._read, 65_536).decode().splitlines()
+            return os.read(self._read, 65_536).decode()
         except BlockingIOError:
-            return []
+            return ""
+
+    def lines(self) -> list[str]:
+        return self.text().splitlines()
 
     def close(self) -> None:
         os.close(self._read)
@@ -83,6 +86,27 @@ def test_a_value_cannot_forge_a_line_or_a_field(form: str, pipe: Pipe) -> None:
 
     assert len(lines) == 1
     assert " status=202" not in lines[0].replace('} status=202"', "")
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_value_cannot_steer_a_terminal(form: str, pipe: Pipe) -> None:
+    log.configure("INFO", form, pipe.fd)
+    odd = "\x1b[2J\x9b\u202e\u2028\x85\x7f"
+    LOG.info("a %s", odd, extra=fields(event=odd))
+    text = pipe.text()
+
+    assert text.endswith("\n")
+    assert text[:-1].isprintable()
+    assert form == "text" or odd == json.loads(text)["event"]
+
+
+def test_of_rq_s_lines_the_first_is_told(pipe: Pipe) -> None:
+    log.configure("INFO", "json", pipe.fd)
+    logging.getLogger("rq.worker").error("job %s failed\n%s", "x", "card 4242")
+    (line,) = pipe.lines()
+
+    assert "job x failed" == json.loads(line)["message"]
+    assert "4242" not in line
 
 
 def test_an_exception_tells_where_but_not_what(pipe: Pipe) -> None:
