@@ -1,4 +1,7 @@
-"""How one environment variable is declared, what its text may be, and how it is read."""
+"""How one environment variable is declared, what its text may be, and how it is read.
+
+What the text of an address may be is in `bridge.addresses`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,13 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 Parse = Callable[[str], Any]
-"""Text of a variable to its value; raises ValueError with what it *must be*."""
+"""Text of a variable to its value; raises ValueError with what it *must be*, and never
+with the text: it may be a secret, and the words are printed."""
+
+OURS = ("must ", "and ", "cannot ")
+"""How those words begin; those of a library, which may quote the text, do not."""
 
 
 class Option(NamedTuple):
@@ -23,27 +29,6 @@ class Option(NamedTuple):
     secret: bool = False
     shown: str = ""
     """What the documentation says in place of the default."""
-
-
-class Sentinels(NamedTuple):
-    """Where Redis is by the word of its sentinels: their addresses, its name there."""
-
-    hosts: tuple[tuple[str, int], ...]
-    master: str
-    db: int
-    username: str | None
-    password: str | None
-    tls: bool
-
-
-HOST = r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:[0-9]{1,5})?"
-SENTINELS = re.compile(
-    r"redis(?P<tls>s?)\+sentinel://"
-    r"((?P<username>[^:@/]*):(?P<password>[^:@/]+)@)?"
-    rf"(?P<hosts>{HOST}(,{HOST})*)/(?P<master>[\w.-]+)(/(?P<db>[0-9]{{1,4}}))?",
-    re.ASCII,
-)
-SENTINEL_PORT = 26379
 
 
 def text(value: str) -> str:
@@ -103,62 +88,11 @@ def header_value(value: str) -> str:
     return value
 
 
-def redis_url(value: str) -> str:
-    """`redis://`, `rediss://`, `unix://`, or a URL of `sentinels`."""
-    scheme = value.partition("://")[0]
-    if scheme.endswith("+sentinel"):
-        sentinels(value)
-    elif scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError(
-            "must begin with redis://, rediss://, unix:// or redis+sentinel://"
-        )
-    return value
-
-
-def sentinels(value: str) -> Sentinels:
-    """`redis+sentinel://[:password@]host1[:26379],host2/mymaster[/0]`."""
-    found = SENTINELS.fullmatch(value)
-    if found is None:
-        raise ValueError(
-            "must be redis+sentinel://[:password@]host1[:port],host2[:port]/name[/db]"
-        )
-    each = (urlsplit(f"//{one}") for one in found["hosts"].split(","))
-    return Sentinels(
-        tuple((one.hostname or "", one.port or SENTINEL_PORT) for one in each),
-        found["master"],
-        int(found["db"] or 0),
-        unquote(found["username"] or "") or None,
-        unquote(found["password"] or "") or None,
-        bool(found["tls"]),
-    )
-
-
 def subdomain(value: str) -> str:
     """One DNS label: it becomes part of a host name."""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value.lower()):
         raise ValueError("must be one DNS label, e.g. acme for acme.vitally.io")
     return value.lower()
-
-
-def base_url(value: str) -> str:
-    """Scheme, host and port alone; returned without a final slash."""
-    parts = urlsplit(value)
-    port_ok = True
-    try:
-        _ = parts.port
-    except ValueError:
-        port_ok = False
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or not port_ok
-        or parts.path not in {"", "/"}
-        or parts.query
-        or parts.fragment
-        or parts.username is not None
-    ):
-        raise ValueError("must be http(s)://host[:port] and nothing more")
-    return value.rstrip("/")
 
 
 def read_all(
@@ -180,24 +114,35 @@ def read_all(
             elif option.required:
                 found[option.name] = ""
         except ValueError as error:
-            problems.append(f"{option.name} {error}")
+            said = str(error)
+            said = said if said.startswith(OURS) else "cannot be read"
+            problems.append(f"{option.name} {said}")
     return found
 
 
 def _raw(option: Option, environ: Mapping[str, str]) -> str:
     """Text of one variable, from itself or from the file that `NAME_FILE` names."""
     value = environ.get(option.name, "").strip()
+    if not _is_utf8(value):
+        raise ValueError("must be UTF-8")
     path = environ.get(f"{option.name}_FILE", "") if option.secret else ""
     if not path:
         return value
     if value:
         raise ValueError(f"and {option.name}_FILE are both set; choose one")
+    # Somebody may have put the secret itself there.
+    where = f"{option.name}_FILE" + (f"={path}" if path.startswith("/") else "")
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"cannot be read from {option.name}_FILE={path}: {error}"
-        ) from None
+        return Path(path).read_text(encoding="utf-8-sig").strip()
+    except OSError as error:
+        raise ValueError(f"cannot be read from {where}: {error.strerror}") from None
+    except ValueError:
+        raise ValueError(f"cannot be read from {where}: it is not UTF-8") from None
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether the system's bytes were UTF-8: Python passes others as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def unknown(environ: Mapping[str, str], options: Iterable[Option]) -> list[str]:

@@ -7,15 +7,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from bridge.addresses import base_url, redis_url
 from bridge.errors import ConfigError
 from bridge.options import (
     Option,
-    base_url,
     boolean,
     header_value,
     one_of,
     read_all,
-    redis_url,
     share,
     subdomain,
     text,

@@ -17,7 +17,7 @@ from redis.sentinel import (
     SentinelManagedSSLConnection,
 )
 
-from bridge.options import Sentinels, sentinels
+from bridge.addresses import Sentinels, sentinels
 
 
 class Led(BlockingConnectionPool):

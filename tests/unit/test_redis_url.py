@@ -12,7 +12,7 @@ from redis.sentinel import (
     SentinelManagedSSLConnection,
 )
 
-from bridge.options import Sentinels, redis_url, sentinels
+from bridge.addresses import Sentinels, redis_url, sentinels
 from bridge.store.connect import aside, connect
 
 
@@ -56,12 +56,72 @@ def test_a_url_names_the_sentinels_and_their_master(url: str, found: Sentinels) 
         "redis+sentinel://:@one/mymaster",
         "http+sentinel://one/mymaster",
         "sentinel://one/mymaster",
+        "redis+sentinel://one:0/mymaster",
+        "redis+sentinel://[:::::]/mymaster",
         "http://one",
+        "redis://:se/cret@one",
+        "redis://:se#cret@one:6379/0",
+        "redis://:se?cret@one:6379/0",
+        "redis://:123?secret@one",
+        "redis://:123/4secret@one",
+        "redis://:se[cret@one",
+        "redis://:se cret@one",
+        "redis://:secret@[::1",
+        "redis://:secret@[:::::]:6379",
+        "redis://:secret@[fe80::secret]",
+        "redis://:secret@one:0",
+        "redis://:secret@one:65536",
+        "redis://:secret@one:secret",
+        "redis://:secret@one:6379/secret",
+        "redis://:secret@one#secret",
+        "redis://:se\u2100cret@one",
+        "redis://one?secret",
+        "redis://one?secret=1",
+        "redis://one?db=secret",
+        "redis://one?socket_timeout=60",
+        "redis://one?max_connections=secret",
+        "redis://one?ssl_cert_reqs=none",
+        "rediss://one?ssl_cert_reqs=secret",
+        "rediss://one?ssl_min_version=secret",
+        "unix://secret",
+        "unix:///path#secret",
+        "unix:///path?secret=1",
+        "unix://:se#cret@/path",
     ],
 )
-def test_another_url_is_a_mistake(url: str) -> None:
-    with pytest.raises(ValueError, match=r"must|Port out of range"):
+def test_another_url_is_a_mistake_that_is_not_repeated(url: str) -> None:
+    with pytest.raises(ValueError, match=r"must ") as refused:
         redis_url(url)
+
+    assert str(refused.value).startswith("must ")
+    assert "secret" not in str(refused.value)
+    assert "cret@" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("redis://", {}),
+        ("redis:///1", {"db": 1}),
+        ("redis://one", {"host": "one"}),
+        ("redis://my_redis:6380/", {"host": "my_redis", "port": 6380}),
+        ("redis://:p@ss:w@one/2", {"password": "p@ss:w", "db": 2}),
+        ("redis://u:%2F%23%3F%5B@one", {"username": "u", "password": "/#?["}),
+        ("redis://:käse@one", {"password": "käse"}),
+        ("redis://[::1]:1/3?protocol=3&client_name=a", {"host": "::1", "port": 1}),
+        ("rediss://one?ssl_cert_reqs=none&db=4", {"db": 4}),
+        ("rediss://one?ssl_ca_certs=/etc/ca.pem", {"host": "one"}),
+        ("unix:///run/redis.sock", {"path": "/run/redis.sock"}),
+        ("unix:///run/redis.sock?db=5&password=a", {"db": 5, "password": "a"}),
+        ("unix://u:p@/run/redis.sock", {"username": "u", "password": "p"}),
+    ],
+)
+def test_what_is_taken_makes_a_connection(url: str, known: dict[str, Any]) -> None:
+    pool = connect(redis_url(url), verify_tls=True, timeout=0.5, most=2).connection_pool
+    pool.make_connection()
+
+    assert known == {name: pool.connection_kwargs.get(name) for name in known}
+    assert 0.5 == pool.connection_kwargs["socket_timeout"]
 
 
 def made(url: str, **more: Any) -> tuple[Any, list[Any]]:

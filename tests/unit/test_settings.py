@@ -88,6 +88,17 @@ def test_the_same_variable_set_to_blanks_is_not_set() -> None:
         ("VITALLY_BASE_URL", "http://user@example.com", "nothing more"),
         ("VITALLY_BASE_URL", "http://example.com:port", "nothing more"),
         ("VITALLY_BASE_URL", "http://", "nothing more"),
+        ("VITALLY_BASE_URL", "http://[::1", "nothing more"),
+        ("VITALLY_BASE_URL", "http://[:::::]", "nothing more"),
+        ("VITALLY_BASE_URL", "http://example.com:0", "nothing more"),
+        ("VITALLY_BASE_URL", "http://example.com:65536", "nothing more"),
+        ("VITALLY_BASE_URL", "http://example .com", "nothing more"),
+        ("VITALLY_BASE_URL", "http://exa\nmple.com", "nothing more"),
+        ("VITALLY_BASE_URL", "http://\u2100.com", "nothing more"),
+        ("BRIDGE_PUBLIC_URL", "https://user:example@[", "nothing more"),
+        ("BRIDGE_PUBLIC_URL", "https://example.com?x", "nothing more"),
+        ("CONSOLE_USERNAME", "\udcff", "UTF-8"),
+        ("CONSOLE_PASSWORD", "example\udcff", "UTF-8"),
         ("VITALLY_BUDGET_SHARE", "0", "above 0"),
         ("VITALLY_BUDGET_SHARE", "1.01", "not above 1"),
         ("VITALLY_BUDGET_SHARE", "nan", "a number"),
@@ -145,6 +156,53 @@ def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
 
     assert problem.startswith("CONSOLE_PASSWORD cannot be read from CONSOLE_PASSWORD_F")
     assert path in problem
+
+
+def test_a_secret_in_the_place_of_its_file_s_path_is_not_repeated() -> None:
+    (problem,) = problems(ENVIRON | {"EXAMPLE_SECRET_FILE": "whsec_leak"})
+
+    assert problem.startswith("EXAMPLE_SECRET cannot be read from EXAMPLE_SECRET_FILE:")
+    assert "leak" not in problem
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "Is a directory"), (b"leak\xff\xfe", "not UTF-8")],
+)
+def test_a_secret_file_that_cannot_be_read_is_named(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / "key"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    (problem,) = problems(ENVIRON | {"CONSOLE_PASSWORD_FILE": str(path)})
+
+    assert said in problem
+    assert "leak" not in problem
+
+
+def test_a_mark_at_the_beginning_of_a_secret_file_is_no_part_of_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "key"
+    path.write_text("\ufeffexample-from-file", encoding="utf-8")
+
+    assert ("example-from-file",) == settings(EXAMPLE_SECRET_FILE=str(path)).sources[
+        "EXAMPLE_SECRET"
+    ]
+
+
+def test_words_that_are_not_ours_are_not_repeated() -> None:
+    def parse(value: str) -> int:
+        return int(value)
+
+    options = [Option("EXAMPLE_NUMBER", parse, 0, "A number.")]
+    with pytest.raises(ConfigError) as refused:
+        Settings.from_env(ENVIRON | {"EXAMPLE_NUMBER": "leak"}, options)
+
+    assert ("EXAMPLE_NUMBER cannot be read",) == refused.value.problems
 
 
 def test_a_secret_file_of_a_source_works_too(tmp_path: Path) -> None:
