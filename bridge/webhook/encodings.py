@@ -1,13 +1,24 @@
-"""How senders write keys, digests and instants: tables that a signature scheme names."""
+"""How senders write keys, digests and instants, and ids where they are looked up."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 FIRST_MS = 1e11
 """From here on a number is no longer seconds: it is 1973 in milliseconds."""
+
+
+def segment(id_: str) -> str | None:
+    """*id_* as one step of a URL's path; None where it cannot be one.
+
+    `..` would lead out of the folder that it is looked up in; no id has control
+    characters, nor halves of one.
+    """
+    is_id = id_.isprintable() and id_.strip(".")
+    return quote(id_, safe="") if is_id else None
 
 
 def _base64(secret: str) -> bytes:

@@ -182,6 +182,35 @@ def test_a_party_that_is_not_there_has_no_facts(reader: Reader) -> None:
     assert [] == reader.party("crm:nobody")
 
 
+@pytest.mark.parametrize("id_", ["..", ".", "", "a\nb", "a\ud800", "\x7f"])
+def test_an_id_that_is_no_step_of_a_path_is_not_asked_for(
+    api: Api, reader: Reader, id_: str
+) -> None:
+    api.replies["/"] = api.replies["/companies"] = Reply({"company": "x"})
+
+    assert [] == reader.party(f"crm:{id_}")
+    assert None is reader.owner(f"deal:{id_}")
+    assert [] == api.asked
+
+
+@pytest.mark.parametrize(
+    ("id_", "path"),
+    [
+        ("../7", "/deals/..%2F7"),
+        ("7?a=b#c", "/deals/7%3Fa%3Db%23c"),
+        ("%2e%2e", "/deals/%252e%252e"),
+        ("7\\..", "/deals/7%5C.."),
+        ("//host", "/deals/%2F%2Fhost"),
+    ],
+)
+def test_an_id_stays_in_its_folder(
+    api: Api, reader: Reader, id_: str, path: str
+) -> None:
+    reader.owner(f"deal:{id_}")
+
+    assert [path] == [asked for asked, *_ in api.asked]
+
+
 def test_a_key_may_be_that_of_basic_authentication(api: Api) -> None:
     made(api.url, scheme="basic").owner("deal:7")
     made(api.url, scheme="basic", key="a:b").owner("deal:7")

@@ -131,6 +131,14 @@ def test_a_company_that_hubspot_does_not_know_has_no_facts(
     assert {} == values(hubspot)
 
 
+@pytest.mark.parametrize("id_", ["..", ".", "a\nb", "a\ud800"])
+def test_an_id_that_is_no_step_of_a_path_is_not_asked_for(
+    hubspot: LocalHubspot, id_: str
+) -> None:
+    assert [] == reading(hubspot).party(f"hubspot:{id_}")
+    assert [] == hubspot.paths()
+
+
 def test_a_deleted_company_is_gone_but_can_come_back(hubspot: LocalHubspot) -> None:
     hubspot.company(1, name="Acme")
     hubspot.deal(9, 1, hs_is_closed_won="true", hs_mrr="450")

@@ -326,6 +326,15 @@ def test_a_customer_that_stripe_does_not_know_has_no_facts(stripe: LocalStripe) 
     assert [] == reading(stripe).party("stripe:cus_9")
 
 
+@pytest.mark.parametrize("id_", ["..", ".", "a\nb", "a\ud800"])
+def test_an_id_that_is_no_step_of_a_path_is_not_asked_for(
+    stripe: LocalStripe, id_: str
+) -> None:
+    assert [] == reading(stripe).party(f"stripe:{id_}")
+    assert None is reading(stripe).owner(f"subscription:{id_}")
+    assert [] == stripe.paths()
+
+
 def test_a_deleted_customer_is_final_and_all_it_had_is_read(
     stripe: LocalStripe,
 ) -> None:

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from math import floor
 from time import monotonic
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from marshmallow import ValidationError
 from urllib3 import PoolManager, Timeout, make_headers
@@ -21,6 +21,7 @@ from bridge.domain.facts import READ, READING, Fact, Stamp
 from bridge.errors import PayloadError, SourceError, SourceUnreadError
 from bridge.sources.generic.lines import told
 from bridge.webhook.bodies import json_value
+from bridge.webhook.encodings import segment
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import Event, Handler
 from bridge.webhook.values import digest
@@ -123,7 +124,10 @@ class HttpReader:
 
     def _get(self, path: str, id_: str) -> Reply | None:
         """Read one address; None where there is no such thing."""
-        url = self._said["base"] + path.replace("{id}", quote(id_, safe=""))
+        step = segment(id_)
+        if step is None:
+            return None
+        url = self._said["base"] + path.replace("{id}", step)
         began = monotonic()
         try:
             reply = self._pool.request(

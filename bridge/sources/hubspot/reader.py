@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+
+from marshmallow import Schema
 
 from bridge.domain.facts import READ, READING, Fact, Stamp, Value
 from bridge.errors import SourceUnreadError
@@ -17,6 +18,7 @@ from bridge.sources.hubspot.rules import OWNER, Deals, Rules, rules
 from bridge.sources.hubspot.schemas import BATCH, FOUND, LINKS, USER
 from bridge.webhook.converters import Line, decimal, milliseconds
 from bridge.webhook.deals import subscription
+from bridge.webhook.encodings import segment
 from bridge.webhook.fields import UNREAD
 from bridge.webhook.source import Options
 from bridge.webhook.values import digest, kept
@@ -84,10 +86,18 @@ class HubspotReader:
         self, kind: str, id_: str, properties: Collection[str], linked: str
     ) -> Reply | None:
         """A record, also one that was deleted; None where there is none."""
-        path = f"/crm/v3/objects/{kind}/{quote(id_, safe='')}"
         query = kept(properties=",".join(properties), associations=linked)
-        found = self._api.get(FOUND, path, query)
-        return found or self._api.get(FOUND, path, {**query, "archived": "true"})
+        return self._one(FOUND, f"/crm/v3/objects/{kind}", id_, query)
+
+    def _one(
+        self, schema: Schema, folder: str, id_: str, query: Mapping[str, str]
+    ) -> Reply | None:
+        step = segment(id_)
+        if step is None:
+            return None
+        path = f"{folder}/{step}"
+        found = self._api.get(schema, path, query)
+        return found or self._api.get(schema, path, {**query, "archived": "true"})
 
     def _company(self, asked: str, reply: Reply) -> Iterator[Told]:
         """Yield all of a company; of one that was merged only where it went."""
@@ -153,9 +163,7 @@ class HubspotReader:
             self._users.clear()
             self._until = time.monotonic() + FRESH
         if id_ not in self._users:
-            path = f"/crm/v3/owners/{quote(id_, safe='')}"
-            found = self._api.get(USER, path, {})
-            found = found or self._api.get(USER, path, {"archived": "true"})
+            found = self._one(USER, "/crm/v3/owners", id_, {})
             self._users[id_] = _name(found.body) if found else UNREAD
         return self._users[id_]
 

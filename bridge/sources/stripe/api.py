@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from bridge.errors import (
     ConfigError,
@@ -21,6 +20,7 @@ from bridge.errors import (
     SourceUnreadError,
 )
 from bridge.webhook.bodies import json_value
+from bridge.webhook.encodings import segment
 from bridge.webhook.source import Options
 
 VERSION = "2025-08-27.basil"
@@ -59,7 +59,10 @@ class Api:
 
     def get(self, *path: str, **params: Any) -> Reply | None:
         """Read one object or page; None where Stripe has no such thing."""
-        url = "/v1/" + "/".join(quote(part, safe="") for part in path)
+        steps = [step for part in path if (step := segment(part))]
+        if len(steps) < len(path):
+            return None
+        url = "/v1/" + "/".join(steps)
         began = time.monotonic()
         try:
             response = self._client.raw_request("get", url, **params)
