@@ -228,7 +228,7 @@ def worked(
     if lacks := _untold(sub):
         return Unknown(f"{sub.id}: {lacks}")
     if "mrr" in sub.value:
-        return Working(Fraction(sub.value["mrr"]), ())
+        return _paid(sub, [Fraction(sub.value["mrr"])], ())
     lines: list[Line] = []
     for item in sub.items:
         line = _line(sub, item, policy, now)
@@ -241,7 +241,16 @@ def worked(
         return Unknown(f"{sub.id}: {paid.reason}")
     # Discounts are taken off the price as it is shown, with the tax that is part of it.
     net = [line.without_tax() for line in paid]
-    return Working(sum((line.monthly for line in net), Fraction(0)), tuple(net))
+    return _paid(sub, [line.monthly for line in net], tuple(net))
+
+
+def _paid(
+    sub: Subscription, amounts: Sequence[Fraction], lines: tuple[Line, ...]
+) -> Working | Unknown:
+    total = sum(amounts, Fraction(0))
+    if total < 0:
+        return Unknown(f"{sub.id}: its amounts come to less than nothing")
+    return Working(total, lines)
 
 
 def _untold(sub: Subscription) -> str:

@@ -19,6 +19,7 @@ from bridge.domain.facts import MOST, shortened
 from bridge.domain.money import Unknown, exact, rounded
 from bridge.domain.policy import Policy
 from bridge.domain.subscription import (
+    NO_CURRENCY,
     Subscription,
     cancels_at,
     plan_names,
@@ -174,8 +175,10 @@ def _currency(reading: Reading) -> Result:
         found = {sub.currency for sub in pay} or found
     if len(found) > 1:
         return Unknown("several currencies")
-    code = found.pop() if found else None
-    return code.upper() if code else STAYS
+    if not found:
+        return STAYS
+    code = found.pop()
+    return code.upper() if code else Unknown(NO_CURRENCY)
 
 
 def _cancel_at(reading: Reading) -> Result:

@@ -168,6 +168,14 @@ def test_with_rates_several_currencies_are_one_sum_in_the_base(facts, expected) 
     assert expected == mrr(policy, *facts)
 
 
+def test_a_currency_that_is_not_told_is_unknown_with_the_reason() -> None:
+    fact = paying("1", "5000", "usd")
+    told = {k: v for k, v in fact.value.items() if k != "currency"}
+    doc = document(account_of({"x:1": Past([fact._replace(value=told)])}))
+
+    assert "its currency is not in the event" == doc.unknown["billingCurrency"]
+
+
 def test_a_base_without_decimals_has_none_in_the_sum() -> None:
     policy = STRIPE._replace(base="jpy", rates={"usd": Fraction("149.256")})
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path as File
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
+from bridge.sources import chargebee
 from tests.support.lives import law
 from tests.support.stripe_cases import events, every
+from tests.unit import test_chargebee
 from tests.unit.test_cases import facts, outcome
 
 Json = Any
@@ -65,10 +68,9 @@ def paths(value: Json, above: Path = ()) -> Iterator[Path]:
 
 def beside(body: Json, path: Path) -> Json:
     """The object or list that the last key of *path* is in."""
-    inner = body["data"]["object"]
     for key in path[:-1]:
-        inner = inner[key]
-    return inner
+        body = body[key]
+    return body
 
 
 def is_enough(body: Json, path: Path) -> bool:
@@ -101,7 +103,7 @@ ALONE = [
 PLACES = [
     (case, body, path)
     for case, body in ALONE
-    for path in paths(body["data"]["object"])
+    for path in paths(body["data"]["object"], ("data", "object"))
     if not DEFAULTS & set(path) and not is_enough(body, path)
 ]
 
@@ -136,3 +138,43 @@ def check(case: Json, body: Json, path: Path, damage: object) -> None:
 
 def test_there_is_enough_to_damage() -> None:
     assert len(PLACES) > 1000
+    assert len(OF_CHARGEBEE) > 500
+
+
+# --- Chargebee ------------------------------------------------------------------
+
+LEFT_OUT_IF_NONE = {"addons", "coupons", "discounts", "free_quantity"}
+"""Chargebee writes these only where there are some."""
+
+FIXTURES = File(chargebee.__file__).parent / "fixtures"
+BODIES = [
+    orjson.loads(path.read_bytes())
+    for path in sorted(FIXTURES.glob("subscription_*.json"))
+    if ".facts." not in path.name
+]
+OF_CHARGEBEE = [
+    (body, path)
+    for body in BODIES
+    for path in paths(body["content"]["subscription"], ("content", "subscription"))
+    if not LEFT_OUT_IF_NONE & set(path)
+]
+
+
+@law(400)
+@given(st.sampled_from(OF_CHARGEBEE), st.sampled_from(DAMAGES))
+def test_nor_does_one_of_chargebee_s(place, damage) -> None:
+    body, path = place
+    assume(damage is not MISSING or isinstance(path[-1], str))
+    assume(damage != -1 or path[-1] not in {"amount", "plan_amount", "unit_price"})
+    hurt = damaged(body, path, damage)
+    try:
+        found = mrr_of_chargebee(hurt)
+    except ValidationError:
+        return
+
+    assert found in {mrr_of_chargebee(body), "left out", None}, (path, damage)
+
+
+def mrr_of_chargebee(body: Json) -> object:
+    doc = test_chargebee.outcome(test_chargebee.facts([body]))[1]
+    return doc.traits.get("mrr", "left out")

@@ -111,8 +111,8 @@ def _money(loaded: Loaded, *, recounted: bool) -> dict[str, Any]:
 
 
 def _items(loaded: Loaded) -> Iterator[dict[str, Any]]:
-    """Recurring items; the plan alone has a name."""
-    if loaded["plan_id"]:
+    """Recurring items; the plan alone has a name. Without items there is a plan."""
+    if loaded["plan_id"] or not loaded["subscription_items"]:
         names = ("quantity", "free_quantity", "unit_price", "amount")
         own = {name: loaded[f"plan_{name}"] for name in names}
         yield kept(name=loaded["plan_id"], **_amount(own), **_rhythm(loaded))
@@ -126,6 +126,7 @@ def _items(loaded: Loaded) -> Iterator[dict[str, Any]]:
 def _item(item: Loaded, loaded: Loaded) -> dict[str, Any]:
     """An item or addon; what it pays after a trial of its own is not known before."""
     is_plan = item["item_type"] == "plan"
+    has_own = item["billing_period"] or item["billing_period_unit"]
     in_trial = (milliseconds(item["trial_end"]) or 0) > loaded["version"]
     own = None if _contract(loaded) else milliseconds(_renews(item))
     return kept(
@@ -133,7 +134,7 @@ def _item(item: Loaded, loaded: Loaded) -> dict[str, Any]:
         usage=None if item["metered_quantity"] is None else "metered",
         ends=own,
         **({} if in_trial and not is_plan else _amount(item)),
-        **(_rhythm(item) or _rhythm(loaded)),
+        **_rhythm(item if has_own else loaded),
     )
 
 
