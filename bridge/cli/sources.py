@@ -18,7 +18,7 @@ from bridge.config import Config
 from bridge.domain.account import Party, identify, unite
 from bridge.domain.document import document
 from bridge.domain.explanation import explain
-from bridge.domain.facts import THIN, Fact
+from bridge.domain.facts import CATALOGUE, THIN, Fact
 from bridge.domain.fold import Past, fold
 from bridge.errors import BridgeError, PayloadError
 from bridge.ingest import Ingress
@@ -107,7 +107,10 @@ def try_(name: str, payload: Path, headers: Path | None) -> None:
         facts += _understood(found, source, event)
     if any(fact.thing == THIN for fact in facts):
         session.say("", f"The rest has to be read from its source, with {source.key}.")
-    for party in sorted({fact.party for fact in facts if fact.thing != THIN}):
+    if any(fact.party.startswith(CATALOGUE) for fact in facts):
+        session.say("", "It is told of no customer; it counts for all that use it.")
+    whose = {fact.party for fact in facts if fact.thing != THIN}
+    for party in sorted(p for p in whose if not p.startswith(CATALOGUE)):
         mine = [fact for fact in facts if fact.party == party]
         session.say(*_document(party, mine, config))
 

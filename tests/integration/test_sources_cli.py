@@ -100,6 +100,15 @@ def test_a_payload_is_tried_without_redis_or_signature(call: Call, name: str) ->
     assert "account " in said.out
 
 
+def test_what_belongs_to_no_customer_is_no_account(call: Call) -> None:
+    file = "component_allocation_change__seats.form"
+    said = call("try", "maxio", str(FIXTURES / "maxio" / file))
+
+    assert (0, "") == (said.status, said.err)
+    assert "It is told of no customer; it counts for all that use it." in said.out
+    assert "account" not in said.out
+
+
 def test_a_payload_of_stripe_can_be_tried_too(call: Call) -> None:
     folder = FIXTURES.parent.parent / "stripe" / "fixtures"
     file = next(folder.glob("customer.created__*.json"))
