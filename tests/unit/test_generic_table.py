@@ -72,6 +72,10 @@ def test_a_table_makes_a_source_that_its_secret_switches_on() -> None:
         ('at = { path = "a", as = "day" }', "at.as: must be one of instant"),
         ('party = { path = "a", of = "b" }', "party.of: is none of path, header, as"),
         ("id = { header = 1 }", "id.header: must be the name of a header, or several"),
+        (
+            "verify = { scheme = 'body', path = 'a || b' }",
+            "verify.path: must be a plain path, like auth.token",
+        ),
         ('body = "xml"', "body: must be one of json, form, cloudevents"),
         ("crm = 2", "crm: must be true or false"),
         ('secret_env = "secret"', "secret_env: must name the secret's environment"),
