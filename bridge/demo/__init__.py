@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from shlex import quote
 from threading import Event
 
 from redis import Redis
@@ -16,7 +18,7 @@ from redis import Redis
 from bridge.demo.life import LIVES
 from bridge.demo.play import play, settled
 from bridge.demo.post import DAY, letters
-from bridge.demo.stack import DemoError, EndedError, Stack, running
+from bridge.demo.stack import HOME, DemoError, EndedError, Stack, running
 from bridge.demo.steps import DAYS
 from bridge.demo.table import table, verdicts
 from bridge.store.connect import connect
@@ -28,6 +30,11 @@ __all__ = ["DemoError", "EndedError", "run"]
 Say = Callable[[str], None]
 
 WATCH_SECONDS = 0.5
+
+COMMANDS = (f"why {LIVES[0].account}", "status")
+"""What one may ask of the bridge that stays up."""
+
+NEXT = "What to do next: look around in the console, or paste into another terminal"
 
 
 def run(seed: int, *, stays: bool, say: Say, stop: Event, now: float) -> bool:
@@ -44,6 +51,8 @@ def run(seed: int, *, stays: bool, say: Say, stop: Event, now: float) -> bool:
             if stays:
                 say(_addresses(stack))
                 _stay(stack, stop)
+        if not stays:
+            say(_again())
     except DemoError:
         say(f"The logs are in {folder}")
         raise
@@ -107,8 +116,42 @@ def _addresses(stack: Stack) -> str:
         ("Redis", stack.redis_url),
         ("logs", str(stack.folder)),
     )
-    lines = (f"  {name:<9}{address}" for name, address in rows)
-    return "\nEverything stays up until Ctrl-C:\n\n" + "\n".join(lines) + "\n"
+    lines = [f"  {name:<9}{address}" for name, address in rows]
+    where, python = _typed()
+    begin = f"{where}REDIS_URL={stack.redis_url} {python} -m bridge"
+    return "\n".join(
+        [
+            "\nEverything stays up until Ctrl-C:\n",
+            *lines,
+            f"\n{NEXT}{'' if where else ' in this folder'}:\n",
+            *(f"  {begin} {command}" for command in COMMANDS),
+            "",
+        ]
+    )
+
+
+def _again() -> str:
+    """What to do next where nothing has stayed up."""
+    where, python = _typed()
+    is_make = not where and Path("Makefile").is_file()
+    demo = "make demo" if is_make else f"{where}{python} -m bridge demo"
+    said = " and ".join(f"`{command}`" for command in COMMANDS)
+    return (
+        f"\nWhat to do next: {demo}\n"
+        f"It plays the same month and stays up, with lines to paste for {said},\n"
+        "and the address, user and password of the console."
+    )
+
+
+def _typed() -> tuple[str, str]:
+    """How a shell comes to our packages (nothing: as it is), and to this Python."""
+    python = Path(sys.executable)
+    if not (HOME / "pyproject.toml").is_file():
+        return "", quote(str(python))  # installed: they are found from everywhere
+    if python.is_relative_to(HOME):
+        python = python.relative_to(HOME)
+    where = "" if Path.cwd() == HOME else f"cd {quote(str(HOME))} && "
+    return where, quote(str(python))
 
 
 def _stay(stack: Stack, stop: Event) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,11 +35,11 @@ MISLEADING = {
 START = 1_790_035_200
 
 
-def demo(folder: Path, *arguments: str) -> Running:
-    """Start the demo in an empty folder, with temporary files inside it."""
+def demo(folder: Path, *arguments: str, cwd: Path | None = None) -> Running:
+    """Start the demo in *cwd* or an empty folder, with temporary files in the latter."""
     command = [sys.executable, "-m", "bridge", "demo", *arguments]
     here = {"PYTHONPATH": ROOT, "TMPDIR": folder}
-    return Running(command, environ=MISLEADING | here, folder=folder, cwd=folder)
+    return Running(command, environ=MISLEADING | here, folder=folder, cwd=cwd or folder)
 
 
 def left(folder: Path) -> list[str]:
@@ -55,6 +57,7 @@ def test_the_demo_ends_0_because_every_account_is_right(tmp_path: Path) -> None:
     assert "(late)" in said
     assert "(again)" in said
     assert "duplicate" in said
+    assert "What to do next: " in said.splitlines()[-3]
     assert [] == left(tmp_path)
 
 
@@ -62,7 +65,7 @@ def test_the_demo_stays_until_it_is_ended_and_stops_all_it_started(
     tmp_path: Path,
 ) -> None:
     with demo(tmp_path) as running, PoolManager(retries=False, timeout=3) as pool:
-        running.wait_for("until Ctrl-C", 60)
+        running.wait_for("bridge status\n", 60)
         said = running.output
         found = dict(re.findall(r"^  (\w+) +(http\S+)$", said, re.MULTILINE))
         password = re.findall(r"password (\S+)", said)[0]
@@ -72,6 +75,7 @@ def test_the_demo_stays_until_it_is_ended_and_stops_all_it_started(
             for name, url in found.items()
         }
         page = pool.request("GET", found["Vitally"]).data.decode()
+        check_pasted(said, tmp_path)
         status = running.terminate()
 
         assert {"web": 200, "metrics": 200, "console": 302, "Vitally": 200} == answers
@@ -79,6 +83,41 @@ def test_the_demo_stays_until_it_is_ended_and_stops_all_it_started(
         assert 0 == status
         assert [] == [url for url in found.values() if answers_at(pool, url)]
         assert [] == left(tmp_path)
+
+
+def pasted(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Paste *line* into a new terminal: of the user's own settings it has none."""
+    return subprocess.run(
+        ["/bin/sh", "-c", line],
+        cwd=folder,
+        env={"PATH": os.defpath, "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def lines_to_paste(said: str) -> list[str]:
+    found = re.findall(r"^  (.*-m bridge .*)$", said, re.MULTILINE)
+    assert ["why acme-101", "status"] == [line.split("bridge ")[-1] for line in found]
+    return found
+
+
+def check_pasted(said: str, folder: Path) -> None:
+    why, status = [pasted(line, folder) for line in lines_to_paste(said)]
+
+    assert (0, "") == (why.returncode, why.stderr)
+    assert "account acme-101: Acme" in why.stdout
+    assert (0, "") == (status.returncode, status.stderr)
+    assert re.search(r"pending +0 ", status.stdout)
+
+
+def test_what_it_says_to_do_next_works_when_it_is_pasted(tmp_path: Path) -> None:
+    with demo(tmp_path, cwd=ROOT) as running:
+        running.wait_for("bridge status\n", 60)
+        check_pasted(running.output, ROOT)
+
+    assert "in this folder" in running.output
 
 
 def answers_at(pool: PoolManager, url: str) -> bool:
