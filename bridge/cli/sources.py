@@ -208,7 +208,8 @@ def _kind(source: Source, body: bytes) -> str:
         events = list(source.split(Verified(Delivery("POST", "", {}, body))))
     except PayloadError:
         events = []
-    return re.sub(r"[^A-Za-z0-9._-]", "_", events[0].type) if events else "unread"
+    kind = next((event.type for event in events if event.type), "unread")
+    return re.sub(r"[^A-Za-z0-9._-]", "_", kind)
 
 
 def _ending(body: bytes) -> str:

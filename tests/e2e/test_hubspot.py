@@ -210,6 +210,19 @@ def test_a_stranger_is_refused_and_garbage_is_quarantined(without: Shop) -> None
     assert "quarantined" == without.post({"no": "event"})["receipt"]
 
 
+def test_a_bad_event_of_a_batch_does_not_stop_its_siblings(without: Shop) -> None:
+    one, other = next(_ids), next(_ids)
+    told = (changed(n, "name", f"Company {n}") for n in (one, other))
+
+    receipt = without.post({"foo": 1}, *told, {"objectId": 7})
+
+    assert "quarantined" == receipt["receipt"]
+    assert {"queued": 2, "quarantined": 2} == receipt["counts"]
+    assert "no event" in receipt["reason"]
+    assert f"Company {one}" == without.account(one)["name"]
+    assert f"Company {other}" == without.account(other)["name"]
+
+
 def test_without_a_token_deals_are_held_with_what_they_need(without: Shop) -> None:
     deal = next(_ids)
 
