@@ -26,7 +26,7 @@ from bridge.settings import Settings
 from bridge.sources import load
 from workers.pool import CHILD, die_with_parent, keep
 from workers.process import Process
-from workers.worker import on_signals
+from workers.rq_worker import on_signals
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from bridge.errors import (
     VitallyUnavailableError,
 )
 from workers.retry import CONFIRM_MS, FIRST_MS, GIVE_UP_MS, MOST_MS
-from workers.writer import WrongAddressError
+from workers.write import WrongAddressError
 
 
 class Row(NamedTuple):

@@ -14,12 +14,9 @@ from bridge.errors import (
     VitallyRefusedError,
     VitallyUnavailableError,
 )
-from bridge.store.view import VACATED, Outcome, View
+from bridge.store.view import Outcome, View
 from workers import retry
-from workers.writer import Written, WrongAddressError
-
-WORTH_A_LOOK_MS = 200
-"""After a wait this long the facts are read again before the write."""
+from workers.write import Written, WrongAddressError
 
 FORGOTTEN = ("tries", "since", "not_before")
 """Fields of an account that a success takes away."""
@@ -44,7 +41,7 @@ class Decision(NamedTuple):
 
 def unchanged(view: View, doc: Document) -> Outcome:
     """Nothing differs; the events are settled without a request."""
-    gone = ("ledger",) if _is_vacant(view) else ()
+    gone = ("ledger",) if view.is_vacant else ()
     return Outcome(
         "unchanged",
         unset=(*FORGOTTEN, *gone),
@@ -61,7 +58,7 @@ def dry(view: View, change: Change) -> Outcome:
 
 def held(view: View, reason: str) -> Outcome:
     """Vitally does not have the account: look again with the next event, or daily."""
-    if _is_vacant(view):
+    if view.is_vacant:
         return Outcome("unchanged", unset=(*FORGOTTEN, *CERTAIN, "ledger"))
     return Outcome(
         "held",
@@ -80,7 +77,7 @@ def written(view: View, doc: Document, done: Written) -> Outcome:
     unset = [*FORGOTTEN, *(() if later else CERTAIN)]
     if later:
         fields |= {"doubt": "1", "confirm_at": str(view.now + later)}
-    vacant = _is_vacant(view)
+    vacant = view.is_vacant
     if vacant:
         unset.append("ledger")
     return Outcome(
@@ -93,7 +90,7 @@ def written(view: View, doc: Document, done: Written) -> Outcome:
         writes=done.requests,
         later_ms=_next_look(view, doc, later),
         known=not vacant,
-        stale=view.stale,
+        made_good=view.lost_lease_writes,
     )
 
 
@@ -108,14 +105,19 @@ def _still_owed(view: View) -> int:
 
     A request that was not confirmed may still be on its way for a while.
     """
-    if view.doubt > 1 or view.stale:
+    if view.unconfirmed_writes > 1 or view.lost_lease_writes:
         return retry.CONFIRM_MS
     return 0 if view.owes_whole else view.confirm_in
 
 
+def not_sent(view: View) -> dict[str, str]:
+    """What to note where a request was marked and surely did not arrive."""
+    return {"doubt": str(view.unconfirmed_writes)}
+
+
 def failed(error: VitallyError, view: View, chance: float) -> Decision:
     """The retry table: which failure leads to what."""
-    undone = {"doubt": str(view.doubt)}
+    undone = not_sent(view)
     match error:
         case VitallyLimitedError():
             pause = retry.after_limit(error.retry_after)
@@ -158,7 +160,3 @@ def _stopped(error: VitallyKeyError) -> str:
 def _line(view: View, word: str, change: Change) -> Mapping[str, object]:
     line: dict[str, object] = {"at": view.now, "did": word, "traits": change.traits}
     return line | ({"name": change.name} if change.name is not None else {})
-
-
-def _is_vacant(view: View) -> bool:
-    return all(member.name.startswith(VACATED) for member in view.members)

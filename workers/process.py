@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -20,21 +21,24 @@ from bridge.log import fields, places
 from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.sources import switched_on
+from bridge.store.accept import Accept
 from bridge.store.breaker import Breaker
 from bridge.store.byhand import paused
+from bridge.store.catalogue import Spread
 from bridge.store.connect import connect
 from bridge.store.lease import Leases
+from bridge.store.reads import Reads
 from bridge.vitally.client import Vitally
 from bridge.vitally.reply import Rate
 from workers import retry
-from workers.compose import desk
-from workers.heart import Heart
-from workers.jobs import DESK
-from workers.learning import Learning
+from workers.heartbeat import Heartbeat, HeldLease
+from workers.jobs import JOBS, Jobs
+from workers.refresh import Refresh
+from workers.rq_worker import SafeWorker
 from workers.sweep import Sweeper
+from workers.sync import AccountSync
 from workers.throttle import Throttle
-from workers.worker import SafeWorker
-from workers.writer import Writer
+from workers.write import Writer
 
 log = logging.getLogger("workers")
 
@@ -76,20 +80,57 @@ class Process:
         self.breaker = Breaker(self.redis)
         self.throttle = Throttle(self.redis, settings.vitally_budget_share)
         self.leases = Leases(self.redis)
-        self.vitally = Learning(self._client, self.throttle)
-        writer = Writer(self.vitally, self.leases, self.throttle, stop)
-        self.desk = desk(self, config, writer)
-        self.heart = self._heart()
+        self.vitally = self._client(self.throttle.learn)
+        self.held = HeldLease()
+        self.jobs = self._jobs(config)
+        self.heartbeat = self._heartbeat()
         self.sweeper = self._sweeper()
-        self.beating = threading.Thread(target=self.heart.run, daemon=True)
+        self.beating = threading.Thread(target=self.heartbeat.run, daemon=True)
         self.sweeping = threading.Thread(target=self.sweeper.run, daemon=True)
 
-    def _heart(self) -> Heart:
-        return Heart(
+    def _jobs(self, config: Config) -> Jobs:
+        values = self.settings.sources
+        on = switched_on(values)
+        made = {source.name: source.reader(values) for source in on}
+        readers = {name: reader for name, reader in made.items() if reader}
+        sync = AccountSync(
+            leases=self.leases,
+            queue=self.queue,
+            breaker=self.breaker,
+            throttle=self.throttle,
+            writer=Writer(self.vitally, self.leases, self.throttle, self.stop),
+            settings=self.settings,
+            config=config,
+            refresh=Refresh(
+                leases=self.leases,
+                reads=Reads(self.redis),
+                queue=self.queue,
+                held=self.held,
+                policy=config.policy,
+                readers=readers,
+            ),
+            stop=self.stop,
+            chance=random.random,
+            held=self.held,
+        )
+        return Jobs(
+            sync=sync,
+            redis=self.redis,
+            leases=self.leases,
+            queue=self.queue,
+            held=self.held,
+            accept=Accept(self.redis),
+            spread=Spread(self.redis),
+            readers=readers,
+            keys_needed={source.name: source.key for source in on},
+        )
+
+    def _heartbeat(self) -> Heartbeat:
+        return Heartbeat(
             worker=self.name,
             redis=self.redis,
             leases=self.leases,
-            hand=self.desk.hand,
+            held=self.held,
             stop=self.done,
         )
 
@@ -109,7 +150,7 @@ class Process:
         threading.Thread(target=self._last_word, daemon=True).start()
         if not self._wait_for_redis():
             return 0
-        DESK.set(self.desk)
+        JOBS.set(self.jobs)
         while not self._begins():
             if self.stop.wait(1.0):
                 return 0
@@ -137,8 +178,8 @@ class Process:
         """Whether a Redis that answers can be written to, too; a replica cannot."""
         try:
             self._probe()
-            self.desk.errands.resume(self.leases)
-            self.heart.beat()
+            self.jobs.resume()
+            self.heartbeat.beat()
         except RedisError as error:
             log.warning("redis", extra=fields(reason=type(error).__name__))
             return False
@@ -170,7 +211,7 @@ class Process:
     def _is_well(self) -> bool:
         return self.sweeping.is_alive() and self.beating.is_alive()
 
-    def stumbled(self, job: Job, *exc_info: Any) -> bool:
+    def crashed(self, job: Job, *exc_info: Any) -> bool:
         """RQ's exception handler: the party is tried once more, then parked."""
         error = exc_info[1]
         try:
@@ -178,9 +219,9 @@ class Process:
             if isinstance(error, RedisError):
                 self.queue.push_all(self.leases.postpone(party, HICCUP_MS), "")
                 return True
-            parked, before = self.leases.stumble(party, job.id, _fault(job, error))
+            parked, before = self.leases.record_crash(party, job.id, _fault(job, error))
             if not parked:
-                later = self.leases.postpone(party, retry.STUMBLE_MS)
+                later = self.leases.postpone(party, retry.CRASH_MS)
                 self.queue.push_all(later, "")
             if before:
                 self.queue.forget(before)
@@ -194,7 +235,7 @@ class Process:
         self.turns += 1
         name = f"{self.name}-{self.turns}"
         worker = SafeWorker(self._connect(), self.gate, self.stop, name)
-        worker.push_exc_handler(self.stumbled)  # type: ignore[no-untyped-call]
+        worker.push_exc_handler(self.crashed)  # type: ignore[no-untyped-call]
         worker.work(logging_level="WARNING")
 
     def _connect(self) -> Redis:

@@ -13,7 +13,7 @@ MOST_MS = 15 * 60_000
 CONFIRM_MS = 30_000
 """After a doubtful write: how long it may still be on its way."""
 
-STUMBLE_MS = 5000
+CRASH_MS = 5000
 """After an exception that nobody foresaw; a second one at the same facts parks them."""
 
 LONG_MS = 500

@@ -14,6 +14,10 @@ from redis import Redis
 from bridge.store import keys
 from bridge.store.budget import COST, LIMIT
 from bridge.store.scripts import load
+from bridge.vitally.reply import Rate
+
+SHORT_WAIT_MS = 5000
+"""A slot this near is slept for; for one further away the job waits elsewhere."""
 
 PAUSED_MS = 2000
 """While somebody has stopped all writes: when to ask again."""
@@ -50,14 +54,14 @@ class Throttle:
         """Leave Vitally alone for *ms*; a longer pause that is set already stays."""
         self._pause(keys=[keys.PAUSE], args=[max(1, ms)])
 
-    def learn(self, limit: int, remaining: int, *, write: bool) -> None:
+    def learn(self, rate: Rate) -> None:
         """Take in what a reply says of the limit.
 
         The bridge alone always leaves what it may not use. Where half of that is gone
         others use the key, and they go first until it has come back.
         """
-        limit, remaining = max(1, limit), max(0, remaining)
-        self._learn(keys=[keys.RATE], args=[limit, remaining, int(write)])
+        limit, remaining = max(1, rate.limit), max(0, rate.remaining)
+        self._learn(keys=[keys.RATE], args=[limit, remaining, int(rate.write)])
         missing = limit * (1 - self._share) / 2 - remaining
         if missing > 0:
             self.pause(int(missing * 60_000 / limit))

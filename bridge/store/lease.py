@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from redis import Redis
 
-from bridge.domain.account import is_incomplete
+from bridge.domain.account import identify, is_incomplete
 from bridge.domain.document import as_json, from_json
 from bridge.domain.facts import CATALOGUE, POINTER
 from bridge.domain.fold import compact, fold
@@ -27,14 +27,13 @@ from bridge.store.view import (
     Member,
     Outcome,
     View,
-    home,
 )
 
 LEASE_MS = 6000
 """Renewed by the worker's heartbeat while a job is inside its own deadline."""
 
-HEAD = ("rev", "account", "nudges", "learned")
-"""Fields of a party's hash that say where it belongs, and whether it changed."""
+HEAD = ("rev", "account", "nudges")
+"""Fields of a party's record that are read with its facts."""
 
 Claims = list[tuple[str, int]]
 """Parties, with the number of the claim, for which a job has to be queued."""
@@ -45,15 +44,53 @@ class Leases:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._begin = redis.register_script(load("begin"))
         self._take = redis.register_script(load("take"))
-        self._keep = redis.register_script(load("renew"))
-        self._leave = redis.register_script(load("release"))
+        self._renew = redis.register_script(load("renew"))
+        self._release = redis.register_script(load("release"))
         self._ack = redis.register_script(load("ack"))
-        self._hold = redis.register_script(load("hold"))
         self._postpone = redis.register_script(load("postpone"))
         self._move = redis.register_script(load("move"))
         self._wake = redis.register_script(load("wake"))
-        self._stumble = redis.register_script(load("record_crash"))
+        self._record_crash = redis.register_script(load("record_crash"))
+
+    def begin(self, party: str) -> View | None:
+        """Take the lease of a party's account and read all that a write depends on.
+
+        None: another worker has the lease, and will queue *party* again. Without an
+        account so far the party is read alone, and no lease is taken.
+        """
+        found = self._begin(args=[party, own_account(party) or "", LEASE_MS, 0])
+        return None if found == [0] else self._view(party, found)
+
+    def read_again(self, lease: Lease) -> View:
+        """Read it all again under the *lease*. Raises LostLeaseError."""
+        args: list[str | int] = [lease.party, lease.account, LEASE_MS, lease.fence]
+        found = self._begin(args=args)
+        if found == [0]:
+            raise LostLeaseError(lease.account)
+        return self._view(lease.party, found)
+
+    def _view(self, party: str, found: Sequence[Any]) -> View:
+        fence, account, now, record, rows_ = found
+        account = account.decode()
+        read = [_member(n.decode(), head, _pairs(facts)) for n, head, facts in rows_]
+        own = read[0]
+        if account:
+            read = sorted(m for m in read if home(m)[0] == account)
+        told = {k.decode(): v.decode() for k, v in _pairs(record).items()}
+        return View(
+            account,
+            Lease(account, party, fence) if account else None,
+            own,
+            tuple(read),
+            from_json(orjson.loads(told.get("ledger", "{}"))),
+            "ledger" in told,
+            tuple(orjson.loads(told.get("sent") or "[]")),
+            now=int(now),
+            catalogues=used(self._redis, read),
+            **{name: int(told.get(field, 0)) for name, field in NUMBERS.items()},
+        )
 
     def members(self, parties: Sequence[str]) -> list[Member]:
         """Read *parties* whole; the revision first, so that it is never too new."""
@@ -63,7 +100,7 @@ class Leases:
                 pipe.hgetall(keys.facts(name))
             replies = pipe.execute()
         return [
-            _member(name, *replies[2 * n], rows_=replies[2 * n + 1])
+            _member(name, replies[2 * n], replies[2 * n + 1])
             for n, name in enumerate(parties)
         ]
 
@@ -72,84 +109,38 @@ class Leases:
         fence = int(self._take(args=[account, party, LEASE_MS]))
         return Lease(account, party, fence) if fence else None
 
-    def view(self, lease: Lease, known: Member | None = None) -> View:
-        """Read all that a write of the account depends on.
-
-        *known* is a party as it was read before; it is read again where it changed.
-        """
-        with self._redis.pipeline(transaction=True) as pipe:
-            pipe.smembers(keys.members(lease.account))
-            pipe.hgetall(keys.account(lease.account))
-            pipe.time()
-            pipe.hmget(keys.party(known.name if known else ""), HEAD)
-            names, raw, (seconds, micros), head = pipe.execute()
-        own = {name.decode(): text.decode() for name, text in raw.items()}
-        parties = sorted(name.decode() for name in names)
-        if lease.party.startswith(VACATED):
-            parties.append(lease.party)
-        fresh = _headed(known, *head) if known and known.name in parties else None
-        same = [fresh] if known and fresh and fresh.version == known.version else []
-        read = self.members([p for p in parties if p not in {m.name for m in same}])
-        found = sorted([*read, *same], key=lambda member: member.name)
-        members = [m for m in found if home(m)[0] == lease.account]
-        return View(
-            lease.account,
-            tuple(members),
-            from_json(orjson.loads(own.get("ledger", "{}"))),
-            "ledger" in own,
-            tuple(orjson.loads(own.get("sent") or "[]")),
-            now=seconds * 1000 + micros // 1000,
-            catalogues=used(self._redis, members),
-            **{name: int(own.get(name, 0)) for name in NUMBERS},
-        )
-
-    def keep(self, lease: Lease) -> None:
+    def renew(self, lease: Lease) -> None:
         """Prove and prolong the lease. Raises LostLeaseError."""
         self._prove(lease, "", "")
 
-    def doubt(self, lease: Lease, whole_writes: int, sent: Iterable[str]) -> None:
-        """Prove the lease before a request that carries the traits *sent*.
+    def mark_unconfirmed(
+        self, lease: Lease, whole_writes: int, traits: Iterable[str]
+    ) -> None:
+        """Prove the lease before a request that carries *traits*.
 
         *whole_writes* are owed until its reply is acknowledged.
         """
-        names = orjson.dumps(sorted(sent)).decode()
+        names = orjson.dumps(sorted(traits)).decode()
         self._prove(lease, str(whole_writes), names)
 
-    def _prove(self, lease: Lease, doubt: str, sent: str) -> None:
-        args: list[str | int] = [
-            lease.account,
-            lease.fence,
-            LEASE_MS,
-            doubt,
-            sent,
-        ]
-        if not self._keep(args=args):
-            raise LostLeaseError(lease.account)
+    def _prove(self, lease: Lease, whole_writes: str, traits: str) -> None:
+        account, fence = lease.account, lease.fence
+        args: list[str | int] = [account, fence, LEASE_MS, whole_writes, traits]
+        if not self._renew(args=args):
+            raise LostLeaseError(account)
 
-    def leave(self, lease: Lease) -> Claims:
+    def release(self, lease: Lease | None) -> Claims:
         """Give the lease back without an outcome."""
-        return claims(self._leave(args=[lease.account, lease.fence]))
+        if lease is None:
+            return []
+        return claims(self._release(args=[lease.account, lease.fence]))
 
-    def ack(self, lease: Lease, view: View, outcome: Outcome) -> Claims:
+    def ack(self, view: View, outcome: Outcome) -> Claims:
         """Confirm *outcome* for every party in *view*. Raises LostLeaseError."""
-        body = _ack(lease, view, outcome)
-        found = self._ack(args=[orjson.dumps(body)])
+        found = self._ack(args=[orjson.dumps(_ack(view, outcome))])
         if found == 0:
-            raise LostLeaseError(lease.account)
+            raise LostLeaseError(view.account)
         return claims(found)
-
-    def hold(self, member: Member, reason: str) -> Claims:
-        """Hold a party that has no account, as far as it was read."""
-        less = orjson.dumps(_compacted(member))
-        args: list[str | bytes | int] = [
-            member.name,
-            member.read,
-            member.nudged,
-            reason,
-            less,
-        ]
-        claim = int(self._hold(args=args))
-        return [(member.name, claim)] if claim else []
 
     def postpone(
         self,
@@ -173,12 +164,12 @@ class Leases:
         ]
         return claims(self._postpone(args=args))
 
-    def stumble(self, party: str, job: str, why: str) -> tuple[bool, str]:
+    def record_crash(self, party: str, job: str, why: str) -> tuple[bool, str]:
         """Note a failed *job*; the second at the same facts parks the party with *why*.
 
         Return whether it is parked now, and the failed job before ('' none).
         """
-        parked, before = self._stumble(args=[party, job, why])
+        parked, before = self._record_crash(args=[party, job, why])
         return bool(parked), before.decode()
 
     def move(self, party: str, account: str | None) -> Claims:
@@ -191,25 +182,33 @@ class Leases:
         return [(party, claim)] if claim else []
 
 
-def _member(name: str, *head: bytes | None, rows_: Mapping[bytes, bytes]) -> Member:
-    past = rows.read(name, rows_)
-    return _headed(Member(name, 0, past, fold(past), None), *head)
+def own_account(party: str) -> str | None:
+    """What a party that is no customer stands for; None: a customer's facts tell it."""
+    if party.startswith((CATALOGUE, POINTER)):
+        return party
+    if party.startswith(VACATED):
+        return party.removeprefix(VACATED)
+    return None
 
 
-def _headed(
-    member: Member,
-    rev: bytes | None,
-    account: bytes | None,
-    nudges: bytes | None,
-    learned: bytes | None,
+def home(member: Member) -> tuple[str | None, str]:
+    """The account a party belongs to by its facts, or None and the reason."""
+    own = own_account(member.name)
+    return (own, "") if own is not None else identify(member.things)
+
+
+def _member(
+    name: str, head: Sequence[bytes | None], rows_: Mapping[bytes, bytes]
 ) -> Member:
-    """The *member* with what `HEAD` names."""
-    return member._replace(
-        read=int(rev or 0),
-        account=account.decode() if account else None,
-        nudged=int(nudges or 0),
-        learned=int(learned or 0),
-    )
+    rev, account, nudges = head
+    past = rows.read(name, rows_)
+    belongs = account.decode() if account else None
+    return Member(name, int(rev or 0), past, fold(past), belongs, int(nudges or 0))
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """A hash as a script returns it: fields and values in turn."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def claims(found: Iterable[tuple[bytes, int]]) -> Claims:
@@ -217,7 +216,7 @@ def claims(found: Iterable[tuple[bytes, int]]) -> Claims:
     return [(party.decode(), int(claim)) for party, claim in found]
 
 
-def _ack(lease: Lease, view: View, outcome: Outcome) -> dict[str, Any]:
+def _ack(view: View, outcome: Outcome) -> dict[str, Any]:
     fields = dict(outcome.fields)
     if outcome.ledger is not None:
         fields["ledger"] = orjson.dumps(as_json(outcome.ledger)).decode()
@@ -227,9 +226,9 @@ def _ack(lease: Lease, view: View, outcome: Outcome) -> dict[str, Any]:
     elif outcome.word == "unchanged":
         counts["saved"] = 1
     return {
-        "account": lease.account,
-        "fence": str(lease.fence),
-        "party": lease.party,
+        "account": view.account,
+        "fence": str(view.lease.fence) if view.lease else "",
+        "party": view.own.name,
         "to": outcome.to,
         "why": outcome.why,
         "parties": [_acked(member) for member in view.members],
@@ -240,23 +239,19 @@ def _ack(lease: Lease, view: View, outcome: Outcome) -> dict[str, Any]:
         "counts": counts,
         "later": outcome.later_ms,
         "known": outcome.known,
-        "stale": outcome.stale,
+        "made_good": outcome.made_good,
     }
 
 
-def _compacted(member: Member) -> dict[str, Any]:
-    gone, put = rows.rewrite(member.past, compact(member.past))
-    return {"gone": gone, "put": put}
-
-
 def _acked(member: Member) -> dict[str, Any]:
-    ghost = member.name.startswith(VACATED)
-    is_customer = not member.name.startswith((VACATED, CATALOGUE, POINTER))
+    gone, put = rows.rewrite(member.past, compact(member.past))
+    is_customer = own_account(member.name) is None
     return {
         "name": member.name,
         "read": member.read,
         "nudged": member.nudged,
-        "ghost": ghost,
+        "gone": gone,
+        "put": put,
+        "ghost": member.name.startswith(VACATED),
         "incomplete": is_customer and is_incomplete(member.things),
-        **_compacted(member),
     }

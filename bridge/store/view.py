@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bridge.domain.account import Party, identify
+from bridge.domain.account import Party
 from bridge.domain.catalogue import Catalogue
 from bridge.domain.document import Ledger
-from bridge.domain.facts import CATALOGUE, POINTER, source_of
+from bridge.domain.facts import source_of
 from bridge.domain.fold import Past, State
 
 VACATED = "vacated:"
 """Prefix of the pseudo-party that stands for an account which its last party left."""
 
-NUMBERS = (
-    "doubt",
-    "stale",
-    "confirm_at",
-    "tries",
-    "since",
-    "pace",
-    "wrote_at",
-    "not_before",
-)
-"""Fields of an account's hash that are whole numbers."""
+NUMBERS = {
+    "unconfirmed_writes": "doubt",
+    "lost_lease_writes": "stale",
+    **{
+        n: n for n in ("confirm_at", "tries", "since", "pace", "wrote_at", "not_before")
+    },
+}
+"""Field of `View` -> field of the account's record; whole numbers."""
 
 
 class Lease(NamedTuple):
@@ -42,8 +39,7 @@ Catalogues = Mapping[str, Catalogue]
 class Member(NamedTuple):
     """One party as it was read: its facts up to revision *read*.
 
-    *nudged* counts how often something that it uses has changed, *learned* how often it
-    was read from its source, which adds facts without a revision.
+    *nudged* counts how often something that it uses has changed.
     """
 
     name: str
@@ -52,12 +48,6 @@ class Member(NamedTuple):
     things: Mapping[str, State]
     account: str | None
     nudged: int = 0
-    learned: int = 0
-
-    @property
-    def version(self) -> tuple[int, int, int]:
-        """What changes whenever there are facts that were not read yet."""
-        return self.read, self.nudged, self.learned
 
     def party(self, catalogues: Catalogues) -> Party:
         """What the domain calls a party."""
@@ -65,21 +55,26 @@ class Member(NamedTuple):
 
 
 class View(NamedTuple):
-    """An account under its lease: all its parties and what Vitally has of it.
+    """An account as it was read under its lease: its parties and what Vitally has.
 
-    *members* are those whose facts say so still; one about to move is not ours to
-    settle. *exists*: Vitally is known to have it. *doubt*: whole writes that are owed
-    since a write was not confirmed, the last of them from *confirm_at* on; *sent* are
-    the traits that it carried. *stale* counts what was sent under leases that were lost. *tries* failed since *since*. Instants in milliseconds.
+    *own* is the party whose job it is; *members* are the parties whose facts name the
+    account still: one about to move is not ours to settle. Without an account (`""`)
+    there is no *lease*, and *own* is the only member.
+    *exists*: Vitally is known to have the account. *unconfirmed_writes*: whole writes
+    that are owed since a write was not confirmed, the last of them from *confirm_at* on;
+    *unconfirmed_traits* are what it carried. *lost_lease_writes* counts what was sent
+    under leases that were lost. *tries* failed since *since*. Instants in milliseconds.
     """
 
     account: str
+    lease: Lease | None
+    own: Member
     members: tuple[Member, ...]
     ledger: Ledger
     exists: bool
-    sent: tuple[str, ...]
-    doubt: int
-    stale: int
+    unconfirmed_traits: tuple[str, ...]
+    unconfirmed_writes: int
+    lost_lease_writes: int
     confirm_at: int
     tries: int
     since: int
@@ -87,7 +82,7 @@ class View(NamedTuple):
     wrote_at: int
     not_before: int
     now: int
-    catalogues: Mapping[str, Mapping[str, Mapping[str, State]]] = {}
+    catalogues: Mapping[str, Catalogue] = {}
 
     @property
     def parties(self) -> list[Party]:
@@ -96,15 +91,20 @@ class View(NamedTuple):
         return [member.party(self.catalogues) for member in real]
 
     @property
+    def is_vacant(self) -> bool:
+        """Whether its last party has left it."""
+        return all(member.name.startswith(VACATED) for member in self.members)
+
+    @property
     def owes_whole(self) -> bool:
         """Whether the ledger may be wrong, so that all has to be sent again."""
-        confirms = self.doubt == 1 and self.now >= self.confirm_at
-        return self.stale > 0 or self.doubt > 1 or confirms
+        confirms = self.unconfirmed_writes == 1 and self.now >= self.confirm_at
+        return self.lost_lease_writes > 0 or self.unconfirmed_writes > 1 or confirms
 
     @property
     def confirm_in(self) -> int:
         """Milliseconds until the last whole write is due; 0: none is owed."""
-        return max(1, self.confirm_at - self.now) if self.doubt else 0
+        return max(1, self.confirm_at - self.now) if self.unconfirmed_writes else 0
 
 
 class Outcome(NamedTuple):
@@ -121,16 +121,4 @@ class Outcome(NamedTuple):
     writes: int = 0
     later_ms: int = 0
     known: bool = False
-    stale: int = 0
-
-
-def home(member: Member) -> tuple[str | None, str]:
-    """The account a party belongs to by its facts, or None and the reason.
-
-    One that is no customer stands for itself.
-    """
-    if member.name.startswith((CATALOGUE, POINTER)):
-        return member.name, ""
-    if member.name.startswith(VACATED):
-        return member.name.removeprefix(VACATED), ""
-    return identify(member.things)
+    made_good: int = 0

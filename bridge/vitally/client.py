@@ -195,7 +195,7 @@ class Vitally:
         try:
             told = rate(response.headers)
             if told is not None and self._observe is not None:
-                self._observe(told)
+                self._observe(told._replace(write=method != "GET"))
             reply = Reply(response.status, response.headers, _whole(response))
         except BaseException:
             # A write ends when its connection is closed: leave none open behind us.

@@ -42,11 +42,15 @@ Headers = Mapping[str, str]
 
 
 class Rate(NamedTuple):
-    """What `RateLimit-*` says: units per minute, units left, seconds to the next."""
+    """What `RateLimit-*` says: units per minute, units left, seconds to the next.
+
+    *write*: it answers a request that writes, which costs more units than one that reads.
+    """
 
     limit: int
     remaining: int
     reset: float
+    write: bool = False
 
 
 class Reply(NamedTuple):

@@ -16,7 +16,7 @@ from bridge import ingest
 from bridge import serve as web
 from bridge.domain.document import difference
 from bridge.store import accept, scripts
-from workers import outcome, sweep, target, throttle
+from workers import outcome, sweep, sync, throttle
 from workers.__main__ import main as worker
 
 
@@ -45,7 +45,7 @@ def no_sweep() -> None:
 
 def difference_after_doubt() -> None:
     """After a write that was not confirmed the ledger is believed all the same."""
-    target.whole = difference
+    sync.whole = difference
 
 
 def dedupe_first() -> None:

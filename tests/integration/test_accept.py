@@ -24,12 +24,10 @@ from tests.support.desk import (
     settings,
     subscription,
 )
+from tests.support.round_trips import round_trips
 from tests.support.server import RedisServer
 
 ODD = ["a b/ü%", "x" * 200, "a:b", 'quote"\\back', "emoji-🙂", "{tag}*?[a]"]
-
-GREETING = frozenset({"HELLO", "CLIENT"})
-"""What a new connection says first."""
 
 
 @pytest.fixture
@@ -70,25 +68,6 @@ def sub_event(number: int, kind: str = "updated", **of: Any) -> dict[str, Any]:
 def ingress(desk: Bench, redis_server: RedisServer) -> Ingress:
     said = settings(desk.vitally.url, redis_server.url)
     return Ingress(said, desk.redis, discover().values())
-
-
-def round_trips(redis: Redis, step: Any) -> list[str]:
-    """The commands that *step* sent, as MONITOR shows them; MULTI to EXEC is one."""
-    with redis.monitor() as monitor:
-        step()
-        redis.echo("enough")
-        seen: list[str] = []
-        inside = False
-        for entry in monitor.listen():
-            command = entry["command"].split()[0].upper()
-            if entry["client_type"] == "lua" or command in GREETING:
-                continue
-            if command == "ECHO":
-                return seen
-            if not inside:
-                seen.append(command)
-            inside = (inside or command == "MULTI") and command != "EXEC"
-    raise AssertionError
 
 
 def test_an_event_is_one_round_trip_and_a_second_where_it_queues_a_job(
@@ -193,7 +172,7 @@ def test_an_event_during_a_job_leads_to_exactly_one_more(desk: Bench) -> None:
     for at in range(5):
         assert "coalesced" == desk.tell(subscription(at=at, unit=100 + at)).receipt
 
-    desk.desk.run(job.args[0])
+    desk.jobs.run(job.args[0])
 
     assert 0 == desk.queue.depth()
     assert 1.04 == desk.traits()["mrr"]

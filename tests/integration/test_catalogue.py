@@ -82,11 +82,11 @@ def test_a_change_while_a_job_runs_is_not_lost(desk: Bench) -> None:
     assert job is not None
     lease = desk.leases.take("acme", "stripe:cus_1")
     assert lease is not None
-    before = desk.leases.view(lease)
+    before = desk.leases.read_again(lease)
 
     desk.tell(coupon())
-    desk.desk.run(catalogue("stripe", "coupon:half"))
-    claims = desk.leases.ack(lease, before, desk.unchanged())
+    desk.jobs.run(catalogue("stripe", "coupon:half"))
+    claims = desk.leases.ack(before, desk.unchanged())
 
     assert ["stripe:cus_1"] == [party for party, _ in claims]
 
@@ -105,6 +105,6 @@ def test_a_party_s_next_try_is_not_hurried_by_a_change(desk: Bench) -> None:
     desk.redis.sadd(keys.uses(catalogue("stripe", "coupon:half")), "stripe:cus_1")
 
     desk.tell(coupon())
-    desk.desk.run(catalogue("stripe", "coupon:half"))
+    desk.jobs.run(catalogue("stripe", "coupon:half"))
 
     assert due == pytest.approx(desk.due_in(), abs=2)

@@ -13,6 +13,7 @@ from redis import Redis
 from bridge.domain.account import unite
 from bridge.domain.document import document
 from bridge.store import keys
+from bridge.vitally.reply import Rate
 from tests.support.desk import NOON, Bench, bench, customer, link, subscription
 
 FAULTS = ("status", "reset_before", "reset_after_commit", "truncated")
@@ -22,7 +23,7 @@ FAULTS = ("status", "reset_before", "reset_after_commit", "truncated")
 def desk(redis: Redis) -> Iterator[Bench]:
     with bench(redis) as made:
         made.vitally.turn(rate_limit=1_000_000)
-        made.throttle.learn(1_000_000, 1_000_000, write=False)
+        made.throttle.learn(Rate(1_000_000, 1_000_000, 0.0))
         yield made
 
 
@@ -68,7 +69,7 @@ def test_the_events_of_both_parties_are_parked_with_their_account(desk: Bench) -
     desk.tell(subscription(), subscription("cus_2", "sub_2"))
     job = desk.pop()
     assert job is not None
-    desk.desk.run(job.args[0])
+    desk.jobs.run(job.args[0])
 
     assert (2, 0, 0, 2) == counts(desk)
 
@@ -78,7 +79,7 @@ def test_what_arrives_during_a_write_stays_pending(desk: Bench) -> None:
     desk.tell(customer(), customer("cus_2"))
     job = desk.pop()
     assert job is not None
-    running = threading.Thread(target=desk.desk.run, args=(job.args[0],))
+    running = threading.Thread(target=desk.jobs.run, args=(job.args[0],))
     running.start()
     told = 0
     while running.is_alive():
@@ -145,7 +146,7 @@ def said(desk: Bench, account: str) -> dict[str, Any]:
     """What the facts of an account's parties say, folded anew."""
     parties = desk.look.members_of(account)
     found = [desk.look.member(party).party({}) for party in parties]
-    policy = desk.desk.config.policy
+    policy = desk.jobs.sync.config.policy
     traits = document(unite(account, found), policy, NOON).traits
     return {trait: value for trait, value in traits.items() if value is not None}
 

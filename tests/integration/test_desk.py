@@ -16,11 +16,11 @@ from bridge.config import Config
 from bridge.domain.document import TRAITS
 from bridge.domain.facts import Fact
 from bridge.store import keys
-from bridge.store.reads import Reads
-from bridge.store.view import Lease
+from bridge.store.view import Lease, Outcome
 from tests.support.desk import Bench, bench, customer, subscription
+from tests.support.round_trips import round_trips
 from tests.support.waiting import eventually
-from workers.heart import Hand
+from workers.heartbeat import HeldLease
 
 JSON = "application/json"
 NEVER = "unknown to Vitally, and BRIDGE_CREATE=never"
@@ -522,7 +522,7 @@ def test_a_party_that_cannot_be_folded_blocks_and_spins_nobody(desk: Bench) -> N
     assert job is not None
 
     with pytest.raises(ValueError, match="unpack"):
-        desk.desk.run(job.args[0])
+        desk.jobs.run(job.args[0])
 
     assert ["created"] == desk.work()
     assert [] == list(desk.redis.scan_iter(match=keys.lease("*")))
@@ -535,7 +535,7 @@ def test_two_jobs_of_one_account_never_write_at_the_same_time(desk: Bench) -> No
     desk.tell(customer("cus_2", at=2), subscription("cus_2", "sub_2", unit=1000))
     jobs = [desk.pop(), desk.pop()]
     threads = [
-        threading.Thread(target=desk.desk.run, args=(job.args[0],))
+        threading.Thread(target=desk.jobs.run, args=(job.args[0],))
         for job in jobs
         if job is not None
     ]
@@ -601,30 +601,27 @@ def test_an_organization_that_vitally_does_not_have_holds_up_nothing(
     assert before == len(desk.writes())
 
 
-class Slow(Hand):
+class Slow(HeldLease):
     """A worker for which every job takes two seconds."""
 
-    def take(self, lease: Lease) -> None:
+    def take(self, lease: Lease | None) -> None:
         super().take(lease)
         self.since -= 2.0
 
 
-@pytest.mark.parametrize(("hand", "at_once"), [(Hand(), True), (Slow(), False)])
+@pytest.mark.parametrize(("held", "at_once"), [(HeldLease(), True), (Slow(), False)])
 def test_a_long_job_lets_others_go_first_before_its_newer_facts(
-    desk: Bench, hand: Hand, *, at_once: bool
+    desk: Bench, held: HeldLease, *, at_once: bool
 ) -> None:
-    desk.desk = replace(desk.desk, hand=hand)
+    desk.jobs = replace(desk.jobs, sync=replace(desk.jobs.sync, held=held))
     desk.tell(customer())
-    party = desk.leases.members(["stripe:cus_1"])[0]
-    lease = desk.leases.take("acme", party.name)
-    assert lease is not None
-    desk.redis.hset(keys.party(party.name), "account", "acme")
-    desk.redis.sadd(keys.members("acme"), party.name)
-    hand.take(lease)
-    view = desk.leases.view(lease)
+    desk.leases.move("stripe:cus_1", "acme")
+    view = desk.leases.begin("stripe:cus_1")
+    assert view is not None
+    held.take(view.lease)
     desk.tell(customer(at=5, called="Acme Ltd", kind="updated"))
 
-    desk.desk._ack(lease, view, desk.unchanged())
+    desk.jobs.sync._ack(view, desk.unchanged())
 
     assert at_once == (desk.due_in() is None)
     assert 1 == desk.check().pending
@@ -633,35 +630,18 @@ def test_a_long_job_lets_others_go_first_before_its_newer_facts(
     assert "Acme Ltd" == desk.name()
 
 
-def test_a_party_is_read_once_for_a_job(desk: Bench) -> None:
-    def reads() -> int:
-        return int(desk.redis.info("commandstats")["cmdstat_hgetall"]["calls"])
-
+def test_a_job_with_one_write_asks_redis_five_times(desk: Bench) -> None:
+    """And once more in a worker, which tells the throttle what the reply said."""
     desk.tell(customer(), subscription())
     desk.work()
     desk.passes(6000)
     desk.tell(subscription(unit=900, at=5))
-    before = reads()
-    desk.desk.run("stripe:cus_1")
 
-    assert 3 == reads() - before  # the party's facts, the price it uses, the account
+    trips = round_trips(desk.redis, lambda: desk.jobs.run("stripe:cus_1"))
+
     assert 9 == desk.traits()["mrr"]
-
-
-def test_what_was_learned_of_a_party_before_the_lease_is_read(desk: Bench) -> None:
-    desk.tell(customer(), subscription())
-    known = desk.leases.members(["stripe:cus_1"])[0]
-    lease = desk.leases.take("stripe:cus_1", "stripe:cus_1")
-    assert lease is not None
-    Reads(desk.redis).learn(lease, [subscription(unit=700, at=9)])
-    desk.leases.leave(lease)
-    desk.work()
-    lease = desk.leases.take("acme", "stripe:cus_1")
-    assert lease is not None
-
-    (member,) = desk.leases.view(lease, known).members
-
-    assert "700" == member.things["subscription:sub_1"].value["items"][0]["unit"]
+    # begin, the price that it uses, a slot, unconfirmed, acknowledged
+    assert ["EVALSHA", "MULTI", "EVALSHA", "EVALSHA", "EVALSHA"] == trips
 
 
 def test_the_facts_of_a_held_party_are_compacted(desk: Bench) -> None:
@@ -681,13 +661,16 @@ def test_two_workers_that_hold_one_party_lose_nothing(desk: Bench) -> None:
     words = ("incomplete", "past_due", "active", "unpaid", "unpaid", "unpaid")
     told = [subscription(at=n, status=word) for n, word in enumerate(words)]
     desk.tell(customer(account=None), *told[:3])
-    slow = desk.leases.members(["stripe:cus_1"])[0]
+    slow = desk.leases.begin("stripe:cus_1")
     desk.tell(*told[3:])
-    fast = desk.leases.members(["stripe:cus_1"])[0]
+    fast = desk.leases.begin("stripe:cus_1")
+    assert slow is not None
+    assert fast is not None
 
-    desk.leases.hold(fast, "nobody's")
-    desk.leases.hold(slow, "nobody's")
+    nobody = Outcome("held", "held", "nobody's")
+    desk.leases.ack(fast, nobody)
+    desk.leases.ack(slow, nobody)
 
     now = desk.leases.members(["stripe:cus_1"])[0]
-    assert fast.things == now.things
+    assert fast.own.things == now.things
     assert desk.check().held

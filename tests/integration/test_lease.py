@@ -56,7 +56,7 @@ def test_keeping_a_lease_prolongs_it(desk: Bench) -> None:
     lease = taken(desk)
     desk.redis.pexpire(keys.lease("acme"), 100)
 
-    desk.leases.keep(lease)
+    desk.leases.renew(lease)
 
     assert LEASE_MS - 1000 < desk.redis.pttl(keys.lease("acme"))
 
@@ -65,17 +65,17 @@ def test_a_holder_that_lost_its_lease_can_do_nothing(desk: Bench) -> None:
     desk.tell(customer())
     lease = taken(desk)
     desk.leases.move("stripe:cus_1", "acme")
-    view = desk.leases.view(lease)
+    view = desk.leases.read_again(lease)
     lost(desk)
     newer = taken(desk)
 
     with pytest.raises(LostLeaseError):
-        desk.leases.doubt(lease, 2, ["mrr"])
+        desk.leases.mark_unconfirmed(lease, 2, ["mrr"])
     with pytest.raises(LostLeaseError):
-        desk.leases.ack(lease, view, Outcome("created", ledger=Ledger()))
-    assert [] == desk.leases.leave(lease)
+        desk.leases.ack(view, Outcome("created", ledger=Ledger()))
+    assert [] == desk.leases.release(lease)
 
-    desk.leases.keep(newer)
+    desk.leases.renew(newer)
     assert 1 == desk.check().pending
     assert 0 == desk.redis.exists(keys.account("acme"))
 
@@ -88,7 +88,7 @@ def test_a_loser_is_queued_once_when_the_holder_is_done(desk: Bench) -> None:
     assert "queued" == desk.claim()["claim"]
     assert "coalesced" == desk.tell(subscription()).receipt
 
-    claims = desk.leases.leave(lease)
+    claims = desk.leases.release(lease)
 
     assert [("stripe:cus_1", 2)] == claims
     desk.queue.push_all(claims, "came meanwhile")
@@ -102,7 +102,7 @@ def test_a_loser_whose_events_the_holder_settled_is_not_queued(desk: Bench) -> N
     lease = taken(desk, name="cus_9")
     assert "retried" == desk.run("cus_1")
 
-    assert [] == desk.leases.leave(lease)
+    assert [] == desk.leases.release(lease)
     assert "claim" not in desk.claim()
 
 
@@ -113,7 +113,7 @@ def test_a_write_whose_lease_was_lost_leaves_the_ledger_in_doubt(desk: Bench) ->
     desk.passes(60_000)
     desk.tell(subscription(at=2, unit=100))
     zombie = taken(desk)
-    desk.leases.doubt(zombie, 2, ["mrr"])
+    desk.leases.mark_unconfirmed(zombie, 2, ["mrr"])
     lost(desk)
 
     assert ["updated"] == desk.work()
@@ -145,9 +145,9 @@ def test_an_acknowledgement_carries_odd_names_and_huge_numbers(desk: Bench) -> N
     desk.redis.hset(keys.party(party), mapping={"rev": 2**52, "settled": 2**52 - 1})
     desk.leases.move(party, ODD)
     lease = taken(desk, ODD)
-    view = desk.leases.view(lease)
+    view = desk.leases.read_again(lease)
 
-    desk.leases.ack(lease, view, Outcome("unchanged", history={"at": 2**60}))
+    desk.leases.ack(view, Outcome("unchanged", history={"at": 2**60}))
 
     assert str(2**52) == desk.claim()["settled"]
     assert set() == desk.dirty()
@@ -156,7 +156,7 @@ def test_an_acknowledgement_carries_odd_names_and_huge_numbers(desk: Bench) -> N
 def test_an_acknowledgement_of_nothing_at_all_is_none(desk: Bench) -> None:
     lease = taken(desk, "empty")
 
-    assert [] == desk.leases.ack(lease, desk.leases.view(lease), Outcome("unchanged"))
+    assert [] == desk.leases.ack(desk.leases.read_again(lease), Outcome("unchanged"))
     assert 0 == desk.redis.exists(keys.lease("empty"))
 
 
@@ -164,10 +164,10 @@ def test_a_revision_that_moved_is_not_settled(desk: Bench) -> None:
     desk.tell(customer())
     desk.leases.move("stripe:cus_1", "acme")
     lease = taken(desk)
-    view = desk.leases.view(lease)
+    view = desk.leases.read_again(lease)
     desk.tell(subscription())
 
-    claims = desk.leases.ack(lease, view, Outcome("unchanged"))
+    claims = desk.leases.ack(view, Outcome("unchanged"))
 
     assert [("stripe:cus_1", 2)] == claims
     assert (1, 1) == (desk.standing().settled, desk.standing().pending)

@@ -139,7 +139,7 @@ def test_why_says_what_nobody_tells_any_more(run: Command, desk: Bench) -> None:
     desk.tell(customer(at=5, kind="updated", account="other"))
     first = desk.pop()
     assert first is not None
-    desk.desk.leases.move("stripe:cus_1", "other")
+    desk.leases.move("stripe:cus_1", "other")
 
     assert "mrr 1 none: nobody tells it any more" in line(run("why", "acme"), "mrr")
     assert as_json(run("why", "acme", "--json"))["to_write"]["mrr"] is None

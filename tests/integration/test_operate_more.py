@@ -355,7 +355,7 @@ def test_giving_up_during_a_job_counts_each_event_once(
     desk.tell(subscription("cus_1", account="cus_1"))
     lease = desk.leases.take("cus_1", "stripe:cus_1")
     assert lease is not None
-    desk.leases.leave(lease)
+    desk.leases.release(lease)
     refuse = desk.client.update
 
     def meanwhile(*args: Any) -> Any:

@@ -89,7 +89,7 @@ def test_a_customer_that_moves_away_and_back_at_once_is_right_in_both(
     desk.tell(customer(at=5, kind="updated", account="other"))
     first = desk.pop()
     assert first is not None
-    desk.desk.run(first.args[0])
+    desk.jobs.run(first.args[0])
     desk.tell(customer(at=6, kind="updated", account="acme"))
     settle(desk)
 

@@ -17,7 +17,7 @@ from bridge.store.view import Member
 from tests.support import local_stripe
 from tests.support.desk import NOON, Bench, bench, customer, subscription
 from tests.support.local_stripe import KEY, LocalStripe
-from workers.reread import restamped
+from workers.refresh import restamped
 
 POINTER = pointer("stripe", "subscription:sub_1")
 
@@ -246,7 +246,7 @@ def test_a_key_that_is_set_later_settles_what_was_held(
         keyless.tell(thin())
         keyless.work()
 
-    desk.desk.errands.resume(desk.leases)
+    desk.jobs.resume()
     desk.work()
 
     assert 49 == desk.traits("cus_1")["mrr"]

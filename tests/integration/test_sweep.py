@@ -200,7 +200,7 @@ def test_the_removal_of_an_account_left_is_found_too(desk: Bench) -> None:
     desk.tell(customer(at=5, kind="updated", account="other"))
     job = desk.pop()
     assert job is not None
-    desk.desk.run(job.args[0])
+    desk.jobs.run(job.args[0])
     lost = desk.pop()
     assert lost is not None
     assert "vacated:acme" == lost.args[0]

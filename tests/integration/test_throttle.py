@@ -16,7 +16,7 @@ from bridge.vitally.reply import Rate
 from tests.support.desk import Bench, bench, customer, subscription
 from tests.support.waiting import eventually
 from workers.throttle import Throttle
-from workers.writer import Postponed
+from workers.write import Postponed
 
 MINUTE = 60_000
 
@@ -35,10 +35,10 @@ def desk(redis: Redis) -> Iterator[Bench]:
 def costs(throttle: Throttle, units: int, limit: int = 1000) -> None:
     """Replies have shown a limit, and that a write costs *units*."""
     left = limit
-    throttle.learn(limit, left, write=False)
+    throttle.learn(Rate(limit, left, 0.0, write=False))
     for _ in range(9):
         left -= units
-        throttle.learn(limit, left, write=True)
+        throttle.learn(Rate(limit, left, 0.0, write=True))
 
 
 def slots(redis: Redis) -> list[int]:
@@ -80,10 +80,10 @@ def test_the_cost_of_a_write_is_learned_from_the_replies(
     rates: list[Rate] = []
     client = Vitally(desk.vitally.url, desk.vitally.authorization, observe=rates.append)
     client.probe()
-    desk.throttle.learn(rates[-1].limit, rates[-1].remaining, write=False)
+    desk.throttle.learn(Rate(rates[-1].limit, rates[-1].remaining, 0.0, write=False))
     for n in range(9):
         client.update("acme", {"traits": {"mrr": n}})
-        desk.throttle.learn(rates[-1].limit, rates[-1].remaining, write=True)
+        desk.throttle.learn(Rate(rates[-1].limit, rates[-1].remaining, 0.0, write=True))
 
     learned = int(desk.redis.hget(keys.RATE, "cost"))
 
@@ -94,7 +94,7 @@ def test_one_odd_reply_does_not_change_what_was_learned(
     redis: Redis, throttle: Throttle
 ) -> None:
     costs(throttle, 1)
-    throttle.learn(1000, 500, write=True)
+    throttle.learn(Rate(1000, 500, 0.0, write=True))
 
     assert b"1" == redis.hget(keys.RATE, "cost")
 
@@ -105,8 +105,8 @@ def test_one_odd_reply_does_not_change_what_was_learned(
 def test_odd_limits_never_stop_the_throttle_for_good(
     throttle: Throttle, limit: int, remaining: int
 ) -> None:
-    throttle.learn(limit, remaining, write=False)
-    throttle.learn(limit, remaining, write=True)
+    throttle.learn(Rate(limit, remaining, 0.0, write=False))
+    throttle.learn(Rate(limit, remaining, 0.0, write=True))
 
     assert 0 <= throttle.reserve(MINUTE)[0] <= 6000
 
@@ -143,7 +143,7 @@ def test_a_pause_holds_back_every_write(throttle: Throttle) -> None:
 
 
 def test_others_who_use_the_key_go_first(throttle: Throttle) -> None:
-    throttle.learn(1000, 40, write=True)
+    throttle.learn(Rate(1000, 40, 0.0, write=True))
 
     assert 3600 == pytest.approx(throttle.wait(), abs=300)
 
@@ -151,7 +151,7 @@ def test_others_who_use_the_key_go_first(throttle: Throttle) -> None:
 def test_what_the_bridge_leaves_by_itself_is_no_sign_of_others(
     throttle: Throttle,
 ) -> None:
-    throttle.learn(1000, 200, write=True)
+    throttle.learn(Rate(1000, 200, 0.0, write=True))
 
     assert 0 == throttle.wait()
 
@@ -201,7 +201,7 @@ def test_a_write_that_the_wait_made_needless_gives_its_slot_back(desk: Bench) ->
     job = desk.pop()
     assert job is not None
     words: list[str] = []
-    running = threading.Thread(target=lambda: words.append(desk.desk.run(job.args[0])))
+    running = threading.Thread(target=lambda: words.append(desk.jobs.run(job.args[0])))
     began = monotonic()
     running.start()
     eventually(lambda: desk.redis.exists(keys.lease("acme")))
@@ -229,14 +229,14 @@ def test_a_creation_does_not_go_on_while_vitally_wants_to_be_left_alone(
     desk.tell(customer())
     job = desk.pop()
     assert job is not None
-    doubt = desk.leases.doubt
+    doubt = desk.leases.mark_unconfirmed
 
     def told(*args: object) -> None:
         doubt(*args)  # type: ignore[arg-type]
         desk.throttle.pause(120_000)
 
-    desk.leases.doubt = told  # type: ignore[method-assign]
-    desk.desk.run(job.args[0])
+    desk.leases.mark_unconfirmed = told  # type: ignore[method-assign]
+    desk.jobs.run(job.args[0])
 
     assert [("PUT", 404)] == desk.writes()
     assert {"cus_1"} == desk.dirty()

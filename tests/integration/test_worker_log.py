@@ -11,9 +11,9 @@ import pytest
 from redis import Redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from workers.worker import SafeWorker
 
 from bridge.log import told
-from workers.worker import SafeWorker
 
 
 def test_a_failed_job_is_logged_without_its_message(

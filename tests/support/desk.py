@@ -37,13 +37,13 @@ from bridge.store.view import Outcome
 from bridge.vitally.client import Vitally
 from bridge.vitally.simulator import Simulator
 from bridge.webhook.source import Reader
-from workers.desk import Desk
-from workers.errands import Errands
-from workers.heart import Hand
-from workers.reread import Rereads
+from workers.heartbeat import HeldLease
+from workers.jobs import Jobs
+from workers.refresh import Refresh
 from workers.sweep import Sweeper
+from workers.sync import AccountSync
 from workers.throttle import Throttle
-from workers.writer import Writer
+from workers.write import Writer
 
 QUEUE = "rq:queue:bridge"
 BETWEEN = f"{QUEUE}:intermediate"
@@ -147,8 +147,8 @@ class Bench:
         self.stop = threading.Event()
         self.client = Vitally(vitally.url, vitally.authorization, deadline=deadline)
         writer = Writer(self.client, self.leases, self.throttle, self.stop)
-        hand = Hand()
-        self.desk = Desk(
+        held = HeldLease()
+        sync = AccountSync(
             leases=self.leases,
             queue=self.queue,
             breaker=self.breaker,
@@ -156,43 +156,38 @@ class Bench:
             writer=writer,
             settings=settings(vitally.url, "redis://127.0.0.1:1/0"),
             config=Config(),
-            rereads=self._rereads(hand),
-            errands=self._errands(),
+            refresh=self._refresh(held),
             stop=self.stop,
             chance=lambda: 1.0,
-            hand=hand,
+            held=held,
+        )
+        self.jobs = Jobs(
+            sync=sync,
+            redis=self.redis,
+            leases=self.leases,
+            queue=self.queue,
+            held=held,
+            accept=self.accept,
+            spread=Spread(self.redis),
+            keys_needed={"stripe": "STRIPE_API_KEY"},
         )
         self.sweeper = self.another_sweeper("one")
 
-    def _rereads(self, hand: Hand, **readers: Reader) -> Rereads:
-        return Rereads(
-            redis=self.redis,
+    def _refresh(self, held: HeldLease, **readers: Reader) -> Refresh:
+        return Refresh(
             leases=self.leases,
             reads=Reads(self.redis),
             queue=self.queue,
-            hand=hand,
+            held=held,
             policy=STRIPE,
             readers=readers,
         )
 
-    def _errands(self, **readers: Reader) -> Errands:
-        return Errands(
-            redis=self.redis,
-            queue=self.queue,
-            accept=self.accept,
-            spread=Spread(self.redis),
-            readers=readers,
-            keys_needed={"stripe": "STRIPE_API_KEY"},
-        )
-
     def read_with(self, reader: Reader) -> None:
-        """Give the desk a *reader* of Stripe's API."""
-        hand = self.desk.hand
-        self.desk = replace(
-            self.desk,
-            rereads=self._rereads(hand, stripe=reader),
-            errands=self._errands(stripe=reader),
-        )
+        """Give the worker a *reader* of Stripe's API."""
+        refresh = self._refresh(self.jobs.held, stripe=reader)
+        sync = replace(self.jobs.sync, refresh=refresh)
+        self.jobs = replace(self.jobs, sync=sync, readers={"stripe": reader})
 
     def another_sweeper(self, worker: str) -> Sweeper:
         """The sweeper of a worker of this name."""
@@ -206,10 +201,11 @@ class Bench:
         )
 
     def set(self, **changes: Any) -> None:
-        """Change the desk's settings (`bridge_create="never"`) or its `config`."""
-        config = changes.pop("config", self.desk.config)
-        named = replace(self.desk.settings, **changes)
-        self.desk = replace(self.desk, settings=named, config=config)
+        """Change the worker's settings (`bridge_create="never"`) or its `config`."""
+        config = changes.pop("config", self.jobs.sync.config)
+        named = replace(self.jobs.sync.settings, **changes)
+        sync = replace(self.jobs.sync, settings=named, config=config)
+        self.jobs = replace(self.jobs, sync=sync)
 
     def tell(self, *facts: Fact) -> Accepted:
         """Take facts in, each as one event, and queue the job as the ingress does."""
@@ -230,7 +226,7 @@ class Bench:
 
     def run(self, name: str) -> str:
         """Do a job of customer *name* that no queue held."""
-        word = self.desk.run(f"stripe:{name}")
+        word = self.jobs.run(f"stripe:{name}")
         self.check()
         return word
 
@@ -242,7 +238,7 @@ class Bench:
         """Do all jobs that wait; return their outcomes."""
         words: list[str] = []
         while (job := self.pop()) is not None:
-            words.append(self.desk.run(job.args[0]))
+            words.append(self.jobs.run(job.args[0]))
             job.delete()
             self.check()
             assert len(words) < MOST_JOBS, f"jobs without end: {words}"

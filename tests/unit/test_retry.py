@@ -25,7 +25,7 @@ from tests.support.lives import law
 from workers import outcome, retry
 from workers.answers import ANSWERS, Row
 from workers.retry import GiveUp, Wait
-from workers.writer import Written, WrongAddressError
+from workers.write import Written, WrongAddressError
 
 NOW = 1_700_000_000_000
 MINUTE = 60_000
@@ -131,7 +131,8 @@ def view(*names: str, **own: Any) -> View:
     """The account `acme` of the parties *names*, at rest but for what *own* says."""
     members = tuple(Member(n, 1, Past([]), {}, "acme") for n in names or ("x:1",))
     rest = dict.fromkeys(View._fields, 0) | {"account": "acme", "members": members}
-    rest |= {"ledger": Ledger(), "exists": True, "sent": (), "now": NOW}
+    rest |= {"ledger": Ledger(), "exists": True, "now": NOW, "own": members[0]}
+    rest |= {"unconfirmed_traits": (), "lease": None}
     return View(**(rest | own))
 
 
@@ -159,7 +160,7 @@ def test_a_document_that_changes_by_itself_is_looked_at_then() -> None:
 
 def test_of_two_looks_the_earlier_one_counts() -> None:
     doc = DOC._replace(until=NOW + DAY)
-    owing = view(doubt=1, confirm_at=NOW + MINUTE)
+    owing = view(unconfirmed_writes=1, confirm_at=NOW + MINUTE)
 
     assert MINUTE == outcome.unchanged(owing, doc).later_ms
 
@@ -208,9 +209,11 @@ def test_after_a_write_the_ledger_is_the_document() -> None:
 def test_after_a_doubtful_request_the_whole_is_written_once_more() -> None:
     done = Written("updated", CHANGE, None, 1)
 
-    first = outcome.written(view(doubt=2), DOC, done)
-    early = outcome.written(view(doubt=1, confirm_at=NOW + 9000), DOC, done)
-    last = outcome.written(view(doubt=1, confirm_at=NOW), DOC, done)
+    first = outcome.written(view(unconfirmed_writes=2), DOC, done)
+    early = outcome.written(
+        view(unconfirmed_writes=1, confirm_at=NOW + 9000), DOC, done
+    )
+    last = outcome.written(view(unconfirmed_writes=1, confirm_at=NOW), DOC, done)
 
     assert [30_000, 9000, 0] == [first.later_ms, early.later_ms, last.later_ms]
     assert str(NOW + 30_000) == first.fields["confirm_at"]
@@ -272,7 +275,9 @@ def test_a_failed_attempt_is_counted_from_the_first() -> None:
 def test_only_a_request_that_surely_did_not_arrive_leaves_no_doubt() -> None:
     assert "doubt" not in outcome.failed(UNSURE, view(), 1.0).fields
     assert "0" == outcome.failed(UNSENT, view(), 1.0).fields["doubt"]
-    assert "2" == outcome.failed(UNSENT, view(doubt=2), 1.0).fields["doubt"]
+    assert (
+        "2" == outcome.failed(UNSENT, view(unconfirmed_writes=2), 1.0).fields["doubt"]
+    )
 
 
 def test_after_three_days_of_failures_the_change_is_parked_with_the_last_answer() -> (

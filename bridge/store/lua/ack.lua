@@ -1,19 +1,22 @@
 -- Confirm an outcome for all parties of an account at once; only with the lease.
--- The last step of a job.
+-- The last step of a job. A party without an account (account '') has no lease: what
+-- another worker compacted at the revision that was read, or a later one, stays.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: JSON: account, fence, party (whose job it is), to (settled, held, parked), why,
 --   parties [{name, read, nudged, gone [field], put {field: row}, incomplete, ghost}],
 --   set {field: text} and unset [field] of the account, unknown (text or ''),
 --   history (text or ''), counts {name: n}, later (ms from now; 0: never), known,
---   stale (writes of lost leases that this one has made good)
+--   made_good (writes of lost leases that this one has made good)
 -- RETURNS: 0: the lease is lost; else {party, claim} to queue jobs for
 -- USES: claiming settling releasing
 local ack = cjson.decode(ARGV[1])
-if redis.call('GET', lease_of(ack.account)) ~= ack.fence then return 0 end
+local leased = ack.account ~= ''
+if leased and redis.call('GET', lease_of(ack.account)) ~= ack.fence then return 0 end
 local wanted = {}
 for _, m in ipairs(ack.parties) do
-  compact(m.name, m.read, m)
-  if m.incomplete then redis.call('SADD', INCOMPLETE, m.name)
+  local before = tonumber(redis.call('HGET', party_of(m.name), 'compacted')) or 0
+  if leased or m.read > before then compact(m.name, m.read, m) end
+  if leased and m.incomplete then redis.call('SADD', INCOMPLETE, m.name)
   else redis.call('SREM', INCOMPLETE, m.name) end
   local moved = settle(m.name, m.read, m.nudged, ack.to, ack.why)
   if ack.known then redis.call('HSET', party_of(m.name), 'known', '1') end
@@ -23,24 +26,26 @@ for _, m in ipairs(ack.parties) do
     else redis.call('HDEL', party_of(m.name), 'claim', 'claimed_at', 'job') end
   end
 end
-for name, text in pairs(ack.set) do
-  redis.call('HSET', account_of(ack.account), name, text)
-end
-for _, name in ipairs(ack.unset) do
-  redis.call('HDEL', account_of(ack.account), name)
-end
-if ack.unknown == '' then redis.call('HDEL', UNKNOWN, ack.account)
-else redis.call('HSET', UNKNOWN, ack.account, ack.unknown) end
-if ack.history ~= '' then
-  redis.call('LPUSH', history_of(ack.account), ack.history)
-  redis.call('LTRIM', history_of(ack.account), 0, 4)
-end
-if ack.stale > 0 then
-  redis.call('HINCRBY', account_of(ack.account), 'stale', -ack.stale)
+if leased then
+  for name, text in pairs(ack.set) do
+    redis.call('HSET', account_of(ack.account), name, text)
+  end
+  for _, name in ipairs(ack.unset) do
+    redis.call('HDEL', account_of(ack.account), name)
+  end
+  if ack.unknown == '' then redis.call('HDEL', UNKNOWN, ack.account)
+  else redis.call('HSET', UNKNOWN, ack.account, ack.unknown) end
+  if ack.history ~= '' then
+    redis.call('LPUSH', history_of(ack.account), ack.history)
+    redis.call('LTRIM', history_of(ack.account), 0, 4)
+  end
+  if ack.made_good > 0 then
+    redis.call('HINCRBY', account_of(ack.account), 'stale', -ack.made_good)
+  end
 end
 for name, n in pairs(ack.counts) do count(name, n) end
 if ack.later > 0 then
   redis.call('ZADD', LATER, int(now + ack.later), ack.party)
 end
-leave(ack.account, wanted)
+if leased then leave(ack.account, wanted) end
 return listed(wanted)

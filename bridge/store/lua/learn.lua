@@ -8,5 +8,4 @@ for i = 3, #ARGV, 2 do
   redis.call('HSET', facts_of(ARGV[1]), ARGV[i], ARGV[i + 1])
 end
 redis.call('HDEL', party_of(ARGV[1]), 'read_after')
-redis.call('HINCRBY', party_of(ARGV[1]), 'learned', 1)
 return 1

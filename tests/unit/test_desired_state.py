@@ -14,9 +14,11 @@ from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import Past, fold
 from bridge.store.view import Member, View
 from tests.support.lives import by_party, law, stories
-from workers.target import Target, aim
+from workers.sync import Desired, desired_state
 
 CONFIG = Config(traits={t: t for t in (*TRAITS, "stage", "seats")} | {"mrr": "b.mrr"})
+
+NOBODY = Member("stripe:gone", 1, Past([]), {}, None)
 
 ANSWERED, ARRIVED, LOST = "answered", "arrived, not answered", "lost"
 
@@ -46,22 +48,32 @@ class Side(NamedTuple):
     sent: tuple[str, ...] = ()
 
 
-def goal(parties: Sequence[Member], side: Side) -> Target:
+def goal(parties: Sequence[Member], side: Side) -> Desired:
     numbers = dict.fromkeys(
-        ["stale", "confirm_at", "tries", "since", "pace", "wrote_at", "not_before"], 0
+        [
+            "lost_lease_writes",
+            "confirm_at",
+            "tries",
+            "since",
+            "pace",
+            "wrote_at",
+            "not_before",
+        ],
+        0,
     )
-    doubt = 2 if side.sent else 0
     view = View(
         account="acme",
+        lease=None,
+        own=parties[0] if parties else NOBODY,
         members=tuple(parties),
         ledger=side.ledger,
         exists=True,
-        sent=side.sent,
-        doubt=doubt,
+        unconfirmed_traits=side.sent,
+        unconfirmed_writes=2 if side.sent else 0,
         now=0,
         **numbers,
     )
-    return aim(view, CONFIG)
+    return desired_state(view, CONFIG)
 
 
 def written(parties: Sequence[Member], side: Side, fate: str) -> Side:

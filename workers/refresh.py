@@ -1,4 +1,4 @@
-"""Reading a party from its source where its events do not tell enough.
+"""Refreshing a party from its source's API where its events do not tell enough.
 
 At most once for a party and batch of events, under a lease of the party's own; a
 failure falls back to what is known and is tried again later.
@@ -11,12 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from redis import Redis
-
 from bridge.domain.catalogue import ENDED, SUBSCRIPTION, VOID
 from bridge.domain.facts import (
-    CATALOGUE,
-    POINTER,
     READ,
     READING,
     THIN,
@@ -29,81 +25,81 @@ from bridge.domain.unread import answered, asks_again, why_read
 from bridge.errors import LostLeaseError, SourceError
 from bridge.log import fields
 from bridge.queue import Queue
-from bridge.store.catalogue import used
-from bridge.store.lease import Leases
+from bridge.store.lease import Leases, own_account
 from bridge.store.reads import Reads
-from bridge.store.view import Lease, Member
+from bridge.store.view import Member, View
 from bridge.webhook.source import Reader
 from workers import retry
-from workers.heart import Hand
+from workers.heartbeat import HeldLease
 
-log = logging.getLogger("workers.read")
+log = logging.getLogger("workers.refresh")
 
 
-class Looked(NamedTuple):
-    """A party after the look: read again in *later_ms* (0: no need).
+class Due(NamedTuple):
+    """Whether a party has to be read: at once for a *reason*, or in *later_ms*."""
 
-    *busy*: another worker reads it just now, and will have it looked at again.
-    """
-
-    member: Member
+    reason: str | None = None
     later_ms: int = 0
-    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rereads:
+class Refresh:
     """Reads parties of the sources that have a reader."""
 
-    redis: Redis
     leases: Leases
     reads: Reads
     queue: Queue
-    hand: Hand
+    held: HeldLease
     policy: Policy
     readers: Mapping[str, Reader] = field(default_factory=dict)
 
-    def look(self, member: Member) -> Looked:
-        """Read *member* from its source where that is needed."""
-        reader = self.readers.get(source_of(member.name))
-        if reader is None or member.name.startswith((CATALOGUE, POINTER)):
-            return Looked(member)
-        catalogues = used(self.redis, [member])
-        party = member.party(catalogues)
-        reason = why_read(party, self.policy, self.reads.now())
+    def due(self, member: Member, view: View) -> Due:
+        """Say whether *member* has to be read from its source."""
+        source = source_of(member.name)
+        if source not in self.readers or own_account(member.name) is not None:
+            return Due()
+        reason = why_read(member.party(view.catalogues), self.policy, view.now)
         if reason is None:
-            return Looked(member)
+            return Due()
         wait = self.reads.wait(member.name)
-        if wait:
-            return Looked(member, wait)
-        if not self.reads.may(source_of(member.name)):
-            return Looked(member, retry.CROWDED_MS)
+        if not wait and not self.reads.may(source):
+            wait = retry.CROWDED_MS
+        return Due(later_ms=wait) if wait else Due(reason)
+
+    def appoint(self, party: str, later_ms: int) -> None:
+        """Have *party* looked at again in *later_ms* at the latest."""
+        self.reads.appoint(party, later_ms)
+
+    def party(self, member: Member, reason: str) -> int | None:
+        """Read *member* from its source; None: another worker does so just now.
+
+        Return the milliseconds after which a reading that failed is to be tried again.
+        """
         lease = self.leases.take(member.name, member.name)
         if lease is None:
-            return Looked(member, busy=True)
+            return None
         log.info("read", extra=fields(party=member.name, reason=reason))
-        return self._read(lease, member, reader)
-
-    def _read(self, lease: Lease, member: Member, reader: Reader) -> Looked:
-        self.hand.take(lease)
+        self.held.take(lease)
         try:
-            self.reads.learn(lease, restamped(_known(reader, member), member))
+            reader = self.readers[source_of(member.name)]
+            # What came since it was read before may tell of an earlier refresh.
+            (now,) = self.leases.members([member.name])
+            self.reads.learn(lease, restamped(_known(reader, now), now))
         except SourceError as error:
             delay = retry.after_reading(error.retry_after, refused=error.refused)
             self.reads.failed(member.name, delay)
-            told = fields(party=member.name, reason=error.reason)
-            log.log(
-                logging.ERROR if error.refused else logging.WARNING, "read", extra=told
-            )
-            return Looked(member, delay)
+            level = logging.ERROR if error.refused else logging.WARNING
+            log.log(level, "read", extra=fields(party=member.name, reason=error.reason))
+            return delay
         except LostLeaseError:
-            return Looked(member, busy=True)
+            return None
         finally:
-            self.hand.drop()
-            self.queue.push_all(self.leases.leave(lease), "came meanwhile")
-        member = self.leases.members([member.name])[0]
-        late = asks_again(member.party({}))
-        return Looked(member, late + retry.SECOND_MS if late else 0)
+            self.held.drop()
+            for party, claim in self.leases.release(lease):
+                self.queue.push(party, claim, "came meanwhile")
+        (now,) = self.leases.members([member.name])
+        late = asks_again(now.party({}))
+        return late + retry.SECOND_MS if late else 0
 
 
 def _known(reader: Reader, member: Member) -> Sequence[Fact]:

@@ -14,15 +14,12 @@ from bridge.log import fields
 from bridge.store.lease import Leases
 from bridge.store.view import Lease, View
 from bridge.vitally.quirks import already_exists
-from workers.throttle import Throttle
+from workers.throttle import SHORT_WAIT_MS, Throttle
 
 log = logging.getLogger("workers.write")
 
-IN_DOUBT = 2
+OWED = 2
 """Whole writes that are owed once a request may be on its way."""
-
-SHORT_WAIT_MS = 5000
-"""A slot this near is slept for; for one further away the job waits elsewhere."""
 
 ORGANIZATION = "organizationId"
 """A trait of this name is no trait: it is the id of the account's organization.
@@ -121,7 +118,7 @@ class Writer:
 
     def _write(self, plan: Plan) -> Written:
         change = self._with_our_name(plan)
-        self._doubt(plan)
+        self._mark_unconfirmed(plan)
         try:
             reply = self._vitally.update(plan.lease.account, _body(change))
         except VitallyMissingError:
@@ -141,8 +138,8 @@ class Writer:
             return plan.change
         return plan.change._replace(name=None)
 
-    def _doubt(self, plan: Plan) -> None:
-        self._leases.doubt(plan.lease, IN_DOUBT, plan.document.traits)
+    def _mark_unconfirmed(self, plan: Plan) -> None:
+        self._leases.mark_unconfirmed(plan.lease, OWED, plan.document.traits)
 
     def _create(self, plan: Plan) -> Written:
         if plan.refusal is not None:
@@ -179,7 +176,7 @@ class Writer:
         if wait < 0:
             raise Postponed(-wait)
         while not self._stop.wait(min(wait, 2000) / 1000):
-            self._doubt(plan)
+            self._mark_unconfirmed(plan)
             wait -= 2000
             if wait <= 0:
                 return
@@ -198,11 +195,11 @@ def _body(change: Change) -> dict[str, Any]:
 def _ours(plan: Plan, sent: str | None, reply: Mapping[str, Any]) -> Name | None:
     """The name in Vitally, if we wrote it; a reply that shows another: not ours.
 
-    After a doubtful creation the name may be ours although this write had none.
+    After an unconfirmed creation the name may be ours although this write had none.
     """
     name, ledger = plan.document.name, plan.view.ledger
     ours = name if sent == name.text else ledger.name
-    if ours is None and plan.view.doubt and not plan.view.exists:
+    if ours is None and plan.view.unconfirmed_writes and not plan.view.exists:
         ours = name
     shown = reply.get("name")
     return ours if ours and shown == ours.text else None

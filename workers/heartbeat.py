@@ -21,7 +21,7 @@ from bridge.store.connect import follow
 from bridge.store.lease import Leases
 from bridge.store.view import Lease
 
-log = logging.getLogger("workers.heart")
+log = logging.getLogger("workers.heartbeat")
 
 BEAT = 1.0
 """Seconds between beats."""
@@ -34,14 +34,14 @@ FORGOTTEN_MS = 60_000
 
 
 @dataclass(slots=True)
-class Hand:
-    """What a worker holds right now; the job puts it there, the heart looks."""
+class HeldLease:
+    """The lease that a worker holds right now; the job puts it there."""
 
     lease: Lease | None = None
     since: float = 0.0
 
-    def take(self, lease: Lease) -> None:
-        """Hold *lease* from now on."""
+    def take(self, lease: Lease | None) -> None:
+        """Hold *lease* from now on; None: a job that needs none begins."""
         self.since = monotonic()
         self.lease = lease
 
@@ -51,13 +51,13 @@ class Hand:
 
 
 @dataclass(slots=True, kw_only=True)
-class Heart:
+class Heartbeat:
     """Beats for *worker* until the stop."""
 
     worker: str
     redis: Redis
     leases: Leases
-    hand: Hand
+    held: HeldLease
     stop: threading.Event
     """Set when the last job is done: a job in hand outlives the wish to stop."""
 
@@ -72,10 +72,10 @@ class Heart:
     def beat(self) -> None:
         """Say that the worker is there, and prolong its lease."""
         follow(self.redis)
-        lease = self.hand.lease
-        if lease and monotonic() - self.hand.since < DEADLINE:
+        lease = self.held.lease
+        if lease and monotonic() - self.held.since < DEADLINE:
             try:
-                self.leases.keep(lease)
+                self.leases.renew(lease)
             except LostLeaseError:
                 log.warning("lease lost", extra=fields(account=lease.account))
         seconds, micros = self.redis.time()

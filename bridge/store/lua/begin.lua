@@ -1,0 +1,33 @@
+-- Take the lease of a party's account and read all that a write of it depends on; with
+-- a fence, read again under the lease that is held.
+-- Step 1 and 2 of a job. A party without an account is read alone, without a lease.
+-- KEYS: none; all are in prelude.lua
+-- ARGV: party, account ('' the one it belongs to so far), lease (ms), fence (0: take it)
+-- RETURNS: {0}: another has the lease (it will queue us again), or ours is lost; else
+--   {fence, account, now, record of the account,
+--    {party, {rev, account, nudges}, facts} for the party and each other one}
+local p, account, fence = ARGV[1], ARGV[2], tonumber(ARGV[4])
+if account == '' then account = redis.call('HGET', party_of(p), 'account') or '' end
+local names = {p}
+if account ~= '' then
+  local holder = redis.call('GET', lease_of(account))
+  if fence ~= 0 then
+    if holder ~= ARGV[4] then return {0} end
+  elseif holder then
+    redis.call('SADD', again_of(account), p)
+    return {0}
+  else
+    fence = redis.call('INCR', FENCE)
+    redis.call('SET', lease_of(account), fence, 'PX', ARGV[3])
+  end
+  for _, other in ipairs(redis.call('SMEMBERS', members_of(account))) do
+    if other ~= p then names[#names + 1] = other end
+  end
+end
+local found = {}
+for n, name in ipairs(names) do
+  found[n] = {name,
+    redis.call('HMGET', party_of(name), 'rev', 'account', 'nudges'),
+    redis.call('HGETALL', facts_of(name))}
+end
+return {fence, account, int(now), redis.call('HGETALL', account_of(account)), found}
