@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from bridge.domain.facts import READING, Stamp, Value
 from bridge.domain.fold import State
 from bridge.domain.generations import generations, there_at
+from bridge.domain.parts import put_together
 
 Things = Mapping[str, State]
 Catalogue = Mapping[str, Things]
@@ -132,9 +133,10 @@ def completed(
 
     *things* are its party's, *catalogue* those of its source, *told* is `begun(things)`.
     """
-    value, at = dict(state.value), state.fact.stamp.at
+    id_, at = thing.removeprefix(SUBSCRIPTION), state.fact.stamp.at
+    value = put_together(id_, state, things)
     listed = _instead(value.get("discounts", ()), told)
-    mine = told.of.get(thing.removeprefix(SUBSCRIPTION), ())
+    mine = told.of.get(id_, ())
     if value.get("single"):
         listed = _last(mine, at, listed)
     else:

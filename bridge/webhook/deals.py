@@ -18,9 +18,9 @@ def subscription(  # noqa: PLR0913 - what a deal says
     mrr: Decimal | None,
     currency: Any,
     at: int,
-    renews: int | None,
-    ended: int | None,
-    plan: str | None,
+    renews: int | None = None,
+    ended: int | None = None,
+    plan: str | None = None,
 ) -> Value | None:
     """Value of thing `subscription:…` of a deal that is won, *at* its version (ms).
 

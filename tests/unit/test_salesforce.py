@@ -641,6 +641,49 @@ def test_a_message_that_tells_too_little_of_a_deal_changes_nothing(
     assert (450.5, None) == (doc.traits["mrr"], doc.traits["churnedAt"])
 
 
+PARTS: dict[str, list[str | None]] = {
+    "MRR__c": ["100", "200"],
+    "Renews__c": ["2027-11-01", "2028-11-01", None],
+    "Ended__c": ["2026-10-31", "2027-12-31", None],
+    "Name": ["Team", "Scale", None],
+}
+
+
+@given(st.data())
+def test_messages_about_a_deal_that_select_this_or_that_end_alike_in_any_order(
+    data: st.DataObject,
+) -> None:
+    """Each field is what the newest message that selects it says."""
+    any_of = {name: st.sampled_from(values) for name, values in PARTS.items()}
+    drawn = st.fixed_dictionaries({}, optional=any_of)
+    first = {"MRR__c": "50", "CurrencyIsoCode": "USD"}
+    selections = [first, *data.draw(st.lists(drawn, max_size=5))]
+    told = [
+        deal(n, **({"CurrencyIsoCode": "USD"} | fields))
+        for n, fields in enumerate(selections)
+    ]
+    _, doc = outcome(*data.draw(st.permutations(told)), **DEALS)
+
+    last = {name: value for fields in selections for name, value in fields.items()}
+    renews, end = last.get("Renews__c"), last.get("Ended__c")
+    renewal: str | None = f"{renews}T00:00:00.000Z" if renews else "left out"
+    if renews and end and renews > end:
+        renewal = None
+    wanted = {
+        "mrr": int(last["MRR__c"] or 0),
+        "subscriptionStatus": "active",
+        "churnedAt": None,
+        "planName": last.get("Name"),
+        "nextRenewalDate": renewal,
+    }
+    if end == "2026-10-31":
+        wanted = dict.fromkeys(wanted) | {
+            "subscriptionStatus": "churned",
+            "churnedAt": "2026-10-31T00:00:00.000Z",
+        }
+    assert wanted == {name: doc.traits.get(name, "left out") for name in wanted}
+
+
 @pytest.mark.parametrize("over", [{"won": False}, {"IsDeleted": "true", "IsWon": None}])
 def test_a_deal_that_is_over_need_not_tell_what_it_paid(over: dict[str, Any]) -> None:
     _, doc = outcome(deal(1, **MONEY), deal(2, **over), **DEALS)
@@ -656,7 +699,7 @@ def test_an_amount_that_every_message_selects_is_cleared_by_its_absence() -> Non
 
 
 def test_a_deal_belongs_to_its_company() -> None:
-    (fact,) = facts(events(deal(AccountId=ACCOUNT[:15], **MONEY)), DEALS)
+    fact, *_ = facts(events(deal(AccountId=ACCOUNT[:15], **MONEY)), DEALS)
     names, _ = outcome(deal(**MONEY), **DEALS)
 
     assert (f"salesforce:{ACCOUNT}", f"subscription:opp-{DEAL}") == (

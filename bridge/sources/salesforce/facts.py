@@ -14,6 +14,7 @@ from marshmallow import ValidationError
 
 from bridge.domain.catalogue import VOID
 from bridge.domain.facts import CREATED, Fact, Stamp, Value
+from bridge.domain.parts import ENDS, OVER, PLAN, part
 from bridge.sources.salesforce.rules import Deals, Rules, rules
 from bridge.webhook.bodies import is_name
 from bridge.webhook.converters import decimal, milliseconds
@@ -62,37 +63,52 @@ def untold(fields: Mapping[str, str | None], rules: Rules) -> str | None:
         return None
     if fields.get("IsWon") is None:
         return "the deal does not say whether it is won; IsWon must be selected"
-    if fields["IsWon"] == "true" and not rules.tells(fields, rules.deals.mrr):
+    told = any(rules.tells(fields, name) for name in (NAME, *rules.deals.own))
+    if fields["IsWon"] == "true" and not told:
         return f"the deal does not say what it pays; {rules.deals.mrr} must be selected"
     return None
 
 
 def opportunity_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the subscription that a won deal is; *loaded* is from `OPPORTUNITY`.
+    """Yield the subscription that a won deal is, and its parts; from `OPPORTUNITY`.
 
     Any other deal is void, so that one that was won and then lost is no subscription;
-    so is one without an amount a month: it was sold once.
+    so is one without an amount a month: it was sold once. Where a message does not say
+    the amount, it stays what it was.
     """
     said, owner = rules(options), loaded["account"]
     if said.deals is None or owner is None:
         return
+    id_, fields = f"opp-{loaded['id']}", event.body
     is_won = loaded["won"] and not loaded["deleted"]
-    value = _won(event, said.deals, loaded["name"]) if is_won else None
-    own = {} if said.account else {"account": owner}
-    thing = f"subscription:opp-{loaded['id']}"
-    yield _fact(event, loaded, owner, thing, {**(value or {"status": VOID}), **own})
+    if not is_won or said.tells(fields, said.deals.mrr):
+        value = _won(event, said.deals) if is_won else None
+        own = {} if said.account else {"account": owner}
+        told = {**(value or {"status": VOID}), **own}
+        yield _fact(event, loaded, owner, f"subscription:{id_}", told)
+    for name, news in _parts(event, loaded, said):
+        yield _fact(event, loaded, owner, part(id_, name), news)
 
 
-def _won(event: Event, deals: Deals, name: str | None) -> Value | None:
+def _won(event: Event, deals: Deals) -> Value | None:
     fields = event.body
     return subscription(
         mrr=_read(fields, deals.mrr, decimal),
         currency=fields.get(deals.currency, deals.currency),
         at=event.at,
-        renews=_read(fields, deals.renews, milliseconds),
-        ended=_read(fields, deals.ended, milliseconds),
-        plan=name,
     )
+
+
+def _parts(event: Event, loaded: Any, said: Rules) -> Iterator[tuple[str, Value]]:
+    """Yield what the message says of a deal besides what it pays."""
+    deals, fields = said.deals, event.body
+    if deals is None or loaded["deleted"]:
+        return
+    if said.tells(fields, NAME):
+        yield PLAN, kept(plan=loaded["name"])
+    for name, field in ((ENDS, deals.renews), (OVER, deals.ended)):
+        if field and said.tells(fields, field):
+            yield name, kept(**{name: _read(fields, field, milliseconds)})
 
 
 def _read(

@@ -35,6 +35,11 @@ class Deals(NamedTuple):
     renews: str = ""
     ended: str = ""
 
+    @property
+    def own(self) -> list[str]:
+        """The fields that it names, but for the currency."""
+        return [field for field in (self.mrr, self.renews, self.ended) if field]
+
 
 class Rules(NamedTuple):
     """Fields of an Account, and those of an Opportunity (None: it is not read).
