@@ -49,6 +49,7 @@ READ: Mapping[bytes, Callable[[Redis, bytes], Any]] = {
     b"set": lambda redis, key: redis.smembers(key),
     b"zset": lambda redis, key: redis.zrange(key, 0, -1, withscores=True),
     b"stream": lambda redis, key: redis.xrange(key),
+    b"none": lambda *_: None,  # it ended while it was looked at
 }
 
 
