@@ -19,6 +19,7 @@ from bridge.domain.fold import Past, compact, fold
 from bridge.domain.policy import STRIPE
 from bridge.sources.generic import make
 from bridge.sources.generic.reader import as_read
+from bridge.sources.generic.recipes import recipes
 from bridge.webhook.source import Delivery, Event, Source, Verified
 from tests.support.lives import by_party
 from tests.support.recipe_cases import (
@@ -106,3 +107,14 @@ def test_a_life_has_its_traits_in_whatever_order_it_is_delivered(
 def test_no_two_lives_of_a_recipe_have_one_name() -> None:
     for book in books():
         assert len(book.cases) == len({case["name"] for case in book.cases})
+
+
+def test_a_recipe_that_tells_of_money_has_a_dozen_lives() -> None:
+    kinds = {
+        name: {rule.get("kind", word) for word, rule in said.get("events", {}).items()}
+        for name, said in recipes().items()
+    }
+    lives = {book.recipe: len(book.cases) for book in books()}
+
+    assert {name for name in kinds if "subscription" in kinds[name]} == set(lives)
+    assert {} == {name: n for name, n in lives.items() if n < 12}
