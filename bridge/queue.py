@@ -16,6 +16,7 @@ from rq.job import Job
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
+from bridge.plain import plain
 from bridge.store import keys
 
 NAME = "bridge"
@@ -29,6 +30,12 @@ JOB_TIMEOUT = 90
 
 KEEP_FAILED = 7 * 86_400
 """Seconds that a failed job stays in the dashboard."""
+
+HARMLESS = str.maketrans("<>&", "()+")
+"""For the few characters that begin something in HTML, others that do not."""
+
+LONGEST = 500
+"""Characters of a description."""
 
 
 class Queue:
@@ -116,4 +123,8 @@ def stem(party: str) -> str:
 
 
 def _described(party: str, cause: str) -> str:
-    return f"{party} ← {cause}"
+    """What a person reads of the job, on one line and without what a browser obeys.
+
+    A sender chose both; dashboards and logs of RQ show them as they stand.
+    """
+    return plain(f"{party} ← {cause}").translate(HARMLESS)[:LONGEST]

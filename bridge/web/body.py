@@ -13,6 +13,10 @@ LIMIT = 1024 * 1024
 HOOKS = "/webhooks/"
 CONSOLE = "/console"
 
+WAITS = "bridge.waits"
+"""Where a request's environ takes the seconds that its answer is to wait, outside of
+any thread; a list, since an app below another is given a copy of the environ."""
+
 
 class Unread(HTTPException):
     """A body that is not there whole; *code* and *description* are for its sender."""

@@ -22,6 +22,7 @@ from bridge.web import create_app
 from bridge.web.body import (
     HOOKS,
     LIMIT,
+    WAITS,
     Busy,
     Failing,
     Incomplete,
@@ -84,7 +85,7 @@ class Front:
         """Answer one request."""
         environ = environ_of(scope)
         is_whole = not _has_body(environ)
-        environ["wsgi.input"] = BytesIO()
+        environ |= {"wsgi.input": BytesIO(), WAITS: []}
         is_wanted = wanted(environ, self._sources)
         late = False
         if is_wanted and not is_whole:
@@ -97,6 +98,8 @@ class Front:
         status, headers, answer = await self._reply(environ, is_wanted=is_wanted)
         if not is_whole:
             headers.append((b"connection", b"close"))
+        if environ[WAITS]:
+            await asyncio.sleep(sum(environ[WAITS]))
         start = {"type": "http.response.start", "status": status, "headers": headers}
         await send(start)
         await send({"type": "http.response.body", "body": answer})

@@ -227,14 +227,64 @@ def test_delete_works_on_the_page_of_a_job(
     assert eventually(lambda: not exists(failed))
 
 
-def test_text_of_a_job_cannot_run_as_a_script(
+HOSTILE = (
+    '<meta http-equiv=refresh content="0;url=//example.org">',
+    "<style>* { display: none }</style>",
+    "<img src=x onerror=\"document.title='hacked'\">",
+    "<%= document.title='hacked' %>",
+    "{{ 7 * 191 }}",
+)
+
+
+@pytest.fixture
+def hostile(redis: Redis) -> Job:
+    """A failed job of RQ's own, with hostile text wherever there is any."""
+    text = "stripe:cus_1 " + " ".join(HOSTILE)
+    queue = Queue(NAME, connection=redis, serializer="json")
+    job = queue.enqueue(
+        job_that_fails, text, description=text, meta={"said": text}, job_id="hostile"
+    )
+    worker = SimpleWorker([queue], connection=redis, serializer="json")
+    worker.work(burst=True, logging_level="CRITICAL")
+    worker.register_birth()
+    worker.prepare_execution(queue.enqueue(print, text, description=text))
+    Queue(f"{NAME} {text}", connection=redis, serializer="json").enqueue(print)
+    return job
+
+
+@pytest.mark.parametrize(
+    "page", ["jobs/bridge/failed/8/asc/1", "job/hostile", "workers", "queues"]
+)
+def test_text_of_a_sender_is_text_on_every_page(
+    inside: Browser, url: str, hostile: Job, tmp_path: Path, page: str
+) -> None:
+    inside.open(f"http://{url}/console/queues/0/view/{page}")
+    eventually(lambda: "stripe:cus_1" in inside.text())
+    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
+    inside.screenshot(folder / f"hostile-{page.partition('/')[0]}.png")
+    text = inside.text()
+
+    # The page of the workers shows the beginning of a call alone.
+    shown = HOSTILE[:1] if page == "workers" else HOSTILE
+    assert [] == [one for one in shown if one not in text]
+    assert url in inside.run("return location.href")
+    assert "hacked" != inside.run("return document.title")
+    assert 0 == inside.run("return document.querySelectorAll('td meta, p meta').length")
+    assert [c for c in inside.complaints() if "favicon" not in c] == []
+
+
+def test_what_a_page_showed_unescaped_could_not_run_nor_hide_it(
     inside: Browser, url: str, failed: Job
 ) -> None:
+    """The second line of defence, should a page of rq-dashboard's bring the first."""
     inside.open(f"http://{url}/console/queues/0/view/job/{failed.id}")
     eventually(lambda: "ValueError" in inside.text())
+    for text in HOSTILE[1:3]:
+        inside.run(f"document.body.insertAdjacentHTML('beforeend', {text!r})")
     eventually(lambda: any("Content Security" in c for c in inside.complaints()))
 
-    assert inside.run("return document.title") != "hacked"
+    assert "ValueError" in inside.text()
+    assert "hacked" != inside.run("return document.title")
 
 
 class OtherSite(BaseHTTPRequestHandler):

@@ -17,6 +17,7 @@ from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 
 import pytest
+import urllib3
 from redis import Redis
 
 from tests.e2e.test_serve import (
@@ -31,6 +32,8 @@ from tests.support.processes import ROOT, environment, free_port, start
 from tests.support.raw import head, send
 from tests.support.server import RedisServer
 from tests.support.waiting import eventually
+
+PASSWORD = "console-example"
 
 CLOSE = "Connection: close"
 CHUNKED = "Transfer-Encoding: chunked"
@@ -55,7 +58,7 @@ def web(
     redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Web]:
     port = free_port()
-    settings = environ(redis_server.url, port) | {"CONSOLE_PASSWORD": "console-example"}
+    settings = environ(redis_server.url, port) | {"CONSOLE_PASSWORD": PASSWORD}
     with start("web", settings, tmp_path_factory.mktemp("web")) as running:
         made = Web(running, port)
         eventually(made.is_alive, 20, what="the web process")
@@ -274,6 +277,40 @@ def test_unfinished_bodies_do_not_fill_the_memory(web: Web) -> None:
     assert 202 == status
     assert seconds < 1
     assert rss < 200 * 1024
+
+
+def test_guesses_of_the_console_s_password_wait_and_the_right_one_does_not(
+    web: Web,
+) -> None:
+    """Guessers on a hundred connections, for two seconds."""
+    until = time.monotonic() + 2
+    wrong = urllib3.make_headers(basic_auth="admin:wrong-example")
+    right = urllib3.make_headers(basic_auth=f"admin:{PASSWORD}")
+
+    def guess() -> int:
+        answered = 0
+        while time.monotonic() < until:
+            try:
+                answered += web.ask("GET", "/console/", headers=wrong).status == 401
+            except urllib3.exceptions.TimeoutError:
+                return answered
+        return answered
+
+    with ThreadPoolExecutor(100) as pool:
+        guesses = [pool.submit(guess) for _ in range(100)]
+        seconds = []
+        while time.monotonic() < until:
+            begun = time.monotonic()
+            answer = web.ask("GET", "/console/", headers=right, redirect=False)
+            assert 302 == answer.status
+            assert web.is_alive()
+            seconds.append(time.monotonic() - begun)
+            time.sleep(0.1)
+        answered = sum(one.result() for one in guesses)
+
+    assert max(seconds) < 1
+    assert answered < 110
+    assert "wrong console password" in web.running.output
 
 
 def _kilobytes(pid: int, name: str) -> int:

@@ -65,6 +65,20 @@ def waiting(desk: Bench) -> list[dict[str, Any]]:
     return found
 
 
+def test_a_description_holds_nothing_that_a_browser_or_a_log_obeys(
+    redis: Redis,
+) -> None:
+    party = 'stripe:<meta http-equiv=refresh content="0;url=//example.org">\n\x1b[2J'
+    id_ = Queue(redis).push(party, 1, "customer.created <style> & " + "x" * 1000)
+    said = redis.hget(f"rq:job:{id_}", "description")
+    assert isinstance(said, bytes)
+    text = said.decode()
+
+    assert text.startswith('stripe:(meta http-equiv=refresh content="0;url=//example')
+    assert set() == set(text) & set("<>&\n\x1b")
+    assert 500 == len(text)
+
+
 def test_a_job_is_a_key_in_json_and_its_description_can_be_read(
     ingress: Ingress, desk: Bench
 ) -> None:

@@ -186,6 +186,112 @@ def test_a_job_that_is_gone_is_404(client: FlaskClient, path: str) -> None:
     assert client.get(f"/console/queues/0/{path}", auth=KNOWN).status_code == 404
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "0/data/jobs/bridge/failed/0/asc/1.json",
+        "0/data/jobs/bridge/failed/-1/asc/1.json",
+        "0/data/jobs/bridge/failed/8/asc/0.json",
+        "0/data/jobs/bridge/failed/8/asc/-1.json",
+        "0/data/jobs/bridge/failed/x/asc/1.json",
+        "0/data/jobs/bridge/failed/8/asc/x.json",
+        "0/data/jobs/bridge/failed/\u0668/asc/1.json",
+        f"0/data/jobs/bridge/failed/8/asc/{10**30}.json",
+        f"0/data/jobs/bridge/failed/{10**30}/asc/1.json",
+        "0/data/jobs/bridge/failed/8/up/1.json",
+        "0/data/jobs/bridge/nothing/8/asc/1.json",
+        "0/data/jobs/nothing/failed/8/asc/1.json",
+        "0/data/jobs/bridge%0A/failed/8/asc/1.json",
+        "0/view/jobs/bridge/failed/0/asc/1",
+        "0/view/jobs/bridge/failed/8/asc/0",
+        "0/view/jobs/bridge/nothing/8/asc/1",
+        "0/view/jobs/nothing/failed/8/asc/1",
+        "0/view/job/a:b",
+        "0/view/job/a%00b",
+        "0/view/job/%3Cb%3E",
+        f"0/view/job/{'a' * 300}",
+        "0/data/job/a:b.json",
+        "0/data/job/k%C3%A4se.json",
+        "1/data/queues.json",
+        f"{10**30}/data/queues.json",
+        "x/data/queues.json",
+    ],
+)
+def test_an_address_that_names_nothing_is_404(
+    client: FlaskClient, failed: Job, path: str
+) -> None:
+    assert 404 == client.get(f"/console/queues/{path}", auth=KNOWN).status_code
+
+
+@pytest.mark.parametrize(
+    ("action", "status"),
+    [
+        ("queue/nothing/failed/empty", 404),
+        ("queue/bridge/nothing/empty", 404),
+        ("queue/nothing/compact", 404),
+        ("requeue/nothing", 404),
+        ("job/a:b/requeue", 404),
+        ("job/gone/requeue", 404),
+        ("job/a:b/delete", 404),
+    ],
+)
+def test_an_action_on_nothing_is_404(
+    client: FlaskClient, token: str, failed: Job, action: str, status: int
+) -> None:
+    headers = {"X-CSRF-Token": token}
+    answer = client.post(f"/console/queues/{action}", auth=KNOWN, headers=headers)
+
+    assert status == answer.status_code
+
+
+def test_a_job_that_has_not_failed_is_not_queued_again(
+    client: FlaskClient, token: str, redis: Redis
+) -> None:
+    queue = Queue(NAME, connection=redis, serializer="json")
+    waiting = queue.enqueue(job_that_fails, "stripe:cus_1")
+    answer = client.post(
+        f"/console/queues/job/{waiting.id}/requeue",
+        auth=KNOWN,
+        headers={"X-CSRF-Token": token},
+    )
+
+    assert 409 == answer.status_code
+    assert 1 == queue.count
+
+
+@pytest.mark.parametrize(
+    ("said", "scheme"),
+    [
+        ("https", "https"),
+        ("HTTPS, http", "https"),
+        ("http", "http"),
+        ("ftp", "http"),
+        ("//evil.example", "http"),
+        ("", "http"),
+    ],
+)
+def test_a_redirect_keeps_the_scheme_that_the_client_used(
+    client: FlaskClient, said: str, scheme: str
+) -> None:
+    headers = {"X-Forwarded-Proto": said}
+    answer = client.get("/console/queues", auth=KNOWN, headers=headers)
+
+    assert f"{scheme}://localhost/console/queues/" == answer.location
+
+
+def test_a_wrong_password_is_logged_without_it(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = Authorization("basic", {"username": "eve", "password": "wrong-example"})
+    client.get("/console/", auth=wrong)
+    client.get("/console/")
+    told = [r for r in caplog.records if r.message == "wrong console password"]
+
+    assert [{"tries": 1}] == [r.__dict__["fields"] for r in told]
+    assert "eve" not in caplog.text
+    assert "example" not in caplog.text
+
+
 def test_another_instance_is_404(client: FlaskClient) -> None:
     assert client.get("/console/queues/1/view/queues", auth=KNOWN).status_code == 404
 

@@ -18,6 +18,10 @@ from flask import Response, abort, g, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
+from bridge.web.body import WAITS
+from bridge.web.console.page import STYLE_HASH
+from bridge.web.console.tries import Tries
+
 HEADER = "X-CSRF-Token"
 FIELD = "csrf"
 
@@ -27,11 +31,12 @@ REALM = WWWAuthenticate("basic", {"realm": "vitally-bridge", "charset": "UTF-8"}
 
 POLICY = (
     "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; "
+    "style-src-elem 'self' '{style}'; style-src-attr 'unsafe-inline'; img-src 'self' data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Only scripts with the page's nonce run: text that a page of rq-dashboard shows
-unescaped (an exception's, say) cannot bring its own. Its templates need `eval`."""
+"""Only scripts with the page's nonce run, and no page brings a style sheet but our own:
+text that is shown unescaped after all could do neither. The dashboard's templates need
+`eval`, and its rows are coloured by attributes."""
 
 SEAL = {
     "X-Content-Type-Options": "nosniff",
@@ -42,6 +47,12 @@ SEAL = {
 
 SCRIPT = re.compile(r"<script(?=[\s>])")
 
+INSERTED = re.compile(
+    r"<%=\s*(?:\$\('<div/>'\)\.text\((?P<text>[^)]+)\)\.html\(\)|(?P<bare>.+?))\s*%>"
+)
+"""Where a template of rq-dashboard's pages inserts a value as it is; two of the places
+escape it by themselves."""
+
 
 class Guard:
     """Checks each request to the console and seals each answer."""
@@ -50,12 +61,15 @@ class Guard:
         self._name = _digest(username)
         self._password = _digest(password)
         self._token = hmac.new(password.encode(), b"console", sha256).hexdigest()
+        self._tries = Tries()
         self._public_host = urlsplit(public_url).netloc if public_url else None
 
     def check(self) -> None:
         """Refuse a stranger (401), a wrong method (405), another site's action (403)."""
         g.nonce = secrets.token_urlsafe(16)
         if not self._is_known():
+            if request.authorization is not None:
+                request.environ.get(WAITS, []).append(self._tries.wrong())
             raise Unauthorized(www_authenticate=REALM)
         if request.method in READS:
             self._refuse_action()
@@ -66,7 +80,9 @@ class Guard:
         """Add the security headers, and to a page the token that its actions need."""
         for name, value in SEAL.items():
             response.headers[name] = value
-        response.headers["Content-Security-Policy"] = POLICY.format(nonce=g.nonce)
+        response.headers["Content-Security-Policy"] = POLICY.format(
+            nonce=g.nonce, style=STYLE_HASH
+        )
         if response.mimetype == "text/html" and response.status_code == HTTPStatus.OK:
             response.set_data(self._with_token(response.get_data(as_text=True)))
         return response
@@ -105,7 +121,8 @@ class Guard:
         """Let the page's jQuery send the token with all that goes to our own origin.
 
         It stands in the page, not in a file: another site may load a script, but not
-        read a page.
+        read a page. And all that the page's templates insert is escaped: it may be what
+        a sender wrote.
         """
         script = (
             f"<script>window.jQuery && jQuery.ajaxPrefilter((o, _, xhr) => "
@@ -113,7 +130,8 @@ class Guard:
             f"</script></body>"
         )
         marked = html.replace("</body>", script)
-        return SCRIPT.sub(f'<script nonce="{g.nonce}"', marked)
+        marked = SCRIPT.sub(f'<script nonce="{g.nonce}"', marked)
+        return INSERTED.sub(lambda m: f"<%- {m['text'] or m['bare']} %>", marked)
 
 
 def _digest(text: str) -> bytes:

@@ -7,20 +7,38 @@ a process. The names and the reasons are of version 0.9.0.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import cache, partial
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
-from flask import Flask, Response, abort, current_app, request
+from flask import Flask, Response, abort, current_app, redirect, request, url_for
 from redis import Redis
+from rq.exceptions import InvalidJobOperation
+from werkzeug.wrappers import Response as AnyResponse
 
+from bridge.queue import NAME
 from bridge.web.console.page import page
 
 PREFIX = "/queues"
 
 SERIALIZER = "json"
 """RQ's name for the serializer that our jobs have."""
+
+REGISTRIES = "queued|started|failed|deferred|finished|scheduled|canceled"
+
+KNOWN = {
+    "instance_number": "0",
+    "registry_name": REGISTRIES,
+    "per_page": "[1-9][0-9]{0,2}",
+    "order": "asc|dsc",
+    "page": "[1-9][0-9]{0,5}",
+    "job_id": "[A-Za-z0-9_-]{1,255}",
+}
+"""What the parts of an address may be; rq-dashboard fails at others. RQ's ids:
+https://python-rq.org/docs/jobs/"""
 
 MISSING = "The queues are shown by rq-dashboard, which is not installed."
 REMEDY = "pip install rq-dashboard six"
@@ -39,15 +57,21 @@ def add_queues(app: Flask, redis: Redis) -> None:
     vars(app)["redis_conn"] = redis
 
     @app.before_request
-    def ready() -> None:
+    def ready() -> AnyResponse | None:
         """Fail with Redis' own error, which the pages would partly swallow."""
-        if request.blueprint == dashboard.blueprint.name:
-            if (request.view_args or {}).get("instance_number", 0) != 0:
-                abort(404)
-            if request.endpoint != f"{dashboard.blueprint.name}.static":
-                redis.ping()
+        said = request.view_args or {}
+        if request.blueprint != dashboard.blueprint.name or "filename" in said:
+            return None
+        redis.ping()
+        if not _is_known(said, redis):
+            abort(404)
+        if said.get("queue_name", NAME) is None:
+            ours = said | {"queue_name": NAME}
+            return redirect(url_for(request.endpoint or "", **ours))
+        return None
 
     app.register_error_handler(dashboard.NoSuchJobError, no_such_job)
+    app.register_error_handler(InvalidJobOperation, not_done)
     app.register_blueprint(dashboard.blueprint, url_prefix=PREFIX)
 
 
@@ -67,9 +91,23 @@ def adapted() -> Any:
     return web
 
 
+def _is_known(said: Mapping[str, Any], redis: Redis) -> bool:
+    """Whether the parts of an address name something that there may be."""
+    for name, form in KNOWN.items():
+        if name in said and not re.fullmatch(form, str(said[name])):
+            return False
+    queue = said.get("queue_name") or NAME
+    return queue == NAME or bool(redis.sismember("rq:queues", f"rq:queue:{queue}"))
+
+
 def missing() -> Response:
     """Say what to install."""
     return page("No queue dashboard", f"{MISSING} {REMEDY}", 501)
+
+
+def not_done(error: Exception) -> Response:
+    """Say that a job is not in the state for it: to requeue what has not failed."""
+    return page("Not done", "The job is not in a state for that.", 409)
 
 
 def no_such_job(error: Exception) -> Response:
