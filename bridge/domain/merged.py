@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge.domain.catalogue import SUBSCRIPTION
-from bridge.domain.facts import READING
+from bridge.domain.facts import READING, THIN, TWICE
 from bridge.domain.fold import State
 
 Things = Mapping[str, State]
@@ -20,21 +20,31 @@ INTO = "into"
 HEIR_MS = 600_000
 """How long it goes on as it was while that party is not known."""
 
+SECOND_MS = 1000
+"""A reading in the second of the merge is one since: its clock has no fractions."""
+
 
 def waits(things: Things, everybody: Mapping[str, Things]) -> int:
     """Until when (ms) a party of *things* goes on as it was; 0: no more.
 
     *everybody* are the things of all parties of its account, by name. The money of the
-    party that it became is known once that one was read.
+    party that it became is known once that one was read since.
     """
-    customer = things.get("customer")
+    customer, asked = things.get("customer"), things.get(THIN)
     if customer is None or INTO not in customer.value:
         return 0
+    since = customer.fact.stamp.at
+    if asked is not None and asked.value.get(TWICE):
+        since = min(since, asked.fact.stamp.at)
     heir = everybody.get(customer.value[INTO])
     pays = any(thing.startswith(SUBSCRIPTION) for thing in things)
-    if heir is not None and (READING in heir or not pays):
+    if heir is not None and (not pays or _was_read(heir, since - SECOND_MS)):
         return 0
-    return customer.fact.stamp.at + HEIR_MS
+    return since + HEIR_MS
+
+
+def _was_read(things: Things, since: int) -> bool:
+    return READING in things and things[READING].fact.stamp.at >= since
 
 
 def as_it_was(things: Things) -> Things:

@@ -305,12 +305,15 @@ def test_a_merged_company_leaves_its_account(with_token: Shop) -> None:
     kept = with_token.company("Kept", lifecyclestage="customer")
     gone = with_token.company("Gone", "450", lifecyclestage="lead")
     assert (450, None) == mrr_and_churn(with_token, gone)
+    before = len(with_token.stack.vitally.writes())
 
     with_token.hubspot.merge(gone, kept)
     with_token.hubspot.deal(with_token.last, kept)
     with_token.post(merge(kept, gone, at=now()))
 
     assert (450, None) == mrr_and_churn(with_token, kept)
+    writes = told_of(with_token, str(kept), before)
+    assert not any(traits.get("churnedAt") for traits in writes)
     assert "customer" == with_token.traits(kept)["lifecycleStage"]
     assert "Kept" == with_token.account(kept)["name"]
     assert {} == {k: v for k, v in with_token.traits(gone).items() if v is not None}

@@ -247,7 +247,12 @@ def merged(*own: Fact) -> list[Fact]:
     [
         ([], MERGED + 1, ("active", "lead", MERGED + 600_000)),
         ([customer()], MERGED + 1, ("active", "lead", MERGED + 600_000)),
-        ([customer(), snapshot("read", {})], MERGED + 1, ("churned", None, None)),
+        (
+            [customer(), snapshot("read", {}, 8)],
+            MERGED + 1,
+            ("active", "lead", MERGED + 600_000),
+        ),
+        ([customer(), snapshot("read", {}, 9)], MERGED + 1, ("churned", None, None)),
         ([], MERGED + 600_000, ("churned", None, None)),
         ([], None, ("churned", None, None)),
     ],
@@ -263,6 +268,19 @@ def test_who_was_merged_goes_on_until_the_other_one_is_known(
 
     told = [one.value["is"] for one in found.told.get("stage", {}).values()]
     assert expected == (status(found), next(iter(told), None), found.waits)
+
+
+def test_the_merge_counts_and_not_when_it_was_read() -> None:
+    """The other one may have been read before it was seen what became of this one."""
+    asked = snapshot("thin", {"twice": True}, 9)
+    gone = customer(DELETED, 10, deleted=True, into="x:2")
+    heir = [customer(), snapshot("read", {}, 9)]
+    parties = [
+        Party(f"x:{n}", things(*own))
+        for n, own in enumerate([[sub("1"), asked, gone], heir], 1)
+    ]
+
+    assert unite("acme", parties, NOW + 10 * DAY + 1).waits is None
 
 
 def test_who_was_merged_without_money_goes_on_until_the_other_one_is_there() -> None:
