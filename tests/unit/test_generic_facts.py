@@ -268,6 +268,14 @@ def test_an_interval_may_be_any_word_for_it(per: str, mrr: float) -> None:
     assert mrr == doc(reads, sub(per=per)).traits["mrr"]
 
 
+def test_an_interval_of_which_nobody_tells_how_many_is_not_known() -> None:
+    money = {**SUBSCRIPTION["mrr"], "count": "every"}
+    reads = source(events={"subscription": {**SUBSCRIPTION, "mrr": money}})
+
+    assert 20 == doc(reads, sub(every=1)).traits["mrr"]
+    assert "interval" in doc(reads, sub()).unknown["mrr"]
+
+
 @pytest.mark.parametrize(
     "less", [{"price": None}, {"per": None}, {"code": None}], ids=str
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path as File
 from typing import Any
 
@@ -17,10 +18,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
+from bridge.domain.account import unite
+from bridge.domain.document import document
+from bridge.errors import PayloadError
 from bridge.sources import chargebee
 from tests.support.lives import law
-from tests.support.stripe_cases import events, every
-from tests.unit import test_chargebee
+from tests.support.recipe_cases import books, looks
+from tests.support.stripe_cases import events, every, seconds
+from tests.unit import test_chargebee, test_recipe_cases
 from tests.unit.test_cases import facts, outcome
 
 Json = Any
@@ -108,11 +113,18 @@ PLACES = [
 ]
 
 
+ONE_OF_EACH = {
+    (path, *sorted(k for k, v in beside(body, path).items() if v)): (case, body, path)
+    for case, body, path in PLACES
+    if "items" in path and isinstance(path[-1], str)
+}.values()
+"""A place of each kind, beside the same keys."""
+
+
 @pytest.mark.parametrize("damage", DAMAGES[:2], ids=["missing", "null"])
 def test_a_price_without_what_it_says_has_no_number_of_its_own(damage) -> None:
-    for case, body, path in PLACES:
-        if "price" in path or "plan" in path or "items" in path:
-            check(case, body, path, damage)
+    for case, body, path in ONE_OF_EACH:
+        check(case, body, path, damage)
 
 
 @law(400)
@@ -178,3 +190,47 @@ def test_nor_does_one_of_chargebee_s(place, damage) -> None:
 def mrr_of_chargebee(body: Json) -> object:
     doc = test_chargebee.outcome(test_chargebee.facts([body]))[1]
     return doc.traits.get("mrr", "left out")
+
+
+# --- Recipes --------------------------------------------------------------------
+
+LEFT_OUT_TOO = {"add_ons", "end_date", "product_price_in_cents"}
+"""An add-on that is none; an interval that is open; Maxio's own price of a product."""
+
+OfRecipe = tuple[Any, Any, Any, Any, Path]
+
+
+@cache
+def of_recipes() -> list[OfRecipe]:
+    """Every place of the last delivery of every life that has an MRR by it alone."""
+    found: list[OfRecipe] = []
+    for book in books():
+        for case in book.cases:
+            reads = test_recipe_cases.source(book, case)
+            last = book.told(case, rising=True)[-1]
+            if isinstance(mrr_of_recipe(reads, book, case, last), int | float):
+                every = [p for p in paths(last.body) if not LEFT_OUT_TOO & set(p)]
+                found += [(reads, book, case, last, path) for path in every]
+    return found
+
+
+def mrr_of_recipe(reads: Any, book: Any, case: Any, told: Any) -> object:
+    facts = test_recipe_cases.facts_of(reads, book, told)
+    account = unite("account", [*test_recipe_cases.customers(book.recipe, facts)])
+    now = seconds(looks(case)[-1].now) * 1000
+    return document(account, now=now).traits.get("mrr", "left out")
+
+
+@law(100)
+@given(st.data(), st.sampled_from([MISSING, None, "?", True, {}, []]))
+def test_nor_does_one_of_a_recipe_s(data, damage) -> None:
+    reads, book, case, told, path = data.draw(st.sampled_from(of_recipes()))
+    assume(isinstance(path[-1], str))
+    hurt = told._replace(body=damaged(told.body, path, damage))
+    try:
+        found = mrr_of_recipe(reads, book, case, hurt)
+    except (ValidationError, PayloadError):
+        return
+
+    right = mrr_of_recipe(reads, book, case, told)
+    assert found in {right, "left out", None}, (book.recipe, path, damage)

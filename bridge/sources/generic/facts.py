@@ -258,7 +258,10 @@ def _item(money: Rule, row: Any, body: Any, currency: str | None) -> Value:
     rhythm: tuple[str | None, int] = ("month", 1)
     if "interval" in money:
         rhythm = said("interval") or said("interval", body) or (None, 1)
-    count = rhythm[1] * (said("count") or said("count", body) or 1)
+    every = said("count") or said("count", body)
+    if every is None and "count" in money:
+        rhythm = (None, 1)
+    count = rhythm[1] * (every or 1)
     return kept(
         unit=amount,
         interval=rhythm[0],
