@@ -1,4 +1,4 @@
-"""What the URL of another server may say: of Redis, of its sentinels, of an HTTP API.
+"""What the URL of another server may say: of Redis, of an HTTP API.
 
 No mistake repeats the text, which may hold a password.
 """
@@ -8,32 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from ipaddress import IPv6Address
-from typing import NamedTuple
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
-
-
-class Sentinels(NamedTuple):
-    """Where Redis is by the word of its sentinels: their addresses, its name there."""
-
-    hosts: tuple[tuple[str, int], ...]
-    master: str
-    db: int
-    username: str | None
-    password: str | None
-    tls: bool
-
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 HOST = r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:[0-9]{1,5})?"
-SENTINELS = re.compile(
-    r"redis(?P<tls>s?)\+sentinel://"
-    r"((?P<username>[^:@/]*):(?P<password>[^:@/]+)@)?"
-    rf"(?P<hosts>{HOST}(,{HOST})*)/(?P<master>[\w.-]+)(/(?P<db>[0-9]{{1,4}}))?",
-    re.ASCII,
-)
-SENTINEL_PORT = 26379
-SENTINEL_FORM = (
-    "must be redis+sentinel://[:password@]host1[:port],host2[:port]/name[/db]"
-)
 
 ESCAPED = "in a password, / # ? [ ] and blanks are written as %2F %23 %3F %5B %5D %20"
 REDIS = re.compile(
@@ -66,15 +43,10 @@ BASE_FORM = "must be http(s)://host[:port] and nothing more"
 
 
 def redis_url(value: str) -> str:
-    """`redis://`, `rediss://`, `unix://`, or a URL of `sentinels`."""
+    """`redis://`, `rediss://` or `unix://`."""
     scheme = value.partition("://")[0]
-    if scheme.endswith("+sentinel"):
-        sentinels(value)
-        return value
     if scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError(
-            "must begin with redis://, rediss://, unix:// or redis+sentinel://"
-        )
+        raise ValueError("must begin with redis://, rediss:// or unix://")
     form, said = (UNIX, UNIX_FORM) if scheme == "unix" else (REDIS, REDIS_FORM)
     if not form.fullmatch(value):
         raise ValueError(said)
@@ -98,22 +70,6 @@ def _split(url: str, form: str) -> SplitResult:
     if port == 0:
         raise ValueError(form)
     return parts
-
-
-def sentinels(value: str) -> Sentinels:
-    """`redis+sentinel://[:password@]host1[:26379],host2/mymaster[/0]`."""
-    found = SENTINELS.fullmatch(value)
-    if found is None:
-        raise ValueError(SENTINEL_FORM)
-    each = [_split(f"//{one}", SENTINEL_FORM) for one in found["hosts"].split(",")]
-    return Sentinels(
-        tuple((one.hostname or "", one.port or SENTINEL_PORT) for one in each),
-        found["master"],
-        int(found["db"] or 0),
-        unquote(found["username"] or "") or None,
-        unquote(found["password"] or "") or None,
-        bool(found["tls"]),
-    )
 
 
 def base_url(value: str) -> str:

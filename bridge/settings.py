@@ -28,9 +28,7 @@ OPTIONS = (
         "REDIS_URL",
         redis_url,
         None,
-        "Where Redis is: `redis://`, `rediss://` or `unix://`, or its sentinels: "
-        "`redis+sentinel://:password@host1:26379,host2:26379/mymaster/0` "
-        "(`rediss+sentinel://` with TLS).",
+        "Where Redis is: `redis://`, `rediss://` or `unix://`.",
         required=True,
         secret=True,
     ),

@@ -17,7 +17,6 @@ from redis.exceptions import RedisError
 from bridge.errors import LostLeaseError
 from bridge.log import fields
 from bridge.store import keys
-from bridge.store.connect import follow
 from bridge.store.lease import Leases
 from bridge.store.view import Lease
 
@@ -71,7 +70,6 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Say that the worker is there, and prolong its lease."""
-        follow(self.redis)
         lease = self.held.lease
         if lease and monotonic() - self.held.since < DEADLINE:
             try:

@@ -25,7 +25,6 @@ from rq.serializers import JSONSerializer
 
 from bridge.log import fields
 from bridge.queue import NAME
-from bridge.store.connect import follow
 
 log = logging.getLogger("workers")
 
@@ -95,7 +94,6 @@ class SafeWorker(SimpleWorker):
         the place where a stop is honoured.
         """
         while not self._stop_flag.is_set():
-            follow(self.connection)
             try:
                 self.heartbeat()
                 if self.should_run_maintenance_tasks:

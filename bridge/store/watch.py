@@ -20,7 +20,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from bridge.store.connect import aside, follow
+from bridge.store.connect import aside
 from bridge.store.flushed import unfit
 
 EVERY = 1.0
@@ -96,7 +96,6 @@ class Watch:
         share: float = 1.0,
         flushes: bool = False,
     ) -> None:
-        self._watched = redis
         self._redis = aside(redis, timeout=PATIENCE, most=1)
         self._allow_eviction = allow_eviction
         self._share = share
@@ -141,8 +140,6 @@ class Watch:
     def look(self) -> None:
         """Look once."""
         begun = time.monotonic()
-        for client in (self._watched, self._redis):
-            follow(client)
         try:
             refusals, worries = self._ask()
         except ResponseError as error:

@@ -1,7 +1,7 @@
 """Redis read-only, full, or gone in the middle of an event: a 503, and nothing halved.
 
 Others are where they were first needed: down and back (test_kill.py), stalled and
-allowed to evict (test_serve.py), a failover (test_sentinel.py).
+allowed to evict (test_serve.py).
 """
 
 from __future__ import annotations
