@@ -98,10 +98,9 @@ COMMANDS: Mapping[str, tuple[bytes, ...]] = {
         b"ZADD.*rq:wip",
         b"LREM.*intermediate",
         b"ZREM.*rq:wip",
-        b"SMEMBERS",
         *(
             sha1(load(name).encode()).hexdigest().encode()
-            for name in ("take", "renew", "ack", "release", "postpone", "move")
+            for name in ("begin", "renew", "ack", "release", "postpone", "move")
         ),
     ),
 }

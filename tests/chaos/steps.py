@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from hashlib import sha1
 from typing import NamedTuple
 
-from bridge.store import keys
 from bridge.store.scripts import load
 from tests.support.processes import Running
 from tests.support.proxy import (
@@ -37,10 +36,9 @@ def script(name: str, *behind: bytes) -> bytes:
 POP = b"BLMOVE"
 STARTED = b"ZADD.*rq:wip:bridge"
 BETWEEN = b"LREM.*:intermediate"
-FACTS = b"HGETALL.*" + keys.facts("").encode()
-MEMBERS = b"SMEMBERS.*" + keys.members("").encode()
+BEGIN = script("begin")
 SLOT = script("reserve", rb"\$32\r\n")
-DOUBT = script("renew", rb"\r\n\[")
+UNCONFIRMED = script("renew", rb"\r\n\[")
 LEARN = script("learn_limit")
 ACK = script("ack")
 FORGET = b"ZREM.*rq:wip:bridge"
@@ -68,7 +66,8 @@ STEPS = (
     Step("in RQ, before it counts as started", STARTED, HOLD_REQUEST, owned=False),
     Step("in RQ, started and still popped", BETWEEN, HOLD_REQUEST, owned=False),
     Step("in RQ, started", BETWEEN, HOLD_REPLY, owned=False),
-    Step("in begin, the party read", FACTS, HOLD_REPLY, owned=False),
+    Step("in begin, before the lease", BEGIN, HOLD_REQUEST, owned=False),
+    Step("in begin, with the lease, all read", BEGIN, HOLD_REPLY),
     Step(
         "in begin, the account noted",
         script("move"),
@@ -76,17 +75,9 @@ STEPS = (
         new=True,
         owned=False,
     ),
-    Step(
-        "in begin, before the lease",
-        script("take"),
-        HOLD_REQUEST,
-        owned=False,
-    ),
-    Step("in begin, with the lease", script("take"), HOLD_REPLY),
-    Step("in begin, all read", MEMBERS, HOLD_REPLY),
     Step("before the request, with a slot", SLOT, HOLD_REPLY),
-    Step("before the request, before the doubt", DOUBT, HOLD_REQUEST),
-    Step("before the request, in doubt", DOUBT, HOLD_REPLY),
+    Step("before the request, before it is marked", UNCONFIRMED, HOLD_REQUEST),
+    Step("before the request, marked as unconfirmed", UNCONFIRMED, HOLD_REPLY),
     Step("in the update, lost on its way", UPDATE, HOLD_REQUEST, vitally=True),
     Step("in the update, late on its way", UPDATE, HOLD_LATE, vitally=True),
     Step("in the update, done", UPDATE, HOLD_REPLY, vitally=True),

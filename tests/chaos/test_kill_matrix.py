@@ -30,17 +30,16 @@ RECOVERY = 15.0
 AWAKE = 2.0
 """Seconds in which a worker that wakes has done what it was about to do."""
 
+BY_NAME = {step.name: step for step in STEPS}
 SLEEPERS = tuple(
-    step
-    for step in STEPS
-    if step.name
-    in {
-        "before the request, in doubt",
+    BY_NAME[name]
+    for name in (
+        "before the request, marked as unconfirmed",
         "in the update, lost on its way",
         "in the update, late on its way",
         "in the creation, missing",
         "in the creation, late on its way",
-    }
+    )
 )
 """The steps from which a worker that wakes may still write."""
 
