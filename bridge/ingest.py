@@ -115,20 +115,23 @@ class Ingress:
         """Take in every event of a delivery; one that is refused leaves no trace yet."""
         jobs: Jobs = []
         try:
-            return [self._event(source, event, jobs, replayed) for event in events]
+            receipts = [self._event(source, event, jobs, replayed) for event in events]
+            pairs = zip(events, receipts, strict=True)
+            ignored = [(e.id, e.type) for e, r in pairs if r.receipt == "ignored"]
+            self._accept.ignore(source.name, ignored, replayed)
         finally:
             _queue(jobs)
+        return receipts
 
     def _event(
         self, source: Source, event: Event, jobs: Jobs, replayed: str
     ) -> Receipt:
+        """Take in what has facts; what is ignored is counted with its siblings."""
         facts, refusal = self.understood(source, event)
-        if refusal is None:
-            creates = source.handlers[event.type].creates
-            return self._admit(source, event, facts, creates, jobs, replayed)
-        if refusal.receipt == "ignored":
-            self._accept.note("ignored", source.name, event.id, event.type, replayed)
-        return refusal
+        if refusal is not None:
+            return refusal
+        creates = source.handlers[event.type].creates
+        return self._admit(source, event, facts, creates, jobs, replayed)
 
     def understood(
         self, source: Source, event: Event

@@ -84,12 +84,14 @@ class Accept:
         except RedisError as error:
             raise StorageError(_plain(error)) from error
 
-    def note(
-        self, receipt: str, source: str, event: str, kind: str, replayed: str = ""
+    def ignore(
+        self, source: str, events: Iterable[tuple[str, str]], replayed: str = ""
     ) -> None:
-        """Count and journal an event that leaves no facts."""
+        """Count and journal *events* (id, kind) that leave no facts, in one trip."""
+        pairs = [word for event in events for word in event]
         try:
-            self._note(args=[receipt, source, event, kind, JOURNAL, replayed])
+            if pairs:
+                self._note(args=[source, JOURNAL, replayed, *pairs])
         except RedisError as error:
             raise StorageError(_plain(error)) from error
 

@@ -150,6 +150,20 @@ def test_a_delivery_of_many_bad_events_is_kept_once(
     assert desk.check().quarantine_bytes < 2 * len(body)
 
 
+def test_a_delivery_of_many_ignored_events_is_one_trip(
+    ingress: Ingress, desk: Bench
+) -> None:
+    told = [company(n, subscriptionType="contact.creation") for n in range(3000)]
+    desk.redis.config_resetstat()
+
+    assert {"ignored": 3000} == received(ingress, "hubspot", batch(*told)).counts
+
+    # A script that Redis has not seen yet is called once more.
+    assert desk.redis.info("commandstats")["cmdstat_evalsha"]["calls"] <= 2
+    assert {"received": 3000, "ignored": 3000} == counted(desk)
+    assert 3000 == len(desk.redis.xrange(keys.JOURNAL))
+
+
 def test_a_replay_moves_what_it_reads_and_counts_nothing_twice(
     ingress: Ingress, shelf: Quarantine, desk: Bench
 ) -> None:

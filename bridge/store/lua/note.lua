@@ -1,11 +1,13 @@
--- Count an event that leaves no facts.
+-- Count the events of a delivery that leave no facts.
 -- The last step of the ingress for what is ignored.
 -- KEYS: none; all are in prelude.lua
--- ARGV: receipt (ignored), source, event, kind, length of the journal,
---   delivery in the quarantine that is replayed ('' none)
+-- ARGV: source, length of the journal, delivery in the quarantine that is replayed
+--   ('' none), then event and kind in turn
 -- RETURNS: 1
 -- USES: receiving
-receive(ARGV[6]); count(ARGV[1], 1)
-redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[5], '*', 's', ARGV[2], 'e', ARGV[3],
-  'k', ARGV[4], 'r', ARGV[1])
+for i = 4, #ARGV, 2 do
+  receive(ARGV[3]); count('ignored', 1)
+  redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[2], '*', 's', ARGV[1],
+    'e', ARGV[i], 'k', ARGV[i + 1], 'r', 'ignored')
+end
 return 1
