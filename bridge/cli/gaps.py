@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from bridge.cli import session
 from bridge.cli.archives import Progress, archive_of, patiently
 from bridge.cli.operate import NO_VITALLY
 from bridge.errors import PayloadError
-from bridge.ingest import Ingress
+from bridge.ingest import PARTY, Ingress
 from bridge.settings import Settings
 from bridge.store.accept import RING, Accept
 from bridge.webhook.source import Delivery, Source, Verified
@@ -95,8 +96,11 @@ def _look(kind: Source, found: Settings, client: Redis) -> Receive:
         facts, refusal = ingress.understood(kind, event)
         if refusal is not None:
             return refusal.receipt
-        parties = {fact.party for fact in facts}
-        seen = [accept.has_seen(party, kind.name, event.id) for party in parties]
+        parties = groupby(sorted(facts, key=PARTY), key=PARTY)
+        seen = [
+            accept.has_seen(party, kind.name, event.type, list(own))
+            for party, own in parties
+        ]
         return "duplicate" if all(seen) else "missing"
 
     return look

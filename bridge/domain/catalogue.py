@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bridge.domain.facts import READING, Stamp, Value
+from bridge.domain.facts import READING, Value
 from bridge.domain.fold import State
 from bridge.domain.generations import generations, there_at
 from bridge.domain.parts import put_together
@@ -186,7 +186,7 @@ def _last(told: Sequence[State], seen: int, listed: list[Value]) -> list[Value]:
     return [] if last.get("start", seen) > seen else listed
 
 
-def _begin(state: State) -> tuple[int, int, bool, tuple[Stamp, str]]:
+def _begin(state: State) -> tuple[int, int, bool, tuple[Any, ...]]:
     """Sorts discounts by their beginning; one that is over, and says none, is first."""
     at, is_over = state.fact.stamp.at, bool(state.value.get("deleted"))
     begin = state.value.get("start", -1 if is_over else at)

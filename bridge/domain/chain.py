@@ -17,6 +17,11 @@ class Step(NamedTuple):
     after: str
 
 
+def in_order(steps: Iterable[Step]) -> list[Step]:
+    """Sort *steps* as facts are; one that says nothing of before comes first."""
+    return sorted(steps, key=lambda s: (s[:3], s.before or "", s.after))
+
+
 def is_doubtful(steps: Iterable[Step]) -> bool:
     """Whether a step that two events tell can have been taken twice: it led back."""
     told = Counter((s.before or "", s.after) for s in steps if _moves(s))

@@ -75,7 +75,8 @@ class Fact(NamedTuple):
     source's id and *kind* its type.
     *after* is a digest of the snapshot, *before* of the state that the event says
     it replaced (None where it does not say): the chain that orders events of one
-    instant.
+    instant. An event may be told in several renderings, whose *after* is the same;
+    *rendering* names all but the first that came.
     """
 
     party: str
@@ -86,8 +87,9 @@ class Fact(NamedTuple):
     value: Value
     after: str
     before: str | None = None
+    rendering: str = ""
 
     @property
-    def key(self) -> tuple[Stamp, str]:
+    def key(self) -> tuple[Stamp, str, str, str, str]:
         """The total order that is used where no chain decides."""
-        return self.stamp, self.event
+        return self.stamp, self.event, self.kind, self.after, self.before or ""

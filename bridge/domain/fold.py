@@ -17,8 +17,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from bridge.domain.chain import Step, end_of, is_doubtful
-from bridge.domain.facts import CREATED, READ, Fact, Value
+from bridge.domain.chain import Step, end_of, in_order, is_doubtful
+from bridge.domain.facts import CREATED, READ, Fact, Stamp, Value
+from bridge.domain.renderings import told_once
 
 
 class Joins(NamedTuple):
@@ -73,8 +74,8 @@ class State(NamedTuple):
 def fold(past: Past) -> dict[str, State]:
     """Return the state of every thing of one party."""
     return {
-        thing: _state(facts, past.joins.get(thing, Joins()))
-        for thing, facts in _by_thing(past.facts).items()
+        thing: _state(_each(told), past.joins.get(thing, Joins()))
+        for thing, told in _by_thing(past.facts).items()
     }
 
 
@@ -82,13 +83,16 @@ def compact(past: Past) -> Past:
     """Return the least that folds alike, whatever may still arrive."""
     kept: list[Fact] = []
     joins: dict[str, Joins] = {}
-    for thing, facts in _by_thing(past.facts).items():
-        if len(facts) == 1 and thing not in past.joins:
-            kept += facts
+    for thing, told in _by_thing(past.facts).items():
+        if len(told) == 1 and thing not in past.joins:
+            kept += next(iter(told.values()))
             continue
+        facts = _each(told)
         needed = _needed(facts)
         said = _to_keep(_join(facts, past.joins.get(thing, Joins())))
-        kept += needed
+        kept += [
+            one for event in dict.fromkeys(map(_event, needed)) for one in told[event]
+        ]
         if thing in past.joins or said != _to_keep(_join(needed, Joins())):
             joins[thing] = said
     return Past(kept, joins)
@@ -113,11 +117,31 @@ def _word(fact: Fact) -> str:
     return "trialing" if in_trial and word == "active" else word
 
 
-def _by_thing(facts: Iterable[Fact]) -> dict[str, list[Fact]]:
-    things: defaultdict[str, dict[str, Fact]] = defaultdict(dict)
+Event = tuple[str, str, Stamp, str]
+Told = dict[Event, list[Fact]]
+
+
+def _event(fact: Fact) -> Event:
+    """What all renderings of an event have in common; an id may be of several events."""
+    return fact.event, fact.kind, fact.stamp, fact.after
+
+
+def _by_thing(facts: Iterable[Fact]) -> dict[str, Told]:
+    """The renderings of each event of each thing, those that repeat another left out."""
+    things: defaultdict[str, Told] = defaultdict(dict)
     for fact in facts:
-        things[fact.thing][fact.event] = fact
-    return {thing: list(by_event.values()) for thing, by_event in things.items()}
+        renderings = things[fact.thing].setdefault(_event(fact), [])
+        same = (
+            one.before == fact.before and one.value == fact.value for one in renderings
+        )
+        if not any(same):
+            renderings.append(fact)
+    return things
+
+
+def _each(told: Told) -> list[Fact]:
+    """Every event, told once."""
+    return [fact for renderings in told.values() for fact in told_once(renderings)]
 
 
 def _state(facts: list[Fact], before: Joins) -> State:
@@ -156,7 +180,7 @@ def _unpaid_since(fact: Fact, joins: Joins) -> int | None:
     last = max((step.at for step in joins.paid), default=None)
     shared = {step for step in joins.unpaid if step.at == last}
     if last is not None and shared:
-        steps = sorted(shared | joins.paid)
+        steps = in_order(shared | joins.paid)
         end = end_of(steps, [])
         ended = {s for s in steps if s.after == end} if end else {steps[-1]}
         if last == fact.stamp.at or ended & shared:

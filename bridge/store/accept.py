@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import blake2s
 from typing import NamedTuple
 
@@ -50,16 +50,17 @@ class Accept:
         source: str,
         event: str,
         kind: str,
-        facts: Iterable[Fact],
+        facts: Collection[Fact],
         replayed: str = "",
     ) -> Accepted:
         """Put *facts* of one *event* of *party*; repeating it changes nothing.
 
+        Of an event that is there, but was told otherwise, both renderings are kept.
         *replayed* is the delivery in the quarantine that the event comes out of.
         """
         args: list[str | bytes | int] = [
             party,
-            _digest(source, event, party),
+            _digest(source, party, kind, facts),
             source,
             event,
             kind,
@@ -76,9 +77,11 @@ class Accept:
             raise StorageError(_plain(error)) from error
         return Accepted(receipt.decode(), int(claim), bool(known))
 
-    def has_seen(self, party: str, source: str, event: str) -> bool:
-        """Whether an *event* of *party* is among the last `RING`; changes nothing."""
-        digest = _digest(source, event, party)
+    def has_seen(
+        self, party: str, source: str, kind: str, facts: Collection[Fact]
+    ) -> bool:
+        """Whether the event of *facts* of *party* is among the last `RING`."""
+        digest = _digest(source, party, kind, facts)
         try:
             return self._redis.zscore(keys.RECENT, digest) is not None
         except RedisError as error:
@@ -96,9 +99,10 @@ class Accept:
             raise StorageError(_plain(error)) from error
 
 
-def _digest(source: str, event: str, party: str) -> str:
-    """What the ring remembers of an event."""
-    return blake2s(f"{source} {event} {party}".encode(), digest_size=8).hexdigest()
+def _digest(source: str, party: str, kind: str, facts: Iterable[Fact]) -> str:
+    """What the ring remembers of an event; another one may have its id."""
+    told = "\n".join((source, party, kind, *sorted(map(rows.field, facts))))
+    return blake2s(told.encode(), digest_size=8).hexdigest()
 
 
 def _plain(error: RedisError) -> str:

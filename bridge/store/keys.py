@@ -80,7 +80,7 @@ PAUSE = PREFIX + "throttle:pause"
 
 
 def facts(party: str) -> str:
-    """Hash: `thing TAB event` -> fact; `thing TAB` -> joins of the thing."""
+    """Hash: `thing TAB event` (`TAB rendering`) -> fact; `thing TAB` -> joins of the thing."""
     return f"{PREFIX}facts:{party}"
 
 

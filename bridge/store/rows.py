@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from bridge.domain.chain import Step
+from bridge.domain.chain import Step, in_order
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import Joins, Past
 
@@ -15,8 +15,9 @@ TAB = "\t"
 
 
 def field(fact: Fact) -> str:
-    """The hash field of a fact: one for each event and thing."""
-    return f"{fact.thing}{TAB}{fact.event}"
+    """The hash field of a fact: one for each event, thing and further rendering."""
+    name = f"{fact.thing}{TAB}{fact.event}"
+    return f"{name}{TAB}{fact.rendering}" if fact.rendering else name
 
 
 def row(fact: Fact) -> bytes:
@@ -32,11 +33,14 @@ def read(party: str, rows: Mapping[bytes, bytes]) -> Past:
     facts: list[Fact] = []
     joins: dict[str, Joins] = {}
     for name, raw in rows.items():
-        thing, _, event = name.decode().partition(TAB)
+        thing, _, told = name.decode().partition(TAB)
+        event, _, form = told.partition(TAB)
         if event:
             final, at, rank, kind, after, before, value = orjson.loads(raw)
             stamp = Stamp(bool(final), at, rank)
-            facts.append(Fact(party, thing, stamp, event, kind, value, after, before))
+            facts.append(
+                Fact(party, thing, stamp, event, kind, value, after, before, form)
+            )
         else:
             joins[thing] = _joins(orjson.loads(raw))
     return Past(facts, joins)
@@ -65,7 +69,7 @@ def _joins_row(joins: Joins) -> str:
         sorted(joins.seen),
         int(joins.born),
         int(joins.trial),
-        [list(step) for step in sorted(joins.paid)],
-        [list(step) for step in sorted(joins.unpaid)],
+        [list(step) for step in in_order(joins.paid)],
+        [list(step) for step in in_order(joins.unpaid)],
     ]
     return orjson.dumps(row).decode()

@@ -83,6 +83,72 @@ def test_an_event_is_one_round_trip_and_a_second_where_it_queues_a_job(
     assert ["EVALSHA"] == joining
 
 
+def test_another_rendering_of_an_event_is_kept_beside_it(
+    ingress: Ingress, desk: Bench
+) -> None:
+    half = {"id": "HALF", "percent_off": 50, "duration": "forever"}
+    price = {"id": "price_1", "unit_amount": 1000, "recurring": {"interval": "month"}}
+    items = {"items": {"data": [{"price": price}]}}
+    old = sub_event(1, **items, discount={"id": "di_1", "coupon": half})
+    new = sub_event(1, **items, discounts=["di_1"])
+
+    receipts = [stripe(ingress, each).receipt for each in (new, old, new, old)]
+
+    assert ["queued", "coalesced", "duplicate", "duplicate"] == receipts
+    desk.work()
+    assert 5 == desk.traits("cus_1")["mrr"]
+    receipts = [stripe(ingress, each).receipt for each in (new, old)]
+    assert ["duplicate", "duplicate"] == receipts
+    figures = desk.check()
+    assert (6, 2, 4, 2) == (
+        figures.received,
+        figures.accepted,
+        figures.duplicate,
+        figures.settled,
+    )
+
+
+def test_renderings_of_what_is_over_go_with_it(ingress: Ingress, desk: Bench) -> None:
+    old = sub_event(1, discount={"id": "di_1"}), sub_event(1, discounts=["di_1"])
+    newer = sub_event(2), sub_event(2, current_period_end=1_800_000_000)
+    final = sub_event(3, "deleted")
+
+    for each in (*old, *newer):
+        stripe(ingress, each)
+    desk.work()
+    assert 4 == desk.redis.hlen(keys.facts("stripe:cus_1"))
+    desk.passes(60_000)
+    stripe(ingress, final)
+    desk.work()
+    assert "duplicate" == stripe(ingress, old[1]).receipt
+
+    left = desk.redis.hkeys(keys.facts("stripe:cus_1"))
+    assert sorted([b"subscription:sub_1\t", b"subscription:sub_1\tevt_3"]) == sorted(
+        left
+    )
+
+
+def test_an_id_used_for_two_events_is_no_repetition(
+    ingress: Ingress, desk: Bench
+) -> None:
+    """As in examples that people post: one id for whatever happens."""
+    told = [
+        event(1, "customer.updated"),
+        sub_event(1),
+        sub_event(1, "created", id="sub_2"),
+        sub_event(1, id="sub_3"),
+        sub_event(1, "updated", status="past_due") | {"created": NOON // 1000 + 9},
+    ]
+    same = [each | {"id": "evt_0"} for each in told]
+
+    receipts = [stripe(ingress, each).receipt for each in same]
+    desk.work()
+
+    assert "duplicate" not in receipts
+    assert ["duplicate"] * 5 == [stripe(ingress, each).receipt for each in same]
+    assert "past_due" == desk.traits("cus_1")["subscriptionStatus"]
+
+
 def test_the_receipts_tell_queued_coalesced_duplicate_ignored_and_quarantined(
     ingress: Ingress, desk: Bench
 ) -> None:

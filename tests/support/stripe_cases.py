@@ -18,6 +18,9 @@ Json = dict[str, Any]
 
 FOLDER = Path(__file__).parents[1] / "cases"
 DAY_0 = datetime(2026, 11, 1, tzinfo=UTC)
+BOTH = "both"
+"""A rendering that is two: endpoints of two versions are sent each event twice."""
+
 VERSIONS = {"plan": "2016-07-06", "price": "2020-08-27", "items": "2025-03-31.basil"}
 
 NOT_IN_PLANS = {"discounts", "one_time", "package", "tax", "tax_behavior"}
@@ -80,6 +83,10 @@ def events(case: Case, rendering: str) -> Iterator[Json]:
 
     Ids are in the opposite order, so that nothing can lean on them.
     """
+    if rendering == BOTH:
+        for old, new in zip(events(case, "price"), events(case, "items"), strict=True):
+            yield from (old, new | {"data": _with_ids(new["data"])})
+        return
     for n, (told, earlier) in enumerate(_told(case)):
         kind = told["type"]
         is_sub = kind.startswith("subscription.") and "object" not in told
@@ -101,6 +108,20 @@ def events(case: Case, rendering: str) -> Iterator[Json]:
             "type": prefix + kind,
             "data": data,
         }
+
+
+def _with_ids(data: Json) -> Json:
+    """The same with the ids of its discounts alone, as since 2025-03-31."""
+    return {
+        key: part | {"discounts": [_id_of(one) for one in part["discounts"]]}
+        if isinstance(part, dict) and "discounts" in part
+        else part
+        for key, part in data.items()
+    }
+
+
+def _id_of(discount: Any) -> Any:
+    return discount["id"] if isinstance(discount, dict) else discount
 
 
 def _told(case: Case) -> Iterator[tuple[Json, Json]]:
@@ -244,10 +265,10 @@ def _discounts(told: Case, rendering: str) -> Json:
 
 def renderings(case: Case) -> list[str]:
     """The renderings that can carry all of the case's events."""
-    if "renderings" in case:
-        return list(case["renderings"])
     told = [now for now, _ in _told(case)]
-    return [r for r in VERSIONS if r == "items" or all(_fits(t, r) for t in told)]
+    every = [r for r in VERSIONS if r == "items" or all(_fits(t, r) for t in told)]
+    found = list(case.get("renderings", every))
+    return [*found, BOTH] if {"price", "items"} <= set(found) else found
 
 
 def _fits(told: Case, rendering: str) -> bool:

@@ -166,7 +166,7 @@ def _fact(  # noqa: PLR0913 - the parts of a fact
         event=event.id,
         kind=event.type,
         value=value,
-        after=digest(value),
+        after=digest(snapshot.essence(value)),
         before=before,
     )
 
@@ -179,7 +179,7 @@ def _before(
     if not previous:
         return None
     if not previous.keys() & schema.fields.keys():
-        return digest(take(loaded["data"]["object"]))
+        return digest(snapshot.essence(take(loaded["data"]["object"])))
     try:
         then = reloaded(
             schema,
@@ -187,7 +187,7 @@ def _before(
             rewound(event.body["data"]["object"], previous),
             previous,
         )
-        return digest(take(then))
+        return digest(snapshot.essence(take(then)))
     except ValidationError:
         return None
 

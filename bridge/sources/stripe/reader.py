@@ -88,7 +88,7 @@ class StripeReader:
                 event=f"read:{reading.at}",
                 kind="read",
                 value=value,
-                after=digest(value),
+                after=digest(snapshot.essence(value)),
             )
             for thing, value, final in [*told, (READING, read, False)]
         ]

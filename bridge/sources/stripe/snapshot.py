@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bridge.domain.catalogue import TERMS
+from bridge.domain.facts import Value
 from bridge.sources.stripe import identity
 from bridge.sources.stripe.schemas import ITEM, PRICE
 from bridge.webhook.values import kept, milliseconds
@@ -108,6 +110,30 @@ def price(loaded: Loaded) -> dict[str, Any]:
 def product(loaded: Loaded) -> dict[str, Any]:
     """Value of thing `product:…`."""
     return kept(name=_stripped(loaded["name"]))
+
+
+def essence(value: Value) -> dict[str, Any]:
+    """What of a *value* every version of Stripe's API shows alike.
+
+    Where a period's end stands has changed with 2025-03-31, and what of a discount is
+    shown with it and with 2025-09-30; so of these only the end itself and the ids.
+    """
+    items = value.get("items", ())
+    ends = [part["ends"] for part in (*items, value) if "ends" in part]
+    kinds = {"ends", "single", "start", *(TERMS if "coupon" in value else ())}
+    found = {key: told for key, told in value.items() if key not in kinds}
+    found["ends"] = min(ends, default=None)
+    if items:
+        found["items"] = [_bare({k: i[k] for k in i if k != "ends"}) for i in items]
+    return _bare(found)
+
+
+def _bare(part: dict[str, Any]) -> dict[str, Any]:
+    """With the ids of its discounts alone, where these have some."""
+    if "discounts" not in part:
+        return part
+    ids = [one.get("id") or one for one in part["discounts"]]
+    return {**part, "discounts": ids}
 
 
 def _items(loaded: Loaded) -> tuple[list[Loaded], bool]:

@@ -1,4 +1,5 @@
--- Take one event's facts of one party: the only way in. Repeating it changes nothing.
+-- Take one event's facts of one party: the only way in. Repeating it changes nothing;
+-- another rendering of an event that is there is kept beside it.
 -- The last step of the ingress before the job is queued.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, digest of the event, source, event, kind, stale claim (ms),
@@ -7,11 +8,22 @@
 -- RETURNS: receipt, number of the claim to queue a job for (0: none), known account
 -- USES: claiming receiving
 local p, digest = ARGV[1], ARGV[2]
-local key, new = party_of(p), 0
-if not redis.call('ZSCORE', RECENT, digest) then
-  for i = 10, #ARGV, 2 do
-    new = new + redis.call('HSETNX', facts_of(p), ARGV[i], ARGV[i + 1])
+local key, facts, new = party_of(p), facts_of(p), 0
+local seen = redis.call('ZSCORE', RECENT, digest)
+for i = 10, #ARGV, 2 do
+  local field, row = ARGV[i], ARGV[i + 1]
+  if not seen and redis.call('HSETNX', facts, field, row) == 1 then
+    new = new + 1
+  else
+    -- What was seen and is not there any more was compacted: it cannot matter.
+    local had = redis.call('HGET', facts, field)
+    if had and had ~= row then
+      local form = string.sub(redis.sha1hex(row), 1, 12)
+      new = new + redis.call('HSETNX', facts, field .. '\t' .. form, row)
+    end
   end
+end
+if not seen then
   redis.call('ZADD', RECENT, int(now), digest)
   redis.call('ZREMRANGEBYRANK', RECENT, 0, -tonumber(ARGV[7]) - 1)
 end
