@@ -54,7 +54,9 @@ def facts_of(path: Path, said: Mapping[str, Any] | None = None) -> list[Fact]:
 
 
 def told(fact: Fact) -> dict[str, Any]:
-    return {**fact._asdict(), "stamp": fact.stamp._asdict()}
+    """A fact as JSON; its rendering is the store's matter."""
+    shown = {**fact._asdict(), "stamp": fact.stamp._asdict()}
+    return {key: value for key, value in shown.items() if key != "rendering"}
 
 
 def golden_of(path: Path) -> Path:
