@@ -23,7 +23,8 @@ def told_once(renderings: Sequence[Fact]) -> list[Fact]:
     Where they do not agree on what the event replaced, once for each.
     """
     if len(renderings) == 1:
-        return list(renderings)
+        (only,) = renderings
+        return [only._replace(rendering="") if only.rendering else only]
     value = united([fact.value for fact in renderings])
     each = {fact.before: fact for fact in renderings}
     ordered = sorted(each.values(), key=lambda fact: fact.before or "")
