@@ -182,7 +182,10 @@ def _is_gone_for_ever(party: Party) -> bool:
 
 
 def _told(parties: Iterable[Party]) -> dict[str, dict[str, State]]:
-    """Trait -> source -> the latest word over the source's parties."""
+    """Trait -> source -> the latest word over the source's parties.
+
+    The words of one instant are rivals of one another.
+    """
     found: dict[str, dict[str, State]] = {}
     for party in parties:
         source = source_of(party.name)
@@ -190,8 +193,11 @@ def _told(parties: Iterable[Party]) -> dict[str, dict[str, State]]:
             if thing.startswith(TRAIT) and "is" in state.value:
                 by_source = found.setdefault(thing.removeprefix(TRAIT), {})
                 before = by_source.get(source)
-                if before is None or before.fact.key < state.fact.key:
+                if before is None or before.fact.stamp < state.fact.stamp:
                     by_source[source] = state
+                elif before.fact.stamp == state.fact.stamp:
+                    rivals = (*before.rivals, state, *state.rivals)
+                    by_source[source] = before._replace(rivals=rivals)
     return found
 
 

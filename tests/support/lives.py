@@ -167,6 +167,7 @@ WILD_VALUES = {
     "b": {"status": "unpaid", "currency": "usd"},
     "c": {"status": "trialing", "trial_end": START},
     "d": {"status": "past_due", "currency": "eur"},
+    "e": {"status": "active", "trialing_until": START + SECOND},
 }
 
 
@@ -184,8 +185,8 @@ def wild_facts(draw: st.DrawFn, most: int = 9) -> list[Fact]:
 
 @st.composite
 def _wild(draw: st.DrawFn, event: str) -> Fact:
-    after = draw(st.sampled_from("abcd"))
-    before = draw(st.sampled_from([None, "a", "b", "c", "d"]))
+    after = draw(st.sampled_from("abcde"))
+    before = draw(st.sampled_from([None, "a", "b", "c", "d", "e"]))
     rank = draw(st.sampled_from([1, 2, 2, 2, 3, 4]))
     final = draw(st.integers(0, 9)) == 0
     at = START + SECOND * draw(st.integers(0, 2))
@@ -197,7 +198,7 @@ def _wild(draw: st.DrawFn, event: str) -> Fact:
 
 @st.composite
 def _wild_birth(draw: st.DrawFn, thing: str) -> Fact:
-    after = draw(st.sampled_from("abcd"))
+    after = draw(st.sampled_from("abcde"))
     event = f"evt_{draw(st.integers(0, 99)):02}_{thing[-1]}"
     stamp = Stamp(False, START + SECOND * draw(st.integers(0, 2)), 0)
     return Fact("x:1", thing, stamp, event, "k", WILD_VALUES[after], after)

@@ -120,6 +120,18 @@ def test_a_trait_that_two_events_tell_otherwise_is_left_out() -> None:
     assert ({"tier": "x"}, {"seats"}) == (found.traits, {*found.unknown})
 
 
+def test_two_customers_of_one_account_that_tell_a_trait_otherwise_leave_it_out() -> (
+    None
+):
+    first = party(fact("a", {"is": 1}, "trait:seats"), fact("a", {"is": 1}, "trait:x"))
+    other = party(fact("b", {"is": 2}, "trait:seats"), fact("b", {"is": 1}, "trait:x"))
+    parties = [first, other._replace(name="shop:2")]
+    docs = [document(unite("acme", told)) for told in (parties, parties[::-1])]
+
+    for found in docs:
+        assert ({"x": 1}, {"seats"}) == (found.traits, {*found.unknown})
+
+
 @pytest.mark.parametrize("thing", ["customer", "account", SUB])
 def test_an_account_that_two_events_name_otherwise_is_nobody_s(thing: str) -> None:
     things = fold(
