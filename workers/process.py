@@ -29,7 +29,7 @@ from bridge.store.connect import connect
 from bridge.store.lease import Leases
 from bridge.store.reads import Reads
 from bridge.vitally.client import Vitally
-from bridge.vitally.reply import Rate
+from bridge.vitally.replies import Rate
 from workers import retry
 from workers.heartbeat import Heartbeat, HeldLease
 from workers.jobs import JOBS, Jobs

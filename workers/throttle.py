@@ -14,7 +14,7 @@ from redis import Redis
 from bridge.store import keys
 from bridge.store.budget import COST, LIMIT
 from bridge.store.scripts import load
-from bridge.vitally.reply import Rate
+from bridge.vitally.replies import Rate
 
 SHORT_WAIT_MS = 5000
 """A slot this near is slept for; for one further away the job waits elsewhere."""

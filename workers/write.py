@@ -13,7 +13,7 @@ from bridge.errors import VitallyKeyError, VitallyMissingError, VitallyRefusedEr
 from bridge.log import fields
 from bridge.store.lease import Leases
 from bridge.store.view import Lease, View
-from bridge.vitally.quirks import already_exists
+from bridge.vitally.replies import already_exists
 from workers.throttle import SHORT_WAIT_MS, Throttle
 
 log = logging.getLogger("workers.write")

@@ -17,7 +17,7 @@ from bridge.store.figures import Figures, figures
 from bridge.store.flushed import unfit
 from bridge.store.look import Look
 from bridge.vitally.client import Vitally
-from bridge.vitally.reply import Rate
+from bridge.vitally.replies import Rate
 
 GOOD, NOTE, BAD = "ok", "note", "BAD"
 

@@ -2,17 +2,36 @@
 
 https://docs.vitally.io/en/articles/9880654-rest-api-accounts. There is no bulk
 request, no idempotency key and no version; a write is confirmed by its reply alone.
+
+A request has one deadline, from the connection to the last byte of the reply.
+urllib3's time-outs count from one read to the next, so a peer that sends a byte a
+second would hold a caller for ever. Here every read, of headers too, gets only what
+is left of the deadline, and nothing is sent once it has passed.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import http.client
+import io
 import os
+import socket
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
-from urllib.parse import urlencode, urlsplit
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
+from urllib.parse import quote, urlencode
 
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
+import orjson
+from urllib3 import (
+    BaseHTTPResponse,
+    HTTPConnectionPool,
+    Timeout,
+    connection_from_url,
+)
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -21,13 +40,17 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from bridge.errors import VitallyUnavailableError
-from bridge.vitally.connection import Exchange, pool
-from bridge.vitally.reply import Rate, Reply, rate, value
-from bridge.vitally.request import address, content, secrets
+from bridge.errors import VitallyRefusedError, VitallyUnavailableError
+from bridge.vitally.replies import Rate, Reply, rate, value
 
 BODY_CAP = 1 << 20
 """Bytes of a reply that are read; a page of 100 accounts has about 200 KB."""
+
+CHUNK = 1 << 16
+"""Bytes that are read at once."""
+
+SHORTEST_SECRET = 6
+"""Characters below which blotting out a key would blot out ordinary words."""
 
 _FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (NameResolutionError, "its host name cannot be resolved"),
@@ -68,7 +91,7 @@ class Vitally:
         self.base_url = base_url.rstrip("/")
         self._deadline = deadline
         self._observe = observe
-        self._secrets = secrets(authorization)
+        self._secrets = _secrets(authorization)
         self._headers = {
             "Authorization": authorization,
             "Accept": "application/json",
@@ -76,7 +99,7 @@ class Vitally:
             "Content-Type": "application/json",
             "User-Agent": "vitally-bridge",
         }
-        self._exchange = Exchange()
+        self._exchange = _Exchange()
         self._pool = self._new_pool()
         self._process = os.getpid()
 
@@ -88,23 +111,23 @@ class Vitally:
 
         Traits that are left out stay, null removes one.
         """
-        return self._one("PUT", address("accounts", account), body)
+        return self._one("PUT", _address("accounts", account), body)
 
     def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an account: externalId and name, perhaps traits, organizationId."""
-        return self._one("POST", address("accounts"), body)
+        return self._one("POST", _address("accounts"), body)
 
     def get(self, account: str) -> dict[str, Any]:
         """Return an account by its external id or by Vitally's."""
-        return self._one("GET", address("accounts", account))
+        return self._one("GET", _address("accounts", account))
 
     def health(self, account: str) -> Any:
         """Return the health score breakdown; its shape is not documented."""
-        return self._request("GET", address("accounts", account, "healthScores"))
+        return self._request("GET", _address("accounts", account, "healthScores"))
 
     def delete(self, account: str) -> None:
         """Destroy an account and all that belongs to it alone. For people only."""
-        self._request("DELETE", address("accounts", account))
+        self._request("DELETE", _address("accounts", account))
 
     def accounts(
         self,
@@ -120,19 +143,19 @@ class Vitally:
         skip what changes meanwhile) or createdAt.
         """
         query = {"status": status, "limit": limit, "from": cursor, "sortBy": sort}
-        return self._page(address("accounts"), query)
+        return self._page(_address("accounts"), query)
 
     def organization_accounts(
         self, organization: str, limit: int | None = None, cursor: str | None = None
     ) -> Page:
         """List the accounts of an organization."""
         query = {"limit": limit, "from": cursor}
-        return self._page(address("organizations", organization, "accounts"), query)
+        return self._page(_address("organizations", organization, "accounts"), query)
 
     def custom_fields(self, model: str = "accounts") -> list[dict[str, Any]]:
         """List the traits that the workspace defines: label, type, path."""
         found = self._request(
-            "GET", f"{address('customFields')}?{urlencode({'model': model})}"
+            "GET", f"{_address('customFields')}?{urlencode({'model': model})}"
         )
         if not isinstance(found, list):
             raise VitallyUnavailableError("answered no list of custom fields", 200)
@@ -170,7 +193,7 @@ class Vitally:
         self, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> Any:
         """Send one request and return its parsed reply; raises VitallyError."""
-        sending = content(body)
+        sending = _content(body)
         if self._process != os.getpid():
             self._pool, self._process = self._new_pool(), os.getpid()
         self._exchange.begin(self._deadline)
@@ -213,22 +236,140 @@ class Vitally:
         return VitallyUnavailableError(words, sent=sent)
 
     def _new_pool(self) -> HTTPConnectionPool:
-        parts = urlsplit(self.base_url)
-        return pool(parts.scheme, parts.hostname or "", parts.port, self._exchange)
+        """A few kept connections to the one host; no proxy of the environment is used."""
+        pool = connection_from_url(self.base_url, maxsize=4, exchange=self._exchange)
+        is_tls = pool.scheme == "https"
+        kind = _TimedTLSConnection if is_tls else _TimedConnection
+        pool.ConnectionCls = kind  # type: ignore[assignment]
+        return pool
 
 
 def _whole(response: BaseHTTPResponse) -> bytes:
     """Return the body; raises VitallyUnavailableError where it is too large."""
     body = bytearray()
-    for chunk in _chunks(response):
+    # To the empty read: only there does urllib3 notice a body that is too short.
+    while chunk := response.read(CHUNK):
         body += chunk
         if len(body) > BODY_CAP:
-            raise VitallyUnavailableError(
-                f"answered more than {BODY_CAP} bytes", response.status
-            )
+            words = f"answered more than {BODY_CAP} bytes"
+            raise VitallyUnavailableError(words, response.status)
     return bytes(body)
 
 
-def _chunks(response: BaseHTTPResponse) -> Iterable[bytes]:
-    # To the empty read: only there does urllib3 notice a body that is too short.
-    return iter(lambda: response.read(1 << 16), b"")
+def _address(*parts: str) -> str:
+    """Path of a resource, each part percent-encoded whole.
+
+    Raises VitallyRefusedError for an id that no path can carry: an empty one would
+    address the list, and URL libraries resolve `.` and `..` away.
+    """
+    for part in parts:
+        if part in {"", ".", ".."} or any(map(_unprintable, part)):
+            raise VitallyRefusedError("the id cannot be part of a web address")
+    return "/resources/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _unprintable(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cs"}
+
+
+def _content(body: Mapping[str, Any] | None) -> bytes | None:
+    """Return *body* as JSON; raises VitallyRefusedError where it is none."""
+    if body is None:
+        return None
+    try:
+        return orjson.dumps(body)
+    except TypeError as error:
+        raise VitallyRefusedError(f"the body is no JSON: {error}") from None
+
+
+def _secrets(authorization: str) -> tuple[str, ...]:
+    """Every form in which the key could come back in a reply."""
+    encoded = authorization.removeprefix("Basic ")
+    try:
+        pair = base64.b64decode(encoded, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return (authorization, encoded)
+    found = (authorization, encoded, pair, pair.partition(":")[0])
+    return tuple(secret for secret in found if len(secret) >= SHORTEST_SECRET)
+
+
+class _Exchange(threading.local):
+    """The exchange that this thread is in.
+
+    *until* is its end on the monotonic clock (seconds); *sent* turns True just before
+    the first byte of the request may leave.
+    """
+
+    until: float = 0.0
+    sent: bool = False
+
+    def begin(self, seconds: float) -> None:
+        """Start an exchange that may take *seconds*."""
+        self.until = time.monotonic() + seconds
+        self.sent = False
+
+    def left(self) -> float:
+        """Seconds that are left; raises TimeoutError where there are none."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
+        return left
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads from a socket, each time with what is left of the deadline."""
+
+    def __init__(
+        self, raw: io.RawIOBase, sock: socket.socket, exchange: _Exchange
+    ) -> None:
+        super().__init__()
+        self._raw = raw
+        self._sock = sock
+        self._exchange = exchange
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(self._exchange.left())
+        return cast("int | None", self._raw.readinto(buffer))
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+class _TimedConnection(HTTPConnection):
+    """A connection that keeps the deadline of its *exchange*."""
+
+    def __init__(self, *args: Any, exchange: _Exchange, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._exchange = exchange
+        self.response_class = self._response  # type: ignore[assignment]
+
+    def request(  # type: ignore[override]
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        if self.sock is None:
+            self.connect()
+        self._exchange.left()
+        self._exchange.sent = True
+        super().request(method, url, body, headers, **options)
+
+    def _response(
+        self, sock: socket.socket, *args: Any, **options: Any
+    ) -> http.client.HTTPResponse:
+        response = http.client.HTTPResponse(sock, *args, **options)
+        timed = _TimedReader(response.fp.detach(), sock, self._exchange)
+        response.fp = io.BufferedReader(timed)
+        return response
+
+
+class _TimedTLSConnection(_TimedConnection, HTTPSConnection):
+    """The same over TLS."""

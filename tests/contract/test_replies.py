@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import VitallyError, VitallyLimitedError, VitallyUnavailableError
-from bridge.vitally.reply import Rate, Reply, rate, reason, retry_after, value
+from bridge.vitally.replies import Rate, Reply, rate, reason, retry_after, value
 
 RECORDED_400 = {
     "error": {

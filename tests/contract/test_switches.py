@@ -11,7 +11,7 @@ from bridge.errors import (
     VitallyMissingError,
     VitallyRefusedError,
 )
-from bridge.vitally.quirks import already_exists
+from bridge.vitally.replies import already_exists
 from bridge.vitally.simulator import Switches
 from bridge.vitally.simulator.account import Record, shown_account
 from bridge.vitally.simulator.switches import changed

@@ -13,7 +13,7 @@ from redis import Redis
 from bridge.domain.account import unite
 from bridge.domain.document import document
 from bridge.store import keys
-from bridge.vitally.reply import Rate
+from bridge.vitally.replies import Rate
 from tests.support.desk import NOON, Bench, bench, customer, link, subscription
 
 FAULTS = ("status", "reset_before", "reset_after_commit", "truncated")

@@ -12,7 +12,7 @@ from redis import Redis
 
 from bridge.store import keys
 from bridge.vitally.client import Vitally
-from bridge.vitally.reply import Rate
+from bridge.vitally.replies import Rate
 from tests.support.desk import Bench, bench, customer, subscription
 from tests.support.waiting import eventually
 from workers.throttle import Throttle

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from threading import Lock, Thread
 from typing import Any, Self
 
-from bridge.vitally.reply import GOOD
+from bridge.vitally.replies import GOOD
 from bridge.vitally.simulator.account import lifecycle, shown_account
 from bridge.vitally.simulator.api import WRITES, Answer, Api
 from bridge.vitally.simulator.control import PREFIX, controlled

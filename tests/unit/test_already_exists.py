@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.errors import VitallyMissingError, VitallyRefusedError
-from bridge.vitally.quirks import ALREADY_EXISTS, already_exists
+from bridge.vitally.replies import already_exists
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,3 @@ def test_every_other_refusal_stays_one(status, reason):
 
 def test_a_missing_account_does_not_exist():
     assert not already_exists(VitallyMissingError("it already exists", 404))
-
-
-def test_each_row_says_where_it_comes_from():
-    assert all(row.label and row.seen for row in ALREADY_EXISTS)

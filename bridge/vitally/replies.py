@@ -1,4 +1,4 @@
-"""How a reply of Vitally is read: its rate limit, its reason, its error.
+"""What a reply of Vitally means: its rate limit, its reason, its error.
 
 Pure: bytes and headers in, values or errors out. Recorded forms of `error`: a text
 (401) and an object in the style of a JSON schema validator (400).
@@ -27,6 +27,23 @@ REASON_LENGTH = 300
 """Characters of a reason that are kept."""
 
 GOOD = range(200, 300)
+
+_ANY = re.compile("")
+_DUPLICATE = re.compile(
+    r"\balready\b|(?<!not )\bexists\b|\bunique\b|(?<!not have )\bduplicate",
+    re.IGNORECASE,
+)
+
+ALREADY_EXISTS: Mapping[int, re.Pattern[str]] = {
+    409: _ANY,  # a production client lists it among the codes it handles (2024-05)
+    400: _DUPLICATE,  # inference: every other refusal of a body is a 400 (2024-05)
+    422: _DUPLICATE,  # inference: the usual third way; not documented, not recorded
+}
+"""Refusals of a creation that say that the account is there already: status, reason.
+
+Vitally does not document what a second creation answers. A refusal that no row knows
+stays a refusal; the next way to say it is one row and one test.
+"""
 
 _ERRORS: tuple[tuple[Collection[int], type[VitallyError]], ...] = (
     ((401, 403), VitallyKeyError),
@@ -114,6 +131,12 @@ def error(reply: Reply, secrets: Collection[str], now: float) -> VitallyError:
         return VitallyLimitedError(words, retry_after(reply.headers, now))
     kinds = (kind for statuses, kind in _ERRORS if reply.status in statuses)
     return next(kinds, VitallyUnavailableError)(words, reply.status)
+
+
+def already_exists(error: VitallyError) -> bool:
+    """Tell whether a refused creation means that the account exists."""
+    known = ALREADY_EXISTS.get(error.status or 0)
+    return known is not None and known.search(error.reason) is not None
 
 
 def reason(reply: Reply, secrets: Collection[str] = ()) -> str:
