@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from bridge.domain.facts import READING, Value
 from bridge.domain.fold import State
-from bridge.domain.generations import generations, there_at
+from bridge.domain.generations import created, generations, there_at
 from bridge.domain.parts import put_together
 
 Things = Mapping[str, State]
@@ -266,11 +266,14 @@ def _item(
 
     What only the source's own API tells (tiers, names) was kept when it was read.
     """
+    price = _named("price", item, at, catalogue)
     read = things[READING].value if READING in things else {}
     tiers = read.get("tiers", {}).get(item.get("price"), {})
+    made = created(price) if price is not None else None
+    if tiers and made is not None and made > things[READING].fact.stamp.at:
+        tiers = {}  # Another plan had that id when it was read.
     name = read.get("names", {}).get(item.get("product"))
     found = {**tiers, **({"product_name": name} if name else {}), **item}
-    price = _named("price", item, at, catalogue)
     if price is not None and price.fact.stamp.at > at:
         for key in ("name", "lookup"):
             found[key] = price.value.get(key)

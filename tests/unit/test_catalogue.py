@@ -259,6 +259,11 @@ def test_what_only_the_api_tells_outlives_the_next_webhook() -> None:
     found = read(subscribed(2, item=tiered), reading)
 
     assert (60, "Team") == (found.traits["mrr"], found.traits["planName"])
+    older = told("price:price_1", 0, {"created": 0})
+    assert 60 == read(subscribed(2, item=tiered), reading, older).traits["mrr"]
+    made_anew = told("price:price_1", 2, {"created": 2 * DAY})
+    unknown = read(subscribed(2, item=tiered), reading, made_anew).unknown
+    assert "tiers" in unknown["mrr"]
     renamed = told("product:prod_1", 3, {"name": "Crew"})
     assert (
         "Crew" == read(subscribed(2, item=tiered), reading, renamed).traits["planName"]
