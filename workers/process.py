@@ -22,12 +22,11 @@ from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.sources import switched_on
 from bridge.store.accept import Accept
-from bridge.store.breaker import Breaker
-from bridge.store.byhand import paused
 from bridge.store.catalogue import Spread
 from bridge.store.connect import connect
 from bridge.store.lease import Leases
-from bridge.store.reads import Reads
+from bridge.store.operator import Breaker, paused
+from bridge.store.refresh import Reads
 from bridge.vitally.client import Vitally
 from bridge.vitally.replies import Rate
 from workers import retry

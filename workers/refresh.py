@@ -26,7 +26,7 @@ from bridge.errors import LostLeaseError, SourceError
 from bridge.log import fields
 from bridge.queue import Queue
 from bridge.store.lease import Leases, own_account
-from bridge.store.reads import Reads
+from bridge.store.refresh import Reads
 from bridge.store.view import Member, View
 from bridge.webhook.source import Reader
 from workers import retry

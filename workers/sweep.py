@@ -20,8 +20,8 @@ from bridge.errors import VitallyError, VitallyMissingError
 from bridge.log import fields
 from bridge.queue import Queue
 from bridge.store import keys
-from bridge.store.breaker import Breaker
 from bridge.store.lease import claims
+from bridge.store.operator import Breaker
 from bridge.store.scripts import load
 from bridge.vitally.client import Vitally
 

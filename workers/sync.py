@@ -39,8 +39,8 @@ from bridge.errors import LostLeaseError, VitallyError
 from bridge.log import fields
 from bridge.queue import Queue
 from bridge.settings import Settings
-from bridge.store.breaker import Breaker
 from bridge.store.lease import Claims, Leases, home
+from bridge.store.operator import Breaker
 from bridge.store.view import Lease, Outcome, View
 from workers import outcome as outcomes
 from workers import retry

@@ -12,7 +12,7 @@ from uuid import uuid4
 from redis import Redis
 
 from bridge.store import keys
-from bridge.store.budget import COST, LIMIT
+from bridge.store.inspect import COST, LIMIT
 from bridge.store.scripts import load
 from bridge.vitally.replies import Rate
 

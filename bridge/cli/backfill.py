@@ -32,9 +32,8 @@ from bridge.errors import BridgeError, SourceUnreadError
 from bridge.ingest import Ingress
 from bridge.queue import Queue
 from bridge.settings import Settings
-from bridge.store.bookmark import Bookmark
-from bridge.store.budget import drained_in
-from bridge.store.figures import Figures, figures
+from bridge.store.inspect import Figures, drained_in, figures
+from bridge.store.refresh import Cursor
 from bridge.webhook.source import Archive, Event, Source
 
 MOST_COUNTED = 10_000
@@ -126,7 +125,7 @@ def _show(wanted: Wanted, client: Redis, config: Config) -> None:
 def _take_in(
     wanted: Wanted, kind: Source, found: Settings, client: Redis, said: dict[str, Any]
 ) -> None:
-    mark = None if wanted.named else Bookmark(client, kind.name, wanted.since)
+    mark = None if wanted.named else Cursor(client, kind.name, wanted.since)
     if mark:
         wanted = wanted._replace(after=_place(mark, restart=said["restart"]))
     count, is_all = _size(wanted)
@@ -151,7 +150,7 @@ def _take_in(
     _judge(missed)
 
 
-def _place(mark: Bookmark, *, restart: bool) -> str:
+def _place(mark: Cursor, *, restart: bool) -> str:
     if restart:
         mark.drop()
     place = mark.place()
@@ -208,7 +207,7 @@ def _door(kind: Source, found: Settings, client: Redis) -> Take:
 
 
 def _run(
-    wanted: Wanted, take: Take, progress: Progress, mark: Bookmark | None = None
+    wanted: Wanted, take: Take, progress: Progress, mark: Cursor | None = None
 ) -> int:
     """Read one customer after the other; return how many could not be read."""
     became: Counter[str] = Counter()

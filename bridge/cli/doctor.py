@@ -13,9 +13,8 @@ from bridge.cli.program import program
 from bridge.errors import BridgeError, VitallyError
 from bridge.settings import Settings
 from bridge.sources import MADE, every, switched_on, weak_secrets
-from bridge.store.figures import Figures, figures
-from bridge.store.flushed import unfit
-from bridge.store.look import Look
+from bridge.store.health import unfit
+from bridge.store.inspect import Figures, Look, figures
 from bridge.vitally.client import Vitally
 from bridge.vitally.replies import Rate
 

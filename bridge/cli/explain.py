@@ -14,7 +14,7 @@ from bridge.domain.money import Line, Unknown, major
 from bridge.domain.policy import Policy
 from bridge.domain.subscription import Subscription, worked
 from bridge.log import places
-from bridge.store.look import Look, Record, Standing
+from bridge.store.inspect import Look, Record, Standing
 from bridge.store.view import Member
 
 

@@ -13,10 +13,9 @@ from bridge.cli.program import program
 from bridge.errors import BridgeError
 from bridge.plain import plain
 from bridge.queue import Queue
-from bridge.store import byhand, keys
-from bridge.store.figures import Figures, figures
+from bridge.store import keys, operator
+from bridge.store.inspect import Figures, Look, figures
 from bridge.store.lease import Leases
-from bridge.store.look import Look
 
 STEP = 500
 """Parties after which the one who waits is told how far it is."""
@@ -108,7 +107,7 @@ def discard(party: str, *, yes: bool) -> None:
         ask = f"Type {party} to give up its {standing.held + standing.parked} event(s)"
         if click.prompt(ask, default="", show_default=False, err=True) != party:
             raise BridgeError("that is not the party; nothing is given up")
-    given_up = byhand.discard(client, party)
+    given_up = operator.discard(client, party)
     if given_up is None:
         raise BridgeError(f"{party} waits no more; nothing is given up")
     session.say(f"{party}: {given_up} event(s) given up; its facts stay")
@@ -127,7 +126,7 @@ def pause(reason: str) -> None:
       python -m bridge pause --reason "Vitally's support looks into acme-101"
     """
     found, _config = session.settings(without=NO_VITALLY)
-    byhand.pause(session.redis(found), plain(reason))
+    operator.pause(session.redis(found), plain(reason))
     session.say(f"writes are paused; `{program()} resume` lets them go on")
 
 
@@ -141,7 +140,7 @@ def resume() -> None:
     """
     found, _config = session.settings(without=NO_VITALLY)
     client = session.redis(found)
-    was = byhand.resume(client)
+    was = operator.resume(client)
     now = figures(client)
     session.say("writes go on" if was else "writes were not paused")
     session.say(f"to be written: {to_write(now, found.vitally_budget_share)}")

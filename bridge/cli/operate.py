@@ -17,8 +17,7 @@ from bridge.errors import BridgeError
 from bridge.queue import Queue
 from bridge.store import keys
 from bridge.store.accept import Accept
-from bridge.store.figures import Figures, figures
-from bridge.store.look import Look, Standing
+from bridge.store.inspect import Figures, Look, Standing, figures
 
 NO_VITALLY = frozenset({"VITALLY_API_KEY"})
 """These commands read Redis alone."""

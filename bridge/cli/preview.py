@@ -11,7 +11,7 @@ from bridge.domain.account import identify, unite
 from bridge.domain.document import Document, difference, document, keyed
 from bridge.domain.facts import Fact
 from bridge.domain.fold import Past, fold
-from bridge.store.look import Look, Record
+from bridge.store.inspect import Look, Record
 
 
 def preview(

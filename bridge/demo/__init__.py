@@ -22,7 +22,7 @@ from bridge.demo.stack import HOME, DemoError, EndedError, Stack, running
 from bridge.demo.steps import DAYS
 from bridge.demo.table import table, verdicts
 from bridge.store.connect import connect
-from bridge.store.figures import Figures
+from bridge.store.inspect import Figures
 from bridge.vitally.client import Vitally
 
 __all__ = ["DemoError", "EndedError", "run"]

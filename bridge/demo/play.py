@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 from bridge.demo.post import Letter
 from bridge.demo.stack import HERE, DemoError, EndedError, Stack
 from bridge.demo.stripe import delivery
-from bridge.store.figures import Figures, figures
+from bridge.store.inspect import Figures, figures
 
 DAY_SECONDS = 0.2
 """How long a day takes."""

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from bridge.domain.facts import Fact
 from bridge.errors import StorageError
-from bridge.store import keys, rows
+from bridge.store import codec, keys
 from bridge.store.scripts import load
 
 STALE_CLAIM = 2000
@@ -70,7 +70,7 @@ class Accept:
             replayed,
         ]
         for fact in facts:
-            args += (rows.field(fact), rows.row(fact))
+            args += (codec.field(fact), codec.row(fact))
         try:
             receipt, claim, known = self._accept(args=args)
         except RedisError as error:

@@ -9,7 +9,7 @@ from redis import Redis
 from bridge.domain.catalogue import references
 from bridge.domain.facts import CATALOGUE, catalogue, source_of
 from bridge.domain.fold import State, fold
-from bridge.store import keys, rows
+from bridge.store import codec, keys
 from bridge.store.scripts import load
 from bridge.store.view import Catalogues, Member
 
@@ -48,7 +48,7 @@ def used(
     found: dict[str, dict[str, Mapping[str, State]]] = {}
     for (listed, name, thing), raw in zip(wanted, replies, strict=True):
         if raw:
-            things = fold(rows.read(listed, raw))
+            things = fold(codec.read(listed, raw))
             found.setdefault(source_of(name), {})[thing] = things
     return found
 

@@ -17,7 +17,7 @@ from bridge.domain.document import as_json, from_json
 from bridge.domain.facts import CATALOGUE, POINTER
 from bridge.domain.fold import compact, fold
 from bridge.errors import LostLeaseError
-from bridge.store import keys, rows
+from bridge.store import codec, keys
 from bridge.store.catalogue import used
 from bridge.store.scripts import load
 from bridge.store.view import (
@@ -201,7 +201,7 @@ def _member(
     name: str, head: Sequence[bytes | None], rows_: Mapping[bytes, bytes]
 ) -> Member:
     rev, account, nudges = head
-    past = rows.read(name, rows_)
+    past = codec.read(name, rows_)
     belongs = account.decode() if account else None
     return Member(name, int(rev or 0), past, fold(past), belongs, int(nudges or 0))
 
@@ -244,7 +244,7 @@ def _ack(view: View, outcome: Outcome) -> dict[str, Any]:
 
 
 def _acked(member: Member) -> dict[str, Any]:
-    gone, put = rows.rewrite(member.past, compact(member.past))
+    gone, put = codec.rewrite(member.past, compact(member.past))
     is_customer = own_account(member.name) is None
     return {
         "name": member.name,

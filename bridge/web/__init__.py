@@ -17,8 +17,7 @@ from bridge.settings import Settings
 from bridge.sources import every
 from bridge.store.capture import Captures
 from bridge.store.connect import aside, connect
-from bridge.store.flushed import flusher
-from bridge.store.watch import Watch
+from bridge.store.health import Watch, flusher
 from bridge.web.captured import Captured
 from bridge.web.console import add_console
 from bridge.web.health import JSON, add_health

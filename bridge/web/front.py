@@ -17,7 +17,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from bridge.settings import Settings
-from bridge.store.flushed import MOST
+from bridge.store.health import MOST
 from bridge.web import create_app
 from bridge.web.body import (
     HOOKS,

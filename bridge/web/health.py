@@ -8,8 +8,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from bridge.errors import StorageError
-from bridge.store.figures import Figures, figures
-from bridge.store.watch import DOWN, Watch
+from bridge.store.health import DOWN, Watch
+from bridge.store.inspect import Figures, figures
 
 JSON = "application/json"
 

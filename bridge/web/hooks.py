@@ -20,7 +20,7 @@ from werkzeug.routing import Rule
 from bridge.errors import SignatureError, StorageError
 from bridge.ingest import Receipt
 from bridge.log import fields
-from bridge.store.watch import Watch
+from bridge.store.health import Watch
 from bridge.web.body import Unread, read
 from bridge.webhook.source import Delivery, Source
 

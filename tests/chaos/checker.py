@@ -28,8 +28,7 @@ from bridge.ingest import Ingress
 from bridge.sources import options
 from bridge.sources.stripe import SOURCE
 from bridge.store import keys
-from bridge.store.figures import Figures, figures
-from bridge.store.look import Look
+from bridge.store.inspect import Figures, Look, figures
 from bridge.webhook.source import Delivery, Verified
 from tests.chaos.world import NEXT_SECRET, PASSWORD, World
 from tests.support.desk import QUEUE

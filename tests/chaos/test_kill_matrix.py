@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bridge.store.figures import Figures
+from bridge.store.inspect import Figures
 from tests.chaos.rest import come_to_rest
 from tests.chaos.steps import NAMES, STEPS, Step, Victim, caught
 from tests.support.desk import BETWEEN

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from bridge.store import keys
-from bridge.store.look import Look
+from bridge.store.inspect import Look
 from tests.support.stack import Stack
 from tests.support.stripe import Answer, Stripe
 from tests.support.stripe_cases import Case, events, every, expected, parameters

@@ -13,7 +13,7 @@ from redis import Redis
 
 from bridge.errors import StorageError
 from bridge.store.connect import connect
-from bridge.store.flushed import flusher, unfit
+from bridge.store.health import flusher, unfit
 from tests.support.server import RedisServer
 from tests.support.stack import Stack
 from tests.support.stripe import Shop

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridge.store.look import Look
+from bridge.store.inspect import Look
 from tests.support.local_hubspot import (
     BORN,
     PUBLIC,

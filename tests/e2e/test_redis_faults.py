@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bridge.store import byhand, keys
+from bridge.store import keys, operator
 from tests.support.proxy import LOSE_REPLY, LOSE_REQUEST, Proxy, resp
 from tests.support.stack import Stack
 from tests.support.stripe import Answer, Shop, Stripe
@@ -107,7 +107,7 @@ def test_before_redis_is_full_events_are_refused_and_workers_make_room(
     for told in (shop.signs_up(), shop.begins()):
         post(stripe, told)
     stack.settled()
-    byhand.pause(stack.redis, "nothing is folded while it fills up")
+    operator.pause(stack.redis, "nothing is folded while it fills up")
     worker.wait_for("writes paused by hand")
 
     taken, told = filled(stack, stripe, shop)
@@ -121,7 +121,7 @@ def test_before_redis_is_full_events_are_refused_and_workers_make_room(
     # The customer's two things as they were, and one fact of each event since.
     assert 2 + taken <= stack.redis.hlen(keys.facts(f"stripe:{shop.id}")) <= 4 + taken
 
-    byhand.resume(stack.redis)
+    operator.resume(stack.redis)
 
     again = eventually(lambda: (one := post(stripe, told)).status == 202 and one, 15)
     assert "duplicate" != again.receipt

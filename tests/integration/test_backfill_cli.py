@@ -19,7 +19,7 @@ from redis import Redis
 from bridge.ingest import Ingress
 from bridge.sources import discover
 from bridge.store import keys
-from bridge.store.look import Look
+from bridge.store.inspect import Look
 from bridge.webhook.source import Delivery, Verified
 from tests.support.desk import QUEUE, Bench, bench, settings
 from tests.support.desk import customer as desk_customer

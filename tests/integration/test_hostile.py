@@ -24,7 +24,7 @@ import bridge.sources
 from bridge.ingest import STRENGTH, Ingress
 from bridge.sources import discover
 from bridge.sources.generic import make
-from bridge.store.figures import figures
+from bridge.store.inspect import figures
 from bridge.store.quarantine import Quarantine
 from bridge.webhook.source import Delivery, Source, Verified
 from tests.support import desk

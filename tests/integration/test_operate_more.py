@@ -22,8 +22,8 @@ from urllib3 import PoolManager, make_headers
 from bridge.cli import cli
 from bridge.errors import BridgeError
 from bridge.queue import NAME
-from bridge.store import byhand, keys
-from bridge.store.budget import drained_in
+from bridge.store import keys, operator
+from bridge.store.inspect import drained_in
 from tests.support.desk import Bench, bench, customer, link, subscription
 from tests.support.processes import ROOT, environment
 from tests.support.server import RedisServer
@@ -203,7 +203,7 @@ def test_a_retry_says_that_writes_have_stopped(run: Command, desk: Bench) -> Non
 
     assert "writes are stopped: Vitally refuses" in run("retry", "--parked").output
 
-    byhand.pause(desk.redis, "a look")
+    operator.pause(desk.redis, "a look")
     assert "writes are paused (a look)" in run("retry", "--parked").output
 
 
@@ -343,7 +343,7 @@ def test_nothing_is_given_up_where_nothing_waits(run: Command, desk: Bench) -> N
     for party in ("stripe:cus_1", "stripe:nobody"):
         result = run("discard", party, "--yes", fails=BridgeError)
         assert f"{party}: neither parked nor held" in str(result.exception)
-    assert byhand.discard(desk.redis, "stripe:cus_1") is None
+    assert operator.discard(desk.redis, "stripe:cus_1") is None
     assert 0 == desk.check().discarded
 
 
@@ -359,7 +359,7 @@ def test_giving_up_during_a_job_counts_each_event_once(
     refuse = desk.client.update
 
     def meanwhile(*args: Any) -> Any:
-        byhand.discard(desk.redis, "stripe:cus_1")
+        operator.discard(desk.redis, "stripe:cus_1")
         return refuse(*args)
 
     desk.client.update = meanwhile  # type: ignore[method-assign]
@@ -393,13 +393,13 @@ def test_whatever_is_done_by_hand_the_counting_adds_up(
             desk.sweep,
             lambda: desk.passes(chance.choice([100, 3000, 40_000])),
             lambda p=party: desk.queue.push_all(desk.leases.wake(p), "by hand"),
-            lambda p=party: byhand.discard(desk.redis, p),
-            lambda: byhand.pause(desk.redis, "a look"),
-            lambda: byhand.resume(desk.redis),
+            lambda p=party: operator.discard(desk.redis, p),
+            lambda: operator.pause(desk.redis, "a look"),
+            lambda: operator.resume(desk.redis),
         ]
         chance.choice(steps)()
         desk.check()
-    byhand.resume(desk.redis)
+    operator.resume(desk.redis)
     desk.vitally.mend()
     desk.breaker.close()
     run("retry", "--parked")
@@ -448,7 +448,7 @@ def test_a_pause_does_not_close_by_a_probe_nor_hide_a_refused_key(
     desk.sweeper.probe()
 
     assert desk.breaker.reason() is None
-    assert "no reason given" == byhand.paused(desk.redis)
+    assert "no reason given" == operator.paused(desk.redis)
     desk.breaker.open("Vitally refuses the key (401): no")
     assert "writes are stopped: Vitally refuses the key" in run("resume").output
 
@@ -463,7 +463,7 @@ def test_a_pause_holds_for_all_workers_and_over_restarts(stack: Stack) -> None:
     web = stack.web()
     workers = [stack.worker(), stack.worker()]
     stripe = stack.ready().stripe()
-    byhand.pause(stack.redis, "a look")
+    operator.pause(stack.redis, "a look")
     for worker in workers:
         worker.wait_for("writes paused by hand")
     shops = [Shop() for _ in range(5)]
@@ -491,7 +491,7 @@ def test_a_pause_holds_for_all_workers_and_over_restarts(stack: Stack) -> None:
     for worker in workers:
         assert 1 == worker.output.count("writes paused by hand"), worker.output
 
-    byhand.resume(stack.redis)
+    operator.resume(stack.redis)
 
     stack.settled()
     assert {shop.id for shop in shops} == set(stack.creations())
@@ -509,13 +509,13 @@ def test_a_write_that_has_begun_is_finished_in_spite_of_a_pause(stack: Stack) ->
     desk.tell(customer())
     eventually(stack.vitally.writes)
 
-    byhand.pause(stack.redis, "a look")
+    operator.pause(stack.redis, "a look")
 
     # Vitally does not have it: the creation is a second write, and has to wait.
     eventually(lambda: desk.writes() == [("PUT", 404)])
     time.sleep(2.5)
     assert [("PUT", 404)] == desk.writes()
-    byhand.resume(stack.redis)
+    operator.resume(stack.redis)
     eventually(lambda: desk.name() == "Acme")
 
 

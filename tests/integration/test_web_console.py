@@ -16,7 +16,7 @@ from werkzeug.datastructures import Authorization
 
 from bridge.queue import NAME
 from bridge.serve import settings_from
-from bridge.store.watch import Watch
+from bridge.store.health import Watch
 from bridge.web import create_app
 from bridge.web.console import queues
 from tests.support.server import RedisServer

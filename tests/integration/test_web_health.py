@@ -12,7 +12,7 @@ from redis import Redis
 from bridge.serve import settings_from
 from bridge.store import keys
 from bridge.store.connect import connect
-from bridge.store.watch import DOWN, Watch
+from bridge.store.health import DOWN, Watch
 from bridge.web import create_app
 from bridge.web.health import NO_WORKER
 from tests.support.server import RedisServer

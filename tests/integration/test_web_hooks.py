@@ -14,7 +14,7 @@ from redis import Redis
 from bridge.errors import SignatureError, StorageError
 from bridge.ingest import Receipt
 from bridge.settings import Settings
-from bridge.store.watch import Watch
+from bridge.store.health import Watch
 from bridge.web import create_app
 from bridge.web.body import LIMIT
 from bridge.webhook.source import Delivery, Event, Source, Verified

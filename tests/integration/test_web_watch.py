@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from bridge.store.connect import connect
-from bridge.store.watch import (
+from bridge.store.health import (
     DISK,
     DOWN,
     LOADING,

@@ -27,12 +27,11 @@ from bridge.settings import Settings
 from bridge.sources import discover
 from bridge.store import keys
 from bridge.store.accept import Accept, Accepted
-from bridge.store.breaker import Breaker
 from bridge.store.catalogue import Spread
-from bridge.store.figures import Figures, figures
+from bridge.store.inspect import Figures, Look, Standing, figures
 from bridge.store.lease import Leases
-from bridge.store.look import Look, Standing
-from bridge.store.reads import Reads
+from bridge.store.operator import Breaker
+from bridge.store.refresh import Reads
 from bridge.store.view import Outcome
 from bridge.vitally.client import Vitally
 from bridge.vitally.simulator import Simulator

@@ -12,7 +12,7 @@ from urllib3 import HTTPConnectionPool, Timeout
 from urllib3.exceptions import HTTPError
 
 from bridge.store.connect import connect
-from bridge.store.figures import Figures, figures
+from bridge.store.inspect import Figures, figures
 from bridge.vitally.simulator import Simulator, Switches
 from tests.support.processes import Running, free_port, start
 from tests.support.server import RedisServer

@@ -19,7 +19,7 @@ from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import compact, fold
 from bridge.domain.policy import STRIPE
 from bridge.domain.unread import why_read
-from bridge.store import rows
+from bridge.store import codec
 
 PARTY = "stripe:cus_1"
 
@@ -66,8 +66,8 @@ def one_thing(count: int) -> list[Fact]:
 
 
 def everything(facts: list[Fact]) -> None:
-    past = rows.read(PARTY, {rows.field(f).encode(): rows.row(f) for f in facts})
-    rows.rewrite(past, compact(past))
+    past = codec.read(PARTY, {codec.field(f).encode(): codec.row(f) for f in facts})
+    codec.rewrite(past, compact(past))
     things = fold(past)
     identify(things)
     references(things)

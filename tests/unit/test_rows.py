@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bridge.domain.chain import Step
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import Joins, Past, compact, fold
-from bridge.store.rows import TAB, field, read, rewrite, row
+from bridge.store.codec import TAB, field, read, rewrite, row
 from tests.support.lives import by_party, law, stories, wild_facts
 
 

@@ -1,14 +1,18 @@
-"""What was read from a source itself: put under the party's lease, at a bounded rate."""
+"""What was read from a source's API: put under the party's lease, at a bounded rate.
+
+And where an interrupted backfill goes on.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from redis import Redis
 
 from bridge.domain.facts import Fact
 from bridge.errors import LostLeaseError
-from bridge.store import keys, rows
+from bridge.store import codec, keys
 from bridge.store.scripts import load
 from bridge.store.view import Lease
 
@@ -27,7 +31,7 @@ class Reads:
         """Add the *facts* of the leased party. Raises LostLeaseError."""
         args: list[str | bytes | int] = [lease.party, lease.fence]
         for fact in facts:
-            args += (rows.field(fact), rows.row(fact))
+            args += (codec.field(fact), codec.row(fact))
         if not self._learn(args=args):
             raise LostLeaseError(lease.party)
 
@@ -58,3 +62,27 @@ class Reads:
         """Redis' clock in milliseconds."""
         seconds, micros = self._redis.time()
         return int(seconds) * 1000 + int(micros) // 1000
+
+
+class Cursor:
+    """One for each source. Raises redis' own errors."""
+
+    def __init__(self, redis: Redis, source: str, since: int | None) -> None:
+        self._redis: Any = redis
+        self._key = keys.backfill(source)
+        self._since = "" if since is None else str(since)
+
+    def place(self) -> str | None:
+        """Return the party, "" for the start; None: it belongs to another *since*."""
+        after, since = self._redis.hmget(self._key, "after", "since")
+        if after is None:
+            return ""
+        return str(after.decode()) if since.decode() == self._since else None
+
+    def put(self, party: str) -> None:
+        """Say that *party* is done."""
+        self._redis.hset(self._key, mapping={"after": party, "since": self._since})
+
+    def drop(self) -> None:
+        """Forget it: there is nothing to go on with."""
+        self._redis.delete(self._key)

@@ -1,15 +1,15 @@
-"""Whether Redis can be written to just now, seen by one thread for a whole process.
+"""Whether Redis can be written to just now, and whether it has an event on its disk.
 
-Each delivery asks `refuses` before it goes to Redis, so that a Redis that is down,
-stalled, full, read-only or allowed to evict costs an instant and not a time-out, and
-cannot hold every thread of the process.
+One thread looks for a whole process. Each delivery asks `refuses` before it goes to
+Redis, so that a Redis that is down, stalled, full, read-only or allowed to evict costs
+an instant and not a time-out, and cannot hold every thread of the process.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from redis import Redis
@@ -20,8 +20,60 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from bridge.errors import StorageError
+from bridge.store import keys
 from bridge.store.connect import aside
-from bridge.store.flushed import unfit
+
+PATIENCE_MS = 1000
+"""How long a sender waits for the disk; with `appendfsync everysec` a second at most."""
+
+SLACK = 0.05
+"""Seconds for the way there and back."""
+
+MOST = 64
+"""So many deliveries wait for the disk at once; each has a connection of its own."""
+
+UNFIT = (
+    "BRIDGE_DURABILITY is fsync, and Redis cannot tell what is on its disk ({}); it "
+    "needs Redis 7.2 or Valkey, with appendonly yes and appendfsync always or everysec."
+)
+LATE = "Redis did not have it on its disk in time"
+
+
+def flusher(redis: Redis) -> Callable[[], None]:
+    """Return what waits until all that was written before is on Redis' disk.
+
+    It may have been written over any connection: a write of our own follows it, and
+    Redis says when that one is there. The wait is a delivery's last step and has
+    connections of its own, so that it holds up no other delivery. Raises StorageError.
+    """
+    own = aside(redis, timeout=PATIENCE_MS / 1000 + SLACK, most=MOST)
+
+    def flush() -> None:
+        try:
+            with own.pipeline(transaction=False) as pipe:
+                pipe.set(keys.FLUSHED, "")
+                pipe.waitaof(1, 0, PATIENCE_MS)
+                _, (done, _) = pipe.execute()
+        except RedisError as error:
+            raise StorageError(f"{LATE} ({type(error).__name__})") from error
+        if not done:
+            raise StorageError(LATE)
+
+    return flush
+
+
+def unfit(redis: Redis) -> str | None:
+    """Why Redis cannot tell what is on its disk, in a sentence; None: it can."""
+    try:
+        redis.waitaof(1, 0, 1)
+        how = redis.config_get("appendfsync")
+    except NoPermissionError:
+        return None
+    except ResponseError as error:
+        return None if "CONFIG" in str(error) else UNFIT.format(error)
+    return UNFIT.format("appendfsync is no") if "no" in how.values() else None
+
 
 EVERY = 1.0
 """Seconds between two looks."""

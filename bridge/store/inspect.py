@@ -1,0 +1,291 @@
+"""Looking without touching: the numbers of the whole bridge, parties and accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from redis import Redis
+
+from bridge.domain.account import Party
+from bridge.domain.document import Ledger, from_json
+from bridge.store import keys
+from bridge.store.catalogue import used
+from bridge.store.lease import Leases
+from bridge.store.view import VACATED, Catalogues, Member
+
+LIMIT = 1000
+"""Units a minute that Vitally allows unless its replies say otherwise."""
+
+COST = 10
+"""Units that a write is taken to cost before a reply has shown it."""
+
+
+def drained_in(writes: int, units: float, cost: float) -> float:
+    """Seconds that *writes* take at *units* a minute, where each costs *cost* of them.
+
+    At least one a minute, as the throttle allows. What was saved up in the minute
+    before makes it up to a minute less.
+    """
+    return 60 * writes / max(1, units // cost)
+
+
+COUNTED = (
+    "received",
+    "accepted",
+    "duplicate",
+    "ignored",
+    "quarantined",
+    "settled",
+    "pending",
+    "held",
+    "parked",
+    "writes",
+    "saved",
+    "discarded",
+    "quarantine_bytes",
+    "quarantine_dropped",
+)
+
+
+SILENCE_MS = 15_000
+"""A worker that was not heard for so long is not there."""
+
+
+class Figures(NamedTuple):
+    """Counted per event and party, each in the script that changes the state.
+
+    received = accepted + duplicate + ignored + quarantined
+    accepted = settled + pending + held + parked
+    *writes* and *saved* are requests made to Vitally and jobs that needed none.
+    *oldest_ms* is the age of the oldest unsettled event; *workers* maps each worker
+    to the milliseconds since it was last heard; *breaker* says why all writes stopped,
+    *paused* why somebody stopped them by hand. *discarded* are settled, without a
+    write. *unread* are pointers held since the key of their source's API is not set.
+    *quarantined* are events that are kept unread now, in *quarantine_deliveries* of
+    *quarantine_bytes* in Redis; *quarantine_dropped* deliveries had to go, and count as
+    ignored.
+    *limit* (units a minute) and *cost* of a write are what Vitally's replies say.
+    """
+
+    received: int
+    accepted: int
+    duplicate: int
+    ignored: int
+    quarantined: int
+    settled: int
+    pending: int
+    held: int
+    parked: int
+    writes: int
+    saved: int
+    discarded: int
+    quarantine_bytes: int
+    quarantine_dropped: int
+    waiting: int
+    dirty: int
+    oldest_ms: int | None
+    held_parties: int
+    parked_parties: int
+    incomplete: int
+    unknown: int
+    unread: int
+    quarantine_deliveries: int
+    workers: Mapping[str, int]
+    breaker: str | None
+    paused: str | None
+    limit: int
+    cost: int
+    outcomes: Mapping[str, int]
+
+    @property
+    def quarantine(self) -> str:
+        """What is in the quarantine now, in words."""
+        kept = f"{self.quarantined} events in {self.quarantine_deliveries} deliveries"
+        dropped = self.quarantine_dropped
+        more = f"; {dropped} deliveries were dropped" if dropped else ""
+        return f"{kept}, {self.quarantine_bytes:,} bytes{more}"
+
+    @property
+    def heard(self) -> list[str]:
+        """Workers that were heard a short while ago."""
+        return sorted(w for w, ms in self.workers.items() if ms < SILENCE_MS)
+
+    def drained_in(self, share: float) -> float:
+        """Seconds until all that waits is written, at *share* of Vitally's limit."""
+        return drained_in(self.dirty, self.limit * share, self.cost)
+
+
+def figures(redis: Redis, queue_key: str = "rq:queue:bridge") -> Figures:
+    """Read them all. Raises redis' own errors."""
+    raw = _read(redis, queue_key)
+    seconds, micros = raw["time"]
+    now = seconds * 1000 + micros // 1000
+    counters = {name.decode(): int(n) for name, n in raw["counters"].items()}
+    breaker, paused = (None if text is None else text.decode() for text in raw["stops"])
+    limit, cost = raw["rate"]
+    oldest = raw["oldest"]
+    outcome = "outcome:"
+    return Figures(
+        **{name: counters.get(name, 0) for name in COUNTED},
+        **{name: raw[name] for name in SIZES},
+        oldest_ms=max(0, now - int(oldest[0][1])) if oldest else None,
+        workers={w.decode(): max(0, now - int(at)) for w, at in raw["workers"]},
+        breaker=breaker or None,
+        paused=paused,
+        limit=int(limit or LIMIT),
+        cost=int(cost or COST),
+        outcomes={
+            name.removeprefix(outcome): n
+            for name, n in counters.items()
+            if name.startswith(outcome)
+        },
+    )
+
+
+SIZES = (
+    "waiting",
+    "dirty",
+    "held_parties",
+    "parked_parties",
+    "incomplete",
+    "unknown",
+    "unread",
+    "quarantine_deliveries",
+)
+"""Figures that are the size of a key."""
+
+
+def _read(redis: Redis, queue_key: str) -> dict[str, Any]:
+    """All that the figures are made of, in one round trip."""
+    with redis.pipeline(transaction=True) as pipe:
+        pipe.llen(queue_key)
+        pipe.zcard(keys.DIRTY)
+        pipe.zcard(keys.HELD)
+        pipe.zcard(keys.PARKED)
+        pipe.scard(keys.INCOMPLETE)
+        pipe.hlen(keys.UNKNOWN)
+        pipe.scard(keys.UNREAD)
+        pipe.zcard(keys.QUARANTINED)
+        pipe.hgetall(keys.COUNTERS)
+        pipe.zrange(keys.DIRTY, 0, 0, withscores=True)
+        pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
+        pipe.mget(keys.BREAKER, keys.PAUSED)
+        pipe.hmget(keys.RATE, "limit", "cost")
+        pipe.time()
+        replies = pipe.execute()
+    names = (*SIZES, "counters", "oldest", "workers", "stops", "rate", "time")
+    return dict(zip(names, replies, strict=True))
+
+
+class Standing(NamedTuple):
+    """How much of what a party was told is settled; *why* it is held or parked."""
+
+    party: str
+    account: str | None
+    rev: int
+    settled: int
+    held: int
+    parked: int
+    why: str
+
+    @property
+    def pending(self) -> int:
+        """Events that are accepted and neither settled nor held nor parked."""
+        return self.rev - self.settled - self.held - self.parked
+
+
+class Record(NamedTuple):
+    """All that is kept of one account; *tries* failed, *doubt*: see the lease."""
+
+    account: str
+    members: Sequence[Member]
+    standings: Sequence[Standing]
+    ledger: Ledger
+    written: bool
+    tries: int
+    unknown: Mapping[str, str]
+    incomplete: Sequence[str]
+    history: Sequence[Mapping[str, Any]]
+    catalogues: Catalogues
+
+    @property
+    def parties(self) -> list[Party]:
+        """What the domain calls the parties."""
+        return [member.party(self.catalogues) for member in self.members]
+
+
+class Look:
+    """Reads the state; raises redis' own errors."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = redis
+        self._leases = Leases(redis)
+
+    def standing(self, party: str) -> Standing | None:
+        """Return how a party stands, None where it was never heard of."""
+        names = ("account", "rev", "settled", "held", "parked", "why")
+        row = self._redis.hmget(keys.party(party), *names)
+        if row[1] is None:
+            return self._vacated(party)
+        account, why = (raw.decode() if raw else "" for raw in (row[0], row[-1]))
+        rev, settled, held, parked = (int(raw or 0) for raw in row[1:-1])
+        return Standing(party, account or None, rev, settled, held, parked, why)
+
+    def _vacated(self, party: str) -> Standing | None:
+        """An account that its last party left, where Vitally refuses the removal."""
+        if self._redis.zscore(keys.PARKED, party) is None:
+            return None
+        account = party.removeprefix(VACATED)
+        return Standing(party, account, 0, 0, 0, 0, "its traits cannot be removed")
+
+    def member(self, party: str) -> Member:
+        """Read one party's facts."""
+        return self._leases.members([party])[0]
+
+    def members_of(self, account: str) -> list[str]:
+        """Return the parties of an account by name."""
+        return sorted(m.decode() for m in self._redis.smembers(keys.members(account)))
+
+    def record(self, account: str, parties: Sequence[str]) -> Record:
+        """Read everything of *account*, whose members *parties* are."""
+        raw = self._redis.hgetall(keys.account(account))
+        ledger = raw.get(b"ledger")
+        unknown = self._redis.hget(keys.UNKNOWN, account)
+        lines = self._redis.lrange(keys.history(account), 0, -1)
+        standings = (self.standing(party) for party in parties)
+        members = self._leases.members(parties)
+        return Record(
+            account,
+            members,
+            [one for one in standings if one],
+            from_json(orjson.loads(ledger or "{}")),
+            ledger is not None,
+            int(raw.get(b"tries", 0)),
+            orjson.loads(unknown) if unknown else {},
+            [p for p in parties if self._redis.sismember(keys.INCOMPLETE, p)],
+            [orjson.loads(line) for line in lines],
+            used(self._redis, members, register=False),
+        )
+
+    def listed(self, key: str) -> list[tuple[Standing, int]]:
+        """Return the held or parked parties with the instant (ms) since when."""
+        rows = self._redis.zrange(key, 0, -1, withscores=True)
+        found = ((self.standing(raw.decode()), int(since)) for raw, since in rows)
+        return [(standing, since) for standing, since in found if standing]
+
+    def incomplete(self, most: int) -> list[str]:
+        """Return up to *most* parties that were first met in mid-life."""
+        found = self._redis.sscan_iter(keys.INCOMPLETE, count=most)
+        return sorted(raw.decode() for raw, _ in zip(found, range(most), strict=False))
+
+    def every_standing(self) -> Iterator[Standing]:
+        """Scan all parties; while events come in, a moving picture."""
+        prefix = keys.party("")
+        # A set: SCAN may return a key twice.
+        found = set(self._redis.scan_iter(match=f"{prefix}*", count=1000))
+        for raw in found:
+            standing = self.standing(raw.decode().removeprefix(prefix))
+            if standing:
+                yield standing
