@@ -101,7 +101,7 @@ class Accept:
 
 def _digest(source: str, party: str, kind: str, facts: Iterable[Fact]) -> str:
     """What the ring remembers of an event; another one may have its id."""
-    told = "\n".join((source, party, kind, *sorted(map(rows.field, facts))))
+    told = "\n".join((source, party, kind, *sorted(map(codec.field, facts))))
     return blake2s(told.encode(), digest_size=8).hexdigest()
 
 
