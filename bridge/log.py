@@ -7,16 +7,14 @@ and the places are told, never its message: that may quote what a sender sent.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
-
-import orjson
 
 from bridge.plain import plain
 
@@ -25,21 +23,24 @@ STDOUT = 1
 DEEPEST = 12
 """Places of a traceback that are told; the innermost ones."""
 
-Render = Callable[[dict[str, Any]], str]
+HEAD = ("at", "level", "logger", "message")
+"""Keys that every line has, in this order."""
+
+WORD = re.compile(r"[\w.:/+-]+", re.ASCII)
+"""What stands in a text line without quotes."""
 
 
 def configure(level: str, form: str, fd: int = STDOUT) -> None:
     """Send what is at least *level* (`INFO`) to *fd* as `json` or `text` lines."""
-    # The cheap half of a log line: who called is never told.
-    # https://docs.python.org/3/howto/logging.html#optimization
-    logging._srcfile = None  # noqa: SLF001
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.raiseExceptions = False
+    logging.raiseExceptions = False  # a closed or full output is nobody's error
     root = logging.getLogger()
     for handler in tuple(root.handlers):
-        if isinstance(handler, Lines):
+        if isinstance(handler.formatter, OneLine):
             root.removeHandler(handler)
-    root.addHandler(Lines(fd, FORMS[form]))
+    # UTF-8 whatever the locale says.
+    handler = logging.StreamHandler(os.fdopen(fd, "w", encoding="utf-8", closefd=False))
+    handler.setFormatter(OneLine(form))
+    root.addHandler(handler)
     root.setLevel(level)
 
 
@@ -51,58 +52,35 @@ def fields(**values: Any) -> dict[str, Any]:
     return {"fields": {k: v for k, v in values.items() if v is not None}}
 
 
-class Lines(logging.Handler):
-    """Writes each record as one line in one call.
+class OneLine(logging.Formatter):
+    """Formats a record as one line, in the *form* `json` or `text`."""
 
-    Without a lock: a line is one `write`, and lines of several processes do not mix
-    where they are shorter than a pipe's `PIPE_BUF`.
-    """
-
-    def __init__(self, fd: int, render: Render) -> None:
+    def __init__(self, form: str) -> None:
         super().__init__()
-        self._fd = fd
-        self._render = render
+        self.form = form
 
-    def createLock(self) -> None:  # noqa: N802 - logging's name
-        """Do without; see the class."""
-        self.lock = None
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Filter and emit, as logging does, but for the lock it takes around that."""
-        wanted = bool(self.filter(record))
-        if wanted:
-            self.emit(record)
-        return wanted
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line; a closed or full output is nobody's error."""
-        line = plain(self._render(told(record))).encode()
-        try:
-            os.write(self._fd, line + b"\n")
-        except OSError:
-            self.handleError(record)
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without anything that could break it or steer a terminal."""
+        line = content(record)
+        return plain(_json(line) if self.form == "json" else _text(line))
 
 
-def told(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what a record says, in the order of the line."""
+def content(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what the line of a record holds, in its order."""
     at = datetime.fromtimestamp(record.created, UTC)
-    said: dict[str, Any] = {
+    message = record.getMessage()
+    line: dict[str, Any] = {
         "at": f"{at.isoformat(timespec='milliseconds')[:23]}Z",
         "level": record.levelname.lower(),
         "logger": record.name,
-        "message": _message(record),
+        # In RQ's lines a traceback follows, which may quote what a sender sent.
+        "message": message.partition("\n")[0] if record.name[:2] == "rq" else message,
     }
-    said |= getattr(record, "fields", {})
-    error = record.exc_info[1] if record.exc_info else None
-    if error is not None:
-        said |= {"error": type(error).__name__, "where": places(error)}
-    return said
-
-
-def _message(record: logging.LogRecord) -> str:
-    """Return a record's words; of RQ's the first line, since a traceback follows."""
-    words = record.getMessage()
-    return words.partition("\n")[0] if record.name.startswith("rq") else words
+    line |= getattr(record, "fields", {})
+    if record.exc_info and record.exc_info[1]:
+        error = record.exc_info[1]
+        line |= {"error": type(error).__name__, "where": places(error)}
+    return line
 
 
 def places(error: BaseException) -> list[str]:
@@ -111,33 +89,18 @@ def places(error: BaseException) -> list[str]:
     return [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames]
 
 
-def as_json(said: Mapping[str, Any]) -> str:
-    """Render as a JSON object; what JSON cannot hold is shown as text."""
-    return _dump(said)
-
-
-def as_text(said: Mapping[str, Any]) -> str:
-    """Render for the eye: time, level, message, then `key=value`."""
-    pairs = [f"{k}={_word(v)}" for k, v in said.items() if k not in HEAD]
-    return " ".join([said["at"], said["level"].upper(), str(said["message"]), *pairs])
+def _text(line: dict[str, Any]) -> str:
+    """Return a line for the eye: time, level, message, then `key=value`."""
+    pairs = [f"{key}={_word(line[key])}" for key in line if key not in HEAD]
+    return " ".join([line["at"], line["level"].upper(), line["message"], *pairs])
 
 
 def _word(value: Any) -> str:
     """Quote what is no plain word, so that a value cannot pass for another key."""
-    word = value if isinstance(value, str) else _dump(value)
-    return word if PLAIN.fullmatch(word) else _dump(word)
+    word = value if isinstance(value, str) else _json(value)
+    return word if WORD.fullmatch(word) else _json(word)
 
 
-def _dump(value: Any) -> str:
-    try:
-        return orjson.dumps(value, default=str).decode()
-    except TypeError:
-        # A lone surrogate or a number beyond 64 bits: rare, so the dear way.
-        return orjson.dumps(ascii(value)).decode()
-
-
-HEAD = ("at", "level", "logger", "message")
-PLAIN = re.compile(r"[\w.:/+-]+", re.ASCII)
-
-FORMS: Mapping[str, Render] = {"json": as_json, "text": as_text}
-"""Values of `LOG_FORMAT`."""
+def _json(value: Any) -> str:
+    """Return *value* as JSON; what JSON cannot hold is shown as text."""
+    return json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))

@@ -11,9 +11,9 @@ import pytest
 from redis import Redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
-from workers.worker import SafeWorker
 
-from bridge.log import told
+from bridge.log import content
+from workers.rq_worker import SafeWorker
 
 
 def test_a_failed_job_is_logged_without_its_message(
@@ -39,9 +39,9 @@ def test_a_failed_job_is_logged_without_its_message(
         int("card 4242")
     except ValueError:
         worker.handle_exception(job, *sys.exc_info())
-    (line,) = [told(r) for r in caplog.records if r.levelname == "ERROR"]
+    (line,) = [content(r) for r in caplog.records if r.levelname == "ERROR"]
 
     assert ["job-1"] == seen
     assert ("job failed", "ValueError") == (line["message"], line["error"])
     assert line["where"][-1].startswith("test_worker_log.py:")
-    assert "4242" not in str([told(record) for record in caplog.records])
+    assert "4242" not in str([content(record) for record in caplog.records])
