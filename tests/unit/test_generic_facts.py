@@ -631,3 +631,140 @@ def test_a_converter_returns_or_refuses(word: str, value: Any) -> None:
 @given(st.integers(0, 253_402_300_799_000))
 def test_an_instant_in_iso_8601_is_the_same_millisecond(at: int) -> None:
     assert at == instant(shown(at))
+
+
+# --- What changes by time alone, and what comes in one instant ----------------------
+
+DAY = 86_400_000
+DATED = {
+    **SUBSCRIPTION["mrr"],
+    "items": "items",
+    "from": "since",
+    "until": "till",
+    "usage": "metered",
+    "currency": "money",
+    "discounts": "off",
+    "discount": "code",
+}
+
+
+def dated(now: int, body: dict[str, Any], **more: Any) -> Document:
+    reads = source(events={"subscription": {**SUBSCRIPTION, "mrr": DATED, **more}})
+    found = fold(Past(facts(reads, body)))
+    return document(unite("acme", [Party("example:acme", found)]), now=now)
+
+
+def priced(**more: Any) -> dict[str, Any]:
+    return {"price": 1200, "seats": 1, "per": "month", **more}
+
+
+def test_an_item_counts_from_its_beginning_until_its_end() -> None:
+    body = sub(items=[priced(), priced(since=AT + DAY, till=AT + 3 * DAY)])
+    found = [dated(AT + n * DAY, body) for n in range(5)]
+
+    assert [12, 24, 24, 12, 12] == [doc.traits["mrr"] for doc in found]
+    assert [AT + DAY, AT + 3 * DAY, AT + 3 * DAY, None, None] == [
+        doc.until for doc in found
+    ]
+
+
+def test_what_a_row_does_not_say_of_its_dates_the_event_says_for_all() -> None:
+    body = sub(items=[priced(), priced(till=AT + DAY)], till=AT + 2 * DAY)
+
+    assert [24, 12, None] == [dated(AT + n * DAY, body).traits["mrr"] for n in range(3)]
+
+
+def test_usage_is_left_aside_beside_others_and_unknown_alone() -> None:
+    usage = {"metered": True}
+
+    assert 12 == dated(AT, sub(items=[priced(), usage])).traits["mrr"]
+    assert "usage" in dated(AT, sub(items=[usage])).unknown["mrr"]
+    assert "active" == dated(AT, sub(items=[usage])).traits["subscriptionStatus"]
+
+
+def test_an_item_without_its_quantity_has_no_amount() -> None:
+    assert "mrr" in dated(AT, sub(items=[{"price": 1200, "per": "month"}])).unknown
+
+
+@pytest.mark.parametrize(
+    ("usual", "own", "mrr", "currency"),
+    [
+        ("USD", "USD", 12, "USD"),
+        (None, "EUR", 12, "EUR"),
+        ("USD", "EUR", "left out", "USD"),
+        ("USD", "credits", "left out", "USD"),
+        (None, "credits", "left out", "left out"),
+        (None, None, "left out", "left out"),
+    ],
+)
+def test_an_item_s_currency_is_the_subscription_s_or_its_amount_is_not_known(
+    usual: str | None, own: str | None, mrr: Any, currency: str
+) -> None:
+    found = dated(AT, sub(code=usual, items=[priced(money=own)])).traits
+
+    assert (mrr, currency) == tuple(
+        found.get(trait, "left out") for trait in ("mrr", "billingCurrency")
+    )
+
+
+def test_a_discount_counts_between_its_dates() -> None:
+    off = [{"code": "save", "since": AT + DAY, "till": AT + 2 * DAY}]
+    found = [dated(AT + n * DAY, sub(items=[priced()], off=off)) for n in range(3)]
+
+    assert [12, "left out", 12] == [doc.traits.get("mrr", "left out") for doc in found]
+    assert "save" in found[1].unknown["mrr"]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ({"path": "state", "lookup": {"on": "active"}}, ["trialing", "active"]),
+        (False, ["trialing", "active"]),
+        ("word", ["active", "active"]),
+        (
+            {"path": "state", "lookup": {"on": "active", "test": "trialing"}},
+            ["active", "active"],
+        ),
+    ],
+)
+def test_a_trial_lasts_until_its_end_where_no_status_can_tell_it(
+    status: Any, words: list[str]
+) -> None:
+    body = sub(state="on", word="active", items=[priced()], ends_trial=AT + DAY)
+    lines = {"status": status} if status else {}
+    own = {k: v for k, v in SUBSCRIPTION.items() if k != "status"}
+    reads = source(
+        events={
+            "subscription": {**own, "mrr": DATED, "trial_end": "ends_trial", **lines}
+        }
+    )
+    account = unite("acme", [Party("example:acme", fold(Past(facts(reads, body))))])
+
+    assert words == [
+        document(account, now=now).traits["subscriptionStatus"]
+        for now in (AT, AT + DAY)
+    ]
+
+
+def test_a_trial_may_be_told_by_its_days() -> None:
+    lines = {"starts": "since", "trial_days": "days", "trial_end": "till"}
+    body = sub(items=[priced()], since=AT, days="1.5")
+    told = {**body, "till": AT + DAY}
+
+    assert "2026-03-02T21:00:00.000Z" == dated(AT, body, **lines).traits["trialEndDate"]
+    assert "2026-03-02T09:00:00.000Z" == dated(AT, told, **lines).traits["trialEndDate"]
+    reads = source(events={"subscription": {**SUBSCRIPTION, **lines}})
+    assert "trial_days" in refusal(reads, sub(since=AT, days=9e15))
+
+
+def test_events_of_one_instant_come_in_the_order_of_their_types() -> None:
+    lines = {"order": ["sub.begun", "sub.*", "sub.over"], "when": "sub.*"}
+    reads = source(events={"subscription": {**SUBSCRIPTION, **lines}})
+    ranks = [
+        next(
+            f.stamp.rank for f in facts(reads, sub(type=kind)) if f.thing != "customer"
+        )
+        for kind in ("sub.begun", "sub.changed", "sub.over")
+    ]
+
+    assert [0, 1, 2] == ranks

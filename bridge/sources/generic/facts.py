@@ -32,6 +32,7 @@ from bridge.domain.traits import instant
 from bridge.sources.generic.convert import in_minor, number
 from bridge.sources.generic.lines import Absent, Line, told
 from bridge.webhook.bodies import is_name
+from bridge.webhook.fields import LATEST
 from bridge.webhook.source import Event
 from bridge.webhook.values import digest, kept
 
@@ -203,7 +204,12 @@ def _trial_end(rule: Rule, body: Any) -> int | None:
     """When its trial ends; also by the days of the trial since it began."""
     end: int | None = told(rule, "trial_end", body)
     began, days = told(rule, "starts", body), told(rule, "trial_days", body)
-    return began + int(Fraction(days) * DAY) if not end and began and days else end
+    if end or not (began and days):
+        return end
+    end = began + int(Fraction(days) * DAY)
+    if end > LATEST * 1000:
+        raise ValidationError({"trial_days": ["must be the days of a trial"]})
+    return end
 
 
 def _tells_trials(rule: Rule) -> bool:
