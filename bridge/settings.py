@@ -73,7 +73,13 @@ OPTIONS = (
         "Path of the optional `bridge.toml` (trait names, money).",
         shown="`bridge.toml` if it exists",
     ),
-    Option("BRIDGE_PUBLIC_URL", base_url, None, "The address that senders call."),
+    Option(
+        "BRIDGE_PUBLIC_URL",
+        base_url,
+        None,
+        "The address that senders call; unset: the `Host` they name, with the scheme "
+        "in their router's `X-Forwarded-Proto`.",
+    ),
     Option(
         "BRIDGE_CREATE",
         one_of("customer", "subscription", "never"),

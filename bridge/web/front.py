@@ -55,7 +55,7 @@ HELD = 64 * LIMIT
 """Bytes of unfinished bodies in memory, all senders together; above it, larger ones
 than SMALL are refused, so that nobody fills the memory with what never ends."""
 
-SMALL = 64 * 1024
+SMALL = 16 * 1024
 
 DELIVERIES = 8
 """Threads for deliveries: as many as there are connections to Redis."""

@@ -29,6 +29,7 @@ from tests.e2e.test_serve import (
     environ,
 )
 from tests.support.processes import ROOT, environment, free_port, start
+from tests.support.proxy import Proxy, delay, resp
 from tests.support.raw import head, send
 from tests.support.server import RedisServer
 from tests.support.waiting import eventually
@@ -339,6 +340,34 @@ def test_a_redis_that_hangs_keeps_nobody_from_healthz(tmp_path: Path) -> None:
 
     assert {503} == {one.result()[0] for one in posted}
     assert max(one.result()[1] for one in posted) < 2
+    assert max(alive) < 1
+
+
+def test_a_redis_that_is_slow_delays_no_answer_beyond_two_seconds(
+    tmp_path: Path,
+) -> None:
+    """It always answers in time; more come in than it takes."""
+    port = free_port()
+    with RedisServer() as server, Proxy(server.port, resp) as between:
+        url = f"redis://127.0.0.1:{between.port}/0"
+        with (
+            start("web", environ(url, port), tmp_path) as running,
+            ThreadPoolExecutor(80) as pool,
+        ):
+            web = Web(running, port)
+            eventually(lambda: web.tell(web.takes), 20)
+            rule = between.on(b"EVAL", delay(0.3), times=None)
+            posted = [pool.submit(web.deliver, b"event %d" % n) for n in range(80)]
+            alive = []
+            while not all(one.done() for one in posted):
+                asked = time.monotonic()
+                assert web.is_alive()
+                alive.append(time.monotonic() - asked)
+            rule.release()
+            answers = [one.result() for one in posted]
+
+    assert {202, 503} == {status for status, _ in answers}
+    assert max(seconds for _, seconds in answers) < 2
     assert max(alive) < 1
 
 
