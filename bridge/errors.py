@@ -1,12 +1,12 @@
-"""Every error the bridge raises on purpose, and who catches it.
+"""Every error the bridge raises on purpose, and what follows from each.
 
 * BridgeError
   x ConfigError                  refuse to start; lists every problem        exit 78
   x SignatureError               not the sender it claims to be              401
   x PayloadError                 authentic, but not understood               202, quarantined
   x StorageError                 could not be recorded; send it again        503 + Retry-After
-  x SourceError                  the source's own API did not answer         read again later
-    + SourceUnreadError          it did, with what we do not understand      left out by backfill
+  x SourceError                  the source's own API gave no answer         asked again later
+    + SourceUnreadError          it gave one that we cannot read             left out by backfill
   x LostLeaseError               another worker has the account now          the job ends, unharmed
   x VitallyError                 the destination did not take it
     + VitallyUnavailableError    time may cure it: refused, time-out, 5xx    retried with back-off
@@ -15,7 +15,8 @@
     + VitallyMissingError        404: no such account                        create it
     + VitallyRefusedError        400, 409, 422: time will not cure it        parked, at once
 
-Errors carry data; the edge (web, cli, jobs) writes the words.
+A class of its own is only what somebody catches for itself; an error that ends a
+command with a sentence is a plain BridgeError.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class StorageError(BridgeError):
 
 
 class SourceError(BridgeError):
-    """The source's own API did not tell; *reason* is safe to show.
+    """The source's own API gave no answer; *reason* is safe to show.
 
     *retry_after* is in seconds (None: it did not say). *refused*: its key is wrong or
     may not read this, which time will not cure.
@@ -72,7 +73,7 @@ class SourceError(BridgeError):
 
 
 class SourceUnreadError(SourceError):
-    """The source's own API told what we do not understand: not the next one's fault."""
+    """The source's own API gave an answer that we cannot read; the next one may be fine."""
 
 
 class LostLeaseError(BridgeError):

