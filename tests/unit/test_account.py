@@ -87,6 +87,7 @@ def test_an_account_that_is_named_needs_no_reason() -> None:
         ([customer(account="")], "neither the customer nor a subscription"),
         ([sub("1", account="b"), sub("2", account="a")], "different accounts: a, b"),
         ([customer(account=".")], "cannot be an account's id"),
+        ([customer(account="x" * 501)], "is too long for an account's id"),
         ([customer(account="..")], "cannot be an account's id"),
         ([customer(account="a\nb")], "cannot be an account's id"),
         ([snapshot("link", {"account": "a\0"})], "cannot be an account's id"),

@@ -66,6 +66,30 @@ CASES: list[tuple[str, list[Json], dict[str, Any]]] = [
         },
     ),
     (
+        "a plan without its id is not nothing",
+        [
+            told(
+                CREATED,
+                0,
+                addons=[{"id": "x", "amount": 300}],
+                **(CATALOG_1 | {"plan_id": None, "plan_unit_price": None}),
+            )
+        ],
+        {"mrr": "left out"},
+    ),
+    (
+        "half of an item's own rhythm is not the subscription's",
+        [
+            told(
+                CREATED,
+                0,
+                mrr=None,
+                subscription_items=[ADDON | {"billing_period": 3}],
+            )
+        ],
+        {"mrr": "left out"},
+    ),
+    (
         "an MRR that is not counted yet is counted from the items",
         [told(CREATED, 0, mrr=0)],
         {"mrr": 98},

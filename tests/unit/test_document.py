@@ -168,6 +168,16 @@ def test_with_rates_several_currencies_are_one_sum_in_the_base(facts, expected) 
     assert expected == mrr(policy, *facts)
 
 
+def test_many_plan_names_are_cut() -> None:
+    names = [f"{'Plan' * 20} {n}" for n in range(60)]
+    facts = [paying(str(n), "1", "usd", plan=name) for n, name in enumerate(names)]
+    plans = document(account_of({"x:1": Past(facts)})).traits["planName"]
+
+    assert isinstance(plans, str)
+    assert 2000 == len(plans)
+    assert ", ".join(sorted(names)).startswith(plans.removesuffix("…"))
+
+
 def test_a_currency_that_is_not_told_is_unknown_with_the_reason() -> None:
     fact = paying("1", "5000", "usd")
     told = {k: v for k, v in fact.value.items() if k != "currency"}
