@@ -88,7 +88,8 @@ class StripeReader:
                 event=f"read:{reading.at}",
                 kind="read",
                 value=value,
-                after=digest(snapshot.essence(value)),
+                # What is kept of the reading itself is no snapshot.
+                after=digest(value if thing == READING else snapshot.essence(value)),
             )
             for thing, value, final in [*told, (READING, read, False)]
         ]
