@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -28,7 +26,7 @@ from tests.e2e.test_serve import (
     Web,
     environ,
 )
-from tests.support.processes import ROOT, environment, free_port, start
+from tests.support.processes import Running, free_port, start
 from tests.support.proxy import Proxy, delay, resp
 from tests.support.raw import head, send
 from tests.support.server import RedisServer
@@ -381,21 +379,16 @@ def test_a_signal_while_it_starts_ends_it_with_status_0(
     """Python itself needs a moment before a first line of ours can run."""
     ended = []
     for step in range(6):
-        port = free_port()
-        child = subprocess.Popen(
-            [sys.executable, *COMMANDS[process]],
-            env=environment(environ(redis_server.url, port)),
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        eventually(lambda pid=child.pid: _catches(pid), 10)
-        if step == 0:
-            assert "granian" not in Path(f"/proc/{child.pid}/maps").read_text()
-            assert "hiredis" not in Path(f"/proc/{child.pid}/maps").read_text()
-        time.sleep(step * 0.05)
-        os.kill(child.pid, signal.SIGTERM)
-        ended.append(child.wait(20))
+        settings = environ(redis_server.url, free_port())
+        command = [sys.executable, *COMMANDS[process]]
+        with Running(command, environ=settings, folder=tmp_path) as running:
+            eventually(lambda pid=running.pid: _catches(pid), 10)
+            if step == 0:
+                assert "granian" not in Path(f"/proc/{running.pid}/maps").read_text()
+                assert "hiredis" not in Path(f"/proc/{running.pid}/maps").read_text()
+            time.sleep(step * 0.05)
+            running.signal(signal.SIGTERM)
+            ended.append(running.wait())
 
     assert [0] * 6 == ended
 
