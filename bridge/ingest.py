@@ -23,6 +23,7 @@ from bridge.domain.facts import READ, Fact
 from bridge.errors import PayloadError
 from bridge.queue import Queue
 from bridge.settings import Settings
+from bridge.sources import OBSERVED
 from bridge.store.accept import Accept
 from bridge.store.quarantine import Kept, Quarantine, runs
 from bridge.webhook.source import Delivery, Event, Source, Verified, refused
@@ -31,6 +32,9 @@ STRENGTH = ("ignored", "duplicate", "coalesced", "queued", "quarantined")
 """Receipts from the weakest to the strongest; a batch is told its strongest."""
 
 PARTY = attrgetter("party")
+
+UNREAD = Event("", "", 0, {}, "observed")
+"""Stands for a delivery of a source that is only observed, whatever is in it."""
 
 Jobs = list[Callable[[], object]]
 """What queues the jobs of a delivery, once the whole of it is stored."""
@@ -53,6 +57,7 @@ class Ingress:
     ) -> None:
         self.options = settings.sources
         self.sources = {s.name: s for s in sources if s.enabled(settings.sources)}
+        self._observed = settings.sources.get(OBSERVED, ())
         self._accept = Accept(redis)
         self._quarantine = Quarantine(redis)
         self._queue = Queue(redis)
@@ -66,8 +71,12 @@ class Ingress:
         return self.take_in(source, source.verify(delivery, self.options, now))
 
     def take_in(self, source: Source, verified: Verified) -> Receipt:
-        """Take the content of a delivery whose sender is proved. Raises StorageError."""
-        events = _events(source, verified)
+        """Take the content of a delivery whose sender is proved. Raises StorageError.
+
+        Of a source with `observe = true` it is not read but kept, for `replay`.
+        """
+        is_observed = source.name in self._observed
+        events = [UNREAD] if is_observed else _events(source, verified)
         receipts = self._all(source, events)
         bad = [n for n, one in enumerate(receipts) if one.receipt == "quarantined"]
         if bad:

@@ -12,7 +12,7 @@ from bridge.cli import session
 from bridge.cli.program import program
 from bridge.errors import BridgeError, VitallyError
 from bridge.settings import Settings
-from bridge.sources import MADE, every, switched_on, weak_secrets
+from bridge.sources import MADE, OBSERVED, every, switched_on, weak_secrets
 from bridge.store.health import unfit
 from bridge.store.inspect import Figures, Look, figures
 from bridge.vitally.client import Vitally
@@ -72,6 +72,10 @@ def _sources(found: Settings) -> Iterator[Finding]:
     else:
         names = ", ".join(s.options[0].name for s in every(found.sources))
         yield Finding(BAD, f"no source is on; set one of {names}")
+    for name in sorted(found.sources[OBSERVED]):
+        kept = f"{program()} quarantine list"
+        what = f"{name} is only observed: nothing it sends is taken in, see {kept}"
+        yield Finding(NOTE, f"{what}; then take `observe` away, and replay")
     for weak in weak_secrets(found):
         yield Finding(NOTE, f"a weak secret: {weak}")
     for source in found.sources.get(MADE, {}).values():

@@ -7,6 +7,7 @@ import sys
 import click
 
 from bridge.cli import session
+from bridge.cli.program import program
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress
 from bridge.plain import plain
@@ -35,7 +36,9 @@ def _shelf() -> Quarantine:
 def _one(shelf: Quarantine, id_: str) -> Kept:
     kept = shelf.get(id_)
     if kept is None:
-        raise BridgeError(f"{id_}: not in the quarantine; see `quarantine list`")
+        raise BridgeError(
+            f"{id_}: not in the quarantine; see `{program()} quarantine list`"
+        )
     return kept
 
 

@@ -1,8 +1,7 @@
-"""`python -m bridge sources`: which there are, trying one, and capturing for fixtures."""
+"""`python -m bridge sources`: which there are, and how one of them reads a payload."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,26 +22,27 @@ from bridge.domain.fold import Past, fold
 from bridge.errors import BridgeError, PayloadError
 from bridge.ingest import Ingress
 from bridge.settings import Settings
-from bridge.sources import every
+from bridge.sources import OBSERVED, every
 from bridge.sources.generic import make
 from bridge.sources.generic.recipes import recipes
-from bridge.store import capture as store
+from bridge.store.quarantine import Quarantine
 from bridge.webhook.source import Delivery, Event, Options, Source, Verified
 
 NOTHING = NO_VITALLY | {"REDIS_URL"}
 """Trying needs neither side."""
 
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def sources(context: click.Context) -> None:
-    """See the sources, try one with a payload, capture fixtures.
+    """See the sources, and try one with a payload.
 
     \b
     Example:
       python -m bridge sources
       python -m bridge sources try paddle payload.json
-      python -m bridge sources capture paddle --count 5
     """
     if context.invoked_subcommand is None:
         found, _config = session.settings(without=NOTHING)
@@ -65,9 +65,11 @@ def _listed(values: Options) -> Iterator[str]:
 
 
 def _state(source: Source, values: Options) -> str:
-    if source.enabled(values):
-        return "on"
-    return f"off: {source.options[0].name} is not set"
+    if not source.enabled(values):
+        return f"off: {source.options[0].name} is not set"
+    if source.name in values[OBSERVED]:
+        return "on, observed: what comes is kept in the quarantine, unread"
+    return "on"
 
 
 def _source(name: str, values: Options) -> Source:
@@ -83,21 +85,29 @@ def _source(name: str, values: Options) -> Source:
 
 @sources.command(name="try")
 @click.argument("name")
-@click.argument("payload", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--headers",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file of lines `Name: value`.",
-)
-def try_(name: str, payload: Path, headers: Path | None) -> None:
-    """Print the facts, the document and why, of PAYLOAD as source NAME would read it.
+@click.argument("payload", type=FILE, required=False)
+@click.option("--quarantine", "kept", metavar="ID", help="A delivery that is kept.")
+@click.option("--headers", type=FILE, help="A file of lines `Name: value`.")
+def try_(
+    name: str, payload: Path | None, kept: str | None, headers: Path | None
+) -> None:
+    """Print what source NAME reads in PAYLOAD: its facts, the traits, and why.
 
-    Nothing is stored or sent, and no signature is asked for.
+    Nothing is stored or sent, and no signature is asked for. In place of a file, a
+    delivery in the quarantine may be read; it stays there.
+
+    \b
+    Example:
+      python -m bridge sources try paddle payload.json
+      python -m bridge sources try paddle --quarantine 1f0c3a5b7d9e2468
     """
-    found, config = session.settings(without=NOTHING)
+    if (payload is None) == (kept is None):
+        raise click.UsageError("give either a file or --quarantine ID")
+    found, config = session.settings(without=NO_VITALLY if kept else NOTHING)
     source = _source(name, found.sources)
     told = dict(_header(line) for line in _lines(headers))
-    delivery = Delivery("POST", f"/webhooks/{name}", told, payload.read_bytes())
+    body = payload.read_bytes() if payload else _kept(found, kept or "")
+    delivery = Delivery("POST", f"/webhooks/{name}", told, body)
     try:
         events = list(source.split(Verified(delivery)))
     except PayloadError as error:
@@ -113,6 +123,16 @@ def try_(name: str, payload: Path, headers: Path | None) -> None:
     for party in sorted(p for p in whose if not p.startswith(CATALOGUE)):
         mine = [fact for fact in facts if fact.party == party]
         session.say(*_document(party, mine, config))
+
+
+def _kept(found: Settings, id_: str) -> bytes:
+    """The body of a delivery in the quarantine."""
+    kept = Quarantine(session.redis(found)).get(id_)
+    if kept is None:
+        raise BridgeError(
+            f"{id_}: not in the quarantine; see `{program()} quarantine list`"
+        )
+    return kept.body
 
 
 def _lines(file: Path | None) -> list[str]:
@@ -165,52 +185,3 @@ def _because(causes: list[dict[str, Any]]) -> str:
         ", ".join(f"{k}={v}" for k, v in cause.items() if k != "event")
         for cause in causes
     )
-
-
-@sources.command()
-@click.argument("name")
-@click.option(
-    "--count", default=5, type=click.IntRange(1, store.MOST), show_default=True
-)
-@click.option("--minutes", default=60, type=click.IntRange(1, 1440), show_default=True)
-@click.option(
-    "--take",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Write what was kept into this folder, and stop.",
-)
-def capture(name: str, count: int, minutes: int, take: Path | None) -> None:
-    """Keep the next deliveries of source NAME, scrubbed, as fixtures.
-
-    E-mail addresses, names, tokens and long numbers are replaced before anything is
-    kept; look at what is written all the same before you share it.
-    """
-    found, _config = session.settings(without=NO_VITALLY)
-    client, source = session.redis(found), _source(name, found.sources)
-    if take is None:
-        store.ask(client, name, count, minutes)
-        session.say(
-            f"the next {count} deliveries of {name} are kept, for {minutes} min"
-        )
-        session.say(f"then: {program()} sources capture {name} --take FOLDER")
-        return
-    bodies = store.taken(client, name)
-    take.mkdir(parents=True, exist_ok=True)
-    for number, body in enumerate(bodies, 1):
-        file = take / f"{_kind(source, body)}__captured_{number}{_ending(body)}"
-        file.write_bytes(body)
-        session.say(str(file))
-    session.say(f"{len(bodies)} deliveries of {name} were kept")
-
-
-def _kind(source: Source, body: bytes) -> str:
-    """Type of the first event of a body, as the name of a file."""
-    try:
-        events = list(source.split(Verified(Delivery("POST", "", {}, body))))
-    except PayloadError:
-        events = []
-    kind = next((event.type for event in events if event.type), "unread")
-    return re.sub(r"[^A-Za-z0-9._-]", "_", kind)
-
-
-def _ending(body: bytes) -> str:
-    return ".json" if body[:1] in {b"{", b"["} else ".form"

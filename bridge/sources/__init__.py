@@ -23,6 +23,10 @@ from bridge.webhook.strength import LEAST
 MADE = "generic.made"
 """Name of the option that holds the sources made of tables, by their names."""
 
+OBSERVED = "observed"
+"""Name of the option that holds the names of the sources with `observe = true`: each of
+their deliveries is kept in the quarantine, unread."""
+
 
 @cache
 def discover() -> dict[str, Source]:
@@ -91,28 +95,37 @@ def switched_on(values: Options) -> list[Source]:
 def tables(said: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Tables:
     """Read the tables below `[sources]` of `bridge.toml`.
 
-    One that is no source's own makes a source, with its secrets from *environ*.
+    One that is no source's own makes a source, with its secrets from *environ*. Any may
+    have the line `observe`.
     """
     values: dict[str, Any] = {}
+    observed: set[str] = set()
     made: dict[str, Source] = {}
     traits: list[str] = []
     problems: list[str] = []
     for name, table in said.items():
         source = discover().get(name)
+        wrong: list[str] = []
+        lines = {**table} if isinstance(table, dict) else {}
+        observe = lines.pop("observe", False)
+        if observe is True:
+            observed.add(name)
+        elif observe is not False:
+            wrong.append("observe must be true or false")
         if not isinstance(table, dict):
-            wrong: Collection[str] = ["must be a table"]
+            wrong.append("must be a table")
         elif source is not None:
-            found = source.table(table)
+            found = source.table(lines)
             values |= found.values
             traits += found.traits
-            wrong = found.problems
+            wrong += found.problems
         else:
-            new = make(name, table, environ or {})
+            new = make(name, lines, environ or {})
             made |= {name: new.source} if new.source else {}
             traits += new.traits
-            wrong = [*new.problems, *(_refused(new.source) if new.source else ())]
+            wrong += [*new.problems, *(_refused(new.source) if new.source else ())]
         problems += [f"sources.{name}{_joint(said)}{said}" for said in wrong]
-    values[MADE] = made
+    values |= {MADE: made, OBSERVED: frozenset(observed)}
     kinds = {source.name: source.crm for source in every(values)}
     return Tables(
         values,

@@ -127,13 +127,3 @@ def reads(source: str, second: int) -> str:
 def backfill(source: str) -> str:
     """Hash: after which party a backfill was interrupted, and what it asked for."""
     return f"{PREFIX}backfill:{source}"
-
-
-def capture(source: str) -> str:
-    """Text: how many deliveries of a source are to be kept, and a salt; expires."""
-    return f"{PREFIX}capture:{source}"
-
-
-def captured(source: str) -> str:
-    """List of the deliveries that were kept, scrubbed; expires."""
-    return f"{PREFIX}captured:{source}"

@@ -15,10 +15,8 @@ from bridge.ingest import Ingress
 from bridge.log import fields
 from bridge.settings import Settings
 from bridge.sources import every
-from bridge.store.capture import Captures
-from bridge.store.connect import aside, connect
+from bridge.store.connect import connect
 from bridge.store.health import Watch, flusher
-from bridge.web.captured import Captured
 from bridge.web.console import add_console
 from bridge.web.health import JSON, add_health
 from bridge.web.hooks import Flushed, Hooks, Receiver, add_hooks
@@ -73,7 +71,6 @@ def create_app(
         receiver = Flushed(receiver, flusher(redis))
     if watch is None:
         watch = _watch(redis, settings)
-        receiver = _captured(receiver, redis)
     app = Flask("bridge.web", static_folder=None, template_folder=None)
     app.session_interface = NoSession()
     app.url_map.merge_slashes = False
@@ -116,13 +113,6 @@ def _watch(redis: Redis, settings: Settings) -> Watch:
     )
     watch.start()
     return watch
-
-
-def _captured(receiver: Receiver, redis: Redis) -> Receiver:
-    """The receiver, that keeps scrubbed deliveries while somebody asks for them."""
-    captures = Captures(aside(redis, timeout=PATIENCE, most=2), receiver.sources)
-    captures.start()
-    return Captured(receiver, captures)
 
 
 def refuse(error: HTTPException) -> Response:

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from bridge.ingest import Ingress, Receipt
-from bridge.sources import discover
+from bridge.sources import OBSERVED, discover
 from bridge.store import keys
 from bridge.store.quarantine import (
     DAYS,
@@ -188,6 +188,46 @@ def test_a_replay_moves_what_it_reads_and_counts_nothing_twice(
 
     after = {"received": 6, "accepted": 2, "duplicate": 3, "ignored": 1}
     assert after == counted(desk)
+    assert [] == list(shelf.all())
+
+
+@pytest.mark.parametrize("name", [*discover(), "shop"])
+def test_whatever_an_observed_source_sends_is_kept_unread(
+    desk: Bench, shelf: Quarantine, redis_server: RedisServer, name: str
+) -> None:
+    said = settings(desk.vitally.url, redis_server.url)
+    options = said.sources | {OBSERVED: {name}}
+    # Made of another, as whatever a table makes: it says what it is called alone.
+    shop = replace(discover()["stripe"], name="shop")
+    every = [
+        replace(source, enabled=lambda _: True)
+        for source in (*discover().values(), shop)
+    ]
+    observing = Ingress(replace(said, sources=options), desk.redis, every)
+    other = "stripe" if name != "stripe" else "shop"
+
+    told = received(observing, name, batch(company(8), company(9)))
+
+    assert ("quarantined", "observed") == (told.receipt, told.reason)
+    assert [(name, "observed")] == [(one.source, one.reason) for one in shelf.all()]
+    assert {"received": 1, "quarantined": 1} == counted(desk)
+    assert "observed" != received(observing, other, b"no json").reason
+
+
+def test_a_replay_reads_what_was_only_observed(
+    ingress: Ingress, shelf: Quarantine, desk: Bench, redis_server: RedisServer
+) -> None:
+    said = settings(desk.vitally.url, redis_server.url)
+    options = ingress.options | {OBSERVED: {"hubspot"}}
+    observing = Ingress(
+        replace(said, sources=options), desk.redis, ingress.sources.values()
+    )
+    received(observing, "hubspot", batch(company(8), company(9)))
+    (one,) = shelf.all()
+
+    assert {"queued": 2} == replayed(observing, one).counts
+
+    assert {"received": 2, "accepted": 2} == counted(desk)
     assert [] == list(shelf.all())
 
 

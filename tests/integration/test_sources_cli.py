@@ -1,7 +1,8 @@
-"""`vitally-bridge sources`, as a person calls it, and what captures keep in Redis."""
+"""`vitally-bridge sources`, as a person calls it, and sources that are observed."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,11 @@ from redis import Redis
 
 import bridge.sources.generic
 from bridge import cli
-from bridge.store import keys
-from bridge.store.capture import LONGEST, Captures, ask, taken
+from bridge.store.quarantine import Kept, Quarantine
+from tests.support.processes import ROOT, environment
 from tests.support.server import RedisServer
 from tests.support.stack import Stack
 from tests.support.stripe import Shop, Stripe
-from tests.support.waiting import eventually
 
 FIXTURES = Path(bridge.sources.generic.__path__[0]) / "fixtures"
 TOML = """
@@ -149,116 +149,65 @@ def test_trying_takes_headers_and_says_what_has_to_be_read(
     assert "has to be read from its source, with RECURLY_API_KEY" in said.out
 
 
-@pytest.fixture
-def captures(redis: Redis) -> Captures:
-    return Captures(redis, ["shop", "paddle"])
-
-
-BODY = b'{"type":"a","name":"Ada"}'
-
-
-def test_nothing_is_kept_unless_it_is_asked_for(
-    redis: Redis, captures: Captures
+def test_a_delivery_of_the_quarantine_is_tried_and_stays(
+    call: Call, redis: Redis
 ) -> None:
-    captures.look()
-    captures.offer("shop", BODY)
+    shelf = Quarantine(redis)
+    event = {"type": "a", "at": 1_767_225_600, "who": "w", "tier": "gold"}
+    body = orjson.dumps({"events": [event]})
+    shelf.put(Kept("one", 0, "shop", "", "observed", body))
+    said = call("try", "shop", "--quarantine", "one", on=True)
+    unknown = call("try", "shop", "--quarantine", "two", on=True)
 
-    assert [] == taken(redis, "shop")
+    assert "tier gold" in " ".join(words(said.out))
+    assert shelf.get("one") is not None
+    assert (1, True) == (unknown.status, "two: not in the quarantine" in unknown.err)
 
 
-def test_as_many_as_are_asked_for_are_kept_scrubbed(
-    redis: Redis, captures: Captures
+@pytest.mark.parametrize("arguments", [[], ["payload.json", "--quarantine", "one"]])
+def test_one_payload_is_tried(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    ask(redis, "shop", 2, 1)
-    captures.look()
-    for source in ("shop", "paddle", "shop", "shop"):
-        captures.offer(source, BODY)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "payload.json").write_text("{}")
 
-    assert 0 == redis.exists(keys.capture("shop"))
-    assert 0 < redis.ttl(keys.captured("shop")) <= 86_400
-    first, second = taken(redis, "shop")
-    assert first == second
-    assert b"Ada" not in first
-    assert b'"type":"a"' in first
-    assert [] == taken(redis, "shop")
+    assert 2 == call("try", "shop", *arguments).status
 
 
-def test_several_processes_keep_no_more_together(redis: Redis) -> None:
-    both = [Captures(redis, ["shop"]), Captures(redis, ["shop"])]
-    ask(redis, "shop", 2, 1)
-    for one in both:
-        one.look()
-    for one in both * 3:
-        one.offer("shop", BODY)
+def test_a_source_that_is_observed_says_so(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "bridge.toml").write_text(f"{TOML}observe = true\n")
 
-    assert 2 == len(taken(redis, "shop"))
+    assert any(
+        line.startswith("shop shop on, observed: ") for line in words(call().out)
+    )
 
 
-def test_a_wish_is_over_after_its_minutes(redis: Redis, captures: Captures) -> None:
-    ask(redis, "shop", 2, 1)
-
-    assert 0 < redis.ttl(keys.capture("shop")) <= 60
-    captures.look()
-    redis.delete(keys.capture("shop"))
-    captures.look()
-    captures.offer("shop", BODY)
-    assert [] == taken(redis, "shop")
-
-
-def test_what_is_too_long_or_unreadable_is_not_kept(
-    redis: Redis, captures: Captures
-) -> None:
-    ask(redis, "shop", 2, 1)
-    captures.look()
-    captures.offer("shop", b'"' + b"a" * LONGEST + b'"')
-    captures.offer("shop", b"<xml/>")
-
-    assert [] == taken(redis, "shop")
-
-
-def test_a_redis_that_is_gone_harms_nothing(captures: Captures) -> None:
-    gone = Captures(Redis(port=1), ["shop"])
-    gone.look()
-    gone._wishes = {"shop": (1, b"salt")}
-    gone.offer("shop", BODY)
-
-
-def test_what_was_kept_is_written_as_fixtures(
-    call: Call, redis: Redis, captures: Captures, tmp_path: Path
-) -> None:
-    asked = call("capture", "shop", "--count", "3", on=True)
-    captures.look()
-    captures.offer("shop", b'{"events":[{"type":"tier/set","tier":"gold"}]}')
-    captures.offer("shop", b'{"odd":1}')
-    captures.offer("shop", b"events[0][type]=a")
-    folder = tmp_path / "new" / "fixtures"
-    said = call("capture", "shop", "--take", str(folder), on=True)
-
-    assert "the next 3 deliveries of shop are kept, for 60 min" in asked.out
-    assert [
-        "tier_set__captured_1.json",
-        "unread__captured_2.json",
-        "unread__captured_3.form",
-    ] == sorted(path.name for path in folder.iterdir())
-    assert "3 deliveries of shop were kept" in said.out
-    assert 0 == redis.exists(keys.capture("shop"), keys.captured("shop"))
-
-
-def test_a_running_bridge_keeps_what_it_took_and_not_what_it_refused(
+def test_what_an_observed_source_sends_is_kept_until_it_is_replayed(
     tmp_path: Path,
 ) -> None:
-    with Stack(tmp_path) as stack:
-        web = stack.web()
-        shop, stripe = Shop(), Stripe([web.url])
-        eventually(lambda: 202 == stripe.post(shop.begins()).status)
-        ask(stack.redis, "stripe", 5, 1)
+    file = tmp_path / "bridge.toml"
+    file.write_text("[sources.stripe]\nobserve = true\n")
+    with Stack(tmp_path, BRIDGE_CONFIG=file) as stack:
+        web, shop = stack.web(), Shop()
+        forged = Stripe([web.url], "whsec_forged").post(shop.signs_up("Ada"))
+        answer = Stripe([web.url]).post(shop.signs_up("Ada"))
+        (kept,) = Quarantine(stack.redis).all()
+        done = subprocess.run(
+            [sys.executable, "-m", "bridge", "quarantine", "replay", "--all"],
+            cwd=ROOT,
+            env=environment(stack.environ),
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        stack.worker()
+        stack.settled()
 
-        def kept() -> bool:
-            Stripe([web.url], "whsec_forged").post(shop.signs_up("Ada"))
-            stripe.post(shop.changes())
-            return stack.redis.llen(keys.captured("stripe")) > 0
-
-        eventually(kept, what="a capture")
-        found = taken(stack.redis, "stripe")
-
-    assert {"customer.subscription.updated"} == {orjson.loads(b)["type"] for b in found}
+        assert (401, 202) == (forged.status, answer.status)
+        assert ("quarantined", "observed") == (
+            answer.told["receipt"],
+            answer.told["reason"],
+        )
+        assert "customer.created" == orjson.loads(kept.body)["type"]
+        assert f"{kept.id}  queued\n" == done.stdout
+        assert [shop.id] == stack.creations()

@@ -10,7 +10,14 @@ import pytest
 
 from bridge.config import read
 from bridge.errors import ConfigError
-from bridge.sources import every, load, switched_on, tables
+from bridge.sources import (
+    OBSERVED,
+    discover,
+    every,
+    load,
+    switched_on,
+    tables,
+)
 from bridge.sources.generic import make
 from bridge.sources.generic.recipes import over, recipes
 
@@ -244,6 +251,18 @@ def test_a_crm_is_one() -> None:
 
     assert "example" in found.crm
     assert "example" not in found.billing
+
+
+def test_any_source_may_be_observed() -> None:
+    made = table() | {"observe": True}
+    found = tables({"example": made, "stripe": {"observe": False}}, ENVIRON)
+
+    assert ([], {"example"}) == (found.problems, found.values[OBSERVED])
+    for name in discover():
+        found = tables({name: {"observe": True}}, {})
+        assert ([], {name}) == (found.problems, found.values[OBSERVED])
+        wrong = tables({name: {"observe": "yes"}}, {}).problems
+        assert [f"sources.{name}.observe must be true or false"] == wrong
 
 
 def test_a_secret_may_be_mounted(tmp_path: Path) -> None:
