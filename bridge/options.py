@@ -1,21 +1,24 @@
-"""How one environment variable is declared, what its text may be, and how it is read.
+"""One environment variable: how it is declared, what its text may be, how it is read.
 
-What the text of an address may be is in `bridge.addresses`.
+No mistake repeats the text, which may be a secret or hold one.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 Parse = Callable[[str], Any]
-"""Text of a variable to its value; raises ValueError with what it *must be*, and never
-with the text: it may be a secret, and the words are printed."""
+"""Text of a variable -> its value; raises TextError with what the text *must be*."""
 
-OURS = ("must ", "and ", "cannot ")
-"""How those words begin; those of a library, which may quote the text, do not."""
+
+class TextError(ValueError):
+    """Says what a text must be, and nothing of what it is: the words are printed."""
 
 
 class Option(NamedTuple):
@@ -27,72 +30,121 @@ class Option(NamedTuple):
     meaning: str
     required: bool = False
     secret: bool = False
+    """Its text may come from the file that `NAME_FILE` names, and is never shown."""
     shown: str = ""
     """What the documentation says in place of the default."""
 
 
-def text(value: str) -> str:
-    """Any text."""
-    return value
+def matching(pattern: str, must: str, convert: Callable[[str], Any] = str) -> Parse:
+    """Text that *pattern* matches and *convert* takes, which raises ValueError."""
 
+    def parse(text: str) -> Any:
+        if re.fullmatch(pattern, text):
+            with suppress(ValueError):
+                return convert(text)
+        raise TextError(must)
 
-def boolean(value: str) -> bool:
-    """`true` or `false`, in any case."""
-    known = {"true": True, "false": False}
-    if value.lower() not in known:
-        raise ValueError("must be true or false")
-    return known[value.lower()]
+    return parse
 
 
 def whole(low: int, high: int) -> Parse:
     """A whole number between *low* and *high*."""
 
-    def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return int(value)
+    def number(text: str) -> int:
+        if not low <= int(text) <= high:
+            raise ValueError
+        return int(text)
 
-    return parse
+    must = f"must be a whole number from {low} to {high}"
+    return matching("[0-9]{1,9}", must, number)
 
 
 def one_of(*allowed: str) -> Parse:
     """One of the *allowed* words, as it stands."""
-
-    def parse(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return value
-
-    return parse
+    return matching("|".join(allowed), f"must be one of {', '.join(allowed)}")
 
 
-def share(value: str) -> float:
-    """A number above 0, up to 1."""
-    if not re.fullmatch(r"[0-9]*\.?[0-9]+", value) or not 0 < float(value) <= 1:
-        raise ValueError("must be a number above 0 and not above 1")
-    return float(value)
-
-
-def several(value: str) -> tuple[str, ...]:
+def several(text: str) -> tuple[str, ...]:
     """One or several values, separated by commas."""
-    found = tuple(part.strip() for part in value.split(",") if part.strip())
-    if not found:
-        raise ValueError("must hold at least one value")
-    return found
+    values = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not values:
+        raise TextError("must hold at least one value")
+    return values
 
 
-def header_value(value: str) -> str:
-    """Printable ASCII, as it may stand in an HTTP header."""
-    if not re.fullmatch(r"[!-~]+( [!-~]+)?", value):
-        raise ValueError("must be printable ASCII without line breaks")
-    return value
+def _address(url: str) -> str:
+    """Return *url*; raises ValueError where its port or IPv6 address is none."""
+    parts = urlsplit(url)
+    if ":" in (parts.hostname or ""):
+        IPv6Address(parts.hostname or "")
+    if parts.port == 0:
+        raise ValueError
+    return url
 
 
-def subdomain(value: str) -> str:
-    """One DNS label: it becomes part of a host name."""
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value.lower()):
-        raise ValueError("must be one DNS label, e.g. acme for acme.vitally.io")
-    return value.lower()
+text: Parse = str
+"""Any text."""
+
+boolean = matching(
+    "(?ai:true|false)", "must be true or false", lambda text: text.lower() == "true"
+)
+
+share = matching(
+    r"0?\.(?=.*[1-9])[0-9]+|1(\.0+)?", "must be a number above 0 and not above 1", float
+)
+
+header_value = matching(
+    "[!-~]+( [!-~]+)?", "must be printable ASCII without line breaks"
+)
+
+subdomain = matching(
+    "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?",
+    "must be one DNS label, e.g. acme for acme.vitally.io",
+    str.lower,
+)
+
+base_url = matching(
+    r"(?ai:https?)://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:[0-9]{1,5})?/?",
+    "must be http(s)://host[:port] and nothing more",
+    lambda url: _address(url).rstrip("/"),
+)
+
+USER = r"([^/?#\[\]\s]*@)?"
+TCP = rf"rediss?://{USER}(\[[0-9a-fA-F:.]+\]|(?a:[\w.-]*))(:[0-9]{{1,5}})?(/([0-9]{{1,4}}/?)?)?"
+ESCAPED = "in a password, / # ? [ ] and blanks are written as %2F %23 %3F %5B %5D %20"
+_redis_form = matching(
+    rf"({TCP}|unix://{USER}/[^?#\s]+)(\?[^#\s]*)?",
+    "must begin with redis://, rediss:// or unix://, as in redis://[[user]:password@]"
+    f"host[:port][/db] or unix://[[user]:password@]/path; {ESCAPED}",
+    _address,
+)
+ANYTHING = ".+"
+EVERY_QUERY = {"db": "[0-9]{1,4}", "protocol": "[23]", "client_name": ANYTHING}
+QUERY: Mapping[str, Mapping[str, str]] = {
+    "redis": EVERY_QUERY,
+    "rediss": {
+        **EVERY_QUERY,
+        "ssl_cert_reqs": "none|optional|required",
+        "ssl_check_hostname": "(?ai:true|false)",
+        "ssl_ca_certs": ANYTHING,
+        "ssl_certfile": ANYTHING,
+        "ssl_keyfile": ANYTHING,
+    },
+    "unix": {**EVERY_QUERY, "username": ANYTHING, "password": ANYTHING},
+}
+"""What may stand after the `?` of each kind of URL. redis-py takes more, but that would
+undo our time-outs, or fails only at the first connection."""
+
+
+def redis_url(url: str) -> str:
+    """`redis://`, `rediss://` or `unix://`."""
+    parts = urlsplit(_redis_form(url))
+    known = QUERY[parts.scheme]
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in known or not re.fullmatch(known[name], value):
+            must = f"must have nothing after its ? but {', '.join(sorted(known))}"
+            raise TextError(f"{must}, each as it should be; {ESCAPED}")
+    return url
 
 
 def read_all(
@@ -102,47 +154,41 @@ def read_all(
     problems: list[str],
 ) -> dict[str, Any]:
     """Values by name; each mistake is added to *problems*, see `Settings.from_env`."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for option in options:
-        found[option.name] = option.default
+        values[option.name] = "" if option.required else option.default
         try:
-            raw = _raw(option, environ)
-            if raw:
-                found[option.name] = option.parse(raw)
+            given = _given(option, environ)
+            if given:
+                values[option.name] = option.parse(given)
             elif option.required and option.name not in without:
                 problems.append(f"{option.name} is required: {option.meaning}")
-            elif option.required:
-                found[option.name] = ""
-        except ValueError as error:
-            said = str(error)
-            said = said if said.startswith(OURS) else "cannot be read"
-            problems.append(f"{option.name} {said}")
-    return found
+        except TextError as error:
+            problems.append(f"{option.name} {error}")
+        except ValueError:  # a library's words may quote the text
+            problems.append(f"{option.name} cannot be read")
+    return values
 
 
-def _raw(option: Option, environ: Mapping[str, str]) -> str:
-    """Text of one variable, from itself or from the file that `NAME_FILE` names."""
-    value = environ.get(option.name, "").strip()
-    if not _is_utf8(value):
-        raise ValueError("must be UTF-8")
+def _given(option: Option, environ: Mapping[str, str]) -> str:
+    """Return a variable's text, its own or of the file that `NAME_FILE` names."""
+    own = environ.get(option.name, "").strip()
     path = environ.get(f"{option.name}_FILE", "") if option.secret else ""
+    if own and path:
+        raise TextError(f"and {option.name}_FILE are both set; choose one")
+    if re.search("[\ud800-\udfff]", own):  # Python's way to pass other bytes on
+        raise TextError("must be UTF-8")
     if not path:
-        return value
-    if value:
-        raise ValueError(f"and {option.name}_FILE are both set; choose one")
-    # Somebody may have put the secret itself there.
-    where = f"{option.name}_FILE" + (f"={path}" if path.startswith("/") else "")
+        return own
     try:
         return Path(path).read_text(encoding="utf-8-sig").strip()
     except OSError as error:
-        raise ValueError(f"cannot be read from {where}: {error.strerror}") from None
+        reason = error.strerror
     except ValueError:
-        raise ValueError(f"cannot be read from {where}: it is not UTF-8") from None
-
-
-def _is_utf8(text: str) -> bool:
-    """Whether the system's bytes were UTF-8: Python passes others as surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+        reason = "it is not UTF-8"
+    # Somebody may have put the secret itself there.
+    where = f"{option.name}_FILE" + (f"={path}" if path.startswith("/") else "")
+    raise TextError(f"cannot be read from {where}: {reason}")
 
 
 def unknown(environ: Mapping[str, str], options: Iterable[Option]) -> list[str]:

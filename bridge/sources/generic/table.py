@@ -8,10 +8,10 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from bridge.addresses import base_url
 from bridge.config import NATIVE
 from bridge.domain.facts import LONGEST
 from bridge.domain.facts import READ as OF_THE_API
+from bridge.options import base_url
 from bridge.sources.generic.forms import FORMS
 from bridge.sources.generic.lines import Named, TableSchema, Value
 from bridge.sources.generic.proof import Verify, one_of

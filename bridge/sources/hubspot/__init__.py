@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bridge.addresses import base_url
 from bridge.errors import PayloadError
-from bridge.options import Option, several, text
+from bridge.options import Option, base_url, several, text
 from bridge.sources.hubspot.handlers import HANDLERS, ignores, kind
 from bridge.sources.hubspot.reader import reader
 from bridge.sources.hubspot.rules import table

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from bridge.addresses import base_url
 from bridge.errors import PayloadError
-from bridge.options import Option, one_of, several, text
+from bridge.options import Option, base_url, one_of, several, text
 from bridge.sources.stripe import identity
 from bridge.sources.stripe.handlers import HANDLERS, WITHOUT_EFFECT
 from bridge.sources.stripe.reader import reader
