@@ -3,35 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
-from dataclasses import Field, fields
 from threading import Event
-from typing import Any
 
 import click
 
 from bridge.errors import BridgeError
-from bridge.vitally.simulator import Simulator, Switches
-from bridge.vitally.simulator.server import EXAMPLE_KEY
-
-
-def _switches(command: Callable[..., None]) -> Callable[..., None]:
-    """Give *command* one option for each switch."""
-    for row in reversed(fields(Switches)):
-        command = _option(row)(command)
-    return command
-
-
-def _option(row: Field[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    allowed = row.metadata.get("allowed")
-    return click.option(
-        f"--{row.name.replace('_', '-')}",
-        row.name,
-        default=row.default,
-        type=click.Choice(allowed) if allowed else type(row.default),
-        show_default=True,
-        help=row.metadata["meaning"],
-    )
+from bridge.vitally.simulator import EXAMPLE_KEY, Simulator
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -45,12 +22,17 @@ def _option(row: Field[Any]) -> Callable[[Callable[..., None]], Callable[..., No
     show_default=True,
     help="REST key that is taken; may be repeated.",
 )
-@_switches
-def simulator(host: str, port: int, keys: tuple[str, ...], **switches: Any) -> None:
-    """Run a local Vitally: the same requests, replies, limits and warts.
+@click.option(
+    "--limit",
+    default=1000,
+    type=click.IntRange(min=1),
+    show_default=True,
+    help="Units a minute: a write costs 10, a read 1.",
+)
+def simulator(host: str, port: int, keys: tuple[str, ...], limit: int) -> None:
+    """Run a local Vitally: the Accounts API with its key, rate limit and errors.
 
-    A page at / shows the accounts; /_simulator/log every request. What is not known
-    about the real Vitally is an option here.
+    A page at / shows the accounts.
 
     \b
     Example:
@@ -61,7 +43,7 @@ def simulator(host: str, port: int, keys: tuple[str, ...], **switches: Any) -> N
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    running = Simulator(keys, Switches(**switches), host, port)
+    running = Simulator(keys, host, port, limit=limit)
     try:
         running.start()
     except OSError as error:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.vitally.client import Vitally
-from bridge.vitally.simulator import Simulator
+from tests.support.vitally import Simulator
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from bridge.errors import (
     VitallyRefusedError,
     VitallyUnavailableError,
 )
-from bridge.vitally.simulator.faults import KINDS, fault
+from tests.support.vitally.faults import KINDS, fault
 from tests.support.waiting import eventually
 
 ACME = {"externalId": "acme-101", "name": "Acme"}

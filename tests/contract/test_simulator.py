@@ -1,9 +1,9 @@
-"""The simulator's own promises: its limits, its honest log, its side door, its page."""
+"""The simulator's own promises: its limits, its honest log, its page, its port."""
 
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import orjson
 import pytest
@@ -14,10 +14,12 @@ from bridge.errors import (
     VitallyRefusedError,
     VitallyUnavailableError,
 )
-from bridge.vitally.simulator import Simulator, Switches
-from bridge.vitally.simulator.api import Answer
-from bridge.vitally.simulator.budget import budget
-from bridge.vitally.simulator.manners import http_bytes
+from bridge.vitally import simulator as product
+from bridge.vitally.client import Vitally
+from bridge.vitally.simulator import Bucket
+from tests.support.vitally import Simulator
+from tests.support.vitally.network import Answer, http_bytes
+from tests.support.vitally.switches import SlidingWindow
 from tests.support.waiting import eventually
 
 ACME = {"externalId": "acme-101", "name": "Acme"}
@@ -29,12 +31,8 @@ def ask(simulator, method: str, path: str, said: object = None):
         return pool.request(method, simulator.url + path, body=body)
 
 
-def door(simulator, method: str, name: str, said: object = None):
-    return ask(simulator, method, f"/_simulator/{name}", said).json()
-
-
 def test_a_bucket_refills_evenly():
-    bucket = budget(Switches(), 0.0)
+    bucket = Bucket(1000, 60.0, 0.0)
 
     assert all(bucket.take(10, 0.0) for _ in range(100))
     assert not bucket.take(10, 0.5)
@@ -43,7 +41,7 @@ def test_a_bucket_refills_evenly():
 
 
 def test_a_window_forgets_what_is_a_minute_old():
-    window = budget(Switches(rate_mode="window", rate_limit=20), 0.0)
+    window = SlidingWindow(20, 60.0)
 
     assert (True, True, False) == tuple(window.take(10, at) for at in (0.0, 5.0, 59.9))
     assert 1 == window.reset(59.9)
@@ -102,64 +100,35 @@ def test_the_log_names_accounts_by_their_external_id(vitally, simulator):
     vitally.update(made["id"], {"name": "New"})
     vitally.accounts()
 
-    log = door(simulator, "GET", "log")
+    log = simulator.log()
 
     assert ["acme-101", "acme-101", None] == [entry["account"] for entry in log]
     assert [1, 2, 3] == [entry["n"] for entry in log]
     assert {"name": "New"} == log[1]["body"]
     assert log[1]["started"] <= log[1]["committed"] <= log[1]["ended"]
-    assert [3] == [entry["n"] for entry in door(simulator, "GET", "log?since=2")]
+    assert [3] == [entry["n"] for entry in simulator.log(since=2)]
 
 
-def test_the_side_door_breaks_turns_rotates_and_resets(vitally, simulator):
+def test_a_reset_forgets_accounts_faults_keys_switches_and_the_log(vitally, simulator):
     vitally.create(ACME)
-    door(simulator, "POST", "faults", {"kind": "status", "status": 503})
-    with pytest.raises(VitallyUnavailableError):
-        vitally.probe()
+    simulator.break_with([{"kind": "status", "times": None}])
+    turned = simulator.turn(null_trait="keep")
+    simulator.rotate("sk_test_new")
 
-    turned = door(simulator, "POST", "switches", {"null_trait": "keep"})
-    door(simulator, "POST", "keys", {"keys": ["sk_test_new"]})
+    simulator.reset()
 
-    assert (
-        "keep"
-        == turned["null_trait"]
-        == door(simulator, "GET", "switches")["null_trait"]
-    )
-    assert ["acme-101"] == [a["externalId"] for a in door(simulator, "GET", "accounts")]
-    door(simulator, "POST", "reset")
     vitally.probe()
+    assert "keep" == turned["null_trait"]
+    assert "drop" == simulator.turn()["null_trait"]
     assert [] == simulator.accounts()
-    assert "drop" == door(simulator, "GET", "switches")["null_trait"]
+    assert ["GET"] == [entry["method"] for entry in simulator.log()]
 
 
-def test_the_side_door_mends(vitally, simulator):
-    door(simulator, "POST", "faults", [{"kind": "status", "times": None}])
-    with pytest.raises(VitallyUnavailableError):
-        vitally.probe()
-
-    door(simulator, "DELETE", "faults")
-
-    vitally.probe()
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "said", "status"),
-    [
-        ("GET", "/_simulator/nothing", None, 404),
-        ("POST", "/_simulator/switches", {"null_trait": "x"}, 400),
-        ("POST", "/_simulator/faults", {"kind": "x"}, 400),
-        ("GET", "/_simulator/log?since=x", None, 400),
-        ("GET", "/_simulator/faults", None, 200),
-    ],
-)
-def test_a_mistake_at_the_side_door_is_answered(simulator, method, path, said, status):
-    assert status == ask(simulator, method, path, said).status
-
-
-def test_nothing_of_the_side_door_costs_or_is_logged(simulator):
-    door(simulator, "GET", "accounts")
+def test_the_page_costs_nothing_and_is_not_logged(vitally, simulator):
+    ask(simulator, "GET", "/")
 
     assert [] == simulator.log()
+    assert "1000" == ask(simulator, "GET", "/resources").headers["RateLimit-Remaining"]
 
 
 def test_the_page_shows_accounts_and_escapes_them(vitally, simulator):
@@ -195,17 +164,35 @@ def test_a_missing_header_is_answered_as_recorded(simulator):
     assert (401, "1000") == (reply.status, reply.headers["RateLimit-Remaining"])
 
 
-def test_a_simulator_that_comes_back_still_knows_everything():
-    simulator = Simulator()
-    with simulator, urllib3.PoolManager() as pool:
+@pytest.mark.parametrize(
+    "kind", [product.Simulator, Simulator], ids=["product", "tests"]
+)
+def test_a_simulator_that_comes_back_still_knows_everything(kind):
+    simulator = kind()
+    with simulator:
         first = simulator.url
-        headers = {"Authorization": simulator.authorization}
-        url = f"{first}/resources/accounts"
-        pool.request("POST", url, headers=headers, body=orjson.dumps(ACME))
+        with closing(Vitally(first, simulator.authorization)) as vitally:
+            vitally.create(ACME)
 
     with simulator:
         assert first == simulator.url
-        assert "Acme" == simulator.account("acme-101")["name"]
+        assert ["Acme"] == [account["name"] for account in simulator.accounts()]
+
+
+def test_the_simulator_of_the_product_keeps_its_limit_and_serves_its_page():
+    with (
+        product.Simulator(("sk_test_one",), limit=12) as simulator,
+        closing(Vitally(simulator.url, simulator.authorization)) as vitally,
+    ):
+        vitally.create({**ACME, "externalId": "a/b"})
+        assert "Acme" == vitally.get("a/b")["name"]
+        with pytest.raises(VitallyLimitedError) as limited:
+            vitally.delete("a/b")
+
+        page = ask(simulator, "GET", "/").data
+
+    assert 5.0 == limited.value.retry_after
+    assert b"1 accounts, 1 writes" in page
 
 
 def test_organizations_are_there_as_far_as_accounts_need_them(vitally, simulator):

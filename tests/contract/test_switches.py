@@ -12,9 +12,9 @@ from bridge.errors import (
     VitallyRefusedError,
 )
 from bridge.vitally.replies import already_exists
-from bridge.vitally.simulator import Switches
-from bridge.vitally.simulator.account import Record, shown_account
-from bridge.vitally.simulator.switches import changed
+from bridge.vitally.simulator import BLANK
+from tests.support.vitally import Simulator, Switches
+from tests.support.vitally.switches import changed
 
 ACME = {"externalId": "acme-101", "name": "Acme"}
 
@@ -206,10 +206,10 @@ def test_a_body_may_be_too_large(vitally, simulator):
 
 @pytest.mark.parametrize(("touch", "moved"), [("on", 600_500), ("off", 0)])
 def test_updated_at_moves_by_itself(touch, moved):
-    record = Record("id", "acme-101", "Acme", created=0, updated=0)
-    switches = Switches(background_touch=touch)
+    born = "1970-01-01T00:00:00.000Z"
+    simulator = Simulator(switches=Switches(background_touch=touch))
 
-    shown = shown_account(record, switches, now=700_000)
+    shown = simulator.shown({**BLANK, "createdAt": born, "updatedAt": born})
 
     assert (
         f"1970-01-01T00:{moved // 60_000:02d}:00.{moved % 1000:03d}Z"

@@ -15,8 +15,8 @@ import pytest
 import urllib3
 
 from bridge import cli
-from bridge.vitally.simulator import Simulator
 from tests.support.processes import ROOT, environment
+from tests.support.vitally import Simulator
 
 CLI = [sys.executable, "-m", "bridge"]
 
@@ -252,7 +252,7 @@ def test_every_command_explains_itself_with_an_example(accounts, command):
 
 def test_the_simulator_command_prints_its_address_and_ends_with_0():
     command = [*CLI, "simulator", "--port", "0", "--key", "sk_test_cli"]
-    command += ["--null-trait", "keep", "--rate-limit", "50"]
+    command += ["--limit", "50"]
     with subprocess.Popen(
         command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
     ) as process:
@@ -260,12 +260,18 @@ def test_the_simulator_command_prints_its_address_and_ends_with_0():
             line = process.stdout.readline()
             url = re.search(r"http://127\.0\.0\.1:\d+", line)[0]
             with urllib3.PoolManager() as pool:
-                switches = pool.request("GET", f"{url}/_simulator/switches").json()
+                login = urllib3.make_headers(basic_auth="sk_test_cli:")
+                path = f"{url}/resources/accounts"
+                reply = pool.request("GET", path, headers=login)
         finally:
             process.send_signal(signal.SIGTERM)
         status = process.wait(10)
 
-    assert (0, "keep", 50) == (status, switches["null_trait"], switches["rate_limit"])
+    assert (0, 200, "49") == (
+        status,
+        reply.status,
+        reply.headers["RateLimit-Remaining"],
+    )
     assert "sk_test_cli" not in line
 
 

@@ -34,8 +34,8 @@ from bridge.store.operator import Breaker
 from bridge.store.refresh import Reads
 from bridge.store.view import Outcome
 from bridge.vitally.client import Vitally
-from bridge.vitally.simulator import Simulator
 from bridge.webhook.source import Reader
+from tests.support.vitally import Simulator
 from workers.heartbeat import HeldLease
 from workers.jobs import Jobs
 from workers.refresh import Refresh

@@ -13,10 +13,10 @@ from urllib3.exceptions import HTTPError
 
 from bridge.store.connect import connect
 from bridge.store.inspect import Figures, figures
-from bridge.vitally.simulator import Simulator, Switches
 from tests.support.processes import Running, free_port, start
 from tests.support.server import RedisServer
 from tests.support.stripe import SECRET, Stripe
+from tests.support.vitally import Simulator, Switches
 from tests.support.waiting import eventually
 
 HERE = "127.0.0.1"

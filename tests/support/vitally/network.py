@@ -1,12 +1,13 @@
-"""How the simulator answers, and every way in which it fails to.
+"""The network between the bridge and the simulated Vitally, and each way it fails.
 
 A write has ended when the last byte of its answer is about to leave, or when its
-connection is closed; whichever manner is used, that instant is logged.
+connection is closed; whichever fault there is, that instant is logged.
 """
 
 from __future__ import annotations
 
 import http
+import io
 import os
 import select
 import socket
@@ -16,18 +17,62 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from threading import Event
+from typing import Any, NamedTuple
 
 import orjson
+from werkzeug.test import run_wsgi_app
 
-from bridge.vitally.simulator.api import Answer
-from bridge.vitally.simulator.faults import Fault
-from bridge.vitally.simulator.traffic import Entry
+from bridge.vitally.simulator import Handler
+from tests.support.vitally.faults import Fault
+from tests.support.vitally.traffic import Entry, monotonic_ms
 
 _LONGEST = 120.0
 """Seconds after which the simulator gives up what it was told to hold."""
 
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: closing sends a reset."""
+
+
+class Answer(NamedTuple):
+    """What is answered; *headers* has the rate limit already."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Listening(Handler):
+    """Keeps connections, and lets the *simulator* play each request with its fault."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def __init__(self, simulator: Any, *of_the_server: Any) -> None:
+        self.simulator = simulator
+        super().__init__(*of_the_server)
+
+    def setup(self) -> None:
+        super().setup()
+        self.simulator.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.simulator.connections.discard(self.connection)
+        super().finish()
+
+    def parse_request(self) -> bool:
+        self.started = monotonic_ms()
+        return super().parse_request()
+
+    def run_wsgi(self) -> None:
+        length = self.headers.get("Content-Length", "0")
+        self.content = self.rfile.read(int(length)) if length.isdigit() else b""
+        self.close_connection |= not self.simulator.play(self)
+
+    def answered(self) -> Answer:
+        """Do what the request asks."""
+        environ = self.make_environ() | {"wsgi.input": io.BytesIO(self.content)}
+        parts, status, headers = run_wsgi_app(self.simulator.app, environ)
+        return Answer(int(status[:3]), dict(headers), b"".join(parts))
 
 
 @dataclass(slots=True)
@@ -49,7 +94,7 @@ class Exchange:
         """Send a whole answer in one piece; the connection stays."""
         if self.entry.ended is None:
             self.entry.status = answer.status
-            self.entry.remaining = answer.remaining
+            self.entry.remaining = int(answer.headers["RateLimit-Remaining"])
         self.end(self.entry)
         return self.push(http_bytes(answer))
 
@@ -215,7 +260,7 @@ def _hang_up(exchange: Exchange) -> bool:
     return False
 
 
-MANNERS: Mapping[str, Callable[[Exchange], bool]] = {
+PLAYED: Mapping[str, Callable[[Exchange], bool]] = {
     "answer": _answered,
     "status": _status,
     "redirect": _redirect,

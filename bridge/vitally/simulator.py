@@ -1,0 +1,528 @@
+"""A local Vitally, for the demo and for trials: the Accounts API as one small Flask app.
+
+https://docs.vitally.io/en/articles/9880654-rest-api-accounts. The form of replies and
+errors was recorded in 2024-05. What an account shows beside its traits follows the
+lifecycle rules: https://docs.vitally.io/en/articles/9890272-lifecycle-tracking-overview.
+Instants are milliseconds since the epoch, UTC, where nothing else is said.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from threading import Lock, Thread
+from typing import Any, NoReturn, Self
+from urllib.parse import unquote
+
+from flask import Flask, Response, abort, g, jsonify, make_response, render_template
+from flask import request as asked
+from werkzeug.exceptions import HTTPException
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+EXAMPLE_KEY = "sk_test_example"
+
+WRITE_METHODS = frozenset({"POST", "PUT", "DELETE"})
+
+PAGE_CAP = 100
+"""Most rows of a page, and the default."""
+
+BODY_CAP = 1_000_000
+
+STAGES: Mapping[str, frozenset[str]] = {
+    "active": frozenset({"subscribed", "trial"}),
+    "churned": frozenset({"churned"}),
+    "activeOrChurned": frozenset({"subscribed", "trial", "churned"}),
+}
+"""`status` of a list -> the stages of the lifecycle that it shows; never ignored ones."""
+
+CREATE = {
+    "externalId": "string",
+    "name": "string",
+    "traits": "object",
+    "organizationId": "string",
+}
+"""Property of a creation -> its JSON type."""
+
+UPDATE = {
+    "name": "string",
+    "traits": "object",
+    "organizationId": "string,null",
+    "accountOwnerId": "null",
+}
+"""The same of an update; other properties are ignored."""
+
+_TYPES: Mapping[str, type] = {"string": str, "object": dict, "null": type(None)}
+
+_FIELD_TYPES = {bool: "boolean", int: "number", float: "number", str: "string"}
+
+
+DATES = ("nextRenewalDate", "churnedAt", "trialEndDate")
+"""Fields of an account that are fed by the traits of the same name."""
+
+Account = dict[str, Any]
+"""The whole object as Vitally answers it, nulls explicit."""
+
+BLANK: Mapping[str, Any] = {
+    "id": None,
+    "createdAt": None,
+    "updatedAt": "",
+    "externalId": None,
+    "name": None,
+    "traits": {},
+    "organizationId": None,
+    "accountOwnerId": None,
+    "mrr": None,
+    "nextRenewalDate": None,
+    "churnedAt": None,
+    "firstSeenTimestamp": None,
+    "lastSeenTimestamp": None,
+    "lastInboundMessageTimestamp": None,
+    "lastOutboundMessageTimestamp": None,
+    "trialEndDate": None,
+    "usersCount": 0,
+    "npsDetractorCount": 0,
+    "npsPassiveCount": 0,
+    "npsPromoterCount": 0,
+    "npsScore": None,
+    "healthScore": None,
+    "csmId": None,
+    "accountExecutiveId": None,
+    "segments": [],
+    "keyRoles": [],
+}
+"""An account of which nothing is known, its fields in the recorded order."""
+
+
+class Bucket:
+    """A rate limit: *limit* units that refill evenly within *seconds*.
+
+    https://docs.vitally.io/pushing-data-to-vitally/rest-api, as of 2026-07. *now* is in
+    seconds of the monotonic clock.
+    """
+
+    def __init__(self, limit: int, seconds: float, now: float) -> None:
+        self._limit, self._pace = limit, limit / seconds
+        self._units, self._at = float(limit), now
+
+    def take(self, cost: int, now: float) -> bool:
+        """Spend *cost* units; False, and nothing spent, where there are too few."""
+        if enough := self._refilled(now) >= cost:
+            self._units -= cost
+        return enough
+
+    def remaining(self, now: float) -> int:
+        """Whole units that are left."""
+        return int(self._refilled(now))
+
+    def reset(self, now: float) -> int:
+        """Seconds to the next unit, rounded up."""
+        return max(1, math.ceil((1 - self._refilled(now) % 1) / self._pace))
+
+    def _refilled(self, now: float) -> float:
+        self._units = min(self._limit, self._units + (now - self._at) * self._pace)
+        self._at = now
+        return self._units
+
+
+class Handler(WSGIRequestHandler):
+    """Says nothing, and leaves the path encoded: an id may hold a slash."""
+
+    def make_environ(self) -> dict[str, Any]:
+        return super().make_environ() | {"PATH_INFO": self.path.partition("?")[0]}
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+
+class Simulator:
+    """A workspace behind its API: `with Simulator() as vitally: ... vitally.url`.
+
+    Stopped and started again it keeps its address and all it holds. *keys* are the
+    REST keys that are taken, *limit* the units a minute of each.
+    """
+
+    handler: Callable[..., WSGIRequestHandler] = Handler
+    seconds: float = 60.0
+    write_cost: int = 10
+    revenue_trait: str = "mrr"
+
+    def __init__(
+        self,
+        keys: Sequence[str] = (EXAMPLE_KEY,),
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        limit: int = 1000,
+    ) -> None:
+        self.keys, self.limit = keys, limit
+        self.lock = Lock()
+        self.app = self.made()
+        self._address = (host, port)
+        self._server: BaseWSGIServer | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget every account and what was spent of the limits."""
+        self.by_id: dict[str, Account] = {}
+        self.by_external_id: dict[str, Account] = {}
+        self.last_revenue: dict[str, Any] = {}
+        self.buckets: dict[str, Bucket] = {}
+        self.writes_done = 0
+
+    def made(self) -> Flask:
+        """Return the app."""
+        app = Flask(__name__)
+        app.config["MAX_CONTENT_LENGTH"] = BODY_CAP
+        app.json.sort_keys = False  # type: ignore[attr-defined]
+        app.before_request(self._admit)
+        app.after_request(self._with_the_limit)
+        app.register_error_handler(HTTPException, _refusal)
+        app.add_url_rule("/", view_func=self.page)
+        accounts = "/resources/accounts"
+        for method, rule, view in (
+            ("GET", accounts, self.every),
+            ("POST", accounts, self.create),
+            ("GET", f"{accounts}/<name>", self.get),
+            ("PUT", f"{accounts}/<name>", self.update),
+            ("DELETE", f"{accounts}/<name>", self.delete),
+            ("GET", f"{accounts}/<name>/healthScores", self.health),
+            ("GET", "/resources/organizations/<name>/accounts", self.members),
+            ("GET", "/resources/customFields", self.custom_fields),
+        ):
+            self.route(app, method, rule, view)
+        return app
+
+    def route(
+        self, app: Flask, method: str, rule: str, view: Callable[..., Any]
+    ) -> None:
+        """Let *view* answer, one request at a time; names reach it decoded."""
+
+        def answer(**names: str) -> Any:
+            with self.lock:
+                return view(*map(unquote, names.values()))
+
+        app.add_url_rule(rule, f"{method} {rule}", answer, methods=[method])
+
+    # --- The server --------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Begin to listen, in threads of this process; raises OSError."""
+        # Werkzeug itself would end the process where the port is taken.
+        with socket.create_server(self._address, backlog=128) as listening:
+            self._server = make_server(
+                *self._address,
+                self.app,
+                threaded=True,
+                request_handler=self.handler,  # type: ignore[arg-type]
+                fd=listening.fileno(),
+            )
+            self._address = listening.getsockname()[:2]
+        Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """Close the port."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """The base URL: `http://127.0.0.1:43211`."""
+        return f"http://{self._address[0]}:{self._address[1]}"
+
+    @property
+    def authorization(self) -> str:
+        """The `Authorization` header of the first key."""
+        return authorization(self.keys[0])
+
+    # --- Who may ask, and how much -----------------------------------------------
+
+    def _admit(self) -> None:
+        """Refuse a wrong key and what is too much; the page is free."""
+        if asked.path == "/":
+            return
+        sent = asked.headers.get("Authorization")
+        key = next((key for key in self.keys if authorization(key) == sent), "")
+        with self.lock:
+            g.bucket = self.bucket(key)
+            if sent is None:
+                abort(401, "Authorization header not present.")
+            if not key:
+                abort(401, "Invalid API key.")
+            if not g.bucket.take(self.cost(asked.method), time.monotonic()):
+                abort(429, "Too many requests, please try again later.")
+            self.writes_done += asked.method in WRITE_METHODS
+        asked.get_data()  # outside of the lock: who stalls holds up nobody else
+
+    def _with_the_limit(self, response: Response) -> Response:
+        if "bucket" in g:
+            with self.lock:
+                response.headers.extend(self.rate(g.bucket))
+        return response
+
+    def bucket(self, key: str) -> Bucket:
+        """Return the limit of *key*."""
+        if key not in self.buckets:
+            self.buckets[key] = self.new_bucket()
+        return self.buckets[key]
+
+    def new_bucket(self) -> Bucket:
+        """Return a limit of which nothing is spent."""
+        return Bucket(self.limit, self.seconds, time.monotonic())
+
+    def cost(self, method: str) -> int:
+        """Units of a request."""
+        return self.write_cost if method in WRITE_METHODS else 1
+
+    def rate(self, bucket: Bucket) -> dict[str, str]:
+        """Return the headers that tell the limit."""
+        at, limit = time.monotonic(), self.limit
+        return {
+            "RateLimit-Limit": f"{limit}, {limit};window={self.seconds:g}",
+            "RateLimit-Remaining": str(bucket.remaining(at)),
+            "RateLimit-Reset": str(bucket.reset(at)),
+        }
+
+    # --- The requests ------------------------------------------------------------
+
+    def create(self) -> Account:
+        """POST: create an account."""
+        body = self.body(CREATE, required=("externalId", "name"))
+        found = self.by_external_id.get(body["externalId"])
+        made = self.exists(found, body) if found else self.created(body)
+        return self.shown(made)
+
+    def update(self, name: str) -> Account:
+        """PUT: merge into an account."""
+        body = self.body(UPDATE)
+        found = self.find(name)
+        made = self.merge(found, body) if found else self.missing(name, body)
+        return self.shown(made)
+
+    def get(self, name: str) -> Account:
+        """GET one account."""
+        return self.shown(self.found(name))
+
+    def delete(self, name: str) -> tuple[str, int]:
+        """DELETE: one created later with its external id starts from scratch."""
+        account = self.found(name)
+        del self.by_id[account["id"]], self.by_external_id[account["externalId"]]
+        return "", 204
+
+    def health(self, name: str) -> dict[str, Any]:
+        """GET the breakdown; its shape is not documented, this one is ours."""
+        self.found(name)
+        return {"healthScore": None, "healthScores": []}
+
+    def every(self) -> dict[str, Any]:
+        """GET a page of all accounts."""
+        status = asked.args.get("status", "active")
+        if status not in STAGES:
+            abort(400, f"status must be one of {', '.join(STAGES)}")
+        return self.paged(map(self.shown, self.by_id.values()), status)
+
+    def members(self, name: str) -> dict[str, Any]:
+        """GET a page of the accounts of an organization: any id that accounts name."""
+        members = (a for a in self.by_id.values() if a["organizationId"] == name)
+        return self.paged(map(self.shown, members), "activeOrChurned")
+
+    def custom_fields(self) -> Response:
+        """GET the traits; here one is defined by having been written once."""
+        known = {n: v for a in self.by_id.values() for n, v in a["traits"].items()}
+        shown = [
+            {"label": name, "type": _FIELD_TYPES.get(type(value), "string")}
+            | {"createdAt": iso(now()), "path": name}
+            for name, value in known.items()
+        ]
+        return jsonify(shown)
+
+    def page(self) -> str:
+        """The page for people: all accounts at a glance, ignored ones too."""
+        shown = {"accounts": self.accounts(), "writes": self.writes_done}
+        return render_template("simulator.html", **shown)
+
+    # --- The accounts ------------------------------------------------------------
+
+    def accounts(self) -> list[Account]:
+        """Return every account, ignored ones too, each with its `lifecycle`."""
+        with self.lock:
+            found = list(map(self.shown, self.by_id.values()))
+        return [account | {"lifecycle": stage(account)} for account in found]
+
+    def find(self, name: str) -> Account | None:
+        """Return the account that has *name* as one of its two ids."""
+        return self.by_id.get(name) or self.by_external_id.get(name)
+
+    def found(self, name: str) -> Account:
+        """Return the same, or answer 404."""
+        return self.find(name) or abort(404, "Account not found.")
+
+    def exists(self, account: Account, body: Mapping[str, Any]) -> Account:
+        """Answer a second creation; Vitally does not document how."""
+        abort(409, "An account with this externalId already exists.")
+
+    def missing(self, name: str, body: Mapping[str, Any]) -> Account:
+        """Answer an update of nobody."""
+        abort(404, "Account not found.")
+
+    def created(self, body: Mapping[str, Any]) -> Account:
+        """Add an account."""
+        id_, external_id = str(uuid.uuid4()), body["externalId"]
+        account = {**BLANK, "id": id_, "externalId": external_id}
+        self.by_id[id_] = self.by_external_id[external_id] = account
+        self.merge(account, body)
+        account["createdAt"] = account["updatedAt"]
+        return account
+
+    def merge(self, account: Account, body: Mapping[str, Any]) -> Account:
+        """Merge a checked *body* into an account; null removes a trait."""
+        traits = account["traits"] | body.get("traits", {})
+        kept = {name: body[name] for name in ("name", "organizationId") if name in body}
+        account.update(kept, updatedAt=max(iso(now()), account["updatedAt"]))
+        account["traits"] = {n: v for n, v in traits.items() if v is not None}
+        if (revenue := traits.get(self.revenue_trait)) is not None:
+            self.last_revenue[account["id"]] = revenue
+        return account
+
+    def shown(self, account: Account) -> Account:
+        """Return an account with the fields that its traits feed."""
+        traits = account["traits"]
+        dates = {name: instant(traits.get(name)) for name in DATES}
+        mrr = traits.get(self.revenue_trait)
+        if mrr is None and dates["churnedAt"]:
+            mrr = self.last_revenue.get(account["id"])
+        return account | {"mrr": mrr} | dates
+
+    def body(
+        self, kinds: Mapping[str, str], required: Iterable[str] = ()
+    ) -> dict[str, Any]:
+        """Return the JSON of the request, or answer 400: no coercion, the first fault."""
+        body = asked.get_json(force=True, silent=True)
+        if body is None:
+            abort(400, "The body is no JSON.")
+        if not isinstance(body, dict):
+            invalid("", "type", {"type": "object"}, "must be object")
+        for name in required:
+            if name not in body:
+                words = f"must have required property '{name}'"
+                invalid("", "required", {"missingProperty": name}, words)
+        for name, kind in kinds.items():
+            types = tuple(_TYPES[one] for one in kind.split(","))
+            if name in body and not isinstance(body[name], types):
+                invalid(f"/{name}", "type", {"type": kind}, f"must be {kind}")
+        return body
+
+    def paged(self, accounts: Iterable[Account], status: str) -> dict[str, Any]:
+        """Return a page, newest first.
+
+        The cursor is the last row's place in the order, so that a row that moves while
+        somebody pages by `updatedAt` is missed, as with the real one.
+        """
+        limit, after = self.limit_of_page(), asked.args.get("from")
+        by = "createdAt" if asked.args.get("sortBy") == "createdAt" else "updatedAt"
+        rows = [((a[by], a["id"]), a) for a in accounts if stage(a) in STAGES[status]]
+        if after is not None:
+            below = _place(after)
+            rows = [row for row in rows if row[0] < below]
+        rows.sort(key=lambda row: row[0], reverse=True)
+        more = len(rows) > limit
+        return {
+            "results": [account for _, account in rows[:limit]],
+            "next": cursor(rows[limit - 1][0]) if more else None,
+        }
+
+    def limit_of_page(self) -> int:
+        """Return how many rows are asked for, or answer 400."""
+        limit = asked.args.get("limit", PAGE_CAP, type=int)
+        if limit < 1:
+            abort(400, f"limit must be from 1 to {PAGE_CAP}")
+        return min(limit, PAGE_CAP)
+
+
+def stage(account: Account) -> str:
+    """Apply the lifecycle rules: any revenue, even 0, makes an account subscribed."""
+    if account["traits"].get("ignored"):
+        return "ignored"
+    if account["churnedAt"]:
+        return "churned"
+    is_trial = account["trialEndDate"] and account["mrr"] is None
+    return "trial" if is_trial else "subscribed"
+
+
+def authorization(key: str) -> str:
+    """Return the header: the key is the user of HTTP Basic, the password is empty."""
+    return f"Basic {base64.b64encode(f'{key}:'.encode()).decode()}"
+
+
+def now() -> int:
+    """Return the present instant."""
+    return time.time_ns() // 1_000_000
+
+
+def iso(at: int) -> str:
+    """Return an instant as Vitally writes it: `2024-05-10T15:37:51.762Z`."""
+    seconds, rest = divmod(at, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+
+
+def instant(value: Any) -> str | None:
+    """Return a trait as an instant: ISO 8601 or milliseconds; anything else is None."""
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return iso(round(aware.timestamp() * 1000))
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return iso(int(value))
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+def invalid(
+    path: str, keyword: str, params: Mapping[str, str], message: str
+) -> NoReturn:
+    """Answer 400 as Vitally's JSON schema validator does; *path* is `/externalId`."""
+    fault = {
+        "instancePath": path,
+        "schemaPath": f"#{f'/properties{path}' if path else ''}/{keyword}",
+        "keyword": keyword,
+        "params": params,
+        "message": message,
+    }
+    error = {"message": "validation failed", "errors": [fault]}
+    abort(make_response({"error": error}, 400))
+
+
+def cursor(place: tuple[str, str]) -> str:
+    """Return the `next` of a page that ends at *place*."""
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def _place(after: str) -> tuple[str, str]:
+    try:
+        at, name = json.loads(base64.urlsafe_b64decode(after))
+        return str(at), str(name)
+    except (binascii.Error, ValueError, TypeError):
+        abort(400, "from is no cursor")
+
+
+def _refusal(error: HTTPException) -> tuple[dict[str, Any], int]:
+    if error is asked.routing_exception:  # no such path, or not with this method
+        return {"error": f"Cannot {asked.method} {asked.path}"}, 404
+    return {"error": error.description}, error.code or 500
