@@ -1,33 +1,42 @@
 """What the optional `bridge.toml` may say: traits, their owners, money, sources.
 
 [traits]
-mrr = "billing.mrr"              # another key in Vitally
-planName = false                 # not written at all
+mrr = "billing.mrr"                 # another key in Vitally
+planName = false                    # not written at all
 
 [owners]
-name = ["hubspot", "stripe"]     # who sets it, the strongest first
+name = ["hubspot", "stripe"]        # who sets it, the strongest first
 
 [money]
-discounts = "active"             # see bridge/money_table.py
+discounts = "forever"               # forever | active | all | none
+statuses = ["active", "past_due"]   # which count in mrr
+empty = "null"                      # mrr while none counts: null | zero
+week = "52/12"                      # weeks in a month
+day = "365/12"                      # days in a month
+base = "usd"                        # for accounts in several currencies: the sum in
+rates = { eur = "1.08" }            # this one; one euro is worth 1.08 dollars
 
-[sources.stripe]                 # see the README of each source
+[sources.stripe]                    # see the README of each source
 account = ["customer.metadata.vitally_id", "customer.id"]
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
+from marshmallow.validate import Length, OneOf
+
 from bridge.domain.document import TRAITS
-from bridge.domain.policy import STRIPE, Policy
+from bridge.domain.policy import DISCOUNTS, EMPTY, STATUSES, STRIPE, Policy
 from bridge.errors import ConfigError
-from bridge.money_table import read_policy
-from bridge.options import Option
-from bridge.settings import Settings
 
 DEFAULT_PATH = Path("bridge.toml")
 """Read where `BRIDGE_CONFIG` is not set, and there alone allowed to be missing."""
@@ -37,10 +46,6 @@ NATIVE = ("stripe.", "hspot.", "sfdc.")
 
 https://docs.vitally.io/account-health-scores-and-metrics/traits
 """
-
-
-KNOWN = ("[traits]", "[owners]", "[money]", "[sources.NAME]")
-"""Tables that the file may have."""
 
 
 class Tables(NamedTuple):
@@ -61,9 +66,9 @@ ReadTables = Callable[[Mapping[str, Any]], Tables]
 """The tables below `[sources]` by name -> what they say."""
 
 
-def no_tables(said: Mapping[str, Any]) -> Tables:
+def no_tables(given: Mapping[str, Any]) -> Tables:
     """Without any source there is none to be spoken of."""
-    return Tables(problems=[f"sources.{name} is no source" for name in said])
+    return Tables(problems=[f"sources.{name} is no source" for name in given])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,33 +85,6 @@ class Config:
     """Options of the sources that the file gives."""
 
 
-def load(
-    environ: Mapping[str, str],
-    options: Iterable[Option] = (),
-    without: Collection[str] = (),
-    tables: ReadTables = no_tables,
-) -> tuple[Settings, Config]:
-    """Read the environment and the file that it names.
-
-    Takes what `Settings.from_env` takes, and how the file's tables of sources are read.
-    Raises ConfigError with the problems of both.
-    """
-    problems: list[str] = []
-    settings = config = None
-    try:
-        settings = Settings.from_env(environ, options, without)
-    except ConfigError as error:
-        problems += error.problems
-    try:
-        config = read(environ.get("BRIDGE_CONFIG", "").strip() or None, tables=tables)
-    except ConfigError as error:
-        problems += error.problems
-    if settings is None or config is None:
-        raise ConfigError(problems)
-    merged = {**settings.sources, **config.sources}
-    return replace(settings, sources=merged), config
-
-
 def read(
     path: str | None, default: Path = DEFAULT_PATH, tables: ReadTables = no_tables
 ) -> Config:
@@ -116,97 +94,182 @@ def read(
     """
     file = default if path is None else Path(path)
     try:
-        said = tomllib.loads(file.read_text(encoding="utf-8"))
+        return parse(tomllib.loads(file.read_text(encoding="utf-8")), tables)
     except FileNotFoundError:
         if path is None:
-            return parse({}, tables)[0]
-        raise ConfigError(
-            [f"BRIDGE_CONFIG names {file}, which does not exist"]
-        ) from None
+            return parse({}, tables)
+        problems = [f"BRIDGE_CONFIG names {file}, which does not exist"]
     except OSError as error:
-        raise ConfigError([f"{file} cannot be read: {error.strerror}"]) from None
+        problems = [f"{file} cannot be read: {error.strerror}"]
     except UnicodeDecodeError:
-        raise ConfigError([f"{file} is not UTF-8"]) from None
+        problems = [f"{file} is not UTF-8"]
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{file} is not TOML: {error}"]) from None
-    config, problems = parse(said, tables)
+        problems = [f"{file} is not TOML: {error}"]
+    except ConfigError as error:
+        problems = [f"{file}: {problem}" for problem in error.problems]
+    raise ConfigError(problems)
+
+
+def parse(given: Mapping[str, Any], tables: ReadTables = no_tables) -> Config:
+    """Read the file's content. Raises ConfigError, without the file's name."""
+    said = given.get("sources", {})
+    found = tables(said) if isinstance(said, dict) else Tables()
+    traits = dict.fromkeys([*TRAITS, *found.traits])
+    lines = given.get("traits", {})
+    if isinstance(lines, dict):
+        given = {**given, "traits": {**{trait: trait for trait in traits}, **lines}}
+    problems: list[str] = []
+    try:
+        values: Any = _file(traits, {*found.billing, *found.crm}).load(given)
+    except ValidationError as error:
+        values = error.valid_data
+        problems += _sentences(error.messages)
+    problems += [*_shared(values.get("traits", {})), *found.problems]
     if problems:
-        raise ConfigError([f"{file}: {problem}" for problem in problems])
-    return config
+        raise ConfigError(problems)
+    policy = values["money"]._replace(owners=values["owners"], crm=frozenset(found.crm))
+    return Config(values["traits"], policy, found.values)
 
 
-def parse(
-    said: Mapping[str, Any], tables: ReadTables = no_tables
-) -> tuple[Config, list[str]]:
-    """Read the file's content; the problems are sentences without the file's name."""
-    problems = [
-        f"{name!r} is nothing the bridge knows; it knows {', '.join(KNOWN)}"
-        for name in said
-        if name not in {"traits", "owners", "money", "sources"}
-    ]
-    for name in ("traits", "owners", "money", "sources"):
-        if not isinstance(said.get(name, {}), dict):
-            return Config(), [*problems, f"{name} must be a table: [{name}]"]
-    found = tables(said.get("sources", {}))
-    every = (*TRAITS, *(t for t in found.traits if t not in TRAITS))
-    table = said.get("traits", {})
-    told = {**{trait: trait for trait in found.traits}, **table}
-    problems += [p for name, value in told.items() for p in _trait(name, value, every)]
-    traits = {trait: _key(table.get(trait, trait)) for trait in every}
-    policy, wrong = read_policy(said.get("money", {}))
-    owners, strangers = _owners(said.get("owners", {}), every, found)
-    policy = policy._replace(owners=owners, crm=frozenset(found.crm))
-    problems += [*_shared(traits), *wrong, *strangers, *found.problems]
-    return Config(traits, policy, found.values), problems
+def _sentences(messages: Any, place: str = "") -> Iterator[str]:
+    """Yield each mistake as `money.statuses.0 must be one of active, …`."""
+    if isinstance(messages, dict):
+        for name, inner in messages.items():
+            here = place if name == "_schema" else f"{place}.{name}".lstrip(".")
+            yield from _sentences(inner, here)
+    elif isinstance(messages, list):
+        for inner in messages:
+            yield from _sentences(inner, place)
+    else:
+        yield f"{place} {messages}"
 
 
-def _owners(
-    table: Mapping[str, Any], traits: Collection[str], found: Tables
-) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Who sets what, and what is wrong with the table."""
-    known = sorted({*found.billing, *found.crm})
-    problems = [
-        f"owners.{name} must be a list of some of {', '.join(known)}"
-        for name, value in table.items()
-        if not (isinstance(value, list) and value and set(map(str, value)) <= {*known})
-    ]
-    problems += [
-        f"owners.{name} is no trait; there are name, {', '.join(traits)}"
-        for name in table
-        if name not in {"name", *traits}
-    ]
-    if problems:
-        return {}, problems
-    return {name: tuple(value) for name, value in table.items()}, []
-
-
-def _key(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _trait(trait: str, value: Any, every: Collection[str]) -> list[str]:
-    """Say what is wrong with one line of the table, if anything."""
-    if trait not in every:
-        return [f"traits.{trait} is no trait; there are {', '.join(every)}"]
-    if value is False:
-        return []
-    if not isinstance(value, str):
-        return [f"traits.{trait} must be a key in quotes, or false for not at all"]
-    if not value.strip() or value != value.strip() or not value.isprintable():
-        return [f"traits.{trait} must be a key without blanks around it"]
-    if value.lower().startswith(NATIVE):
-        return [f"traits.{trait} must not be {value!r}: Vitally's own syncs write it"]
-    return []
-
-
-def _shared(traits: Mapping[str, str | None]) -> list[str]:
+def _shared(traits: Mapping[str, str | None]) -> Iterator[str]:
     """Two traits on one key would overwrite one another at every write."""
-    by_key: dict[str, list[str]] = {}
-    for trait, key in traits.items():
-        if key is not None:
-            by_key.setdefault(key, []).append(trait)
-    return [
-        f"traits {' and '.join(same)} have one key, {key!r}"
-        for key, same in by_key.items()
-        if len(same) > 1
-    ]
+    for key, times in Counter(filter(None, traits.values())).items():
+        if times > 1:
+            same = " and ".join(trait for trait in traits if traits[trait] == key)
+            yield f"traits {same} have one key, {key!r}"
+
+
+def _one_of(words: Collection[str], must: str = "must be one of") -> OneOf:
+    return OneOf(words, error=f"{must} {', '.join(words)}")
+
+
+class Some(fields.List[Any]):
+    """Some of the *words*, at least one."""
+
+    def __init__(self, words: Collection[str], **options: Any) -> None:
+        must = f"must be a list of some of {', '.join(words)}"
+        super().__init__(
+            fields.Raw(validate=_one_of(words)),
+            validate=Length(min=1, error=must),
+            error_messages={"invalid": must},
+            **options,
+        )
+
+
+class Table(fields.Dict):
+    """A table whose lines have names of their own."""
+
+    def _deserialize(self, value: Any, *args: Any, **options: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValidationError("must be a table")
+        try:
+            return super()._deserialize(value, *args, **options)  # type: ignore[no-untyped-call] # marshmallow's
+        except ValidationError as error:
+            # What marshmallow says of a name and of its value, under that name alone.
+            wrong = {
+                name: [*said.values()] for name, said in error.messages_dict.items()
+            }
+            raise ValidationError(wrong, valid_data=error.valid_data) from None
+
+
+class Key(fields.Field[Any]):
+    """A trait's key in Vitally; `false`: it is not written."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str | None:
+        if value is False:
+            return None
+        if not isinstance(value, str):
+            raise ValidationError("must be a key in quotes, or false for not at all")
+        if not value or value != value.strip() or not value.isprintable():
+            raise ValidationError("must be a key without blanks around it")
+        if value.lower().startswith(NATIVE):
+            raise ValidationError(
+                f"must not be {value!r}: Vitally's own syncs write it"
+            )
+        return value
+
+
+class Number(fields.Field[Any]):
+    """A number above 0, exact: 4.33, "4.33" and "52/12" alike."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Fraction:
+        text = value if isinstance(value, str) else repr(value)
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,12})?(/[0-9]{1,9})?", text):
+            raise ValidationError('must be a number above 0, e.g. 4.33 or "52/12"')
+        top, bottom = map(Fraction, f"{text}/1".split("/")[:2])
+        if not top or not bottom:
+            raise ValidationError("must be above 0")
+        return top / bottom
+
+
+class Currency(fields.Field[Any]):
+    """An ISO code, returned in lower case."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch("[A-Za-z]{3}", value):
+            raise ValidationError('must be an ISO code, e.g. "usd"')
+        return value.lower()
+
+
+class Lines(Schema):
+    """A table whose lines have fixed names."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.error_messages = {
+            "type": "must be a table",
+            "unknown": f"is unknown; there are {', '.join(self.fields)}",
+        }
+
+
+class Money(Lines):
+    """`[money]`; what it does not say is Stripe's way."""
+
+    discounts = fields.Raw(validate=_one_of(DISCOUNTS))
+    statuses = Some(STATUSES)
+    empty = fields.Raw(validate=_one_of(EMPTY))
+    week = Number()
+    day = Number()
+    base = Currency()
+    rates = Table(Currency(), Number())
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def rates_have_a_base(self, data: Any, given: Any, **_: Any) -> None:
+        """Raise ValidationError where rates are to nothing."""
+        if data.get("rates") and "base" not in given:
+            raise ValidationError("is needed where there are money.rates", "base")
+
+    @post_load
+    def policy(self, data: Any, **_: Any) -> Policy:
+        """Return what the table says."""
+        if "statuses" in data:
+            data["statuses"] = frozenset(data["statuses"])
+        return Policy(**data)
+
+
+def _file(traits: Collection[str], sources: Collection[str]) -> Schema:
+    """The schema of a file, where these are the *traits* and *sources* there are."""
+    no_trait = "is no trait; there are"
+    known, named = _one_of(traits, no_trait), _one_of(["name", *traits], no_trait)
+    lines = {
+        "traits": Table(fields.Raw(validate=known), Key()),
+        "owners": Table(
+            fields.Raw(validate=named), Some(sorted(sources)), load_default=dict
+        ),
+        "money": fields.Nested(Money, load_default=STRIPE),
+        "sources": Table(),
+    }
+    return Lines.from_dict(lines)()

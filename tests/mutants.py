@@ -42,7 +42,7 @@ TESTS = {
     "facts": "facts stripe_facts fold rows",
     "fold": "cases subscription account fold compaction rows",
     "money": "money policy explanation cases subscription document",
-    "policy": "policy money_table config cases money account document",
+    "policy": "policy config cases money account document",
     "subscription": f"subscription cases policy explanation document {CRM}",
     "traits": f"document policy cases account {CRM}",
 }

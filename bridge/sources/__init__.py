@@ -6,6 +6,7 @@ A folder without one (`generic`) makes sources out of tables in `bridge.toml`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from importlib import import_module
 from pkgutil import iter_modules
@@ -49,15 +50,20 @@ def load(
     *without* names required variables that the caller can do without. Raises
     ConfigError with all problems.
     """
-    read = partial(tables, environ=environ)
-    weak = list(_weak(environ))
+    problems = list(_weak(environ))
+    settings = found = None
     try:
-        found = config.load(environ, options(), without, read)
+        settings = Settings.from_env(environ, options(), without)
     except ConfigError as error:
-        raise ConfigError([*error.problems, *weak]) from None
-    if weak:
-        raise ConfigError(weak)
-    return found
+        problems += error.problems
+    try:
+        path = environ.get("BRIDGE_CONFIG", "").strip()
+        found = config.read(path or None, tables=partial(tables, environ=environ))
+    except ConfigError as error:
+        problems += error.problems
+    if settings is None or found is None or problems:
+        raise ConfigError(problems)
+    return replace(settings, sources={**settings.sources, **found.sources}), found
 
 
 def _weak(environ: Mapping[str, str]) -> Iterator[str]:

@@ -19,13 +19,12 @@ import orjson
 from redis import Redis
 from redis.exceptions import RedisError
 
-from bridge.config import load
 from bridge.domain.account import Party, identify, unite
 from bridge.domain.document import document
 from bridge.domain.facts import Fact
 from bridge.domain.fold import Past, fold
 from bridge.ingest import Ingress
-from bridge.sources import options
+from bridge.sources import load
 from bridge.sources.stripe import SOURCE
 from bridge.store import keys
 from bridge.store.inspect import Figures, Look, figures
@@ -161,7 +160,7 @@ def _by_party(world: World) -> dict[str, list[Mapping[str, Any]]]:
 
 def _facts(world: World) -> dict[str, list[Fact]]:
     """What the ingress understands of all taken events, by party."""
-    settings, _ = load({k: str(v) for k, v in world.stack.environ.items()}, options())
+    settings, _ = load({k: str(v) for k, v in world.stack.environ.items()})
     ingress = Ingress(settings, world.stack.redis, [SOURCE])
     found: dict[str, list[Fact]] = {}
     for told in world.taken.values():

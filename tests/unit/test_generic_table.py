@@ -232,7 +232,7 @@ def test_its_traits_can_be_renamed_and_it_can_own_one(tmp_path: Path) -> None:
     settings, config = load({**ENVIRON, "BRIDGE_CONFIG": str(file)})
 
     assert "licences" == config.traits["seats"]
-    assert {"seats": ("example",)} == config.policy.owners
+    assert {"seats": ["example"]} == config.policy.owners
     assert "example" in [source.name for source in every(settings.sources)]
     assert ["example"] == [source.name for source in switched_on(settings.sources)]
 

@@ -126,7 +126,7 @@ def test_all_that_is_weak_is_named_at_once_with_all_else(tmp_path: Path) -> None
 
     for said in (
         "PORT must",
-        "'nothing'",
+        "nothing is unknown",
         "SHOP_SECRET holds",
         "STRIPE_",
         "CHARGEBEE_",
