@@ -72,7 +72,7 @@ lint: $(STAMP)  ## run every check but the tests
 .PHONY: format
 format: $(STAMP)  ## put the code and the README's tables into form
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
-	@$(BIN)/python -m bridge.tables README.md deploy/env.example
+	@$(BIN)/python -m bridge.docs README.md deploy/env.example
 	@$(BIN)/python -m workers.answers README.md
 
 .PHONY: lock

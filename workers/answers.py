@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from bridge import tables
+from bridge import docs
 from bridge.errors import (
     VitallyError,
     VitallyKeyError,
@@ -84,14 +84,14 @@ ANSWERS = (
 def table() -> str:
     """Render one line of Markdown for each answer."""
     rows = ((row.answer, row.word, row.follows) for row in ANSWERS)
-    return tables.table(("Vitally's answer", "word in the log", "what follows"), rows)
+    return docs.table(("Vitally's answer", "word in the log", "what follows"), rows)
 
 
 def main(names: Iterable[str]) -> None:
     """Write the region `answers` of the files of these *names* anew."""
     for path in map(Path, names):
         old = path.read_text(encoding="utf-8")
-        new = tables.refreshed(old, {"answers": table})
+        new = docs.refreshed(old, {"answers": table})
         path.write_text(new, encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge import sources, tables
+from bridge import docs, sources
 from bridge.config import parse, read
 from tests.support.processes import ROOT, procfile
 from tests.support.server import RedisServer
@@ -19,7 +19,7 @@ COMPOSE = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 LOCKS = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
 
-NAMES = {option.name for option in tables.options()}
+NAMES = {option.name for option in docs.options()}
 
 
 def test_heroku_s_app_asks_for_settings_that_there_are() -> None:
@@ -27,14 +27,14 @@ def test_heroku_s_app_asks_for_settings_that_there_are() -> None:
 
 
 def test_heroku_s_app_asks_for_all_that_the_add_on_does_not_bring() -> None:
-    required = {option.name for option in tables.options() if option.required}
+    required = {option.name for option in docs.options() if option.required}
 
     assert set() == required - set(APP["env"]) - {"REDIS_URL"}
     assert ["heroku-redis"] == [a["plan"].partition(":")[0] for a in APP["addons"]]
 
 
 def test_heroku_s_app_takes_values_that_the_settings_take() -> None:
-    parse = {option.name: option.parse for option in tables.options()}
+    parse = {option.name: option.parse for option in docs.options()}
     for name, entry in APP["env"].items():
         if "value" in entry:
             parse[name](entry["value"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge import tables
+from bridge import docs
 from bridge.options import Option, text
 from bridge.settings import OPTIONS
 from bridge.sources import discover
@@ -18,35 +18,35 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_readme_s_tables_are_fresh() -> None:
     """Red? `make format` writes them anew."""
-    assert tables.refreshed(README) == README
+    assert docs.refreshed(README) == README
 
 
-@pytest.mark.parametrize("name", sorted(tables.TABLES))
+@pytest.mark.parametrize("name", sorted(docs.TABLES))
 def test_the_readme_has_each_table(name: str) -> None:
-    assert tables.REGION.format(name, tables.TABLES[name]()) in README
+    assert docs.REGION.format(name, docs.TABLES[name]()) in README
 
 
 def test_the_table_of_answers_is_fresh() -> None:
     """Red? `make format` writes it anew."""
-    assert tables.REGION.format("answers", answers.table()) in README
+    assert docs.REGION.format("answers", answers.table()) in README
 
 
 def test_the_example_of_the_environment_is_fresh() -> None:
     """Red? `make format` writes it anew."""
     example = ROOT / "deploy" / "env.example"
 
-    assert tables.environment() == example.read_text(encoding="utf-8")
+    assert docs.environment() == example.read_text(encoding="utf-8")
 
 
 def test_every_option_is_in_the_table() -> None:
     options = [*OPTIONS, *(o for s in discover().values() for o in s.options)]
-    table = tables.settings_table()
+    table = docs.settings_table()
 
     assert [] == [o.name for o in options if f"| `{o.name}` |" not in table]
 
 
 def test_every_handled_event_is_in_the_table() -> None:
-    table = tables.events_table()
+    table = docs.events_table()
     handled = [kind for source in discover().values() for kind in source.handlers]
 
     assert [] == [kind for kind in handled if f"| `{kind}` |" not in table]
@@ -55,11 +55,11 @@ def test_every_handled_event_is_in_the_table() -> None:
 def test_a_region_that_is_none_of_ours_stays() -> None:
     foreign = "<!-- begin: other -->\nkept\n<!-- end: other -->\n"
 
-    assert foreign == tables.refreshed(foreign)
+    assert foreign == docs.refreshed(foreign)
 
 
 def test_a_bar_in_a_meaning_does_not_end_the_cell() -> None:
-    row = tables.table(("a",), [("`live | test`",)])
+    row = docs.table(("a",), [("`live | test`",)])
 
     assert "| `live \\| test` |" in row
 
@@ -67,10 +67,10 @@ def test_a_bar_in_a_meaning_does_not_end_the_cell() -> None:
 def test_the_files_are_written_anew(tmp_path: Path) -> None:
     readme, example = tmp_path / "README.md", tmp_path / "env.example"
     readme.write_text("<!-- begin: events -->\nold\n<!-- end: events -->\n")
-    tables.main([str(readme), str(example)])
+    docs.main([str(readme), str(example)])
 
     assert "old" not in readme.read_text()
-    assert tables.environment() == example.read_text()
+    assert docs.environment() == example.read_text()
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ def test_the_files_are_written_anew(tmp_path: Path) -> None:
     ],
 )
 def test_a_default_is_spelt_as_the_variable_would_be(option: Option, said: str) -> None:
-    assert said == tables._default(option)
+    assert said == docs._default(option)

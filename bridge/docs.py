@@ -1,8 +1,8 @@
-"""How settings and events look in the documentation, rendered from the code itself.
+"""The tables of README.md and the file deploy/env.example, made from the code itself.
 
-`python -m bridge.tables README.md deploy/env.example` writes both anew: in Markdown
-what stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, of any other file
-the whole.
+`python -m bridge.docs README.md deploy/env.example` writes both anew: in Markdown what
+stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, of any other file the
+whole.
 """
 
 from __future__ import annotations
@@ -67,13 +67,12 @@ TABLES = {"traits": traits_table, "settings": settings_table, "events": events_t
 """Name of a region -> what stands in it."""
 
 
-def refreshed(text: str, tables: Mapping[str, Callable[[], str]] | None = None) -> str:
+def refreshed(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
     """Return *text* (Markdown) with the region of each of the *tables* written anew."""
-    known = TABLES if tables is None else tables
 
     def region(found: re.Match[str]) -> str:
         name = found[1]
-        return REGION.format(name, known[name]()) if name in known else found[0]
+        return REGION.format(name, tables[name]()) if name in tables else found[0]
 
     return ANY_REGION.sub(region, text)
 
