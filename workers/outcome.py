@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import orjson
+
 from bridge.domain.account import Account
 from bridge.domain.document import Change, Document, settled
 from bridge.errors import (
@@ -23,6 +25,17 @@ FORGOTTEN = ("tries", "since", "not_before")
 
 CERTAIN = ("doubt", "confirm_at", "sent")
 """Fields of an account that certainty about its ledger takes away."""
+
+
+def unconfirmed(view: View, doc: Document, *, sure: bool = True) -> list[str]:
+    """Traits that an unconfirmed write may have brought, once *doc* was written.
+
+    Those that *doc* says nothing of: should nobody tell them any more, they are removed.
+    While it is not *sure* that no earlier write is on its way, what is gone may come
+    back.
+    """
+    settled_ = {*doc.traits} if sure else {*doc.traits} - doc.gone
+    return sorted({*view.unconfirmed_traits} - settled_)
 
 
 class Decision(NamedTuple):
@@ -77,6 +90,9 @@ def written(view: View, doc: Document, done: Written) -> Outcome:
     unset = [*FORGOTTEN, *(() if later else CERTAIN)]
     if later:
         fields |= {"doubt": "1", "confirm_at": str(view.now + later)}
+    if left := unconfirmed(view, doc, sure=not later):
+        unset = [name for name in unset if name != "sent"]
+        fields["sent"] = orjson.dumps(left).decode()
     vacant = view.is_vacant
     if vacant:
         unset.append("ledger")
@@ -112,7 +128,8 @@ def _still_owed(view: View) -> int:
 
 def not_sent(view: View) -> dict[str, str]:
     """What to note where a request was marked and surely did not arrive."""
-    return {"doubt": str(view.unconfirmed_writes)}
+    sent = orjson.dumps(view.unconfirmed_traits).decode()
+    return {"doubt": str(view.unconfirmed_writes), "sent": sent}
 
 
 def failed(error: VitallyError, view: View, chance: float) -> Decision:

@@ -268,4 +268,10 @@ def has_work(view: View, desired: Desired) -> bool:
 
 
 def _change(view: View, doc: Document) -> Change:
-    return whole(doc, view.ledger) if view.owes_whole else difference(doc, view.ledger)
+    if view.owes_whole:
+        return whole(doc, view.ledger)
+    # What an unconfirmed write carried may be there, whatever the ledger says.
+    known = {
+        k: v for k, v in view.ledger.traits.items() if k not in view.unconfirmed_traits
+    }
+    return difference(doc, view.ledger._replace(traits=known))

@@ -139,7 +139,9 @@ class Writer:
         return plan.change._replace(name=None)
 
     def _mark_unconfirmed(self, plan: Plan) -> None:
-        self._leases.mark_unconfirmed(plan.lease, OWED, plan.document.traits)
+        # What an earlier write may have brought stays ours until it is told or removed.
+        traits = {*plan.document.traits, *plan.view.unconfirmed_traits}
+        self._leases.mark_unconfirmed(plan.lease, OWED, traits)
 
     def _create(self, plan: Plan) -> Written:
         if plan.refusal is not None:

@@ -183,11 +183,8 @@ def _nothing(keys: Collection[str]) -> dict[str, Known]:
 
 
 def difference(doc: Document, ledger: Ledger) -> Change:
-    """What a write has to carry so that Vitally holds *doc*.
-
-    A `null` that is told differs from nothing, one of what is gone does not.
-    """
-    had = {**_nothing(doc.gone), **ledger.traits}
+    """What a write has to carry so that Vitally holds *doc*."""
+    had = ledger.traits
     traits = {
         trait: value
         for trait, value in doc.traits.items()

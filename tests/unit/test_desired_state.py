@@ -14,6 +14,7 @@ from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import Past, fold
 from bridge.store.view import Member, View
 from tests.support.lives import by_party, law, stories
+from workers.outcome import unconfirmed
 from workers.sync import Desired, desired_state
 
 CONFIG = Config(traits={t: t for t in (*TRAITS, "stage", "seats")} | {"mrr": "b.mrr"})
@@ -46,9 +47,10 @@ class Side(NamedTuple):
     traits: dict[str, Any]
     ledger: Ledger
     sent: tuple[str, ...] = ()
+    sure: bool = True
 
 
-def goal(parties: Sequence[Member], side: Side) -> Desired:
+def seen(parties: Sequence[Member], side: Side) -> View:
     numbers = dict.fromkeys(
         [
             "lost_lease_writes",
@@ -61,7 +63,7 @@ def goal(parties: Sequence[Member], side: Side) -> Desired:
         ],
         0,
     )
-    view = View(
+    return View(
         account="acme",
         lease=None,
         own=parties[0] if parties else NOBODY,
@@ -69,11 +71,14 @@ def goal(parties: Sequence[Member], side: Side) -> Desired:
         ledger=side.ledger,
         exists=True,
         unconfirmed_traits=side.sent,
-        unconfirmed_writes=2 if side.sent else 0,
+        unconfirmed_writes=0 if side.sure else 2,
         now=0,
         **numbers,
     )
-    return desired_state(view, CONFIG)
+
+
+def goal(parties: Sequence[Member], side: Side) -> Desired:
+    return desired_state(seen(parties, side), CONFIG)
 
 
 def written(parties: Sequence[Member], side: Side, fate: str) -> Side:
@@ -82,8 +87,10 @@ def written(parties: Sequence[Member], side: Side, fate: str) -> Side:
     doc, change = target.document, target.change
     after = dict(side.traits) if fate == LOST else {**side.traits, **change.traits}
     if fate != ANSWERED:
-        return Side(after, side.ledger, tuple(doc.traits))
-    return Side(after, settled(doc, side.ledger, named=None))
+        sent = tuple({*doc.traits, *side.sent})  # as `workers.write` marks them
+        return Side(after, side.ledger, sent, sure=False)
+    left = tuple(unconfirmed(seen(parties, side), doc))
+    return Side(after, settled(doc, side.ledger, named=None), left)
 
 
 def members(facts: Sequence[Fact]) -> list[Member]:

@@ -261,7 +261,7 @@ def test_every_failure_leads_somewhere(error: VitallyError, word, delay) -> None
 def test_a_limit_is_no_failed_attempt() -> None:
     found = outcome.failed(VitallyLimitedError("slow down", 1.0), view(tries=3), 1.0)
 
-    assert {"doubt": "0"} == found.fields
+    assert {"doubt": "0", "sent": "[]"} == found.fields
 
 
 def test_a_failed_attempt_is_counted_from_the_first() -> None:
