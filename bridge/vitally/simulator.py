@@ -224,14 +224,16 @@ class Simulator:
                 fd=listening.fileno(),
             )
             self._address = listening.getsockname()[:2]
-        Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        serve = self._server.serve_forever
+        self._serving = Thread(target=serve, args=(0.02,), daemon=True)
+        self._serving.start()
         return self
 
     def stop(self) -> None:
         """Close the port."""
         if self._server is not None:
             self._server.shutdown()
-            self._server.server_close()
+            self._serving.join()  # it closes the port
             self._server = None
 
     def __enter__(self) -> Self:
