@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, NewType, Protocol
 
 from marshmallow import Schema
 
+from bridge.config import Lines, check
 from bridge.domain.facts import Fact
 from bridge.errors import PayloadError
 from bridge.options import Option
@@ -128,9 +129,18 @@ class Table(NamedTuple):
     problems: Sequence[str] = ()
 
 
-def no_table(said: Mapping[str, Any]) -> Table:
-    """Of a source about which nothing can be said there."""
-    return Table(problems=[f"{name} is no line of this table" for name in said])
+def read_by(schema: Schema) -> Callable[[Mapping[str, Any]], Table]:
+    """Read a source's table by a *schema* that makes a Table of it."""
+
+    def table(said: Mapping[str, Any]) -> Table:
+        found, problems = check(schema, said)
+        return Table(problems=problems) if problems else found
+
+    return table
+
+
+NO_TABLE = read_by(Lines())
+"""Of a source about which nothing can be said there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +180,7 @@ class Source:
     """What is answered in place of 202 and a receipt."""
     crm: bool = False
     """Knows customers better than money: comes last where a trait is about money."""
-    table: Callable[[Mapping[str, Any]], Table] = no_table
+    table: Callable[[Mapping[str, Any]], Table] = NO_TABLE
     """Reads the source's own table of `bridge.toml`."""
     weak: Callable[[Options], Iterable[Weakness]] = lambda _: ()
     """What is weak about the secrets that guard it, where it is on."""

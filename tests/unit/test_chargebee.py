@@ -448,7 +448,7 @@ def test_the_customer_s_own_word_wins_over_the_subscription_s() -> None:
     [
         ({"account": "vitally_id"}, "account must be cf_"),
         ({"account": 7}, "account must be cf_"),
-        ({"acount": "cf_x"}, "acount is no line"),
+        ({"acount": "cf_x"}, "acount is unknown; there are account"),
     ],
 )
 def test_a_mistake_in_the_table_is_named(said: Json, problem: str) -> None:

@@ -40,7 +40,7 @@ URL = "https://bridge.example.com/webhooks/hubspot"
 def options(**said: Any) -> dict[str, Any]:
     """The options under a table of `bridge.toml`."""
     table = SOURCE.table(said)
-    assert [] == table.problems
+    assert not table.problems
     return {**DEFAULTS, **table.values}
 
 
@@ -473,7 +473,7 @@ def test_an_association_names_the_company_that_has_to_be_read(
 @pytest.mark.parametrize(
     ("said", "problem"),
     [
-        ({"acount": "x"}, "acount is no line of this table"),
+        ({"acount": "x"}, "acount is unknown; there are account, traits, deals"),
         ({"account": ""}, "account must be"),
         ({"account": 7}, "account must be"),
         ({"traits": []}, "traits must be a table"),
@@ -481,10 +481,10 @@ def test_an_association_names_the_company_that_has_to_be_read(
         ({"traits": {"x": {"field": "y"}}}, "traits.x must be"),
         ({"traits": {"x": {"property": "y", "as": []}}}, "traits.x must be"),
         ({"traits": {"name": "y"}}, "traits.name cannot be"),
-        ({"deals": {}}, "deals must name"),
-        ({"deals": "hs_mrr"}, "deals must name"),
-        ({"deals": {"mrr": "hs_mrr", "churned": "x"}}, "deals must name"),
-        ({"deals": {"mrr": "hs_mrr", "currency": "dollars"}}, "deals must name"),
+        ({"deals": {}}, "deals.mrr must be the name of a property"),
+        ({"deals": "hs_mrr"}, "deals must be a table"),
+        ({"deals": {"mrr": "hs_mrr", "churned": "x"}}, "deals.churned is unknown"),
+        ({"deals": {"mrr": "hs_mrr", "currency": "dollars"}}, "deals.currency must be"),
     ],
 )
 def test_a_mistake_in_the_table_is_named(said: dict[str, Any], problem: str) -> None:

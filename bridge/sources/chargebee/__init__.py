@@ -17,6 +17,7 @@ from bridge.webhook.source import (
     Options,
     Source,
     Verified,
+    read_by,
 )
 from bridge.webhook.strength import judged_pair
 
@@ -162,6 +163,6 @@ SOURCE = Source(
     ignores=ignores,
     handlers=HANDLERS,
     without_effect=WITHOUT_EFFECT,
-    table=facts.table,
+    table=read_by(facts.TableLines()),
     weak=lambda options: judged_pair(USERNAME, PASSWORD, options),
 )

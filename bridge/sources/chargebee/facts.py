@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from marshmallow import post_load
+
+from bridge.config import Lines, text
 from bridge.domain.catalogue import VOID
 from bridge.domain.facts import CREATED, Fact, Stamp, Value
 from bridge.sources.chargebee import snapshot
@@ -35,16 +38,17 @@ LATER = 10
 """Above CREATED and READ: ranks from here on tell how late after its version."""
 
 
-def table(said: Mapping[str, Any]) -> Table:
-    """Read `[sources.chargebee]`: `account = "cf_vitally_id"` or `"meta_data.KEY"`."""
-    problems = [
-        f"{name} is no line of this table" for name in said if name != "account"
-    ]
-    place = said.get("account", "cf_")
-    if not isinstance(place, str) or not place.startswith(("cf_", META_DATA)):
-        problems.append("account must be cf_… (a custom field) or meta_data.KEY")
-    values = {ACCOUNT: place} if "account" in said and not problems else {}
-    return Table(values, problems=problems)
+class TableLines(Lines):
+    """`[sources.chargebee]`: `account = "cf_vitally_id"` or `"meta_data.KEY"`."""
+
+    account = text(
+        r"(cf_|meta_data\.).*", "must be cf_… (a custom field) or meta_data.KEY"
+    )
+
+    @post_load
+    def table(self, lines: Any, **_: Any) -> Table:
+        """Return what the table says."""
+        return Table({ACCOUNT: lines["account"]} if lines else {})
 
 
 def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:

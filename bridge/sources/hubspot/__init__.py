@@ -9,11 +9,19 @@ from bridge.errors import PayloadError
 from bridge.options import Option, base_url, several, text
 from bridge.sources.hubspot.handlers import HANDLERS, ignores, kind
 from bridge.sources.hubspot.reader import reader
-from bridge.sources.hubspot.rules import table
+from bridge.sources.hubspot.rules import TableLines
 from bridge.webhook import signatures
 from bridge.webhook.bodies import is_name, json_value
 from bridge.webhook.fields import LATEST
-from bridge.webhook.source import Delivery, Event, Options, Source, Verified, each
+from bridge.webhook.source import (
+    Delivery,
+    Event,
+    Options,
+    Source,
+    Verified,
+    each,
+    read_by,
+)
 from bridge.webhook.strength import judged
 
 OPTIONS = (
@@ -95,7 +103,7 @@ SOURCE = Source(
     reader=reader,
     key="HUBSPOT_ACCESS_TOKEN",
     crm=True,
-    table=table,
+    table=read_by(TableLines()),
     weak=lambda options: judged(
         "HUBSPOT_CLIENT_SECRET", options["HUBSPOT_CLIENT_SECRET"]
     ),

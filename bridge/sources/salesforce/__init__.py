@@ -18,6 +18,7 @@ from bridge.webhook.source import (
     Source,
     Verified,
     each,
+    read_by,
 )
 from bridge.webhook.strength import judged
 
@@ -127,7 +128,7 @@ SOURCE = Source(
     handlers=HANDLERS,
     answer=ACK,
     crm=True,
-    table=rules.table,
+    table=read_by(rules.TableLines()),
     weak=lambda options: judged(
         "SALESFORCE_WEBHOOK_TOKEN", options["SALESFORCE_WEBHOOK_TOKEN"]
     ),

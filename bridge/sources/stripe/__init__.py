@@ -19,6 +19,7 @@ from bridge.webhook.source import (
     Options,
     Source,
     Verified,
+    read_by,
 )
 from bridge.webhook.strength import judged
 
@@ -141,7 +142,7 @@ SOURCE = Source(
     reader=reader,
     archive=reader,
     key="STRIPE_API_KEY",
-    table=identity.table,
+    table=read_by(identity.TableLines()),
     weak=lambda options: judged(
         "STRIPE_WEBHOOK_SECRET", options["STRIPE_WEBHOOK_SECRET"]
     ),
