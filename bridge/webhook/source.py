@@ -12,7 +12,6 @@ from bridge.config import Lines, check
 from bridge.domain.facts import Fact
 from bridge.errors import PayloadError
 from bridge.options import Option
-from bridge.webhook.strength import Weakness
 
 Options = Mapping[str, Any]
 """A source's own settings, parsed: the values of its `Source.options` by name."""
@@ -90,6 +89,13 @@ class Reader(Protocol):
 
     def owner(self, thing: str) -> str | None:
         """The party that *thing* (`subscription:sub_1`) belongs to; None: it is gone."""
+
+
+class Weakness(NamedTuple):
+    """What is said of a secret; *refused*: the processes do not start with it."""
+
+    text: str
+    refused: bool = True
 
 
 class Page(NamedTuple):

@@ -19,7 +19,7 @@ from bridge.domain.facts import THIN, Fact
 from bridge.domain.fold import Past, fold
 from bridge.errors import PayloadError, SignatureError
 from bridge.sources.hubspot import SOURCE
-from bridge.webhook.signatures import HUBSPOT, sign
+from bridge.webhook.auth import HUBSPOT, sign
 from bridge.webhook.source import Delivery, Event, Verified
 from tests.support.local_hubspot import (
     association,

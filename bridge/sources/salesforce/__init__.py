@@ -8,7 +8,8 @@ from typing import Any
 from bridge.errors import PayloadError, SignatureError
 from bridge.options import Option, text
 from bridge.sources.salesforce import facts, message, rules, schemas
-from bridge.webhook import credentials
+from bridge.webhook import auth
+from bridge.webhook.auth import judged
 from bridge.webhook.source import (
     Answer,
     Delivery,
@@ -20,7 +21,6 @@ from bridge.webhook.source import (
     each,
     read_by,
 )
-from bridge.webhook.strength import judged
 
 OPPORTUNITY = "Opportunity"
 
@@ -62,7 +62,7 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
 
     What is verified has no session any more: the body goes on without its SessionId.
     """
-    credentials.token(delivery, "token", options["SALESFORCE_WEBHOOK_TOKEN"] or "")
+    auth.token(delivery, "token", options["SALESFORCE_WEBHOOK_TOKEN"] or "")
     try:
         root = message.parse(delivery.body)
         body = message.without_session(root)
