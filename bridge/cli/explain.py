@@ -10,7 +10,7 @@ from bridge.config import Config
 from bridge.domain.account import Account, unite
 from bridge.domain.document import Document, difference, document, keyed
 from bridge.domain.explanation import explain
-from bridge.domain.money import Line, Unknown, major
+from bridge.domain.money import PricedItem, Unknown, major
 from bridge.domain.policy import Policy
 from bridge.domain.subscription import Subscription, worked
 from bridge.log import places
@@ -162,7 +162,7 @@ def _pays(sub: Subscription, policy: Policy, now: int) -> list[str]:
     ]
 
 
-def _item(line: Line, code: str, source: str) -> str:
+def _item(line: PricedItem, code: str, source: str) -> str:
     interval, count = line.interval
     rhythm = interval if count == 1 else f"{count} {interval}s"
     name = line.price or "an item"

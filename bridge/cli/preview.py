@@ -10,7 +10,7 @@ from bridge.config import Config
 from bridge.domain.account import identify, unite
 from bridge.domain.document import Document, difference, document, keyed
 from bridge.domain.facts import Fact
-from bridge.domain.fold import Past, fold
+from bridge.domain.fold import History, fold
 from bridge.store.inspect import Look, Record
 
 
@@ -23,8 +23,8 @@ def preview(
     """
     look = Look(redis)
     member = look.member(party)
-    past = Past([*member.past.facts, *facts], member.past.joins)
-    member = member._replace(past=past, things=fold(past))
+    history = History([*member.history.facts, *facts], member.history.retained)
+    member = member._replace(history=history, things=fold(history))
     account, reason = identify(member.things)
     if account is None:
         return [f"{party}: held, {reason}"]

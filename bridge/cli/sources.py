@@ -17,8 +17,8 @@ from bridge.config import Config
 from bridge.domain.account import Party, identify, unite
 from bridge.domain.document import document
 from bridge.domain.explanation import explain
-from bridge.domain.facts import CATALOGUE, THIN, Fact
-from bridge.domain.fold import Past, fold
+from bridge.domain.facts import CATALOGUE, TO_REFRESH, Fact
+from bridge.domain.fold import History, fold
 from bridge.errors import BridgeError, PayloadError
 from bridge.ingest import Ingress
 from bridge.settings import Settings
@@ -115,11 +115,11 @@ def try_(
     facts: list[Fact] = []
     for event in events:
         facts += _understood(found, source, event)
-    if any(fact.thing == THIN for fact in facts):
+    if any(fact.thing == TO_REFRESH for fact in facts):
         session.say("", f"The rest has to be read from its source, with {source.key}.")
     if any(fact.party.startswith(CATALOGUE) for fact in facts):
         session.say("", "It is told of no customer; it counts for all that use it.")
-    whose = {fact.party for fact in facts if fact.thing != THIN}
+    whose = {fact.party for fact in facts if fact.thing != TO_REFRESH}
     for party in sorted(p for p in whose if not p.startswith(CATALOGUE)):
         mine = [fact for fact in facts if fact.party == party]
         session.say(*_document(party, mine, config))
@@ -162,7 +162,7 @@ def _understood(found: Settings, source: Source, event: Event) -> list[Fact]:
 
 def _document(party: str, facts: list[Fact], config: Config) -> Iterator[str]:
     """Say what Vitally would hold if these facts were all."""
-    things, now = fold(Past(facts)), time.time_ns() // 1_000_000
+    things, now = fold(History(facts)), time.time_ns() // 1_000_000
     found = identify(things)
     yield ""
     yield f"account {found.account or 'not known: ' + found.reason}"

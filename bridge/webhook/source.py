@@ -81,7 +81,7 @@ class Reader(Protocol):
     """Reads a source's own API, in the worker; both raise SourceError.
 
     The facts' stamps hold the last whole instant that the reply surely contains, with
-    rank READ; their event is `read:<that instant, ms>`, their kind `read`.
+    rank FROM_API; their event is `read:<that instant, ms>`, their kind `read`.
     """
 
     def party(self, party: str) -> Sequence[Fact]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.domain.account import Identity, identify
-from bridge.domain.fold import Past, fold
+from bridge.domain.fold import History, fold
 from bridge.errors import ConfigError
 from bridge.sources import discover, load
 from bridge.sources.stripe import SOURCE
@@ -42,7 +42,7 @@ def named(told: list[tuple[str, dict[str, Any]]], values: dict[str, Any]) -> Ide
         event = Event(f"evt_{n}", kind, n * 1000, {"data": {"object": thing}})
         handler = SOURCE.handlers[kind]
         facts += handler.facts(event, handler.schema.load(event.body), values)
-    return identify(fold(Past(facts)))
+    return identify(fold(History(facts)))
 
 
 def customer(**metadata: str) -> tuple[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from marshmallow import post_load
 
 from bridge.config import Lines, text
 from bridge.domain.catalogue import VOID
-from bridge.domain.facts import CREATED, Fact, Stamp, Value
+from bridge.domain.facts import Fact, Rank, Stamp, Value
 from bridge.sources.chargebee import snapshot
 from bridge.webhook.bodies import is_name
 from bridge.webhook.source import Event, Options, Table
@@ -35,7 +35,7 @@ https://apidocs.chargebee.com/docs/api/events/webhook/subscription_moved_out
 """
 
 LATER = 10
-"""Above CREATED and READ: ranks from here on tell how late after its version."""
+"""Above all of `Rank`: ranks from here on tell how late after its version."""
 
 
 class TableLines(Lines):
@@ -115,7 +115,7 @@ def _fact(
     seconds = max(0, event.at - now["version"]) // 1000
     rank = LATER + 2 * seconds + (event.type == RECOUNTED)
     if event.type == "customer_created":
-        rank = CREATED
+        rank = Rank.CREATED
     return Fact(
         party=f"chargebee:{party}",
         thing=thing,

@@ -12,7 +12,15 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from bridge.domain.facts import CREATED, THIN, TWICE, Fact, Stamp, Value, pointer
+from bridge.domain.facts import (
+    REFRESH_TWICE,
+    TO_REFRESH,
+    Fact,
+    Rank,
+    Stamp,
+    Value,
+    pointer,
+)
 from bridge.domain.merged import INTO
 from bridge.sources.hubspot.rules import OWNER, Rules, rules
 from bridge.webhook.converters import Line
@@ -21,9 +29,6 @@ from bridge.webhook.source import Event, Options
 from bridge.webhook.values import digest, kept
 
 PREFIX = "hubspot:"
-
-CHANGED = 2
-"""Rank of a change. A deletion has a creation's: nothing of it is left to be known."""
 
 Text = str | None
 
@@ -77,17 +82,17 @@ def changed(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 def begun(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield a company that is new, or back; *loaded* is from `RECORD`."""
     company = str(loaded["object_id"])
-    rank = CREATED if event.type == "company.creation" else CHANGED
+    rank = Rank.CREATED if event.type == "company.creation" else Rank.UPDATED
     value = named(company, rules(options))
     yield _fact(event, company, "customer", value, rank)
-    yield _fact(event, company, THIN, {})
+    yield _fact(event, company, TO_REFRESH, {})
 
 
 def deleted(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield a company's end, not final: it can be restored; *loaded* is from `RECORD`."""
     company = str(loaded["object_id"])
     value = {**named(company, rules(options)), "deleted": True}
-    yield _fact(event, company, "customer", value, CREATED)
+    yield _fact(event, company, "customer", value, Rank.CREATED)
 
 
 def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
@@ -101,10 +106,10 @@ def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     gone = {str(id_) for id_ in (loaded["primary"], *loaded["merged"])} - {left}
     for company in sorted(gone):
         value = {**named(left, found), "deleted": True, INTO: PREFIX + left}
-        yield _fact(event, company, "customer", value, CREATED, final=True)
+        yield _fact(event, company, "customer", value, Rank.CREATED, final=True)
     asked = [left] if found.account or found.deals else []
     for company in asked + (sorted(gone) if found.account else []):
-        yield _ask(event, f"company:{company}", **{TWICE: True})
+        yield _ask(event, f"company:{company}", **{REFRESH_TWICE: True})
 
 
 def deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
@@ -134,7 +139,7 @@ def _heard(line: Line, text: Text) -> Any:
 
 
 def _ask(event: Event, thing: str, **how: Any) -> Fact:
-    return _fact(event, "", THIN, how)._replace(party=pointer("hubspot", thing))
+    return _fact(event, "", TO_REFRESH, how)._replace(party=pointer("hubspot", thing))
 
 
 def _fact(  # noqa: PLR0913 - the parts of a fact
@@ -142,7 +147,7 @@ def _fact(  # noqa: PLR0913 - the parts of a fact
     company: str,
     thing: str,
     value: Value,
-    rank: int = CHANGED,
+    rank: int = Rank.UPDATED,
     *,
     final: bool = False,
 ) -> Fact:
