@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, NewType, Protocol
 from marshmallow import Schema
 
 from bridge.config import Lines, check
-from bridge.domain.facts import Fact
+from bridge.domain.facts import Fact, Stamp, Value
 from bridge.errors import PayloadError
 from bridge.options import Option
+from bridge.webhook.values import digest
 
 Options = Mapping[str, Any]
 """A source's own settings, parsed: the values of its `Source.options` by name."""
@@ -44,6 +45,28 @@ class Event(NamedTuple):
     at: int
     body: Mapping[str, Any]
     refusal: str = ""
+
+    def fact(  # noqa: PLR0913 - the parts of a fact
+        self,
+        party: str,
+        thing: str,
+        value: Value,
+        rank: int,
+        *,
+        final: bool = False,
+        at: int | None = None,
+        essence: Value | None = None,
+        before: str | None = None,
+    ) -> Fact:
+        """Return what this event tells of a *thing* of *party*.
+
+        *at* (ms) is the thing's own version where it has one, *essence* the part of the
+        value that every rendering of the event has alike. Raises ValidationError where
+        the value could not be kept.
+        """
+        stamp = Stamp(final, self.at if at is None else at, rank)
+        after = digest(value if essence is None else essence)
+        return Fact(party, thing, stamp, self.id, self.type, value, after, before)
 
 
 def refused(error: PayloadError) -> Event:

@@ -14,11 +14,10 @@ from marshmallow import post_load
 
 from bridge.config import Lines, text
 from bridge.domain.catalogue import VOID
-from bridge.domain.facts import Fact, Rank, Stamp, Value
+from bridge.domain.facts import Fact, Rank, Value
 from bridge.sources.chargebee import snapshot
 from bridge.webhook.bodies import is_name
 from bridge.webhook.source import Event, Options, Table
-from bridge.webhook.values import digest
 
 ACCOUNT = "chargebee.account"
 """Name of the option that `[sources.chargebee]` of `bridge.toml` gives."""
@@ -116,12 +115,11 @@ def _fact(
     rank = LATER + 2 * seconds + (event.type == RECOUNTED)
     if event.type == "customer_created":
         rank = Rank.CREATED
-    return Fact(
-        party=f"chargebee:{party}",
-        thing=thing,
-        stamp=Stamp(now["deleted"], now["version"], rank),
-        event=event.id,
-        kind=event.type,
-        value=value,
-        after=digest(value),
+    return event.fact(
+        f"chargebee:{party}",
+        thing,
+        value,
+        rank,
+        final=now["deleted"],
+        at=now["version"],
     )

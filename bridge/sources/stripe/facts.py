@@ -13,7 +13,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from bridge.domain.facts import TO_REFRESH, Fact, Rank, Stamp, Value, catalogue, pointer
+from bridge.domain.facts import TO_REFRESH, Fact, Rank, Value, catalogue, pointer
 from bridge.sources.stripe import snapshot
 from bridge.sources.stripe.identity import account, claim, rules
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
@@ -159,14 +159,14 @@ def _fact(  # noqa: PLR0913 - the parts of a fact
     before: str | None = None,
 ) -> Fact:
     rank = RANKS.get(event.type.rpartition(".")[2], RANKS["updated"])
-    return Fact(
-        party=f"stripe:{party}",
-        thing=thing,
-        stamp=Stamp(final, event.at, rank),
-        event=event.id,
-        kind=event.type,
-        value=value,
-        after=digest(snapshot.essence(value)),
+    essence = snapshot.essence(value)
+    return event.fact(
+        f"stripe:{party}",
+        thing,
+        value,
+        rank,
+        final=final,
+        essence=essence,
         before=before,
     )
 
