@@ -6,7 +6,7 @@ forge lines of a log or a table, and marks of direction make text look like anot
 
 from __future__ import annotations
 
-SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+import json
 
 
 def plain(text: str) -> str:
@@ -16,9 +16,4 @@ def plain(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else SHORT.get(c) or _escape(c) for c in text)
-
-
-def _escape(character: str) -> str:
-    code = character.encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{code[n : n + 4]}" for n in range(0, len(code), 4))
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)

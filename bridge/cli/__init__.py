@@ -8,31 +8,31 @@ from importlib import import_module
 import click
 
 from bridge import __version__
-from bridge.cli.program import SCRIPT, program, renamed
+from bridge.cli.output import note
+from bridge.cli.session import SCRIPT, program, renamed
 from bridge.errors import EXIT_CONFIG, BridgeError, ConfigError
-from bridge.plain import plain
 
 COMMANDS = {
-    "serve": "bridge.cli.serve:serve",
-    "demo": "bridge.cli.demo:demo",
-    "simulator": "bridge.cli.simulator:simulator",
-    "status": "bridge.cli.operate:status",
-    "why": "bridge.cli.operate:why",
-    "held": "bridge.cli.operate:held",
-    "parked": "bridge.cli.operate:parked",
-    "link": "bridge.cli.operate:link",
-    "retry": "bridge.cli.hand:retry",
-    "discard": "bridge.cli.hand:discard",
-    "pause": "bridge.cli.hand:pause",
-    "resume": "bridge.cli.hand:resume",
-    "backfill": "bridge.cli.backfill:backfill",
-    "gaps": "bridge.cli.gaps:gaps",
-    "quarantine": "bridge.cli.quarantine:quarantine",
-    "doctor": "bridge.cli.doctor:doctor",
-    "accounts": "bridge.cli.accounts:accounts",
-    "sources": "bridge.cli.sources:sources",
+    "serve": "serve",
+    "demo": "demo",
+    "simulator": "simulator",
+    "status": "operate",
+    "why": "explain",
+    "held": "operate",
+    "parked": "operate",
+    "link": "operate",
+    "retry": "operate",
+    "discard": "operate",
+    "pause": "operate",
+    "resume": "operate",
+    "quarantine": "operate",
+    "backfill": "import_",
+    "gaps": "import_",
+    "doctor": "doctor",
+    "accounts": "accounts",
+    "sources": "sources",
 }
-"""Name of a command -> where it is; imported when it is called."""
+"""Name of a command, and of its function -> the module, imported when it is called."""
 
 
 ADVICE = (
@@ -51,8 +51,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), name)
+        module = import_module(f"bridge.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
         return renamed(command)
 
 
@@ -73,7 +73,7 @@ def fail(problems: tuple[str, ...] | list[str], status: int) -> None:
     for problem in problems:
         # The demo's errors have several lines, the end of a log among them.
         for line in f"{SCRIPT}: {problem}".split("\n"):
-            click.echo(plain(line), err=True)
+            note(line)
     sys.exit(status)
 
 

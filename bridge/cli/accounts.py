@@ -2,19 +2,149 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import orjson
 
-from bridge.cli.account_access import client, named, settings_of, tried
-from bridge.cli.account_text import account_card, accounts_table, json_text
-from bridge.errors import BridgeError
+from bridge.cli.output import as_json, cell, json_lines, note, say, show, table
+from bridge.cli.session import program
+from bridge.errors import (
+    BridgeError,
+    VitallyError,
+    VitallyKeyError,
+    VitallyLimitedError,
+    VitallyMissingError,
+    VitallyUnavailableError,
+)
 from bridge.plain import plain
+from bridge.settings import Settings
+from bridge.sources import options
 from bridge.vitally.client import Page, Vitally
 
-as_json = click.option("--json", "wants_json", is_flag=True, help="JSON, as it came.")
+Account = Mapping[str, Any]
+T = TypeVar("T")
+
+COLUMNS = {
+    "EXTERNAL ID": "externalId",
+    "NAME": "name",
+    "MRR": "mrr",
+    "RENEWAL": "nextRenewalDate",
+    "CHURNED": "churnedAt",
+    "TRIAL ENDS": "trialEndDate",
+    "UPDATED": "updatedAt",
+}
+"""Heading of the list -> field of an account."""
+
+CARD = (
+    "externalId",
+    "name",
+    "id",
+    "organizationId",
+    "accountOwnerId",
+    "mrr",
+    "nextRenewalDate",
+    "churnedAt",
+    "trialEndDate",
+    "healthScore",
+    "usersCount",
+    "createdAt",
+    "updatedAt",
+)
+"""Fields of an account that is shown alone."""
+
+WIDEST = 40
+"""Characters of a cell of the list."""
+
+INSTANT = len("2024-05-10T15:37:51.762Z")
+
+WHAT_NEXT: tuple[tuple[type[VitallyError], str], ...] = (
+    (
+        VitallyKeyError,
+        "check that VITALLY_API_KEY is a REST key of this workspace and region",
+    ),
+    (
+        VitallyLimitedError,
+        "Vitally's rate limit is used up; wait a minute and try again",
+    ),
+    (
+        VitallyMissingError,
+        (
+            "check the id with `{program} accounts list`; where even that finds "
+            "nothing, check VITALLY_SUBDOMAIN or VITALLY_BASE_URL"
+        ),
+    ),
+    (
+        VitallyUnavailableError,
+        (
+            "check the address and try again; if this was a write, look first at what "
+            "became of it (`{program} accounts get ID`)"
+        ),
+    ),
+    (VitallyError, "correct it and try again"),
+)
+"""What a person can do about each error; the first row that fits."""
+
+
+class Workspace:
+    """Vitally as the settings name it; Redis is not needed. Raises ConfigError."""
+
+    def __init__(self) -> None:
+        self.settings = Settings.from_env(os.environ, options(), without={"REDIS_URL"})
+        base, key = self.settings.vitally_base_url, self.settings.vitally_authorization
+        self.vitally = Vitally(base, key)
+
+    def ask(self, what: str, act: Callable[[Vitally], T]) -> T:
+        """Return what *act* does; an error becomes a sentence: what, where, what next."""
+        try:
+            return act(self.vitally)
+        except VitallyError as error:
+            told = f"{error.status}: {error.reason}" if error.status else error.reason
+            after = next(words for kind, words in WHAT_NEXT if isinstance(error, kind))
+            where = f"{what} at {self.vitally.base_url}: {plain(told).rstrip('.')}"
+            after = after.format(program=program())
+            raise BridgeError(f"{where}; {after}") from error
+
+    def write(
+        self, what: str, body: Account, act: Callable[[Vitally], Account], as_json: bool
+    ) -> None:
+        """Do it and show what came of it; in a dry run, show what would be sent."""
+        if self.settings.bridge_dry_run:
+            note(f"BRIDGE_DRY_RUN is true; {what} would be sent:")
+            say(*json_lines(body))
+            return
+        show(self.ask(what, act), card, as_json=as_json)
+
+
+def named(account: str) -> str:
+    """Return what an account is called in a sentence."""
+    return f"account {plain(account)!r}"
+
+
+def card(account: Account) -> list[str]:
+    """One account: its fields, then its traits."""
+    told = account.get("traits")
+    traits = sorted(told.items()) if isinstance(told, dict) else []
+    rows = [(name, account[name]) for name in CARD if name in account]
+    rows += [("traits", "" if traits else None)]
+    return table((), [*rows, *((f"  {name}", value) for name, value in traits)])
+
+
+def _page(page: Page) -> list[str]:
+    """A line for each account."""
+    rows = (
+        [_short(one.get(name)) for name in COLUMNS.values()] for one in page.results
+    )
+    return table(tuple(COLUMNS), rows)
+
+
+def _short(value: object) -> str:
+    """A value that fits into the list; of an instant its day."""
+    text = cell(value)
+    text = text[:10] if len(text) == INSTANT and text[10] == "T" else text
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
 
 
 @click.group()
@@ -47,7 +177,7 @@ def accounts() -> None:
 @click.option("--organization", metavar="ID", help="Only accounts of this one.")
 @click.option("--all", "wants_all", is_flag=True, help="Every page.")
 @as_json
-def list_(wants_all: bool, wants_json: bool, **query: Any) -> None:
+def list_(*, wants_all: bool, as_json: bool, **query: Any) -> None:
     """List accounts.
 
     \b
@@ -56,44 +186,67 @@ def list_(wants_all: bool, wants_json: bool, **query: Any) -> None:
     """
     if query["organization"] and (query["status"] or query["sort"]):
         raise click.UsageError("--organization goes with neither --status nor --sort")
-    vitally = client(settings_of())
-    turn = _every_page if wants_all else _page
-    page = tried(vitally, "the list of accounts", lambda: turn(vitally, query))
-    if wants_json:
-        click.echo(json_text(page._asdict()))
-        return
-    click.echo(accounts_table(page.results))
-    if page.next:
-        click.echo(f"There are more: --cursor {plain(page.next)}", err=True)
+    pages = _every_page(query) if wants_all else _one_page(query)
+    page = Workspace().ask("the list of accounts", pages)
+    show(page, _page, as_json=as_json)
+    if page.next and not as_json:
+        note(f"There are more: --cursor {page.next}")
+
+
+def _one_page(query: Mapping[str, Any]) -> Callable[[Vitally], Page]:
+    limit, cursor = query["limit"], query["cursor"]
+    if query["organization"]:
+        organization = query["organization"]
+        return lambda it: it.organization_accounts(organization, limit, cursor)
+    return lambda it: it.accounts(query["status"], limit, cursor, query["sort"])
+
+
+def _every_page(query: Mapping[str, Any]) -> Callable[[Vitally], Page]:
+    """Every page as one; by creation, since a list by change skips what changes."""
+    sort = None if query["organization"] else query["sort"] or "createdAt"
+    fixed = {**query, "sort": sort, "limit": query["limit"] or 100}
+
+    def pages(vitally: Vitally) -> Page:
+        found: list[dict[str, Any]] = []
+        cursor: str | None = query["cursor"]
+        seen: set[str | None] = {None}
+        while True:
+            page = _one_page({**fixed, "cursor": cursor})(vitally)
+            found += page.results
+            if page.next in seen:
+                return Page(found, None)
+            cursor = page.next
+            seen.add(cursor)
+
+    return pages
 
 
 @accounts.command()
 @click.argument("account", metavar="ID")
 @as_json
-def get(account: str, wants_json: bool) -> None:
+def get(account: str, *, as_json: bool) -> None:
     """Show one account.
 
     \b
     Example:
       python -m bridge accounts get acme-101
     """
-    vitally = client(settings_of())
-    _show(tried(vitally, named(account), lambda: vitally.get(account)), wants_json)
+    found = Workspace().ask(named(account), lambda it: it.get(account))
+    show(found, card, as_json=as_json)
 
 
 @accounts.command()
 @click.argument("account", metavar="ID")
 @as_json
-def health(account: str, wants_json: bool) -> None:
-    """Show the health score breakdown of an account, as Vitally tells it.
+def health(account: str, *, as_json: bool) -> None:
+    """Show the health score breakdown of an account, as Vitally tells it (JSON).
 
     \b
     Example:
       python -m bridge accounts health acme-101
     """
-    vitally = client(settings_of())
     what = f"the health scores of {named(account)}"
-    click.echo(json_text(tried(vitally, what, lambda: vitally.health(account))))
+    show(Workspace().ask(what, lambda it: it.health(account)), json_lines, as_json=True)
 
 
 def _traits(
@@ -122,23 +275,22 @@ with_traits = click.option(
 
 
 @accounts.command()
-@click.argument("external_id", metavar="EXTERNAL_ID")
+@click.argument("account", metavar="EXTERNAL_ID")
 @click.option("--name", required=True, help="Name of the account.")
 @with_traits
 @click.option("--organization", metavar="ID", help="Vitally's id of its organization.")
 @as_json
-def create(wants_json: bool, **said: Any) -> None:
+def create(account: str, *, as_json: bool, **said: Any) -> None:
     """Create an account.
 
     \b
     Example:
       python -m bridge accounts create acme-101 --name "Acme" --trait mrr=99.5
     """
-    body = {"externalId": said["external_id"], "name": said["name"]}
+    body = {"externalId": account, "name": said["name"]}
     body |= {"traits": said["traits"]} if said["traits"] else {}
     body |= {"organizationId": said["organization"]} if said["organization"] else {}
-    what = named(said["external_id"])
-    _write(what, body, wants_json, lambda vitally: vitally.create(body))
+    Workspace().write(named(account), body, lambda it: it.create(body), as_json)
 
 
 @accounts.command()
@@ -149,7 +301,7 @@ def create(wants_json: bool, **said: Any) -> None:
 @click.option("--remove-organization", is_flag=True, help="Take it out of its own.")
 @click.option("--remove-owner", is_flag=True, help="Take its owner away.")
 @as_json
-def update(account: str, wants_json: bool, **said: Any) -> None:
+def update(account: str, *, as_json: bool, **said: Any) -> None:
     """Change an account; traits that are not named stay.
 
     \b
@@ -158,7 +310,7 @@ def update(account: str, wants_json: bool, **said: Any) -> None:
     """
     if said["organization"] and said["remove_organization"]:
         raise click.UsageError(
-            "--organization and --remove-organization exclude another"
+            "--organization and --remove-organization exclude one another"
         )
     given = {
         "name": said["name"],
@@ -170,8 +322,9 @@ def update(account: str, wants_json: bool, **said: Any) -> None:
     body |= {"accountOwnerId": None} if said["remove_owner"] else {}
     if not body:
         raise click.UsageError("nothing to change; see --help")
-    what = named(account)
-    _write(what, body, wants_json, lambda vitally: vitally.update(account, body))
+    Workspace().write(
+        named(account), body, lambda it: it.update(account, body), as_json
+    )
 
 
 @accounts.command()
@@ -184,11 +337,11 @@ def delete(account: str, confirm: str | None) -> None:
     Example:
       python -m bridge accounts delete acme-101
     """
-    settings = settings_of()
-    vitally = client(settings)
-    found = tried(vitally, named(account), lambda: vitally.get(account))
+    workspace = Workspace()
+    found = workspace.ask(named(account), lambda it: it.get(account))
     expected = found.get("externalId") or found["id"]
-    click.echo(account_card(found), err=True)
+    for line in card(found):
+        note(line)
     if confirm is None:
         words = "This destroys it in Vitally for ever. Type its external id"
         confirm = click.prompt(words, default="", show_default=False, err=True)
@@ -197,54 +350,8 @@ def delete(account: str, confirm: str | None) -> None:
             f"{confirm!r} is not the external id of {named(account)}; nothing was "
             "deleted. Type it exactly, or give it with --confirm"
         )
-    if settings.bridge_dry_run:
-        click.echo("BRIDGE_DRY_RUN is true: nothing was deleted.")
+    if workspace.settings.bridge_dry_run:
+        say("BRIDGE_DRY_RUN is true: nothing was deleted.")
         return
-    tried(vitally, named(account), lambda: vitally.delete(found["id"]))
-    click.echo(f"{named(expected)} is deleted.")
-
-
-def _write(
-    what: str,
-    body: Mapping[str, Any],
-    wants_json: bool,
-    act: Callable[[Vitally], dict[str, Any]],
-) -> None:
-    settings = settings_of()
-    if settings.bridge_dry_run:
-        click.echo(f"BRIDGE_DRY_RUN is true; {what} would be sent:", err=True)
-        click.echo(json_text(body))
-        return
-    vitally = client(settings)
-    _show(tried(vitally, what, lambda: act(vitally)), wants_json)
-
-
-def _show(account: Mapping[str, Any], wants_json: bool) -> None:
-    click.echo(json_text(account) if wants_json else account_card(account))
-
-
-def _page(vitally: Vitally, query: Mapping[str, Any]) -> Page:
-    limit, cursor = query["limit"], query["cursor"]
-    if query["organization"]:
-        return vitally.organization_accounts(query["organization"], limit, cursor)
-    return vitally.accounts(query["status"], limit, cursor, query["sort"])
-
-
-def _every_page(vitally: Vitally, query: Mapping[str, Any]) -> Page:
-    """Every page as one; by creation, since a list by change skips what changes."""
-    sort = None if query["organization"] else query["sort"] or "createdAt"
-    found: list[dict[str, Any]] = []
-    cursor, seen = query["cursor"], set[str]()
-    while True:
-        asked = {
-            **query,
-            "sort": sort,
-            "cursor": cursor,
-            "limit": query["limit"] or 100,
-        }
-        page = _page(vitally, asked)
-        found += page.results
-        if page.next is None or page.next in seen:
-            return Page(found, None)
-        seen.add(page.next)
-        cursor = page.next
+    workspace.ask(named(account), lambda it: it.delete(found["id"]))
+    say(f"{named(expected)} is deleted.")

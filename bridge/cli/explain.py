@@ -1,180 +1,219 @@
-"""The answer to "why does Acme show 900?", in lines and as data."""
+"""`python -m bridge why`: "why does Acme show 900?", and the words of such answers."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
-from bridge.cli import session
-from bridge.cli.program import program
+import click
+from redis.exceptions import RedisError
+
+from bridge.cli.output import as_json, cell, count, moment, show, table
+from bridge.cli.session import opened, program
 from bridge.config import Config
-from bridge.domain.account import Account, unite
-from bridge.domain.document import Document, difference, document, keyed
-from bridge.domain.explanation import explain
-from bridge.domain.money import PricedItem, Unknown, major
-from bridge.domain.policy import Policy
-from bridge.domain.subscription import Subscription, worked
+from bridge.domain.account import unite
+from bridge.domain.document import TRAITS
+from bridge.domain.explanation import explained, facts_of
+from bridge.domain.facts import source_of
+from bridge.domain.money import major
+from bridge.errors import BridgeError
 from bridge.log import places
-from bridge.store.inspect import Look, Record, Standing
-from bridge.store.view import Member
+from bridge.store.inspect import Look, Standing
+
+Data = Mapping[str, Any]
 
 
-def account_lines(record: Record, config: Config, now: int) -> list[str]:
-    """Return all there is to say of an account, for a person."""
-    account = unite(record.account, record.parties, now)
-    doc = document(account, config.policy, now)
-    lines = [f"account {record.account}: {doc.name.text}", ""]
-    lines += _traits(record, doc, config)
-    for member in record.members:
-        lines += ["", *_party(member, record, account, config.policy, now)]
-    if record.tries:
-        lines += ["", f"the last write failed; tried {record.tries} times so far"]
-    if record.history:
-        lines += ["", "last written (UTC)"]
-        lines += [f"  {_history(line)}" for line in record.history]
-    return lines
+@click.command()
+@click.argument("account")
+@as_json
+def why(account: str, *, as_json: bool) -> None:
+    """Show where the traits of ACCOUNT come from: its facts and their events.
+
+    ACCOUNT is Vitally's external id, or a party (stripe:cus_…).
+
+    \b
+    Example:
+      python -m bridge why acme-101
+    """
+    here = opened()
+    look = Look(here.redis)
+    try:
+        data = _data(look, account, here.config)
+    except (BridgeError, RedisError):
+        raise
+    except Exception as error:  # noqa: BLE001 - how it stands is told all the same
+        data = _fault(look, account, error)
+    show(data, _words, as_json=as_json)
 
 
-def party_lines(look: Look, standing: Standing) -> list[str]:
-    """Return what is known of a party that has no account."""
-    things = _things(look.member(standing.party))
-    if not standing.held:
-        waits = f"party {standing.party} waits for its job: see `{program()} status`"
-        return [waits, *things]
-    lines = [f"party {standing.party} is held: {standing.why}", *things]
-    return [*lines, "", f"link it: {program()} link {standing.party} ACCOUNT"]
-
-
-def account_data(record: Record, config: Config, now: int) -> dict[str, Any]:
-    """Return the same for another program."""
-    account = unite(record.account, record.parties, now)
-    doc = document(account, config.policy, now)
-    change = difference(keyed(doc, config.traits, record.ledger), record.ledger)
+def _data(look: Look, name: str, config: Config) -> dict[str, Any]:
+    """All there is to say of an account, or of a party without one."""
+    standing = look.standing(name)
+    if standing and standing.account is None:
+        facts = facts_of(look.member(name).party({}))
+        return {"account": None, "parties": [standing], "facts": facts}
+    id_ = standing.account if standing and standing.account else name
+    record = look.record(id_, look.members_of(id_))
+    if not (record.members or record.written or record.history):
+        raise BridgeError(
+            f"{name}: no such account or party here; "
+            f"see `{program()} held` for parties without an account"
+        )
+    now = time.time_ns() // 1_000_000
+    account = unite(id_, record.parties, now)
+    policy, keys = config.policy, config.traits
     return {
-        "account": record.account,
-        "name": doc.name.text,
-        "written": dict(record.ledger.traits),
-        "facts_say": dict(doc.traits),
-        "unknown": dict(doc.unknown),
-        "because": dict(explain(account, config.policy, now)),
-        "to_write": dict(change.traits),
-        "parties": [one._asdict() for one in record.standings],
-        "incomplete": list(record.incomplete),
-        "facts": [_fact(m, thing) for m in record.members for thing in m.things],
-        "history": list(record.history),
+        **explained(account, record.ledger, record.history, keys, policy, now),
+        "parties": record.standings,
+        "incomplete": record.incomplete,
+        "facts": [fact for party in record.parties for fact in facts_of(party)],
+        "tries": record.tries,
+        "history": record.history,
     }
 
 
-def fault(look: Look, account: str, error: Exception, *, as_json: bool) -> list[str]:
-    """Return the lines of how an *account* (or party) stands whose numbers cannot be worked out."""
+def _fault(look: Look, name: str, error: Exception) -> dict[str, Any]:
+    """How an account or party stands whose numbers cannot be worked out."""
     where = " at ".join([type(error).__name__, *places(error)[-1:]])
-    said = f"its numbers cannot be worked out, by a fault of the bridge: {where}"
-    own = look.standing(account)
-    names = [account] if own else look.members_of(account)
-    found = [one for one in map(look.standing, names) if one]
-    if as_json:
-        data = {
-            "account": account,
-            "fault": said,
-            "parties": [one._asdict() for one in found],
-        }
-        return session.as_json(data)
-    lines = [f"{account}: {said}", "what Vitally has stays as it is", ""]
-    for one in found:
-        waits = f"{one.pending} pending, {one.held} held, {one.parked} parked"
-        lines.append(f"party {one.party}: {one.rev} events, {waits}")
-        lines += [f"  {one.why}"] if one.why else []
-    return lines
-
-
-def _fact(member: Member, thing: str) -> dict[str, Any]:
-    state = member.things[thing]
+    names = [name] if look.standing(name) else look.members_of(name)
     return {
-        "party": member.name,
-        "thing": thing,
-        "event": state.fact.event,
-        "kind": state.fact.kind,
-        "at": state.fact.stamp.at,
-        "ambiguous": state.ambiguous,
-        "value": dict(state.value),
+        "account": name,
+        "fault": "its numbers cannot be worked out, by a fault of the bridge: " + where,
+        "parties": [one for one in map(look.standing, names) if one],
     }
 
 
-def _traits(record: Record, doc: Document, config: Config) -> list[str]:
-    rows: list[tuple[object, ...]] = [("TRAIT", "IN VITALLY", "FACTS SAY")]
-    gone = keyed(doc, config.traits, record.ledger).gone
-    for trait, key in config.traits.items():
-        written = record.ledger.traits.get(key, "(not written)") if key else "(off)"
-        if trait in doc.unknown:
-            says: object = f"unknown: {doc.unknown[trait]}"
-        elif key in gone:
-            says = "none: nobody tells it any more"
-        else:
-            says = doc.traits.get(trait, "(nothing known)")
-        name = trait if key in {trait, None} else f"{trait} as {key}"
-        rows.append((name, _shown(written), _shown(says)))
-    return session.table(rows)
+def _words(data: Data) -> Iterator[str]:
+    parties: Sequence[Standing] = data["parties"]
+    if "fault" in data:
+        yield f"{data['account']}: {data['fault']}"
+        yield "what Vitally has stays as it is"
+    elif data["account"] is not None:
+        yield f"account {data['account']}: {data['name']}"
+        yield from ("", *_traits(data))
+    elif parties[0].held:
+        yield f"{parties[0].party} is held: whose account it is, is not known"
+        yield f"link it: {program()} link {parties[0].party} ACCOUNT"
+    else:
+        yield f"{parties[0].party} has no account yet: its events wait for a worker"
+    for party in parties:
+        yield from ("", *_party(party, data))
+    if tries := data.get("tries"):
+        yield from ("", f"the last write failed; {count(tries, 'try', 'tries')} so far")
+    if history := data.get("history"):
+        yield from ("", "last written (UTC)", *map(_history, history))
 
 
-def _shown(value: object) -> object:
-    return "none" if value is None else value
+def _traits(data: Data) -> list[str]:
+    """A row for each trait of which anything is known, unknown or in Vitally."""
+    known = {**data["facts_say"], **data["unknown"], **data["traits"]}
+    names = [trait for trait in dict.fromkeys((*TRAITS, *known)) if trait in known]
+    heading = ("TRAIT", "IN VITALLY", "FACTS SAY", "WRITTEN (UTC)")
+    rows = [_row(trait, data["traits"].get(trait, {}), data) for trait in names]
+    return table(heading, rows) if rows else ["no trait is known"]
 
 
-def _party(
-    member: Member, record: Record, account: Account, policy: Policy, now: int
-) -> list[str]:
-    standing = next(s for s in record.standings if s.party == member.name)
-    state = f"{standing.settled} of {standing.rev} events settled"
+def _row(trait: str, about: Data, data: Data) -> tuple[str, ...]:
+    key = about.get("key", trait)
+    had = value(about["vitally"]) if "vitally" in about else "(not written)"
+    if trait in data["unknown"]:
+        says = f"unknown: {data['unknown'][trait]}"
+    elif key in data["gone"]:
+        says = "none: nobody tells it any more"
+    elif "wanted" in about:
+        says = value(about["wanted"])
+    elif about:
+        says = "nothing, so it stays"
+    else:
+        had, says = "(switched off)", value(data["facts_say"][trait])
+    written = about.get("seen_at", "")[:19].replace("T", " ")
+    return trait if key == trait else f"{trait} as {key}", had, says, written
+
+
+def value(known: object) -> str:
+    """The value of a trait: `none` where it is known that there is none."""
+    return "none" if known is None else cell(known)
+
+
+def differences(data: Data) -> Iterator[str]:
+    """What Vitally would hold, and what of it is another value than now."""
+    for about in data["traits"].values():
+        if "wanted" in about:
+            had = value(about["vitally"]) if "vitally" in about else "not written yet"
+            differs = f"  <- {had}" if about["key"] in data["to_write"] else ""
+            yield f"  {about['key']} = {value(about['wanted'])}{differs}"
+    for trait, reason in data["unknown"].items():
+        yield f"  {trait} is left out: {reason}"
+    if not (data["traits"] or data["unknown"]):
+        yield "  no subscription, so no traits"
+
+
+def _party(standing: Standing, data: Data) -> Iterator[str]:
+    """How much of a party's events is in Vitally, its facts, and what it pays."""
+    words = [f"{standing.settled:,} of {count(standing.rev, 'event')} settled"]
     for word in ("pending", "held", "parked"):
-        count = getattr(standing, word)
-        state += f", {count} {word}" if count else ""
-    lines = [f"party {member.name}: {state}"]
+        number = getattr(standing, word)
+        words += [f"{number:,} {word}"] if number else []
+    yield f"party {standing.party}: {', '.join(words)}"
     if standing.why:
-        lines.append(f"  {standing.why}")
-    if member.name in record.incomplete:
-        lines.append("  incomplete history: first met in mid-life")
-    lines += _things(member)
-    for sub in account.at(now).subscriptions:
-        if sub.party == member.name and sub.status in policy.statuses:
-            lines += _pays(sub, policy, now)
-    return lines
+        yield f"  {standing.why}"
+    if standing.party in data.get("incomplete", ()):
+        yield "  incomplete history: first met in mid-life"
+    for fact in data.get("facts", ()):
+        if fact["party"] == standing.party:
+            yield _fact(fact)
+    for cause in data.get("because", {}).get("mrr", ()):
+        if cause["party"] == standing.party:
+            yield from _pays(cause)
 
 
-def _things(member: Member) -> list[str]:
-    lines: list[str] = []
-    for thing, state in sorted(member.things.items()):
-        at = session.moment(state.fact.stamp.at)
-        word = state.value.get("status") or state.value.get("account") or ""
-        sure = "  (ambiguous order)" if state.ambiguous else ""
-        told = f"{state.fact.kind} {state.fact.event} at {at}"
-        lines.append(f"  {thing}  {word}  <- {told}{sure}")
-    return lines
+def _fact(fact: Data) -> str:
+    word = fact["value"].get("status") or fact["value"].get("account")
+    told = f"{fact['kind']} {fact['event']} at {moment(fact['at'])}"
+    unsure = "  (ambiguous order)" if fact["ambiguous"] else ""
+    what = f"{fact['thing']}  {word}" if word else fact["thing"]
+    return f"  {what}  <- {told}{unsure}"
 
 
-def _pays(sub: Subscription, policy: Policy, now: int) -> list[str]:
-    found = worked(sub, policy, now)
-    if isinstance(found, Unknown):
-        return [f"  mrr is not known: {found.reason}"]
-    code = sub.currency or ""
-    total = f"{major(found.total, code, sub.source)} {code.upper()} a month"
-    return [
-        f"  {sub.id} pays {total}",
-        *(f"    {_item(line, code, sub.source)}" for line in found.lines),
-    ]
+def _pays(cause: Data) -> Iterator[str]:
+    """What a subscription pays a month, item by item."""
+    if "unknown" in cause:
+        yield f"  mrr is not known: {cause['unknown']}"
+    if "monthly" not in cause:
+        return
+    code, source = cause["currency"] or "", source_of(cause["party"])
+
+    def pays(minor: str) -> object:
+        return major(Fraction(minor), code, source)
+
+    total = f"{pays(cause['monthly'])} {code.upper()} a month"
+    yield f"  {cause['subscription']} pays {total}"
+    for item in cause["items"]:
+        several = f"{item['count']} {item['interval']}s"
+        rhythm = item["interval"] if item["count"] == 1 else several
+        what = f"{item['quantity']} x {item['price'] or 'an item'} every {rhythm}"
+        less = ", ".join(item["discounts"])
+        taken = f", less {less}: {pays(item['monthly'])}" if less else ""
+        yield f"    {what}: {pays(item['gross'])}{taken}"
 
 
-def _item(line: PricedItem, code: str, source: str) -> str:
-    interval, count = line.interval
-    rhythm = interval if count == 1 else f"{count} {interval}s"
-    name = line.price or "an item"
-    gross = (
-        f"{line.quantity} x {name} every {rhythm}: {major(line.gross, code, source)}"
-    )
-    if not line.taken:
-        return gross
-    return f"{gross}, less {', '.join(line.taken)}: {major(line.monthly, code, source)}"
+def _history(line: Data) -> str:
+    name = [f"name={line['name']!r}"] if "name" in line else []
+    traits = ", ".join(f"{key}={value(had)}" for key, had in line["traits"].items())
+    return " ".join([f"  {moment(line['at'])}", line["did"], *name, traits]).rstrip()
 
 
-def _history(line: Any) -> str:
-    name = f" name={line['name']!r}" if "name" in line else ""
-    traits = ", ".join(f"{k}={_shown(v)}" for k, v in line["traits"].items())
-    return f"{session.moment(line['at'])} {line['did']}{name} {traits}"
+def because(cause: Data) -> str:
+    """What one cause of a trait says, on one line."""
+    if "monthly" in cause:
+        return "; ".join(line.strip() for line in _pays(cause))
+    if "unknown" in cause:
+        return str(cause["unknown"])
+    if "subscription" not in cause:
+        return f"{cause['source']} tells it so: {cause['event']}"
+    said = cause["value"]
+    instant = moment(said) if isinstance(said, int) else value(said)
+    names = ", ".join(said) if isinstance(said, list) else instant
+    return f"{cause['subscription']}: {names}"

@@ -1,37 +1,63 @@
-"""What the commands share: settings, a Redis that answers, and readable output."""
+"""What every command needs: how it was called, the settings, a Redis that answers."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+import sys
+from collections.abc import Collection
+from copy import copy
+from pathlib import Path
+from typing import NamedTuple
 
 import click
-import orjson
 from redis import Redis
 from redis.exceptions import RedisError
 
 from bridge.config import Config
 from bridge.errors import StorageError
-from bridge.plain import plain
 from bridge.settings import Settings
 from bridge.sources import load
 from bridge.store.connect import connect
+
+MODULE = "python -m bridge"
+"""Works wherever the packages are; the help of each command is written with it."""
+
+SCRIPT = "vitally-bridge"
+"""The command that the wheel brings, and that `make` puts into `.venv/bin`."""
+
+NO_VITALLY = frozenset({"VITALLY_API_KEY"})
+"""Settings that a command can do without which looks at Redis alone."""
 
 PATIENCE = 5.0
 """Seconds that a person waits for Redis."""
 
 
-def settings(without: Collection[str] = ()) -> tuple[Settings, Config]:
-    """Read settings and file from the environment. Raises ConfigError."""
+class Session(NamedTuple):
+    """What a command works with."""
+
+    settings: Settings
+    config: Config
+    redis: Redis
+
+
+def opened(without: Collection[str] = NO_VITALLY) -> Session:
+    """Read the environment, and reach Redis. Raises ConfigError and StorageError."""
+    settings, config = configured(without)
+    return Session(settings, config, reached(settings))
+
+
+def configured(without: Collection[str] = ()) -> tuple[Settings, Config]:
+    """Read the environment and `bridge.toml`. Raises ConfigError."""
     return load(os.environ, without)
 
 
-def redis(found: Settings) -> Redis:
+def reached(settings: Settings) -> Redis:
     """Return a Redis that answers. Raises StorageError, in words."""
     client = connect(
-        found.redis_url, verify_tls=found.redis_tls_verify, timeout=PATIENCE, most=2
+        settings.redis_url,
+        verify_tls=settings.redis_tls_verify,
+        timeout=PATIENCE,
+        most=2,
     )
     try:
         client.ping()
@@ -43,39 +69,15 @@ def redis(found: Settings) -> Redis:
     return client
 
 
-def table(rows: Iterable[Sequence[object]]) -> list[str]:
-    """Return rows as lines with columns, as wide as they need to be."""
-    texts = [[plain(str(cell)) for cell in row] for row in rows]
-    if not texts:
-        return []
-    widths = [max(len(row[n]) for row in texts) for n in range(len(texts[0]))]
-    lines = (
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in texts
-    )
-    return [line.rstrip() for line in lines]
+def program() -> str:
+    """What a person types before a command's name, as this process was called."""
+    return SCRIPT if Path(sys.argv[0]).name == SCRIPT else MODULE
 
 
-def as_json(data: Mapping[str, Any] | Sequence[Any]) -> list[str]:
-    """Return *data* for another program, as lines."""
-    return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode().split("\n")
-
-
-def ago(milliseconds: int) -> str:
-    """A length of time a person can read."""
-    seconds = milliseconds / 1000
-    for limit, size, unit in ((90, 1, "s"), (5400, 60, "min"), (129_600, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"
-
-
-def moment(milliseconds: int) -> str:
-    """An instant a person can read, UTC."""
-    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return at.strftime("%Y-%m-%d %H:%M:%S")
-
-
-def say(*lines: str) -> None:
-    """Print lines; whatever a sender may have put into one, it stays one."""
-    for line in lines:
-        click.echo(plain(line))
+def renamed(command: click.Command) -> click.Command:
+    """Return *command* with the examples in its help as they were called just now."""
+    shown = copy(command)
+    shown.help = (shown.help or "").replace(MODULE, program())
+    if isinstance(shown, click.Group):
+        shown.commands = {name: renamed(c) for name, c in shown.commands.items()}
+    return shown

@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 from redis import Redis
 
-from bridge.cli import session
-from bridge.cli.operate import NO_VITALLY
-from bridge.cli.program import program
+from bridge.cli.explain import because, value
+from bridge.cli.operate import kept_as
+from bridge.cli.output import as_json, json_lines, moment, show, table
+from bridge.cli.session import NO_VITALLY, configured, program, reached
 from bridge.config import Config
 from bridge.domain.account import Party, identify, unite
-from bridge.domain.document import document
-from bridge.domain.explanation import explain
-from bridge.domain.facts import CATALOGUE, TO_REFRESH, Fact
-from bridge.domain.fold import History, fold
+from bridge.domain.document import Ledger
+from bridge.domain.explanation import explained
+from bridge.domain.facts import CATALOGUE, THIN, Fact
+from bridge.domain.fold import Past, fold
 from bridge.errors import BridgeError, PayloadError
 from bridge.ingest import Ingress
-from bridge.settings import Settings
 from bridge.sources import OBSERVED, every
 from bridge.sources.generic import make
 from bridge.sources.generic.recipes import recipes
-from bridge.store.quarantine import Quarantine
-from bridge.webhook.source import Delivery, Event, Options, Source, Verified
+from bridge.webhook.source import Delivery, Options, Source, Verified
 
 NOTHING = NO_VITALLY | {"REDIS_URL"}
 """Trying needs neither side."""
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
+Data = Mapping[str, Any]
+
 
 @click.group(invoke_without_command=True)
+@as_json
 @click.pass_context
-def sources(context: click.Context) -> None:
+def sources(context: click.Context, *, as_json: bool) -> None:
     """See the sources, and try one with a payload.
 
     \b
@@ -44,24 +46,20 @@ def sources(context: click.Context) -> None:
       python -m bridge sources
       python -m bridge sources try paddle payload.json
     """
-    if context.invoked_subcommand is None:
-        found, _config = session.settings(without=NOTHING)
-        session.say(*_listed(found.sources))
-
-
-def _listed(values: Options) -> Iterator[str]:
-    rows = [("SOURCE", "TITLE", "STATE")]
-    rows += [(s.name, s.title, _state(s, values)) for s in every(values)]
-    yield from session.table(rows)
-    kinds = {
-        True: "tried with real deliveries",
-        False: "untried: made from the vendor's pages",
+    if context.invoked_subcommand is not None:
+        return
+    values = configured(NOTHING)[0].sources
+    data = {
+        "sources": [
+            {"name": s.name, "title": s.title, "state": _state(s, values)}
+            for s in every(values)
+        ],
+        "recipes": [
+            {"name": name, "title": made["title"], "tried": bool(made.get("tried"))}
+            for name, made in recipes().items()
+        ],
     }
-    shipped = [("RECIPE", "TITLE", "")]
-    shipped += [
-        (n, r["title"], kinds[bool(r.get("tried"))]) for n, r in recipes().items()
-    ]
-    yield from ("", *session.table(shipped))
+    show(data, _listed, as_json=as_json)
 
 
 def _state(source: Source, values: Options) -> str:
@@ -72,24 +70,33 @@ def _state(source: Source, values: Options) -> str:
     return "on"
 
 
-def _source(name: str, values: Options) -> Source:
-    """The source *name*, or the recipe where no table uses it."""
-    known = {source.name: source for source in every(values)}
-    if name in recipes():
-        made = make(name, {"party": "'a party'", **recipes()[name]}, {})
-        known = {name: made.source, **known} if made.source else known
-    if name not in known:
-        raise BridgeError(f"{name}: no such source; see `{program()} sources`")
-    return known[name]
+def _listed(data: Data) -> list[str]:
+    tried = {
+        True: "tried with real deliveries",
+        False: "untried: made from the vendor's pages",
+    }
+    rows = [(s["name"], s["title"], s["state"]) for s in data["sources"]]
+    made = [(r["name"], r["title"], tried[r["tried"]]) for r in data["recipes"]]
+    return [
+        *table(("SOURCE", "TITLE", "STATE"), rows),
+        "",
+        *table(("RECIPE", "TITLE", ""), made),
+    ]
 
 
-@sources.command(name="try")
+@sources.command("try")
 @click.argument("name")
 @click.argument("payload", type=FILE, required=False)
 @click.option("--quarantine", "kept", metavar="ID", help="A delivery that is kept.")
 @click.option("--headers", type=FILE, help="A file of lines `Name: value`.")
+@as_json
 def try_(
-    name: str, payload: Path | None, kept: str | None, headers: Path | None
+    name: str,
+    payload: Path | None,
+    kept: str | None,
+    headers: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Print what source NAME reads in PAYLOAD: its facts, the traits, and why.
 
@@ -103,85 +110,92 @@ def try_(
     """
     if (payload is None) == (kept is None):
         raise click.UsageError("give either a file or --quarantine ID")
-    found, config = session.settings(without=NO_VITALLY if kept else NOTHING)
-    source = _source(name, found.sources)
-    told = dict(_header(line) for line in _lines(headers))
-    body = payload.read_bytes() if payload else _kept(found, kept or "")
-    delivery = Delivery("POST", f"/webhooks/{name}", told, body)
+    settings, config = configured(NO_VITALLY if kept else NOTHING)
+    source = _source(name, settings.sources)
+    body = (
+        payload.read_bytes() if payload else kept_as(kept or "", reached(settings)).body
+    )
+    lines = headers.read_text().splitlines() if headers else []
+    pairs = (line.partition(":") for line in lines if ":" in line)
+    told = {header.strip().lower(): value.strip() for header, _, value in pairs}
+    delivery = Verified(Delivery("POST", f"/webhooks/{name}", told, body))
+    # Nothing is asked of this Redis: reading an event needs none.
+    ingress = Ingress(settings, Redis(), [source])
     try:
-        events = list(source.split(Verified(delivery)))
+        read = [
+            (event, *ingress.understood(source, event))
+            for event in source.split(delivery)
+        ]
     except PayloadError as error:
         raise BridgeError(f"quarantined: {error.reason}") from None
-    facts: list[Fact] = []
-    for event in events:
-        facts += _understood(found, source, event)
-    if any(fact.thing == TO_REFRESH for fact in facts):
-        session.say("", f"The rest has to be read from its source, with {source.key}.")
-    if any(fact.party.startswith(CATALOGUE) for fact in facts):
-        session.say("", "It is told of no customer; it counts for all that use it.")
-    whose = {fact.party for fact in facts if fact.thing != TO_REFRESH}
-    for party in sorted(p for p in whose if not p.startswith(CATALOGUE)):
-        mine = [fact for fact in facts if fact.party == party]
-        session.say(*_document(party, mine, config))
+    facts = [fact for _, found, _ in read for fact in found]
+    data = {
+        "events": [
+            {
+                "event": event.id,
+                "type": event.type,
+                "refusal": refusal and refusal._asdict(),
+                "facts": [fact._asdict() for fact in found],
+            }
+            for event, found, refusal in read
+        ],
+        "thin": source.key if any(fact.thing == THIN for fact in facts) else None,
+        "accounts": [_account(party, mine, config) for party, mine in _whose(facts)],
+    }
+    show(data, _words, as_json=as_json)
 
 
-def _kept(found: Settings, id_: str) -> bytes:
-    """The body of a delivery in the quarantine."""
-    kept = Quarantine(session.redis(found)).get(id_)
-    if kept is None:
-        raise BridgeError(
-            f"{id_}: not in the quarantine; see `{program()} quarantine list`"
-        )
-    return kept.body
+def _source(name: str, values: Options) -> Source:
+    """The source *name*, or the recipe where no table uses it."""
+    known = {source.name: source for source in every(values)}
+    if name in recipes():
+        made = make(name, {"party": "'a party'", **recipes()[name]}, {})
+        known = {name: made.source, **known} if made.source else known
+    if name not in known:
+        raise BridgeError(f"{name}: no such source; see `{program()} sources`")
+    return known[name]
 
 
-def _lines(file: Path | None) -> list[str]:
-    return (
-        [line for line in file.read_text().splitlines() if ":" in line] if file else []
-    )
+def _whose(facts: list[Fact]) -> Iterator[tuple[str, list[Fact]]]:
+    """The customers that are told of, with their facts."""
+    for party in sorted({fact.party for fact in facts if fact.thing != THIN}):
+        if not party.startswith(CATALOGUE):
+            yield party, [fact for fact in facts if fact.party == party]
 
 
-def _header(line: str) -> tuple[str, str]:
-    name, _, value = line.partition(":")
-    return name.strip().lower(), value.strip()
-
-
-def _understood(found: Settings, source: Source, event: Event) -> list[Fact]:
-    """Say what an event is and what its facts are."""
-    # Nothing is asked of this Redis: reading an event needs none.
-    facts, refusal = Ingress(found, Redis(), [source]).understood(source, event)
-    session.say(f"event {event.id}  {event.type}")
-    if refusal is not None:
-        session.say(f"  {refusal.receipt}: {refusal.reason}")
-    for fact in facts:
-        at = session.moment(fact.stamp.at)
-        session.say(f"  {fact.party}  {fact.thing}  at {at}")
-        session.say(*(f"    {line}" for line in session.as_json(fact.value)))
-    return facts
-
-
-def _document(party: str, facts: list[Fact], config: Config) -> Iterator[str]:
-    """Say what Vitally would hold if these facts were all."""
-    things, now = fold(History(facts)), time.time_ns() // 1_000_000
+def _account(party: str, facts: list[Fact], config: Config) -> dict[str, Any]:
+    """What Vitally would hold if these facts were all."""
+    things, now = fold(Past(facts)), time.time_ns() // 1_000_000
     found = identify(things)
-    yield ""
-    yield f"account {found.account or 'not known: ' + found.reason}"
     account = unite(found.account or party, [Party(party, things)])
-    doc, why = (
-        document(account, config.policy, now),
-        explain(account, config.policy, now),
-    )
-    rows: list[tuple[object, ...]] = [
-        ("TRAIT", "VALUE", "WHY"),
-        ("name", doc.name.text, ""),
-    ]
-    rows += [(t, v, _because(why[t])) for t, v in doc.traits.items()]
-    rows += [(t, "unknown", reason) for t, reason in doc.unknown.items()]
-    yield from session.table(rows)
+    said = explained(account, Ledger(), (), config.traits, config.policy, now)
+    return {**said, "party": party, "account": found.account, "reason": found.reason}
 
 
-def _because(causes: list[dict[str, Any]]) -> str:
-    return "; ".join(
-        ", ".join(f"{k}={v}" for k, v in cause.items() if k != "event")
-        for cause in causes
-    )
+def _words(data: Data) -> Iterator[str]:
+    facts = [fact for event in data["events"] for fact in event["facts"]]
+    for event in data["events"]:
+        yield f"event {event['event']}  {event['type']}"
+        if refusal := event["refusal"]:
+            yield f"  {refusal['receipt']}: {refusal['reason']}"
+        for fact in event["facts"]:
+            at = f"  at {moment(fact['stamp'].at)}" if fact["stamp"].at else ""
+            yield f"  {fact['party']}  {fact['thing']}{at}"
+            yield from (f"    {line}" for line in json_lines(fact["value"]))
+    if data["thin"]:
+        yield from (
+            "",
+            f"The rest has to be read from its source, with {data['thin']}.",
+        )
+    if any(fact["party"].startswith(CATALOGUE) for fact in facts):
+        yield from ("", "It is told of no customer; it counts for all that use it.")
+    for account in data["accounts"]:
+        yield ""
+        yield f"account {account['account'] or 'not known: ' + account['reason']}"
+        rows = [("name", account["name"], "")]
+        rows += [
+            (trait, value(known), "; ".join(map(because, account["because"][trait])))
+            for trait, known in account["facts_say"].items()
+        ]
+        rows += [(t, "unknown", reason) for t, reason in account["unknown"].items()]
+        yield from table(("TRAIT", "VALUE", "WHY"), rows)

@@ -17,35 +17,32 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from bridge.domain.facts import Fact, Rank, Stamp, Value
+from bridge.domain.chain import Step, end_of, in_order, is_doubtful
+from bridge.domain.facts import CREATED, READ, Fact, Stamp, Value
 from bridge.domain.renderings import told_once
-from bridge.domain.tie_break import Step, end_of, in_order, is_doubtful
-
-WHOLE = frozenset({Rank.CREATED, Rank.FROM_API})
-"""Ranks that tell a thing from its beginning on."""
 
 
-class Retained(NamedTuple):
+class Joins(NamedTuple):
     """What compaction must not forget about a thing; each field is a join.
 
-    *seen* holds every status it ever had, *creation_seen* whether its creation was seen or the
+    *seen* holds every status it ever had, *born* whether its creation was seen or the
     whole of it was read,
     *trial* whether it ever had a trial. *paid* are the steps of the latest instant at
     which it was seen not `unpaid`, *unpaid* those since that instant at which it was.
     """
 
     seen: frozenset[str] = frozenset()
-    creation_seen: bool = False
+    born: bool = False
     trial: bool = False
     paid: frozenset[Step] = frozenset()
     unpaid: frozenset[Step] = frozenset()
 
 
-class History(NamedTuple):
-    """All that is kept of one party: its facts, and what is retained of each thing."""
+class Past(NamedTuple):
+    """All that is kept of one party: its facts, and the joins of each thing."""
 
     facts: Collection[Fact]
-    retained: Mapping[str, Retained] = {}
+    joins: Mapping[str, Joins] = {}
 
 
 class State(NamedTuple):
@@ -58,7 +55,7 @@ class State(NamedTuple):
 
     fact: Fact
     seen: frozenset[str]
-    creation_seen: bool
+    born: bool
     trial: bool
     unpaid_since: int | None
     rivals: tuple[State, ...] = ()
@@ -74,36 +71,36 @@ class State(NamedTuple):
         return self.fact.value
 
 
-def fold(history: History) -> dict[str, State]:
+def fold(past: Past) -> dict[str, State]:
     """Return the state of every thing of one party."""
     return {
-        thing: _state(_each(told), history.retained.get(thing, Retained()))
-        for thing, told in _by_thing(history.facts).items()
+        thing: _state(_each(told), past.joins.get(thing, Joins()))
+        for thing, told in _by_thing(past.facts).items()
     }
 
 
-def compact(history: History) -> History:
+def compact(past: Past) -> Past:
     """Return the least that folds alike, whatever may still arrive."""
     kept: list[Fact] = []
-    retained: dict[str, Retained] = {}
-    for thing, told in _by_thing(history.facts).items():
-        if len(told) == 1 and thing not in history.retained:
+    joins: dict[str, Joins] = {}
+    for thing, told in _by_thing(past.facts).items():
+        if len(told) == 1 and thing not in past.joins:
             kept += next(iter(told.values()))
             continue
         facts = _each(told)
         needed = _needed(facts)
-        said = _to_keep(_join(facts, history.retained.get(thing, Retained())))
+        said = _to_keep(_join(facts, past.joins.get(thing, Joins())))
         kept += [
             one for event in dict.fromkeys(map(_event, needed)) for one in told[event]
         ]
-        if thing in history.retained or said != _to_keep(_join(needed, Retained())):
-            retained[thing] = said
-    return History(kept, retained)
+        if thing in past.joins or said != _to_keep(_join(needed, Joins())):
+            joins[thing] = said
+    return Past(kept, joins)
 
 
-def _to_keep(retained: Retained) -> Retained:
+def _to_keep(joins: Joins) -> Joins:
     """Outside a spell of `unpaid` the newest facts, which are kept, tell *paid*."""
-    return retained if retained.unpaid else retained._replace(paid=frozenset())
+    return joins if joins.unpaid else joins._replace(paid=frozenset())
 
 
 def status(value: Value) -> str:
@@ -147,13 +144,13 @@ def _each(told: Told) -> list[Fact]:
     return [fact for renderings in told.values() for fact in told_once(renderings)]
 
 
-def _state(facts: list[Fact], before: Retained) -> State:
+def _state(facts: list[Fact], before: Joins) -> State:
     fact, rivals = winner(facts)
-    retained = _join(facts, before)
+    joins = _join(facts, before)
 
     def state(fact: Fact) -> State:
-        since = _unpaid_since(fact, retained)
-        return State(fact, retained.seen, retained.creation_seen, retained.trial, since)
+        since = _unpaid_since(fact, joins)
+        return State(fact, joins.seen, joins.born, joins.trial, since)
 
     return state(fact)._replace(rivals=tuple(map(state, rivals)))
 
@@ -162,33 +159,33 @@ def _step(fact: Fact) -> Step:
     return Step(fact.stamp.at, fact.stamp.rank, fact.event, fact.before, fact.after)
 
 
-def _join(facts: Iterable[Fact], before: Retained) -> Retained:
+def _join(facts: Iterable[Fact], before: Joins) -> Joins:
     words = {_step(fact): (_word(fact), fact) for fact in facts}
     unpaid = {step for step, (word, _) in words.items() if word == "unpaid"}
     paid = before.paid | (set(words) - unpaid)
     last = max((step.at for step in paid), default=0)
-    return Retained(
+    return Joins(
         before.seen | {word for word, _ in words.values()},
-        before.creation_seen or any(step.rank in WHOLE for step in words),
+        before.born or any(step.rank in {CREATED, READ} for step in words),
         before.trial or any("trial_end" in f.value for _, f in words.values()),
         frozenset(step for step in paid if step.at == last),
         frozenset(step for step in before.unpaid | unpaid if step.at >= last),
     )
 
 
-def _unpaid_since(fact: Fact, retained: Retained) -> int | None:
+def _unpaid_since(fact: Fact, joins: Joins) -> int | None:
     """The first instant of the spell; inside one instant the chain tells the last."""
     if status(fact.value) != "unpaid":
         return None
-    last = max((step.at for step in retained.paid), default=None)
-    shared = {step for step in retained.unpaid if step.at == last}
+    last = max((step.at for step in joins.paid), default=None)
+    shared = {step for step in joins.unpaid if step.at == last}
     if last is not None and shared:
-        steps = in_order(shared | retained.paid)
+        steps = in_order(shared | joins.paid)
         end = end_of(steps, [])
         ended = {s for s in steps if s.after == end} if end else {steps[-1]}
         if last == fact.stamp.at or ended & shared:
             return last
-    spell = (step.at for step in retained.unpaid if step.at != last)
+    spell = (step.at for step in joins.unpaid if step.at != last)
     return min(spell, default=fact.stamp.at)
 
 

@@ -100,14 +100,6 @@ class Figures(NamedTuple):
     outcomes: Mapping[str, int]
 
     @property
-    def quarantine(self) -> str:
-        """What is in the quarantine now, in words."""
-        kept = f"{self.quarantined} events in {self.quarantine_deliveries} deliveries"
-        dropped = self.quarantine_dropped
-        more = f"; {dropped} deliveries were dropped" if dropped else ""
-        return f"{kept}, {self.quarantine_bytes:,} bytes{more}"
-
-    @property
     def heard(self) -> list[str]:
         """Workers that were heard a short while ago."""
         return sorted(w for w, ms in self.workers.items() if ms < SILENCE_MS)

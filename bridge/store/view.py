@@ -9,7 +9,7 @@ from bridge.domain.account import Party
 from bridge.domain.catalogue import Catalogue
 from bridge.domain.document import Ledger
 from bridge.domain.facts import source_of
-from bridge.domain.fold import History, State
+from bridge.domain.fold import Past, State
 
 VACATED = "vacated:"
 """Prefix of the pseudo-party that stands for an account which its last party left."""
@@ -39,15 +39,15 @@ Catalogues = Mapping[str, Catalogue]
 class Member(NamedTuple):
     """One party as it was read: its facts up to revision *read*.
 
-    *catalogue_revision* counts the changes of what it uses.
+    *nudged* counts how often something that it uses has changed.
     """
 
     name: str
     read: int
-    history: History
+    past: Past
     things: Mapping[str, State]
     account: str | None
-    catalogue_revision: int = 0
+    nudged: int = 0
 
     def party(self, catalogues: Catalogues) -> Party:
         """What the domain calls a party."""

@@ -18,7 +18,6 @@ from redis import Redis
 from rq import Queue
 
 from bridge import serve
-from bridge.sources import load
 from bridge.web.front import Front
 from bridge.web.hooks import SOURCES
 
@@ -163,4 +162,4 @@ def textbook() -> Flask:
 
 if __name__ == "__main__":
     serve.application = empty
-    sys.exit(serve.serve(load(os.environ)[0]))
+    sys.exit(serve.serve(serve.settings_from(os.environ)))

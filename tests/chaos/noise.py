@@ -13,7 +13,7 @@ from urllib3 import HTTPConnectionPool, Timeout
 from urllib3.exceptions import HTTPError
 
 from bridge.demo.stripe import delivery
-from bridge.webhook.auth import STRIPE, sign
+from bridge.webhook.signatures import STRIPE, sign
 from tests.chaos.world import NEXT_SECRET, PASSWORD, SLOW, World
 from tests.support.stack import HERE
 from tests.support.stripe import SECRET, Stripe

@@ -240,16 +240,6 @@ def test_a_name_cannot_steer_the_terminal(accounts):
     assert "\x1b" not in accounts("list").out + accounts("get", "acme-101").out
 
 
-@pytest.mark.parametrize(
-    "command", ["list", "get", "health", "create", "update", "delete", ""]
-)
-def test_every_command_explains_itself_with_an_example(accounts, command):
-    said = accounts(*filter(None, [command]), "--help")
-
-    assert 0 == said.status
-    assert f"Example:\n    vitally-bridge accounts {command}".rstrip() in said.out
-
-
 def test_the_simulator_command_prints_its_address_and_ends_with_0():
     command = [*CLI, "simulator", "--port", "0", "--key", "sk_test_cli"]
     command += ["--limit", "50"]

@@ -123,7 +123,7 @@ def test_what_stripe_has_stands_in_vitally(
 
     done = backfill("stripe")
 
-    assert "1 customers read: 1 queued" in done.stderr
+    assert "1 customer read: 1 queued" in done.stderr
     assert ["created"] == desk.work()
     account: Any = desk.vitally.account("cus_1")
     assert ("Acme", 21, "active") == (
@@ -163,7 +163,7 @@ def test_the_cost_is_what_vitally_s_replies_have_taught(
 
     done = backfill("stripe", "--yes")
 
-    assert "2 s for one write to Vitally each (1 units) at 80%" in done.stderr
+    assert "2 s for one write to Vitally each (1 unit) at 80%" in done.stderr
 
 
 def test_more_than_a_page_is_read_and_live_events_are_not_kept_waiting(
@@ -347,7 +347,7 @@ def test_a_customer_that_is_not_understood_holds_up_no_other(
     done = backfill("stripe", status=1)
 
     assert "stripe:cus_1: sub_x is not understood: status" in done.stderr
-    assert "1 customers could not be read" in done.stderr
+    assert "1 customer could not be read" in done.stderr
     assert [1, 0, 1] == [readings(redis, id_) for id_ in ids]
     assert not redis.exists(keys.backfill("stripe"))
 

@@ -179,7 +179,7 @@ def test_an_event_that_is_not_understood_is_kept(
 
     done = gaps("stripe")
 
-    assert "1 events of 30 days: 1 quarantined" in done.stdout
+    assert "1 event of 30 days: 1 quarantined" in done.stdout
     assert 1 == desk.redis.zcard(keys.QUARANTINED)
 
 
@@ -193,7 +193,7 @@ def test_only_so_far_back_and_only_what_is_read(
     done = gaps("stripe", "--days", "2")
 
     assert {"evt_1"} == taken(desk.redis)
-    assert "1 events of 2 days: 1 taken in" in done.stdout
+    assert "1 event of 2 days: 1 taken in" in done.stdout
 
 
 def test_every_handled_type_is_asked_for_once_in_lists_of_twenty(
@@ -241,7 +241,3 @@ def test_another_source_is_told_who_can(gaps: Command) -> None:
     done = gaps("acme", status=1)
 
     assert "acme cannot be read afterwards; what can: stripe" in done.stderr
-
-
-def test_the_help_has_an_example(gaps: Command) -> None:
-    assert "python -m bridge gaps stripe --days 3" in gaps("--help").stdout

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from click.testing import CliRunner, Result
 from redis import Redis
 
 from bridge.cli import cli
+from bridge.config import read
+from bridge.domain.traits import instant
 from bridge.errors import BridgeError, ConfigError, StorageError
 from bridge.ingest import Ingress
 from bridge.sources import discover
@@ -145,6 +148,32 @@ def test_why_says_what_nobody_tells_any_more(run: Command, desk: Bench) -> None:
     assert as_json(run("why", "acme", "--json"))["to_write"]["mrr"] is None
 
 
+def test_why_as_data_tells_when_vitally_had_what(
+    run: Command, desk: Bench, environ: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "bridge.toml"
+    file.write_text('[traits]\nmrr = "billing.mrr"\nplanName = false\n')
+    environ["BRIDGE_CONFIG"] = str(file)
+    desk.set(config=read(str(file)))
+    desk.tell(customer(), subscription(unit=100))
+    desk.work()
+    (last,) = desk.look.record("acme", ["stripe:cus_1"]).history
+    desk.tell(subscription(at=5, unit=200))
+
+    data = as_json(run("why", "acme", "--json"))
+    mrr = data["traits"]["mrr"]
+    (cause,) = mrr.pop("because")
+
+    told = {"key": "billing.mrr", "wanted": 2, "vitally": 1, "seen_by": "write"}
+    assert told | {"seen_at": instant(last["at"])} == mrr
+    assert ("sub_1", "200") == (cause["subscription"], cause["monthly"])
+    assert {"billing.mrr": 2} == data["to_write"]
+    assert "planName" not in data["traits"]
+    result = run("why", "acme")
+    assert "planName (switched off) Pro" in line(result, "planName")
+    assert "mrr as billing.mrr 1 2 20" in line(result, "mrr as")
+
+
 def test_why_of_an_account_nobody_knows_is_an_error_in_words(run: Command) -> None:
     result = run("why", "nobody", fails=BridgeError)
 
@@ -163,6 +192,9 @@ def test_why_of_a_held_party_says_what_to_do(run: Command, desk: Bench) -> None:
     desk.work()
 
     assert "link stripe:cus_1 ACCOUNT" in run("why", "stripe:cus_1").output
+    data = as_json(run("why", "stripe:cus_1", "--json"))
+    assert (None, 1) == (data["account"], data["parties"][0]["held"])
+    assert ["customer"] == [fact["thing"] for fact in data["facts"]]
 
 
 def test_why_of_a_party_whose_job_has_not_run(run: Command, desk: Bench) -> None:
@@ -202,7 +234,7 @@ def test_why_says_how_an_account_stands_that_cannot_be_worked_out(
     desk.redis.hset(keys.facts("stripe:cus_1"), "subscription:x\te", b"[0, 1]")
 
     assert "by a fault of the bridge: ValueError" in run("why", named).output
-    assert "party stripe:cus_1: 2 events, 0 pending" in run("why", named).output
+    assert "party stripe:cus_1: 2 of 2 events settled" in run("why", named).output
     data = as_json(run("why", named, "--json"))
     assert ["stripe:cus_1"] == [one["party"] for one in data["parties"]]
 
@@ -280,8 +312,8 @@ def test_a_replay_that_is_refused_again_stays_one_entry(
 
     assert 1 == len(list(Quarantine(desk.redis).all()))
     assert (1, 1) == (desk.check().received, desk.check().quarantined)
-    assert "1 events in 1 deliveries" in run("status").output
-    assert "1 events in 1 deliveries" in run("doctor", fails=BridgeError).output
+    assert "1 event in 1 delivery" in run("status").output
+    assert "1 event in 1 delivery" in run("doctor", fails=BridgeError).output
 
 
 ODD = "x\nforged\x1b[2J\x9b\u202e\x7f"
@@ -360,9 +392,13 @@ def test_doctor_names_what_is_wrong(run: Command, desk: Bench) -> None:
         "Invalid API key. (401)",
         "incomplete histories: stripe:cus_late",
         "the counting is off: settled: counted 4, found 1",
-        "parties are held: python -m bridge held",
+        "1 party is held: python -m bridge held",
     ):
         assert words in result.output
+    findings = as_json(run("doctor", "--json", fails=BridgeError))
+    grades = [finding["grade"] for finding in findings]
+    assert sorted(grades, key=["BAD", "note", "ok"].index) == grades
+    assert grades == [line.split()[0] for line in result.stdout.splitlines()]
 
 
 def test_doctor_counts_right_after_moves_and_removals(

@@ -81,6 +81,9 @@ def test_the_sources_and_the_recipes_are_listed(call: Call) -> None:
     assert "paddle Paddle Billing off: PADDLE_WEBHOOK_SECRET is not set" in lines
     assert "orb Orb tried with real deliveries" in lines
     assert "lago Lago untried: made from the vendor's pages" in lines
+    data = orjson.loads(call("--json").out)
+    assert {"name": "shop", "title": "shop", "state": "on"} in data["sources"]
+    assert {"name": "lago", "title": "Lago", "tried": False} in data["recipes"]
 
 
 @pytest.mark.parametrize("name", ["paddle", "recipe"])
@@ -96,7 +99,8 @@ def test_a_payload_is_tried_without_redis_or_signature(call: Call, name: str) ->
     assert f"  {source}:" in said.out
     assert '"unit": "' in said.out
     mrr = {"paddle": "197", "maxio": "99"}[source]
-    assert any(line.startswith(f"mrr {mrr} ") for line in words(said.out))
+    (why,) = (line for line in words(said.out) if line.startswith(f"mrr {mrr} "))
+    assert f" pays {mrr} " in why
     assert "account " in said.out
 
 
@@ -107,6 +111,23 @@ def test_what_belongs_to_no_customer_is_no_account(call: Call) -> None:
     assert (0, "") == (said.status, said.err)
     assert "It is told of no customer; it counts for all that use it." in said.out
     assert "account" not in said.out
+
+
+def test_what_was_tried_is_data_too(call: Call) -> None:
+    file = (
+        FIXTURES / "paddle" / "subscription.updated__monthly_yearly_and_one_time.json"
+    )
+    data = orjson.loads(call("try", "paddle", str(file), "--json").out)
+
+    (event,), (account,) = data["events"], data["accounts"]
+    assert ("subscription.updated", None) == (event["type"], event["refusal"])
+    assert ["subscription:sub_0example", "customer"] == [
+        fact["thing"] for fact in event["facts"]
+    ]
+    assert (197, "19700") == (
+        account["traits"]["mrr"]["wanted"],
+        account["traits"]["mrr"]["because"][0]["monthly"],
+    )
 
 
 def test_a_payload_of_stripe_can_be_tried_too(call: Call) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.domain.account import Account, Party, unite
-from bridge.domain.explanation import explain
+from bridge.domain.document import Ledger
+from bridge.domain.explanation import explain, explained, facts_of
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import History, fold
+from bridge.domain.fold import Past, fold
 from bridge.domain.policy import Policy
-from bridge.domain.traits import TABLE
+from bridge.domain.traits import TABLE, instant
 
 NOW = 1_700_000_000_000
 
@@ -27,7 +28,7 @@ def account(*more: Fact, **subscriptions: dict[str, Any]) -> Account:
         )
         for name, value in subscriptions.items()
     ]
-    return unite("acme", [Party("stripe:cus_1", fold(History(facts)))])
+    return unite("acme", [Party("stripe:cus_1", fold(Past(facts)))])
 
 
 YEARLY = {"price": "price_1", "unit": "120000", "interval": "year", "quantity": 2}
@@ -48,6 +49,7 @@ def test_money_is_worked_out_item_by_item() -> None:
     told = explain(account(sub_1={"items": [YEARLY], "discounts": [half]}))["mrr"]
     expected = {
         "subscription": "sub_1",
+        "party": "stripe:cus_1",
         "event": "evt_sub_1",
         "status": "active",
         "currency": "usd",
@@ -115,7 +117,7 @@ def test_what_a_source_tells_as_it_is_names_the_event() -> None:
         *("hubspot:1", "trait:stage", Stamp(False, NOW, 2), "evt_1", "k"),
         *({"is": "customer"}, "a"),
     )
-    said = explain(unite("acme", [Party("hubspot:1", fold(History([stage])))]))
+    said = explain(unite("acme", [Party("hubspot:1", fold(Past([stage])))]))
 
     cause = {"source": "hubspot", "party": "hubspot:1", "event": "evt_1"}
     assert {"stage": [cause | {"value": "customer"}]} == said
@@ -134,3 +136,63 @@ def test_a_date_names_the_subscription_that_gave_it() -> None:
     told = explain(account(sub_1={"items": [YEARLY | ends]}))["nextRenewalDate"]
 
     assert [("sub_1", NOW + 1000)] == [(c["subscription"], c["value"]) for c in told]
+
+
+KEYS = {**dict.fromkeys(TABLE), "mrr": "billing.mrr", "planName": "planName"}
+PLAN = YEARLY | {"name": "Pro"}
+
+
+def wrote(at: int, did: str = "updated", **traits: Any) -> dict[str, Any]:
+    """A line of an account's history."""
+    named = {"mrr": "billing.mrr"}
+    return {
+        "at": at,
+        "did": did,
+        "traits": {named.get(k, k): traits[k] for k in traits},
+    }
+
+
+def test_a_trait_tells_what_is_wanted_and_when_vitally_had_what() -> None:
+    ledger = Ledger(None, {"billing.mrr": 99, "planName": "Pro"})
+    history = [wrote(NOW + 9, "dry run", mrr=200), wrote(NOW, mrr=99, planName="Old")]
+
+    found = explained(account(sub_1={"items": [PLAN]}), ledger, history, KEYS)
+
+    causes = found["because"]
+    mrr = {"key": "billing.mrr", "wanted": 200, "vitally": 99, "because": causes["mrr"]}
+    seen = {"seen_at": instant(NOW), "seen_by": "write"}
+    plan = {"key": "planName", "wanted": "Pro", "vitally": "Pro"}
+    assert {
+        "mrr": mrr | seen,
+        "planName": plan | {"because": causes["planName"]},
+    } == found["traits"]
+    assert {"billing.mrr": 200} == found["to_write"]
+    assert "active" == found["facts_say"]["subscriptionStatus"]
+
+
+def test_what_is_not_known_is_not_there() -> None:
+    unsure = {"items": [{"price": "price_1", "interval": "year"}]}
+
+    found = explained(account(sub_1=unsure), Ledger(None, {"billing.mrr": 9}), [], KEYS)
+
+    mrr = {"key": "billing.mrr", "vitally": 9, "because": found["because"]["mrr"]}
+    assert mrr == found["traits"]["mrr"]
+    assert "its unit amount is not in the event" in found["unknown"]["mrr"]
+    assert {} == explained(account(), Ledger(), [], KEYS)["traits"]
+
+
+def test_what_nobody_tells_any_more_is_wanted_no_more() -> None:
+    found = explained(account(), Ledger(None, {"billing.mrr": 9}), [], KEYS)
+
+    gone = {"key": "billing.mrr", "wanted": None, "vitally": 9, "because": []}
+    assert ({"mrr": gone}, ["billing.mrr"]) == (found["traits"], found["gone"])
+
+
+def test_facts_are_told_as_data() -> None:
+    value = {"status": "active", "currency": "usd"}
+    fact = Fact("a:1", "b", Stamp(False, NOW, 0), "evt", "kind", value, "a")
+    told = {"party": "a:1", "thing": "b", "event": "evt", "kind": "kind", "at": NOW}
+
+    assert [told | {"ambiguous": False, "value": value}] == facts_of(
+        Party("a:1", fold(Past([fact])))
+    )

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from bridge.errors import PayloadError
 from bridge.options import Option, text
 from bridge.sources.chargebee import facts, schemas
-from bridge.webhook import auth
-from bridge.webhook.auth import judged_pair
+from bridge.webhook import credentials
 from bridge.webhook.bodies import is_name, json_object
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
@@ -18,8 +17,8 @@ from bridge.webhook.source import (
     Options,
     Source,
     Verified,
-    read_by,
 )
+from bridge.webhook.strength import judged_pair
 
 USERNAME, PASSWORD = "CHARGEBEE_WEBHOOK_USERNAME", "CHARGEBEE_WEBHOOK_PASSWORD"
 
@@ -43,7 +42,7 @@ OPTIONS = (
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
     """Check HTTP Basic. Raises SignatureError."""
-    return auth.basic(delivery, options[USERNAME] or "", options[PASSWORD] or "")
+    return credentials.basic(delivery, options[USERNAME] or "", options[PASSWORD] or "")
 
 
 def split(delivery: Verified) -> tuple[Event]:
@@ -163,6 +162,6 @@ SOURCE = Source(
     ignores=ignores,
     handlers=HANDLERS,
     without_effect=WITHOUT_EFFECT,
-    table=read_by(facts.TableLines()),
+    table=facts.table,
     weak=lambda options: judged_pair(USERNAME, PASSWORD, options),
 )

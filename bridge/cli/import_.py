@@ -1,0 +1,367 @@
+"""The commands that read a source's own API: `backfill` its customers, close `gaps`.
+
+Backfill reads each customer by itself, which costs a request or two, where a list of all
+subscriptions would cost less: but so one accept holds all of a customer as it was at one
+instant, nothing stays in memory, and after any customer it can be interrupted. Writing
+to Vitally takes longer than reading by far.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from itertools import groupby, islice
+from typing import Any, TypeVar
+
+import click
+import orjson
+from redis.exceptions import RedisError
+
+from bridge.cli.explain import differences
+from bridge.cli.output import ago, count, moment, note, say
+from bridge.cli.session import Session, opened, program
+from bridge.domain.account import identify, unite
+from bridge.domain.explanation import explained
+from bridge.domain.facts import Fact
+from bridge.domain.fold import Past, fold
+from bridge.errors import (
+    BridgeError,
+    ConfigError,
+    PayloadError,
+    SourceError,
+    SourceUnreadError,
+)
+from bridge.ingest import PARTY, Ingress
+from bridge.queue import Queue
+from bridge.settings import Settings
+from bridge.sources import every
+from bridge.store.accept import RING, Accept
+from bridge.store.inspect import Look, drained_in, figures
+from bridge.store.refresh import Cursor
+from bridge.webhook.source import Archive, Delivery, Event, Page, Source, Verified
+
+TRIES = 8
+"""Times in a row that a request is made before the command gives up."""
+
+LONGEST_WAIT = 120.0
+"""Seconds."""
+
+EVERY = 5.0
+"""Seconds between two lines of progress."""
+
+MOST_COUNTED = 10_000
+"""Customers that are counted before it begins."""
+
+AHEAD = 100
+"""Jobs that may wait: what happens meanwhile does not wait for a whole backfill."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of a shell."""
+
+GONE, UNREAD = "not there", "not understood"
+
+DAY = 86_400
+"""Seconds."""
+
+Found = TypeVar("Found")
+
+Take = Callable[[str, Sequence[Fact]], str]
+"""Does with the facts of a party what the command is for; what became of them."""
+
+
+def archive_of(name: str, settings: Settings) -> tuple[Source, Archive]:
+    """The source *name* and how it is read. Raises BridgeError, ConfigError."""
+    able = {source.name: source for source in every(settings.sources) if source.archive}
+    source = able.get(name)
+    if source is None or source.archive is None:
+        listed = ", ".join(able)
+        raise BridgeError(f"{name} cannot be read afterwards; what can: {listed}")
+    archive = source.archive(settings.sources)
+    if archive is None:
+        reason = f"{source.key} is required to read {source.title}'s own API"
+        raise ConfigError([reason])
+    return source, archive
+
+
+def patiently(ask: Callable[[], Found]) -> Found:
+    """Return what *ask* does, waiting where the source wants that, or stumbles."""
+    for tried in range(TRIES):
+        try:
+            return ask()
+        except SourceUnreadError:
+            raise
+        except SourceError as error:
+            if error.refused or tried == TRIES - 1:
+                raise
+            asked = 2.0**tried if error.retry_after is None else error.retry_after
+            wait = min(asked, LONGEST_WAIT)
+            note(f"{error}; trying again in {wait:g} s")
+            time.sleep(wait)
+    raise AssertionError("the last try returns or raises")
+
+
+def rows(ask: Callable[[str], Page], after: str = "") -> Iterator[Any]:
+    """Yield the rows of a list, page by page, those that follow *after*."""
+    more = True
+    while more:
+        page = patiently(partial(ask, after))
+        yield from page.rows
+        more, after = bool(page.after), page.after
+
+
+def counted(found: Iterable[Found], what: str, total: int | None) -> Iterator[Found]:
+    """Yield what is *found*, saying now and then how far it is, of a *total* if known."""
+    begun = said = time.monotonic()
+    for done, one in enumerate(found, 1):
+        yield one
+        if time.monotonic() - said >= EVERY:
+            said = time.monotonic()
+            rate, left = done / (said - begun), (total or 0) - done
+            about = (
+                f", {left:,} left: about {ago(left / rate * 1000)}" if left > 0 else ""
+            )
+            note(f"{done:,} {what}, {rate:.1f} a second{about}")
+
+
+@click.command()
+@click.argument("source")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Began then or later.")
+@click.option("--customer", "ids", multiple=True, help="Only this one; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, no more.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--restart", is_flag=True, help="From the start, not where it stopped.")
+def backfill(
+    source: str, since: datetime | None, ids: tuple[str, ...], **said: bool
+) -> None:
+    """Take in all that SOURCE has of its customers, as if its webhooks had told it.
+
+    Reads with the source's key; the workers write what differs. An event that is newer
+    than the reading wins, whenever it comes. Interrupted, the same command goes on
+    where it stopped.
+
+    \b
+    Example:
+      python -m bridge backfill stripe --dry-run
+      python -m bridge backfill stripe --since 2026-01-01
+      python -m bridge backfill stripe --customer cus_1 --customer cus_2
+    """
+    if ids and (since or said["restart"]):
+        raise click.UsageError("--customer goes with neither --since nor --restart")
+    here = opened()
+    kind, archive = archive_of(source, here.settings)
+    named = [f"{source}:{one}" for one in dict.fromkeys(ids)]
+    begun = int(since.replace(tzinfo=UTC).timestamp()) if since else None
+    cursor = (
+        Cursor(here.redis, source, begun) if not (named or said["dry_run"]) else None
+    )
+    after = _place(cursor, restart=said["restart"]) if cursor else ""
+
+    def parties() -> Iterator[str]:
+        return iter(named) if named else rows(partial(archive.parties, begun), after)
+
+    if said["dry_run"]:
+        missed = _read(counted(parties(), "customers", None), archive, _preview(here))
+        note("nothing was written")
+    else:
+        size, is_all = _size(parties(), after)
+        _tell_cost(size, "" if is_all else "at least ", after, kind, here)
+        if size and not said["yes"] and sys.stdin.isatty():
+            click.confirm("Go on?", abort=True, err=True)
+        found = counted(parties(), "customers", size if is_all else None)
+        missed = _read(found, archive, _door(kind, here), cursor)
+        say(f"the workers write what differs: see `{program()} status`")
+    if unread := missed[UNREAD] + (missed[GONE] if named else 0):
+        raise BridgeError(f"{count(unread, 'customer')} could not be read; see above")
+
+
+def _place(cursor: Cursor, *, restart: bool) -> str:
+    """The customer after which to go on; "" from the start."""
+    if restart:
+        cursor.drop()
+    place = cursor.place()
+    if place is None:
+        raise BridgeError(
+            "an interrupted backfill asked for other customers: "
+            "go on with the same --since, or say --restart"
+        )
+    return place
+
+
+def _size(parties: Iterator[str], after: str) -> tuple[int, bool]:
+    """How many there are, and whether these are all."""
+    try:
+        size = sum(1 for _ in islice(parties, MOST_COUNTED + 1))
+    except SourceUnreadError as error:
+        hint = "; say --restart" if after else ""
+        raise BridgeError(f"{error}{hint}") from None
+    return min(size, MOST_COUNTED), size <= MOST_COUNTED
+
+
+def _tell_cost(size: int, least: str, after: str, kind: Source, here: Session) -> None:
+    where = f", those that follow {after}" if after else ""
+    note(f"{least}{count(size, 'customer')} of {kind.title} to read{where}")
+    now, share = figures(here.redis), here.settings.vitally_budget_share
+    needed = ago(drained_in(size, now.limit * share, now.cost) * 1000)
+    note(
+        f"{least}{needed} for one write to Vitally each ({count(now.cost, 'unit')}) at "
+        f"{share:.0%} of its {now.limit:,} units a minute; what is equal needs none"
+    )
+
+
+def _read(
+    parties: Iterable[str], archive: Archive, take: Take, cursor: Cursor | None = None
+) -> Counter[str]:
+    """Read one customer after the other; count what became of them."""
+    became: Counter[str] = Counter()
+    way_on = "; the same command goes on from there" if cursor else ""
+    try:
+        for party in parties:
+            became[_one(archive, take, party)] += 1
+            if cursor:
+                cursor.put(party)
+    except KeyboardInterrupt:
+        note(f"stopped after {count(became.total(), 'customer')}{way_on}")
+        sys.exit(INTERRUPTED)
+    except (BridgeError, RedisError) as error:
+        away = f"Redis does not answer ({type(error).__name__})"
+        reason = error if isinstance(error, BridgeError) else away
+        stopped = f"stopped after {count(became.total(), 'customer')}{way_on}"
+        raise BridgeError(f"{reason}; {stopped}") from None
+    if cursor:
+        cursor.drop()
+    summed = ", ".join(f"{n:,} {word}" for word, n in sorted(became.items()))
+    note(f"{count(became.total(), 'customer')} read: {summed or 'there are none'}")
+    return became
+
+
+def _one(archive: Archive, take: Take, party: str) -> str:
+    try:
+        facts = patiently(partial(archive.party, party))
+    except SourceUnreadError as error:
+        note(f"{party}: {error}")
+        return UNREAD
+    if facts:
+        return take(party, facts)
+    note(f"{party}: there is no such customer")
+    return GONE
+
+
+def _door(kind: Source, here: Session) -> Take:
+    """Take facts in where webhooks come in, and wait while many jobs wait."""
+    ingress, queue = Ingress(here.settings, here.redis, [kind]), Queue(here.redis)
+
+    def take(party: str, facts: Sequence[Fact]) -> str:
+        if queue.depth() >= AHEAD:
+            note(f"{AHEAD} jobs wait for a worker; going on when they are done")
+        while queue.depth() >= AHEAD:
+            time.sleep(1)
+        first = facts[0]
+        event = Event(first.event, first.kind, first.stamp.at, {})
+        return ingress.admit(kind, event, facts, creates=True).receipt
+
+    return take
+
+
+def _preview(here: Session) -> Take:
+    """Say what the account of a party would hold in Vitally, and what differs.
+
+    The other parties of the account count as far as the bridge knows them.
+    """
+    look, config = Look(here.redis), here.config
+
+    def take(party: str, facts: Sequence[Fact]) -> str:
+        member, now = look.member(party), time.time_ns() // 1_000_000
+        past = Past([*member.past.facts, *facts], member.past.joins)
+        member = member._replace(past=past, things=fold(past))
+        account, reason = identify(member.things)
+        if account is None:
+            say(f"{party}: held, {reason}")
+            return "shown"
+        record = look.record(account, look.members_of(account))
+        others = [one for one in record.parties if one.name != party]
+        whole = unite(account, [*others, member.party(record.catalogues)], now)
+        ledger, past_writes = record.ledger, record.history
+        data = explained(whole, ledger, past_writes, config.traits, config.policy, now)
+        say(f"{party}: account {account}, {data['name']!r}", *differences(data))
+        return "shown"
+
+    return take
+
+
+WORDS = {
+    "duplicate": "seen before",
+    "queued": "taken in",
+    "coalesced": "taken in",
+    "missing": "missing",
+    "ignored": "ignored",
+    "quarantined": "quarantined",
+}
+"""Receipt -> what it is called by `gaps`."""
+
+NEWS = {"taken in", "missing", "quarantined"}
+"""What is listed event by event."""
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 30),
+    default=30,
+    show_default=True,
+    help="How far back; Stripe keeps its events for thirty days.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what is missing, no more.")
+def gaps(source: str, days: int, *, dry_run: bool) -> None:
+    """Ask SOURCE for its events, and take in those that never came.
+
+    Each goes through the same door as a webhook, so that one that did come changes
+    nothing.
+
+    \b
+    Example:
+      python -m bridge gaps stripe --days 3 --dry-run
+    """
+    here = opened()
+    kind, archive = archive_of(source, here.settings)
+    ingress = Ingress(here.settings, here.redis, [kind])
+    since = int(time.time()) - days * DAY
+    counts: Counter[str] = Counter()
+    for body in counted(rows(partial(archive.events, since)), "events", None):
+        # Who asked its own API need not prove who has answered.
+        told = Delivery("POST", f"/webhooks/{kind.name}", {}, orjson.dumps(body))
+        if dry_run:
+            receipt = _looked_up(ingress, Accept(here.redis), kind, Verified(told))
+        else:
+            receipt = ingress.take_in(kind, Verified(told)).receipt
+        word = WORDS[receipt]
+        counts[word] += 1
+        if word in NEWS:
+            at = body.get("created")
+            when = moment(at * 1000) if isinstance(at, int) else "-"
+            say(f"{when}  {word}  {body.get('type')}  {body.get('id')}")
+    listed = ", ".join(f"{n:,} {word}" for word, n in sorted(counts.items()))
+    read = f"{count(counts.total(), 'event')} of {count(days, 'day')}"
+    say(f"{read}: {listed or 'nothing to read'}")
+    if counts["missing"] and counts.total() > RING:
+        say(f"only the last {RING:,} events are known as seen")
+
+
+def _looked_up(ingress: Ingress, accept: Accept, kind: Source, told: Verified) -> str:
+    """What would become of an event; changes nothing."""
+    try:
+        (event,) = kind.split(told)
+    except PayloadError:
+        return "quarantined"
+    facts, refusal = ingress.understood(kind, event)
+    if refusal is not None:
+        return refusal.receipt
+    seen = (
+        accept.has_seen(party, kind.name, event.type, list(own))
+        for party, own in groupby(sorted(facts, key=PARTY), key=PARTY)
+    )
+    return "duplicate" if all(seen) else "missing"
