@@ -153,7 +153,7 @@ def _shared(traits: Mapping[str, str | None]) -> Iterator[str]:
 
 
 def _one_of(words: Collection[str], must: str = "must be one of") -> OneOf:
-    return OneOf(words, error=f"{must} {', '.join(words)}")
+    return OneOf(words, error=f"{must} {{choices}}")
 
 
 class Some(fields.List[Any]):
@@ -207,12 +207,11 @@ class Number(fields.Field[Any]):
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Fraction:
         text = value if isinstance(value, str) else repr(value)
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,12})?(/[0-9]{1,9})?", text):
-            raise ValidationError('must be a number above 0, e.g. 4.33 or "52/12"')
-        top, bottom = map(Fraction, f"{text}/1".split("/")[:2])
-        if not top or not bottom:
-            raise ValidationError("must be above 0")
-        return top / bottom
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,12})?(/[0-9]{1,9})?", text):
+            top, bottom = map(Fraction, f"{text}/1".split("/")[:2])
+            if top and bottom:
+                return top / bottom
+        raise ValidationError('must be a number above 0, e.g. 4.33 or "52/12"')
 
 
 class Currency(fields.Field[Any]):

@@ -107,13 +107,16 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def main(names: Iterable[str]) -> None:
-    """Write the files of these *names* anew."""
+def main(
+    names: Iterable[str], tables: Mapping[str, Callable[[], str]] = TABLES
+) -> None:
+    """Write the files of these *names* anew, in Markdown the regions of *tables*."""
     for path in map(Path, names):
-        is_markdown = path.suffix == ".md"
-        old = path.read_text(encoding="utf-8") if is_markdown else ""
-        new = refreshed(old) if is_markdown else environment()
-        path.write_text(new, encoding="utf-8")
+        if path.suffix == ".md":
+            text = refreshed(path.read_text(encoding="utf-8"), tables)
+        else:
+            text = environment()
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from bridge import docs
@@ -87,13 +85,5 @@ def table() -> str:
     return docs.table(("Vitally's answer", "word in the log", "what follows"), rows)
 
 
-def main(names: Iterable[str]) -> None:
-    """Write the region `answers` of the files of these *names* anew."""
-    for path in map(Path, names):
-        old = path.read_text(encoding="utf-8")
-        new = docs.refreshed(old, {"answers": table})
-        path.write_text(new, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    docs.main(sys.argv[1:], {"answers": table})

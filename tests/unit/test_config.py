@@ -165,6 +165,13 @@ def test_a_trait_that_a_source_adds_may_not_be_one_of_vitally_s_own() -> None:
     assert 1 == len(renamed)
 
 
+def test_a_trait_of_a_source_may_have_braces_in_its_name() -> None:
+    found = Tables(traits=["a{b}"])
+
+    assert problems({"traits": {"x": "y"}}, found)[0].endswith(", cancelAt, a{b}")
+    assert "a{b}" == parse({}, lambda _: found).traits["a{b}"]
+
+
 def test_without_a_line_it_is_stripe_s_own_policy() -> None:
     assert STRIPE == parse({}).policy == parse({"money": {}}).policy
 
@@ -223,8 +230,8 @@ def test_each_status_that_may_count_is_taken() -> None:
         ({"statuses": "active"}, "statuses must be a list of some of active"),
         ({"empty": 0}, "empty must be one of null, zero"),
         ({"week": True}, "week must be a number"),
-        ({"week": "0"}, "week must be above 0"),
-        ({"week": "1/0"}, "week must be above 0"),
+        ({"week": "0"}, "week must be a number above 0"),
+        ({"week": "1/0"}, "week must be a number above 0"),
         ({"day": "1e9"}, "day must be a number"),
         ({"day": -1}, "day must be a number"),
         ({"base": "dollar"}, "base must be an ISO code"),
