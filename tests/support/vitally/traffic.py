@@ -56,7 +56,9 @@ class Traffic:
         with self._lock:
             entry = entry_of(len(self._entries) + 1)
             self._entries.append(entry)
-            if writes and entry.account is not None:
+            # A thread that was woken late may meet a request long given up, when the
+            # next one is in flight already: that is no overlap.
+            if writes and entry.account is not None and not gone():
                 entry.overlap = self._in_flight(entry.account)
                 self._open[id(entry)] = (entry, gone)
             return entry
