@@ -34,7 +34,8 @@ def demo(exits: bool, seed: int) -> None:
       python -m bridge demo --exit
     """
     # Late: the other commands do not need all this in their memory.
-    from bridge.demo import EndedError, run  # noqa: PLC0415
+    from bridge.demo.run import run  # noqa: PLC0415
+    from bridge.demo.stack import EndedError  # noqa: PLC0415
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
@@ -11,16 +10,15 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from urllib3 import HTTPConnectionPool, Timeout
 from urllib3.exceptions import HTTPError
 
 from bridge import redis_server
-from bridge.demo.post import ACCOUNT_KEY
+from bridge.demo.lives import ACCOUNT_KEY
 from bridge.errors import BridgeError
 from bridge.vitally.simulator import Simulator
 
@@ -49,29 +47,12 @@ class EndedError(BridgeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Child:
-    """A process of the demo; its pid names its group, its log is a file."""
-
-    name: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def check(self) -> None:
-        """Raise DemoError where it has ended."""
-        status = self.process.poll()
-        if status is not None:
-            said = f"the {self.name} process has ended with status {status}"
-            raise DemoError(f"{said}: {self.last_words()}")
-
-    def last_words(self) -> str:
-        """The end of its log."""
-        text = self.log.read_text(encoding="utf-8", errors="replace").strip()
-        return "\n  ".join(["", *text.splitlines()[-LAST_LINES:]]) or "it said nothing"
-
-
-@dataclass(frozen=True, slots=True)
 class Stack:
-    """What runs: where it is, and the example secrets of this one run."""
+    """What runs: where it is, and the example secrets of this one run.
+
+    A process leads a group of its own, so that Ctrl-C reaches the demo alone; its log
+    is a file in *folder*.
+    """
 
     folder: Path
     redis_url: str
@@ -79,51 +60,83 @@ class Stack:
     port: int
     webhook_secret: str
     password: str
-    children: tuple[Child, ...]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def web_url(self) -> str:
         """Base URL of the web process."""
         return f"http://{HERE}:{self.port}"
 
+    def start(self, name: str, environ: Mapping[str, str]) -> None:
+        """Start one of the lines."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, *LINES[name]],
+                cwd=self.folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                process_group=0,
+            )
+
     def check(self) -> None:
         """Raise DemoError where a process has ended."""
-        for child in self.children:
-            child.check()
+        for name, process in self.processes.items():
+            if (status := process.poll()) is not None:
+                words = f"the {name} process has ended with status {status}"
+                raise DemoError(f"{words}: {self.last_words(name)}")
+
+    def last_words(self, name: str) -> str:
+        """The end of a process's log."""
+        log = self.folder / f"{name}.log"
+        text = log.read_text(encoding="utf-8", errors="replace").strip()
+        return "\n  ".join(["", *text.splitlines()[-LAST_LINES:]]) or "it said nothing"
+
+    def end(self) -> None:
+        """Ask all to end, then wait for each; what stays is killed with its group."""
+        for process in self.processes.values():
+            process.terminate()
+        until = time.monotonic() + STOP_SECONDS
+        for process in self.processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, until - time.monotonic()))
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 @contextmanager
 def running(folder: Path, stop: Event) -> Iterator[Stack]:
     """Start everything in *folder*, wait until it is ready, and end it in the end.
 
-    Raises DemoError, EndedError (*stop* was set), BridgeError.
+    Raises DemoError, EndedError (*stop* was set), RedisServerError.
     """
     with ExitStack() as ending:
         server = redis_server.start(folder / "redis")
         ending.callback(server.stop)
         key = f"sk_test_example_{secrets.token_hex(8)}"
-        vitally = ending.enter_context(Simulator((key,)))
-        secret = f"whsec_example_{secrets.token_hex(16)}"
-        password = f"example-{secrets.token_hex(4)}"
-        port = redis_server.free_port()
+        stack = Stack(
+            folder,
+            server.url,
+            ending.enter_context(Simulator((key,))),
+            redis_server.free_port(),
+            webhook_secret=f"whsec_example_{secrets.token_hex(16)}",
+            password=f"example-{secrets.token_hex(4)}",
+        )
         values = {
-            "REDIS_URL": server.url,
+            "REDIS_URL": stack.redis_url,
             "VITALLY_API_KEY": key,
-            "VITALLY_BASE_URL": vitally.url,
-            "STRIPE_WEBHOOK_SECRET": secret,
+            "VITALLY_BASE_URL": stack.vitally.url,
+            "STRIPE_WEBHOOK_SECRET": stack.webhook_secret,
             "STRIPE_MODE": "test",
             "STRIPE_ACCOUNT_ID_KEY": ACCOUNT_KEY,
-            "CONSOLE_PASSWORD": password,
-            "PORT": str(port),
+            "CONSOLE_PASSWORD": stack.password,
+            "PORT": str(stack.port),
         }
-        children: list[Child] = []
-        ending.callback(_end, children)
-        environ = environment(os.environ, values)
-        # One by one: where the second does not start, the first is in the list.
-        children.extend(_start(name, folder, environ) for name in LINES)
-        stack = Stack(
-            folder, server.url, vitally, port, secret, password, tuple(children)
-        )
+        ending.callback(stack.end)
+        for name in LINES:
+            stack.start(name, environment(os.environ, values))
         _wait_until_ready(stack, stop)
         yield stack
 
@@ -136,58 +149,26 @@ def environment(
     return {**kept, "PYTHONPATH": str(home), "PYTHONUNBUFFERED": "1", **values}
 
 
-def _start(name: str, folder: Path, environ: Mapping[str, str]) -> Child:
-    """Start one line in a group of its own, so that Ctrl-C reaches the demo alone."""
-    path = folder / f"{name}.log"
-    with path.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, *LINES[name]],
-            cwd=folder,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            process_group=0,
-        )
-    return Child(name, process, path)
-
-
-def _end(children: list[Child]) -> None:
-    """Ask all to end, then wait for each; what stays is killed with its group."""
-    for child in children:
-        if child.process.poll() is None:
-            child.process.terminate()
-    until = time.monotonic() + STOP_SECONDS
-    for child in children:
-        with suppress(subprocess.TimeoutExpired):
-            child.process.wait(max(0.0, until - time.monotonic()))
-        with suppress(ProcessLookupError):
-            os.killpg(child.process.pid, signal.SIGKILL)
-        child.process.wait()
-
-
 def _wait_until_ready(stack: Stack, stop: Event) -> None:
-    pool = HTTPConnectionPool(HERE, stack.port, timeout=Timeout(2), retries=False)
     until = time.monotonic() + START_SECONDS
     reasons: list[str] = []
-    with pool:
-        while time.monotonic() < until:
-            stack.check()
-            ready, reasons = _ready(pool)
-            if ready:
-                return
-            if stop.wait(POLL_SECONDS):
-                raise EndedError("ended while it was starting")
+    while time.monotonic() < until:
+        stack.check()
+        ready, reasons = _ready(stack.port)
+        if ready:
+            return
+        if stop.wait(POLL_SECONDS):
+            raise EndedError("ended while it was starting")
     said = [f"not ready after {START_SECONDS:g} s", *reasons]
-    said += [f"{child.name}: {child.last_words()}" for child in stack.children]
+    said += [f"{name}: {stack.last_words(name)}" for name in stack.processes]
     raise DemoError("\n".join(said))
 
 
-def _ready(pool: HTTPConnectionPool) -> tuple[bool, list[str]]:
+def _ready(port: int) -> tuple[bool, list[str]]:
     """What `/readyz` says: is it ready, and if not, why."""
     try:
-        reply = pool.request("GET", "/readyz")
-        said: Any = json.loads(reply.data)
+        with HTTPConnectionPool(HERE, port, timeout=Timeout(2), retries=False) as pool:
+            said = pool.request("GET", "/readyz").json()
     except (HTTPError, ValueError):
         return False, ["the web process does not answer"]
     return bool(said.get("ready")), list(said.get("reasons", []))

@@ -12,11 +12,11 @@ import orjson
 from urllib3 import HTTPConnectionPool, Timeout
 from urllib3.exceptions import HTTPError
 
-from bridge.demo.stripe import delivery
 from bridge.webhook.signatures import STRIPE, sign
 from tests.chaos.world import NEXT_SECRET, PASSWORD, SLOW, World
 from tests.support.stack import HERE
 from tests.support.stripe import SECRET, Stripe
+from tests.support.stripe_events import delivery
 
 Using = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 from urllib3 import PoolManager, Timeout
 
-from bridge.demo.stripe import (
+from tests.support.stripe_events import (
     ON_ITEMS,
     ON_SUBSCRIPTION,
     Customer,

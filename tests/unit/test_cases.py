@@ -7,10 +7,12 @@ in order, backwards and twice over. How a table is written: `tests/cases/README.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import orjson
 import pytest
 
+from bridge.demo import lives
 from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import CATALOGUE, Fact, catalogue
@@ -76,6 +78,25 @@ def test_a_case_has_its_traits_in_whatever_order_it_is_delivered(
         else:
             wanted = case.get("accounts", ["cus_1"])
             assert {Identity(account) for account in wanted} == identities
+
+
+DEMO = cases_of(Path(lives.__file__).with_name("lives.toml"))
+
+
+@pytest.mark.parametrize("life", DEMO, ids=[life["name"] for life in DEMO])
+def test_a_life_of_the_demo_is_a_case_like_these(life: Case) -> None:
+    case = {**life, "account_key": lives.ACCOUNT_KEY}
+    (rendering,) = renderings(case)
+    told = [
+        event | {"livemode": True}
+        for event in events(case, rendering)
+        if event["type"] in SOURCE.handlers
+    ]
+    identities, doc = outcome(facts(case, map(orjson.dumps, told)))
+    found = {name: value for name, value in doc.traits.items() if value is not None}
+
+    assert {Identity(account) for account in life["accounts"]} == identities
+    assert expected(case) == found
 
 
 def test_no_case_is_told_in_no_rendering() -> None:

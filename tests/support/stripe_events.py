@@ -102,7 +102,7 @@ def rendered(thing: Thing, rendering: Rendering) -> dict[str, Any]:
             }
 
 
-def event(  # noqa: PLR0913 - the parts of an event
+def event(
     id_: str,
     type_: str,
     created: int,
