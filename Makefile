@@ -9,6 +9,7 @@ SHELL := /bin/sh
 
 PYTHON ?=
 ARGS ?=
+JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,6 +21,9 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links \
 	--no-config --custom-compile-command "make lock" $(UPGRADE)
 
+SIDE_BY_SIDE := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+UNASKED := and not broken and not soak
+
 .PHONY: help
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*##/make \1\t/p' Makefile | expand -t 16
@@ -28,10 +32,20 @@ help:  ## say what there is
 demo: $(DEMO)  ## see it work, on this machine alone (ARGS=--exit: end by itself)
 	@$(BIN)/python -m bridge demo $(ARGS)
 
-.PHONY: test
-test: lint  ## run every check (ARGS="-k stripe": some of the tests)
+.PHONY: check
+check: lint  ## run what a change should pass before it is shown, a minute
 	@echo "tests ..."
-	@$(BIN)/python -m pytest --cov $(ARGS)
+	@$(SIDE_BY_SIDE) tests/unit tests/contract tests/architecture $(ARGS)
+
+# First what measures seconds, one after another and without the cost of measuring
+# coverage; 5: ARGS chose none of them.
+.PHONY: test
+test: lint  ## run every check, eight minutes (ARGS="-k stripe": some of the tests)
+	@echo "tests that measure seconds ..."
+	@$(BIN)/python -m pytest -m "(alone or chaos) $(UNASKED)" $(ARGS) || [ $$? = 5 ]
+	@echo "all others, $(JOBS) at a time ..."
+	@$(SIDE_BY_SIDE) -m "not alone and not chaos $(UNASKED)" --cov $(ARGS)
+	@$(BIN)/python -m tests.support.size
 
 .PHONY: chaos
 chaos: $(STAMP)  ## kill, stall and lie for longer (SEED=1,2,3 SECONDS=60, REPLAY=log)

@@ -18,6 +18,28 @@ from tests.support.server import RedisServer
 settings.register_profile("bridge", deadline=None, print_blob=True)
 settings.load_profile("bridge")
 
+TOGETHER = ("install", "chaos", "e2e", "integration")
+"""Folders whose files share a process or a state that is slow to make, slowest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say how `pytest -n` deals the tests out, where `--dist loadgroup` asks for it.
+
+    A file of these folders stays in one process, and what waits long begins first, so
+    that the short tests fill the gaps. Within a folder the order stays random.
+    """
+    here = Path(__file__).parent
+    places: dict[pytest.Item, int] = {}
+    for item in items:
+        folder, *rest = item.path.relative_to(here).parts
+        places[item] = len(TOGETHER)
+        if folder in TOGETHER:
+            places[item] = TOGETHER.index(folder)
+            # One group for all installations: they share what they install.
+            name = folder if folder == "install" else "/".join((folder, *rest))
+            item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=places.__getitem__)
+
 
 @pytest.fixture(params=["embedded", "redis-server"])
 def redis_program(request: pytest.FixtureRequest) -> Path:

@@ -17,7 +17,7 @@ from tests.chaos.checker import at_rest, budget
 from tests.chaos.play import post_the_rest
 from tests.chaos.rest import come_to_rest
 from tests.chaos.shops import signs_up
-from tests.chaos.steps import DOUBT, POP, UPDATE
+from tests.chaos.steps import POP, UNCONFIRMED, UPDATE
 from tests.chaos.world import World
 from tests.support.proxy import HOLD_LATE, HOLD_REPLY, LOSE_REQUEST
 from tests.support.stripe import Shop
@@ -146,7 +146,7 @@ def sleeper(world: World) -> list[str]:
     """A worker sleeps right before its write, and wakes after all was at rest."""
     life = Life(world)
     shop = life.customer("acme")
-    doubtful = world.links["worker"].on(DOUBT, HOLD_REPLY)
+    doubtful = world.links["worker"].on(UNCONFIRMED, HOLD_REPLY)
     life.tell(shop.begins())
     assert doubtful.caught.wait(10)
     os.kill(world.workers[0].pid, signal.SIGSTOP)

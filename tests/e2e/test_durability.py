@@ -19,6 +19,8 @@ from tests.support.stack import Stack
 from tests.support.stripe import Shop
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 Serve = Callable[..., RedisServer]
 
 

@@ -15,6 +15,8 @@ from tests.support.desk import customer, subscription
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 MANY = 6000
 
 

@@ -7,12 +7,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from urllib3.exceptions import HTTPError
 
 from tests.support.processes import Running
 from tests.support.stack import Stack
 from tests.support.stripe import Shop, Stripe
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.alone
 
 RECOVERY = 15.0
 """Seconds within which what a dead worker held is taken up: the contract's."""

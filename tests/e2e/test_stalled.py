@@ -32,6 +32,8 @@ from tests.support.raw import head, send
 from tests.support.server import RedisServer
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 PASSWORD = "console-example"
 
 CLOSE = "Connection: close"

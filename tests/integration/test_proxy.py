@@ -18,6 +18,8 @@ from tests.support.proxy import Proxy, http, resp
 from tests.support.server import RedisServer
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def proxy(redis: Redis, redis_server: RedisServer) -> Iterator[Proxy]:

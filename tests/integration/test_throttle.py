@@ -18,6 +18,8 @@ from tests.support.waiting import eventually
 from workers.throttle import Throttle
 from workers.write import Postponed
 
+pytestmark = pytest.mark.alone
+
 MINUTE = 60_000
 
 

@@ -17,6 +17,8 @@ from tests.support.processes import Running
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 RECOVERY = 15.0
 """Seconds within which what a dead worker held is taken up: the contract's."""
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,10 @@ from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository."""
+
+KEPT = ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG")
+"""Variables of the tests' own process that every other is given; by the last one, set
+by coverage where it measures, what runs in that process counts too."""
 
 STOP_SECONDS = 20.0
 """The contract's limit for an orderly end."""
@@ -41,7 +46,7 @@ def environment(values: Mapping[str, object] | None = None) -> dict[str, str]:
 
     What the developer's own shell has set for a bridge must not reach a test.
     """
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     said = {name: str(value) for name, value in (values or {}).items()}
     return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "default", **said}
 
@@ -153,3 +158,16 @@ def start(
     name = f"{process_type}-{time.monotonic_ns()}"
     command = command_of(process_type)
     return Running(command, environ=environ, folder=folder, name=name, cwd=cwd)
+
+
+def end_all(running: Sequence[Running]) -> None:
+    """End all of them at once; in order where coverage measures: it writes at an end."""
+    if "COVERAGE_PROCESS_CONFIG" in os.environ:
+        for one in running:
+            if one.is_alive:
+                one.signal(signal.SIGTERM)
+        for one in running:
+            with suppress(subprocess.TimeoutExpired):
+                one.process.wait(3)
+    for one in running:
+        one.kill()

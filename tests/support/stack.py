@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 
 from bridge.store.connect import connect
 from bridge.store.inspect import Figures, figures
-from tests.support.processes import Running, free_port, start
+from tests.support.processes import Running, end_all, free_port, start
 from tests.support.server import RedisServer
 from tests.support.stripe import SECRET, Stripe
 from tests.support.vitally import Simulator, Switches
@@ -166,7 +166,6 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         try:
-            for running in (*self.workers, *(web.running for web in self.webs)):
-                running.kill()
+            end_all([*self.workers, *(web.running for web in self.webs)])
         finally:
             self._ending.close()
