@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 import click
+from redis.exceptions import RedisError
 
 from bridge import __version__
 from bridge.cli.output import note
@@ -86,3 +87,8 @@ def main() -> None:
         fail([*error.problems, *([ADVICE] if lacks else [])], EXIT_CONFIG)
     except BridgeError as error:
         fail([str(error)], 1)
+    except RedisError as error:
+        kind, hint = type(error).__name__, f"see `{program()} doctor`"
+        fail(
+            [f"Redis did not do it ({kind}); is it full, read-only or away? {hint}"], 1
+        )

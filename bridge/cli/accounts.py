@@ -38,23 +38,6 @@ COLUMNS = {
 }
 """Heading of the list -> field of an account."""
 
-CARD = (
-    "externalId",
-    "name",
-    "id",
-    "organizationId",
-    "accountOwnerId",
-    "mrr",
-    "nextRenewalDate",
-    "churnedAt",
-    "trialEndDate",
-    "healthScore",
-    "usersCount",
-    "createdAt",
-    "updatedAt",
-)
-"""Fields of an account that is shown alone."""
-
 WIDEST = 40
 """Characters of a cell of the list."""
 
@@ -124,12 +107,11 @@ def named(account: str) -> str:
 
 
 def card(account: Account) -> list[str]:
-    """One account: its fields, then its traits."""
-    told = account.get("traits")
-    traits = sorted(told.items()) if isinstance(told, dict) else []
-    rows = [(name, account[name]) for name in CARD if name in account]
-    rows += [("traits", "" if traits else None)]
-    return table((), [*rows, *((f"  {name}", value) for name, value in traits)])
+    """One account: all that Vitally says of it, its traits last."""
+    fields = dict(account)
+    traits = sorted((fields.pop("traits", None) or {}).items())
+    own = [("traits", "" if traits else None), *((f"  {k}", v) for k, v in traits)]
+    return table((), [*fields.items(), *own])
 
 
 def _page(page: Page) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import click
 from redis.exceptions import RedisError
 
-from bridge.cli.output import as_json, cell, count, moment, show, table
+from bridge.cli.output import as_json, cell, count, moment, now_ms, show, table
 from bridge.cli.session import opened, program
 from bridge.config import Config
-from bridge.domain.account import unite
-from bridge.domain.document import TRAITS
+from bridge.domain.account import Party, unite
+from bridge.domain.document import TRAITS, Ledger
 from bridge.domain.explanation import explained, facts_of
 from bridge.domain.facts import source_of
 from bridge.domain.money import major
@@ -23,6 +22,8 @@ from bridge.log import places
 from bridge.store.inspect import Look, Standing
 
 Data = Mapping[str, Any]
+
+NOTHING_WRITTEN = Ledger()
 
 
 @click.command()
@@ -61,17 +62,27 @@ def _data(look: Look, name: str, config: Config) -> dict[str, Any]:
             f"{name}: no such account or party here; "
             f"see `{program()} held` for parties without an account"
         )
-    now = time.time_ns() // 1_000_000
-    account = unite(id_, record.parties, now)
-    policy, keys = config.policy, config.traits
     return {
-        **explained(account, record.ledger, record.history, keys, policy, now),
+        **worked_out(id_, record.parties, config, record.ledger, record.history),
         "parties": record.standings,
         "incomplete": record.incomplete,
         "facts": [fact for party in record.parties for fact in facts_of(party)],
         "tries": record.tries,
         "history": record.history,
     }
+
+
+def worked_out(
+    account: str,
+    parties: Sequence[Party],
+    config: Config,
+    ledger: Ledger = NOTHING_WRITTEN,
+    history: Sequence[Data] = (),
+) -> dict[str, Any]:
+    """What an account of *parties* shall hold now, what Vitally has of it, and why."""
+    now = now_ms()
+    whole = unite(account, parties, now)
+    return explained(whole, ledger, history, config.traits, config.policy, now)
 
 
 def _fault(look: Look, name: str, error: Exception) -> dict[str, Any]:

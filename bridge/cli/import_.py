@@ -21,11 +21,10 @@ import click
 import orjson
 from redis.exceptions import RedisError
 
-from bridge.cli.explain import differences
+from bridge.cli.explain import differences, worked_out
 from bridge.cli.output import ago, count, moment, note, say
 from bridge.cli.session import Session, opened, program
-from bridge.domain.account import identify, unite
-from bridge.domain.explanation import explained
+from bridge.domain.account import identify
 from bridge.domain.facts import Fact
 from bridge.domain.fold import Past, fold
 from bridge.errors import (
@@ -155,9 +154,8 @@ def backfill(
     kind, archive = archive_of(source, here.settings)
     named = [f"{source}:{one}" for one in dict.fromkeys(ids)]
     begun = int(since.replace(tzinfo=UTC).timestamp()) if since else None
-    cursor = (
-        Cursor(here.redis, source, begun) if not (named or said["dry_run"]) else None
-    )
+    is_whole = not (named or said["dry_run"])
+    cursor = Cursor(here.redis, source, begun) if is_whole else None
     after = _place(cursor, restart=said["restart"]) if cursor else ""
 
     def parties() -> Iterator[str]:
@@ -271,10 +269,10 @@ def _preview(here: Session) -> Take:
 
     The other parties of the account count as far as the bridge knows them.
     """
-    look, config = Look(here.redis), here.config
+    look = Look(here.redis)
 
     def take(party: str, facts: Sequence[Fact]) -> str:
-        member, now = look.member(party), time.time_ns() // 1_000_000
+        member = look.member(party)
         past = Past([*member.past.facts, *facts], member.past.joins)
         member = member._replace(past=past, things=fold(past))
         account, reason = identify(member.things)
@@ -283,9 +281,8 @@ def _preview(here: Session) -> Take:
             return "shown"
         record = look.record(account, look.members_of(account))
         others = [one for one in record.parties if one.name != party]
-        whole = unite(account, [*others, member.party(record.catalogues)], now)
-        ledger, past_writes = record.ledger, record.history
-        data = explained(whole, ledger, past_writes, config.traits, config.policy, now)
+        parties = [*others, member.party(record.catalogues)]
+        data = worked_out(account, parties, here.config, record.ledger)
         say(f"{party}: account {account}, {data['name']!r}", *differences(data))
         return "shown"
 

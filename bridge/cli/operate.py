@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 from redis import Redis
 
-from bridge.cli.output import ago, as_json, count, moment, note, say, show, table
+from bridge.cli.output import (
+    ago,
+    as_json,
+    count,
+    moment,
+    note,
+    now_ms,
+    say,
+    show,
+    table,
+)
 from bridge.cli.session import opened, program
 from bridge.domain.account import LINK
 from bridge.domain.facts import Fact, Stamp
@@ -173,7 +182,7 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
             f"{party}: no event has named this party yet; see `{program()} held`, "
             "or say --unseen"
         )
-    at = time.time_ns() // 1_000_000
+    at = now_ms()
     event = f"link_{at}"
     value = {"account": account} if account else {}
     fact = Fact(party, LINK, Stamp(False, at, 0), event, "link", value, after=event)

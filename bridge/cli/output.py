@@ -7,6 +7,7 @@ text, each line stays one line and steers no terminal.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -67,6 +68,11 @@ def cell(value: object) -> str:
 def count(number: int, one: str, more: str = "") -> str:
     """`1 event`, `2,000 events`; *more* is the plural where an s does not make it."""
     return f"{number:,} {one if number == 1 else more or f'{one}s'}"
+
+
+def now_ms() -> int:
+    """The clock in milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 def ago(milliseconds: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,12 @@ from typing import Any
 import click
 from redis import Redis
 
-from bridge.cli.explain import because, value
+from bridge.cli.explain import because, value, worked_out
 from bridge.cli.operate import kept_as
 from bridge.cli.output import as_json, json_lines, moment, show, table
 from bridge.cli.session import NO_VITALLY, configured, program, reached
 from bridge.config import Config
-from bridge.domain.account import Party, identify, unite
-from bridge.domain.document import Ledger
-from bridge.domain.explanation import explained
+from bridge.domain.account import Party, identify
 from bridge.domain.facts import CATALOGUE, THIN, Fact
 from bridge.domain.fold import Past, fold
 from bridge.errors import BridgeError, PayloadError
@@ -165,10 +162,9 @@ def _whose(facts: list[Fact]) -> Iterator[tuple[str, list[Fact]]]:
 
 def _account(party: str, facts: list[Fact], config: Config) -> dict[str, Any]:
     """What Vitally would hold if these facts were all."""
-    things, now = fold(Past(facts)), time.time_ns() // 1_000_000
+    things = fold(Past(facts))
     found = identify(things)
-    account = unite(found.account or party, [Party(party, things)])
-    said = explained(account, Ledger(), (), config.traits, config.policy, now)
+    said = worked_out(found.account or party, [Party(party, things)], config)
     return {**said, "party": party, "account": found.account, "reason": found.reason}
 
 

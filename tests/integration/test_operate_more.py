@@ -595,6 +595,27 @@ def test_status_knows_what_replies_say_a_write_costs(run: Command, desk: Bench) 
 # as a process
 
 
+def test_a_redis_that_takes_nothing_is_told_in_words(
+    environ: dict[str, str], desk: Bench
+) -> None:
+    desk.redis.config_set("maxmemory", 1)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "bridge", "pause"],
+            env=environment(environ),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        desk.redis.config_set("maxmemory", 0)
+
+    assert 1 == ended.returncode
+    words = "vitally-bridge: Redis did not do it (OutOfMemoryError); is it full"
+    assert ended.stderr.startswith(words), ended.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
