@@ -62,7 +62,6 @@ _TYPES: Mapping[str, type] = {"string": str, "object": dict, "null": type(None)}
 
 _FIELD_TYPES = {bool: "boolean", int: "number", float: "number", str: "string"}
 
-
 DATES = ("nextRenewalDate", "churnedAt", "trialEndDate")
 """Fields of an account that are fed by the traits of the same name."""
 
@@ -72,7 +71,7 @@ Account = dict[str, Any]
 BLANK: Mapping[str, Any] = {
     "id": None,
     "createdAt": None,
-    "updatedAt": "",
+    "updatedAt": None,
     "externalId": None,
     "name": None,
     "traits": {},
@@ -393,10 +392,12 @@ class Simulator:
 
     def merge(self, account: Account, body: Mapping[str, Any]) -> Account:
         """Merge a checked *body* into an account; null removes a trait."""
-        traits = account["traits"] | body.get("traits", {})
+        told = body.get("traits", {})
+        gone = {name for name, value in told.items() if value is None}
+        traits = {n: v for n, v in (account["traits"] | told).items() if n not in gone}
         kept = {name: body[name] for name in ("name", "organizationId") if name in body}
-        account.update(kept, updatedAt=max(iso(now()), account["updatedAt"]))
-        account["traits"] = {n: v for n, v in traits.items() if v is not None}
+        at = max(iso(now()), account["updatedAt"] or "")
+        account.update(kept, traits=traits, updatedAt=at)
         if (revenue := traits.get(self.revenue_trait)) is not None:
             self.last_revenue[account["id"]] = revenue
         return account

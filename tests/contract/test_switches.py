@@ -68,8 +68,10 @@ def test_a_removed_trait_may_stay_as_null(vitally, simulator):
     vitally.create({**ACME, "traits": {"a": 1}})
 
     got = vitally.update("acme-101", {"traits": {"a": None}})
+    later = vitally.update("acme-101", {"traits": {"b": 2}})
 
     assert {"a": None} == got["traits"]
+    assert {"a": None, "b": 2} == later["traits"]
 
 
 def test_nested_traits_may_be_refused_with_their_path(vitally, simulator):
