@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
-from marshmallow.validate import Length, OneOf
+from marshmallow.validate import Length, OneOf, Regexp
 
 from bridge.domain.document import TRAITS
 from bridge.domain.policy import DISCOUNTS, EMPTY, STATUSES, STRIPE, Policy
@@ -118,17 +118,20 @@ def parse(given: Mapping[str, Any], tables: ReadTables = no_tables) -> Config:
     lines = given.get("traits", {})
     if isinstance(lines, dict):
         given = {**given, "traits": {**{trait: trait for trait in traits}, **lines}}
-    problems: list[str] = []
-    try:
-        values: Any = _file(traits, {*found.billing, *found.crm}).load(given)
-    except ValidationError as error:
-        values = error.valid_data
-        problems += _sentences(error.messages)
+    values, problems = check(_file(traits, {*found.billing, *found.crm}), given)
     problems += [*_shared(values.get("traits", {})), *found.problems]
     if problems:
         raise ConfigError(problems)
     policy = values["money"]._replace(owners=values["owners"], crm=frozenset(found.crm))
     return Config(values["traits"], policy, found.values)
+
+
+def check(schema: Schema, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    """Return what *schema* makes of a table, as far as it is right, and its mistakes."""
+    try:
+        return schema.load(given), []
+    except ValidationError as error:
+        return error.valid_data, [*_sentences(error.messages)]
 
 
 def _sentences(messages: Any, place: str = "") -> Iterator[str]:
@@ -156,17 +159,22 @@ def _one_of(words: Collection[str], must: str = "must be one of") -> OneOf:
     return OneOf(words, error=f"{must} {{choices}}")
 
 
-class Some(fields.List[Any]):
-    """Some of the *words*, at least one."""
+def text(pattern: str, must: str, **options: Any) -> fields.String:
+    """A text that *pattern* matches; *must* says so."""
+    wrong: Any = {"invalid": must, "required": must}
+    check = Regexp(rf"(?:{pattern})\Z", error=must)
+    return fields.String(validate=check, error_messages=wrong, **options)
 
-    def __init__(self, words: Collection[str], **options: Any) -> None:
-        must = f"must be a list of some of {', '.join(words)}"
-        super().__init__(
-            fields.Raw(validate=_one_of(words)),
-            validate=Length(min=1, error=must),
-            error_messages={"invalid": must},
-            **options,
-        )
+
+def some(inner: fields.Field[Any], must: str, **options: Any) -> fields.List[Any]:
+    """A list of *inner*, at least one; *must* says so."""
+    options["error_messages"] = {"invalid": must}
+    return fields.List(inner, validate=Length(min=1, error=must), **options)
+
+
+def _some_of(words: Collection[str]) -> fields.List[Any]:
+    must = f"must be a list of some of {', '.join(words)}"
+    return some(fields.Raw(validate=_one_of(words)), must)
 
 
 class Table(fields.Dict):
@@ -202,6 +210,11 @@ class Key(fields.Field[Any]):
         return value
 
 
+def currency() -> fields.String:
+    """An ISO code."""
+    return text("[A-Za-z]{3}", 'must be an ISO code, e.g. "usd"', post_load=str.lower)
+
+
 class Number(fields.Field[Any]):
     """A number above 0, exact: 4.33, "4.33" and "52/12" alike."""
 
@@ -214,15 +227,6 @@ class Number(fields.Field[Any]):
         raise ValidationError('must be a number above 0, e.g. 4.33 or "52/12"')
 
 
-class Currency(fields.Field[Any]):
-    """An ISO code, returned in lower case."""
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
-        if not isinstance(value, str) or not re.fullmatch("[A-Za-z]{3}", value):
-            raise ValidationError('must be an ISO code, e.g. "usd"')
-        return value.lower()
-
-
 class Lines(Schema):
     """A table whose lines have fixed names."""
 
@@ -230,7 +234,7 @@ class Lines(Schema):
         super().__init__(**options)
         self.error_messages = {
             "type": "must be a table",
-            "unknown": f"is unknown; there are {', '.join(self.fields)}",
+            "unknown": f"is unknown; there are {', '.join(self.fields) or 'none'}",
         }
 
 
@@ -238,12 +242,12 @@ class Money(Lines):
     """`[money]`; what it does not say is Stripe's way."""
 
     discounts = fields.Raw(validate=_one_of(DISCOUNTS))
-    statuses = Some(STATUSES)
+    statuses = _some_of(STATUSES)
     empty = fields.Raw(validate=_one_of(EMPTY))
     week = Number()
     day = Number()
-    base = Currency()
-    rates = Table(Currency(), Number())
+    base = currency()
+    rates = Table(currency(), Number())
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def rates_have_a_base(self, data: Any, given: Any, **_: Any) -> None:
@@ -266,7 +270,7 @@ def _file(traits: Collection[str], sources: Collection[str]) -> Schema:
     lines = {
         "traits": Table(fields.Raw(validate=known), Key()),
         "owners": Table(
-            fields.Raw(validate=named), Some(sorted(sources)), load_default=dict
+            fields.Raw(validate=named), _some_of(sorted(sources)), load_default=dict
         ),
         "money": fields.Nested(Money, load_default=STRIPE),
         "sources": Table(),

@@ -19,7 +19,7 @@ from marshmallow import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from bridge.domain.facts import READ, Fact
+from bridge.domain.facts import Fact, Rank
 from bridge.errors import PayloadError
 from bridge.queue import Queue
 from bridge.settings import Settings
@@ -193,7 +193,9 @@ class Ingress:
             )
             if taken.claim:
                 # Backfilled facts queue at the back; only live endings jump the queue.
-                front = any(f.stamp.final and f.stamp.rank != READ for f in own)
+                front = any(
+                    f.stamp.final and f.stamp.rank != Rank.FROM_API for f in own
+                )
                 push = partial(self._queue.push, party, taken.claim, cause, front=front)
                 jobs.append(partial(push, creates=creates and not taken.known))
             receipts.append(Receipt(taken.receipt, event.id))

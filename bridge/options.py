@@ -11,7 +11,7 @@ from contextlib import suppress
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 Parse = Callable[[str], Any]
 """Text of a variable -> its value; raises TextError with what the text *must be*."""
@@ -109,42 +109,33 @@ base_url = matching(
     lambda url: _address(url).rstrip("/"),
 )
 
+
+def _query(pairs: str) -> str:
+    """The pattern of a URL's query of these *pairs*, which may be missing."""
+    return rf"(\?({pairs})(&({pairs}))*)?"
+
+
 USER = r"([^/?#\[\]\s]*@)?"
-TCP = rf"rediss?://{USER}(\[[0-9a-fA-F:.]+\]|(?a:[\w.-]*))(:[0-9]{{1,5}})?(/([0-9]{{1,4}}/?)?)?"
-ESCAPED = "in a password, / # ? [ ] and blanks are written as %2F %23 %3F %5B %5D %20"
-_redis_form = matching(
-    rf"({TCP}|unix://{USER}/[^?#\s]+)(\?[^#\s]*)?",
+TCP = rf"{USER}(\[[0-9a-fA-F:.]+\]|(?a:[\w.-]*))(:[0-9]{{1,5}})?(/([0-9]{{1,4}}/?)?)?"
+VALUE = r"=[^&#\s]+"
+ANY = rf"db=[0-9]{{1,4}}|protocol=[23]|client_name{VALUE}"
+TLS = (
+    "ssl_cert_reqs=(none|optional|required)|ssl_check_hostname=(?ai:true|false)|"
+    f"(ssl_ca_certs|ssl_certfile|ssl_keyfile){VALUE}"
+)
+# redis-py takes more after the `?`, but that would undo our time-outs, or fails only at
+# the first connection.
+redis_url = matching(
+    rf"redis://{TCP}{_query(ANY)}|rediss://{TCP}{_query(f'{ANY}|{TLS}')}|"
+    rf"unix://{USER}/[^?#\s]+{_query(f'{ANY}|(username|password){VALUE}')}",
     "must begin with redis://, rediss:// or unix://, as in redis://[[user]:password@]"
-    f"host[:port][/db] or unix://[[user]:password@]/path; {ESCAPED}",
+    "host[:port][/db] or unix://[[user]:password@]/path, and have nothing after a ? but "
+    "db, protocol (2 or 3) and client_name, for rediss:// also ssl_cert_reqs, "
+    "ssl_check_hostname, ssl_ca_certs, ssl_certfile and ssl_keyfile, for unix:// also "
+    "username and password; in a password, / # ? [ ] and blanks are written as "
+    "%2F %23 %3F %5B %5D %20",
     _address,
 )
-ANYTHING = ".+"
-EVERY_QUERY = {"db": "[0-9]{1,4}", "protocol": "[23]", "client_name": ANYTHING}
-QUERY: Mapping[str, Mapping[str, str]] = {
-    "redis": EVERY_QUERY,
-    "rediss": {
-        **EVERY_QUERY,
-        "ssl_cert_reqs": "none|optional|required",
-        "ssl_check_hostname": "(?ai:true|false)",
-        "ssl_ca_certs": ANYTHING,
-        "ssl_certfile": ANYTHING,
-        "ssl_keyfile": ANYTHING,
-    },
-    "unix": {**EVERY_QUERY, "username": ANYTHING, "password": ANYTHING},
-}
-"""What may stand after the `?` of each kind of URL. redis-py takes more, but that would
-undo our time-outs, or fails only at the first connection."""
-
-
-def redis_url(url: str) -> str:
-    """`redis://`, `rediss://` or `unix://`."""
-    parts = urlsplit(_redis_form(url))
-    known = QUERY[parts.scheme]
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        if name not in known or not re.fullmatch(known[name], value):
-            must = f"must have nothing after its ? but {', '.join(sorted(known))}"
-            raise TextError(f"{must}, each as it should be; {ESCAPED}")
-    return url
 
 
 def read_all(

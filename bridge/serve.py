@@ -37,8 +37,8 @@ LOG = logging.getLogger("bridge.serve")
 HOST = "0.0.0.0"  # noqa: S104 - a platform's router calls from outside
 
 CONNECTIONS = 8192
-"""At most so many open connections, idle ones included; fewer where the system allows
-the process fewer open files."""
+"""Most open connections, idle ones included; fewer where the system allows the process
+fewer open files."""
 
 BACKLOG = 2048
 """Connections that the system keeps until they are accepted."""
@@ -47,7 +47,7 @@ OTHER_FILES = 256
 """Open files that are no client's: Redis, logs, the loop."""
 
 HEADER_SECONDS = 10
-"""Headers are there after so long, or the connection is closed; an idle one, too."""
+"""A connection whose headers are not there by then is closed; so is an idle one."""
 
 READ_AHEAD = 64 * 1024
 """Bytes of a request that wait outside of Python, and so the longest headers."""
@@ -55,29 +55,24 @@ READ_AHEAD = 64 * 1024
 GRACE = 8
 """Seconds in which a worker may finish what it has; a delivery takes at most 2."""
 
-PORT_PATIENCE = 3.0
+PORT_WAIT = 3.0
 """Seconds that the port may still be held by the worker of a parent that was killed."""
 
-LEASH = 0.5
+PARENT_POLL = 0.5
 """Seconds between a worker's looks at whether its parent still lives."""
 
 CRASHES = 3
-"""So many times in a row a worker may die as soon as it is there."""
+"""So many times in a row a worker may crash; then the process ends."""
 
-CALM = 60.0
-"""Seconds without which a crash loop is no longer the same one."""
+CRASH_LOOP = 60.0
+"""Seconds: a crash that comes later than that after the one before begins a new loop."""
 
 GRANIAN_LOG: Mapping[str, Any] = {
     "formatters": {},
     "handlers": {},
     "loggers": {"_granian": {"handlers": [], "propagate": True}},
 }
-"""Granian's words pass through the log that `bridge.log` has configured."""
-
-
-def settings_from(environ: Mapping[str, str]) -> Settings:
-    """Read the environment and `bridge.toml`. Raises ConfigError."""
-    return load(environ)[0]
+"""Granian logs through the root logger, which `bridge.log` has configured."""
 
 
 def serve(settings: Settings) -> int:
@@ -86,19 +81,19 @@ def serve(settings: Settings) -> int:
     Raises BridgeError where the port cannot be had.
     """
     log.configure(settings.log_level, settings.log_format)
-    port = free(settings.port)
+    port = free_port(settings.port)
     sources = sorted(source.name for source in switched_on(settings.sources))
     LOG.info("listening", extra=fields(port=port, sources=sources))
     for weak in weak_secrets(settings):
         LOG.warning("weak secret", extra=fields(reason=weak))
     if not sources:
         LOG.warning("no source is switched on; every delivery is answered with 404")
-    crashes, begun = 0, time.monotonic()
+    crashes, started = 0, time.monotonic()
     while crashes < CRASHES:
         if _run(port):
             return 0
-        crashes = 0 if time.monotonic() - begun > CALM else crashes + 1
-        begun = time.monotonic()
+        crashes = 0 if time.monotonic() - started > CRASH_LOOP else crashes + 1
+        started = time.monotonic()
     LOG.error("the web worker keeps dying; giving up")
     return 1
 
@@ -157,39 +152,41 @@ def application(parent: int) -> Front:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     from bridge.web.front import front  # noqa: PLC0415 - not into the parent's memory
 
-    settings = settings_from(os.environ)
+    settings, _ = load(os.environ)
     log.configure(settings.log_level, settings.log_format)
-    threading.Thread(target=_leash, args=(parent,), name="leash", daemon=True).start()
+    threading.Thread(
+        target=_end_with, args=(parent,), name="end-with-parent", daemon=True
+    ).start()
     app = front(settings)
     LOG.info("web worker ready", extra=fields(pid=os.getpid()))
     return app
 
 
-def _leash(parent: int) -> None:
+def _end_with(parent: int) -> None:
     """End this process after its parent, which can no longer do it, has died."""
     while os.getppid() == parent:
-        time.sleep(LEASH)
+        time.sleep(PARENT_POLL)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
     os._exit(0)
 
 
-def free(port: int) -> int:
+def free_port(port: int) -> int:
     """Return *port* once nobody listens on it, or any free one for 0.
 
     Granian lets several processes share a port, so that it would not notice another.
     Raises BridgeError.
     """
-    deadline = time.monotonic() + PORT_PATIENCE
+    deadline = time.monotonic() + PORT_WAIT
     while True:
         try:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((HOST, port))
-                found: int = probe.getsockname()[1]
-                return found
+                bound: int = probe.getsockname()[1]
+                return bound
         except OSError as error:
             if time.monotonic() > deadline or isinstance(error, PermissionError):
-                said = f"port {port} cannot be had: {error.strerror}; set PORT"
-                raise BridgeError(said) from None
+                reason = f"port {port} cannot be had: {error.strerror}; set PORT"
+                raise BridgeError(reason) from None
         time.sleep(0.1)

@@ -37,7 +37,7 @@ CRM = "generic_facts salesforce hubspot_facts chargebee"
 TESTS = {
     "account": f"account cases stripe_identity catalogue {CRM} document fold",
     "catalogue": "catalogue catalogue_stories cases account document",
-    "chain": "chain cases fold compaction",
+    "tie_break": "tie_break cases fold compaction",
     "document": f"document policy cases catalogue {CRM}",
     "facts": "facts stripe_facts fold rows",
     "fold": "cases subscription account fold compaction rows",

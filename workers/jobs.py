@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from redis import Redis
 
-from bridge.domain.facts import CATALOGUE, POINTER, THIN, source_of
+from bridge.domain.facts import CATALOGUE, POINTER, TO_REFRESH, source_of
 from bridge.errors import LostLeaseError, SourceError
 from bridge.log import fields
 from bridge.queue import Queue
@@ -114,7 +114,7 @@ class Jobs:
 
     def _tell(self, view: View, party: str, owner: str) -> None:
         """Have *owner* read, since something of it has changed."""
-        fact = view.own.things[THIN].fact
+        fact = view.own.things[TO_REFRESH].fact
         event = f"{fact.event}:{party.rpartition(':')[2]}"
         told = fact._replace(party=owner, event=event)
         taken = self.accept.facts(owner, source_of(owner), event, fact.kind, [told])

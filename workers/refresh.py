@@ -12,16 +12,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bridge.domain.catalogue import ENDED, SUBSCRIPTION, VOID
-from bridge.domain.facts import (
-    READ,
-    READING,
-    THIN,
-    Fact,
-    source_of,
-)
+from bridge.domain.facts import REFRESHED, TO_REFRESH, Fact, Rank, source_of
 from bridge.domain.merged import INTO
 from bridge.domain.policy import Policy
-from bridge.domain.unread import answered, asks_again, why_read
+from bridge.domain.refresh import newest_notice, refresh_early_by, why_refresh
 from bridge.errors import LostLeaseError, SourceError
 from bridge.log import fields
 from bridge.queue import Queue
@@ -58,7 +52,7 @@ class Refresh:
         source = source_of(member.name)
         if source not in self.readers or own_account(member.name) is not None:
             return Due()
-        reason = why_read(member.party(view.catalogues), self.policy, view.now)
+        reason = why_refresh(member.party(view.catalogues), self.policy, view.now)
         if reason is None:
             return Due()
         wait = self.reads.wait(member.name)
@@ -98,7 +92,7 @@ class Refresh:
             for party, claim in self.leases.release(lease):
                 self.queue.push(party, claim, "came meanwhile")
         (now,) = self.leases.members([member.name])
-        late = asks_again(now.party({}))
+        late = refresh_early_by(now.party({}))
         return late + retry.SECOND_MS if late else 0
 
 
@@ -116,15 +110,15 @@ def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
     milliseconds that no event of the source uses. An end for ever that was known before
     is in the reading.
     """
-    before = member.things.get(READING)
+    before = member.things.get(REFRESHED)
     last = before.fact.stamp.at if before else 0
     made: list[Fact] = []
     for fact in facts:
         at = max(fact.stamp.at, last + 1, _ended(fact, member))
         value = fact.value
-        if fact.thing == READING:
+        if fact.thing == REFRESHED:
             # What came after the instant of the reading may not be in it.
-            value = {**value, THIN: min(answered(member.party({})), at)}
+            value = {**value, TO_REFRESH: min(newest_notice(member.party({})), at)}
         stamp = fact.stamp._replace(at=at)
         made.append(fact._replace(stamp=stamp, event=f"read:{at}", value=value))
     return [*made, *_missing(made, member)]
@@ -147,7 +141,9 @@ def _missing(made: Sequence[Fact], member: Member) -> Iterator[Fact]:
     told = {fact.thing for fact in made}
     stamp = made[0].stamp._replace(final=False)
     for thing, state in member.things.items():
-        was_read = thing.startswith(SUBSCRIPTION) and state.fact.stamp.rank == READ
+        was_read = (
+            thing.startswith(SUBSCRIPTION) and state.fact.stamp.rank == Rank.FROM_API
+        )
         if was_read and thing not in told and state.value["status"] not in ENDED:
             value = {"status": VOID}
             yield made[0]._replace(thing=thing, stamp=stamp, value=value, after=VOID)

@@ -26,7 +26,7 @@ from bridge.cli.output import ago, count, moment, note, say
 from bridge.cli.session import Session, opened, program
 from bridge.domain.account import identify
 from bridge.domain.facts import Fact
-from bridge.domain.fold import Past, fold
+from bridge.domain.fold import History, fold
 from bridge.errors import (
     BridgeError,
     ConfigError,
@@ -273,8 +273,8 @@ def _preview(here: Session) -> Take:
 
     def take(party: str, facts: Sequence[Fact]) -> str:
         member = look.member(party)
-        past = Past([*member.past.facts, *facts], member.past.joins)
-        member = member._replace(past=past, things=fold(past))
+        history = History([*member.history.facts, *facts], member.history.retained)
+        member = member._replace(history=history, things=fold(history))
         account, reason = identify(member.things)
         if account is None:
             say(f"{party}: held, {reason}")

@@ -18,5 +18,6 @@ def serve() -> None:
     """
     # Late: the other commands do not need a web server in their memory.
     from bridge import serve as web  # noqa: PLC0415
+    from bridge.sources import load  # noqa: PLC0415
 
-    sys.exit(web.serve(web.settings_from(os.environ)))
+    sys.exit(web.serve(load(os.environ)[0]))

@@ -15,8 +15,8 @@ from bridge.cli.output import as_json, json_lines, moment, show, table
 from bridge.cli.session import NO_VITALLY, configured, program, reached
 from bridge.config import Config
 from bridge.domain.account import Party, identify
-from bridge.domain.facts import CATALOGUE, THIN, Fact
-from bridge.domain.fold import Past, fold
+from bridge.domain.facts import CATALOGUE, TO_REFRESH, Fact
+from bridge.domain.fold import History, fold
 from bridge.errors import BridgeError, PayloadError
 from bridge.ingest import Ingress
 from bridge.sources import OBSERVED, every
@@ -136,7 +136,7 @@ def try_(
             }
             for event, found, refusal in read
         ],
-        "thin": source.key if any(fact.thing == THIN for fact in facts) else None,
+        "thin": source.key if any(fact.thing == TO_REFRESH for fact in facts) else None,
         "accounts": [_account(party, mine, config) for party, mine in _whose(facts)],
     }
     show(data, _words, as_json=as_json)
@@ -155,14 +155,14 @@ def _source(name: str, values: Options) -> Source:
 
 def _whose(facts: list[Fact]) -> Iterator[tuple[str, list[Fact]]]:
     """The customers that are told of, with their facts."""
-    for party in sorted({fact.party for fact in facts if fact.thing != THIN}):
+    for party in sorted({fact.party for fact in facts if fact.thing != TO_REFRESH}):
         if not party.startswith(CATALOGUE):
             yield party, [fact for fact in facts if fact.party == party]
 
 
 def _account(party: str, facts: list[Fact], config: Config) -> dict[str, Any]:
     """What Vitally would hold if these facts were all."""
-    things = fold(Past(facts))
+    things = fold(History(facts))
     found = identify(things)
     said = worked_out(found.account or party, [Party(party, things)], config)
     return {**said, "party": party, "account": found.account, "reason": found.reason}

@@ -25,7 +25,7 @@ from bridge.demo.stack import HERE, HOME, DemoError, EndedError, Stack, running
 from bridge.store.connect import connect
 from bridge.store.inspect import Figures, figures
 from bridge.vitally.client import Vitally
-from bridge.webhook.signatures import STRIPE, sign
+from bridge.webhook.auth import STRIPE, sign
 
 Say = Callable[[str], None]
 

@@ -204,7 +204,7 @@ def _told(parties: Iterable[Party]) -> dict[str, dict[str, State]]:
 def is_incomplete(things: Mapping[str, State]) -> bool:
     """Whether a party was met in mid-life: its creation was never seen."""
     customer = things.get(CUSTOMER)
-    return customer is None or not customer.born
+    return customer is None or not customer.creation_seen
 
 
 def _seen_alive(party: Party) -> bool:

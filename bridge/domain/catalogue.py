@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bridge.domain.facts import READING, Value
+from bridge.domain.facts import REFRESHED, Value
 from bridge.domain.fold import State
 from bridge.domain.generations import created, generations, there_at
 from bridge.domain.parts import put_together
@@ -209,7 +209,7 @@ def _discounts(
 
     Where nobody told which of several *products* one is for, it is `among` them.
     """
-    read = things[READING].value.get("discounts", {}) if READING in things else {}
+    read = things[REFRESHED].value.get("discounts", {}) if REFRESHED in things else {}
     found: list[Mapping[str, Any]] = []
     for one in listed:
         told = things.get(f"{DISCOUNT}{one.get('id')}")
@@ -267,10 +267,10 @@ def _item(
     What only the source's own API tells (tiers, names) was kept when it was read.
     """
     price = _named("price", item, at, catalogue)
-    read = things[READING].value if READING in things else {}
+    read = things[REFRESHED].value if REFRESHED in things else {}
     tiers = read.get("tiers", {}).get(item.get("price"), {})
     made = created(price) if price is not None else None
-    if tiers and made is not None and made > things[READING].fact.stamp.at:
+    if tiers and made is not None and made > things[REFRESHED].fact.stamp.at:
         tiers = {}  # Another plan had that id when it was read.
     name = read.get("names", {}).get(item.get("product"))
     found = {**tiers, **({"product_name": name} if name else {}), **item}

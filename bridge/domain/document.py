@@ -15,8 +15,8 @@ from bridge.domain.traits import (
     SILENT,
     STAYS,
     TABLE,
+    AccountView,
     Known,
-    Reading,
     Result,
     Trait,
 )
@@ -76,7 +76,7 @@ def document(account: Account, policy: Policy = STRIPE, now: int = 0) -> Documen
 def _until(account: Account, policy: Policy, now: int) -> int | None:
     """When *account* changes by its dates alone (ms)."""
     counting = [
-        sub for r in readings_of(account, policy, now).values() for sub in r.counting
+        sub for r in views_of(account, policy, now).values() for sub in r.counting
     ]
     ends = {date for sub in account.subscriptions for date in dates(sub)}
     ends |= {end for sub in counting if (end := changes_at(sub, policy, now))}
@@ -93,8 +93,7 @@ def chosen(
     what that one cannot know is left out, and asked of nobody else. STAYS is no opinion.
     """
     said = {
-        source: _said(reading)
-        for source, reading in readings_of(account, policy, now).items()
+        source: _said(view) for source, view in views_of(account, policy, now).items()
     }
     for trait, by_source in account.told.items():
         for source, state in by_source.items():
@@ -124,23 +123,23 @@ def _in_order(traits: Iterable[str]) -> list[str]:
     return sorted(traits, key=lambda t: (ranks.get(t, len(ranks)), t))
 
 
-def readings_of(account: Account, policy: Policy, now: int) -> dict[str, Reading]:
+def views_of(account: Account, policy: Policy, now: int) -> dict[str, AccountView]:
     """What each source that knows subscriptions says of *account*."""
     sources = sorted({source_of(sub.party) for sub in account.subscriptions})
     found = account.at(now)
-    return {name: Reading(found.of(name), policy, now) for name in sources}
+    return {name: AccountView(found.of(name), policy, now) for name in sources}
 
 
-def _said(reading: Reading) -> dict[str, Result]:
+def _said(view: AccountView) -> dict[str, Result]:
     """The billing traits of one source, without those it has no facts about."""
-    possible = reading.possible()
+    possible = view.possible()
     said = ((name, _agreed(trait, possible)) for name, trait in TABLE.items())
     return {name: value for name, value in said if value != SILENT}
 
 
-def _agreed(trait: Trait, possible: Sequence[Reading]) -> Result:
+def _agreed(trait: Trait, possible: Sequence[AccountView]) -> Result:
     """What is the same whichever of the *possible* readings is right."""
-    found = {trait.read(reading): None for reading in possible}
+    found = {trait.read(view): None for view in possible}
     if len(found) == 1:
         return found.popitem()[0]
     subs = possible[0].account.subscriptions if possible else ()

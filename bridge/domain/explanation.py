@@ -16,10 +16,10 @@ from bridge.domain.document import (
     difference,
     document,
     keyed,
-    readings_of,
+    views_of,
 )
 from bridge.domain.fold import State
-from bridge.domain.money import Line, Unknown
+from bridge.domain.money import PricedItem, Unknown
 from bridge.domain.policy import STRIPE, Policy
 from bridge.domain.subscription import (
     Subscription,
@@ -28,7 +28,7 @@ from bridge.domain.subscription import (
     renews_at,
     worked,
 )
-from bridge.domain.traits import Known, Reading, instant
+from bridge.domain.traits import AccountView, Known, instant
 
 Because = dict[str, Any]
 """One cause of a trait: `subscription`, `event`, and what it gave."""
@@ -110,18 +110,18 @@ def explain(
     account: Account, policy: Policy = STRIPE, now: int = 0
 ) -> Mapping[str, list[Because]]:
     """Return the causes of each trait of *account* at *now* (ms)."""
-    readings = readings_of(account, policy, now)
+    views = views_of(account, policy, now)
     found: dict[str, list[Because]] = {}
     for trait, (source, _) in chosen(account, policy, now).items():
         told = account.told.get(trait, {}).get(source)
         if told is not None:
             found[trait] = [_said(source, told)]
         else:
-            found[trait] = READERS[trait](readings[source])
+            found[trait] = READERS[trait](views[source])
     return found
 
 
-READERS: Mapping[str, Callable[[Reading], list[Because]]] = {
+READERS: Mapping[str, Callable[[AccountView], list[Because]]] = {
     "mrr": lambda r: [_money(sub, r.policy, r.now) for sub in r.counting],
     "nextRenewalDate": lambda r: _each(r.live, renews_at),
     "churnedAt": lambda r: _each(_all(r), lambda s: s.ended_at if s.was_live else None),
@@ -134,8 +134,8 @@ READERS: Mapping[str, Callable[[Reading], list[Because]]] = {
 """Billing trait -> its causes in what one source says of the account."""
 
 
-def _all(reading: Reading) -> Sequence[Subscription]:
-    return reading.account.subscriptions
+def _all(view: AccountView) -> Sequence[Subscription]:
+    return view.account.subscriptions
 
 
 def _said(source: str, state: State) -> Because:
@@ -170,7 +170,7 @@ def _money(sub: Subscription, policy: Policy, now: int) -> Because:
     }
 
 
-def _item(line: Line, policy: Policy) -> Because:
+def _item(line: PricedItem, policy: Policy) -> Because:
     interval, count = line.interval
     return {
         "price": line.price,

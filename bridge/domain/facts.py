@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 Value = Mapping[str, Any]
@@ -17,21 +18,34 @@ exactly by every reader of JSON."""
 LONGEST = 2000
 """Characters of a text that is a trait."""
 
-CREATED, READ = 0, 9
-"""Ranks with a meaning of their own: a thing's creation, and what was read from the
-source itself, which holds all that happened up to its instant."""
+
+class Rank(IntEnum):
+    """Which of a thing's facts of one instant is the later one; stored as a number.
+
+    A source may have others between these, or above (Chargebee counts on from 10).
+    """
+
+    CREATED = 0
+    NOTICE = 1
+    """Something is about to happen, or came to nothing."""
+    UPDATED = 2
+    SWITCHED = 3
+    """Paused or resumed."""
+    DELETED = 4
+    FROM_API = 9
+    """Read from the source's own API: all that happened up to its instant is in it."""
+
 
 POINTER, CATALOGUE = "pointer:", "catalogue:"
 """Beginnings of parties that are no customer: something whose owner only the source
 can tell, and something that many customers use (a coupon, a price, a product)."""
 
 
-THIN, READING = "thin", "read"
-"""Things of a party that say that it has to be read, and when it was."""
+TO_REFRESH, REFRESHED = "thin", "read"
+"""Things of a party that say that its source has to be asked, and when it was."""
 
-
-TWICE = "twice"
-"""Of a thin event: it is read once more where the reading was in the event's second."""
+REFRESH_TWICE = "twice"
+"""Of a notice without content: a refresh in its own second is followed by another."""
 
 
 def pointer(source: str, thing: str) -> str:

@@ -17,32 +17,35 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from bridge.domain.chain import Step, end_of, in_order, is_doubtful
-from bridge.domain.facts import CREATED, READ, Fact, Stamp, Value
+from bridge.domain.facts import Fact, Rank, Stamp, Value
 from bridge.domain.renderings import told_once
+from bridge.domain.tie_break import Step, end_of, in_order, is_doubtful
+
+WHOLE = frozenset({Rank.CREATED, Rank.FROM_API})
+"""Ranks that tell a thing from its beginning on."""
 
 
-class Joins(NamedTuple):
+class Retained(NamedTuple):
     """What compaction must not forget about a thing; each field is a join.
 
-    *seen* holds every status it ever had, *born* whether its creation was seen or the
+    *seen* holds every status it ever had, *creation_seen* whether its creation was seen or the
     whole of it was read,
     *trial* whether it ever had a trial. *paid* are the steps of the latest instant at
     which it was seen not `unpaid`, *unpaid* those since that instant at which it was.
     """
 
     seen: frozenset[str] = frozenset()
-    born: bool = False
+    creation_seen: bool = False
     trial: bool = False
     paid: frozenset[Step] = frozenset()
     unpaid: frozenset[Step] = frozenset()
 
 
-class Past(NamedTuple):
-    """All that is kept of one party: its facts, and the joins of each thing."""
+class History(NamedTuple):
+    """All that is kept of one party: its facts, and what is retained of each thing."""
 
     facts: Collection[Fact]
-    joins: Mapping[str, Joins] = {}
+    retained: Mapping[str, Retained] = {}
 
 
 class State(NamedTuple):
@@ -55,7 +58,7 @@ class State(NamedTuple):
 
     fact: Fact
     seen: frozenset[str]
-    born: bool
+    creation_seen: bool
     trial: bool
     unpaid_since: int | None
     rivals: tuple[State, ...] = ()
@@ -71,36 +74,36 @@ class State(NamedTuple):
         return self.fact.value
 
 
-def fold(past: Past) -> dict[str, State]:
+def fold(history: History) -> dict[str, State]:
     """Return the state of every thing of one party."""
     return {
-        thing: _state(_each(told), past.joins.get(thing, Joins()))
-        for thing, told in _by_thing(past.facts).items()
+        thing: _state(_each(told), history.retained.get(thing, Retained()))
+        for thing, told in _by_thing(history.facts).items()
     }
 
 
-def compact(past: Past) -> Past:
+def compact(history: History) -> History:
     """Return the least that folds alike, whatever may still arrive."""
     kept: list[Fact] = []
-    joins: dict[str, Joins] = {}
-    for thing, told in _by_thing(past.facts).items():
-        if len(told) == 1 and thing not in past.joins:
+    retained: dict[str, Retained] = {}
+    for thing, told in _by_thing(history.facts).items():
+        if len(told) == 1 and thing not in history.retained:
             kept += next(iter(told.values()))
             continue
         facts = _each(told)
         needed = _needed(facts)
-        said = _to_keep(_join(facts, past.joins.get(thing, Joins())))
+        said = _to_keep(_join(facts, history.retained.get(thing, Retained())))
         kept += [
             one for event in dict.fromkeys(map(_event, needed)) for one in told[event]
         ]
-        if thing in past.joins or said != _to_keep(_join(needed, Joins())):
-            joins[thing] = said
-    return Past(kept, joins)
+        if thing in history.retained or said != _to_keep(_join(needed, Retained())):
+            retained[thing] = said
+    return History(kept, retained)
 
 
-def _to_keep(joins: Joins) -> Joins:
+def _to_keep(retained: Retained) -> Retained:
     """Outside a spell of `unpaid` the newest facts, which are kept, tell *paid*."""
-    return joins if joins.unpaid else joins._replace(paid=frozenset())
+    return retained if retained.unpaid else retained._replace(paid=frozenset())
 
 
 def status(value: Value) -> str:
@@ -144,13 +147,13 @@ def _each(told: Told) -> list[Fact]:
     return [fact for renderings in told.values() for fact in told_once(renderings)]
 
 
-def _state(facts: list[Fact], before: Joins) -> State:
+def _state(facts: list[Fact], before: Retained) -> State:
     fact, rivals = winner(facts)
-    joins = _join(facts, before)
+    retained = _join(facts, before)
 
     def state(fact: Fact) -> State:
-        since = _unpaid_since(fact, joins)
-        return State(fact, joins.seen, joins.born, joins.trial, since)
+        since = _unpaid_since(fact, retained)
+        return State(fact, retained.seen, retained.creation_seen, retained.trial, since)
 
     return state(fact)._replace(rivals=tuple(map(state, rivals)))
 
@@ -159,33 +162,33 @@ def _step(fact: Fact) -> Step:
     return Step(fact.stamp.at, fact.stamp.rank, fact.event, fact.before, fact.after)
 
 
-def _join(facts: Iterable[Fact], before: Joins) -> Joins:
+def _join(facts: Iterable[Fact], before: Retained) -> Retained:
     words = {_step(fact): (_word(fact), fact) for fact in facts}
     unpaid = {step for step, (word, _) in words.items() if word == "unpaid"}
     paid = before.paid | (set(words) - unpaid)
     last = max((step.at for step in paid), default=0)
-    return Joins(
+    return Retained(
         before.seen | {word for word, _ in words.values()},
-        before.born or any(step.rank in {CREATED, READ} for step in words),
+        before.creation_seen or any(step.rank in WHOLE for step in words),
         before.trial or any("trial_end" in f.value for _, f in words.values()),
         frozenset(step for step in paid if step.at == last),
         frozenset(step for step in before.unpaid | unpaid if step.at >= last),
     )
 
 
-def _unpaid_since(fact: Fact, joins: Joins) -> int | None:
+def _unpaid_since(fact: Fact, retained: Retained) -> int | None:
     """The first instant of the spell; inside one instant the chain tells the last."""
     if status(fact.value) != "unpaid":
         return None
-    last = max((step.at for step in joins.paid), default=None)
-    shared = {step for step in joins.unpaid if step.at == last}
+    last = max((step.at for step in retained.paid), default=None)
+    shared = {step for step in retained.unpaid if step.at == last}
     if last is not None and shared:
-        steps = in_order(shared | joins.paid)
+        steps = in_order(shared | retained.paid)
         end = end_of(steps, [])
         ended = {s for s in steps if s.after == end} if end else {steps[-1]}
         if last == fact.stamp.at or ended & shared:
             return last
-    spell = (step.at for step in joins.unpaid if step.at != last)
+    spell = (step.at for step in retained.unpaid if step.at != last)
     return min(spell, default=fact.stamp.at)
 
 

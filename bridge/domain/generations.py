@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from bridge.domain.facts import CREATED
+from bridge.domain.facts import Rank
 from bridge.domain.fold import State
 
 
@@ -39,7 +39,7 @@ class Generation(NamedTuple):
 def created(state: State) -> int | None:
     """When the thing that a state is of was made (ms); None: it does not say."""
     told = state.value.get("created")
-    if told is None and state.fact.stamp.rank == CREATED:
+    if told is None and state.fact.stamp.rank == Rank.CREATED:
         return state.fact.stamp.at
     return told
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge.domain.catalogue import SUBSCRIPTION
-from bridge.domain.facts import READING, THIN, TWICE
+from bridge.domain.facts import REFRESH_TWICE, REFRESHED, TO_REFRESH
 from bridge.domain.fold import State
 
 Things = Mapping[str, State]
@@ -30,11 +30,11 @@ def waits(things: Things, everybody: Mapping[str, Things]) -> int:
     *everybody* are the things of all parties of its account, by name. The money of the
     party that it became is known once that one was read since.
     """
-    customer, asked = things.get("customer"), things.get(THIN)
+    customer, asked = things.get("customer"), things.get(TO_REFRESH)
     if customer is None or INTO not in customer.value:
         return 0
     since = customer.fact.stamp.at
-    if asked is not None and asked.value.get(TWICE):
+    if asked is not None and asked.value.get(REFRESH_TWICE):
         since = min(since, asked.fact.stamp.at)
     heir = everybody.get(customer.value[INTO])
     pays = any(thing.startswith(SUBSCRIPTION) for thing in things)
@@ -44,7 +44,7 @@ def waits(things: Things, everybody: Mapping[str, Things]) -> int:
 
 
 def _was_read(things: Things, since: int) -> bool:
-    return READING in things and things[READING].fact.stamp.at >= since
+    return REFRESHED in things and things[REFRESHED].fact.stamp.at >= since
 
 
 def as_it_was(things: Things) -> Things:

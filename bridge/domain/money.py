@@ -136,7 +136,7 @@ def _holds(tier: Tier, quantity: Fraction) -> bool:
     return tier.get("up_to") is None or quantity <= tier["up_to"]
 
 
-class Line(NamedTuple):
+class PricedItem(NamedTuple):
     """An item in money: its *monthly* amount, its product and its billing interval.
 
     *gross* is the monthly amount before discounts, *taken* names those that counted.
@@ -152,7 +152,7 @@ class Line(NamedTuple):
     taken: tuple[str, ...] = ()
     tax: Fraction = Fraction(0)
 
-    def without_tax(self) -> Line:
+    def without_tax(self) -> PricedItem:
         """The same line without the tax that is part of its price."""
         if not self.tax:
             return self
@@ -161,12 +161,12 @@ class Line(NamedTuple):
 
 
 def discounted(
-    lines: Sequence[Line],
+    lines: Sequence[PricedItem],
     discounts: Iterable[Mapping[str, Any]],
     currency: str,
     policy: Policy = STRIPE,
     now: int = 0,
-) -> list[Line] | Unknown:
+) -> list[PricedItem] | Unknown:
     """Take *discounts* off in their order, each from what the one before left.
 
     The *policy* says which of them count at *now* (ms). One whose terms have to be
@@ -195,7 +195,9 @@ def discounted(
 
 
 def _is_same_of_any(
-    before: Sequence[Line], after: Sequence[Line], discount: Mapping[str, Any]
+    before: Sequence[PricedItem],
+    after: Sequence[PricedItem],
+    discount: Mapping[str, Any],
 ) -> bool:
     """Whether a discount leaves as much, whichever of several products it is for.
 
@@ -228,8 +230,8 @@ def _counts(discount: Mapping[str, Any], policy: Policy, now: int) -> bool | Unk
 
 
 def _take_off(
-    lines: list[Line], discount: Mapping[str, Any], currency: str, policy: Policy
-) -> list[Line] | Unknown:
+    lines: list[PricedItem], discount: Mapping[str, Any], currency: str, policy: Policy
+) -> list[PricedItem] | Unknown:
     products = discount.get("products")
     chosen = [line for line in lines if not products or line.product in products]
     total = sum((line.monthly for line in chosen), Fraction(0))
@@ -253,7 +255,7 @@ def _take_off(
 
 def _kept(
     discount: Mapping[str, Any],
-    chosen: Sequence[Line],
+    chosen: Sequence[PricedItem],
     total: Fraction,
     currency: str,
     policy: Policy,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from bridge.domain.catalogue import ENDED, VOID
 from bridge.domain.facts import source_of
 from bridge.domain.fold import State
-from bridge.domain.money import Line, Unknown, discounted, item_amount, monthly
+from bridge.domain.money import PricedItem, Unknown, discounted, item_amount, monthly
 from bridge.domain.policy import INTERVALS, STRIPE, Policy
 
 LIVE = frozenset({"active", "past_due"})
@@ -207,7 +207,7 @@ class Working(NamedTuple):
     """How one subscription's MRR comes about: minor units a month, line by line."""
 
     total: Fraction
-    lines: tuple[Line, ...]
+    lines: tuple[PricedItem, ...]
 
 
 def revenue(
@@ -229,7 +229,7 @@ def worked(
         return Unknown(f"{sub.id}: {lacks}")
     if "mrr" in sub.value:
         return _paid(sub, [Fraction(sub.value["mrr"])], ())
-    lines: list[Line] = []
+    lines: list[PricedItem] = []
     for item in sub.items:
         line = _line(sub, item, policy, now)
         if isinstance(line, Unknown):
@@ -245,7 +245,7 @@ def worked(
 
 
 def _paid(
-    sub: Subscription, amounts: Sequence[Fraction], lines: tuple[Line, ...]
+    sub: Subscription, amounts: Sequence[Fraction], lines: tuple[PricedItem, ...]
 ) -> Working | Unknown:
     total = sum(amounts, Fraction(0))
     if total < 0:
@@ -269,7 +269,7 @@ def _untold(sub: Subscription) -> str:
 
 def _line(
     sub: Subscription, item: Mapping[str, Any], policy: Policy, now: int
-) -> Line | Unknown:
+) -> PricedItem | Unknown:
     amount = item_amount(item)
     if isinstance(amount, Unknown):
         return amount
@@ -280,7 +280,7 @@ def _line(
         return tax
     rhythm = (item["interval"], item.get("count", 1))
     gross = monthly(amount, *rhythm, policy)
-    line = Line(
+    line = PricedItem(
         gross,
         item.get("product"),
         rhythm,

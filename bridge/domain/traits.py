@@ -36,7 +36,7 @@ SILENT = Unknown("")
 STAYS = Unknown(".")
 """There are facts, and they say neither a value nor that there is none."""
 
-MOST_READINGS = 64
+MOST_VIEWS = 64
 """Readings that are tried where the order of events is not certain."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,7 +48,7 @@ def instant(milliseconds: int) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
 
 
-class Reading(NamedTuple):
+class AccountView(NamedTuple):
     """An account, read under a policy at an instant (ms)."""
 
     account: Account
@@ -66,10 +66,10 @@ class Reading(NamedTuple):
         wanted = self.policy.statuses
         return [s for s in self.account.subscriptions if s.status in wanted]
 
-    def possible(self) -> list[Reading]:
+    def possible(self) -> list[AccountView]:
         """What may be true as well, this first; none where that is too much."""
         choices = [(sub, *sub.rivals) for sub in self.account.subscriptions]
-        if prod(map(len, choices)) > MOST_READINGS:
+        if prod(map(len, choices)) > MOST_VIEWS:
             return []
         return [
             self._replace(account=self.account._replace(subscriptions=subs))
@@ -77,13 +77,13 @@ class Reading(NamedTuple):
         ]
 
 
-def _mrr(reading: Reading) -> Result:
-    counting = reading.counting
+def _mrr(view: AccountView) -> Result:
+    counting = view.counting
     if not counting:
-        return None if reading.policy.empty == "null" else 0
+        return None if view.policy.empty == "null" else 0
     by_currency: dict[str, Fraction] = {}
     for sub in counting:
-        amount = revenue(sub, reading.policy, reading.now)
+        amount = revenue(sub, view.policy, view.now)
         if isinstance(amount, Unknown):
             return amount
         code = sub.currency or ""
@@ -92,7 +92,7 @@ def _mrr(reading: Reading) -> Result:
     # Nothing is nothing in every currency: what is free needs no rate.
     paid = {code: amount for code, amount in by_currency.items() if amount}
     if len(paid) > 1:
-        return _converted(paid, reading.policy)
+        return _converted(paid, view.policy)
     return _bounded(*(paid or {"": Fraction(0)}).popitem())
 
 
@@ -132,17 +132,17 @@ def _earliest(
     return instant(min(found)) if found else None
 
 
-def _next_renewal(reading: Reading) -> Result:
-    return _earliest(reading.live, renews_at)
+def _next_renewal(view: AccountView) -> Result:
+    return _earliest(view.live, renews_at)
 
 
-def _churned(reading: Reading) -> Result:
-    at = accounts.churned_at(reading.account)
+def _churned(view: AccountView) -> Result:
+    at = accounts.churned_at(view.account)
     return None if at is None else instant(at)
 
 
-def _trial_end(reading: Reading) -> Result:
-    tried = [sub for sub in reading.account.subscriptions if sub.had_trial]
+def _trial_end(view: AccountView) -> Result:
+    tried = [sub for sub in view.account.subscriptions if sub.had_trial]
     if not tried:
         return SILENT
     # Some tell it during the trial alone.
@@ -153,25 +153,25 @@ def _trial_end(reading: Reading) -> Result:
     return instant(max(end for end, _ in ends if end is not None))
 
 
-def _status(reading: Reading) -> Result:
-    return accounts.status(reading.account)
+def _status(view: AccountView) -> Result:
+    return accounts.status(view.account)
 
 
-def _plan(reading: Reading) -> Result:
-    part = next((sub for sub in reading.live if sub.is_partial), None)
+def _plan(view: AccountView) -> Result:
+    part = next((sub for sub in view.live if sub.is_partial), None)
     if part is not None:
         return Unknown(f"{part.id}: the event holds only a part of its items")
-    names = {name for sub in reading.live for name in plan_names(sub)}
+    names = {name for sub in view.live for name in plan_names(sub)}
     return shortened(", ".join(sorted(names))) or None
 
 
-def _currency(reading: Reading) -> Result:
-    trialing = [s for s in reading.account.subscriptions if s.status == "trialing"]
-    subs = reading.live or trialing
+def _currency(view: AccountView) -> Result:
+    trialing = [s for s in view.account.subscriptions if s.status == "trialing"]
+    subs = view.live or trialing
     found = {sub.currency for sub in subs}
     if len(found) > 1:
         # A subscription that is known to be free is so in any currency.
-        pay = (s for s in subs if revenue(s, reading.policy, reading.now) != 0)
+        pay = (s for s in subs if revenue(s, view.policy, view.now) != 0)
         found = {sub.currency for sub in pay} or found
     if len(found) > 1:
         return Unknown("several currencies")
@@ -181,14 +181,14 @@ def _currency(reading: Reading) -> Result:
     return code.upper() if code else Unknown(NO_CURRENCY)
 
 
-def _cancel_at(reading: Reading) -> Result:
-    return _earliest(reading.live, cancels_at)
+def _cancel_at(view: AccountView) -> Result:
+    return _earliest(view.live, cancels_at)
 
 
 class Trait(NamedTuple):
     """One trait: how it is read off an account with a subscription, and what it is."""
 
-    read: Callable[[Reading], Result]
+    read: Callable[[AccountView], Result]
     meaning: str
 
 

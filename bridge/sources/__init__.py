@@ -18,8 +18,8 @@ from bridge.errors import ConfigError
 from bridge.options import Option, read_all
 from bridge.settings import Settings
 from bridge.sources.generic import make
+from bridge.webhook.auth import LEAST
 from bridge.webhook.source import Options, Source
-from bridge.webhook.strength import LEAST
 
 MADE = "generic.made"
 """Name of the option that holds the sources made of tables, by their names."""

@@ -1,4 +1,4 @@
-"""How facts and joins stand in Redis: one small JSON a field."""
+"""How facts, and what is retained of compacted ones, stand in Redis: one small JSON a field."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from bridge.domain.chain import Step, in_order
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Joins, Past
+from bridge.domain.fold import History, Retained
+from bridge.domain.tie_break import Step, in_order
 
 TAB = "\t"
 
@@ -28,10 +28,10 @@ def row(fact: Fact) -> bytes:
     )
 
 
-def read(party: str, rows: Mapping[bytes, bytes]) -> Past:
-    """All facts and joins of *party*, from its hash."""
+def read(party: str, rows: Mapping[bytes, bytes]) -> History:
+    """All that is kept of *party*, from its hash."""
     facts: list[Fact] = []
-    joins: dict[str, Joins] = {}
+    retained: dict[str, Retained] = {}
     for name, raw in rows.items():
         thing, _, told = name.decode().partition(TAB)
         event, _, form = told.partition(TAB)
@@ -42,34 +42,34 @@ def read(party: str, rows: Mapping[bytes, bytes]) -> Past:
                 Fact(party, thing, stamp, event, kind, value, after, before, form)
             )
         else:
-            joins[thing] = _joins(orjson.loads(raw))
-    return Past(facts, joins)
+            retained[thing] = _retained(orjson.loads(raw))
+    return History(facts, retained)
 
 
-def rewrite(old: Past, new: Past) -> tuple[list[str], dict[str, str]]:
+def rewrite(old: History, new: History) -> tuple[list[str], dict[str, str]]:
     """Fields to delete and fields to set, so that *old* becomes *new*."""
     kept = {field(fact) for fact in new.facts}
     gone = [name for name in map(field, old.facts) if name not in kept]
     put = {
-        thing + TAB: _joins_row(joins)
-        for thing, joins in new.joins.items()
-        if joins != old.joins.get(thing)
+        thing + TAB: _retained_row(retained)
+        for thing, retained in new.retained.items()
+        if retained != old.retained.get(thing)
     }
     return gone, put
 
 
-def _joins(data: Any) -> Joins:
-    seen, born, trial, paid, unpaid = data
+def _retained(data: Any) -> Retained:
+    seen, creation_seen, trial, paid, unpaid = data
     steps = (frozenset(Step(*step) for step in told) for told in (paid, unpaid))
-    return Joins(frozenset(seen), bool(born), bool(trial), *steps)
+    return Retained(frozenset(seen), bool(creation_seen), bool(trial), *steps)
 
 
-def _joins_row(joins: Joins) -> str:
+def _retained_row(retained: Retained) -> str:
     row = [
-        sorted(joins.seen),
-        int(joins.born),
-        int(joins.trial),
-        [list(step) for step in in_order(joins.paid)],
-        [list(step) for step in in_order(joins.unpaid)],
+        sorted(retained.seen),
+        int(retained.creation_seen),
+        int(retained.trial),
+        [list(step) for step in in_order(retained.paid)],
+        [list(step) for step in in_order(retained.unpaid)],
     ]
     return orjson.dumps(row).decode()

@@ -80,7 +80,7 @@ PAUSE = PREFIX + "throttle:pause"
 
 
 def facts(party: str) -> str:
-    """Hash: `thing TAB event` (`TAB rendering`) -> fact; `thing TAB` -> joins of the thing."""
+    """Hash: `thing TAB event` (`TAB rendering`) -> fact; `thing TAB` -> what is retained of it."""
     return f"{PREFIX}facts:{party}"
 
 
@@ -109,7 +109,7 @@ def lease(account: str) -> str:
     return f"{PREFIX}lease:{account}"
 
 
-def again(account: str) -> str:
+def waiters(account: str) -> str:
     """Set of the parties whose jobs came while another held the lease."""
     return f"{PREFIX}again:{account}"
 

@@ -200,10 +200,17 @@ def home(member: Member) -> tuple[str | None, str]:
 def _member(
     name: str, head: Sequence[bytes | None], rows_: Mapping[bytes, bytes]
 ) -> Member:
-    rev, account, nudges = head
-    past = codec.read(name, rows_)
+    rev, account, catalogue_revision = head
+    history = codec.read(name, rows_)
     belongs = account.decode() if account else None
-    return Member(name, int(rev or 0), past, fold(past), belongs, int(nudges or 0))
+    return Member(
+        name,
+        int(rev or 0),
+        history,
+        fold(history),
+        belongs,
+        int(catalogue_revision or 0),
+    )
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -244,12 +251,12 @@ def _ack(view: View, outcome: Outcome) -> dict[str, Any]:
 
 
 def _acked(member: Member) -> dict[str, Any]:
-    gone, put = codec.rewrite(member.past, compact(member.past))
+    gone, put = codec.rewrite(member.history, compact(member.history))
     is_customer = own_account(member.name) is None
     return {
         "name": member.name,
         "read": member.read,
-        "nudged": member.nudged,
+        "nudged": member.catalogue_revision,
         "gone": gone,
         "put": put,
         "ghost": member.name.startswith(VACATED),

@@ -9,7 +9,7 @@ from bridge.domain.account import Party
 from bridge.domain.catalogue import Catalogue
 from bridge.domain.document import Ledger
 from bridge.domain.facts import source_of
-from bridge.domain.fold import Past, State
+from bridge.domain.fold import History, State
 
 VACATED = "vacated:"
 """Prefix of the pseudo-party that stands for an account which its last party left."""
@@ -39,15 +39,15 @@ Catalogues = Mapping[str, Catalogue]
 class Member(NamedTuple):
     """One party as it was read: its facts up to revision *read*.
 
-    *nudged* counts how often something that it uses has changed.
+    *catalogue_revision* counts the changes of what it uses.
     """
 
     name: str
     read: int
-    past: Past
+    history: History
     things: Mapping[str, State]
     account: str | None
-    nudged: int = 0
+    catalogue_revision: int = 0
 
     def party(self, catalogues: Catalogues) -> Party:
         """What the domain calls a party."""

@@ -6,11 +6,14 @@ A converter takes a text that is not empty and raises ValueError with what it mu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
+from marshmallow import ValidationError, fields
+
+from bridge.config import Table, text
 from bridge.domain.facts import LONGEST, MOST
 from bridge.domain.traits import EPOCH, Known, instant
 from bridge.webhook.fields import LATEST, cleaned
@@ -95,34 +98,45 @@ class Line(NamedTuple):
         return CONVERTERS[self.kind](told) if told else None
 
 
-def is_field(value: Any) -> bool:
-    """Whether *value* can be the name of a field."""
-    return isinstance(value, str) and bool(_FIELD.fullmatch(value))
+def field_name(word: str, **options: Any) -> fields.String:
+    """A line of `bridge.toml` that names one of a record's fields, called *word*."""
+    return text(_FIELD.pattern, f"must be the name of a {word}", **options)
 
 
-def lines(
-    said: Any, word: str = "field", *more: str
-) -> tuple[dict[str, Line], list[str]]:
-    """Read a table of traits: `plan = "Plan"`, `ends = { field = "End", as = "date" }`.
+def trait_lines(word: str = "field", *more: str) -> Table:
+    """A table of traits: `plan = "Plan"`, `ends = { field = "End", as = "date" }`.
 
-    *word* is what the source calls a field, *more* are converters of its own. Returns
-    the lines by trait, and the problems.
+    *word* is what the source calls a field, *more* are converters of its own.
     """
-    if not isinstance(said, dict):
-        return {}, ["traits must be a table"]
-    kinds = (*CONVERTERS, *more)
-    found: dict[str, Line] = {}
-    problems: list[str] = []
-    for trait, told in said.items():
-        row = told if isinstance(told, dict) else {word: told}
-        line = Line(row.get(word, ""), row.get("as", "text"))
-        if trait == "name" or trait != trait.strip() or not trait.isprintable():
-            problems.append(f"traits.{trait} cannot be the name of a trait")
-        elif is_field(line.field) and line.kind in kinds and row.keys() <= {word, "as"}:
-            found[trait] = line
-        else:
-            problems.append(
-                f'traits.{trait} must be a {word}, or {{ {word} = "…", as = "…" }} '
-                f"with one of {', '.join(kinds)}"
-            )
-    return found, problems
+    names = fields.String(
+        validate=lambda name: _check(
+            name != "name" and name == name.strip() and name.isprintable(),
+            "cannot be the name of a trait",
+        )
+    )
+    return Table(names, TraitLine(word, (*CONVERTERS, *more)), load_default=dict)
+
+
+class TraitLine(fields.Field[Line]):
+    """The field of a trait, with one of the converters *kinds* or without."""
+
+    def __init__(self, word: str, kinds: Collection[str]) -> None:
+        super().__init__()
+        self.word = word
+        self.kinds = kinds
+        self.must = (
+            f'must be a {word}, or {{ {word} = "…", as = "…" }} '
+            f"with one of {', '.join(kinds)}"
+        )
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Line:
+        row = value if isinstance(value, dict) else {self.word: value}
+        field, kind = row.get(self.word), row.get("as", "text")
+        _check(row.keys() <= {self.word, "as"} and kind in self.kinds, self.must)
+        _check(isinstance(field, str) and _FIELD.fullmatch(field), self.must)
+        return Line(str(field), kind)
+
+
+def _check(right: object, must: str) -> None:
+    if not right:
+        raise ValidationError(must)

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple, NewType, Protocol
 
 from marshmallow import Schema
 
-from bridge.domain.facts import Fact
+from bridge.config import Lines, check
+from bridge.domain.facts import Fact, Stamp, Value
 from bridge.errors import PayloadError
 from bridge.options import Option
-from bridge.webhook.strength import Weakness
+from bridge.webhook.values import digest
 
 Options = Mapping[str, Any]
 """A source's own settings, parsed: the values of its `Source.options` by name."""
@@ -44,6 +45,28 @@ class Event(NamedTuple):
     at: int
     body: Mapping[str, Any]
     refusal: str = ""
+
+    def fact(  # noqa: PLR0913 - the parts of a fact
+        self,
+        party: str,
+        thing: str,
+        value: Value,
+        rank: int,
+        *,
+        final: bool = False,
+        at: int | None = None,
+        essence: Value | None = None,
+        before: str | None = None,
+    ) -> Fact:
+        """Return what this event tells of a *thing* of *party*.
+
+        *at* (ms) is the thing's own version where it has one, *essence* the part of the
+        value that every rendering of the event has alike. Raises ValidationError where
+        the value could not be kept.
+        """
+        stamp = Stamp(final, self.at if at is None else at, rank)
+        after = digest(value if essence is None else essence)
+        return Fact(party, thing, stamp, self.id, self.type, value, after, before)
 
 
 def refused(error: PayloadError) -> Event:
@@ -81,7 +104,7 @@ class Reader(Protocol):
     """Reads a source's own API, in the worker; both raise SourceError.
 
     The facts' stamps hold the last whole instant that the reply surely contains, with
-    rank READ; their event is `read:<that instant, ms>`, their kind `read`.
+    rank FROM_API; their event is `read:<that instant, ms>`, their kind `read`.
     """
 
     def party(self, party: str) -> Sequence[Fact]:
@@ -89,6 +112,13 @@ class Reader(Protocol):
 
     def owner(self, thing: str) -> str | None:
         """The party that *thing* (`subscription:sub_1`) belongs to; None: it is gone."""
+
+
+class Weakness(NamedTuple):
+    """What is said of a secret; *refused*: the processes do not start with it."""
+
+    text: str
+    refused: bool = True
 
 
 class Page(NamedTuple):
@@ -128,9 +158,18 @@ class Table(NamedTuple):
     problems: Sequence[str] = ()
 
 
-def no_table(said: Mapping[str, Any]) -> Table:
-    """Of a source about which nothing can be said there."""
-    return Table(problems=[f"{name} is no line of this table" for name in said])
+def read_by(schema: Schema) -> Callable[[Mapping[str, Any]], Table]:
+    """Read a source's table by a *schema* that makes a Table of it."""
+
+    def table(said: Mapping[str, Any]) -> Table:
+        found, problems = check(schema, said)
+        return Table(problems=problems) if problems else found
+
+    return table
+
+
+NO_TABLE = read_by(Lines())
+"""Of a source about which nothing can be said there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +209,7 @@ class Source:
     """What is answered in place of 202 and a receipt."""
     crm: bool = False
     """Knows customers better than money: comes last where a trait is about money."""
-    table: Callable[[Mapping[str, Any]], Table] = no_table
+    table: Callable[[Mapping[str, Any]], Table] = NO_TABLE
     """Reads the source's own table of `bridge.toml`."""
     weak: Callable[[Options], Iterable[Weakness]] = lambda _: ()
     """What is weak about the secrets that guard it, where it is on."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from bridge.webhook.signatures import STRIPE, sign
+from bridge.webhook.auth import STRIPE, sign
 from tests.support.stripe import BORN, MONTH, SECRET
 
 PATH = "/webhooks/stripe"

@@ -18,6 +18,7 @@ from redis import Redis
 from rq import Queue
 
 from bridge import serve
+from bridge.sources import load
 from bridge.web.front import Front
 from bridge.web.hooks import SOURCES
 
@@ -162,4 +163,4 @@ def textbook() -> Flask:
 
 if __name__ == "__main__":
     serve.application = empty
-    sys.exit(serve.serve(serve.settings_from(os.environ)))
+    sys.exit(serve.serve(load(os.environ)[0]))

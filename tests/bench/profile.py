@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge import log
-from bridge.serve import settings_from
+from bridge.sources import load
 from bridge.web import create_app
 from tests.bench import ingress
 from tests.bench.figure import say
@@ -37,7 +37,7 @@ def show(folder: Path) -> None:
             "STRIPE_MODE": "test",
         }
         log.configure("INFO", "json", os.open(os.devnull, os.O_WRONLY))
-        app = create_app(settings_from(environ)).wsgi_app
+        app = create_app(load(environ)[0]).wsgi_app
         eventually(lambda: _play(app, ingress.requests("new", 1)) == {"202"}, 10)
         for workload in ingress.PER_CUSTOMER:
             say(f"profile: {EVENTS} events, customers {workload}")

@@ -15,6 +15,7 @@ from typing import Any
 from bridge import ingest
 from bridge import serve as web
 from bridge.domain.document import difference
+from bridge.sources import load
 from bridge.store import accept, scripts
 from workers import outcome, sweep, sync, throttle
 from workers.__main__ import main as worker
@@ -105,5 +106,5 @@ if __name__ in {"__main__", "__mp_main__"}:
     VARIANTS[sys.argv[1]]()
 
 if __name__ == "__main__":
-    run = {"worker": worker, "web": lambda: web.serve(web.settings_from(os.environ))}
+    run = {"worker": worker, "web": lambda: web.serve(load(os.environ)[0])}
     sys.exit(run[sys.argv[2]]())

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 from bridge.domain.account import Party, identify, unite
 from bridge.domain.document import document
 from bridge.domain.facts import Fact
-from bridge.domain.fold import Past, fold
+from bridge.domain.fold import History, fold
 from bridge.ingest import Ingress
 from bridge.sources import load
 from bridge.sources.stripe import SOURCE
@@ -67,7 +67,7 @@ def _traits(world: World) -> Iterator[str]:
     homes: dict[str, list[Party]] = {}
     left: set[str] = set()
     for name, facts in _facts(world).items():
-        things = fold(Past(facts))
+        things = fold(History(facts))
         account = identify(things).account
         if account is not None:
             homes.setdefault(account, []).append(Party(name, things))

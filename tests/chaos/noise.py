@@ -12,7 +12,7 @@ import orjson
 from urllib3 import HTTPConnectionPool, Timeout
 from urllib3.exceptions import HTTPError
 
-from bridge.webhook.signatures import STRIPE, sign
+from bridge.webhook.auth import STRIPE, sign
 from tests.chaos.world import NEXT_SECRET, PASSWORD, SLOW, World
 from tests.support.stack import HERE
 from tests.support.stripe import SECRET, Stripe

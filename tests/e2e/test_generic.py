@@ -15,7 +15,7 @@ import pytest
 from urllib3 import PoolManager
 
 import bridge.sources.generic
-from bridge.webhook.signatures import Scheme, sign
+from bridge.webhook.auth import Scheme, sign
 from tests.support.processes import ROOT, start
 from tests.support.stack import Stack, Web
 from tests.support.waiting import eventually

@@ -16,7 +16,7 @@ import orjson
 import pytest
 from urllib3 import PoolManager
 
-from bridge.webhook.signatures import STRIPE, Scheme, sign
+from bridge.webhook.auth import STRIPE, Scheme, sign
 from tests.support.stack import Stack, Web
 from tests.support.stripe import SECRET
 from tests.support.stripe_cases import Case, events

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from bridge.domain.facts import CREATED, Fact, Stamp, catalogue
+from bridge.domain.facts import Fact, Rank, Stamp, catalogue
 from bridge.store import keys
 from tests.support.desk import NOON, Bench, bench, customer, subscription
 
@@ -25,7 +25,7 @@ def coupon(at: int = 0, **more: Any) -> Fact:
     """The terms of coupon `half`, *at* seconds after noon."""
     value = {"percent": "50", "duration": "forever", **more}
     thing, event = "coupon:half", f"evt_coupon_{at}"
-    stamp = Stamp(False, NOON + at * 1000, CREATED)
+    stamp = Stamp(False, NOON + at * 1000, Rank.CREATED)
     party = catalogue("stripe", thing)
     return Fact(party, thing, stamp, event, "coupon.created", value, event)
 

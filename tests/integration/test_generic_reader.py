@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from bridge.domain.facts import READ, READING
+from bridge.domain.facts import REFRESHED, Rank
 from bridge.errors import SourceError, SourceUnreadError
 from bridge.sources.generic import make
 from bridge.sources.generic.reader import HttpReader
@@ -148,9 +148,9 @@ def test_all_of_a_party_is_read_with_its_stamps(api: Api, reader: Reader) -> Non
             "currency": "usd",
             "items": [{"interval": "month"}],
         },
-        READING: {},
+        REFRESHED: {},
     } == {fact.thing: fact.value for fact in facts}
-    assert {("crm:a/b", READ, f"read:{at}", "read")} == {
+    assert {("crm:a/b", Rank.FROM_API, f"read:{at}", "read")} == {
         (fact.party, fact.stamp.rank, fact.event, fact.kind) for fact in facts
     }
     # Not after the moment in which it was asked, by the sender's clock.

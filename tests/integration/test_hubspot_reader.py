@@ -12,8 +12,8 @@ import pytest
 
 from bridge.domain.account import Party, unite
 from bridge.domain.document import document
-from bridge.domain.facts import READ, Fact, Stamp
-from bridge.domain.fold import Past, fold
+from bridge.domain.facts import Fact, Rank, Stamp
+from bridge.domain.fold import History, fold
 from bridge.errors import SourceError, SourceUnreadError
 from bridge.sources.hubspot import SOURCE
 from bridge.sources.hubspot.api import Api
@@ -96,7 +96,7 @@ def test_every_fact_has_the_instant_that_the_reply_surely_contains(
 
     (at,) = {fact.stamp.at for fact in found}
     assert NOW * 1000 - 1200 < at <= NOW * 1000 - 200
-    assert {(Stamp(False, at, READ), f"read:{at}", "read")} == {
+    assert {(Stamp(False, at, Rank.FROM_API), f"read:{at}", "read")} == {
         (fact.stamp, fact.event, fact.kind) for fact in found
     }
 
@@ -236,7 +236,7 @@ def test_deals_are_the_traits_of_the_account(hubspot: LocalHubspot) -> None:
     won(hubspot, 8, 1, hs_mrr="1.2E2", dealname="Add-on", renews_on="2027-06-01")
     facts = list(read(hubspot, deals=DEALS).values())
 
-    traits = document(unite("1", [Party("hubspot:1", fold(Past(facts)))])).traits
+    traits = document(unite("1", [Party("hubspot:1", fold(History(facts)))])).traits
 
     assert (570.5, "USD", "active", "Add-on, Pro", "2027-06-01T00:00:00.000Z") == (
         traits["mrr"],
@@ -290,7 +290,7 @@ def test_without_any_currency_the_amount_is_not_known(hubspot: LocalHubspot) -> 
     won(hubspot, 9, 1)
     facts = list(read(hubspot, deals={"mrr": "hs_mrr"}).values())
 
-    found = document(unite("1", [Party("hubspot:1", fold(Past(facts)))]))
+    found = document(unite("1", [Party("hubspot:1", fold(History(facts)))]))
 
     assert "mrr" not in found.traits
     assert "currency" in found.unknown["mrr"]

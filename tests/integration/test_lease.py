@@ -93,7 +93,7 @@ def test_a_loser_is_queued_once_when_the_holder_is_done(desk: Bench) -> None:
     assert [("stripe:cus_1", 2)] == claims
     desk.queue.push_all(claims, "came meanwhile")
     assert ["created"] == desk.work()
-    assert 0 == desk.redis.exists(keys.again("acme"))
+    assert 0 == desk.redis.exists(keys.waiters("acme"))
 
 
 def test_a_loser_whose_events_the_holder_settled_is_not_queued(desk: Bench) -> None:

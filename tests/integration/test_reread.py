@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from bridge.domain.facts import READ, THIN, Fact, Stamp, pointer
-from bridge.domain.fold import Past, fold
+from bridge.domain.facts import TO_REFRESH, Fact, Rank, Stamp, pointer
+from bridge.domain.fold import History, fold
 from bridge.sources import discover
 from bridge.sources.stripe.reader import reader
 from bridge.store import keys
@@ -47,7 +47,7 @@ def desk(redis: Redis, stripe: LocalStripe) -> Iterator[Bench]:
 def thin(at: int = 0, event: str = "evt_thin") -> Fact:
     stamp = Stamp(False, NOON + at * 1000, 2)
     kind = "v1.customer.subscription.updated"
-    return Fact(POINTER, THIN, stamp, event, kind, {"event": event}, event)
+    return Fact(POINTER, TO_REFRESH, stamp, event, kind, {"event": event}, event)
 
 
 def met(**more: Any) -> Fact:
@@ -176,14 +176,17 @@ def test_an_end_for_ever_that_is_read_says_more_than_the_event_of_it() -> None:
     at = NOON + 238
     known = Fact("x:1", "customer", Stamp(True, at, 0), "evt_1", "k", {"old": 1}, "a")
     read = known._replace(
-        stamp=Stamp(True, NOON - 1, READ), event="read:1", value={"new": 1}, after="b"
+        stamp=Stamp(True, NOON - 1, Rank.FROM_API),
+        event="read:1",
+        value={"new": 1},
+        after="b",
     )
-    past = Past([known])
-    member = Member("x:1", 1, past, fold(past), "acme")
+    history = History([known])
+    member = Member("x:1", 1, history, fold(history), "acme")
 
     made = restamped([read], member)
 
-    assert {"new": 1} == fold(Past([known, *made]))["customer"].value
+    assert {"new": 1} == fold(History([known, *made]))["customer"].value
     assert [at] == [fact.stamp.at for fact in made]
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from bridge.domain.account import Party, unite
 from bridge.domain.document import document
-from bridge.domain.facts import READ, Fact, Stamp
-from bridge.domain.fold import Past, fold
+from bridge.domain.facts import Fact, Rank, Stamp
+from bridge.domain.fold import History, fold
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.sources import discover
 from bridge.sources.stripe import api
@@ -72,7 +72,7 @@ def by_thing(facts: list[Fact]) -> dict[str, Fact]:
 
 def traits(facts: list[Fact]) -> dict[str, Any]:
     """What the facts alone make of the account."""
-    party = Party("stripe:cus_1", fold(Past(facts)))
+    party = Party("stripe:cus_1", fold(History(facts)))
     return dict(document(unite("cus_1", [party]), now=AT).traits)
 
 
@@ -114,9 +114,9 @@ def test_every_fact_has_the_instant_that_the_first_reply_surely_contains(
 
     at = facts[0].stamp.at
     assert AT - 5000 < at <= AT
-    assert {("stripe:cus_1", Stamp(False, at, READ), f"read:{at}", "read")} == {
-        (fact.party, fact.stamp, fact.event, fact.kind) for fact in facts
-    }
+    assert {
+        ("stripe:cus_1", Stamp(False, at, Rank.FROM_API), f"read:{at}", "read")
+    } == {(fact.party, fact.stamp, fact.event, fact.kind) for fact in facts}
     assert {} == by_thing(facts)["read"].value
 
 
@@ -343,7 +343,7 @@ def test_a_deleted_customer_is_final_and_all_it_had_is_read(
 
     told = by_thing(reading(stripe).party("stripe:cus_1"))
 
-    assert Stamp(True, told["read"].stamp.at, READ) == told["customer"].stamp
+    assert Stamp(True, told["read"].stamp.at, Rank.FROM_API) == told["customer"].stamp
     assert {"account": "cus_1", "deleted": True} == told["customer"].value
     assert "canceled" == told["subscription:sub_1"].value["status"]
 
@@ -380,8 +380,8 @@ def test_an_older_event_loses_against_what_was_read_and_a_newer_one_wins(
     at = read[0].stamp.at + seconds * 1000
     told = events_facts("customer.updated", customer("cus_1", name="As told"), at)
 
-    assert winner == fold(Past([*told, *read]))["customer"].fact.kind
-    assert winner == fold(Past([*read, *told]))["customer"].fact.kind
+    assert winner == fold(History([*told, *read]))["customer"].fact.kind
+    assert winner == fold(History([*read, *told]))["customer"].fact.kind
 
 
 def test_whose_a_thing_is_can_be_asked(stripe: LocalStripe) -> None:

@@ -15,7 +15,7 @@ from rq.job import Job
 from werkzeug.datastructures import Authorization
 
 from bridge.queue import NAME
-from bridge.serve import settings_from
+from bridge.sources import load
 from bridge.store.health import Watch
 from bridge.web import create_app
 from bridge.web.console import queues
@@ -74,7 +74,7 @@ def make(url: str, redis: Redis, watch: Watch, **more: str) -> FlaskClient:
         "VITALLY_SUBDOMAIN": "acme",
         "CONSOLE_PASSWORD": "pässword-example",
     }
-    settings = settings_from(environ | more)
+    settings, _ = load(environ | more)
     return create_app(settings, redis=redis, watch=watch).test_client()
 
 

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from bridge.serve import settings_from
+from bridge.sources import load
 from bridge.store import keys
 from bridge.store.connect import connect
 from bridge.store.health import DOWN, Watch
@@ -21,7 +21,7 @@ ENVIRON = {"VITALLY_API_KEY": "sk_example", "VITALLY_SUBDOMAIN": "acme"}
 
 
 def make(redis: Redis, watch: Watch, url: str) -> FlaskClient:
-    settings = settings_from(ENVIRON | {"REDIS_URL": url})
+    settings, _ = load(ENVIRON | {"REDIS_URL": url})
     return create_app(settings, redis=redis, watch=watch).test_client()
 
 

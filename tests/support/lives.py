@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from bridge.domain.account import Account, Party, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact, Stamp, Value
-from bridge.domain.fold import Past, fold
-from tests.support.oracle import History, Lives
+from bridge.domain.fold import History, fold
+from tests.support.oracle import Lives
 
 DAY = 86_400_000
 START = 1_700_000_000_000
@@ -151,15 +151,17 @@ def by_party(facts: Iterable[Fact]) -> dict[str, list[Fact]]:
     return found
 
 
-def account_of(pasts: Mapping[str, Past]) -> Account:
+def account_of(histories: Mapping[str, History]) -> Account:
     """One account of all parties of *pasts*."""
-    return unite("acme", [Party(name, fold(past)) for name, past in pasts.items()])
+    return unite(
+        "acme", [Party(name, fold(history)) for name, history in histories.items()]
+    )
 
 
 def document_of(facts: Iterable[Fact]) -> Document:
     """The way of the worker: facts of all parties, folded, united, mapped."""
-    pasts = {party: Past(own) for party, own in by_party(facts).items()}
-    return document(account_of(pasts))
+    histories = {party: History(own) for party, own in by_party(facts).items()}
+    return document(account_of(histories))
 
 
 WILD_VALUES = {

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 from urllib3 import PoolManager, Timeout
 
-from bridge.webhook.signatures import HUBSPOT, sign
+from bridge.webhook.auth import HUBSPOT, sign
 
 Json = dict[str, Any]
 

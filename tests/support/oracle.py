@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from bridge.domain.facts import Fact, Value
 
-History = list[tuple[int, Value]]
+Snapshots = list[tuple[int, Value]]
 """What was true of one thing and since when (ms), in order; the last is true now."""
 
-Lives = Mapping[str, Mapping[str, History]]
+Lives = Mapping[str, Mapping[str, Snapshots]]
 """The histories of an account by party and thing."""
 
 LIVE = ("active", "past_due")
@@ -54,14 +54,14 @@ def possible(facts: Iterable[Fact]) -> list[Lives]:
     choices = [[(key, one) for one in endings(told)] for key, told in own.items()]
     found: list[Lives] = []
     for chosen in itertools.product(*choices):
-        told: dict[str, dict[str, History]] = {}
+        told: dict[str, dict[str, Snapshots]] = {}
         for (party, thing), one in chosen:
             told.setdefault(party, {})[thing] = one
         found.append(told)
     return found
 
 
-def endings(facts: Collection[Fact]) -> list[History]:
+def endings(facts: Collection[Fact]) -> list[Snapshots]:
     """The history of a thing with each of the snapshots that may be its last."""
     usual = history(facts)
     if not is_ambiguous(facts):
@@ -79,7 +79,7 @@ def endings(facts: Collection[Fact]) -> list[History]:
     ]
 
 
-def history(facts: Iterable[Fact]) -> History:
+def history(facts: Iterable[Fact]) -> Snapshots:
     """All snapshots of one thing in their order: final ones last, then by second."""
     told = {fact.event: fact for fact in facts}.values()
     ordered: list[Fact] = []
@@ -176,7 +176,7 @@ def _weight(fact: Fact) -> tuple[int, int, str]:
 class Sub(NamedTuple):
     """One subscription with what the customer adds to it."""
 
-    past: History
+    past: Snapshots
     deleted_at: int | None
     customer_discounts: Sequence[Value]
     beside: Collection[str]
@@ -257,7 +257,7 @@ def agreed(lives: Iterable[Lives]) -> dict[str, Any]:
     }
 
 
-def _subs(things: Mapping[str, History]) -> Iterator[Sub]:
+def _subs(things: Mapping[str, Snapshots]) -> Iterator[Sub]:
     customer = things.get("customer")
     at, last = customer[-1] if customer else (0, {})
     deleted = at if last.get("deleted") else None

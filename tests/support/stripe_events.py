@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from bridge.webhook.signatures import STRIPE, sign
+from bridge.webhook.auth import STRIPE, sign
 
 
 class Rendering(NamedTuple):

@@ -20,7 +20,7 @@ from bridge.domain.account import (
     unite,
 )
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Past, State, fold
+from bridge.domain.fold import History, State, fold
 
 NOW = 1_700_000_000_000
 DAY = 86_400_000
@@ -38,7 +38,7 @@ def snapshot(
 
 
 def things(*facts: Fact) -> dict[str, State]:
-    return fold(Past(list(facts)))
+    return fold(History(list(facts)))
 
 
 def customer(rank: int = CREATED, n: int = 0, **value: Any) -> Fact:

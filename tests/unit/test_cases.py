@@ -16,7 +16,7 @@ from bridge.demo import lives
 from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import CATALOGUE, Fact, catalogue
-from bridge.domain.fold import Past, compact, fold
+from bridge.domain.fold import History, compact, fold
 from bridge.sources.stripe import SOURCE
 from bridge.webhook.source import Delivery, Verified
 from tests.support.lives import by_party
@@ -50,8 +50,8 @@ def facts(case: Case, bodies: Iterable[bytes]) -> Iterator[Fact]:
 
 def outcome(found: Iterable[Fact]) -> tuple[set[Identity], Document]:
     """Whose account it is, and the document of all parties together."""
-    pasts = {party: compact(Past(own)) for party, own in by_party(found).items()}
-    folded = {name: fold(past) for name, past in pasts.items()}
+    histories = {party: compact(History(own)) for party, own in by_party(found).items()}
+    folded = {name: fold(history) for name, history in histories.items()}
     shared = {n: things for n, things in folded.items() if n.startswith(CATALOGUE)}
     prefix = catalogue("stripe", "")
     listed = {name.removeprefix(prefix): things for name, things in shared.items()}

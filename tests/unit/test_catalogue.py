@@ -11,7 +11,7 @@ from bridge.domain.account import Party, unite
 from bridge.domain.catalogue import references
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Past, fold
+from bridge.domain.fold import History, fold
 from bridge.domain.policy import Policy
 from tests.support.lives import by_party
 
@@ -61,8 +61,8 @@ def read(*facts: Fact, policy: Policy | None = None, day: int = 2) -> Document:
         for fact in facts
         if fact.thing.startswith(shared)
     ]
-    listed = {name: fold(Past(told)) for name, told in by_party(others).items()}
-    party = Party("stripe:cus_1", fold(Past(own)), listed)
+    listed = {name: fold(History(told)) for name, told in by_party(others).items()}
+    party = Party("stripe:cus_1", fold(History(own)), listed)
     return document(unite("acme", [party]), policy or Policy(), day * DAY)
 
 
@@ -234,13 +234,13 @@ def test_what_a_party_needs_of_the_catalogue_is_what_it_refers_to() -> None:
 
     expected = {"price:price_1", "product:prod_1"}
     expected |= {"coupon:item", "coupon:half", "coupon:whole", "coupon:alone"}
-    assert expected == references(fold(Past(facts)))
+    assert expected == references(fold(History(facts)))
 
 
 def test_an_ended_subscription_needs_nothing() -> None:
     ended = subscribed(2, status="canceled")
 
-    assert set() == references(fold(Past([ended])))
+    assert set() == references(fold(History([ended])))
 
 
 def test_what_only_the_api_tells_outlives_the_next_webhook() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bridge.domain.account import Party, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import CATALOGUE, Fact, catalogue
-from bridge.domain.fold import Past, compact, fold
+from bridge.domain.fold import History, compact, fold
 from bridge.sources.stripe import SOURCE
 from bridge.webhook.source import Event
 from tests.support.lives import by_party, law
@@ -149,8 +149,8 @@ def read(facts: list[Fact], compacted: bool = False) -> Document:
     """The way of the worker: the customer's facts, and each thing of the catalogue."""
 
     def folded(own: list[Fact]) -> dict[str, Any]:
-        past = Past(own)
-        return fold(compact(past) if compacted else past)
+        history = History(own)
+        return fold(compact(history) if compacted else history)
 
     own = [fact for fact in facts if not fact.party.startswith(CATALOGUE)]
     prefix = catalogue("stripe", "")

@@ -14,7 +14,7 @@ from marshmallow import ValidationError
 from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact
-from bridge.domain.fold import Past, compact, fold
+from bridge.domain.fold import History, compact, fold
 from bridge.errors import PayloadError, SignatureError
 from bridge.sources.chargebee import SOURCE
 from bridge.webhook.source import Delivery, Event, Verified
@@ -382,8 +382,8 @@ def facts(bodies: Iterable[Json], **said: Any) -> Iterator[Fact]:
 
 
 def outcome(found: Iterable[Fact]) -> tuple[set[Identity], Document]:
-    pasts = {party: compact(Past(own)) for party, own in by_party(found).items()}
-    parties = [Party(name, fold(past)) for name, past in pasts.items()]
+    histories = {party: compact(History(own)) for party, own in by_party(found).items()}
+    parties = [Party(name, fold(history)) for name, history in histories.items()]
     names = {identify(party.things) for party in parties}
     return names, document(unite("account", parties))
 
@@ -448,7 +448,7 @@ def test_the_customer_s_own_word_wins_over_the_subscription_s() -> None:
     [
         ({"account": "vitally_id"}, "account must be cf_"),
         ({"account": 7}, "account must be cf_"),
-        ({"acount": "cf_x"}, "acount is no line"),
+        ({"acount": "cf_x"}, "acount is unknown; there are account"),
     ],
 )
 def test_a_mistake_in_the_table_is_named(said: Json, problem: str) -> None:
@@ -481,7 +481,7 @@ def test_a_company_is_called_by_its_name_else_its_person_s_or_e_mail(
 def test_a_customer_whose_creation_was_seen_has_a_whole_history() -> None:
     created = event("customer_created", 0, customer=customer())
     seen = {
-        kind: fold(Past(list(facts([body]))))["customer"].born
+        kind: fold(History(list(facts([body]))))["customer"].creation_seen
         for kind, body in {"created": created, "met": told(CHANGED, 1)}.items()
     }
 

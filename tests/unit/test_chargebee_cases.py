@@ -15,7 +15,7 @@ import pytest
 from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import document
 from bridge.domain.facts import Fact
-from bridge.domain.fold import Past, compact, fold
+from bridge.domain.fold import History, compact, fold
 from bridge.sources.chargebee import SOURCE
 from bridge.webhook.source import Delivery, Verified
 from tests.support.lives import by_party
@@ -43,7 +43,7 @@ def test_a_life_has_its_traits_in_whatever_order_it_is_delivered(
     for order in (told, told[::-1], [*told[::2], *told]):
         facts = [fact for one in order for fact in facts_of(one)]
         parties = [
-            Party(name, fold(compact(Past(own))))
+            Party(name, fold(compact(History(own))))
             for name, own in by_party(facts).items()
         ]
         doc = document(unite("account", parties))

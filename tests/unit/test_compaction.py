@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Joins, Past, compact, fold
+from bridge.domain.fold import History, Retained, compact, fold
 from tests.support.lives import (
     START,
     Story,
@@ -28,13 +28,13 @@ MANY = 10_000
 TraceFunction = Callable[[FrameType, str, Any], Any]
 
 
-def united(past: Past, more: Iterable[Fact]) -> Past:
-    return Past([*past.facts, *more], past.joins)
+def united(history: History, more: Iterable[Fact]) -> History:
+    return History([*history.facts, *more], history.retained)
 
 
-def content(past: Past) -> tuple[set[tuple[str, str]], dict[str, Joins]]:
+def content(history: History) -> tuple[set[tuple[str, str]], dict[str, Retained]]:
     """A past without the order of its facts."""
-    return {(f.thing, f.event) for f in past.facts}, dict(past.joins)
+    return {(f.thing, f.event) for f in history.facts}, dict(history.retained)
 
 
 def split(data: st.DataObject, facts: list[Fact]) -> tuple[list[Fact], list[Fact]]:
@@ -58,7 +58,7 @@ def test_a_compacted_past_folds_alike_whatever_arrives_later(
 ) -> None:
     early, late = split(data, facts)
 
-    assert fold(Past(facts)) == fold(united(compact(Past(early)), late))
+    assert fold(History(facts)) == fold(united(compact(History(early)), late))
 
 
 @law(300)
@@ -69,24 +69,27 @@ def test_any_grouping_of_facts_folds_alike(
     early, late = split(data, facts)
     middle, last = split(data, late)
 
-    past = compact(united(compact(Past(early)), middle))
+    history = compact(united(compact(History(early)), middle))
 
-    assert fold(Past(facts)) == fold(united(past, [*last, *middle]))
-    assert content(compact(Past(facts)))[0] == content(compact(united(past, last)))[0]
+    assert fold(History(facts)) == fold(united(history, [*last, *middle]))
+    assert (
+        content(compact(History(facts)))[0]
+        == content(compact(united(history, last)))[0]
+    )
 
 
 @law()
 @given(wild_facts(12))
 def test_compaction_of_what_is_compact_drops_nothing(facts: list[Fact]) -> None:
-    past = compact(Past(facts))
+    history = compact(History(facts))
 
-    assert content(past) == content(compact(past))
+    assert content(history) == content(compact(history))
 
 
 @law()
 @given(wild_facts(12))
 def test_compaction_makes_nothing_up(facts: list[Fact]) -> None:
-    assert set(map(id, facts)) >= set(map(id, compact(Past(facts)).facts))
+    assert set(map(id, facts)) >= set(map(id, compact(History(facts)).facts))
 
 
 @law()
@@ -95,13 +98,13 @@ def test_an_account_is_the_same_from_compacted_pasts(
     story: Story, data: st.DataObject
 ) -> None:
     early, late = split(data, list(story.facts))
-    before = {party: compact(Past(own)) for party, own in by_party(early).items()}
+    before = {party: compact(History(own)) for party, own in by_party(early).items()}
     both = {
-        party: united(before.get(party, Past([])), by_party(late).get(party, []))
+        party: united(before.get(party, History([])), by_party(late).get(party, []))
         for party in by_party(story.facts)
     }
 
-    plain = {party: Past(own) for party, own in by_party(story.facts).items()}
+    plain = {party: History(own) for party, own in by_party(story.facts).items()}
 
     assert account_of(plain) == account_of(both)
 
@@ -124,7 +127,7 @@ LIFE = [(5, "active"), (7, "unpaid"), (9, "unpaid"), (11, "unpaid")]
 
 
 def test_a_spell_of_unpaid_begins_after_what_was_paid_even_for_a_late_event() -> None:
-    kept = compact(Past([later(s, w) for s, w in LIFE]))
+    kept = compact(History([later(s, w) for s, w in LIFE]))
 
     assert START + 7000 == fold(kept)["t"].unpaid_since
     assert START + 7000 == fold(united(kept, [later(3, "unpaid")]))["t"].unpaid_since
@@ -135,10 +138,10 @@ def test_a_round_trip_begins_with_the_newest_of_what_was_before() -> None:
     begin = older[1].after
     trip = [step("x", begin, 1), step(begin, "x", 2)]
 
-    for facts in ([*older, *trip], [*compact(Past(older)).facts, *trip]):
-        state = fold(Past(facts))["t"]
+    for facts in ([*older, *trip], [*compact(History(older)).facts, *trip]):
+        state = fold(History(facts))["t"]
         assert (begin, False) == (state.fact.after, state.ambiguous)
-        assert state == fold(compact(Past(facts)))["t"]
+        assert state == fold(compact(History(facts)))["t"]
 
 
 def test_a_step_that_was_told_twice_stays_doubtful() -> None:
@@ -146,17 +149,17 @@ def test_a_step_that_was_told_twice_stays_doubtful() -> None:
     facts = [step("b", "a", n) for n in range(5)]
     facts += [step("a", "b", 9), step("a", None, 0, 0)._replace(event="evt_born")]
 
-    past = compact(compact(Past(facts)))
+    history = compact(compact(History(facts)))
 
-    assert fold(Past(facts)) == fold(past)
-    assert fold(past)["t"].ambiguous
+    assert fold(History(facts)) == fold(history)
+    assert fold(history)["t"].ambiguous
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_a_creation_that_others_repeat_is_kept_as_the_beginning(rank: int) -> None:
     facts = [step("a", None, 1, 0), *(step("a", None, n, rank) for n in range(2, 6))]
 
-    early = compact(Past(facts))
+    early = compact(History(facts))
     state = fold(united(early, [step("b", "a", 8), step("a", "b", 7)]))["t"]
 
     assert ("a", False) == (state.value["name"], state.ambiguous)
@@ -199,30 +202,30 @@ def years(count: int) -> list[Fact]:
 
 
 def test_of_a_long_life_little_is_left() -> None:
-    past = compact(Past(years(MANY)))
-    (joins,) = past.joins.values()
+    history = compact(History(years(MANY)))
+    (retained,) = history.retained.values()
 
-    assert len(past.facts) == 2
-    assert len(joins.unpaid) <= 7
-    assert {"active", "unpaid"} == joins.seen
+    assert len(history.facts) == 2
+    assert len(retained.unpaid) <= 7
+    assert {"active", "unpaid"} == retained.seen
 
 
 def test_of_one_busy_second_the_distinct_steps_are_left() -> None:
-    past = compact(Past([fact(0, "a", None, MANY, "active"), *toggles(MANY)]))
+    history = compact(History([fact(0, "a", None, MANY, "active"), *toggles(MANY)]))
 
-    assert len(past.facts) <= 2 * 3 + 1
+    assert len(history.facts) <= 2 * 3 + 1
 
 
 def test_of_an_ended_subscription_one_fact_is_left() -> None:
-    past = compact(Past([*years(50), fact(99, "end", None, 99, "canceled")]))
+    history = compact(History([*years(50), fact(99, "end", None, 99, "canceled")]))
 
-    assert ["end"] == [f.after for f in past.facts]
+    assert ["end"] == [f.after for f in history.facts]
 
 
 def test_of_a_short_life_no_joins_are_needed() -> None:
-    past = compact(Past([fact(1, "a", None, 1, "active")]))
+    history = compact(History([fact(1, "a", None, 1, "active")]))
 
-    assert {} == past.joins
+    assert {} == history.retained
 
 
 def lines_run(work: Callable[[], object]) -> int:
@@ -246,8 +249,8 @@ def lines_run(work: Callable[[], object]) -> int:
 @pytest.mark.parametrize("tell", [toggles, trail, echoes])
 @pytest.mark.parametrize("work", [fold, compact])
 def test_four_times_the_events_of_one_second_are_about_four_times_the_work(
-    work: Callable[[Past], object], tell: Callable[[int], list[Fact]]
+    work: Callable[[History], object], tell: Callable[[int], list[Fact]]
 ) -> None:
-    few, many = (Past(tell(count)) for count in (200, 800))
+    few, many = (History(tell(count)) for count in (200, 800))
 
     assert lines_run(lambda: work(many)) <= 6 * lines_run(lambda: work(few))

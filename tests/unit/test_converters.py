@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from marshmallow import ValidationError
 
-from bridge.webhook.converters import CONVERTERS, Line, lines, milliseconds
+from bridge.webhook.converters import CONVERTERS, Line, milliseconds, trait_lines
 
 
 @pytest.mark.parametrize(
@@ -97,8 +98,9 @@ def test_any_instant_is_read_or_refused(at: Any) -> None:
 def test_a_source_may_have_a_word_and_converters_of_its_own() -> None:
     said = {"csm": {"property": "owner", "as": "user"}, "plan": "plan"}
 
-    found, problems = lines(said, "property", "user")
+    found = trait_lines("property", "user").deserialize(said)
 
     assert {"csm": Line("owner", "user"), "plan": Line("plan")} == found
-    assert [] == problems
-    assert 1 == len(lines(said)[1])
+    with pytest.raises(ValidationError) as refused:
+        trait_lines().deserialize(said)
+    assert ["csm"] == [*refused.value.messages_dict]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.config import Config
 from bridge.domain.document import TRAITS, Document, Ledger, settled
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Past, fold
+from bridge.domain.fold import History, fold
 from bridge.store.view import Member, View
 from tests.support.lives import by_party, law, stories
 from workers.outcome import unconfirmed
@@ -19,7 +19,7 @@ from workers.sync import Desired, desired_state
 
 CONFIG = Config(traits={t: t for t in (*TRAITS, "stage", "seats")} | {"mrr": "b.mrr"})
 
-NOBODY = Member("stripe:gone", 1, Past([]), {}, None)
+NOBODY = Member("stripe:gone", 1, History([]), {}, None)
 
 ANSWERED, ARRIVED, LOST = "answered", "arrived, not answered", "lost"
 
@@ -94,8 +94,10 @@ def written(parties: Sequence[Member], side: Side, fate: str) -> Side:
 
 
 def members(facts: Sequence[Fact]) -> list[Member]:
-    pasts = {name: Past(own) for name, own in by_party(facts).items()}
-    return [Member(n, 1, past, fold(past), "acme") for n, past in pasts.items()]
+    histories = {name: History(own) for name, own in by_party(facts).items()}
+    return [
+        Member(n, 1, history, fold(history), "acme") for n, history in histories.items()
+    ]
 
 
 def kept(doc: Document) -> Collection[str]:

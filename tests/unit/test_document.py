@@ -25,7 +25,7 @@ from bridge.domain.document import (
     whole,
 )
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Past, fold
+from bridge.domain.fold import History, fold
 from bridge.domain.policy import STRIPE, Policy
 from bridge.domain.traits import instant
 from tests.support import oracle
@@ -142,7 +142,7 @@ def paying(id_: str, unit: str, currency: str, status: str = "active", **more) -
 
 def mrr(policy: Policy, *facts: Fact, now: int = 0) -> object:
     """The trait under *policy*, else the reason why it is not known."""
-    doc = document(account_of({"x:1": Past(facts)}), policy, now)
+    doc = document(account_of({"x:1": History(facts)}), policy, now)
     return doc.traits.get("mrr", doc.unknown.get("mrr"))
 
 
@@ -171,7 +171,7 @@ def test_with_rates_several_currencies_are_one_sum_in_the_base(facts, expected) 
 def test_many_plan_names_are_cut() -> None:
     names = [f"{'Plan' * 20} {n}" for n in range(60)]
     facts = [paying(str(n), "1", "usd", plan=name) for n, name in enumerate(names)]
-    plans = document(account_of({"x:1": Past(facts)})).traits["planName"]
+    plans = document(account_of({"x:1": History(facts)})).traits["planName"]
 
     assert isinstance(plans, str)
     assert 2000 == len(plans)
@@ -181,7 +181,7 @@ def test_many_plan_names_are_cut() -> None:
 def test_a_currency_that_is_not_told_is_unknown_with_the_reason() -> None:
     fact = paying("1", "5000", "usd")
     told = {k: v for k, v in fact.value.items() if k != "currency"}
-    doc = document(account_of({"x:1": Past([fact._replace(value=told)])}))
+    doc = document(account_of({"x:1": History([fact._replace(value=told)])}))
 
     assert "its currency is not in the event" == doc.unknown["billingCurrency"]
 
@@ -213,7 +213,7 @@ def from_two(policy: Policy) -> tuple[str, object, object]:
         told("crm:1", "trait:mrr", {"is": 7}),
     ]
     doc = document(
-        account_of({p: Past(own) for p, own in by_party(facts).items()}), policy
+        account_of({p: History(own) for p, own in by_party(facts).items()}), policy
     )
     return doc.name.text, doc.traits["mrr"], doc.traits["stage"]
 
@@ -251,7 +251,7 @@ def test_a_document_says_when_a_discount_changes_it_without_an_event() -> None:
         paying("1", "5000", "usd", discounts=[{**half, "ends": 3000}]),
         paying("2", "5000", "usd", discounts=[{**half, "ends": 9000}]),
     ]
-    account = account_of({"x:1": Past(facts)})
+    account = account_of({"x:1": History(facts)})
 
     until = [document(account, active, now).until for now in (0, 3000, 9000)]
 
@@ -263,7 +263,7 @@ def test_a_document_says_when_a_discount_changes_it_without_an_event() -> None:
 def test_a_document_says_when_a_merge_is_waited_for_no_longer() -> None:
     gone = told("x:1", "customer", {"deleted": True, "into": "x:2"})
     final = gone._replace(stamp=Stamp(True, 1000, 0))
-    facts = {"x:1": fold(Past([final, paying("1", "5000", "usd")]))}
+    facts = {"x:1": fold(History([final, paying("1", "5000", "usd")]))}
     account = unite("acme", [Party(name, own) for name, own in facts.items()], 2000)
 
     assert 601_000 == document(account, STRIPE, 2000).until
@@ -411,10 +411,10 @@ def test_of_two_that_know_subscriptions_the_live_one_tells_the_currency(live) ->
         f if f.party == live else f._replace(value={**f.value, "status": "canceled"})
         for f in facts
     ]
-    pasts = {party: Past(own) for party, own in by_party(ended).items()}
-    dead = {party: past for party, past in pasts.items() if party != live}
+    histories = {party: History(own) for party, own in by_party(ended).items()}
+    dead = {party: history for party, history in histories.items() if party != live}
 
-    assert "USD" == document(account_of(pasts)).traits["billingCurrency"]
+    assert "USD" == document(account_of(histories)).traits["billingCurrency"]
     assert frozenset({"billingCurrency"}) == document(account_of(dead)).stays
 
 

@@ -8,7 +8,7 @@ from bridge.domain.account import Account, Party, unite
 from bridge.domain.document import Ledger
 from bridge.domain.explanation import explain, explained, facts_of
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Past, fold
+from bridge.domain.fold import History, fold
 from bridge.domain.policy import Policy
 from bridge.domain.traits import TABLE, instant
 
@@ -28,7 +28,7 @@ def account(*more: Fact, **subscriptions: dict[str, Any]) -> Account:
         )
         for name, value in subscriptions.items()
     ]
-    return unite("acme", [Party("stripe:cus_1", fold(Past(facts)))])
+    return unite("acme", [Party("stripe:cus_1", fold(History(facts)))])
 
 
 YEARLY = {"price": "price_1", "unit": "120000", "interval": "year", "quantity": 2}
@@ -117,7 +117,7 @@ def test_what_a_source_tells_as_it_is_names_the_event() -> None:
         *("hubspot:1", "trait:stage", Stamp(False, NOW, 2), "evt_1", "k"),
         *({"is": "customer"}, "a"),
     )
-    said = explain(unite("acme", [Party("hubspot:1", fold(Past([stage])))]))
+    said = explain(unite("acme", [Party("hubspot:1", fold(History([stage])))]))
 
     cause = {"source": "hubspot", "party": "hubspot:1", "event": "evt_1"}
     assert {"stage": [cause | {"value": "customer"}]} == said
@@ -194,5 +194,5 @@ def test_facts_are_told_as_data() -> None:
     told = {"party": "a:1", "thing": "b", "event": "evt", "kind": "kind", "at": NOW}
 
     assert [told | {"ambiguous": False, "value": value}] == facts_of(
-        Party("a:1", fold(Past([fact])))
+        Party("a:1", fold(History([fact])))
     )

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.domain.facts import CREATED, READING, THIN, catalogue, pointer, source_of
+from bridge.domain.facts import (
+    REFRESHED,
+    TO_REFRESH,
+    Rank,
+    catalogue,
+    pointer,
+    source_of,
+)
 
 
 def test_what_stands_in_redis_is_spelled_as_ever() -> None:
     assert "pointer:stripe:customer:cus_1" == pointer("stripe", "customer:cus_1")
     assert "catalogue:stripe:coupon:half" == catalogue("stripe", "coupon:half")
-    assert ("thin", "read", 0) == (THIN, READING, CREATED)
+    assert ("thin", "read", 0) == (TO_REFRESH, REFRESHED, Rank.CREATED)
 
 
 @pytest.mark.parametrize(

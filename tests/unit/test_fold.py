@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Past, State, fold, status, winner
+from bridge.domain.fold import History, State, fold, status, winner
 from tests.support.lives import Story, by_party, law, stories, wild_facts
 from tests.support.oracle import history, is_ambiguous
 
@@ -47,7 +47,7 @@ def named(facts: Iterable[Fact]) -> tuple[str, bool]:
 
 
 def folded(facts: Iterable[Fact]) -> State:
-    return fold(Past(list(facts)))[THING]
+    return fold(History(list(facts)))[THING]
 
 
 # --- Laws ---------------------------------------------------------------------
@@ -58,7 +58,7 @@ def folded(facts: Iterable[Fact]) -> State:
 def test_fold_ignores_the_order_of_facts(facts: list[Fact], random) -> None:
     shuffled = random.sample(facts, len(facts))
 
-    assert fold(Past(facts)) == fold(Past(shuffled))
+    assert fold(History(facts)) == fold(History(shuffled))
 
 
 @law()
@@ -66,7 +66,7 @@ def test_fold_ignores_the_order_of_facts(facts: list[Fact], random) -> None:
 def test_fold_ignores_repetition(facts: list[Fact], data: st.DataObject) -> None:
     again = data.draw(st.lists(st.sampled_from(facts), max_size=9)) if facts else []
 
-    assert fold(Past(facts)) == fold(Past([*again, *facts, *again]))
+    assert fold(History(facts)) == fold(History([*again, *facts, *again]))
 
 
 @law(300)
@@ -74,7 +74,7 @@ def test_fold_ignores_repetition(facts: list[Fact], data: st.DataObject) -> None
 def test_the_snapshot_that_is_true_now_is_the_one_that_all_ways_lead_to(
     facts: list[Fact],
 ) -> None:
-    for thing, state in fold(Past(facts)).items():
+    for thing, state in fold(History(facts)).items():
         own = [f for f in facts if f.thing == thing]
 
         assert history(own)[-1][1] == state.value
@@ -85,7 +85,7 @@ def test_the_snapshot_that_is_true_now_is_the_one_that_all_ways_lead_to(
 @given(stories())
 def test_what_stripe_said_last_is_true(story: Story) -> None:
     for party, facts in by_party(story.facts).items():
-        for thing, state in fold(Past(facts)).items():
+        for thing, state in fold(History(facts)).items():
             assert story.truth[party][thing][-1][1] == state.value
             assert not state.ambiguous
 
@@ -93,7 +93,7 @@ def test_what_stripe_said_last_is_true(story: Story) -> None:
 @law()
 @given(wild_facts())
 def test_everything_ever_seen_is_remembered(facts: list[Fact]) -> None:
-    for thing, state in fold(Past(facts)).items():
+    for thing, state in fold(History(facts)).items():
         own = [f for f in facts if f.thing == thing]
 
         words = {
@@ -103,7 +103,7 @@ def test_everything_ever_seen_is_remembered(facts: list[Fact]) -> None:
             for f in own
         }
         assert words == state.seen
-        assert any(f.stamp.rank == CREATED for f in own) == state.born
+        assert any(f.stamp.rank == CREATED for f in own) == state.creation_seen
         assert any("trial_end" in f.value for f in own) == state.trial
 
 
@@ -137,7 +137,7 @@ def test_an_end_beats_an_update_of_its_own_second() -> None:
 def test_things_do_not_disturb_one_another() -> None:
     other = fact("other", at=NOW + SECOND)._replace(thing="customer")
 
-    states = fold(Past([fact("own"), other]))
+    states = fold(History([fact("own"), other]))
 
     assert {THING: "own", "customer": "other"} == {
         thing: state.value["name"] for thing, state in states.items()

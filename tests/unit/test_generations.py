@@ -6,8 +6,8 @@ from itertools import permutations
 
 import pytest
 
-from bridge.domain.facts import CREATED, Fact, Stamp
-from bridge.domain.fold import Past, State, compact, fold
+from bridge.domain.facts import Fact, Rank, Stamp
+from bridge.domain.fold import History, State, compact, fold
 from bridge.domain.generations import generations, there_at
 
 
@@ -24,11 +24,11 @@ def told(
 
 
 def states(facts: list[Fact]) -> list[State]:
-    return list(fold(compact(Past(facts))).values())
+    return list(fold(compact(History(facts))).values())
 
 
-OLD = [told(10, 10, rank=CREATED), told(20, 10, deleted=True)]
-NEW = [told(30, 30, rank=CREATED), told(35, 30)]
+OLD = [told(10, 10, rank=Rank.CREATED), told(20, 10, deleted=True)]
+NEW = [told(30, 30, rank=Rank.CREATED), told(35, 30)]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ NEW = [told(30, 30, rank=CREATED), told(35, 30)]
         ([], []),
         ([told(15)], [(None, None)]),
         ([told(15, deleted=True)], [(None, 15)]),
-        ([told(15, rank=CREATED)], [(15, None)]),
+        ([told(15, rank=Rank.CREATED)], [(15, None)]),
         (OLD, [(10, 20)]),
         ([*OLD, *NEW], [(10, 20), (30, None)]),
         ([OLD[0], *NEW], [(10, 30), (30, None)]),

@@ -14,7 +14,7 @@ from marshmallow import ValidationError
 from bridge.domain.account import Party, identify, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact
-from bridge.domain.fold import Past, fold
+from bridge.domain.fold import History, fold
 from bridge.domain.traits import instant as shown
 from bridge.errors import PayloadError
 from bridge.sources.generic import make
@@ -65,7 +65,7 @@ def things(reads: Source, body: Any) -> dict[str, Any]:
 
 
 def doc(reads: Source, *bodies: Any) -> Document:
-    found = fold(Past([fact for body in bodies for fact in facts(reads, body)]))
+    found = fold(History([fact for body in bodies for fact in facts(reads, body)]))
     return document(unite("acme", [Party("example:acme", found)]))
 
 
@@ -221,7 +221,7 @@ def test_a_subscription_is_read_as_any_other_is() -> None:
 
 def test_a_party_that_only_a_subscription_tells_of_has_a_whole_history() -> None:
     reads = source(events={"subscription": SUBSCRIPTION})
-    found = fold(Past(facts(reads, sub())))
+    found = fold(History(facts(reads, sub())))
 
     assert "acme" == identify(found).account
     assert () == unite("acme", [Party("example:acme", found)]).incomplete
@@ -237,8 +237,8 @@ def test_a_customer_that_is_told_of_keeps_its_name() -> None:
 
 def test_an_account_is_named_by_a_path_or_not_at_all() -> None:
     reads = source(account="account", events={"subscription": SUBSCRIPTION})
-    named = fold(Past(facts(reads, sub(account="acme-101"))))
-    unnamed = fold(Past(facts(reads, sub())))
+    named = fold(History(facts(reads, sub(account="acme-101"))))
+    unnamed = fold(History(facts(reads, sub())))
 
     assert "acme-101" == identify(named).account
     assert None is identify(unnamed).account
@@ -407,7 +407,7 @@ def test_what_an_event_does_not_have_of_a_customer_is_no_news(
         for n, fields in enumerate(selections)
     ]
     mixed = data.draw(st.permutations(told))
-    found = fold(Past([fact for body in mixed for fact in facts(reads, body)]))
+    found = fold(History([fact for body in mixed for fact in facts(reads, body)]))
 
     last = {name: value for fields in selections for name, value in fields.items()}
     account = unite("account", [Party("example:acme", found)])
@@ -424,7 +424,7 @@ def test_the_customer_s_own_account_comes_before_its_subscriptions() -> None:
     customer = event(type="customer.new", id="evt_0", ours="acc-1")
     bodies = [customer, event(type="sub.new", theirs="acc-2", sub="s", state="active")]
 
-    found = fold(Past([f for body in bodies for f in facts(reads, body)]))
+    found = fold(History([f for body in bodies for f in facts(reads, body)]))
 
     assert "acc-1" == identify(found).account
 
@@ -615,7 +615,7 @@ def test_whatever_an_authentic_sender_says_is_facts_or_a_refusal(
             found = list(reads.handlers[kind].facts(event, {}, {}))
         except ValidationError:
             continue
-        document(unite("x", [Party("x", fold(Past(found)))]))
+        document(unite("x", [Party("x", fold(History(found)))]))
     try:
         split(reads, body)
     except PayloadError:
@@ -650,7 +650,7 @@ DATED = {
 
 def dated(now: int, body: dict[str, Any], **more: Any) -> Document:
     reads = source(events={"subscription": {**SUBSCRIPTION, "mrr": DATED, **more}})
-    found = fold(Past(facts(reads, body)))
+    found = fold(History(facts(reads, body)))
     return document(unite("acme", [Party("example:acme", found)]), now=now)
 
 
@@ -738,7 +738,7 @@ def test_a_trial_lasts_until_its_end_where_no_status_can_tell_it(
             "subscription": {**own, "mrr": DATED, "trial_end": "ends_trial", **lines}
         }
     )
-    account = unite("acme", [Party("example:acme", fold(Past(facts(reads, body))))])
+    account = unite("acme", [Party("example:acme", fold(History(facts(reads, body))))])
 
     assert words == [
         document(account, now=now).traits["subscriptionStatus"]

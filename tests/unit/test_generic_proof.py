@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.sources.generic.recipes import recipes
-from bridge.webhook.signatures import STANDARD_WEBHOOKS, Scheme, sign
+from bridge.webhook.auth import STANDARD_WEBHOOKS, Scheme, sign
 from bridge.webhook.source import Delivery
 from tests.unit.test_vectors import HUBSPOT, is_refused, verifier
 

@@ -220,7 +220,7 @@ def test_every_mistake_of_the_file_is_named_at_once(tmp_path: Path) -> None:
         "sources.acme.verify: is missing",
         "sources.acme.secret_env: must name",
         "sources.paddle.recipe: must be one of",
-        "sources.stripe.acount is no line",
+        "sources.stripe.acount is unknown",
     ):
         assert any(problem.startswith(place) for problem in found), (place, found)
 

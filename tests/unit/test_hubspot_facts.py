@@ -15,11 +15,11 @@ from marshmallow import ValidationError
 import bridge.sources.hubspot
 from bridge.domain.account import Party, identify, unite
 from bridge.domain.document import document
-from bridge.domain.facts import THIN, Fact
-from bridge.domain.fold import Past, fold
+from bridge.domain.facts import TO_REFRESH, Fact
+from bridge.domain.fold import History, fold
 from bridge.errors import PayloadError, SignatureError
 from bridge.sources.hubspot import SOURCE
-from bridge.webhook.signatures import HUBSPOT, sign
+from bridge.webhook.auth import HUBSPOT, sign
 from bridge.webhook.source import Delivery, Event, Verified
 from tests.support.local_hubspot import (
     association,
@@ -40,7 +40,7 @@ URL = "https://bridge.example.com/webhooks/hubspot"
 def options(**said: Any) -> dict[str, Any]:
     """The options under a table of `bridge.toml`."""
     table = SOURCE.table(said)
-    assert [] == table.problems
+    assert not table.problems
     return {**DEFAULTS, **table.values}
 
 
@@ -66,7 +66,7 @@ def values(*told: dict[str, Any], **said: Any) -> dict[str, Any]:
 
 def folded(found: list[Fact], party: str = "hubspot:1") -> Party:
     mine = [fact for fact in found if fact.party == party]
-    return Party(party, fold(Past(mine)))
+    return Party(party, fold(History(mine)))
 
 
 # --- the door -------------------------------------------------------------------
@@ -334,7 +334,7 @@ def test_a_cleared_property_is_known_to_be_empty() -> None:
 def test_the_name_of_a_user_has_to_be_read() -> None:
     (asked,) = facts(changed(1, "hubspot_owner_id", "70"), traits=TRAITS)
 
-    assert ("pointer:hubspot:company:1", THIN) == (asked.party, asked.thing)
+    assert ("pointer:hubspot:company:1", TO_REFRESH) == (asked.party, asked.thing)
 
 
 def test_a_value_that_is_not_what_the_table_says_is_refused() -> None:
@@ -373,11 +373,13 @@ def test_a_deleted_company_can_be_restored(turn: int, back: bool) -> None:
     things = folded(facts(*told[::turn])).things
 
     assert back == (not things["customer"].value.get("deleted"))
-    assert things["customer"].born
+    assert things["customer"].creation_seen
 
 
 def test_a_company_is_read_when_it_begins() -> None:
-    assert {"customer": {"account": "1"}, THIN: {}} == values(company("creation", 1))
+    assert {"customer": {"account": "1"}, TO_REFRESH: {}} == values(
+        company("creation", 1)
+    )
 
 
 # --- merges -------------------------------------------------------------------------
@@ -430,9 +432,9 @@ def test_where_a_property_names_the_account_merged_companies_are_read() -> None:
     assert [
         ("hubspot:1", "customer", {"deleted": True, "into": "hubspot:3"}),
         ("hubspot:2", "customer", {"deleted": True, "into": "hubspot:3"}),
-        ("pointer:hubspot:company:3", THIN, {"twice": True}),
-        ("pointer:hubspot:company:1", THIN, {"twice": True}),
-        ("pointer:hubspot:company:2", THIN, {"twice": True}),
+        ("pointer:hubspot:company:3", TO_REFRESH, {"twice": True}),
+        ("pointer:hubspot:company:1", TO_REFRESH, {"twice": True}),
+        ("pointer:hubspot:company:2", TO_REFRESH, {"twice": True}),
     ] == [(fact.party, fact.thing, fact.value) for fact in found]
 
 
@@ -451,7 +453,7 @@ def test_a_deal_asks_whose_it_is() -> None:
 
     found = facts(*told, deals=DEALS)
 
-    assert [("pointer:hubspot:deal:9", THIN)] * 6 == [
+    assert [("pointer:hubspot:deal:9", TO_REFRESH)] * 6 == [
         (fact.party, fact.thing) for fact in found
     ]
 
@@ -473,7 +475,7 @@ def test_an_association_names_the_company_that_has_to_be_read(
 @pytest.mark.parametrize(
     ("said", "problem"),
     [
-        ({"acount": "x"}, "acount is no line of this table"),
+        ({"acount": "x"}, "acount is unknown; there are account, traits, deals"),
         ({"account": ""}, "account must be"),
         ({"account": 7}, "account must be"),
         ({"traits": []}, "traits must be a table"),
@@ -481,10 +483,10 @@ def test_an_association_names_the_company_that_has_to_be_read(
         ({"traits": {"x": {"field": "y"}}}, "traits.x must be"),
         ({"traits": {"x": {"property": "y", "as": []}}}, "traits.x must be"),
         ({"traits": {"name": "y"}}, "traits.name cannot be"),
-        ({"deals": {}}, "deals must name"),
-        ({"deals": "hs_mrr"}, "deals must name"),
-        ({"deals": {"mrr": "hs_mrr", "churned": "x"}}, "deals must name"),
-        ({"deals": {"mrr": "hs_mrr", "currency": "dollars"}}, "deals must name"),
+        ({"deals": {}}, "deals.mrr must be the name of a property"),
+        ({"deals": "hs_mrr"}, "deals must be a table"),
+        ({"deals": {"mrr": "hs_mrr", "churned": "x"}}, "deals.churned is unknown"),
+        ({"deals": {"mrr": "hs_mrr", "currency": "dollars"}}, "deals.currency must be"),
     ],
 )
 def test_a_mistake_in_the_table_is_named(said: dict[str, Any], problem: str) -> None:

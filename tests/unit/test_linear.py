@@ -18,7 +18,7 @@ from bridge.domain.explanation import explain
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import compact, fold
 from bridge.domain.policy import STRIPE
-from bridge.domain.unread import why_read
+from bridge.domain.refresh import why_refresh
 from bridge.store import codec
 
 PARTY = "stripe:cus_1"
@@ -66,15 +66,15 @@ def one_thing(count: int) -> list[Fact]:
 
 
 def everything(facts: list[Fact]) -> None:
-    past = codec.read(PARTY, {codec.field(f).encode(): codec.row(f) for f in facts})
-    codec.rewrite(past, compact(past))
-    things = fold(past)
+    history = codec.read(PARTY, {codec.field(f).encode(): codec.row(f) for f in facts})
+    codec.rewrite(history, compact(history))
+    things = fold(history)
     identify(things)
     references(things)
     party = Party(PARTY, things)
     account = unite("acme", [party])
     document(account, STRIPE, 1)
-    why_read(party, STRIPE, 1)
+    why_refresh(party, STRIPE, 1)
     explain(account, STRIPE, 1)
 
 

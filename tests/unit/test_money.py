@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bridge.domain.currency import decimals
 from bridge.domain.money import (
-    Line,
+    PricedItem,
     Unknown,
     discounted,
     item_amount,
@@ -239,7 +239,7 @@ def test_what_an_event_does_not_tell_is_unknown_and_never_nothing(item, reason) 
 def test_inclusive_tax_is_taken_out_of_a_line_exactly(
     expected: Fraction, share: Fraction
 ) -> None:
-    line = Line(Fraction(12_000), None, MONTH, gross=Fraction(24_000), tax=share)
+    line = PricedItem(Fraction(12_000), None, MONTH, gross=Fraction(24_000), tax=share)
 
     net = line.without_tax()
 
@@ -258,11 +258,11 @@ def amount(minor: str, duration: str = "forever", **more: Any) -> dict[str, Any]
     return {**own, "duration": duration, **more}
 
 
-def line(cents: int, product: str | None = "prod_1", rhythm=MONTH) -> Line:
-    return Line(monthly(Fraction(cents), *rhythm), product, rhythm)
+def line(cents: int, product: str | None = "prod_1", rhythm=MONTH) -> PricedItem:
+    return PricedItem(monthly(Fraction(cents), *rhythm), product, rhythm)
 
 
-def left(lines: list[Line], *discounts: dict[str, Any]) -> Fraction | str:
+def left(lines: list[PricedItem], *discounts: dict[str, Any]) -> Fraction | str:
     """What is left of all *lines* a month, or why that is not known."""
     found = discounted(lines, discounts, "usd")
     if isinstance(found, Unknown):

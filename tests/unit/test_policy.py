@@ -10,7 +10,7 @@ import pytest
 from bridge.domain.account import Account, Party, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Past, fold
+from bridge.domain.fold import History, fold
 from bridge.domain.policy import Policy
 
 NOW = 1_700_000_000_000
@@ -31,7 +31,7 @@ def account(*subscriptions: dict[str, Any]) -> Account:
         )
         for number, value in enumerate(subscriptions)
     ]
-    return unite("acme", [Party("stripe:cus_1", fold(Past(facts)))])
+    return unite("acme", [Party("stripe:cus_1", fold(History(facts)))])
 
 
 def read(policy: Policy, *subscriptions: dict[str, Any], now: int = NOW) -> Document:

@@ -15,7 +15,7 @@ import pytest
 from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import document
 from bridge.domain.facts import Fact, catalogue
-from bridge.domain.fold import Past, compact, fold
+from bridge.domain.fold import History, compact, fold
 from bridge.domain.policy import STRIPE
 from bridge.sources.generic import make
 from bridge.sources.generic.reader import as_read
@@ -68,7 +68,7 @@ def facts_of(reads: Source, book: Book, told: Told) -> Iterator[Fact]:
 
 def customers(recipe: str, facts: Iterable[Fact]) -> Iterator[Party]:
     """The parties that are customers, with what is told of no customer."""
-    folded = {n: fold(compact(Past(own))) for n, own in by_party(facts).items()}
+    folded = {n: fold(compact(History(own))) for n, own in by_party(facts).items()}
     prefix = catalogue(recipe, "")
     shared = {
         n.removeprefix(prefix): t for n, t in folded.items() if n.startswith(prefix)

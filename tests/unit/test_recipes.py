@@ -20,7 +20,7 @@ import bridge.sources.generic
 from bridge.domain.account import Party, identify, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact
-from bridge.domain.fold import Past, fold
+from bridge.domain.fold import History, fold
 from bridge.sources.generic import make
 from bridge.sources.generic.recipes import recipes
 from bridge.webhook.source import Delivery, Event, Source, Verified
@@ -66,7 +66,7 @@ def golden_of(path: Path) -> Path:
 def doc_of(*names: str, said: Mapping[str, Any] | None = None) -> Document:
     """The document of an account of which these deliveries are all that is known."""
     facts = [f for name in names for f in facts_of(FOLDER / name, said)]
-    things = fold(Past(facts))
+    things = fold(History(facts))
     account = identify(things).account
     assert account is not None
     now = max(fact.stamp.at for fact in facts)
@@ -172,7 +172,7 @@ def test_a_subscription_is_canceled_beside_another_without_churn() -> None:
         *facts_of(FOLDER / name),
         *facts_of(FOLDER / "paddle/subscription.past_due__in_yen.json", other),
     ]
-    doc = document(unite("x", [Party(facts[0].party, fold(Past(facts)))]))
+    doc = document(unite("x", [Party(facts[0].party, fold(History(facts)))]))
 
     assert (None, 5000) == (doc.traits["churnedAt"], doc.traits["mrr"])
 

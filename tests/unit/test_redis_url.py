@@ -32,6 +32,8 @@ from bridge.store.connect import aside, connect
         "redis://:secret@one#secret",
         "redis://:se\u2100cret@one",
         "redis://one?secret",
+        "redis://one?db=1&secret=1",
+        "redis://one?db=1db=2",
         "redis://one?secret=1",
         "redis://one?db=secret",
         "redis://one?socket_timeout=60",

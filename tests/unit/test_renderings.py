@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Past, compact, fold
+from bridge.domain.fold import History, compact, fold
 from bridge.domain.renderings import united
 from bridge.sources.stripe import SOURCE
 from bridge.webhook.source import Event
@@ -96,7 +96,7 @@ def test_renderings_fold_alike_in_any_order_and_however_often(
 ) -> None:
     order = data.draw(st.permutations([*facts, *facts[:3]]))
 
-    assert fold(Past(facts)) == fold(Past(order))
+    assert fold(History(facts)) == fold(History(order))
 
 
 @law(400)
@@ -106,11 +106,11 @@ def test_compaction_forgets_no_rendering_that_can_matter(
 ) -> None:
     mixed = data.draw(st.permutations(facts))
     cut = data.draw(st.integers(0, len(mixed)))
-    early, late = compact(Past(mixed[:cut])), mixed[cut:]
-    middle = compact(Past([*early.facts, *late[: len(late) // 2]], early.joins))
-    whole = Past([*middle.facts, *late[len(late) // 2 :]], middle.joins)
+    early, late = compact(History(mixed[:cut])), mixed[cut:]
+    middle = compact(History([*early.facts, *late[: len(late) // 2]], early.retained))
+    whole = History([*middle.facts, *late[len(late) // 2 :]], middle.retained)
 
-    assert fold(Past(facts)) == fold(whole)
+    assert fold(History(facts)) == fold(whole)
     assert {id(fact) for fact in facts} >= {id(fact) for fact in middle.facts}
 
 
@@ -119,9 +119,9 @@ def test_one_id_of_two_events_is_two_events() -> None:
     later = made._replace(stamp=Stamp(False, START + 1, 2), kind="changed")
 
     for order in permutations([made, later]):
-        for past in (Past(order), compact(Past(order))):
-            state = fold(past)["customer"]
-            assert (later, True) == (state.fact, state.born)
+        for history in (History(order), compact(History(order))):
+            state = fold(history)["customer"]
+            assert (later, True) == (state.fact, state.creation_seen)
 
 
 # --- Stripe's: a second of one subscription, in an old and a new version ----------
@@ -180,7 +180,7 @@ def test_the_order_inside_a_second_holds_across_versions(
     gone = [SECOND[n] for n in lost if (n ^ 1) not in lost]
     facts = [fact for fact in order if fact not in gone]
 
-    state = fold(compact(Past(facts)))["subscription:sub_1"]
+    state = fold(compact(History(facts)))["subscription:sub_1"]
 
     assert ("past_due", 2, False) == (
         state.value["status"],

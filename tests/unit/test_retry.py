@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.domain.account import Account, Name
 from bridge.domain.document import Change, Document, Ledger
-from bridge.domain.fold import Past
+from bridge.domain.fold import History
 from bridge.errors import (
     VitallyError,
     VitallyKeyError,
@@ -129,7 +129,7 @@ def test_a_rested_account_waits_for_nothing() -> None:
 
 def view(*names: str, **own: Any) -> View:
     """The account `acme` of the parties *names*, at rest but for what *own* says."""
-    members = tuple(Member(n, 1, Past([]), {}, "acme") for n in names or ("x:1",))
+    members = tuple(Member(n, 1, History([]), {}, "acme") for n in names or ("x:1",))
     rest = dict.fromkeys(View._fields, 0) | {"account": "acme", "members": members}
     rest |= {"ledger": Ledger(), "exists": True, "now": NOW, "own": members[0]}
     rest |= {"unconfirmed_traits": (), "lease": None}

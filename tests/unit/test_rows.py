@@ -5,39 +5,39 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.chain import Step
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Joins, Past, compact, fold
+from bridge.domain.fold import History, Retained, compact, fold
+from bridge.domain.tie_break import Step
 from bridge.store.codec import TAB, field, read, rewrite, row
 from tests.support.lives import by_party, law, stories, wild_facts
 
 
-def stored(past: Past) -> dict[bytes, bytes]:
+def stored(history: History) -> dict[bytes, bytes]:
     """The hash that holds *past*, written into an empty one."""
-    _, joins = rewrite(Past([]), past)
-    rows = {field(fact).encode(): row(fact) for fact in past.facts}
-    return rows | {name.encode(): text.encode() for name, text in joins.items()}
+    _, retained = rewrite(History([]), history)
+    rows = {field(fact).encode(): row(fact) for fact in history.facts}
+    return rows | {name.encode(): text.encode() for name, text in retained.items()}
 
 
-def content(past: Past) -> tuple[dict[str, Fact], dict[str, Joins]]:
-    return {field(fact): fact for fact in past.facts}, dict(past.joins)
+def content(history: History) -> tuple[dict[str, Fact], dict[str, Retained]]:
+    return {field(fact): fact for fact in history.facts}, dict(history.retained)
 
 
 @law()
 @given(wild_facts())
 def test_any_past_comes_back(facts: list[Fact]) -> None:
-    past = Past(facts)
+    history = History(facts)
 
-    assert content(past) == content(read("x:1", stored(past)))
+    assert content(history) == content(read("x:1", stored(history)))
 
 
 @law(50)
 @given(stories())
 def test_a_life_folds_alike_from_its_rows(story) -> None:
     for party, facts in by_party(story.facts).items():
-        past = compact(Past(facts))
+        history = compact(History(facts))
 
-        assert fold(past) == fold(read(party, stored(past)))
+        assert fold(history) == fold(read(party, stored(history)))
 
 
 @law()
@@ -45,8 +45,8 @@ def test_a_life_folds_alike_from_its_rows(story) -> None:
 def test_a_rewritten_hash_holds_the_compacted_past(facts, data) -> None:
     """Twice, with facts that came between: joins are put where they changed."""
     cut = data.draw(st.integers(0, len(facts)))
-    past = Past(facts[:cut])
-    rows = stored(past)
+    history = History(facts[:cut])
+    rows = stored(history)
     for more in ([], facts[cut:]):
         rows |= {field(fact).encode(): row(fact) for fact in more}
         old = read("x:1", rows)
@@ -56,7 +56,7 @@ def test_a_rewritten_hash_holds_the_compacted_past(facts, data) -> None:
         rows |= {name.encode(): text.encode() for name, text in put.items()}
 
         assert {field(fact) for fact in new.facts} == set(content(read("x:1", rows))[0])
-    assert fold(Past(facts)) == fold(read("x:1", rows))
+    assert fold(History(facts)) == fold(read("x:1", rows))
 
 
 def test_a_field_is_the_thing_and_the_event() -> None:
@@ -67,7 +67,7 @@ def test_a_field_is_the_thing_and_the_event() -> None:
 
 
 def test_joins_stand_under_the_thing_alone() -> None:
-    joins = Joins(
+    retained = Retained(
         frozenset({"unpaid", "active"}),
         True,
         False,
@@ -75,24 +75,26 @@ def test_joins_stand_under_the_thing_alone() -> None:
         frozenset({Step(2000, 2, "evt_2", None, "c")}),
     )
 
-    gone, put = rewrite(Past([]), Past([], {"subscription:s": joins}))
+    gone, put = rewrite(History([]), History([], {"subscription:s": retained}))
 
     paid, unpaid = '[1000,2,"evt_1","a","b"]', '[2000,2,"evt_2",null,"c"]'
     told = f'[["active","unpaid"],1,0,[{paid}],[{unpaid}]]'
     assert ([], {f"subscription:s{TAB}": told}) == (gone, put)
     assert (
-        joins
-        == read("x:1", {f"subscription:s{TAB}".encode(): told.encode()}).joins[
+        retained
+        == read("x:1", {f"subscription:s{TAB}".encode(): told.encode()}).retained[
             "subscription:s"
         ]
     )
 
 
 def test_what_did_not_change_is_not_written_again() -> None:
-    past = Past([Fact("x", "t", Stamp(False, 1, 2), "e", "k", {}, "a")], {"t": Joins()})
+    history = History(
+        [Fact("x", "t", Stamp(False, 1, 2), "e", "k", {}, "a")], {"t": Retained()}
+    )
 
-    assert ([], {}) == rewrite(past, past)
+    assert ([], {}) == rewrite(history, history)
 
 
 def test_an_empty_hash_is_an_empty_past() -> None:
-    assert Past([]) == read("x:1", {})
+    assert History([]) == read("x:1", {})

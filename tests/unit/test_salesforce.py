@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact
-from bridge.domain.fold import Past, compact, fold
+from bridge.domain.fold import History, compact, fold
 from bridge.domain.policy import STRIPE
 from bridge.errors import PayloadError, SignatureError
 from bridge.sources.salesforce import SOURCE
@@ -85,8 +85,8 @@ def outcome(*notifications: str, **said: Any) -> tuple[set[Identity], Document]:
     found = []
     for order in (told, told[::-1], [*told[::2], *told]):
         by_name = by_party(facts(order, said)).items()
-        pasts = {party: compact(Past(own)) for party, own in by_name}
-        parties = [Party(name, fold(past)) for name, past in pasts.items()]
+        histories = {party: compact(History(own)) for party, own in by_name}
+        parties = [Party(name, fold(history)) for name, history in histories.items()]
         names = {identify(party.things) for party in parties}
         policy = STRIPE._replace(crm=frozenset({"salesforce"}))
         found.append((names, document(unite("account", parties), policy)))
@@ -443,14 +443,14 @@ def test_an_account_that_is_deleted_ends_and_can_be_undeleted() -> None:
 def test_a_deletion_wins_over_what_changed_in_the_same_moment() -> None:
     found = list(facts(events(account(1, IsDeleted="true"), account(1)), {}))
 
-    assert fold(Past(found))["customer"].value["deleted"]
+    assert fold(History(found))["customer"].value["deleted"]
     assert "trait:industry" not in {
         fact.thing for fact in facts(events(account(IsDeleted="true")), RULES)
     }
 
 
 def test_an_account_s_history_is_whole_from_the_first_record_on() -> None:
-    assert fold(Past(list(facts(events(account()), {}))))["customer"].born
+    assert fold(History(list(facts(events(account()), {}))))["customer"].creation_seen
 
 
 def test_a_long_name_or_text_is_cut() -> None:
@@ -719,18 +719,18 @@ def test_the_table_s_traits_are_known_by_name() -> None:
 @pytest.mark.parametrize(
     ("said", "problem"),
     [
-        ({"acount": "X"}, "acount is no line"),
+        ({"acount": "X"}, "acount is unknown"),
         ({"account": 7}, "account must be"),
         ({"account": "no field"}, "account must be"),
         ({"selected": "Name"}, "selected must be"),
-        ({"selected": [7]}, "selected must be"),
+        ({"selected": [7]}, "selected.0 must be"),
         ({"traits": []}, "traits must be"),
         ({"traits": {"x": {"field": "X", "as": "colour"}}}, "traits.x must be"),
         ({"traits": {"x": {"from": "X"}}}, "traits.x must be"),
-        ({"opportunities": []}, "opportunities must"),
-        ({"opportunities": {}}, "opportunities must"),
-        ({"opportunities": {"mrr": "MRR__c"}}, "opportunities must"),
-        ({"opportunities": {**DEALS["opportunities"], "x": "Y"}}, "opportunities must"),
+        ({"opportunities": []}, "opportunities must be a table"),
+        ({"opportunities": {"currency": "usd"}}, "opportunities.mrr must"),
+        ({"opportunities": {"mrr": "MRR__c"}}, "opportunities.currency must"),
+        ({"opportunities": {**DEALS["opportunities"], "x": "Y"}}, "opportunities.x is"),
     ],
 )
 def test_a_mistake_in_the_table_is_named(said: dict[str, Any], problem: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from bridge.errors import SignatureError
-from bridge.webhook.signatures import (
+from bridge.webhook.auth import (
     HUBSPOT,
     LONGEST_HEADER,
     STANDARD_WEBHOOKS,

@@ -19,7 +19,7 @@ from bridge.errors import PayloadError, SignatureError
 from bridge.settings import Settings
 from bridge.sources.stripe import SOURCE
 from bridge.sources.stripe.facts import RANKS, rewound
-from bridge.webhook.signatures import STRIPE, sign
+from bridge.webhook.auth import STRIPE, sign
 from bridge.webhook.source import Delivery, Event, Verified
 from bridge.webhook.values import digest
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.domain.account import Identity, identify
-from bridge.domain.fold import Past, fold
+from bridge.domain.fold import History, fold
 from bridge.errors import ConfigError
 from bridge.sources import discover, load
 from bridge.sources.stripe import SOURCE
@@ -42,7 +42,7 @@ def named(told: list[tuple[str, dict[str, Any]]], values: dict[str, Any]) -> Ide
         event = Event(f"evt_{n}", kind, n * 1000, {"data": {"object": thing}})
         handler = SOURCE.handlers[kind]
         facts += handler.facts(event, handler.schema.load(event.body), values)
-    return identify(fold(Past(facts)))
+    return identify(fold(History(facts)))
 
 
 def customer(**metadata: str) -> tuple[str, dict[str, Any]]:
@@ -137,10 +137,13 @@ def test_a_checkout_without_a_customer_is_nobody_s(tmp_path) -> None:
     [
         ("account = []", "sources.stripe.account must be a list of places"),
         ('account = "customer.id"', "sources.stripe.account must be a list of places"),
-        ('account = ["customer.name"]', "sources.stripe.account: 'customer.name' must"),
-        ('account = ["customer.metadata"]', "'customer.metadata' must be one of"),
-        ("account = [7]", "sources.stripe.account: 7 must be one of customer.id"),
-        ("acount = []", "sources.stripe.acount is no line of this table"),
+        (
+            'account = ["customer.name"]',
+            "sources.stripe.account.0 must be one of customer.id, ",
+        ),
+        ('account = ["customer.metadata"]', "not 'customer.metadata'"),
+        ("account = [7]", "sources.stripe.account.0 must be one of customer.id, "),
+        ("acount = []", "sources.stripe.acount is unknown; there are account"),
     ],
 )
 def test_a_mistake_in_the_table_is_named_with_its_place(line, said, tmp_path) -> None:

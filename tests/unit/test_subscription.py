@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Past, fold
+from bridge.domain.fold import History, fold
 from bridge.domain.money import Unknown
 from bridge.domain.policy import STRIPE
 from bridge.domain.subscription import (
@@ -44,7 +44,7 @@ def told(
         facts.append(
             Fact("x:1", "subscription:s", stamp, f"evt_{n}", "k", value, str(n))
         )
-    return read("s", fold(Past(facts))["subscription:s"], deleted_at, **more)
+    return read("s", fold(History(facts))["subscription:s"], deleted_at, **more)
 
 
 def sub(*items: dict[str, Any], **value: Any) -> Subscription:

@@ -11,8 +11,8 @@ from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import Document, document
 from bridge.domain.explanation import explain
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import Past, compact, fold
-from bridge.domain.traits import MOST_READINGS
+from bridge.domain.fold import History, compact, fold
+from bridge.domain.traits import MOST_VIEWS
 from bridge.webhook.values import digest
 
 SUB = "subscription:s1"
@@ -29,7 +29,7 @@ def sub(unit: int = 5000, **more: Any) -> dict[str, Any]:
 
 
 def party(*facts: Fact) -> Party:
-    return Party("shop:1", fold(compact(Past(facts))))
+    return Party("shop:1", fold(compact(History(facts))))
 
 
 def doc(*facts: Fact) -> Document:
@@ -92,7 +92,7 @@ def test_two_that_are_open_are_tried_together() -> None:
 
 
 def test_too_many_open_ones_are_not_tried() -> None:
-    things = [f"subscription:s{n}" for n in range(MOST_READINGS.bit_length())]
+    things = [f"subscription:s{n}" for n in range(MOST_VIEWS.bit_length())]
     facts = [fact(e, sub(u), t) for t in things for e, u in (("a", 1), ("b", 2))]
     found = doc(*facts)
 
@@ -135,7 +135,9 @@ def test_two_customers_of_one_account_that_tell_a_trait_otherwise_leave_it_out()
 @pytest.mark.parametrize("thing", ["customer", "account", SUB])
 def test_an_account_that_two_events_name_otherwise_is_nobody_s(thing: str) -> None:
     things = fold(
-        Past([fact("a", {"account": "x"}, thing), fact("b", {"account": "y"}, thing)])
+        History(
+            [fact("a", {"account": "x"}, thing), fact("b", {"account": "y"}, thing)]
+        )
     )
     identity = identify(things)
 
@@ -145,7 +147,7 @@ def test_an_account_that_two_events_name_otherwise_is_nobody_s(thing: str) -> No
 
 def test_an_account_that_both_name_is_the_account() -> None:
     things = fold(
-        Past(
+        History(
             [
                 fact("a", {"account": "x", "name": "A"}, "customer"),
                 fact("b", {"account": "x", "name": "B"}, "customer"),

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from bridge.errors import PayloadError
 from bridge.options import Option, text
 from bridge.sources.chargebee import facts, schemas
-from bridge.webhook import credentials
+from bridge.webhook import auth
+from bridge.webhook.auth import judged_pair
 from bridge.webhook.bodies import is_name, json_object
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
@@ -17,8 +18,8 @@ from bridge.webhook.source import (
     Options,
     Source,
     Verified,
+    read_by,
 )
-from bridge.webhook.strength import judged_pair
 
 USERNAME, PASSWORD = "CHARGEBEE_WEBHOOK_USERNAME", "CHARGEBEE_WEBHOOK_PASSWORD"
 
@@ -42,7 +43,7 @@ OPTIONS = (
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
     """Check HTTP Basic. Raises SignatureError."""
-    return credentials.basic(delivery, options[USERNAME] or "", options[PASSWORD] or "")
+    return auth.basic(delivery, options[USERNAME] or "", options[PASSWORD] or "")
 
 
 def split(delivery: Verified) -> tuple[Event]:
@@ -162,6 +163,6 @@ SOURCE = Source(
     ignores=ignores,
     handlers=HANDLERS,
     without_effect=WITHOUT_EFFECT,
-    table=facts.table,
+    table=read_by(facts.TableLines()),
     weak=lambda options: judged_pair(USERNAME, PASSWORD, options),
 )

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from marshmallow import post_load
+
+from bridge.config import Lines, text
 from bridge.domain.catalogue import VOID
-from bridge.domain.facts import CREATED, Fact, Stamp, Value
+from bridge.domain.facts import Fact, Rank, Value
 from bridge.sources.chargebee import snapshot
 from bridge.webhook.bodies import is_name
 from bridge.webhook.source import Event, Options, Table
-from bridge.webhook.values import digest
 
 ACCOUNT = "chargebee.account"
 """Name of the option that `[sources.chargebee]` of `bridge.toml` gives."""
@@ -32,19 +34,20 @@ https://apidocs.chargebee.com/docs/api/events/webhook/subscription_moved_out
 """
 
 LATER = 10
-"""Above CREATED and READ: ranks from here on tell how late after its version."""
+"""Above all of `Rank`: ranks from here on tell how late after its version."""
 
 
-def table(said: Mapping[str, Any]) -> Table:
-    """Read `[sources.chargebee]`: `account = "cf_vitally_id"` or `"meta_data.KEY"`."""
-    problems = [
-        f"{name} is no line of this table" for name in said if name != "account"
-    ]
-    place = said.get("account", "cf_")
-    if not isinstance(place, str) or not place.startswith(("cf_", META_DATA)):
-        problems.append("account must be cf_… (a custom field) or meta_data.KEY")
-    values = {ACCOUNT: place} if "account" in said and not problems else {}
-    return Table(values, problems=problems)
+class TableLines(Lines):
+    """`[sources.chargebee]`: `account = "cf_vitally_id"` or `"meta_data.KEY"`."""
+
+    account = text(
+        r"(cf_|meta_data\.).*", "must be cf_… (a custom field) or meta_data.KEY"
+    )
+
+    @post_load
+    def table(self, lines: Any, **_: Any) -> Table:
+        """Return what the table says."""
+        return Table({ACCOUNT: lines["account"]} if lines else {})
 
 
 def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
@@ -111,13 +114,12 @@ def _fact(
     seconds = max(0, event.at - now["version"]) // 1000
     rank = LATER + 2 * seconds + (event.type == RECOUNTED)
     if event.type == "customer_created":
-        rank = CREATED
-    return Fact(
-        party=f"chargebee:{party}",
-        thing=thing,
-        stamp=Stamp(now["deleted"], now["version"], rank),
-        event=event.id,
-        kind=event.type,
-        value=value,
-        after=digest(value),
+        rank = Rank.CREATED
+    return event.fact(
+        f"chargebee:{party}",
+        thing,
+        value,
+        rank,
+        final=now["deleted"],
+        at=now["version"],
     )

@@ -20,9 +20,9 @@ from bridge.sources.generic.delivery import events
 from bridge.sources.generic.facts import tell
 from bridge.sources.generic.recipes import over, recipes
 from bridge.sources.generic.table import TABLE, problems
+from bridge.webhook.auth import judged
 from bridge.webhook.schemas import Payload
-from bridge.webhook.source import Handler, Options, Reader, Source
-from bridge.webhook.strength import Weakness, judged
+from bridge.webhook.source import Handler, Options, Reader, Source, Weakness
 
 USUAL = (
     "COLUMNS DYNO EDITOR HOME HOST HOSTNAME LANG LANGUAGE LC_ALL LINES LOGNAME MAIL OLDPWD "

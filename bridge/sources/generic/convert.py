@@ -14,9 +14,9 @@ from typing import Any
 
 from bridge.domain.currency import bridged, decimals
 from bridge.domain.facts import LONGEST, MOST
+from bridge.webhook.auth import FIRST_MS
 from bridge.webhook.converters import CONVERTERS as OF_TEXT
 from bridge.webhook.converters import decimal, milliseconds
-from bridge.webhook.encodings import FIRST_MS
 from bridge.webhook.fields import LATEST, UNREAD, Currency, cleaned
 from bridge.webhook.values import is_bounded
 

@@ -16,16 +16,7 @@ from marshmallow import ValidationError
 from bridge.domain.account import EMAIL, NAME
 from bridge.domain.catalogue import ENDED, EXTRA, SUBSCRIPTION, VOID
 from bridge.domain.currency import decimals
-from bridge.domain.facts import (
-    CREATED,
-    READ,
-    THIN,
-    Fact,
-    Stamp,
-    Value,
-    catalogue,
-    pointer,
-)
+from bridge.domain.facts import TO_REFRESH, Fact, Rank, Stamp, Value, catalogue, pointer
 from bridge.domain.money import rounded
 from bridge.domain.subscription import UNTOLD
 from bridge.domain.traits import instant
@@ -70,12 +61,12 @@ def tell(rules: Mapping[str, Rule], event: Event) -> list[Fact]:
             found += _told(rule, event)
         except ValidationError as error:
             raise ValidationError({word: error.messages}) from None
-    known = {fact.party for fact in found if fact.thing in {"customer", THIN}}
+    known = {fact.party for fact in found if fact.thing in {"customer", TO_REFRESH}}
     known |= {fact.party for fact in found if fact.thing.startswith(EXTRA)}
     by_id = any(rule["by_id"] for rule in rules.values())
     for party in {fact.party: None for fact in found if fact.party not in known}:
         value = kept(account=party.partition(":")[2] if by_id else None)
-        stamp, after = Stamp(False, 0, CREATED), digest(value)
+        stamp, after = Stamp(False, 0, Rank.CREATED), digest(value)
         found.append(Fact(party, "customer", stamp, IMPLIED, IMPLIED, value, after))
     return found
 
@@ -121,17 +112,17 @@ def _rank(rule: Rule, event: Event) -> int:
     """
     said: int | None = told(rule, "tie", event.body)
     if said is not None:
-        return READ + said
+        return Rank.FROM_API + said
     kind, order = event.type, rule.get("order", ())
     if kind in order:
-        return int(CREATED + order.index(kind))
+        return int(Rank.CREATED + order.index(kind))
     fits = (n for n, type_ in enumerate(order) if fnmatchcase(kind, type_))
-    return CREATED + next(fits, 0)
+    return Rank.CREATED + next(fits, 0)
 
 
 def _thin(rule: Rule, event: Event, at: int, party: str | None) -> Fact:
     """That a thing has to be read; whose it is, only the source may know."""
-    made = _fact(rule, event, party or "", THIN, at, {"event": event.id})
+    made = _fact(rule, event, party or "", TO_REFRESH, at, {"event": event.id})
     if party is not None:
         return made
     id_ = _id(rule, event.body)

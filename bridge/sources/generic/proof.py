@@ -13,10 +13,16 @@ from marshmallow import ValidationError, fields, validate
 from bridge.errors import PayloadError, SignatureError
 from bridge.sources.generic.forms import field
 from bridge.sources.generic.lines import TableSchema
-from bridge.webhook import credentials
+from bridge.webhook import auth
+from bridge.webhook.auth import (
+    DIGESTS,
+    INSTANTS,
+    KEYS,
+    STANDARD_WEBHOOKS,
+    Scheme,
+    verify,
+)
 from bridge.webhook.bodies import json_value
-from bridge.webhook.encodings import DIGESTS, INSTANTS, KEYS
-from bridge.webhook.signatures import STANDARD_WEBHOOKS, Scheme, verify
 from bridge.webhook.source import Delivery, Verified
 
 Proof = Callable[[Delivery, Iterable[str], float], Verified]
@@ -45,11 +51,11 @@ def shown(one: One) -> Proof:
 
 def _basic(delivery: Delivery, secret: str) -> Verified:
     username, _, password = secret.partition(":")
-    return credentials.basic(delivery, username, password)
+    return auth.basic(delivery, username, password)
 
 
 def _query(name: str) -> Proof:
-    return shown(lambda delivery, secret: credentials.token(delivery, name, secret))
+    return shown(lambda delivery, secret: auth.token(delivery, name, secret))
 
 
 def _header(header: str, prefix: str = "") -> Proof:

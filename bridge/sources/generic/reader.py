@@ -17,7 +17,7 @@ from marshmallow import ValidationError
 from urllib3 import PoolManager, Timeout, make_headers
 from urllib3.exceptions import HTTPError
 
-from bridge.domain.facts import READ, READING, Fact, Stamp
+from bridge.domain.facts import REFRESHED, Fact, Rank, Stamp
 from bridge.errors import PayloadError, SourceError, SourceUnreadError
 from bridge.sources.generic.lines import told
 from bridge.webhook.bodies import json_value
@@ -155,8 +155,8 @@ class HttpReader:
 
 def as_read(facts: Iterable[Fact], party: str, at: int) -> list[Fact]:
     """What was read of *party* at one instant (ms), and that it was read."""
-    stamp = Stamp(False, at, READ)
-    reading = Fact(party, READING, stamp, "", "", {}, digest({}))
+    stamp = Stamp(False, at, Rank.FROM_API)
+    reading = Fact(party, REFRESHED, stamp, "", "", {}, digest({}))
     return [
         fact._replace(party=party, stamp=stamp, event=f"read:{at}", kind="read")
         for fact in (*facts, reading)

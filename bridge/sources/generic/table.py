@@ -9,8 +9,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from bridge.config import NATIVE
-from bridge.domain.facts import LONGEST
-from bridge.domain.facts import READ as OF_THE_API
+from bridge.domain.facts import LONGEST, Rank
 from bridge.options import base_url
 from bridge.sources.generic.forms import FORMS
 from bridge.sources.generic.lines import Named, TableSchema, Value
@@ -157,7 +156,7 @@ KINDS: Mapping[str, TableSchema] = {
         mrr=fields.Nested(_schema(**MONEY), load_default=dict),
         cancel_at_period_end=Value("boolean"),
         renews=Value("boolean"),
-        order=Texts(TYPE, "must be up to 8 types of events", most=OF_THE_API - 1),
+        order=Texts(TYPE, "must be up to 8 types of events", most=Rank.FROM_API - 1),
         tie=Value("whole", "instant"),
         trial_days=Value("count"),
         status=Value("text"),

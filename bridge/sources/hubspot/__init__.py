@@ -9,12 +9,20 @@ from bridge.errors import PayloadError
 from bridge.options import Option, base_url, several, text
 from bridge.sources.hubspot.handlers import HANDLERS, ignores, kind
 from bridge.sources.hubspot.reader import reader
-from bridge.sources.hubspot.rules import table
-from bridge.webhook import signatures
+from bridge.sources.hubspot.rules import TableLines
+from bridge.webhook import auth
+from bridge.webhook.auth import judged
 from bridge.webhook.bodies import is_name, json_value
 from bridge.webhook.fields import LATEST
-from bridge.webhook.source import Delivery, Event, Options, Source, Verified, each
-from bridge.webhook.strength import judged
+from bridge.webhook.source import (
+    Delivery,
+    Event,
+    Options,
+    Source,
+    Verified,
+    each,
+    read_by,
+)
 
 OPTIONS = (
     Option(
@@ -58,7 +66,7 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
     secrets = options["HUBSPOT_CLIENT_SECRET"] or ()
     url = ESCAPED.sub(lambda found: chr(int(found[1], 16)), delivery.url)
     called = delivery._replace(url=url)
-    return signatures.verify(signatures.HUBSPOT, called, secrets, now)
+    return auth.verify(auth.HUBSPOT, called, secrets, now)
 
 
 def split(delivery: Verified) -> list[Event]:
@@ -95,7 +103,7 @@ SOURCE = Source(
     reader=reader,
     key="HUBSPOT_ACCESS_TOKEN",
     crm=True,
-    table=table,
+    table=read_by(TableLines()),
     weak=lambda options: judged(
         "HUBSPOT_CLIENT_SECRET", options["HUBSPOT_CLIENT_SECRET"]
     ),

@@ -12,18 +12,22 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from bridge.domain.facts import CREATED, THIN, TWICE, Fact, Stamp, Value, pointer
+from bridge.domain.facts import (
+    REFRESH_TWICE,
+    TO_REFRESH,
+    Fact,
+    Rank,
+    Value,
+    pointer,
+)
 from bridge.domain.merged import INTO
 from bridge.sources.hubspot.rules import OWNER, Rules, rules
 from bridge.webhook.converters import Line
 from bridge.webhook.fields import UNREAD, cleaned
 from bridge.webhook.source import Event, Options
-from bridge.webhook.values import digest, kept
+from bridge.webhook.values import kept
 
 PREFIX = "hubspot:"
-
-CHANGED = 2
-"""Rank of a change. A deletion has a creation's: nothing of it is left to be known."""
 
 Text = str | None
 
@@ -69,7 +73,7 @@ def changed(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     found, company = rules(options), str(loaded["object_id"])
     name, text = loaded["name"], loaded["value"]
     for thing, value in told(company, {name: text}, found, _heard):
-        yield _fact(event, company, thing, value)
+        yield event.fact(PREFIX + company, thing, value, Rank.UPDATED)
     if text and Line(name, OWNER) in found.traits.values():
         yield _ask(event, f"company:{company}")
 
@@ -77,17 +81,17 @@ def changed(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 def begun(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield a company that is new, or back; *loaded* is from `RECORD`."""
     company = str(loaded["object_id"])
-    rank = CREATED if event.type == "company.creation" else CHANGED
+    rank = Rank.CREATED if event.type == "company.creation" else Rank.UPDATED
     value = named(company, rules(options))
-    yield _fact(event, company, "customer", value, rank)
-    yield _fact(event, company, THIN, {})
+    yield event.fact(PREFIX + company, "customer", value, rank)
+    yield event.fact(PREFIX + company, TO_REFRESH, {}, Rank.UPDATED)
 
 
 def deleted(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield a company's end, not final: it can be restored; *loaded* is from `RECORD`."""
     company = str(loaded["object_id"])
     value = {**named(company, rules(options)), "deleted": True}
-    yield _fact(event, company, "customer", value, CREATED)
+    yield event.fact(PREFIX + company, "customer", value, Rank.CREATED)
 
 
 def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
@@ -101,10 +105,10 @@ def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     gone = {str(id_) for id_ in (loaded["primary"], *loaded["merged"])} - {left}
     for company in sorted(gone):
         value = {**named(left, found), "deleted": True, INTO: PREFIX + left}
-        yield _fact(event, company, "customer", value, CREATED, final=True)
+        yield event.fact(PREFIX + company, "customer", value, Rank.CREATED, final=True)
     asked = [left] if found.account or found.deals else []
     for company in asked + (sorted(gone) if found.account else []):
-        yield _ask(event, f"company:{company}", **{TWICE: True})
+        yield _ask(event, f"company:{company}", **{REFRESH_TWICE: True})
 
 
 def deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
@@ -134,24 +138,4 @@ def _heard(line: Line, text: Text) -> Any:
 
 
 def _ask(event: Event, thing: str, **how: Any) -> Fact:
-    return _fact(event, "", THIN, how)._replace(party=pointer("hubspot", thing))
-
-
-def _fact(  # noqa: PLR0913 - the parts of a fact
-    event: Event,
-    company: str,
-    thing: str,
-    value: Value,
-    rank: int = CHANGED,
-    *,
-    final: bool = False,
-) -> Fact:
-    return Fact(
-        party=PREFIX + company,
-        thing=thing,
-        stamp=Stamp(final, event.at, rank),
-        event=event.id,
-        kind=event.type,
-        value=value,
-        after=digest(value),
-    )
+    return event.fact(pointer("hubspot", thing), TO_REFRESH, how, Rank.UPDATED)

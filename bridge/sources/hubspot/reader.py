@@ -9,7 +9,7 @@ from typing import Any
 
 from marshmallow import Schema
 
-from bridge.domain.facts import READ, READING, Fact, Stamp, Value
+from bridge.domain.facts import REFRESHED, Fact, Rank, Stamp, Value
 from bridge.errors import SourceUnreadError
 from bridge.log import fields
 from bridge.sources.hubspot.api import HOST, Api, Reply
@@ -55,7 +55,7 @@ class HubspotReader:
             Fact(
                 party=party,
                 thing=thing,
-                stamp=Stamp(final, reply.at, READ),
+                stamp=Stamp(final, reply.at, Rank.FROM_API),
                 event=f"read:{reply.at}",
                 kind="read",
                 value=value,
@@ -63,7 +63,7 @@ class HubspotReader:
             )
             for thing, value, final in [
                 *self._company(asked, reply),
-                (READING, {}, False),
+                (REFRESHED, {}, False),
             ]
         ]
 

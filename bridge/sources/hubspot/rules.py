@@ -16,11 +16,13 @@ currency = "usd"                 # of deals that do not say theirs
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from bridge.webhook.converters import Line, is_field, lines
+from marshmallow import fields, post_load
+
+from bridge.config import Lines, currency
+from bridge.webhook.converters import Line, field_name, trait_lines
 from bridge.webhook.source import Options, Table
 
 RULES = "hubspot.rules"
@@ -28,8 +30,6 @@ RULES = "hubspot.rules"
 
 OWNER = "owner"
 """Converter of a property that holds the id of one of HubSpot's users."""
-
-_CURRENCY = re.compile(r"[A-Za-z]{3}", re.ASCII)
 
 
 class Deals(NamedTuple):
@@ -67,31 +67,28 @@ def rules(options: Options) -> Rules:
     return found
 
 
-def table(said: Mapping[str, Any]) -> Table:
-    """Read the table; see the example above."""
-    deals = said.get("deals")
-    traits, problems = lines(said.get("traits", {}), "property", OWNER)
-    problems += [
-        f"{n} is no line of this table" for n in said.keys() - {*Rules._fields}
-    ]
-    if not is_field(said.get("account", "name")):
-        problems.append("account must be the name of a property")
-    if deals is not None and not _is_deals(deals):
-        problems.append(
-            "deals must name the property mrr, and may name renews and ended, and say "
-            "a currency in three letters"
-        )
-    if problems:
-        return Table(problems=problems)
-    chosen = None if deals is None else Deals(**deals)
-    found = Rules(said.get("account", ""), traits, chosen)
-    return Table({RULES: found}, tuple(traits), problems)
+class DealLines(Lines):
+    """`[sources.hubspot.deals]`."""
+
+    mrr = field_name("property", required=True)
+    renews = field_name("property")
+    ended = field_name("property")
+    currency = currency()
+
+    @post_load
+    def deals(self, lines: Any, **_: Any) -> Deals:
+        """Return what the table says."""
+        return Deals(**lines)
 
 
-def _is_deals(said: Any) -> bool:
-    return (
-        isinstance(said, dict)
-        and {"mrr"} <= said.keys() <= {*Deals._fields}
-        and all(map(is_field, said.values()))
-        and bool(_CURRENCY.fullmatch(said.get("currency", "usd")))
-    )
+class TableLines(Lines):
+    """`[sources.hubspot]`; see the example above."""
+
+    account = field_name("property", load_default="")
+    traits = trait_lines("property", OWNER)
+    deals = fields.Nested(DealLines, load_default=None)
+
+    @post_load
+    def table(self, lines: Any, **_: Any) -> Table:
+        """Return what the table says."""
+        return Table({RULES: Rules(**lines)}, tuple(lines["traits"]))

@@ -8,7 +8,8 @@ from typing import Any
 from bridge.errors import PayloadError, SignatureError
 from bridge.options import Option, text
 from bridge.sources.salesforce import facts, message, rules, schemas
-from bridge.webhook import credentials
+from bridge.webhook import auth
+from bridge.webhook.auth import judged
 from bridge.webhook.source import (
     Answer,
     Delivery,
@@ -18,8 +19,8 @@ from bridge.webhook.source import (
     Source,
     Verified,
     each,
+    read_by,
 )
-from bridge.webhook.strength import judged
 
 OPPORTUNITY = "Opportunity"
 
@@ -61,7 +62,7 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
 
     What is verified has no session any more: the body goes on without its SessionId.
     """
-    credentials.token(delivery, "token", options["SALESFORCE_WEBHOOK_TOKEN"] or "")
+    auth.token(delivery, "token", options["SALESFORCE_WEBHOOK_TOKEN"] or "")
     try:
         root = message.parse(delivery.body)
         body = message.without_session(root)
@@ -127,7 +128,7 @@ SOURCE = Source(
     handlers=HANDLERS,
     answer=ACK,
     crm=True,
-    table=rules.table,
+    table=read_by(rules.TableLines()),
     weak=lambda options: judged(
         "SALESFORCE_WEBHOOK_TOKEN", options["SALESFORCE_WEBHOOK_TOKEN"]
     ),

@@ -13,17 +13,14 @@ from typing import Any
 from marshmallow import ValidationError
 
 from bridge.domain.catalogue import VOID
-from bridge.domain.facts import CREATED, Fact, Stamp, Value
+from bridge.domain.facts import Fact, Rank, Value
 from bridge.domain.parts import ENDS, OVER, PLAN, part
 from bridge.sources.salesforce.rules import Deals, Rules, rules
 from bridge.webhook.bodies import is_name
 from bridge.webhook.converters import decimal, milliseconds
 from bridge.webhook.deals import subscription
 from bridge.webhook.source import Event, Options
-from bridge.webhook.values import digest, kept
-
-DELETED = 4
-"""Rank of a deletion; all else is as good as a record's creation."""
+from bridge.webhook.values import kept
 
 NAME = "Name"
 
@@ -134,13 +131,5 @@ def _fact(event: Event, loaded: Any, party: str, thing: str, value: Value) -> Fa
     if not event.at:
         reason = "Select it for the outbound message: it tells which record is newer."
         raise ValidationError({"SystemModstamp": [reason]})
-    rank = DELETED if loaded["deleted"] else CREATED
-    return Fact(
-        party=f"salesforce:{party}",
-        thing=thing,
-        stamp=Stamp(final=False, at=event.at, rank=rank),
-        event=event.id,
-        kind=event.type,
-        value=value,
-        after=digest(value),
-    )
+    rank = Rank.DELETED if loaded["deleted"] else Rank.CREATED
+    return event.fact(f"salesforce:{party}", thing, value, rank)

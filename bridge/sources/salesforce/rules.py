@@ -20,7 +20,10 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any, NamedTuple
 
-from bridge.webhook.converters import Line, is_field, lines
+from marshmallow import fields, post_load
+
+from bridge.config import Lines
+from bridge.webhook.converters import Line, field_name, trait_lines
 from bridge.webhook.source import Options, Table
 
 RULES = "salesforce.rules"
@@ -64,40 +67,39 @@ def rules(options: Options) -> Rules:
     return found
 
 
-def table(said: Mapping[str, Any]) -> Table:
-    """Read the table; see the example above."""
-    account, selected = said.get("account"), said.get("selected", [])
-    traits, problems = lines(said.get("traits", {}))
-    deals = said.get("opportunities")
-    known = {"account", "selected", "traits", "opportunities"}
-    problems += [f"{name} is no line of this table" for name in said.keys() - known]
-    if account is not None and not is_field(account):
-        problems.append("account must be the name of a field")
-    if not _are_fields(selected):
-        problems.append("selected must be a list of names of fields")
-    if deals is not None and not _is_deals(deals):
-        problems.append(
-            "opportunities must name the fields mrr and currency (or its code), "
-            "and may name renews and ended"
+class OpportunityLines(Lines):
+    """`[sources.salesforce.opportunities]`."""
+
+    mrr = field_name("field", required=True)
+    currency = field_name("field", required=True)
+    renews = field_name("field")
+    ended = field_name("field")
+
+    @post_load
+    def deals(self, lines: Any, **_: Any) -> Deals:
+        """Return what the table says."""
+        return Deals(**lines)
+
+
+class TableLines(Lines):
+    """`[sources.salesforce]`; see the example above."""
+
+    account = field_name("field", load_default=None)
+    traits = trait_lines()
+    selected = fields.List(
+        field_name("field"),
+        load_default=list,
+        error_messages={"invalid": "must be a list of names of fields"},
+    )
+    opportunities = fields.Nested(OpportunityLines, load_default=None)
+
+    @post_load
+    def table(self, lines: Any, **_: Any) -> Table:
+        """Return what the table says."""
+        rules = Rules(
+            lines["account"],
+            lines["traits"],
+            frozenset(lines["selected"]),
+            lines["opportunities"],
         )
-    if problems:
-        return Table(problems=problems)
-    found = Rules(
-        account,
-        traits,
-        frozenset(selected),
-        None if deals is None else Deals(**deals),
-    )
-    return Table({RULES: found}, tuple(traits))
-
-
-def _are_fields(said: Any) -> bool:
-    return isinstance(said, list) and all(is_field(name) for name in said)
-
-
-def _is_deals(said: Any) -> bool:
-    return (
-        isinstance(said, dict)
-        and {"mrr", "currency"} <= said.keys() <= set(Deals._fields)
-        and _are_fields(list(said.values()))
-    )
+        return Table({RULES: rules}, tuple(lines["traits"]))

@@ -10,7 +10,8 @@ from bridge.options import Option, base_url, one_of, several, text
 from bridge.sources.stripe import identity
 from bridge.sources.stripe.handlers import HANDLERS, WITHOUT_EFFECT
 from bridge.sources.stripe.reader import reader
-from bridge.webhook import signatures
+from bridge.webhook import auth
+from bridge.webhook.auth import judged
 from bridge.webhook.bodies import is_name, json_object
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
@@ -19,8 +20,8 @@ from bridge.webhook.source import (
     Options,
     Source,
     Verified,
+    read_by,
 )
-from bridge.webhook.strength import judged
 
 THIN_OBJECT = "v2.core.event"
 """What an event without the object itself says that it is."""
@@ -68,7 +69,7 @@ OPTIONS = (
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
     """Check `Stripe-Signature`; *now* in seconds. Raises SignatureError."""
     secrets = options["STRIPE_WEBHOOK_SECRET"] or ()
-    return signatures.verify(signatures.STRIPE, delivery, secrets, now)
+    return auth.verify(auth.STRIPE, delivery, secrets, now)
 
 
 def split(delivery: Verified) -> tuple[Event]:
@@ -141,7 +142,7 @@ SOURCE = Source(
     reader=reader,
     archive=reader,
     key="STRIPE_API_KEY",
-    table=identity.table,
+    table=read_by(identity.TableLines()),
     weak=lambda options: judged(
         "STRIPE_WEBHOOK_SECRET", options["STRIPE_WEBHOOK_SECRET"]
     ),

@@ -13,7 +13,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from bridge.domain.facts import THIN, Fact, Stamp, Value, catalogue, pointer
+from bridge.domain.facts import TO_REFRESH, Fact, Rank, Value, catalogue, pointer
 from bridge.sources.stripe import snapshot
 from bridge.sources.stripe.identity import account, claim, rules
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
@@ -23,15 +23,15 @@ from bridge.webhook.source import Event, Options
 from bridge.webhook.values import digest, kept, milliseconds
 
 RANKS = {
-    "created": 0,
-    "trial_will_end": 1,
-    "pending_update_applied": 1,
-    "pending_update_expired": 1,
-    "updated": 2,
-    "completed": 2,
-    "paused": 3,
-    "resumed": 3,
-    "deleted": 4,
+    "created": Rank.CREATED,
+    "trial_will_end": Rank.NOTICE,
+    "pending_update_applied": Rank.NOTICE,
+    "pending_update_expired": Rank.NOTICE,
+    "updated": Rank.UPDATED,
+    "completed": Rank.UPDATED,
+    "paused": Rank.SWITCHED,
+    "resumed": Rank.SWITCHED,
+    "deleted": Rank.DELETED,
 }
 """Last word of an event's type -> its rank among events of one second."""
 
@@ -144,7 +144,7 @@ def thin_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     related = loaded["related_object"]
     if related["type"] not in {"customer", "subscription"}:
         raise ValidationError({"related_object": ["Not a customer or subscription."]})
-    made = _fact(event, party="", thing=THIN, value={"event": event.id})
+    made = _fact(event, party="", thing=TO_REFRESH, value={"event": event.id})
     party = pointer("stripe", f"{related['type']}:{related['id']}")
     yield made._replace(party=party)
 
@@ -159,14 +159,14 @@ def _fact(  # noqa: PLR0913 - the parts of a fact
     before: str | None = None,
 ) -> Fact:
     rank = RANKS.get(event.type.rpartition(".")[2], RANKS["updated"])
-    return Fact(
-        party=f"stripe:{party}",
-        thing=thing,
-        stamp=Stamp(final, event.at, rank),
-        event=event.id,
-        kind=event.type,
-        value=value,
-        after=digest(snapshot.essence(value)),
+    essence = snapshot.essence(value)
+    return event.fact(
+        f"stripe:{party}",
+        thing,
+        value,
+        rank,
+        final=final,
+        essence=essence,
         before=before,
     )
 

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from marshmallow import ValidationError, fields, post_load
+
+from bridge.config import Lines, some
 from bridge.webhook.source import Options, Table
 
 ACCOUNT = "stripe.account"
@@ -58,29 +61,27 @@ def rules(options: Options) -> Rules:
     )
 
 
-def parse(text: Any) -> Rule:
-    """Read `customer.metadata.vitally_id`; raises ValueError with what it must be."""
-    kind, _, rest = str(text).partition(".")
-    field, _, key = rest.partition(".")
-    pattern = f"{kind}.{field}" + (".KEY" if field == "metadata" and key else "")
-    if not isinstance(text, str) or pattern not in PLACES:
-        raise ValueError(f"must be one of {', '.join(PLACES)}")
-    return Rule(kind, field, key or None)
+class Place(fields.Field[Rule]):
+    """One place of the list, like `customer.metadata.vitally_id`."""
+
+    def _deserialize(self, value: Any, *args: Any, **options: Any) -> Rule:
+        kind, _, rest = str(value).partition(".")
+        field, _, key = rest.partition(".")
+        pattern = f"{kind}.{field}" + (".KEY" if field == "metadata" and key else "")
+        if not isinstance(value, str) or pattern not in PLACES:
+            raise ValidationError(f"must be one of {', '.join(PLACES)}, not {value!r}")
+        return Rule(kind, field, key or None)
 
 
-def table(said: Mapping[str, Any]) -> Table:
-    """Read `[sources.stripe]`: `account`, a list of places."""
-    problems = [f"{n} is no line of this table" for n in said if n != "account"]
-    listed = said.get("account", [])
-    if not isinstance(listed, list) or ("account" in said and not listed):
-        return Table(problems=[*problems, "account must be a list of places"])
-    found: list[Rule] = []
-    for text in listed:
-        try:
-            found.append(parse(text))
-        except ValueError as error:
-            problems.append(f"account: {text!r} {error}")
-    return Table({ACCOUNT: tuple(found)} if found else {}, problems=problems)
+class TableLines(Lines):
+    """`[sources.stripe]`."""
+
+    account = some(Place(), "must be a list of places")
+
+    @post_load
+    def table(self, lines: Any, **_: Any) -> Table:
+        """Return what the table says."""
+        return Table({ACCOUNT: tuple(lines["account"])} if lines else {})
 
 
 def account(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bridge.domain.catalogue import TERMS
-from bridge.domain.facts import READ, READING, Fact, Stamp, Value
+from bridge.domain.facts import REFRESHED, Fact, Rank, Stamp, Value
 from bridge.sources.stripe import snapshot
 from bridge.sources.stripe.api import Api, Json, connect
 from bridge.sources.stripe.facts import FINAL
@@ -84,14 +84,14 @@ class StripeReader:
             Fact(
                 party=f"{PREFIX}{id_}",
                 thing=thing,
-                stamp=Stamp(final, reading.at, READ),
+                stamp=Stamp(final, reading.at, Rank.FROM_API),
                 event=f"read:{reading.at}",
                 kind="read",
                 value=value,
                 # What is kept of the reading itself is no snapshot.
-                after=digest(value if thing == READING else snapshot.essence(value)),
+                after=digest(value if thing == REFRESHED else snapshot.essence(value)),
             )
-            for thing, value, final in [*told, (READING, read, False)]
+            for thing, value, final in [*told, (REFRESHED, read, False)]
         ]
 
     def _told(

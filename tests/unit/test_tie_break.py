@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from bridge.domain.chain import Step, end_of, is_doubtful
+from bridge.domain.tie_break import Step, end_of, is_doubtful
 
 
 def step(before: str | None, after: str, n: int, rank: int = 2) -> Step:

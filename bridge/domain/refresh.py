@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bridge.domain.account import Party, is_incomplete, subscriptions
 from bridge.domain.catalogue import ENDED
-from bridge.domain.facts import READ, READING, THIN, TWICE
+from bridge.domain.facts import REFRESH_TWICE, REFRESHED, TO_REFRESH, Rank
 from bridge.domain.fold import State
 from bridge.domain.money import Unknown
 from bridge.domain.policy import Policy
@@ -19,14 +19,14 @@ from bridge.domain.subscription import (
 )
 
 
-def why_read(party: Party, policy: Policy, now: int) -> str | None:
+def why_refresh(party: Party, policy: Policy, now: int) -> str | None:
     """Why *party* is to be read at *now* (ms), None: its events tell enough.
 
     What is newer than the last reading counts alone: reading twice cannot help.
     """
-    thin, last = party.things.get(THIN), party.things.get(READING)
-    answered = last.value.get(THIN, -1) if last else -1
-    if thin is not None and thin.fact.stamp.at > answered:
+    thin, last = party.things.get(TO_REFRESH), party.things.get(REFRESHED)
+    newest_notice = last.value.get(TO_REFRESH, -1) if last else -1
+    if thin is not None and thin.fact.stamp.at > newest_notice:
         return "an event without content came"
     if last is None and is_incomplete(party.things):
         return "it was first met in mid-life"
@@ -34,7 +34,7 @@ def why_read(party: Party, policy: Policy, now: int) -> str | None:
         state = party.things[f"subscription:{sub.id}"]
         if sub.status in ENDED:
             continue
-        if state.fact.stamp.rank == READ and not _asks_for_scopes(sub, last):
+        if state.fact.stamp.rank == Rank.FROM_API and not _asks_for_scopes(sub, last):
             continue
         if sub.ambiguous:
             return f"{sub.id}: the order of its events is not certain"
@@ -59,18 +59,18 @@ def _unknown(sub: Subscription, policy: Policy, now: int) -> Iterator[str]:
     yield from (one.reason for one in told if isinstance(one, Unknown))
 
 
-def asks_again(party: Party) -> int:
+def refresh_early_by(party: Party) -> int:
     """Milliseconds by which a merge is later than the reading of it; 0: it is not.
 
     HubSpot's clock has whole seconds, and a record may be told before all of it is one.
     """
-    thin, last = party.things.get(THIN), party.things.get(READING)
-    if thin is None or last is None or not thin.value.get(TWICE):
+    thin, last = party.things.get(TO_REFRESH), party.things.get(REFRESHED)
+    if thin is None or last is None or not thin.value.get(REFRESH_TWICE):
         return 0
-    return max(0, thin.fact.stamp.at - int(last.value.get(THIN, -1)))
+    return max(0, thin.fact.stamp.at - int(last.value.get(TO_REFRESH, -1)))
 
 
-def answered(party: Party) -> int:
+def newest_notice(party: Party) -> int:
     """The instant (ms) of the newest event without content that a reading answers."""
-    thin = party.things.get(THIN)
+    thin = party.things.get(TO_REFRESH)
     return thin.fact.stamp.at if thin else -1

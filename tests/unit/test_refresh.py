@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from bridge.domain.account import Party
-from bridge.domain.facts import CREATED, READ, READING, THIN, Fact, Stamp
-from bridge.domain.fold import Past, fold
+from bridge.domain.facts import REFRESHED, TO_REFRESH, Fact, Rank, Stamp
+from bridge.domain.fold import History, fold
 from bridge.domain.policy import Policy
-from bridge.domain.unread import answered, why_read
+from bridge.domain.refresh import newest_notice, why_refresh
 
 DAY = 86_400_000
 ITEM = {"unit": "5000", "interval": "month", "ends": 30 * DAY}
@@ -27,18 +27,18 @@ def sub(number: int = 1, /, rank: int = 2, day: int = 1, **more: Any) -> Fact:
     return told(f"subscription:sub_{number}", day, LIVE | more, rank)
 
 
-BORN = told("customer", 0, {"name": "Acme"}, CREATED)
+BORN = told("customer", 0, {"name": "Acme"}, Rank.CREATED)
 MET = told("customer", 1, {"name": "Acme"})
-EMPTY = told(THIN, 2, {"event": "evt_thin"})
+EMPTY = told(TO_REFRESH, 2, {"event": "evt_thin"})
 
 
 def reading(day: int, answers: int = -1) -> Fact:
-    return told(READING, day, {THIN: answers}, READ)
+    return told(REFRESHED, day, {TO_REFRESH: answers}, Rank.FROM_API)
 
 
 def why(*facts: Fact, **policy: Any) -> str | None:
-    party = Party("x:1", fold(Past(facts)))
-    return why_read(party, Policy(**policy), 9 * DAY)
+    party = Party("x:1", fold(History(facts)))
+    return why_refresh(party, Policy(**policy), 9 * DAY)
 
 
 def test_what_tells_enough_is_not_read() -> None:
@@ -74,7 +74,10 @@ def test_a_discount_of_which_nobody_told_what_it_is_for_is_read() -> None:
 
 def test_what_a_reading_said_of_a_discount_answers_for_later_events() -> None:
     read = told(
-        READING, 2, {THIN: -1, "discounts": {"di_1": {**HALF, "products": []}}}, READ
+        REFRESHED,
+        2,
+        {TO_REFRESH: -1, "discounts": {"di_1": {**HALF, "products": []}}},
+        Rank.FROM_API,
     )
     bare = sub(day=3, items=BOTH, discounts=[{"id": "di_1"}])
 
@@ -84,11 +87,13 @@ def test_what_a_reading_said_of_a_discount_answers_for_later_events() -> None:
 
 
 def test_a_reading_of_version_0_1_is_read_again_for_its_discounts_and_no_more() -> None:
-    was_read = sub(rank=READ, items=BOTH, discounts=[HALF])
-    now = told(READING, 2, {THIN: -1, "discounts": {"di_1": HALF}}, READ)
+    was_read = sub(rank=Rank.FROM_API, items=BOTH, discounts=[HALF])
+    now = told(
+        REFRESHED, 2, {TO_REFRESH: -1, "discounts": {"di_1": HALF}}, Rank.FROM_API
+    )
 
     assert why(BORN, was_read, reading(1)) is not None
-    assert why(BORN, sub(rank=READ, discounts=[HALF]), reading(1)) is None
+    assert why(BORN, sub(rank=Rank.FROM_API, discounts=[HALF]), reading(1)) is None
     assert why(BORN, was_read, now) is None
 
 
@@ -99,8 +104,8 @@ def test_an_event_without_content_is_read_until_a_reading_answers_it() -> None:
 
 
 def test_an_event_without_content_is_read_even_from_the_first_instant_of_all() -> None:
-    first = told(THIN, 0, {})
-    silent = told(READING, 1, {}, READ)
+    first = told(TO_REFRESH, 0, {})
+    silent = told(REFRESHED, 1, {}, Rank.FROM_API)
 
     assert why(BORN, first) == "an event without content came"
     assert why(BORN, first, silent) == "an event without content came"
@@ -109,7 +114,7 @@ def test_an_event_without_content_is_read_even_from_the_first_instant_of_all() -
 @pytest.mark.parametrize("missing", [UNTOLD, {"more": True}, {"items": [{}]}])
 def test_an_amount_that_is_not_told_is_read(missing: dict[str, Any]) -> None:
     assert "sub_1: " in str(why(BORN, sub(**missing)))
-    assert why(BORN, sub(rank=READ, **missing)) is None
+    assert why(BORN, sub(rank=Rank.FROM_API, **missing)) is None
 
 
 def test_what_has_ended_is_never_read_for() -> None:
@@ -117,7 +122,7 @@ def test_what_has_ended_is_never_read_for() -> None:
 
 
 def test_what_comes_after_one_that_needs_nothing_is_looked_at_too() -> None:
-    ended, known = sub(1, status="canceled"), sub(2, rank=READ, **UNTOLD)
+    ended, known = sub(1, status="canceled"), sub(2, rank=Rank.FROM_API, **UNTOLD)
 
     assert "sub_3: " in str(why(BORN, ended, known, sub(3, **UNTOLD)))
 
@@ -152,5 +157,5 @@ def test_an_order_that_is_not_certain_is_read() -> None:
 
 
 def test_a_reading_answers_the_newest_event_without_content() -> None:
-    assert answered(Party("x:1", fold(Past([BORN, EMPTY])))) == 2 * DAY
-    assert answered(Party("x:1", fold(Past([BORN])))) == -1
+    assert newest_notice(Party("x:1", fold(History([BORN, EMPTY])))) == 2 * DAY
+    assert newest_notice(Party("x:1", fold(History([BORN])))) == -1

@@ -1,26 +1,78 @@
-"""Signatures of webhooks: each HMAC scheme is a row of data; `sign` beside `verify`.
+"""How a sender proves who it is: by a signature, or by a secret that it shows.
 
-A signature header is a list of parts: one *separator*, a *prefix* that marks a
-signature and, where the time stands in the same header, a prefix that marks it. One
-rule so reads `t=1,v1=ab,v1=cd` (Stripe), `v1,ab v1,cd` (Standard Webhooks),
-`1,ab,cd` (Recurly) and a plain `ab` (HubSpot).
+Each HMAC scheme is a row of data, with `sign` beside `verify`. A signature header is a
+list of parts: one *separator*, a *prefix* that marks a signature and, where the time
+stands in the same header, a prefix that marks it. One rule so reads `t=1,v1=ab,v1=cd`
+(Stripe), `v1,ab v1,cd` (Standard Webhooks), `1,ab,cd` (Recurly) and a plain `ab`
+(HubSpot).
 """
 
 from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from typing import Literal
+from urllib.parse import parse_qsl
 
 from bridge.errors import SignatureError
-from bridge.webhook.encodings import DIGESTS, INSTANTS, KEYS
-from bridge.webhook.source import Delivery, Verified
+from bridge.webhook.source import Delivery, Verified, Weakness
 
 LONGEST_HEADER = 4096
 """Characters of a header that are looked at; a longer one is refused."""
+
+FIRST_MS = 1e11
+"""From here on a number is no longer seconds: it is 1973 in milliseconds."""
+
+LEAST = 16
+"""Characters of a secret that guards an endpoint alone; a guess takes too long then."""
+
+VENDORS_OWN = "whsec_"
+"""Beginning of secrets that the sender made, so that nobody here can choose a longer."""
+
+
+def _whole(text: str) -> float:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError("no whole number")
+    return float(text)
+
+
+def _either(text: str) -> float:
+    """Seconds, or milliseconds where they would be after the year 5000."""
+    found = _whole(text)
+    return found if found < FIRST_MS else found / 1000
+
+
+def _iso(text: str) -> float:
+    instant = datetime.fromisoformat(text)
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+
+
+KEYS: Mapping[str, Callable[[str], bytes]] = {
+    "text": str.encode,
+    "hex": bytes.fromhex,
+    # The padding may be missing, as in Standard Webhooks.
+    "base64": lambda text: b64decode(text + "=" * (-len(text) % 4), validate=True),
+}
+"""How the key is made of the secret's text; each raises ValueError."""
+
+DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
+    "hex": lambda digest: digest.hex().encode(),
+    "base64": b64encode,
+}
+"""How a digest is written in the header."""
+
+INSTANTS: Mapping[str, tuple[Callable[[str], float], Callable[[float], str]]] = {
+    "s": (_whole, lambda now: str(int(now))),
+    "ms": (lambda text: _whole(text) / 1000, lambda now: str(int(now * 1000))),
+    "either": (_either, lambda now: str(int(now * 1000))),
+    "iso": (_iso, lambda now: datetime.fromtimestamp(now, UTC).isoformat()),
+}
+"""Unit of a timestamp -> (text to seconds, raises ValueError; seconds to text)."""
 
 _NAME = re.compile(r"\{(body|timestamp|method|url|header:[a-z0-9-]+)\}")
 
@@ -120,6 +172,9 @@ STANDARD_WEBHOOKS = replace(
 """https://github.com/standard-webhooks/standard-webhooks, symmetric signatures."""
 
 
+# --- Signatures -----------------------------------------------------------------
+
+
 def verify(
     scheme: Scheme, delivery: Delivery, secrets: Iterable[str], now: float
 ) -> Verified:
@@ -212,7 +267,7 @@ def _check_age(scheme: Scheme, timestamp: str, now: float) -> None:
 
 def _message(scheme: Scheme, delivery: Delivery, timestamp: str) -> bytes:
     """Return the bytes that are signed."""
-    told = {"timestamp": timestamp, "method": delivery.method, "url": delivery.url}
+    parts = {"timestamp": timestamp, "method": delivery.method, "url": delivery.url}
     pieces: list[bytes] = []
     for name, literal in _template(scheme.signed):
         if not name:
@@ -220,9 +275,8 @@ def _message(scheme: Scheme, delivery: Delivery, timestamp: str) -> bytes:
         elif name == "body":
             pieces.append(delivery.body)
         else:
-            value = told.get(name)
-            if value is None:
-                value = delivery.headers.get(name.removeprefix("header:"))
+            header = name.removeprefix("header:")
+            value = parts[name] if name in parts else delivery.headers.get(header)
             if not value:
                 raise SignatureError(f"{name} is signed, and missing")
             pieces.append(_bytes(value))
@@ -242,3 +296,66 @@ def _signature(scheme: Scheme, secret: str, message: bytes) -> bytes | None:
         return None
     digest = hmac.digest(key, message, scheme.algorithm)
     return DIGESTS[scheme.encoding](digest) if key else None
+
+
+# --- Secrets that are shown -----------------------------------------------------
+
+
+def same(delivery: Delivery, shown: str | bytes, secret: str) -> Verified:
+    """Prove that *secret* is *shown*, in constant time. Raises SignatureError."""
+    told = _bytes(shown) if isinstance(shown, str) else shown
+    if not hmac.compare_digest(told, _bytes(secret)):
+        raise SignatureError("the secret is not ours")
+    return Verified(delivery)
+
+
+def basic(delivery: Delivery, username: str, password: str) -> Verified:
+    """Prove HTTP Basic; either may be empty. Raises SignatureError."""
+    scheme, _, encoded = delivery.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        raise SignatureError("no Basic authorization header")
+    try:
+        shown = b64decode(encoded, validate=True)
+    except ValueError:
+        raise SignatureError("the authorization header is no base64") from None
+    return same(delivery, shown, f"{username}:{password}")
+
+
+def token(delivery: Delivery, name: str, secret: str) -> Verified:
+    """Prove the secret in the URL, `?NAME=…` once alone. Raises SignatureError."""
+    query = parse_qsl(delivery.url.partition("?")[2], keep_blank_values=True)
+    shown = [value for key, value in query if key == name]
+    if len(shown) != 1:
+        raise SignatureError(f"the URL has not one {name}")
+    return same(delivery, shown[0], secret)
+
+
+# --- Secrets that are too weak --------------------------------------------------
+
+
+def judged(name: str, secrets: str | Iterable[str] | None) -> Iterator[Weakness]:
+    """Say what is weak about the *secrets* in variable *name*, each of which is enough."""
+    for secret in [secrets] if isinstance(secrets, str) else secrets or ():
+        if len(secret) < LEAST:
+            said = f"{name} holds a secret of {len(secret)} characters"
+            if secret.startswith(VENDORS_OWN) and secret != VENDORS_OWN:
+                yield Weakness(f"{said}, fewer than {LEAST}: is it whole?", False)
+            else:
+                yield Weakness(f"{said}; it must have at least {LEAST}")
+
+
+def judged_pair(
+    username: str, password: str, values: Mapping[str, str | None]
+) -> Iterator[Weakness]:
+    """Say the same of HTTP Basic, where user and password guard together.
+
+    *username* and *password* are the names of their variables in *values*.
+    """
+    user, word = values[username] or "", values[password] or ""
+    if ":" in user:
+        yield Weakness(f"{username} must not have a colon: HTTP Basic ends it there")
+    if len(word) < 2:  # noqa: PLR2004 - none, or a single character
+        yield Weakness(f"{password} must be set, and not to a single character")
+    elif len(user) + len(word) < LEAST:
+        both = f"{username} and {password} have {len(user) + len(word)} characters"
+        yield Weakness(f"{both} together; they must have at least {LEAST}")
