@@ -146,11 +146,13 @@ class Settings:
     ) -> Settings:
         """Read *environ*; *options* are the sources'. Raises ConfigError.
 
-        *without* names required variables that the caller can do without.
+        *without* names required variables that the caller can do without; their
+        value is then empty.
         """
+        problems: list[str] = []
         theirs = tuple(options)
         every = {option.name: option for option in (*OPTIONS, *theirs)}.values()
-        values, problems = read_all(every, environ, without)
+        values = read_all(every, environ, without, problems)
         problems += unknown(environ, every)
         if not values["VITALLY_BASE_URL"]:
             values["VITALLY_BASE_URL"] = _usual_url(values)

@@ -110,14 +110,14 @@ def explain(
     account: Account, policy: Policy = STRIPE, now: int = 0
 ) -> Mapping[str, list[Because]]:
     """Return the causes of each trait of *account* at *now* (ms)."""
-    views = views_of(account, policy, now)
+    readings = views_of(account, policy, now)
     found: dict[str, list[Because]] = {}
     for trait, (source, _) in chosen(account, policy, now).items():
         told = account.told.get(trait, {}).get(source)
         if told is not None:
             found[trait] = [_said(source, told)]
         else:
-            found[trait] = READERS[trait](views[source])
+            found[trait] = READERS[trait](readings[source])
     return found
 
 

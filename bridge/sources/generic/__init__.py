@@ -84,9 +84,8 @@ def make(name: str, said: Mapping[str, Any], environ: Mapping[str, str]) -> Made
     except ValidationError as error:
         return Made(problems=tuple(problems(error.messages)))
     rules = _rules(name, table)
-    options = _options(table)
-    secrets, unread = read_all(options, environ)
-    wrong = [*_missing(rules), *unread]
+    wrong, options = [*_missing(rules)], _options(table)
+    secrets = read_all(options, environ, (), wrong)
     told = {trait: None for rule in rules.values() for trait in rule["traits"]}
     wrong += _no_secrets(table)
     if wrong:
