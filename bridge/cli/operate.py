@@ -41,7 +41,7 @@ STEP = 500
 @click.command()
 @as_json
 def status(*, as_json: bool) -> None:
-    """Show the counting of everything, and when all that waits will be written.
+    """Show what became of all events, and when all that waits will be written.
 
     \b
     Example:
@@ -269,7 +269,10 @@ def discard(party: str, *, yes: bool) -> None:
     redis = opened().redis
     standing = Look(redis).standing(party)
     if standing is None or not standing.why:
-        raise BridgeError(f"{party}: neither parked nor held; nothing is given up")
+        lists = f"`{program()} parked`, `{program()} held`"
+        raise BridgeError(
+            f"{party}: neither parked nor held; nothing is given up; see {lists}"
+        )
     if not yes:
         note(f"{party} waits: {standing.why}")
         events = count(standing.held + standing.parked, "event")
@@ -419,4 +422,6 @@ def replay(id_: str | None, *, wants_all: bool) -> None:
         reason = f": {receipt.reason}" if receipt.reason else ""
         say(f"{kept.id}  {receipt.receipt}{reason}")
     if stay:
-        raise BridgeError(f"{stay} of {len(chosen)} stay in the quarantine")
+        raise BridgeError(
+            f"{stay} of {len(chosen)} stay in the quarantine, for the reasons above"
+        )

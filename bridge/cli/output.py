@@ -17,7 +17,7 @@ import orjson
 
 from bridge.plain import plain
 
-as_json = click.option("--json", "as_json", is_flag=True, help="For another program.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 """The option of each command that only shows something."""
 
 
@@ -85,6 +85,9 @@ def ago(milliseconds: float) -> str:
 
 
 def moment(milliseconds: int) -> str:
-    """An instant a person can read, UTC."""
-    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    """An instant a person can read, UTC; whatever a sender may have said it is."""
+    try:
+        at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError):
+        return f"{milliseconds} ms"
     return at.strftime("%Y-%m-%d %H:%M:%S")
