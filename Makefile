@@ -9,7 +9,7 @@ SHELL := /bin/sh
 
 PYTHON ?=
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -68,7 +68,7 @@ bench: $(STAMP)  ## measure the costs beside their goals, 4 minutes (ARGS="ingre
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: size
-size: $(STAMP)  ## count the lines of code, folder by folder
+size: $(STAMP)  ## count the lines of code, and what one event enters of them
 	@$(BIN)/python -m tests.support.size
 
 .PHONY: lint

@@ -15,8 +15,6 @@ from tests.support.desk import customer, subscription
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.alone
-
 MANY = 6000
 
 

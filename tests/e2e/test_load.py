@@ -6,12 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
-import pytest
-
 from tests.support.stack import Stack
 from tests.support.stripe import Shop
-
-pytestmark = pytest.mark.alone
 
 HOT = 1500
 """Events of one account; at Stripe's pace these are hours, here some seconds."""

@@ -19,8 +19,6 @@ from tests.support.stack import Stack
 from tests.support.stripe import Answer, Shop, Stripe
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.alone
-
 ROOM = 100_000
 """Bytes until the web process finds Redis full; about 150 events."""
 

@@ -23,8 +23,6 @@ from tests.support.processes import Running, start
 from tests.support.server import RedisServer
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.alone
-
 SECRET = "whsec_example"
 
 MEBIBYTE = 1024 * 1024

@@ -17,8 +17,6 @@ from tests.support.processes import Running
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.alone
-
 RECOVERY = 15.0
 """Seconds within which what a dead worker held is taken up: the contract's."""
 
@@ -234,7 +232,8 @@ def test_a_party_that_cannot_be_folded_is_parked_and_blocks_nobody(
 
     eventually(lambda: bench.name("good") == "Acme", RECOVERY)
     eventually(lambda: bench.due_in("bad"), what=worker.output)
-    assert (1, 0) == (bench.check().pending, bench.check().parked)
+    eventually(lambda: bench.check().pending == 1)
+    assert 0 == bench.check().parked
     eventually(lambda: bench.check().parked == 1, RECOVERY)
     assert [] == stack.redis.keys(keys.lease("*"))
     assert bench.due_in("bad") is None

@@ -1,6 +1,6 @@
 """How much code there is: lines without blanks, comments, docstrings and imports.
 
-`make size` prints them by folder.
+`make size` prints them by folder, and what one event enters of it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import Counter
 from itertools import chain
 from pathlib import Path
 
+from tests.support import one_event
 from tests.support.processes import ROOT
 
 SKIPPED = {
@@ -73,4 +74,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    print(table())  # noqa: T201 - its purpose
+    print(table(), one_event.table(one_event.entered()), sep="\n\n")  # noqa: T201 - its purpose
