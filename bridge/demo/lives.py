@@ -59,12 +59,12 @@ class Letter(NamedTuple):
 def letters(lives: Iterable[Life], start: int, rng: Random) -> list[Letter]:
     """Return all deliveries of the month that began at *start* (seconds), as they come."""
     posted = [
-        letter for life in lives for letter in _disturbed([*told(life, start)], rng)
+        letter for life in lives for letter in _disturbed([*in_order(life, start)], rng)
     ]
     return sorted(posted, key=lambda letter: letter.day)
 
 
-def told(life: Life, start: int) -> Iterator[Letter]:
+def in_order(life: Life, start: int) -> Iterator[Letter]:
     """Yield the deliveries of one customer, each once and in order."""
     (account,), (rendering,) = life["accounts"], life["renderings"]
     objects: dict[str, Json] = {}

@@ -154,12 +154,11 @@ class Vitally:
 
     def custom_fields(self, model: str = "accounts") -> list[dict[str, Any]]:
         """List the traits that the workspace defines: label, type, path."""
-        found = self._request(
-            "GET", f"{_address('customFields')}?{urlencode({'model': model})}"
-        )
-        if not isinstance(found, list):
+        query = urlencode({"model": model})
+        payload = self._request("GET", f"{_address('customFields')}?{query}")
+        if not isinstance(payload, list):
             raise VitallyUnavailableError("answered no list of custom fields", 200)
-        return found
+        return payload
 
     def probe(self) -> None:
         """Ask for one account to see whether the key works; raises VitallyError.
@@ -176,15 +175,17 @@ class Vitally:
     def _one(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        found = self._request(method, path, body)
-        if not isinstance(found, dict) or (found.keys() & {"error", "id"}) == {"error"}:
+        payload = self._request(method, path, body)
+        if not isinstance(payload, dict) or (
+            "error" in payload and "id" not in payload
+        ):
             raise VitallyUnavailableError("answered 200 without an account", 200)
-        return found
+        return payload
 
     def _page(self, path: str, query: Mapping[str, str | int | None]) -> Page:
         given = urlencode({k: v for k, v in query.items() if v is not None})
-        found = self._one("GET", f"{path}?{given}" if given else path)
-        results, after = found.get("results"), found.get("next")
+        payload = self._one("GET", f"{path}?{given}" if given else path)
+        results, after = payload.get("results"), payload.get("next")
         if not isinstance(results, list) or not isinstance(after, str | None):
             raise VitallyUnavailableError("answered 200 without a page", 200)
         return Page(results, after or None)
@@ -216,9 +217,9 @@ class Vitally:
             decode_content=False,
         )
         try:
-            told = rate(response.headers)
-            if told is not None and self._observe is not None:
-                self._observe(told._replace(write=method != "GET"))
+            observed = rate(response.headers)
+            if observed is not None and self._observe is not None:
+                self._observe(observed._replace(write=method != "GET"))
             reply = Reply(response.status, response.headers, _whole(response))
         except BaseException:
             # A write ends when its connection is closed: leave none open behind us.
@@ -289,8 +290,8 @@ def _secrets(authorization: str) -> tuple[str, ...]:
         pair = base64.b64decode(encoded, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return (authorization, encoded)
-    found = (authorization, encoded, pair, pair.partition(":")[0])
-    return tuple(secret for secret in found if len(secret) >= SHORTEST_SECRET)
+    forms = (authorization, encoded, pair, pair.partition(":")[0])
+    return tuple(form for form in forms if len(form) >= SHORTEST_SECRET)
 
 
 class _Exchange(threading.local):

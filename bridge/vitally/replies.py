@@ -98,13 +98,11 @@ def retry_after(headers: Headers, now: float) -> float | None:
     A date is compared with the reply's own `Date`, so that our clock (*now*, seconds
     since the epoch) matters only where there is none.
     """
-    said = headers.get("Retry-After", "")
-    wait = _number(said)
-    if wait is None:
-        until = _instant(said)
+    after = headers.get("Retry-After", "")
+    wait = _number(after)
+    if wait is None and (until := _instant(after)) is not None:
         sent = _instant(headers.get("Date", ""))
-        if until is not None:
-            wait = max(0.0, until - (now if sent is None else sent))
+        wait = max(0.0, until - (now if sent is None else sent))
     return _number(headers.get("RateLimit-Reset", "")) if wait is None else wait
 
 
@@ -144,7 +142,7 @@ def reason(reply: Reply, secrets: Collection[str] = ()) -> str:
 
     A validation error becomes `/externalId must be string`.
     """
-    words = _told(reply.body)
+    words = _reason(reply.body)
     if words is None and not _is_html(reply):
         words = reply.body[: 4 * REASON_LENGTH].decode("utf-8", "replace")
     for secret in filter(None, secrets):
@@ -153,7 +151,7 @@ def reason(reply: Reply, secrets: Collection[str] = ()) -> str:
     return line[:REASON_LENGTH] or f"answered {reply.status} without a reason"
 
 
-def _told(body: bytes) -> str | None:
+def _reason(body: bytes) -> str | None:
     """Text of `error` (a text or an object), `message` or `detail`."""
     try:
         parsed = orjson.loads(body)
@@ -162,25 +160,25 @@ def _told(body: bytes) -> str | None:
     if not isinstance(parsed, dict):
         return None
     for name in ("error", "message", "detail"):
-        told = parsed.get(name)
-        if isinstance(told, str) and told:
-            return told
-        if isinstance(told, dict):
-            return _validation(told)
+        payload = parsed.get(name)
+        if isinstance(payload, str) and payload:
+            return payload
+        if isinstance(payload, dict):
+            return _validation(payload)
     return None
 
 
-def _validation(told: Mapping[str, Any]) -> str | None:
+def _validation(payload: Mapping[str, Any]) -> str | None:
     """Every `instancePath` with its message, else the message of the whole."""
-    rows = told.get("errors")
-    found = [
+    rows = payload.get("errors")
+    reasons = [
         f"{row.get('instancePath') or ''} {row.get('message') or ''}".strip()
         for row in (rows if isinstance(rows, list) else [])
         if isinstance(row, dict)
     ]
-    message = told.get("message")
+    message = payload.get("message")
     whole = message if isinstance(message, str) else None
-    return "; ".join(filter(None, found)) or whole
+    return "; ".join(filter(None, reasons)) or whole
 
 
 def _is_html(reply: Reply) -> bool:

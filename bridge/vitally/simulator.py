@@ -392,9 +392,10 @@ class Simulator:
 
     def merge(self, account: Account, body: Mapping[str, Any]) -> Account:
         """Merge a checked *body* into an account; null removes a trait."""
-        told = body.get("traits", {})
-        gone = {name for name, value in told.items() if value is None}
-        traits = {n: v for n, v in (account["traits"] | told).items() if n not in gone}
+        changes = body.get("traits", {})
+        gone = {name for name, value in changes.items() if value is None}
+        merged = account["traits"] | changes
+        traits = {name: merged[name] for name in merged if name not in gone}
         kept = {name: body[name] for name in ("name", "organizationId") if name in body}
         at = max(iso(now()), account["updatedAt"] or "")
         account.update(kept, traits=traits, updatedAt=at)
