@@ -375,16 +375,6 @@ def test_a_subscription_ends_by_its_status_or_by_a_rule() -> None:
     assert None is doc(reads, live, sub(state="live")).traits["churnedAt"]
 
 
-def test_a_version_orders_events_and_dates_nothing() -> None:
-    rule = {**SUBSCRIPTION, "version": "n"}
-    reads = source(events={"subscription": rule})
-    first, last = sub(n=9, at=AT + 5), sub(n=10, id="evt_2", state="canceled")
-
-    for order in ([first, last], [last, first]):
-        assert "2026-03-01T09:00:00.000Z" == doc(reads, *order).traits["churnedAt"]
-    assert "no version can tell" in refusal(reads, sub(n=11, state="unpaid"))
-
-
 PARTS = {"name": "name", "email": "mail", "account": "ours"}
 SAYS = {
     "name": ["Acme", "Blue Door", None],
@@ -556,14 +546,9 @@ CLOUD = {"source": "/shop", "id": "1", "type": "com.example.sold", "time": "2026
             {"content_type": "application/cloudevents-batch+json"},
             [CLOUD | {"data": {"who": 1}}],
         ),
-        (
-            {"content_type": "application/json"}
-            | {f"ce_{k}": v.replace("/", "%2F") for k, v in CLOUD.items()},
-            {"who": 1},
-        ),
     ],
 )
-def test_a_cloudevent_is_one_in_each_of_its_modes(
+def test_a_cloudevent_is_one_alone_and_in_a_batch(
     headers: dict[str, str], body: Any
 ) -> None:
     said = {**recipes()["cloudevents"], "party": "data.who"}

@@ -41,13 +41,10 @@ SHOWN = {
         {"authorization": "Bearer a:b:c"},
     ),
     "query": ({"scheme": "query", "name": "token"}, {}),
-    "body": ({"scheme": "body", "path": "secret"}, {}),
-    "form": ({"scheme": "body", "path": "secret", "form": "form"}, {}),
 }
 """Every scheme whose deliveries show the secret, and what a right one shows."""
 
 URL = f"https://bridge.example.com/webhooks/x?token={quote('a:b:c')}"
-TELLING = b'{"secret": "a:b:c"}'
 
 
 def scheme_of(name: str) -> Scheme:
@@ -88,61 +85,12 @@ def test_the_recipes_sign_in_every_way_that_is_promised() -> None:
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_secret_that_is_shown_is_believed(name: str) -> None:
     said, headers = SHOWN[name]
-    telling = b"id=1&secret=a:b:c" if name == "form" else TELLING
-    delivery = Delivery("POST", URL, headers, telling)
+    delivery = Delivery("POST", URL, headers, BODY)
     prove = verifier({**REST, "verify": said}, "another", "a:b:c")
 
     assert not is_refused(prove, delivery, NOW)
     assert is_refused(verifier({**REST, "verify": said}, "a:b:d"), delivery, NOW)
     assert is_refused(prove, Delivery("POST", "", {}, b"{}"), NOW)
-
-
-FORM = {"scheme": "body", "path": "auth.token", "form": "form"}
-
-
-@pytest.mark.parametrize(
-    ("believed", "body"),
-    [
-        (True, b"id=1&auth[token]=a%3Ab%3Ac&x"),
-        (True, b"auth%5Btoken%5D=a:b:c&auth[other]=1&[=%"),
-        (True, b"%61uth%5btoken%5d=a:b:c" + b"&" * 10_000),
-        (True, b"auth[token]=a:b:c&" + b"x" * 1_000_000),
-        (False, b""),
-        (False, b"auth[token]=a:b:d"),
-        (False, b"auth[token]="),
-        (False, b"auth[token]=a:b:c&auth[token]=a:b:c"),
-        (False, b"auth[token]=a:b:c&auth%5Btoken%5D=a:b:d"),
-        (False, b"auth.token=a:b:c"),
-        (False, b"AUTH[token]=a:b:c"),
-        (False, b"auth[token]=a:b:c" + b"&a=1" * 10_001),
-        (False, b"&auth[token]=%ff%fe"),
-    ],
-)
-def test_of_a_form_that_nobody_proved_one_field_is_read(
-    believed: bool, body: bytes
-) -> None:
-    """The rest of it may be no form at all: it is parsed when it is proved."""
-    prove = verifier({**REST, "verify": FORM}, "another", "a:b:c")
-
-    assert believed != is_refused(prove, Delivery("POST", "", {}, body), NOW)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"auth": "a:b:c"}',
-        b'{"auth": [{"token": "a:b:c"}]}',
-        b'{"auth": {"token": ["a:b:c"]}}',
-        b"[" * 100_000,
-        b'{"auth": ' * 2000 + b"1" + b"}" * 2000,
-    ],
-)
-def test_a_secret_in_json_stands_at_its_place_alone(body: bytes) -> None:
-    prove = verifier({**REST, "verify": FORM | {"form": "json"}}, "a:b:c")
-    right = b'{"auth": {"token": "a:b:c"}}'
-
-    assert is_refused(prove, Delivery("POST", "", {}, body), NOW)
-    assert not is_refused(prove, Delivery("POST", "", {}, right), NOW)
 
 
 TEXT = st.text(st.characters(codec=None), max_size=60)

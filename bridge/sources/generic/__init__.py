@@ -1,6 +1,6 @@
 """Any other system: a source made of its table in `bridge.toml`, without code.
 
-`lines.py` one line of a table, `table.py` all that one may say, `proof.py` whom to
+`table.py` all that a table may say, `paths.py` one value of it, `proof.py` whom to
 believe, `delivery.py` what its events are, `facts.py` what they mean.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,10 +34,7 @@ NO_SECRETS = frozenset([*USUAL.split(), *(option.name for option in OPTIONS)])
 
 NAME = re.compile(r"(?!pointer$|catalogue$)[a-z0-9_-]{1,40}")
 ANYTHING = Payload()
-
-
-def _pattern(kind: str) -> str:
-    return re.escape(kind).replace(r"\*", ".*")
+EVERY_EVENT = {"event": {"kind": "trait", "when": ("*",), "traits": {}}}
 
 
 class Made(NamedTuple):
@@ -48,17 +46,17 @@ class Made(NamedTuple):
 
 
 class Rules(Mapping[str, Handler]):
-    """Handlers by type of event, where a rule's type may end in anything (`*`)."""
+    """Handlers by type of event, where `*` in a rule's type stands for anything."""
 
     def __init__(self, rules: Mapping[str, Mapping[str, Any]]) -> None:
         self._rules = rules
-        self._types = {
-            name: re.compile("|".join(map(_pattern, rule["when"])))
-            for name, rule in rules.items()
-        }
 
     def __getitem__(self, kind: str) -> Handler:
-        mine = {n: r for n, r in self._rules.items() if self._types[n].fullmatch(kind)}
+        mine = {
+            name: rule
+            for name, rule in self._rules.items()
+            if any(fnmatchcase(kind, pattern) for pattern in rule["when"])
+        }
         if not mine:
             raise KeyError(kind)
         return Handler(
@@ -72,38 +70,39 @@ class Rules(Mapping[str, Handler]):
         return sum(1 for _ in self)
 
 
-def make(name: str, said: Mapping[str, Any], environ: Mapping[str, str]) -> Made:
+def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Made:
     """Make the source of table `[sources.NAME]`, its secrets taken from *environ*."""
     if not NAME.fullmatch(name):
         return Made(problems=("must be a name of a-z, 0-9, _ and -, up to 40",))
-    recipe = said.get("recipe")
+    recipe = given.get("recipe")
     if recipe is not None and recipe not in recipes():
         return Made(problems=(f"recipe: must be one of {', '.join(recipes())}",))
     try:
-        table = TABLE.load(over(recipes().get(recipe or "", {}), said))
+        table = TABLE.load(over(recipes().get(recipe or "", {}), given))
     except ValidationError as error:
         return Made(problems=tuple(problems(error.messages)))
-    rules = _rules(name, table)
-    wrong, options = [*_missing(rules)], _options(table)
+    rules, options = _rules(name, table), _options(table)
+    wrong = [*_missing(rules)]
     secrets = read_all(options, environ, (), wrong)
-    told = {trait: None for rule in rules.values() for trait in rule["traits"]}
     wrong += _no_secrets(table)
     if wrong:
         return Made(problems=tuple(wrong))
-    return Made(_source(name, table, rules, options, secrets), tuple(told))
+    traits = dict.fromkeys(trait for rule in rules.values() for trait in rule["traits"])
+    return Made(_source(name, table, Rules(rules), options, secrets), tuple(traits))
 
 
 def _rules(name: str, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The rules, each with the lines that the source says for all of them."""
-    usual = {"event": {"kind": "trait", "when": ("*",), "traits": {}}}
-    given = table["events"] or usual
+    rules = table["events"] or EVERY_EVENT
     shared = {line: table[line] for line in ("party", "account", "at") if line in table}
-    by_id = not any("account" in rule for rule in (shared, *given.values()))
-    extras = any(rule["kind"] == "extra" for rule in given.values())
-    added = {"source": name, "by_id": by_id, "extras": extras}
+    added = {
+        "source": name,
+        "by_id": not any("account" in rule for rule in (shared, *rules.values())),
+        "extras": any(rule["kind"] == "extra" for rule in rules.values()),
+    }
     return {
         word: {**shared, **rule, **added, "traits": table["traits"] | rule["traits"]}
-        for word, rule in given.items()
+        for word, rule in rules.items()
     }
 
 
@@ -116,18 +115,16 @@ def _missing(rules: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
                 yield f"{line}: is missing, here or in events.{word}"
         if thin and "party" not in rule and not {"thing", "id"} <= rule.keys():
             yield f"events.{word}: must say party, or thing and id"
-        if "version" in rule and "deleted" in rule:
-            yield f"events.{word}.deleted: cannot be dated where versions give the order"
-        kinds = {line.kind for line in rule["traits"].values()}
+        kinds = {path.kind for path in rule["traits"].values()}
         if "minor" in kinds and "currency" not in rule:
             yield f"events.{word}.currency: is missing, for traits in minor units"
 
 
 def _no_secrets(table: Mapping[str, Any]) -> Iterator[str]:
     """Variables that are named as secrets, and are known to hold none."""
-    read = table.get("read", {})
-    for line, names in (("secret_env", table), ("read.key_env", read)):
-        for name in names.get(line.rpartition(".")[2], ()):
+    keys = table.get("read", {}).get("key_env", ())
+    for line, names in (("secret_env", table["secret_env"]), ("read.key_env", keys)):
+        for name in names:
             if name in NO_SECRETS:
                 yield f"{line}: {name} is a variable for something else"
 
@@ -150,18 +147,18 @@ def _options(table: Mapping[str, Any]) -> tuple[Option, ...]:
     names = dict.fromkeys(table["secret_env"], "Secret of its webhooks.")
     if "read" in table:
         names |= dict.fromkeys(table["read"]["key_env"], "Key of its API.")
-    return tuple(Option(n, text, None, said, secret=True) for n, said in names.items())
+    return tuple(Option(n, text, None, what, secret=True) for n, what in names.items())
 
 
 def _source(
     name: str,
     table: Mapping[str, Any],
-    rules: dict[str, dict[str, Any]],
+    handlers: Rules,
     options: tuple[Option, ...],
     secrets: Mapping[str, str | None],
 ) -> Source:
     valid = [secret for env in table["secret_env"] if (secret := secrets[env])]
-    prove, handlers, read = table["verify"], Rules(rules), table.get("read")
+    read = table.get("read")
     key = read["key_env"][0] if read else ""
 
     def reader(_: Options) -> Reader | None:
@@ -176,7 +173,7 @@ def _source(
         title=table.get("title", name),
         options=options,
         enabled=lambda _: bool(valid),
-        verify=lambda delivery, _, now: prove(delivery, valid, now),
+        verify=lambda delivery, _, now: table["verify"](delivery, valid, now),
         split=lambda delivery: list(events(table, delivery)),
         ignores=lambda *_: None,
         handlers=handlers,

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from bridge.domain.facts import REFRESHED, Fact, Rank, Stamp
 from bridge.errors import PayloadError, SourceError, SourceUnreadError
-from bridge.sources.generic.lines import told
+from bridge.sources.generic.paths import read
 from bridge.webhook.bodies import json_value
 from bridge.webhook.encodings import segment
 from bridge.webhook.fields import LATEST
@@ -115,7 +115,7 @@ class HttpReader:
 
     def _told(self, asked: Mapping[str, Any], line: str, body: Any) -> Any:
         try:
-            return told(asked, line, body)
+            return read(asked, line, body)
         except ValidationError:
             raise self._unreadable() from None
 
