@@ -92,7 +92,7 @@ format: $(STAMP)  ## put the code and the README's tables into form
 .PHONY: lock
 lock: $(STAMP)  ## write the lock files anew (UPGRADE=--upgrade: newest releases)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_LOCK)"
-	$(LOCK) pyproject.toml --extra dashboard --extra stripe \
+	$(LOCK) pyproject.toml --extra dashboard \
 		--output-file requirements.txt
 	$(LOCK) pyproject.toml --all-extras \
 		--constraints requirements.txt --output-file requirements-demo.txt

@@ -16,9 +16,7 @@ from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.fold import History, fold
 from bridge.errors import SourceError, SourceUnreadError
 from bridge.sources.hubspot import SOURCE
-from bridge.sources.hubspot.api import Api
-from bridge.sources.hubspot.reader import HubspotReader, reader
-from bridge.sources.hubspot.rules import rules
+from bridge.sources.hubspot.api import HubspotApi, connect
 from tests.support.local_hubspot import SECRET_PART, TOKEN, LocalHubspot
 from tests.support.processes import ROOT, environment
 
@@ -48,8 +46,8 @@ def options(hubspot: LocalHubspot, **said: Any) -> dict[str, Any]:
     return {**defaults, **own, **table.values}
 
 
-def reading(hubspot: LocalHubspot, **said: Any) -> HubspotReader:
-    made = reader(options(hubspot, **said))
+def reading(hubspot: LocalHubspot, **said: Any) -> HubspotApi:
+    made = connect(options(hubspot, **said))
     assert made is not None
     return made
 
@@ -66,7 +64,7 @@ def values(hubspot: LocalHubspot, company: int = 1, **said: Any) -> dict[str, An
 
 
 def test_without_a_token_there_is_no_reader(hubspot: LocalHubspot) -> None:
-    assert None is reader({**options(hubspot), "HUBSPOT_ACCESS_TOKEN": None})
+    assert None is connect({**options(hubspot), "HUBSPOT_ACCESS_TOKEN": None})
 
 
 def test_a_company_is_read_in_one_request(hubspot: LocalHubspot) -> None:
@@ -389,11 +387,11 @@ def test_a_deal_that_cannot_be_understood_is_an_error_without_its_value(
     ("fault", "reason", "retry_after", "refused"),
     [
         (429, "wants fewer requests (429)", 3.0, False),
-        (500, "answered 500", None, False),
+        (500, "answered 500 about /crm/v3/objects/companies", None, False),
         (401, "refuses HUBSPOT_ACCESS_TOKEN (401)", None, True),
-        (403, "(403): it lacks crm.objects.owners.read", None, True),
+        (403, "(403): it lacks the permission crm.objects.owners.read", None, True),
         ("garbage", "cannot be read", None, False),
-        ("odd", "lacks id, properties", None, False),
+        ("odd", "is not understood: id, properties", None, False),
     ],
 )
 def test_a_failure_is_one_error_with_a_reason(
@@ -430,7 +428,8 @@ def test_a_failure_in_the_middle_yields_no_half_company(
 
 
 def test_an_api_that_hangs_is_given_up(hubspot: LocalHubspot) -> None:
-    hasty = HubspotReader(Api(hubspot.url, TOKEN, timeout=0.2), rules({}))
+    hasty = connect(options(hubspot), timeout=0.2)
+    assert hasty is not None
     hubspot.fail("hang")
 
     with pytest.raises(SourceError, match=r"does not answer \(ReadTimeoutError\)"):

@@ -11,7 +11,7 @@ from redis import Redis
 from bridge.domain.facts import TO_REFRESH, Fact, Rank, Stamp, pointer
 from bridge.domain.fold import History, fold
 from bridge.sources import discover
-from bridge.sources.stripe.reader import reader
+from bridge.sources.stripe.api import connect
 from bridge.store import keys
 from bridge.store.view import Member
 from tests.support import local_stripe
@@ -40,7 +40,7 @@ def desk(redis: Redis, stripe: LocalStripe) -> Iterator[Bench]:
             option.name: option.default for option in discover()["stripe"].options
         }
         values |= {"STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe.url}
-        made.read_with(reader(values | {"STRIPE_MODE": "test"}))
+        made.read_with(connect(values | {"STRIPE_MODE": "test"}))
         yield made
 
 

@@ -17,8 +17,7 @@ from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.fold import History, fold
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.sources import discover
-from bridge.sources.stripe import api
-from bridge.sources.stripe.reader import StripeReader, reader
+from bridge.sources.stripe.api import StripeApi, connect
 from bridge.webhook.source import Event
 from tests.support.local_stripe import (
     KEY,
@@ -59,8 +58,8 @@ def options(stripe: LocalStripe, **said: Any) -> dict[str, Any]:
     }
 
 
-def reading(stripe: LocalStripe, **said: Any) -> StripeReader:
-    made = reader(options(stripe, **said))
+def reading(stripe: LocalStripe, **said: Any) -> StripeApi:
+    made = connect(options(stripe, **said))
     assert made is not None
     return made
 
@@ -412,9 +411,8 @@ def test_stripe_learns_nothing_of_this_machine(stripe: LocalStripe) -> None:
 
     for asked in stripe.log:
         assert "X-Stripe-Client-Telemetry" not in asked.headers
-        agent = asked.headers["X-Stripe-Client-User-Agent"]
-        assert "telemetry_id" not in agent
-        assert "platform" not in agent
+        assert "X-Stripe-Client-User-Agent" not in asked.headers
+        assert "vitally-bridge" == asked.headers["User-Agent"]
 
 
 @pytest.mark.parametrize(
@@ -424,7 +422,7 @@ def test_stripe_learns_nothing_of_this_machine(stripe: LocalStripe) -> None:
         ("500", "Stripe's API answered 500 about customers", None),
         ("html", "Stripe's API answered 502 about customers", None),
         ("garbage", "Stripe's reply about customers cannot be read", None),
-        ("reset", "Stripe's API does not answer (ConnectionError)", None),
+        ("reset", "Stripe's API does not answer (ProtocolError)", None),
     ],
 )
 def test_a_failure_is_one_error_with_a_reason(
@@ -457,19 +455,19 @@ def test_a_failure_in_the_middle_yields_no_half_customer(stripe: LocalStripe) ->
 
 
 def test_an_api_that_hangs_is_given_up(stripe: LocalStripe) -> None:
-    hasty = api.connect(options(stripe), timeout=0.2)
+    hasty = connect(options(stripe), timeout=0.2)
     assert hasty is not None
     stripe.fail("hang")
 
-    with pytest.raises(SourceError, match=r"does not answer \(ReadTimeout\)"):
-        StripeReader(hasty, options(stripe)).party("stripe:cus_1")
+    with pytest.raises(SourceError, match=r"does not answer \(ReadTimeoutError\)"):
+        hasty.party("stripe:cus_1")
 
 
 def test_an_api_that_is_not_there_is_an_error_in_words() -> None:
     with LocalStripe() as stripe:
         source = reading(stripe)
 
-    with pytest.raises(SourceError, match=r"does not answer \(ConnectionError\)"):
+    with pytest.raises(SourceError, match=r"does not answer \(NewConnectionError\)"):
         source.party("stripe:cus_1")
 
 
@@ -522,7 +520,7 @@ def test_no_reply_is_ever_logged(
 
 
 def test_without_a_key_there_is_no_reader(stripe: LocalStripe) -> None:
-    assert None is reader(options(stripe, STRIPE_API_KEY=None))
+    assert None is connect(options(stripe, STRIPE_API_KEY=None))
 
 
 @pytest.mark.parametrize(
@@ -533,38 +531,12 @@ def test_a_key_of_the_other_mode_is_a_mistake_of_the_settings(
     stripe: LocalStripe, key: str, mode: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"STRIPE_MODE is {mode}"):
-        reader(options(stripe, STRIPE_API_KEY=key, STRIPE_MODE=mode))
+        connect(options(stripe, STRIPE_API_KEY=key, STRIPE_MODE=mode))
 
 
-def test_without_its_library_the_settings_say_what_to_install() -> None:
-    code = f"""
-import sys
-sys.modules["stripe"] = None
-from bridge.sources import discover
-from bridge.errors import ConfigError
-source = discover()["stripe"]
-values = {{option.name: option.default for option in source.options}}
-assert source.reader(values) is None
-try:
-    source.reader(values | {{"STRIPE_API_KEY": "{KEY}", "STRIPE_MODE": "test"}})
-except ConfigError as error:
-    print(error)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert "pip install stripe" in done.stdout
-
-
-def test_the_library_is_loaded_only_with_a_key() -> None:
+def test_the_http_client_is_loaded_only_with_a_key() -> None:
     code = (
-        "import sys, bridge.sources as s; s.discover(); print('stripe' in sys.modules)"
+        "import sys, bridge.sources as s; s.discover(); print('urllib3' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -579,11 +551,10 @@ def test_the_library_is_loaded_only_with_a_key() -> None:
 
 
 def test_the_local_stripe_expands_four_levels_and_no_more(stripe: LocalStripe) -> None:
-    reading_api = api.connect(options(stripe))
-    assert reading_api is not None
+    expand = {"expand[0]": "data.items.data.price.tiers"}
 
     with pytest.raises(SourceError, match="answered 400"):
-        reading_api.page("subscriptions", expand=["data.items.data.price.tiers"])
+        reading(stripe)._http.get("subscriptions", query=expand)
 
 
 def test_instants_are_utc(stripe: LocalStripe) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from bridge.errors import PayloadError
 from bridge.options import Option, base_url, several, text
+from bridge.sources.hubspot.api import connect
 from bridge.sources.hubspot.handlers import HANDLERS, ignores, kind
-from bridge.sources.hubspot.reader import reader
 from bridge.sources.hubspot.rules import TableLines
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
@@ -100,7 +100,7 @@ SOURCE = Source(
     split=split,
     ignores=ignores,
     handlers=HANDLERS,
-    reader=reader,
+    reader=connect,
     key="HUBSPOT_ACCESS_TOKEN",
     crm=True,
     table=read_by(TableLines()),

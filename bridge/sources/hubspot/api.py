@@ -1,29 +1,32 @@
-"""How HubSpot's API is asked, and what a failure of it means.
-
-Nothing that is raised here quotes a token, a reply or a customer.
-"""
+"""HubSpot's own API: a company, as the facts that its webhooks would tell."""
 
 from __future__ import annotations
 
+import logging
 import re
 import time
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
-from math import floor
-from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
 
-import orjson
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema
 
-from bridge.errors import PayloadError, SourceError, SourceUnreadError
-from bridge.webhook.bodies import json_value
+from bridge.domain.facts import REFRESHED, Fact, Rank, Value
+from bridge.errors import SourceUnreadError
+from bridge.log import fields
+from bridge.sources.http import TIMEOUT, HttpApi, Json, Reply, understood
+from bridge.sources.hubspot.facts import PREFIX, Text, named, shown, stripped, told
+from bridge.sources.hubspot.rules import OWNER, Deals, Rules, rules
+from bridge.sources.hubspot.schemas import BATCH, FOUND, LINKS, USER
+from bridge.webhook.converters import Line, decimal, milliseconds
+from bridge.webhook.deals import subscription
+from bridge.webhook.fields import UNREAD
+from bridge.webhook.source import Event, Options
+from bridge.webhook.values import kept
 
-HOST = "https://api.hubapi.com"
+LOG = logging.getLogger("bridge.hubspot")
 
-TIMEOUT = 8.0
-"""Seconds without a byte after which a request has failed."""
+MOST = 100
+"""Records of a batch."""
 
 WAIT = 10.0
 """Seconds to wait after a 429 that does not say: the limit is one of ten seconds.
@@ -31,89 +34,197 @@ WAIT = 10.0
 https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines
 """
 
-GOOD = {HTTPStatus.OK, HTTPStatus.MULTI_STATUS}
-"""The latter where some of a batch are not there."""
+FRESH = 3600.0
+"""Seconds for which the names of HubSpot's users are remembered."""
+
+Told = tuple[str, Value, bool]
+"""A thing, its value, and whether that is final."""
 
 
-class Reply(NamedTuple):
-    """What HubSpot told; *at*: its clock (ms) when it was asked, or shortly before."""
+class HubspotApi:
+    """Reads companies one by one, each in one to four requests."""
 
-    body: Any
-    at: int
+    def __init__(self, http: HttpApi, rules: Rules) -> None:
+        self._http = http
+        self._rules = rules
+        self._users: dict[str, Any] = {}
+        self._until = 0.0
 
+    def party(self, party: str) -> list[Fact]:
+        """See `Reader.party`."""
+        asked = party.removeprefix(PREFIX)
+        linked = "deals" if self._rules.deals else ""
+        reply = self._record("companies", asked, self._rules.properties, linked)
+        if reply is None:
+            return []
+        event = Event(f"read:{reply.at}", "read", reply.at, {})
+        return [
+            event.fact(party, thing, value, Rank.FROM_API, final=final)
+            for thing, value, final in [
+                *self._company(asked, reply),
+                (REFRESHED, {}, False),
+            ]
+        ]
 
-class Api:
-    """Reads HubSpot; raises SourceError alone."""
+    def owner(self, thing: str) -> str | None:
+        """See `Reader.owner`: a deal's primary company, or the only one it has.
 
-    def __init__(self, base: str, token: str, timeout: float = TIMEOUT) -> None:
-        # Late: the web process has no need of it.
-        import urllib3  # noqa: PLC0415
+        HubSpot may still know the company of a deal that was deleted.
+        """
+        kind, _, id_ = thing.partition(":")
+        if kind == "company":
+            return PREFIX + id_
+        reply = self._record("deals", id_, (), "companies")
+        links = _links(reply, "companies") if reply else []
+        primary = [link["id"] for link in links if link["type"] == "deal_to_company"]
+        every = {link["id"] for link in links}
+        found = primary[:1] or (every if len(every) == 1 else [])
+        return next((PREFIX + company for company in found), None)
 
-        self._failure: type[Exception] = urllib3.exceptions.HTTPError
-        self._pool = urllib3.connection_from_url(
-            base, maxsize=4, retries=False, timeout=urllib3.Timeout(timeout)
-        )
-        self._headers = {
-            "Authorization": f"Bearer {token}",
-            "Content-Type": "application/json",
-            "User-Agent": "vitally-bridge",
+    def _record(
+        self, kind: str, id_: str, properties: Collection[str], linked: str
+    ) -> Reply | None:
+        """A record, also one that was deleted; None where there is none."""
+        query = kept(properties=",".join(properties), associations=linked)
+        return self._one(FOUND, f"/crm/v3/objects/{kind}/{{id}}", id_, query)
+
+    def _one(
+        self, schema: Schema, path: str, id_: str, query: Mapping[str, str]
+    ) -> Reply | None:
+        for more in ({}, {"archived": "true"}):
+            reply = self._http.get(path, id_, {**query, **more})
+            if reply is not None:
+                return reply._replace(body=_loaded(schema, reply))
+        return None
+
+    def _several(self, schema: Schema, path: str, asked: Json) -> list[Any]:
+        found = _loaded(schema, self._http.post(path, asked))
+        results: list[Any] = found["results"]
+        return results
+
+    def _company(self, asked: str, reply: Reply) -> Iterator[Told]:
+        """Yield all of a company; of one that was merged only where it went."""
+        id_, said = reply.body["id"], reply.body["properties"]
+        account = stripped(said.get(self._rules.account))
+        if id_ != asked:
+            gone = kept(**named(id_, self._rules), deleted=True, into=PREFIX + id_)
+            yield "customer", {**gone, **kept(account=account)}, True
+            return
+        is_gone = bool(reply.body["archived"])
+        yield "customer", kept(**named(id_, self._rules), deleted=is_gone), False
+        if is_gone:
+            return
+        for thing, value in told(id_, said, self._rules, self._seen):
+            yield thing, value, False
+        yield from self._deals(id_, reply)
+
+    def _deals(self, company: str, reply: Reply) -> Iterator[Told]:
+        """Yield the won deals of a company."""
+        if self._rules.deals is None:
+            return
+        links = _links(reply, "deals")
+        sure = {link["id"] for link in links if link["type"] == "company_to_deal"}
+        loose = {link["id"] for link in links} - sure
+        ids = sorted(sure | self._alone(company, loose))
+        for first in range(0, len(ids), MOST):
+            asked = {
+                "inputs": [{"id": id_} for id_ in ids[first : first + MOST]],
+                "properties": self._rules.deals.properties,
+            }
+            path = "/crm/v3/objects/deals/batch/read"
+            for deal in self._several(BATCH, path, asked):
+                value = _won(deal["properties"], self._rules.deals, reply.at)
+                if value is not None:
+                    yield f"subscription:deal-{deal['id']}", value, False
+
+    def _alone(self, company: str, deals: Collection[str]) -> set[str]:
+        """Of *deals* that do not call the company primary those that have no other."""
+        if not deals:
+            return set()
+        path = "/crm/v4/associations/deals/companies/batch/read"
+        asked = {"inputs": [{"id": id_} for id_ in sorted(deals)]}
+        return {
+            row["origin"]["id"]
+            for row in self._several(LINKS, path, asked)
+            if {str(end["id"]) for end in row["ends"]} == {company}
         }
 
-    def get(self, schema: Schema, path: str, query: Mapping[str, str]) -> Reply | None:
-        """Read one object; None where HubSpot has no such thing."""
-        url = f"{path}?{urlencode(query)}" if query else path
-        return self._read(schema, "GET", url)
-
-    def post(self, schema: Schema, path: str, asked: Mapping[str, Any]) -> Reply:
-        """Read the objects that are *asked* for."""
-        found = self._read(schema, "POST", path, orjson.dumps(asked))
-        if found is None:
-            raise SourceError(f"HubSpot's API has no {path} (404)")
-        return found
-
-    def _read(
-        self, schema: Schema, method: str, url: str, body: bytes | None = None
-    ) -> Reply | None:
-        began = time.monotonic()
+    def _seen(self, line: Line, text: Text) -> Any:
+        """A trait as the API tells it; UNREAD where that cannot be read."""
+        if line.kind == OWNER:
+            return self._user(text) if text else None
         try:
-            reply = self._pool.request(
-                method, url, body=body, headers=self._headers, redirect=False
-            )
-        except self._failure as error:
-            reason = f"HubSpot's API does not answer ({type(error).__name__})"
-            raise SourceError(reason) from None
-        took = time.monotonic() - began
-        if reply.status == HTTPStatus.NOT_FOUND:
-            return None
-        if reply.status not in GOOD:
-            raise _refusal(reply.status, reply.headers, reply.data)
+            return line.convert(text)
+        except ValueError as error:
+            told = fields(property=line.field, reason=f"it {error}")
+            LOG.warning("left out", extra=told)
+            return UNREAD
+
+    def _user(self, id_: str) -> Any:
+        """Name of a user of HubSpot, deactivated or not; UNREAD where there is none."""
+        if time.monotonic() > self._until:
+            self._users.clear()
+            self._until = time.monotonic() + FRESH
+        if id_ not in self._users:
+            found = self._one(USER, "/crm/v3/owners/{id}", id_, {})
+            self._users[id_] = _name(found.body) if found else UNREAD
+        return self._users[id_]
+
+
+def _loaded(schema: Schema, reply: Reply) -> Any:
+    return understood(schema.load, reply.body, "HubSpot's reply")
+
+
+def _won(said: Mapping[str, Text], deals: Deals, at: int) -> Value | None:
+    """A deal as a subscription, None where it is none. Raises SourceUnreadError."""
+
+    def read(name: str, convert: Callable[[str], Any]) -> Any:
+        text = stripped(said.get(name))
         try:
-            at = parsedate_to_datetime(reply.headers["Date"]).timestamp() - took
-            return Reply(schema.load(json_value(reply.data)), floor(at * 1000))
-        except ValidationError as error:
-            reason = ", ".join(sorted(map(str, error.messages_dict)))
-            raise SourceUnreadError(f"HubSpot's reply lacks {reason}") from None
-        except (KeyError, PayloadError, TypeError, ValueError):
-            raise SourceError("HubSpot's reply cannot be read") from None
+            return text and convert(text)
+        except ValueError as error:
+            raise SourceUnreadError(f"the property {name} of a deal {error}") from None
+
+    if said.get("hs_is_closed_won") != "true":
+        return None
+    return subscription(
+        mrr=read(deals.mrr, decimal),
+        currency=said.get("deal_currency_code") or deals.currency,
+        at=at,
+        renews=read(deals.renews, milliseconds),
+        ended=read(deals.ended, milliseconds),
+        plan=shown(said.get("dealname")),
+    )
 
 
-def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> SourceError:
-    """What an answer means that is neither good nor 404."""
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return SourceError("HubSpot's API wants fewer requests (429)", _wait(headers))
-    if status == HTTPStatus.UNAUTHORIZED:
-        reason = "HubSpot refuses HUBSPOT_ACCESS_TOKEN (401)"
-        return SourceError(reason, refused=True)
-    if status == HTTPStatus.FORBIDDEN:
-        scopes = sorted({*re.findall(rb"crm\.[a-z_.]{1,80}\.read\b", body)})
-        lacks = ", ".join(scope.decode() for scope in scopes) or "a scope"
-        reason = f"HUBSPOT_ACCESS_TOKEN may not read that (403): it lacks {lacks}"
-        return SourceError(reason, refused=True)
-    return SourceError(f"HubSpot's API answered {status}")
+def _name(user: Mapping[str, Text]) -> Text:
+    whole = f"{user['first'] or ''} {user['last'] or ''}"
+    return stripped(whole) or stripped(user["email"])
 
 
-def _wait(headers: Mapping[str, str]) -> float:
-    try:
-        return max(0.0, float(headers["Retry-After"]))
-    except (KeyError, ValueError):
-        return WAIT
+def _links(reply: Reply, kind: str) -> list[Mapping[str, str]]:
+    """What a record is associated with. Raises SourceUnreadError."""
+    found = (reply.body["associations"] or {}).get(kind)
+    if found is None:
+        return []
+    if found["paging"]:
+        raise SourceUnreadError(f"it has more {kind} than one reply of HubSpot lists")
+    listed: list[Mapping[str, str]] = found["results"]
+    return listed
+
+
+def connect(options: Options, timeout: float = TIMEOUT) -> HubspotApi | None:
+    """The API with the *options*' token, None without one."""
+    token = options["HUBSPOT_ACCESS_TOKEN"]
+    if token is None:
+        return None
+    http = HttpApi(
+        title="HubSpot",
+        key="HUBSPOT_ACCESS_TOKEN",
+        base=options["HUBSPOT_API_BASE"] or "https://api.hubapi.com",
+        headers={"Authorization": f"Bearer {token}"},
+        permission=re.compile(rb"\bcrm\.[a-z_.]{1,80}\.read\b"),
+        wait=WAIT,
+        timeout=timeout,
+    )
+    return HubspotApi(http, rules(options))

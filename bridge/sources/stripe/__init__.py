@@ -8,8 +8,8 @@ from typing import Any
 from bridge.errors import PayloadError
 from bridge.options import Option, base_url, one_of, several, text
 from bridge.sources.stripe import identity
+from bridge.sources.stripe.api import connect
 from bridge.sources.stripe.handlers import HANDLERS, WITHOUT_EFFECT
-from bridge.sources.stripe.reader import reader
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
 from bridge.webhook.bodies import is_name, json_object
@@ -139,8 +139,8 @@ SOURCE = Source(
     ignores=ignores,
     handlers=HANDLERS,
     without_effect=WITHOUT_EFFECT,
-    reader=reader,
-    archive=reader,
+    reader=connect,
+    archive=connect,
     key="STRIPE_API_KEY",
     table=read_by(identity.TableLines()),
     weak=lambda options: judged(

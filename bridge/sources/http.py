@@ -1,0 +1,172 @@
+"""One small client for the APIs of all sources: JSON by GET and POST, and what fails.
+
+Connections are kept alive; nothing is tried twice here, and no redirect is followed.
+All that is raised is a SourceError, and none quotes a key, a reply or a customer.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from http import HTTPStatus
+from math import floor
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+import orjson
+from marshmallow import ValidationError
+
+from bridge.errors import PayloadError, SourceError, SourceUnreadError
+from bridge.webhook.bodies import json_value
+
+TIMEOUT = 8.0
+"""Seconds without a byte after which a request has failed."""
+
+MOST = 64 * 1024 * 1024
+"""Bytes of a reply that are read."""
+
+GOOD = {HTTPStatus.OK, HTTPStatus.MULTI_STATUS}
+"""The latter where some objects of a batch are not there."""
+
+GONE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+
+ID = "{id}"
+"""Stands for an object's id in a path."""
+
+Json = dict[str, Any]
+
+
+class Reply(NamedTuple):
+    """The JSON that came, and the source's clock (ms) when it was asked for at latest.
+
+    Its clock is the `Date` of the reply, less the time that the reply took.
+    """
+
+    body: Any
+    at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpApi:
+    """The API at *base* of the source *title*, whose key is in the setting *key*."""
+
+    title: str
+    key: str
+    base: str
+    headers: Mapping[str, str]
+    permission: re.Pattern[bytes] = re.compile(rb"(?!)")
+    """Names of permissions that the text of a 403 may tell."""
+    missing: bytes = b""
+    """Word of the body of a 400 that says that there is no such thing."""
+    wait: float = 2.0
+    """Seconds to wait after a 429 that does not say."""
+    timeout: float = TIMEOUT
+
+    def get(
+        self, path: str, id_: str = "", query: Mapping[str, Any] | None = None
+    ) -> Reply | None:
+        """Read *path*, where `{id}` stands for *id_*; None: there is no such thing."""
+        step = segment(id_)
+        if step is None and ID in path:
+            return None
+        url = path.replace(ID, step or "")
+        return self._ask("GET", path, f"{url}?{urlencode(query)}" if query else url)
+
+    def post(self, path: str, asked: Json) -> Reply:
+        """Read the objects that are *asked* for."""
+        found = self._ask("POST", path, path, orjson.dumps(asked))
+        if found is None:
+            raise SourceError(f"{self.title}'s API has no {path} (404)")
+        return found
+
+    @cached_property
+    def _pool(self) -> Any:
+        # Late: the web process has no need of it.
+        import urllib3  # noqa: PLC0415
+
+        timeout = urllib3.Timeout(self.timeout)
+        return urllib3.PoolManager(maxsize=4, retries=False, timeout=timeout)
+
+    def _ask(
+        self, method: str, path: str, url: str, body: bytes | None = None
+    ) -> Reply | None:
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - as above
+
+        own = {"Accept-Encoding": "gzip", "User-Agent": "vitally-bridge"}
+        if body is not None:
+            own["Content-Type"] = "application/json"
+        began = time.monotonic()
+        try:
+            reply = self._pool.request(
+                method,
+                self.base + url,
+                body=body,
+                headers={**own, **self.headers},
+                redirect=False,
+                preload_content=False,
+            )
+            data: bytes = reply.read(MOST + 1, decode_content=True)
+            reply.close()
+        except HTTPError as error:
+            kind = type(error).__name__
+            raise SourceError(f"{self.title}'s API does not answer ({kind})") from None
+        took = time.monotonic() - began
+        if reply.status in GONE or (
+            reply.status == HTTPStatus.BAD_REQUEST
+            and self.missing
+            and self.missing in data
+        ):
+            return None
+        what = path.partition(f"/{ID}")[0]
+        if reply.status not in GOOD:
+            raise self._failure(reply.status, reply.headers, data, what)
+        try:
+            at = parsedate_to_datetime(reply.headers["Date"]).timestamp() - took
+            return Reply(json_value(data), floor(at * 1000))
+        except (KeyError, PayloadError, TypeError, ValueError):
+            raise self.unreadable(what) from None
+
+    def unreadable(self, what: str) -> SourceError:
+        """The error of a reply about *what* that is not what it should be."""
+        return SourceError(f"{self.title}'s reply about {what} cannot be read")
+
+    def _failure(
+        self, status: int, headers: Mapping[str, str], body: bytes, what: str
+    ) -> SourceError:
+        """What a reply means that is neither good nor 404."""
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            after = headers.get("Retry-After", "")
+            wait = float(after) if re.fullmatch(r"[0-9]{1,9}", after) else self.wait
+            reason = f"{self.title}'s API wants fewer requests (429)"
+            return SourceError(reason, wait)
+        if status == HTTPStatus.UNAUTHORIZED:
+            return SourceError(f"{self.title} refuses {self.key} (401)", refused=True)
+        if status == HTTPStatus.FORBIDDEN:
+            told = sorted({found.decode() for found in self.permission.findall(body)})
+            lacks = f": it lacks the permission {', '.join(told)}" if told else ""
+            reason = f"{self.key} may not read {what} (403){lacks}"
+            return SourceError(reason, refused=True)
+        return SourceError(f"{self.title}'s API answered {status} about {what}")
+
+
+def segment(id_: str) -> str | None:
+    """*id_* as one step of a URL's path; None where it cannot be one.
+
+    `..` would lead out of the folder that it is looked up in; no id has control
+    characters, nor halves of one.
+    """
+    is_id = id_.isprintable() and id_.strip(".")
+    return quote(id_, safe="") if is_id else None
+
+
+def understood(read: Callable[[Any], Any], raw: Any, what: str) -> Any:
+    """What *read* makes of a reply. Raises SourceUnreadError, which names its fields."""
+    try:
+        return read(raw)
+    except ValidationError as error:
+        names = ", ".join(sorted(map(str, error.messages_dict)))
+        raise SourceUnreadError(f"{what} is not understood: {names}") from None
