@@ -109,10 +109,14 @@ class Whole(Checked):
 
 
 class UnixTime(Whole):
-    """Whole seconds since the epoch, kept as they are."""
+    """Whole seconds since the epoch, kept as milliseconds."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(0, LATEST, **options)
+
+    def read(self, value: Any) -> Any:
+        found = super().read(value)
+        return found if found is UNREAD else found * 1000
 
 
 _DECIMAL = re.compile(r"(-?)([0-9]{1,16})(?:\.([0-9]{1,12}))?", re.ASCII)

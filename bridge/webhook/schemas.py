@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from marshmallow import EXCLUDE, Schema, fields
+from marshmallow import EXCLUDE, Schema, fields, missing
 
 from bridge.webhook.fields import UNREAD, Checked, Reference, referred
 
@@ -31,9 +31,9 @@ class Row(NamedTuple):
 class Payload(Schema):
     """The part of a payload that is read; other keys are left out.
 
-    Every field is `required` or has `load_default=None`. A schema with other defaults,
-    hooks, validators or fields that `_READERS` does not know has no short way: it is as
-    right, and several times slower.
+    What a payload lacks, or has as null, is None, unless the field is `required`. A
+    schema with other defaults, hooks, validators or fields that `_READERS` does not know
+    has no short way: it is as right, and several times slower.
     """
 
     class Meta:
@@ -44,6 +44,12 @@ class Payload(Schema):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.rows = _rows(self)
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        """Let a field be left out, or be null, where it does not say otherwise."""
+        if not field_obj.required and field_obj.load_default is missing:
+            field_obj.load_default = None
+            field_obj.allow_none = True
 
     def load(
         self,

@@ -40,8 +40,3 @@ def digest(value: Value) -> str:
 def kept(**pairs: Any) -> dict[str, Any]:
     """What is told: None, False and empty are left out, 0 is not."""
     return {key: value for key, value in pairs.items() if value or type(value) is int}
-
-
-def milliseconds(seconds: int | None) -> int | None:
-    """An instant as facts have it."""
-    return None if seconds is None else seconds * 1000

@@ -181,7 +181,6 @@ def test_a_field_that_may_do_anything_takes_the_long_way() -> None:
     slow = [
         Rooms(),
         Doors(),
-        Payload.from_dict({"x": fields.String()})(),
         Payload.from_dict({"x": fields.String(load_default="")})(),
         Payload.from_dict({"x": fields.String(load_default="", allow_none=True)})(),
         Payload.from_dict({"x": fields.String(required=True, allow_none=True)})(),
@@ -216,7 +215,7 @@ def test_load_with_options_is_marshmallow_own() -> None:
     ("field", "value", "expected"),
     [
         (UnixTime(), 0, 0),
-        (UnixTime(), LATEST, LATEST),
+        (UnixTime(), LATEST, LATEST * 1000),
         (UnixTime(), LATEST + 1, UNREAD),
         (UnixTime(), -1, UNREAD),
         (UnixTime(), True, UNREAD),

@@ -39,17 +39,17 @@ class Resource(Payload):
     """A customer or subscription; *version* (ms) says which of two is the later one."""
 
     id = Id(required=True)
-    version = Whole(0, LATEST * 1000, load_default=None, data_key="resource_version")
-    deleted = fields.Boolean(load_default=None)
+    version = Whole(0, LATEST * 1000, data_key="resource_version")
+    deleted = fields.Boolean()
 
 
 class Customer(Resource):
     """A customer: https://apidocs.chargebee.com/docs/api/customers."""
 
-    company = Label(load_default=None)
-    first_name = Label(load_default=None)
-    last_name = Label(load_default=None)
-    email = Label(load_default=None)
+    company = Label()
+    first_name = Label()
+    last_name = Label()
+    email = Label()
 
 
 UNITS = ("day", "week", "month", "year")
@@ -62,25 +62,25 @@ class Item(Payload):
     https://www.chargebee.com/docs/billing/2.0/subscriptions/multi-frequency-billing
     """
 
-    item_price_id = Id(load_default=None)
-    item_type = Text(load_default=None)
-    quantity = Whole(load_default=None)
-    free_quantity = Whole(load_default=None)
-    unit_price = Minor(load_default=None)
-    amount = Minor(load_default=None)
-    metered_quantity = fields.Raw(load_default=None)
-    billing_period = Whole(1, 2**31, load_default=None)
-    billing_period_unit = Word(*UNITS, load_default=None)
-    next_billing_at = UnixTime(load_default=None)
-    current_term_end = UnixTime(load_default=None)
-    trial_end = UnixTime(load_default=None)
+    item_price_id = Id()
+    item_type = Text()
+    quantity = Whole()
+    free_quantity = Whole()
+    unit_price = Minor()
+    amount = Minor()
+    metered_quantity = fields.Raw()
+    billing_period = Whole(1, 2**31)
+    billing_period_unit = Word(*UNITS)
+    next_billing_at = UnixTime()
+    current_term_end = UnixTime()
+    trial_end = UnixTime()
 
 
 class Coupon(Payload):
     """A coupon, or a discount of the subscription's own; its terms are not told."""
 
-    coupon_id = Id(load_default=None)
-    id = Id(load_default=None)
+    coupon_id = Id()
+    id = Id()
 
 
 class Contract(Payload):
@@ -89,9 +89,9 @@ class Contract(Payload):
     https://apidocs.chargebee.com/docs/api/contract_terms
     """
 
-    status = Text(load_default=None)
-    contract_end = UnixTime(load_default=None)
-    action_at_term_end = Text(load_default=None)
+    status = Text()
+    contract_end = UnixTime()
+    action_at_term_end = Text()
 
 
 class Subscription(Resource):
@@ -99,25 +99,25 @@ class Subscription(Resource):
 
     customer_id = Id(required=True)
     status = Word(*STATUSES, required=True)
-    currency_code = Currency(load_default=None)
-    mrr = Minor(load_default=None)
-    billing_period = Whole(1, 2**31, load_default=None)
-    billing_period_unit = Word(*UNITS, load_default=None)
-    plan_id = Id(load_default=None)
-    plan_quantity = Whole(load_default=None)
-    plan_free_quantity = Whole(load_default=None)
-    plan_unit_price = Minor(load_default=None)
-    plan_amount = Minor(load_default=None)
-    addons = fields.List(fields.Nested(Item), load_default=None)
-    subscription_items = fields.List(fields.Nested(Item), load_default=None)
-    coupons = fields.List(fields.Nested(Coupon), load_default=None)
-    discounts = fields.List(fields.Nested(Coupon), load_default=None)
-    contract_term = fields.Nested(Contract, load_default=None)
-    next_billing_at = UnixTime(load_default=None)
-    current_term_end = UnixTime(load_default=None)
-    trial_end = UnixTime(load_default=None)
-    pause_date = UnixTime(load_default=None)
-    cancelled_at = UnixTime(load_default=None)
+    currency_code = Currency()
+    mrr = Minor()
+    billing_period = Whole(1, 2**31)
+    billing_period_unit = Word(*UNITS)
+    plan_id = Id()
+    plan_quantity = Whole()
+    plan_free_quantity = Whole()
+    plan_unit_price = Minor()
+    plan_amount = Minor()
+    addons = fields.List(fields.Nested(Item))
+    subscription_items = fields.List(fields.Nested(Item))
+    coupons = fields.List(fields.Nested(Coupon))
+    discounts = fields.List(fields.Nested(Coupon))
+    contract_term = fields.Nested(Contract)
+    next_billing_at = UnixTime()
+    current_term_end = UnixTime()
+    trial_end = UnixTime()
+    pause_date = UnixTime()
+    cancelled_at = UnixTime()
 
 
 def _event(**resources: fields.Field[Any]) -> Schema:
@@ -128,5 +128,5 @@ def _event(**resources: fields.Field[Any]) -> Schema:
 CUSTOMER_EVENT = _event(customer=fields.Nested(Customer, required=True))
 SUBSCRIPTION_EVENT = _event(
     subscription=fields.Nested(Subscription, required=True),
-    customer=fields.Nested(Customer, load_default=None),
+    customer=fields.Nested(Customer),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bridge.sources.chargebee.schemas import STATUSES
-from bridge.webhook.values import kept, milliseconds
+from bridge.webhook.values import kept
 
 Loaded = Mapping[str, Any]
 """What a schema of this source returns."""
@@ -29,14 +29,14 @@ def subscription(loaded: Loaded, *, recounted: bool) -> dict[str, Any]:
     """
     status = "canceled" if loaded["deleted"] else STATUSES[loaded["status"]]
     at, is_over = loaded["version"], status == "canceled"
-    stopped, ends = milliseconds(loaded["cancelled_at"]), _ends(loaded)
+    stopped, ends = loaded["cancelled_at"], _ends(loaded)
     return kept(
         status=status,
         currency=loaded["currency_code"],
         **_money(loaded, recounted=recounted),
         ends=ends,
         no_renewal=not is_over and _pauses(loaded, ends),
-        trial_end=milliseconds(loaded["trial_end"]),
+        trial_end=loaded["trial_end"],
         cancel_at=None if is_over else _stops(loaded, ends),
         ended_at=min(stopped or at, at) if is_over else None,
     )
@@ -44,7 +44,7 @@ def subscription(loaded: Loaded, *, recounted: bool) -> dict[str, Any]:
 
 def _pauses(loaded: Loaded, ends: int | None) -> bool:
     """Whether a pause to come begins before the renewal: nothing is billed then."""
-    pause = milliseconds(loaded["pause_date"])
+    pause = loaded["pause_date"]
     if pause is None or ends is None:
         return False
     return bool(loaded["version"] < pause <= ends)
@@ -52,12 +52,12 @@ def _pauses(loaded: Loaded, ends: int | None) -> bool:
 
 def _stops(loaded: Loaded, ends: int | None) -> int | None:
     """When what is not over will end (ms): as scheduled, or with its contract."""
-    at, stopped = loaded["version"], milliseconds(loaded["cancelled_at"])
+    at, stopped = loaded["version"], loaded["cancelled_at"]
     if (stopped or 0) <= at:
         stopped = ends if loaded["status"] == "non_renewing" else None
     contract = _contract(loaded) or {}
     with_it = contract.get("action_at_term_end") == "cancel"
-    last = milliseconds(contract["contract_end"]) if with_it else None
+    last = contract["contract_end"] if with_it else None
     return min((end for end in (stopped, last) if end is not None), default=None)
 
 
@@ -66,15 +66,12 @@ def _ends(loaded: Loaded) -> int | None:
 
     Where items have their own, the earliest of those that are no usage.
     """
-    contract = _contract(loaded)
+    contract, items = _contract(loaded), loaded["subscription_items"] or ()
     if contract is not None:
-        return milliseconds(contract["contract_end"])
-    items = loaded["subscription_items"] or ()
+        end: int = contract["contract_end"]
+        return end
     own = [_renews(item) for item in items if _is_licensed(item)]
-    told = [end for end in own if end is not None]
-    if told:
-        return milliseconds(min(told))
-    return milliseconds(_renews(loaded))
+    return min((end for end in own if end is not None), default=_renews(loaded))
 
 
 def _contract(loaded: Loaded) -> Loaded | None:
@@ -85,7 +82,7 @@ def _contract(loaded: Loaded) -> Loaded | None:
 
 
 def _renews(told: Loaded) -> int | None:
-    """The end of an item's or subscription's own period (s)."""
+    """The end of an item's or subscription's own period."""
     found: int | None = told["next_billing_at"] or told["current_term_end"]
     return found
 
@@ -127,8 +124,8 @@ def _item(item: Loaded, loaded: Loaded) -> dict[str, Any]:
     """An item or addon; what it pays after a trial of its own is not known before."""
     is_plan = item["item_type"] == "plan"
     has_own = item["billing_period"] or item["billing_period_unit"]
-    in_trial = (milliseconds(item["trial_end"]) or 0) > loaded["version"]
-    own = None if _contract(loaded) else milliseconds(_renews(item))
+    in_trial = (item["trial_end"] or 0) > loaded["version"]
+    own = None if _contract(loaded) else _renews(item)
     return kept(
         name=item["item_price_id"] if is_plan else None,
         usage=None if item["metered_quantity"] is None else "metered",

@@ -21,7 +21,7 @@ class Change(Record):
     """A property got another value."""
 
     name = Text(255, required=True, data_key="propertyName")
-    value = Text(1 << 16, load_default=None, data_key="propertyValue")
+    value = Text(1 << 16, data_key="propertyValue")
 
 
 class Merge(Payload):
@@ -29,7 +29,7 @@ class Merge(Payload):
 
     primary = Whole(required=True, data_key="primaryObjectId")
     merged = fields.List(Whole(), required=True, data_key="mergedObjectIds")
-    new = Whole(load_default=None, data_key="newObjectId")
+    new = Whole(data_key="newObjectId")
 
 
 class Association(Payload):
@@ -50,14 +50,14 @@ class Links(Payload):
     """Associations with one kind of record; *paging*: there are more."""
 
     results = fields.List(fields.Nested(Link), required=True)
-    paging = fields.Raw(load_default=None)
+    paging = fields.Raw()
 
 
 class Associations(Payload):
     """What a company or a deal is associated with, where that was asked for."""
 
-    deals = fields.Nested(Links, load_default=None)
-    companies = fields.Nested(Links, load_default=None)
+    deals = fields.Nested(Links)
+    companies = fields.Nested(Links)
 
 
 class Found(Payload):
@@ -65,8 +65,8 @@ class Found(Payload):
 
     id = Id(required=True)
     properties = fields.Dict(values=VALUE, required=True)
-    archived = fields.Boolean(load_default=None)
-    associations = fields.Nested(Associations, load_default=None)
+    archived = fields.Boolean()
+    associations = fields.Nested(Associations)
 
 
 class Batch(Payload):
@@ -97,9 +97,9 @@ class Every(Payload):
 class User(Payload):
     """A user of HubSpot: https://developers.hubspot.com/docs/api-reference/crm-crm-owners-v3/guide."""
 
-    first = Label(load_default=None, data_key="firstName")
-    last = Label(load_default=None, data_key="lastName")
-    email = Label(load_default=None)
+    first = Label(data_key="firstName")
+    last = Label(data_key="lastName")
+    email = Label()
 
 
 RECORD, CHANGE, MERGE, ASSOCIATION = Record(), Change(), Merge(), Association()

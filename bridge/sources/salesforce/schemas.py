@@ -45,15 +45,15 @@ class Record(Payload):
     """Any record; an Account has no more than this."""
 
     id = RecordId(required=True, data_key="Id")
-    name = Label(load_default=None, data_key="Name")
-    deleted = Flag(load_default=None, data_key="IsDeleted")
+    name = Label(data_key="Name")
+    deleted = Flag(data_key="IsDeleted")
 
 
 class Opportunity(Record):
     """A deal; *account* is the company that it is with."""
 
-    account = RecordId(load_default=None, data_key="AccountId")
-    won = Flag(load_default=None, data_key="IsWon")
+    account = RecordId(data_key="AccountId")
+    won = Flag(data_key="IsWon")
 
 
 ACCOUNT = Record()

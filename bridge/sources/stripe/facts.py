@@ -20,7 +20,7 @@ from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
 from bridge.webhook.bodies import is_name
 from bridge.webhook.schemas import Payload, reloaded
 from bridge.webhook.source import Event, Options
-from bridge.webhook.values import digest, kept, milliseconds
+from bridge.webhook.values import digest, kept
 
 RANKS = {
     "created": Rank.CREATED,
@@ -73,7 +73,7 @@ def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[
         party=party,
         thing=f"subscription:{now['id']}",
         final=deleted or now["status"] in FINAL,
-        value=take(now, deleted_at=event.at // 1000 if deleted else None),
+        value=take(now, deleted_at=event.at if deleted else None),
         before=_before(event, loaded, SUBSCRIPTION, take),
     )
 
@@ -120,8 +120,8 @@ def listed(
     def facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
         now = loaded["data"]["object"]
         name, created = f"{kind}:{now['id']}", _begun(event, now["created"])
-        thing = name if created is None else f"{name}@{created}"
-        value = {**take(now), **kept(created=milliseconds(created))}
+        thing = name if created is None else f"{name}@{created // 1000}"
+        value = {**take(now), **kept(created=created)}
         if event.type.endswith(".deleted"):
             value["deleted"] = True
         made = _fact(event, party="", thing=thing, value=value)
@@ -131,9 +131,9 @@ def listed(
 
 
 def _begun(event: Event, told: int | None) -> int | None:
-    """When the object of *event* began (seconds): as *told*, else by its creation."""
+    """When the object of *event* began (ms): as *told*, else by its creation."""
     is_new = event.type.endswith(".created")
-    return event.at // 1000 if told is None and is_new else told
+    return event.at if told is None and is_new else told
 
 
 def thin_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:

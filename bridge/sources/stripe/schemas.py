@@ -41,55 +41,55 @@ STATUSES = (
 class AppliesTo(Payload):
     """The products to which a coupon is limited."""
 
-    products = fields.List(Id(), load_default=None)
+    products = fields.List(Id())
 
 
 class Coupon(Payload):
     """The terms of a discount; only the id where Stripe does not expand it."""
 
     id = Id(required=True)
-    percent_off = Percent(load_default=None)
-    amount_off = Minor(load_default=None)
-    currency = Currency(load_default=None)
-    duration = Word("forever", "once", "repeating", load_default=None)
-    applies_to = fields.Nested(AppliesTo, load_default=None)
-    created = UnixTime(load_default=None)
+    percent_off = Percent()
+    amount_off = Minor()
+    currency = Currency()
+    duration = Word("forever", "once", "repeating")
+    applies_to = fields.Nested(AppliesTo)
+    created = UnixTime()
 
 
 class DiscountOrigin(Payload):
     """Where the coupon stands since 2025-09-30: `source.coupon`."""
 
-    coupon = Reference(Coupon, load_default=None)
+    coupon = Reference(Coupon)
 
 
 class Discount(Payload):
     """A coupon at work; before 2017 it had no id of its own."""
 
-    id = Id(load_default=None)
-    coupon = Reference(Coupon, load_default=None)
-    source = fields.Nested(DiscountOrigin, load_default=None)
-    start = UnixTime(load_default=None)
-    end = UnixTime(load_default=None)
-    customer = Id(load_default=None)
-    customer_account = Id(load_default=None)
-    subscription = Id(load_default=None)
-    subscription_item = Id(load_default=None)
+    id = Id()
+    coupon = Reference(Coupon)
+    source = fields.Nested(DiscountOrigin)
+    start = UnixTime()
+    end = UnixTime()
+    customer = Id()
+    customer_account = Id()
+    subscription = Id()
+    subscription_item = Id()
 
 
 class Product(Payload):
     """A product; only the id where Stripe does not expand it."""
 
     id = Id(required=True)
-    name = Label(load_default=None)
-    created = UnixTime(load_default=None)
+    name = Label()
+    created = UnixTime()
 
 
 class Recurring(Payload):
     """How often a price is charged."""
 
-    interval = Word("day", "week", "month", "year", load_default=None)
-    interval_count = Whole(1, 2**31, load_default=None)
-    usage_type = Word("licensed", "metered", load_default=None)
+    interval = Word("day", "week", "month", "year")
+    interval_count = Whole(1, 2**31)
+    usage_type = Word("licensed", "metered")
 
 
 class Top(Whole):
@@ -102,91 +102,91 @@ class Top(Whole):
 class Tier(Payload):
     """One step of a tiered price, in minor units; until 2018-08-23 it had *amount*."""
 
-    up_to = Top(load_default=None)
-    unit_amount_decimal = Minor(load_default=None)
-    unit_amount = Minor(load_default=None)
-    amount_decimal = Minor(load_default=None)
-    amount = Minor(load_default=None)
-    flat_amount_decimal = Minor(load_default=None)
-    flat_amount = Minor(load_default=None)
+    up_to = Top()
+    unit_amount_decimal = Minor()
+    unit_amount = Minor()
+    amount_decimal = Minor()
+    amount = Minor()
+    flat_amount_decimal = Minor()
+    flat_amount = Minor()
 
 
 class Package(Payload):
     """Units are sold in packages of *divide_by*."""
 
-    divide_by = Whole(1, load_default=None)
-    round = Word("up", "down", load_default=None)
+    divide_by = Whole(1)
+    round = Word("up", "down")
 
 
 class Price(Recurring):
     """A price, or the older plan, whose interval stands on itself (Recurring)."""
 
     id = Id(required=True)
-    product = Reference(Product, load_default=None)
-    nickname = Label(load_default=None)
-    name = Label(load_default=None)
-    lookup_key = Label(load_default=None)
-    currency = Currency(load_default=None)
-    unit_amount_decimal = Minor(load_default=None)
-    unit_amount = Minor(load_default=None)
-    amount_decimal = Minor(load_default=None)
-    amount = Minor(load_default=None)
-    type = Word("one_time", "recurring", load_default=None)
-    recurring = fields.Nested(Recurring, load_default=None)
-    billing_scheme = Word("per_unit", "tiered", load_default=None)
-    tiers_mode = Word("graduated", "volume", load_default=None)
-    tiers = fields.List(fields.Nested(Tier), load_default=None)
-    transform_quantity = fields.Nested(Package, load_default=None)
-    transform_usage = fields.Nested(Package, load_default=None)
-    tax_behavior = Word("exclusive", "inclusive", "unspecified", load_default=None)
-    created = UnixTime(load_default=None)
+    product = Reference(Product)
+    nickname = Label()
+    name = Label()
+    lookup_key = Label()
+    currency = Currency()
+    unit_amount_decimal = Minor()
+    unit_amount = Minor()
+    amount_decimal = Minor()
+    amount = Minor()
+    type = Word("one_time", "recurring")
+    recurring = fields.Nested(Recurring)
+    billing_scheme = Word("per_unit", "tiered")
+    tiers_mode = Word("graduated", "volume")
+    tiers = fields.List(fields.Nested(Tier))
+    transform_quantity = fields.Nested(Package)
+    transform_usage = fields.Nested(Package)
+    tax_behavior = Word("exclusive", "inclusive", "unspecified")
+    created = UnixTime()
 
 
 class TaxRate(Payload):
     """A rate in percent; only an inclusive one is part of a price."""
 
-    percentage = Percent(most=1000, load_default=None)
-    inclusive = fields.Boolean(load_default=None)
+    percentage = Percent(most=1000)
+    inclusive = fields.Boolean()
 
 
 class Item(Payload):
     """One line of a subscription; *plan* is judged only where there is no price."""
 
-    price = Reference(Price, load_default=None)
-    plan = fields.Raw(load_default=None)
-    quantity = Whole(load_default=None)
-    current_period_end = UnixTime(load_default=None)
-    tax_rates = fields.List(fields.Nested(TaxRate), load_default=None)
-    discounts = fields.List(Reference(Discount), load_default=None)
+    price = Reference(Price)
+    plan = fields.Raw()
+    quantity = Whole()
+    current_period_end = UnixTime()
+    tax_rates = fields.List(fields.Nested(TaxRate))
+    discounts = fields.List(Reference(Discount))
 
 
 class Items(Payload):
     """The first page of a subscription's items."""
 
     data = fields.List(fields.Nested(Item), required=True)
-    has_more = fields.Boolean(load_default=None)
+    has_more = fields.Boolean()
 
 
 class AutomaticTax(Payload):
     """Stripe Tax, which computes rates that no event shows."""
 
-    enabled = fields.Boolean(load_default=None)
+    enabled = fields.Boolean()
 
 
 class Discounted(Payload):
     """What customers and subscriptions have in common."""
 
     id = Id(required=True)
-    metadata = fields.Dict(load_default=None)
-    discount = Reference(Discount, load_default=None)
-    discounts = fields.List(Reference(Discount), load_default=None)
+    metadata = fields.Dict()
+    discount = Reference(Discount)
+    discounts = fields.List(Reference(Discount))
 
 
 class Customer(Discounted):
     """https://docs.stripe.com/api/customers/object"""  # noqa: D400 - a link
 
-    name = Label(load_default=None)
-    email = Label(load_default=None)
+    name = Label()
+    email = Label()
 
 
 class Subscription(Discounted):
@@ -195,32 +195,32 @@ class Subscription(Discounted):
     https://docs.stripe.com/api/subscriptions/object
     """
 
-    customer = Id(load_default=None)
-    customer_account = Id(load_default=None)
+    customer = Id()
+    customer_account = Id()
     status = Word(*STATUSES, required=True)
-    currency = Currency(load_default=None)
-    items = fields.Nested(Items, load_default=None)
-    plan = fields.Raw(load_default=None)
-    quantity = Whole(load_default=None)
-    current_period_end = UnixTime(load_default=None)
-    trial_end = UnixTime(load_default=None)
-    ended_at = UnixTime(load_default=None)
-    cancel_at = UnixTime(load_default=None)
-    cancel_at_period_end = fields.Boolean(load_default=None)
-    pause_collection = fields.Raw(load_default=None)
-    default_tax_rates = fields.List(fields.Nested(TaxRate), load_default=None)
-    automatic_tax = fields.Nested(AutomaticTax, load_default=None)
+    currency = Currency()
+    items = fields.Nested(Items)
+    plan = fields.Raw()
+    quantity = Whole()
+    current_period_end = UnixTime()
+    trial_end = UnixTime()
+    ended_at = UnixTime()
+    cancel_at = UnixTime()
+    cancel_at_period_end = fields.Boolean()
+    pause_collection = fields.Raw()
+    default_tax_rates = fields.List(fields.Nested(TaxRate))
+    automatic_tax = fields.Nested(AutomaticTax)
 
 
 class Checkout(Payload):
     """https://docs.stripe.com/api/checkout/sessions/object"""  # noqa: D400 - a link
 
     id = Id(required=True)
-    customer = Id(load_default=None)
-    customer_account = Id(load_default=None)
-    subscription = Id(load_default=None)
-    client_reference_id = Text(load_default=None)
-    metadata = fields.Dict(load_default=None)
+    customer = Id()
+    customer_account = Id()
+    subscription = Id()
+    client_reference_id = Text()
+    metadata = fields.Dict()
 
 
 class Related(Payload):
@@ -240,7 +240,7 @@ def _event(schema: type[Payload]) -> Schema:
     """The schema of an event about an object; what it replaced is given on `updated`."""
     parts: dict[str, fields.Field[Any]] = {
         "object": fields.Nested(schema, required=True),
-        "previous_attributes": fields.Dict(load_default=None),
+        "previous_attributes": fields.Dict(),
     }
     data = fields.Nested(Payload.from_dict(parts, name="Data"), required=True)
     return Payload.from_dict({"data": data}, name="Event")()

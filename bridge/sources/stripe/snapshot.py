@@ -14,7 +14,7 @@ from bridge.domain.catalogue import TERMS
 from bridge.domain.facts import Value
 from bridge.sources.stripe import identity
 from bridge.sources.stripe.schemas import ITEM, PRICE
-from bridge.webhook.values import kept, milliseconds
+from bridge.webhook.values import kept
 
 Loaded = Mapping[str, Any]
 """What a schema of this source returns."""
@@ -36,7 +36,7 @@ def customer(
 def subscription(
     loaded: Loaded, rules: identity.Rules, *, deleted_at: int | None = None
 ) -> dict[str, Any]:
-    """Value of thing `subscription:…`; *deleted_at* (seconds) of a deletion's event.
+    """Value of thing `subscription:…`; *deleted_at* of a deletion's event.
 
     Raises ValidationError where a plan that stands for a price is no plan.
     """
@@ -55,12 +55,10 @@ def subscription(
             for item, price in zip(items, terms, strict=True)
         ],
         more=more,
-        ends=milliseconds(loaded["current_period_end"]),
-        trial_end=milliseconds(loaded["trial_end"]),
-        ended_at=milliseconds(
-            deleted_at if loaded["ended_at"] is None else loaded["ended_at"]
-        ),
-        cancel_at=milliseconds(loaded["cancel_at"]),
+        ends=loaded["current_period_end"],
+        trial_end=loaded["trial_end"],
+        ended_at=deleted_at if loaded["ended_at"] is None else loaded["ended_at"],
+        cancel_at=loaded["cancel_at"],
         cancel_at_period_end=loaded["cancel_at_period_end"],
         paused=loaded["pause_collection"] is not None,
         discounts=_discounts(loaded),
@@ -79,14 +77,14 @@ def owner(loaded: Loaded) -> str | None:
 def discount(
     loaded: Loaded, rules: identity.Rules, *, start: int | None, deleted: bool
 ) -> dict[str, Any]:
-    """Value of thing `discount:…`, which began at *start* (seconds).
+    """Value of thing `discount:…`, which began at *start*.
 
     With neither scope it is the whole customer's.
     """
     return {
         **_discount(loaded),
         **kept(
-            start=milliseconds(start),
+            start=start,
             subscription=loaded["subscription"],
             item=loaded["subscription_item"],
             deleted=deleted,
@@ -166,7 +164,7 @@ def _item(item: Loaded, price: Loaded | None, currency: str | None) -> dict[str,
     return kept(
         **(_priced(price, currency) if price else {}),
         quantity=None if item["quantity"] == 1 else item["quantity"],
-        ends=milliseconds(item["current_period_end"]),
+        ends=item["current_period_end"],
         tax=_inclusive(item["tax_rates"]) or (["0"] if item["tax_rates"] else None),
         discounts=_discounts(item),
     )
@@ -247,8 +245,8 @@ def _discount(discount: Loaded) -> dict[str, Any]:
         **kept(
             id=discount["id"],
             coupon=coupon.get("id"),
-            start=milliseconds(start),
-            ends=milliseconds(discount["end"]),
+            start=start,
+            ends=discount["end"],
         ),
         **_terms_of(coupon),
     }
