@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NewType, Protocol
 
@@ -98,6 +98,26 @@ class Handler:
     meaning: str
     creates: bool = False
     """True where the event may be the first of an account (`create_account`)."""
+
+
+Facts = Callable[[Event, Any, Options], Iterable[Fact]]
+"""(event, what its schema made of the body, options) -> what the event tells."""
+
+
+class Handlers(dict[str, Handler]):
+    """Type of an event -> its handler; each function that makes facts adds its own."""
+
+    def on(
+        self, schema: Schema, meanings: Mapping[str, str], creates: Collection[str] = ()
+    ) -> Callable[[Facts], Facts]:
+        """Let a function read the types in *meanings*; those in *creates* begin accounts."""
+
+        def add(facts: Facts) -> Facts:
+            for kind, meaning in meanings.items():
+                self[kind] = Handler(schema, facts, meaning, kind in creates)
+            return facts
+
+        return add
 
 
 class Reader(Protocol):

@@ -9,7 +9,7 @@ from bridge.errors import PayloadError
 from bridge.options import Option, base_url, one_of, several, text
 from bridge.sources.stripe import identity
 from bridge.sources.stripe.api import connect
-from bridge.sources.stripe.handlers import HANDLERS, WITHOUT_EFFECT
+from bridge.sources.stripe.facts import HANDLERS
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
 from bridge.webhook.bodies import is_name, json_object
@@ -25,6 +25,25 @@ from bridge.webhook.source import (
 
 THIN_OBJECT = "v2.core.event"
 """What an event without the object itself says that it is."""
+
+_INVOICE = "a subscription's status says whether it is paid"
+_PHASE = "a phase counts when it begins, and the subscription changes then"
+
+WITHOUT_EFFECT = {
+    **{
+        f"invoice.{word}": _INVOICE
+        for word in ("paid", "payment_failed", "marked_uncollectible", "voided")
+    },
+    **{
+        f"subscription_schedule.{word}": _PHASE
+        for word in (
+            *("created", "updated", "released", "canceled"),
+            *("completed", "aborted", "expiring"),
+        )
+    },
+    "entitlements.active_entitlement_summary.updated": "no trait is made of it",
+}
+"""Types that a list of billing events has and no trait needs, with the reason."""
 
 OPTIONS = (
     Option(

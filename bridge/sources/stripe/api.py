@@ -15,8 +15,7 @@ from bridge.domain.facts import REFRESHED, Fact, Rank, Value
 from bridge.errors import ConfigError, SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, understood
 from bridge.sources.stripe import snapshot
-from bridge.sources.stripe.facts import FINAL
-from bridge.sources.stripe.handlers import HANDLERS, THIN
+from bridge.sources.stripe.facts import FINAL, HANDLERS, PREFIX, V1
 from bridge.sources.stripe.identity import rules
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
 from bridge.webhook.source import Event, Options, Page
@@ -25,15 +24,13 @@ VERSION = "2025-08-27.basil"
 """The last version whose discounts hold their coupon (clover has its id alone), so that
 item discounts with terms fit into the four levels that a list may expand."""
 
-PREFIX = "stripe:"
-
 MOST = 100
 """Objects of a page."""
 
 MOST_TERMS = 1000
 """Prices and coupons that are remembered."""
 
-KINDS = [kind for kind in HANDLERS if not kind.startswith(THIN)]
+KINDS = [kind for kind in HANDLERS if not kind.startswith(V1)]
 CHUNK = 20
 """Types of events that one list may ask for: https://docs.stripe.com/api/events/list"""
 

@@ -14,12 +14,12 @@ from typing import Any
 from marshmallow import ValidationError
 
 from bridge.domain.facts import TO_REFRESH, Fact, Rank, Value, catalogue, pointer
-from bridge.sources.stripe import snapshot
+from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.identity import account, claim, rules
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
 from bridge.webhook.bodies import is_name
 from bridge.webhook.schemas import Payload, reloaded
-from bridge.webhook.source import Event, Options
+from bridge.webhook.source import Event, Handlers, Options
 from bridge.webhook.values import digest, kept
 
 RANKS = {
@@ -41,24 +41,52 @@ FINAL = frozenset({"canceled", "incomplete_expired"})
 DEEPEST = 8
 """Levels to which previous attributes are put back; Stripe's own reach four."""
 
+HANDLERS = Handlers()
 
+PREFIX = "stripe:"
+
+V1 = "v1."
+"""Beginning of the types of events that tell only which object changed."""
+
+
+@HANDLERS.on(
+    schemas.CUSTOMER_EVENT,
+    {
+        "customer.created": "a new customer: name, account",
+        "customer.updated": "name, account or discount changed",
+        "customer.deleted": "the customer and all it had ends",
+    },
+    creates={"customer.created", "customer.updated"},
+)
 def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the customer's snapshot; *loaded* is from `CUSTOMER_EVENT`."""
+    """Yield the customer's snapshot."""
     now = loaded["data"]["object"]
     deleted = event.type == "customer.deleted"
     take = partial(snapshot.customer, rules=rules(options))
-    yield _fact(
-        event,
-        party=now["id"],
-        thing="customer",
-        final=deleted,
-        value=take(now, deleted=deleted),
-        before=_before(event, loaded, CUSTOMER, take),
-    )
+    value = take(now, deleted=deleted)
+    before = _before(event, loaded, CUSTOMER, take)
+    party = PREFIX + now["id"]
+    yield _fact(event, party, "customer", value, final=deleted, before=before)
 
 
+@HANDLERS.on(
+    schemas.SUBSCRIPTION_EVENT,
+    {
+        "customer.subscription.created": "a new subscription",
+        "customer.subscription.updated": "renewal, plan, quantity, status or scheduled "
+        "end changed",
+        "customer.subscription.deleted": "the subscription ended",
+        "customer.subscription.paused": "paused, which is no churn",
+        "customer.subscription.resumed": "goes on after a pause",
+        "customer.subscription.trial_will_end": "a trial ends soon",
+        "customer.subscription.pending_update_applied": "a change that waited for its "
+        "payment took effect",
+        "customer.subscription.pending_update_expired": "a change that waited for its "
+        "payment was dropped",
+    },
+)
 def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the subscription's snapshot; *loaded* is from `SUBSCRIPTION_EVENT`.
+    """Yield the subscription's snapshot.
 
     Raises ValidationError where the subscription names no customer.
     """
@@ -68,18 +96,26 @@ def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[
         raise ValidationError({"customer": ["Neither customer nor customer_account."]})
     deleted = event.type == "customer.subscription.deleted"
     take = partial(snapshot.subscription, rules=rules(options))
-    yield _fact(
-        event,
-        party=party,
-        thing=f"subscription:{now['id']}",
-        final=deleted or now["status"] in FINAL,
-        value=take(now, deleted_at=event.at if deleted else None),
-        before=_before(event, loaded, SUBSCRIPTION, take),
-    )
+    value = take(now, deleted_at=event.at if deleted else None)
+    before = _before(event, loaded, SUBSCRIPTION, take)
+    thing, final = f"subscription:{now['id']}", deleted or now["status"] in FINAL
+    yield _fact(event, PREFIX + party, thing, value, final=final, before=before)
 
 
+WHOLE = list(HANDLERS)
+"""Types about a customer or a subscription; of each there is one without content, too."""
+
+
+@HANDLERS.on(
+    schemas.DISCOUNT_EVENT,
+    {
+        "customer.discount.created": "a discount begins: coupon, end, scope",
+        "customer.discount.updated": "another coupon, or another end",
+        "customer.discount.deleted": "the discount is over",
+    },
+)
 def discount_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the discount's terms and scope; *loaded* is from `DISCOUNT_EVENT`.
+    """Yield the discount's terms and scope.
 
     One without an id, from before 2017, is told by the object that it is part of.
     """
@@ -93,41 +129,69 @@ def discount_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
         if is_name(before) and before != now["id"]:
             value["replaces"] = before
         thing = f"discount:{now['id']}"
-        yield _fact(event, party=party, thing=thing, final=deleted, value=value)
+        yield _fact(event, PREFIX + party, thing, value, final=deleted)
 
 
-def checkout_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the account that a checkout names, or that its buyer claims.
+CATALOGUE: Mapping[str, tuple[str, Callable[[Any], Value]]] = {
+    "coupon": ("coupon", snapshot.coupon),
+    "price": ("price", snapshot.price),
+    "plan": ("price", snapshot.price),
+    "product": ("product", snapshot.product),
+}
+"""First word of an event's type -> what its object is to us, and its value."""
 
-    *loaded* is from `CHECKOUT_EVENT`.
+
+@HANDLERS.on(
+    schemas.PRODUCT_EVENT,
+    dict.fromkeys(
+        ("product.created", "product.updated"),
+        "name of a plan whose price has no nickname",
+    ),
+)
+@HANDLERS.on(
+    schemas.PRICE_EVENT,
+    dict.fromkeys(
+        ("price.created", "price.updated", "plan.created", "plan.updated"),
+        "name of a plan: nickname or lookup key",
+    ),
+)
+@HANDLERS.on(
+    schemas.COUPON_EVENT,
+    dict.fromkeys(
+        ("coupon.created", "coupon.updated", "coupon.deleted"),
+        "terms of discounts that name only the coupon",
+    ),
+)
+def catalogue_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield what belongs to no customer: party `coupon:id` of the catalogue.
+
+    Its thing is `coupon:id@created`, since an id may be used again.
     """
+    now = loaded["data"]["object"]
+    kind, take = CATALOGUE[event.type.partition(".")[0]]
+    name, created = f"{kind}:{now['id']}", _begun(event, now["created"])
+    thing = name if created is None else f"{name}@{created // 1000}"
+    value = {**take(now), **kept(created=created)}
+    if event.type.endswith(".deleted"):
+        value["deleted"] = True
+    yield _fact(event, catalogue("stripe", name), thing, value)
+
+
+@HANDLERS.on(
+    schemas.CHECKOUT_EVENT,
+    {
+        "checkout.session.completed": "the account that it names, in a place that "
+        "`bridge.toml` lists"
+    },
+)
+def checkout_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the account that a checkout names, or that its buyer claims."""
     now = loaded["data"]["object"]
     party = snapshot.owner(now)
     places = rules(options)
     value = account("checkout", now, party, places) or claim(now, places)
     if party and value and value.get("account") != party:
-        yield _fact(event, party=party, thing=f"checkout:{now['id']}", value=value)
-
-
-def listed(
-    kind: str, take: Callable[[Any], Value]
-) -> Callable[[Event, Any, Options], Iterator[Fact]]:
-    """Facts of what belongs to no customer: party `KIND:id` of the catalogue.
-
-    Its thing is `KIND:id@created`, since an id may be used again.
-    """
-
-    def facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-        now = loaded["data"]["object"]
-        name, created = f"{kind}:{now['id']}", _begun(event, now["created"])
-        thing = name if created is None else f"{name}@{created // 1000}"
-        value = {**take(now), **kept(created=created)}
-        if event.type.endswith(".deleted"):
-            value["deleted"] = True
-        made = _fact(event, party="", thing=thing, value=value)
-        yield made._replace(party=catalogue("stripe", name))
-
-    return facts
+        yield _fact(event, PREFIX + party, f"checkout:{now['id']}", value)
 
 
 def _begun(event: Event, told: int | None) -> int | None:
@@ -136,39 +200,26 @@ def _begun(event: Event, told: int | None) -> int | None:
     return event.at if told is None and is_new else told
 
 
+@HANDLERS.on(
+    schemas.THIN_EVENT,
+    {V1 + kind: "the same, read with STRIPE_API_KEY" for kind in WHOLE},
+)
 def thin_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield that a thing has to be read; *loaded* is from `THIN_EVENT`.
+    """Yield that a thing has to be read.
 
     Raises ValidationError where it is neither a customer nor a subscription.
     """
     related = loaded["related_object"]
     if related["type"] not in {"customer", "subscription"}:
         raise ValidationError({"related_object": ["Not a customer or subscription."]})
-    made = _fact(event, party="", thing=TO_REFRESH, value={"event": event.id})
     party = pointer("stripe", f"{related['type']}:{related['id']}")
-    yield made._replace(party=party)
+    yield _fact(event, party, TO_REFRESH, {"event": event.id})
 
 
-def _fact(  # noqa: PLR0913 - the parts of a fact
-    event: Event,
-    *,
-    party: str,
-    thing: str,
-    value: Value,
-    final: bool = False,
-    before: str | None = None,
-) -> Fact:
-    rank = RANKS.get(event.type.rpartition(".")[2], RANKS["updated"])
+def _fact(event: Event, party: str, thing: str, value: Value, **more: Any) -> Fact:
+    rank = RANKS.get(event.type.rpartition(".")[2], Rank.UPDATED)
     essence = snapshot.essence(value)
-    return event.fact(
-        f"stripe:{party}",
-        thing,
-        value,
-        rank,
-        final=final,
-        essence=essence,
-        before=before,
-    )
+    return event.fact(party, thing, value, rank, essence=essence, **more)
 
 
 def _before(
