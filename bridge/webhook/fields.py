@@ -60,13 +60,13 @@ def cleaned(text: str, most: int = NAME) -> str:
 
 
 class Label(Checked):
-    """A text that nothing but people's reading rests on, `cleaned`; else None.
+    """A text that nothing but people's reading rests on, `cleaned`, no blanks around it.
 
-    It is never refused: a name may not hold up money.
+    Anything else is None, and never refused: a name may not hold up money.
     """
 
     def read(self, value: Any) -> Any:
-        return cleaned(value) if type(value) is str else None
+        return cleaned(value).strip() if type(value) is str else None
 
 
 class Text(Checked):

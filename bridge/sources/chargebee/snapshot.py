@@ -14,9 +14,9 @@ Loaded = Mapping[str, Any]
 
 def customer(loaded: Loaded) -> dict[str, Any]:
     """Value of thing `customer`, whose account is told apart."""
-    person = (loaded["first_name"] or "", loaded["last_name"] or "")
+    person = filter(None, (loaded["first_name"], loaded["last_name"]))
     return kept(
-        name=(loaded["company"] or "").strip() or " ".join(person).strip(),
+        name=loaded["company"] or " ".join(person),
         email=loaded["email"],
         deleted=loaded["deleted"],
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from bridge.errors import PayloadError
 from bridge.options import Option, base_url, several, text
 from bridge.sources.hubspot.api import connect
-from bridge.sources.hubspot.handlers import HANDLERS, ignores, kind
-from bridge.sources.hubspot.rules import TableLines
+from bridge.sources.hubspot.facts import HANDLERS
+from bridge.sources.hubspot.rules import Rules, TableLines, rules
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
 from bridge.webhook.bodies import is_name, json_value
@@ -60,6 +61,15 @@ MOST = 10_000
 
 SUBJECTS = ("objectId", "fromObjectId", "primaryObjectId")
 
+OBJECTS = {"0-2": "company", "0-3": "deal"}
+"""`objectTypeId` of the generic `object.*` events -> what the older types call it."""
+
+WON = "dealstage"
+"""The property of a deal that decides whether it is won."""
+
+REDACTED = "REDACTED"
+"""Told in place of the value of a sensitive property."""
+
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
     """Check `X-HubSpot-Signature-v3`; *now* in seconds. Raises SignatureError."""
@@ -89,6 +99,56 @@ def _event(body: Any) -> Event:
     subjects = (body.get(name) for name in SUBJECTS)
     subject = next((id_ for id_ in subjects if type(id_) is int), 0)
     return Event("-".join(map(str, [*numbers, subject, at])), kind(body), at, body)
+
+
+def kind(body: Mapping[str, Any]) -> str:
+    """Type of an event in the older words: `company.creation` for `object.creation`."""
+    said: str = body["subscriptionType"]
+    about, _, what = said.partition(".")
+    if about != "object":
+        return said
+    if what == "associationChange":
+        return f"{_ends(body)[0]}.{what}"
+    return f"{_object(body.get('objectTypeId'))}.{what}"
+
+
+def ignores(event: Event, options: Options) -> str | None:
+    """Return why *event* changes no account under these *options*, or None."""
+    found, (about, _, what) = rules(options), event.type.partition(".")
+    if event.type not in HANDLERS:
+        return None
+    if found.deals is None and (about == "deal" or what == "associationChange"):
+        return "deals are read only where [sources.hubspot.deals] says so"
+    if what == "associationChange" and {*_ends(event.body)} != {*OBJECTS.values()}:
+        return "it binds no deal to a company"
+    return _unread(about, event.body, found) if what == "propertyChange" else None
+
+
+def _unread(about: str, body: Mapping[str, Any], rules: Rules) -> str | None:
+    """Why a property does not matter; what is no property's name is for the schema."""
+    name, deals = body.get("propertyName"), rules.deals
+    wanted = [WON, *deals.properties] if about == "deal" and deals else rules.properties
+    if is_name(name) and name not in wanted:
+        return f"nothing is made of the property {name} of a {about}"
+    if about == "company" and body.get("propertyValue") == REDACTED:
+        return f"the property {name} is sensitive: its value is not told"
+    return None
+
+
+def _object(id_: Any) -> str:
+    return OBJECTS.get(id_, id_) if is_name(id_) else "object"
+
+
+def _ends(body: Mapping[str, Any]) -> tuple[str, str]:
+    """What an association binds: `("deal", "company")`."""
+    ids = body.get("fromObjectTypeId"), body.get("toObjectTypeId")
+    if is_name(ids[0]) and is_name(ids[1]):
+        return _object(ids[0]), _object(ids[1])
+    words = body.get("associationType")
+    if not is_name(words):
+        return "object", "object"
+    first, _, second = words.lower().removesuffix("_unlabeled").partition("_to_")
+    return first, second
 
 
 SOURCE = Source(

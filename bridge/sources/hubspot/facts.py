@@ -21,11 +21,14 @@ from bridge.domain.facts import (
     pointer,
 )
 from bridge.domain.merged import INTO
+from bridge.sources.hubspot import schemas
 from bridge.sources.hubspot.rules import OWNER, Rules, rules
 from bridge.webhook.converters import Line
 from bridge.webhook.fields import UNREAD, cleaned
-from bridge.webhook.source import Event, Options
+from bridge.webhook.source import Event, Handlers, Options
 from bridge.webhook.values import kept
+
+HANDLERS = Handlers()
 
 PREFIX = "hubspot:"
 
@@ -68,8 +71,16 @@ def shown(text: Text) -> Text:
     return found and cleaned(found)
 
 
+@HANDLERS.on(
+    schemas.CHANGE,
+    {
+        "company.propertyChange": "name, account or one of the traits of "
+        "`[sources.hubspot]` changed"
+    },
+    creates={"company.propertyChange"},
+)
 def changed(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield what a property of a company tells; *loaded* is from `CHANGE`."""
+    """Yield what a property of a company tells."""
     found, company = rules(options), str(loaded["object_id"])
     name, text = loaded["name"], loaded["value"]
     for thing, value in told(company, {name: text}, found, _heard):
@@ -78,8 +89,16 @@ def changed(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
         yield _ask(event, f"company:{company}")
 
 
+@HANDLERS.on(
+    schemas.RECORD,
+    {
+        "company.creation": "a new company",
+        "company.restore": "the company is back",
+    },
+    creates={"company.creation", "company.restore"},
+)
 def begun(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield a company that is new, or back; *loaded* is from `RECORD`."""
+    """Yield a company that is new, or back."""
     company = str(loaded["object_id"])
     rank = Rank.CREATED if event.type == "company.creation" else Rank.UPDATED
     value = named(company, rules(options))
@@ -87,15 +106,20 @@ def begun(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     yield event.fact(PREFIX + company, TO_REFRESH, {}, Rank.UPDATED)
 
 
+@HANDLERS.on(schemas.RECORD, {"company.deletion": "the company and its deals end"})
 def deleted(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield a company's end, not final: it can be restored; *loaded* is from `RECORD`."""
+    """Yield a company's end, not final: it can be restored."""
     company = str(loaded["object_id"])
     value = {**named(company, rules(options)), "deleted": True}
     yield event.fact(PREFIX + company, "customer", value, Rank.CREATED)
 
 
+@HANDLERS.on(
+    schemas.MERGE,
+    {"company.merge": "the merged companies are one account from now on"},
+)
 def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the final end of companies that became one; *loaded* is from `MERGE`.
+    """Yield the final end of companies that became one.
 
     Each belongs to the account of the one that is left, and goes on as it was until that
     one is known. Where a property names the account, only the API can tell it; it is
@@ -111,18 +135,38 @@ def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
         yield _ask(event, f"company:{company}", **{REFRESH_TWICE: True})
 
 
+@HANDLERS.on(
+    schemas.RECORD,
+    {
+        "deal.creation": "a deal that may be won",
+        "deal.deletion": "the deal is gone",
+        "deal.restore": "the deal is back",
+    },
+)
+@HANDLERS.on(
+    schemas.CHANGE,
+    {"deal.propertyChange": "stage, amount, dates or name of a deal changed"},
+)
 def deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield that a deal's company has to be read; *loaded* is from `RECORD`."""
+    """Yield that a deal's company has to be read."""
     yield _ask(event, f"deal:{loaded['object_id']}")
 
 
+@HANDLERS.on(schemas.MERGE, {"deal.merge": "two deals became one"})
 def merged_deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the same for the deal that is left; *loaded* is from `MERGE`."""
+    """Yield the same for the deal that is left."""
     yield _ask(event, f"deal:{loaded['new'] or loaded['primary']}")
 
 
+@HANDLERS.on(
+    schemas.ASSOCIATION,
+    {
+        "company.associationChange": "the company got or lost a deal",
+        "deal.associationChange": "the deal got or lost its company",
+    },
+)
 def associated(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the same for a company that got or lost a deal; from `ASSOCIATION`."""
+    """Yield the same for a company that got or lost a deal."""
     side = "to_id" if event.type.startswith("deal.") else "from_id"
     yield _ask(event, f"company:{loaded[side]}")
 

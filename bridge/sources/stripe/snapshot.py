@@ -25,8 +25,8 @@ def customer(
 ) -> dict[str, Any]:
     """Value of thing `customer`; the *rules* say where its account is named."""
     return kept(
-        name=_stripped(loaded["name"]),
-        email=_stripped(loaded["email"]),
+        name=loaded["name"],
+        email=loaded["email"],
         **identity.account("customer", loaded, loaded["id"], rules),
         deleted=deleted,
         discounts=_discounts(loaded),
@@ -100,14 +100,12 @@ def coupon(loaded: Loaded) -> dict[str, Any]:
 
 def price(loaded: Loaded) -> dict[str, Any]:
     """Value of thing `price:…` (a plan too): its names, which alone can change."""
-    return kept(
-        name=_stripped(loaded["nickname"]), lookup=_stripped(loaded["lookup_key"])
-    )
+    return kept(name=loaded["nickname"], lookup=loaded["lookup_key"])
 
 
 def product(loaded: Loaded) -> dict[str, Any]:
     """Value of thing `product:…`."""
-    return kept(name=_stripped(loaded["name"]))
+    return kept(name=loaded["name"])
 
 
 def essence(value: Value) -> dict[str, Any]:
@@ -184,9 +182,9 @@ def _priced(price: Loaded, currency: str | None) -> dict[str, Any]:
     return {
         "price": price["id"],
         "product": product["id"],
-        "name": _stripped(price["nickname"]),
-        "product_name": _stripped(product["name"] or price["name"]),
-        "lookup": _stripped(price["lookup_key"]),
+        "name": price["nickname"],
+        "product_name": product["name"] or price["name"],
+        "lookup": price["lookup_key"],
         "unit": _amount(price, "unit_amount", "amount") if known else None,
         "interval": recurring["interval"],
         "count": None if count == 1 else count,
@@ -281,7 +279,3 @@ def _inclusive(rates: Iterable[Loaded] | None) -> list[str | None]:
         for rate in rates or ()
         if rate["inclusive"] is not False
     ]
-
-
-def _stripped(text: Any) -> str | None:
-    return text.strip() if isinstance(text, str) else None
