@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from bridge.errors import PayloadError
 from bridge.options import Option, text
-from bridge.sources.chargebee import facts, schemas
+from bridge.sources.chargebee import facts
 from bridge.webhook import auth
 from bridge.webhook.auth import judged_pair
 from bridge.webhook.bodies import is_name, json_object
@@ -14,7 +14,6 @@ from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
     Delivery,
     Event,
-    Handler,
     Options,
     Source,
     Verified,
@@ -64,59 +63,6 @@ def ignores(event: Event, options: Options) -> str | None:
     return None
 
 
-def _subscription(meaning: str) -> Handler:
-    return Handler(schemas.SUBSCRIPTION_EVENT, facts.subscription_facts, meaning)
-
-
-def _customer(meaning: str, *, creates: bool = True) -> Handler:
-    return Handler(
-        schemas.CUSTOMER_EVENT, facts.customer_facts, meaning, creates=creates
-    )
-
-
-HANDLERS: Mapping[str, Handler] = {
-    "customer_created": _customer("a new customer: name, account"),
-    "customer_changed": _customer("name or account changed"),
-    "customer_moved_in": _customer("a customer of another site comes here"),
-    "customer_deleted": _customer("the customer and all it had ends", creates=False),
-    "subscription_created": _subscription("a new subscription"),
-    "subscription_created_with_backdating": _subscription("the same, from earlier on"),
-    "subscription_started": _subscription("one of the future begins"),
-    "subscription_activated": _subscription("a trial becomes paid"),
-    "subscription_activated_with_backdating": _subscription("the same, earlier"),
-    "subscription_changed": _subscription("plan, quantity or term changed"),
-    "subscription_changed_with_backdating": _subscription("the same, earlier"),
-    "subscription_trial_extended": _subscription("the trial ends later"),
-    "subscription_renewed": _subscription("a new term"),
-    "subscription_items_renewed": _subscription("items with a rhythm of their own"),
-    "subscription_cancellation_scheduled": _subscription("it will end, and is live"),
-    "subscription_scheduled_cancellation_removed": _subscription("it goes on"),
-    "subscription_cancelled": _subscription("it ended (`cancelled_at`)"),
-    "subscription_canceled_with_backdating": _subscription("the same, earlier"),
-    "subscription_reactivated": _subscription("a cancelled one is live again"),
-    "subscription_reactivated_with_backdating": _subscription("the same, earlier"),
-    "subscription_pause_scheduled": _subscription("a pause to come: no renewal"),
-    "subscription_scheduled_pause_removed": _subscription("it is not paused"),
-    "subscription_paused": _subscription("paused, which is no churn"),
-    "subscription_resumption_scheduled": _subscription("still paused"),
-    "subscription_scheduled_resumption_removed": _subscription("still paused"),
-    "subscription_resumed": _subscription("goes on after a pause"),
-    **{
-        f"subscription_advance_invoice_schedule_{word}": _subscription(
-            "terms billed in advance: the next bill"
-        )
-        for word in ("added", "updated", "removed")
-    },
-    facts.MOVED_OUT: Handler(
-        schemas.SUBSCRIPTION_EVENT, facts.moved_out, "it is another customer's now"
-    ),
-    "subscription_moved_in": _subscription("it is this customer's now"),
-    "subscription_movement_failed": _subscription("it stayed where it was"),
-    "subscription_business_entity_changed": _subscription("it goes on, or went away"),
-    "subscription_deleted": _subscription("it ended, and never comes back"),
-    facts.RECOUNTED: _subscription("the MRR, which Chargebee counts after the event"),
-}
-
 _INVOICE = "a subscription's status and MRR do not depend on its invoices"
 _CONTRACT = "a contract names no customer; the subscription's own events tell of it"
 _REMINDER = "nothing has changed yet"
@@ -161,7 +107,7 @@ SOURCE = Source(
     verify=verify,
     split=split,
     ignores=ignores,
-    handlers=HANDLERS,
+    handlers=facts.HANDLERS,
     without_effect=WITHOUT_EFFECT,
     table=read_by(facts.TableLines()),
     weak=lambda options: judged_pair(USERNAME, PASSWORD, options),

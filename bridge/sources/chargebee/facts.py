@@ -15,9 +15,9 @@ from marshmallow import post_load
 from bridge.config import Lines, text
 from bridge.domain.catalogue import VOID
 from bridge.domain.facts import Fact, Rank, Value
-from bridge.sources.chargebee import snapshot
+from bridge.sources.chargebee import schemas, snapshot
 from bridge.webhook.bodies import is_name
-from bridge.webhook.source import Event, Options, Table
+from bridge.webhook.source import Event, Handlers, Options, Table
 
 ACCOUNT = "chargebee.account"
 """Name of the option that `[sources.chargebee]` of `bridge.toml` gives."""
@@ -27,11 +27,7 @@ META_DATA = "meta_data."
 RECOUNTED = "mrr_updated"
 """The event that tells an MRR for sure; others may come before it is counted."""
 
-MOVED_OUT = "subscription_moved_out"
-"""The event of a subscription that goes to another customer, still with its old one.
-
-https://apidocs.chargebee.com/docs/api/events/webhook/subscription_moved_out
-"""
+HANDLERS = Handlers()
 
 LATER = 10
 """Above all of `Rank`: ranks from here on tell how late after its version."""
@@ -50,19 +46,63 @@ class TableLines(Lines):
         return Table({ACCOUNT: lines["account"]} if lines else {})
 
 
+@HANDLERS.on(
+    schemas.CUSTOMER_EVENT,
+    {
+        "customer_created": "a new customer: name, account",
+        "customer_changed": "name or account changed",
+        "customer_moved_in": "a customer of another site comes here",
+        "customer_deleted": "the customer and all it had ends",
+    },
+    creates={"customer_created", "customer_changed", "customer_moved_in"},
+)
 def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the customer; *loaded* is from `CUSTOMER_EVENT`."""
+    """Yield the customer."""
     now = _resource(event, loaded, "customer")
     own = _account(event, "customer", now["id"], options)
     value = {**snapshot.customer(now), **own}
     yield _fact(event, now, now["id"], "customer", value)
 
 
+@HANDLERS.on(
+    schemas.SUBSCRIPTION_EVENT,
+    {
+        "subscription_created": "a new subscription",
+        "subscription_created_with_backdating": "the same, from earlier on",
+        "subscription_started": "one of the future begins",
+        "subscription_activated": "a trial becomes paid",
+        "subscription_activated_with_backdating": "the same, earlier",
+        "subscription_changed": "plan, quantity or term changed",
+        "subscription_changed_with_backdating": "the same, earlier",
+        "subscription_trial_extended": "the trial ends later",
+        "subscription_renewed": "a new term",
+        "subscription_items_renewed": "items with a rhythm of their own",
+        "subscription_cancellation_scheduled": "it will end, and is live",
+        "subscription_scheduled_cancellation_removed": "it goes on",
+        "subscription_cancelled": "it ended (`cancelled_at`)",
+        "subscription_canceled_with_backdating": "the same, earlier",
+        "subscription_reactivated": "a cancelled one is live again",
+        "subscription_reactivated_with_backdating": "the same, earlier",
+        "subscription_pause_scheduled": "a pause to come: no renewal",
+        "subscription_scheduled_pause_removed": "it is not paused",
+        "subscription_paused": "paused, which is no churn",
+        "subscription_resumption_scheduled": "still paused",
+        "subscription_scheduled_resumption_removed": "still paused",
+        "subscription_resumed": "goes on after a pause",
+        **{
+            f"subscription_advance_invoice_schedule_{word}": "terms billed in advance: "
+            "the next bill"
+            for word in ("added", "updated", "removed")
+        },
+        "subscription_moved_in": "it is this customer's now",
+        "subscription_movement_failed": "it stayed where it was",
+        "subscription_business_entity_changed": "it goes on, or went away",
+        "subscription_deleted": "it ended, and never comes back",
+        RECOUNTED: "the MRR, which Chargebee counts after the event",
+    },
+)
 def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the subscription, and its customer where the event has one.
-
-    *loaded* is from `SUBSCRIPTION_EVENT`.
-    """
+    """Yield the subscription, and its customer where the event has one."""
     now = _resource(event, loaded, "subscription")
     owner = now["customer_id"]
     own = _account(event, "subscription", owner, options)
@@ -73,10 +113,15 @@ def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[
         yield from customer_facts(event, loaded, options)
 
 
+@HANDLERS.on(
+    schemas.SUBSCRIPTION_EVENT,
+    {"subscription_moved_out": "it is another customer's now"},
+)
 def moved_out(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield that a subscription is its customer's no more; from `SUBSCRIPTION_EVENT`.
+    """Yield that a subscription is its customer's no more.
 
     It goes on with another customer, of whom an event of its own tells.
+    https://apidocs.chargebee.com/docs/api/events/webhook/subscription_moved_out
     """
     now = _resource(event, loaded, "subscription")
     owner, thing = now["customer_id"], f"subscription:{now['id']}"

@@ -7,22 +7,19 @@ from typing import Any
 
 from bridge.errors import PayloadError, SignatureError
 from bridge.options import Option, text
-from bridge.sources.salesforce import facts, message, rules, schemas
+from bridge.sources.salesforce import facts, message, rules
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
 from bridge.webhook.source import (
     Answer,
     Delivery,
     Event,
-    Handler,
     Options,
     Source,
     Verified,
     each,
     read_by,
 )
-
-OPPORTUNITY = "Opportunity"
 
 SIGNIFICANT = 15
 """Characters of an id that tell it apart; three more are a checksum."""
@@ -96,24 +93,10 @@ def ignores(event: Event, options: Options) -> str | None:
     """Return why *event* is not for this bridge, or None."""
     if not event.body:
         return "the record is empty: it was deleted before the message was sent"
-    if event.type == OPPORTUNITY:
+    if event.type == facts.OPPORTUNITY:
         return facts.untold(event.body, rules.rules(options))
     return None
 
-
-HANDLERS = {
-    "Account": Handler(
-        schemas.ACCOUNT,
-        facts.account_facts,
-        "name, account and the traits that `bridge.toml` names",
-        creates=True,
-    ),
-    OPPORTUNITY: Handler(
-        schemas.OPPORTUNITY,
-        facts.opportunity_facts,
-        "a won deal is a subscription, where `bridge.toml` names its fields",
-    ),
-}
 
 SOURCE = Source(
     name="salesforce",
@@ -125,7 +108,7 @@ SOURCE = Source(
     verify=verify,
     split=split,
     ignores=ignores,
-    handlers=HANDLERS,
+    handlers=facts.HANDLERS,
     answer=ACK,
     crm=True,
     table=read_by(rules.TableLines()),

@@ -15,18 +15,28 @@ from marshmallow import ValidationError
 from bridge.domain.catalogue import VOID
 from bridge.domain.facts import Fact, Rank, Value
 from bridge.domain.parts import ENDS, OVER, PLAN, part
+from bridge.sources.salesforce import schemas
 from bridge.sources.salesforce.rules import Deals, Rules, rules
 from bridge.webhook.bodies import is_name
 from bridge.webhook.converters import decimal, milliseconds
 from bridge.webhook.deals import subscription
-from bridge.webhook.source import Event, Options
+from bridge.webhook.source import Event, Handlers, Options
 from bridge.webhook.values import kept
+
+HANDLERS = Handlers()
+
+ACCOUNT, OPPORTUNITY = "Account", "Opportunity"
 
 NAME = "Name"
 
 
+@HANDLERS.on(
+    schemas.ACCOUNT,
+    {ACCOUNT: "name, account and the traits that `bridge.toml` names"},
+    creates={ACCOUNT},
+)
 def account_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the customer and what is told of it; *loaded* is from `ACCOUNT`.
+    """Yield the customer and what is told of it.
 
     A record that is sent with anything in it is there, unless it says that it is not.
     """
@@ -66,8 +76,12 @@ def untold(fields: Mapping[str, str | None], rules: Rules) -> str | None:
     return None
 
 
+@HANDLERS.on(
+    schemas.OPPORTUNITY,
+    {OPPORTUNITY: "a won deal is a subscription, where `bridge.toml` names its fields"},
+)
 def opportunity_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the subscription that a won deal is, and its parts; from `OPPORTUNITY`.
+    """Yield the subscription that a won deal is, and its parts.
 
     Any other deal is void, so that one that was won and then lost is no subscription;
     so is one without an amount a month: it was sold once. Where a message does not say
