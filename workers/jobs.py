@@ -83,7 +83,7 @@ class Jobs:
             party = raw.decode()
             readable = party.startswith(POINTER) and source_of(party) in self.readers
             if readable or party.startswith(CATALOGUE):
-                self.queue.push_all(self.leases.wake(party), "held until now")
+                self.queue.push_all(self.leases.claim_by_hand(party), "held until now")
 
     def _outcome(self, view: View, party: str) -> Outcome:
         if party.startswith(CATALOGUE):

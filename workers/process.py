@@ -137,6 +137,7 @@ class Process:
         return Sweeper(
             worker=self.name,
             redis=self.redis,
+            leases=self.leases,
             queue=self.queue,
             breaker=self.breaker,
             vitally=self._client(),
@@ -225,7 +226,7 @@ class Process:
             if before:
                 self.queue.forget(before)
         except RedisError:
-            log.warning("the sweeper will revive it", extra=fields(job=job.id))
+            log.warning("the sweeper will queue it again", extra=fields(job=job.id))
         return True
 
     def _work(self) -> None:

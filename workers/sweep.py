@@ -20,9 +20,8 @@ from bridge.errors import VitallyError, VitallyMissingError
 from bridge.log import fields
 from bridge.queue import Queue
 from bridge.store import keys
-from bridge.store.lease import claims
+from bridge.store.lease import Leases
 from bridge.store.operator import Breaker
-from bridge.store.scripts import load
 from bridge.vitally.client import Vitally
 
 log = logging.getLogger("workers.sweep")
@@ -51,6 +50,7 @@ class Sweeper:
 
     worker: str
     redis: Redis
+    leases: Leases
     queue: Queue
     breaker: Breaker
     vitally: Vitally
@@ -76,10 +76,7 @@ class Sweeper:
         now = monotonic()
         if not self._leads():
             return
-        self.queue.push_all(
-            claims(self.redis.register_script(load("claim_due"))(args=[BATCH])),
-            "next try",
-        )
+        self.queue.push_all(self.leases.claim_due(BATCH), "next try")
         if now - self.swept >= self.pause:
             self.swept = now
             self.sweep()
@@ -112,7 +109,7 @@ class Sweeper:
             since = first[1] if first[0] == mark else monotonic()
             suspects[party] = (mark, since)
             if (monotonic() - since) * 1000 >= GRACE_MS:
-                self._again(party, number, job)
+                self._requeue(party, number, job)
                 suspects.pop(party)
         self.suspects = suspects
 
@@ -133,14 +130,13 @@ class Sweeper:
         if self.breaker.close():
             log.warning("writes resumed")
 
-    def _again(self, party: str, number: str, job: str) -> None:
-        claim = int(self.redis.register_script(load("revive"))(args=[party, number]))
-        if not claim:
-            return
-        log.warning("revived", extra=fields(party=party, job=job))
-        if job:
-            self.queue.forget(job)
-        self.queue.push(party, claim, "revived by the sweeper")
+    def _requeue(self, party: str, number: str, job: str) -> None:
+        claims = self.leases.claim_lost(party, number)
+        if claims:
+            log.warning("requeued", extra=fields(party=party, job=job))
+            if job:
+                self.queue.forget(job)
+            self.queue.push_all(claims, "requeued by the sweeper")
 
     def _rows(self, parties: list[str]) -> list[dict[str, str]]:
         names = ("claim", "job", "claims", "account")

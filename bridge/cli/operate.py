@@ -237,7 +237,7 @@ def _queue(redis: Redis, parties: list[str]) -> tuple[int, int]:
     leases, queue = Leases(redis), Queue(redis)
     queued = 0
     for number, party in enumerate(parties, 1):
-        claims = leases.wake(party)
+        claims = leases.claim_by_hand(party)
         queue.push_all(claims, "tried again by hand")
         queued += len(claims)
         if number % STEP == 0:

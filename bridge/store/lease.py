@@ -51,7 +51,7 @@ class Leases:
         self._ack = redis.register_script(load("ack"))
         self._postpone = redis.register_script(load("postpone"))
         self._move = redis.register_script(load("move"))
-        self._wake = redis.register_script(load("wake"))
+        self._claim = redis.register_script(load("claim"))
         self._record_crash = redis.register_script(load("record_crash"))
 
     def begin(self, party: str) -> View | None:
@@ -176,10 +176,17 @@ class Leases:
         """Make *party* a member of *account*, and of no other."""
         return claims(self._move(args=[party, account or "", VACATED]))
 
-    def wake(self, party: str) -> Claims:
-        """Claim a job of *party* by hand; none where one waits, or nothing does."""
-        claim = int(self._wake(args=[party]))
-        return [(party, claim)] if claim else []
+    def claim_due(self, most: int) -> Claims:
+        """Claim at *most* so many parties whose next try is due."""
+        return claims(self._claim(args=["due", most]))
+
+    def claim_lost(self, party: str, number: str) -> Claims:
+        """Claim *party* anew, whose claim of this *number* has lost its job."""
+        return claims(self._claim(args=["lost", party, number]))
+
+    def claim_by_hand(self, party: str) -> Claims:
+        """Claim *party* at once; none where a job of it waits, or nothing does."""
+        return claims(self._claim(args=["by hand", party]))
 
 
 def own_account(party: str) -> str | None:

@@ -349,7 +349,7 @@ def test_a_parked_change_is_tried_again_by_hand(desk: Bench) -> None:
     desk.tell(subscription(at=2, unit=150))
     desk.work()
 
-    desk.queue.push_all(desk.leases.wake("stripe:cus_1"), "by hand")
+    desk.queue.push_all(desk.leases.claim_by_hand("stripe:cus_1"), "by hand")
 
     assert ["updated"] == desk.work()
     assert 0 == desk.check().parked

@@ -392,7 +392,9 @@ def test_whatever_is_done_by_hand_the_counting_adds_up(
             desk.work,
             desk.sweep,
             lambda: desk.passes(chance.choice([100, 3000, 40_000])),
-            lambda p=party: desk.queue.push_all(desk.leases.wake(p), "by hand"),
+            lambda p=party: desk.queue.push_all(
+                desk.leases.claim_by_hand(p), "by hand"
+            ),
             lambda p=party: operator.discard(desk.redis, p),
             lambda: operator.pause(desk.redis, "a look"),
             lambda: operator.resume(desk.redis),

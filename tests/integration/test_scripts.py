@@ -13,7 +13,7 @@ from bridge.store.scripts import FOLDER, load
 LIBRARIES = {"prelude", "claiming", "receiving", "settling", "releasing", "shelf"}
 NAMES = sorted(path.stem for path in FOLDER.glob("*.lua"))
 SCRIPTS = [name for name in NAMES if name not in LIBRARIES]
-ONES = ("facts", "party", "account", "members", "history", "lease", "again", "uses")
+ONES = ("facts", "party", "account", "members", "history", "lease", "waiters", "uses")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

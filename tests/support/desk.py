@@ -193,6 +193,7 @@ class Bench:
         return Sweeper(
             worker=worker,
             redis=self.redis,
+            leases=self.leases,
             queue=self.queue,
             breaker=self.breaker,
             vitally=self.client,

@@ -14,7 +14,7 @@ if account ~= '' then
   if fence ~= 0 then
     if holder ~= ARGV[4] then return {0} end
   elseif holder then
-    redis.call('SADD', again_of(account), p)
+    redis.call('SADD', waiters_of(account), p)
     return {0}
   else
     fence = redis.call('INCR', FENCE)

@@ -19,7 +19,7 @@ else
     redis.call('HSET', account_of(ARGV[3]), name, text)
   end
   redis.call('HSET', account_of(ARGV[3]), 'not_before', due)
-  redis.call('SREM', again_of(ARGV[3]), ARGV[1])
+  redis.call('SREM', waiters_of(ARGV[3]), ARGV[1])
   leave(ARGV[3], wanted)
 end
 return listed(wanted)

@@ -10,7 +10,7 @@ local function account_of(a) return 'vb1:account:' .. a end
 local function members_of(a) return 'vb1:members:' .. a end
 local function history_of(a) return 'vb1:history:' .. a end
 local function lease_of(a) return 'vb1:lease:' .. a end
-local function again_of(a) return 'vb1:again:' .. a end
+local function waiters_of(a) return 'vb1:again:' .. a end
 local function uses_of(p) return 'vb1:uses:' .. p end
 
 -- Add n to a counter of the whole bridge.

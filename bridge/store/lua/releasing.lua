@@ -1,6 +1,6 @@
 -- Give the lease back and claim for those that came meanwhile and are not settled.
 local function leave(account, wanted)
-  for _, p in ipairs(redis.call('SMEMBERS', again_of(account))) do
+  for _, p in ipairs(redis.call('SMEMBERS', waiters_of(account))) do
     local row = redis.call('HMGET', party_of(p), 'rev', 'settled', 'held', 'parked')
     local done = (tonumber(row[2]) or 0) + (tonumber(row[3]) or 0)
       + (tonumber(row[4]) or 0)
@@ -12,7 +12,7 @@ local function leave(account, wanted)
       end
     end
   end
-  redis.call('DEL', again_of(account), lease_of(account))
+  redis.call('DEL', waiters_of(account), lease_of(account))
 end
 local function listed(wanted)
   local out = {}

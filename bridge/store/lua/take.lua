@@ -4,7 +4,7 @@
 -- ARGV: account, party, lease (ms)
 -- RETURNS: the fencing number; 0: another has the lease
 if redis.call('EXISTS', lease_of(ARGV[1])) == 1 then
-  redis.call('SADD', again_of(ARGV[1]), ARGV[2])
+  redis.call('SADD', waiters_of(ARGV[1]), ARGV[2])
   return 0
 end
 local fence = redis.call('INCR', FENCE)
