@@ -10,6 +10,9 @@ from threading import Event
 
 import click
 
+from bridge.demo.run import run
+from bridge.demo.stack import EndedError
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -33,10 +36,6 @@ def demo(exits: bool, seed: int) -> None:
     Example:
       python -m bridge demo --exit
     """
-    # Late: the other commands do not need all this in their memory.
-    from bridge.demo.run import run  # noqa: PLC0415
-    from bridge.demo.stack import EndedError  # noqa: PLC0415
-
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     stop, got = Event(), [signal.SIGINT]

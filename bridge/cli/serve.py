@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
+
+from bridge import serve as web
+from bridge.cli.session import configured
 
 
 @click.command()
@@ -16,8 +18,4 @@ def serve() -> None:
     Example:
       PORT=8000 python -m bridge serve
     """
-    # Late: the other commands do not need a web server in their memory.
-    from bridge import serve as web  # noqa: PLC0415
-    from bridge.sources import load  # noqa: PLC0415
-
-    sys.exit(web.serve(load(os.environ)[0]))
+    sys.exit(web.serve(configured()[0]))
