@@ -112,18 +112,21 @@ def read(
 
 def parse(given: Mapping[str, Any], tables: ReadTables = no_tables) -> Config:
     """Read the file's content. Raises ConfigError, without the file's name."""
-    said = given.get("sources", {})
-    found = tables(said) if isinstance(said, dict) else Tables()
-    traits = dict.fromkeys([*TRAITS, *found.traits])
+    listed = given.get("sources", {})
+    sources = tables(listed) if isinstance(listed, dict) else Tables()
+    traits = dict.fromkeys([*TRAITS, *sources.traits])
     lines = given.get("traits", {})
     if isinstance(lines, dict):
+        # A trait without a line is checked as well: a source may call one as it likes.
         given = {**given, "traits": {**{trait: trait for trait in traits}, **lines}}
-    values, problems = check(_file(traits, {*found.billing, *found.crm}), given)
-    problems += [*_shared(values.get("traits", {})), *found.problems]
+    values, problems = check(_file(traits, {*sources.billing, *sources.crm}), given)
+    problems += [*_shared(values.get("traits", {})), *sources.problems]
     if problems:
         raise ConfigError(problems)
-    policy = values["money"]._replace(owners=values["owners"], crm=frozenset(found.crm))
-    return Config(values["traits"], policy, found.values)
+    policy = values["money"]._replace(
+        owners=values["owners"], crm=frozenset(sources.crm)
+    )
+    return Config(values["traits"], policy, sources.values)
 
 
 def check(schema: Schema, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
