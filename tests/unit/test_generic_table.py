@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from marshmallow import Schema
 
+import bridge.sources.generic
 from bridge.config import read
 from bridge.errors import ConfigError
 from bridge.sources import (
@@ -19,7 +22,9 @@ from bridge.sources import (
     tables,
 )
 from bridge.sources.generic import make
+from bridge.sources.generic.proof import HMAC
 from bridge.sources.generic.recipes import over, recipes
+from bridge.sources.generic.table import ENDED, KINDS, MRR, READ, TABLE
 
 GOOD = """
 verify = "standard-webhooks"
@@ -283,6 +288,17 @@ def test_lines_lie_over_those_of_a_recipe() -> None:
         recipe, {"a": {"c": 4, "g": 5}, "d": False, "f": False}
     )
     assert {"a": {"b": 1, "c": 2}, "d": {"e": 3}, "f": True} == recipe
+
+
+@pytest.mark.parametrize("schema", [TABLE, MRR, ENDED, READ, HMAC, *KINDS.values()])
+def test_the_readme_tells_of_each_line_that_a_table_may_have(schema: Schema) -> None:
+    text = (Path(bridge.sources.generic.__path__[0]) / "README.md").read_text("utf-8")
+    prose = re.sub("```.*?```", "", text, flags=re.DOTALL)
+    told = {
+        w for code in re.findall("`[^`]+`", prose) for w in re.findall("[a-z_]+", code)
+    }
+
+    assert set() == schema.fields.keys() - told - {"tried"}
 
 
 @pytest.mark.parametrize("name", recipes())
