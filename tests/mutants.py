@@ -36,12 +36,12 @@ CRM = "generic_facts salesforce hubspot_facts chargebee"
 
 TESTS = {
     "account": f"account cases stripe_identity catalogue {CRM} document fold",
-    "catalogue": "catalogue catalogue_stories cases account document",
+    "catalogue": "catalogue generations catalogue_stories cases account document",
     "tie_break": "tie_break cases fold compaction",
     "document": f"document policy cases catalogue {CRM}",
     "facts": "facts stripe_facts fold rows",
     "fold": "cases subscription account fold compaction rows",
-    "money": "money policy explanation cases subscription document",
+    "money": "money currency policy explanation cases subscription document",
     "policy": "policy config cases money account document",
     "subscription": f"subscription cases policy explanation document {CRM}",
     "traits": f"document policy cases account {CRM}",

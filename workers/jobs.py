@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from redis import Redis
 
-from bridge.domain.facts import CATALOGUE, POINTER, TO_REFRESH, source_of
+from bridge.domain.facts import PartyKind, PartyName, kind_of, source_of
+from bridge.domain.values import TO_REFRESH
 from bridge.errors import LostLeaseError, SourceError
 from bridge.log import fields
 from bridge.queue import Queue
@@ -50,7 +51,7 @@ class Jobs:
 
     def run(self, party: str) -> str:
         """Do the job of *party*; return the outcome's word. Raises redis' errors."""
-        if not party.startswith((CATALOGUE, POINTER)):
+        if kind_of(party) not in {PartyKind.CATALOGUE, PartyKind.POINTER}:
             return self.sync.run(party)
         view = self.leases.begin(party)
         if view is None:
@@ -81,26 +82,26 @@ class Jobs:
         """
         for raw, _ in self.redis.zscan_iter(keys.HELD):
             party = raw.decode()
-            readable = party.startswith(POINTER) and source_of(party) in self.readers
-            if readable or party.startswith(CATALOGUE):
+            kind, source, _ = PartyName.parse(party)
+            readable = kind == PartyKind.POINTER and source in self.readers
+            if readable or kind == PartyKind.CATALOGUE:
                 self.queue.push_all(self.leases.claim_by_hand(party), "held until now")
 
     def _outcome(self, view: View, party: str) -> Outcome:
-        if party.startswith(CATALOGUE):
+        if kind_of(party) == PartyKind.CATALOGUE:
             reached = [self.spread.reach(party) for _ in range(STEPS)]
             return Outcome("unchanged", later_ms=1 if reached[-1] else 0)
         return self._follow(view, party)
 
     def _follow(self, view: View, party: str) -> Outcome:
         """Ask the source whose a pointer is, and have that customer read."""
-        source = source_of(party)
+        _, source, thing = PartyName.parse(party)
         reader = self.readers.get(source)
         if reader is None:
             self.redis.sadd(keys.UNREAD, party)
             reason = f"needs {self.keys_needed.get(source) or 'a key of its source'}"
             log.error("held", extra=fields(party=party, reason=reason))
             return _held(f"{reason}: an event came without content", retry.DAILY_MS)
-        thing = party.removeprefix(f"{POINTER}{source}:")
         try:
             owner = reader.owner(thing)
         except SourceError as error:

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bridge.domain.catalogue import ENDED, SUBSCRIPTION, VOID
-from bridge.domain.facts import REFRESHED, TO_REFRESH, Fact, Rank, source_of
-from bridge.domain.merged import INTO
+from bridge.domain.facts import Fact, Rank, source_of
 from bridge.domain.policy import Policy
 from bridge.domain.refresh import newest_notice, refresh_early_by, why_refresh
+from bridge.domain.values import ENDED, REFRESHED, SUBSCRIPTION, TO_REFRESH, VOID
 from bridge.errors import LostLeaseError, SourceError
 from bridge.log import fields
 from bridge.queue import Queue
@@ -136,7 +135,7 @@ def _missing(made: Sequence[Fact], member: Member) -> Iterator[Fact]:
 
     Of one that became another's the reading tells no more than that.
     """
-    if any(INTO in fact.value for fact in made):
+    if any("into" in fact.value for fact in made):
         return
     told = {fact.thing for fact in made}
     stamp = made[0].stamp._replace(final=False)

@@ -21,8 +21,8 @@ from bridge.cli.output import (
     table,
 )
 from bridge.cli.session import opened, program
-from bridge.domain.account import LINK
 from bridge.domain.facts import Fact, Stamp
+from bridge.domain.values import LINK
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress
 from bridge.plain import plain

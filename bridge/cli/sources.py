@@ -15,8 +15,9 @@ from bridge.cli.output import as_json, json_lines, moment, show, table
 from bridge.cli.session import NO_VITALLY, configured, program, reached
 from bridge.config import Config
 from bridge.domain.account import Party, identify
-from bridge.domain.facts import CATALOGUE, TO_REFRESH, Fact
+from bridge.domain.facts import Fact, PartyKind, kind_of
 from bridge.domain.fold import History, fold
+from bridge.domain.values import TO_REFRESH
 from bridge.errors import BridgeError, PayloadError
 from bridge.ingest import Ingress
 from bridge.sources import OBSERVED, every
@@ -156,7 +157,7 @@ def _source(name: str, values: Options) -> Source:
 def _whose(facts: list[Fact]) -> Iterator[tuple[str, list[Fact]]]:
     """The customers that are told of, with their facts."""
     for party in sorted({fact.party for fact in facts if fact.thing != TO_REFRESH}):
-        if not party.startswith(CATALOGUE):
+        if kind_of(party) != PartyKind.CATALOGUE:
             yield party, [fact for fact in facts if fact.party == party]
 
 
@@ -183,7 +184,7 @@ def _words(data: Data) -> Iterator[str]:
             "",
             f"The rest has to be read from its source, with {data['thin']}.",
         )
-    if any(fact["party"].startswith(CATALOGUE) for fact in facts):
+    if any(kind_of(fact["party"]) == PartyKind.CATALOGUE for fact in facts):
         yield from ("", "It is told of no customer; it counts for all that use it.")
     for account in data["accounts"]:
         yield ""

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from bridge.domain.catalogue import (
-    ENDED,
-    SUBSCRIPTION,
-    VOID,
-    begun,
-    completed,
-    customer_discounts,
-)
+from bridge.domain.catalogue import Things, begun, completed, customer_discounts
 from bridge.domain.facts import source_of
 from bridge.domain.fold import State
-from bridge.domain.merged import as_it_was, waits
 from bridge.domain.subscription import Subscription, at, read
-
-CUSTOMER = "customer"
-LINK = "link"
-NAME, EMAIL = "name", "email"
-TRAIT = "trait:"
-"""Things: a name or an address told alone, a trait that a source tells as it is (`is`)."""
+from bridge.domain.values import (
+    CHECKOUT,
+    CUSTOMER,
+    DISCOUNT,
+    EMAIL,
+    ENDED,
+    LINK,
+    NAME,
+    REFRESH_TWICE,
+    REFRESHED,
+    SUBSCRIPTION,
+    TO_REFRESH,
+    TRAIT,
+    VOID,
+)
 
 UNNAMED = "neither the customer nor a subscription names an account"
 LONGEST_CLAIM = 100
@@ -210,7 +211,7 @@ def is_incomplete(things: Mapping[str, State]) -> bool:
 def _seen_alive(party: Party) -> bool:
     """Whether anything but the customer's deletion was ever seen."""
     return any(
-        thing.startswith((SUBSCRIPTION, TRAIT, NAME, EMAIL, "discount:", "checkout:"))
+        thing.startswith((SUBSCRIPTION, TRAIT, NAME, EMAIL, DISCOUNT, CHECKOUT))
         or (thing == CUSTOMER and state.seen != {"deleted"})
         for thing, state in party.things.items()
     )
@@ -270,3 +271,41 @@ def churned_at(account: Account) -> int | None:
         return None
     ends = (s.ended_at for s in account.subscriptions if s.was_live)
     return max((end for end in ends if end is not None), default=None)
+
+
+HEIR_MS = 600_000
+"""How long it goes on as it was while that party is not known."""
+
+SECOND_MS = 1000
+"""A reading in the second of the merge is one since: its clock has no fractions."""
+
+
+def waits(things: Things, everybody: Mapping[str, Things]) -> int:
+    """Until when (ms) a party of *things* goes on as it was; 0: no more.
+
+    *everybody* are the things of all parties of its account, by name. The money of the
+    party that it became is known once that one was read since.
+    """
+    customer, asked = things.get("customer"), things.get(TO_REFRESH)
+    if customer is None or "into" not in customer.value:
+        return 0
+    since = customer.fact.stamp.at
+    if asked is not None and asked.value.get(REFRESH_TWICE):
+        since = min(since, asked.fact.stamp.at)
+    heir = everybody.get(customer.value["into"])
+    pays = any(thing.startswith(SUBSCRIPTION) for thing in things)
+    if heir is not None and (not pays or _was_read(heir, since - SECOND_MS)):
+        return 0
+    return since + HEIR_MS
+
+
+def _was_read(things: Things, since: int) -> bool:
+    return REFRESHED in things and things[REFRESHED].fact.stamp.at >= since
+
+
+def as_it_was(things: Things) -> Things:
+    """The *things* of a party as if it had not been merged yet."""
+    customer = things["customer"]
+    value = {k: v for k, v in customer.value.items() if k != "deleted"}
+    alive = customer._replace(fact=customer.fact._replace(value=value))
+    return {**things, "customer": alive}

@@ -8,13 +8,22 @@ is told by events of their own: of the customer (thing `discount:…`) or of nob
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bridge.domain.facts import REFRESHED, Value
+from bridge.domain.facts import Rank
 from bridge.domain.fold import State
-from bridge.domain.generations import created, generations, there_at
-from bridge.domain.parts import put_together
+from bridge.domain.values import (
+    DISCOUNT,
+    ENDED,
+    EXTRA,
+    PARTS,
+    REFRESHED,
+    SUBSCRIPTION,
+    TERMS,
+    Value,
+    part,
+)
 
 Things = Mapping[str, State]
 Catalogue = Mapping[str, Things]
@@ -31,25 +40,6 @@ class Begun(NamedTuple):
 
     of: Mapping[str | None, Sequence[State]]
     instead: Mapping[str, Value]
-
-
-DISCOUNT = "discount:"
-SUBSCRIPTION = "subscription:"
-EXTRA = "extra:"
-"""Beginning of the thing that says of a subscription, without its customer, that it has
-something whose price no event tells."""
-
-VOID = "void"
-"""Status of what is no subscription, or not any more: a deal that is not won."""
-
-ENDED = frozenset({"canceled", "incomplete_expired", VOID})
-"""Statuses whose terms no trait needs."""
-
-TERMS = ("percent", "amount", "currency", "duration", "products")
-"""What a coupon says of the discounts that are made of it; it never changes.
-
-`products` are those that it is limited to, [] where it is known to be for all.
-"""
 
 
 UNPRICED: Mapping[str, Any] = {"price": "what it has beside its plan"}
@@ -286,3 +276,83 @@ def _item(
         listed = _instead(item["discounts"], told)
         found["discounts"] = _discounts(listed, at, things, catalogue)
     return found
+
+
+def put_together(id_: str, state: State, things: Mapping[str, State]) -> dict[str, Any]:
+    """The value of a subscription with its parts among *things*."""
+    value = dict(state.value)
+    told = {
+        name: things[part(id_, name)] for name in PARTS if part(id_, name) in things
+    }
+    if not told or value.get("status") != "active":
+        return value
+    for name in {"ends", "plan"} & told.keys():
+        value.pop(name, None)
+        value |= told[name].value
+    end = told["ended"].value.get("ended") if "ended" in told else None
+    if end is not None:
+        newest = max(one.fact.stamp.at for one in (state, *told.values()))
+        is_over = end <= newest
+        value |= (
+            {"status": "canceled", "ended_at": end} if is_over else {"cancel_at": end}
+        )
+    return value
+
+
+class Generation(NamedTuple):
+    """One thing of several that had an id: *states* as they were told, the last newest.
+
+    It was there from *created* (ms; None: since before anything known) until *gone*
+    (None: still).
+    """
+
+    created: int | None
+    gone: int | None
+    states: tuple[State, ...]
+
+    def may_be(self, begun: int | None, seen: int) -> bool:
+        """Whether it is what something refers to that was *seen* and *begun* (ms)."""
+        if self.created is not None and self.created > (
+            seen if begun is None else begun
+        ):
+            return False
+        return begun is None or self.gone is None or self.gone >= begun
+
+
+def created(state: State) -> int | None:
+    """When the thing that a state is of was made (ms); None: it does not say."""
+    told = state.value.get("created")
+    if told is None and state.fact.stamp.rank == Rank.CREATED:
+        return state.fact.stamp.at
+    return told
+
+
+def generations(states: Iterable[State]) -> list[Generation]:
+    """All things that had one id, the oldest first."""
+    ordered = sorted(states, key=lambda state: state.fact.key)
+    begins = sorted({at for at in map(created, ordered) if at is not None})
+    found: dict[int | None, list[State]] = {None: [], **{at: [] for at in begins}}
+    for state in ordered:
+        at = created(state)
+        if at is None:
+            told = state.fact.stamp.at
+            at = max((one for one in begins if one <= told), default=None)
+        found[at].append(state)
+    ends = [*begins, None]
+    return [
+        Generation(begin, _gone(own, end), tuple(own))
+        for (begin, own), end in zip(found.items(), ends, strict=True)
+        if own
+    ]
+
+
+def _gone(states: Iterable[State], following: int | None) -> int | None:
+    """When it was deleted, at the latest when the next one of its id was made."""
+    told = (s.fact.stamp.at for s in states if s.value.get("deleted"))
+    return min((at for at in (*told, following) if at is not None), default=None)
+
+
+def there_at(states: Iterable[State], seen: int) -> State | None:
+    """The newest state of what had the id when it was *seen* (ms)."""
+    there = [g for g in generations(states) if g.may_be(None, seen)]
+    return there[-1].states[-1] if there else None

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import IntEnum
-from typing import Any, NamedTuple
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
-Value = Mapping[str, Any]
-"""A small normalised snapshot, JSON types only; money in minor units, instants in
-milliseconds since the epoch (UTC)."""
-
-
-MOST = 2**53
-"""Bound of every number in a fact or a trait, either way: whole numbers up to it are kept
-exactly by every reader of JSON."""
-
-LONGEST = 2000
-"""Characters of a text that is a trait."""
+from bridge.domain.values import Value
 
 
 class Rank(IntEnum):
@@ -36,38 +25,63 @@ class Rank(IntEnum):
     """Read from the source's own API: all that happened up to its instant is in it."""
 
 
-POINTER, CATALOGUE = "pointer:", "catalogue:"
-"""Beginnings of parties that are no customer: something whose owner only the source
-can tell, and something that many customers use (a coupon, a price, a product)."""
+class PartyKind(StrEnum):
+    """What a party stands for: a customer of its source, or one of three others."""
+
+    CUSTOMER = "customer"
+    CATALOGUE = "catalogue"
+    """A thing that many customers use: a coupon, a price, a product."""
+    POINTER = "pointer"
+    """A thing that changed, and only the source can tell whose it is."""
+    VACATED = "vacated"
+    """An account that its last party left."""
 
 
-TO_REFRESH, REFRESHED = "thin", "read"
-"""Things of a party that say that its source has to be asked, and when it was."""
+class PartyName(NamedTuple):
+    """The name of a party in its parts: `stripe:cus_1`, `catalogue:stripe:coupon:half`.
 
-REFRESH_TWICE = "twice"
-"""Of a notice without content: a refresh in its own second is followed by another."""
+    Of VACATED there is no *source*; its *id* is the account's.
+    """
+
+    kind: PartyKind
+    source: str
+    id: str
+
+    @classmethod
+    def parse(cls, party: str) -> PartyName:
+        """Take the name of a *party* apart."""
+        first, _, rest = party.partition(":")
+        if first == PartyKind.VACATED:
+            return cls(PartyKind.VACATED, "", rest)
+        if first in {PartyKind.CATALOGUE, PartyKind.POINTER}:
+            source, _, id_ = rest.partition(":")
+            return cls(PartyKind(first), source, id_)
+        return cls(PartyKind.CUSTOMER, first, rest)
 
 
-def pointer(source: str, thing: str) -> str:
-    """Name the party of a *thing* that has to be read to know whose it is."""
-    return f"{POINTER}{source}:{thing}"
+def kind_of(party: str) -> PartyKind:
+    """What a *party* stands for."""
+    return PartyName.parse(party).kind
+
+
+def source_of(party: str) -> str:
+    """The source that a *party* belongs to."""
+    return PartyName.parse(party).source
 
 
 def catalogue(source: str, thing: str) -> str:
     """Name the party of a *thing* of the source that belongs to no customer."""
-    return f"{CATALOGUE}{source}:{thing}"
+    return f"{PartyKind.CATALOGUE}:{source}:{thing}"
 
 
-def shortened(text: str, most: int = LONGEST) -> str:
-    """*text*, or what of it *most* characters hold, the last of them `…`."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def pointer(source: str, thing: str) -> str:
+    """Name the party of a *thing* that has to be read to know whose it is."""
+    return f"{PartyKind.POINTER}:{source}:{thing}"
 
 
-def source_of(party: str) -> str:
-    """The source that a party belongs to."""
-    for prefix in (POINTER, CATALOGUE):
-        party = party.removeprefix(prefix)
-    return party.partition(":")[0]
+def vacated(account: str) -> str:
+    """Name the party that stands for an *account* which its last party left."""
+    return f"{PartyKind.VACATED}:{account}"
 
 
 class Stamp(NamedTuple):

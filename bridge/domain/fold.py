@@ -17,9 +17,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from bridge.domain.facts import Fact, Rank, Stamp, Value
+from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.renderings import told_once
 from bridge.domain.tie_break import Step, end_of, in_order, is_doubtful
+from bridge.domain.values import Value
 
 WHOLE = frozenset({Rank.CREATED, Rank.FROM_API})
 """Ranks that tell a thing from its beginning on."""

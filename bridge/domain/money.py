@@ -7,13 +7,68 @@ major ones, and of these until `rounded` rounds once, half up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from math import inf
 from typing import Any, NamedTuple
 
-from bridge.domain.currency import decimals, minor_decimals
 from bridge.domain.policy import STRIPE, Policy
+
+USUAL = 2
+
+
+def _decimals(**lists: str) -> dict[str, int]:
+    """Currency -> decimals, of `none="jpy krw", three="kwd"`."""
+    count = {"none": 0, "two": 2, "three": 3, "four": 4}
+    return {code: count[n] for n, codes in lists.items() for code in codes.split()}
+
+
+OWN: Mapping[str, int] = _decimals(
+    none="bif clp djf gnf isk jpy kmf krw pyg rwf ugx uyi vnd vuv xaf xof xpf",
+    three="bhd iqd jod kwd lyd omr tnd",
+    four="clf uyw",
+)
+"""Currencies that have not two decimals: ISO 4217, list one (the column *minor unit*)."""
+
+STRIPE_MINOR: Mapping[str, int] = _decimals(
+    none="bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf",
+    three="bhd jod kwd omr tnd",
+)
+"""https://docs.stripe.com/currencies: *zero-decimal*, *three-decimal* and *special cases*.
+
+The page has UGX among the currencies without decimals and then, like ISK, among the
+special cases: two decimals that are always 00. HUF and TWD are special in payouts alone.
+"""
+
+CHARGEBEE_MINOR: Mapping[str, int] = {code: n for code, n in OWN.items() if n < USUAL}
+"""https://apidocs.chargebee.com/docs/api/currencies: a currency without decimals (as in
+ISO 4217) is told in whole units, every other one in hundredths, dinars too."""
+
+BRIDGE_MINOR: Mapping[str, int] = {**STRIPE_MINOR, "ugx": 0}
+"""The bridge's own minor units, for amounts that a source tells in major ones. What
+stands in Redis is written in them, so that they must stay as they are."""
+
+MINOR: Mapping[str, Mapping[str, int]] = {
+    "stripe": STRIPE_MINOR,
+    "chargebee": CHARGEBEE_MINOR,
+}
+"""Sources whose facts hold amounts as they came; all others turn them into BRIDGE_MINOR's."""
+
+
+def decimals(currency: str) -> int:
+    """Digits after the point of the currency itself; *currency* in lower case."""
+    return OWN.get(currency, USUAL)
+
+
+def minor_decimals(currency: str, source: str) -> int:
+    """Digits after the point of which amounts in the facts of *source* are counted."""
+    return MINOR.get(source, BRIDGE_MINOR).get(currency, USUAL)
+
+
+def bridged(amount: Decimal, currency: str, told: int = 0) -> Decimal:
+    """*amount*, counted with *told* decimals (0: major units), in the bridge's units."""
+    return amount.scaleb(BRIDGE_MINOR.get(currency, USUAL) - told)
 
 
 class Unknown(NamedTuple):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bridge.domain.account import Party, is_incomplete, subscriptions
-from bridge.domain.catalogue import ENDED
-from bridge.domain.facts import REFRESH_TWICE, REFRESHED, TO_REFRESH, Rank
+from bridge.domain.facts import Rank
 from bridge.domain.fold import State
 from bridge.domain.money import Unknown
 from bridge.domain.policy import Policy
@@ -17,6 +16,7 @@ from bridge.domain.subscription import (
     renews_at,
     worked,
 )
+from bridge.domain.values import ENDED, REFRESH_TWICE, REFRESHED, TO_REFRESH
 
 
 def why_refresh(party: Party, policy: Policy, now: int) -> str | None:

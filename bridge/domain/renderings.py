@@ -11,7 +11,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bridge.domain.facts import Fact, Value
+from bridge.domain.facts import Fact
+from bridge.domain.values import Value
 
 SAME = ("id", "price", "coupon")
 """Keys in which two rows of a list have to agree to be the same thing."""

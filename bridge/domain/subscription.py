@@ -10,18 +10,11 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from bridge.domain.catalogue import ENDED, VOID
 from bridge.domain.facts import source_of
 from bridge.domain.fold import State
 from bridge.domain.money import PricedItem, Unknown, discounted, item_amount, monthly
 from bridge.domain.policy import INTERVALS, STRIPE, Policy
-
-LIVE = frozenset({"active", "past_due"})
-"""Counted in MRR, as Stripe does; `unpaid` is churn there and here."""
-
-
-UNTOLD = "untold"
-"""Usage of an item that is paid on top of the others and told in no event."""
+from bridge.domain.values import ENDED, LIVE, UNTOLD, VOID
 
 NO_CURRENCY = "its currency is not in the event"
 

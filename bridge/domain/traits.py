@@ -14,9 +14,7 @@ from typing import NamedTuple
 
 from bridge.domain import account as accounts
 from bridge.domain.account import Account
-from bridge.domain.currency import decimals
-from bridge.domain.facts import MOST, shortened
-from bridge.domain.money import Unknown, exact, rounded
+from bridge.domain.money import Unknown, decimals, exact, rounded
 from bridge.domain.policy import Policy
 from bridge.domain.subscription import (
     NO_CURRENCY,
@@ -26,6 +24,7 @@ from bridge.domain.subscription import (
     renews_at,
     revenue,
 )
+from bridge.domain.values import MOST, shortened
 
 Known = str | int | float | None
 Result = Known | Unknown

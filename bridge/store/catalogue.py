@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from redis import Redis
 
 from bridge.domain.catalogue import references
-from bridge.domain.facts import CATALOGUE, catalogue, source_of
+from bridge.domain.facts import PartyKind, catalogue, kind_of, source_of
 from bridge.domain.fold import State, fold
 from bridge.store import codec, keys
 from bridge.store.scripts import load
@@ -32,7 +32,7 @@ def used(
         {
             (catalogue(source_of(member.name), thing), member.name, thing)
             for member in members
-            if not member.name.startswith(CATALOGUE)
+            if kind_of(member.name) != PartyKind.CATALOGUE
             for thing in references(member.things)
         }
     )

@@ -10,10 +10,11 @@ from redis import Redis
 
 from bridge.domain.account import Party
 from bridge.domain.document import Ledger, from_json
+from bridge.domain.facts import PartyName
 from bridge.store import keys
 from bridge.store.catalogue import used
 from bridge.store.lease import Leases
-from bridge.store.view import VACATED, Catalogues, Member
+from bridge.store.view import Catalogues, Member
 
 LIMIT = 1000
 """Units a minute that Vitally allows unless its replies say otherwise."""
@@ -229,7 +230,7 @@ class Look:
         """An account that its last party left, where Vitally refuses the removal."""
         if self._redis.zscore(keys.PARKED, party) is None:
             return None
-        account = party.removeprefix(VACATED)
+        account = PartyName.parse(party).id
         return Standing(party, account, 0, 0, 0, 0, "its traits cannot be removed")
 
     def member(self, party: str) -> Member:

@@ -14,7 +14,7 @@ from redis import Redis
 
 from bridge.domain.account import identify, is_incomplete
 from bridge.domain.document import as_json, from_json
-from bridge.domain.facts import CATALOGUE, POINTER
+from bridge.domain.facts import PartyKind, PartyName, kind_of, vacated
 from bridge.domain.fold import compact, fold
 from bridge.errors import LostLeaseError
 from bridge.store import codec, keys
@@ -22,7 +22,6 @@ from bridge.store.catalogue import used
 from bridge.store.scripts import load
 from bridge.store.view import (
     NUMBERS,
-    VACATED,
     Lease,
     Member,
     Outcome,
@@ -174,7 +173,7 @@ class Leases:
 
     def move(self, party: str, account: str | None) -> Claims:
         """Make *party* a member of *account*, and of no other."""
-        return claims(self._move(args=[party, account or "", VACATED]))
+        return claims(self._move(args=[party, account or "", vacated("")]))
 
     def claim_due(self, most: int) -> Claims:
         """Claim at *most* so many parties whose next try is due."""
@@ -191,11 +190,10 @@ class Leases:
 
 def own_account(party: str) -> str | None:
     """What a party that is no customer stands for; None: a customer's facts tell it."""
-    if party.startswith((CATALOGUE, POINTER)):
-        return party
-    if party.startswith(VACATED):
-        return party.removeprefix(VACATED)
-    return None
+    name = PartyName.parse(party)
+    if name.kind == PartyKind.CUSTOMER:
+        return None
+    return name.id if name.kind == PartyKind.VACATED else party
 
 
 def home(member: Member) -> tuple[str | None, str]:
@@ -259,13 +257,13 @@ def _ack(view: View, outcome: Outcome) -> dict[str, Any]:
 
 def _acked(member: Member) -> dict[str, Any]:
     gone, put = codec.rewrite(member.history, compact(member.history))
-    is_customer = own_account(member.name) is None
+    is_customer = kind_of(member.name) == PartyKind.CUSTOMER
     return {
         "name": member.name,
         "read": member.read,
         "nudged": member.catalogue_revision,
         "gone": gone,
         "put": put,
-        "ghost": member.name.startswith(VACATED),
+        "ghost": member.is_vacated,
         "incomplete": is_customer and is_incomplete(member.things),
     }

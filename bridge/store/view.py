@@ -8,11 +8,8 @@ from typing import Any, NamedTuple
 from bridge.domain.account import Party
 from bridge.domain.catalogue import Catalogue
 from bridge.domain.document import Ledger
-from bridge.domain.facts import source_of
+from bridge.domain.facts import PartyKind, kind_of, source_of
 from bridge.domain.fold import History, State
-
-VACATED = "vacated:"
-"""Prefix of the pseudo-party that stands for an account which its last party left."""
 
 NUMBERS = {
     "unconfirmed_writes": "doubt",
@@ -48,6 +45,11 @@ class Member(NamedTuple):
     things: Mapping[str, State]
     account: str | None
     catalogue_revision: int = 0
+
+    @property
+    def is_vacated(self) -> bool:
+        """Whether it stands for an account which its last party left."""
+        return kind_of(self.name) == PartyKind.VACATED
 
     def party(self, catalogues: Catalogues) -> Party:
         """What the domain calls a party."""
@@ -87,13 +89,13 @@ class View(NamedTuple):
     @property
     def parties(self) -> list[Party]:
         """The customers of the account."""
-        real = (m for m in self.members if not m.name.startswith(VACATED))
+        real = (m for m in self.members if not m.is_vacated)
         return [member.party(self.catalogues) for member in real]
 
     @property
     def is_vacant(self) -> bool:
         """Whether its last party has left it."""
-        return all(member.name.startswith(VACATED) for member in self.members)
+        return all(member.is_vacated for member in self.members)
 
     @property
     def owes_whole(self) -> bool:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from marshmallow import ValidationError, fields
 
 from bridge.config import Table, text
-from bridge.domain.facts import LONGEST, MOST
 from bridge.domain.traits import EPOCH, Known, instant
+from bridge.domain.values import LONGEST, MOST
 from bridge.webhook.fields import LATEST, cleaned
 
 FIRST = -2_208_988_800_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from bridge.domain.currency import bridged
-from bridge.domain.facts import Value
+from bridge.domain.money import bridged
+from bridge.domain.values import Value
 from bridge.webhook.fields import UNREAD, Currency
 from bridge.webhook.values import kept
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from bridge.domain.facts import MOST, shortened
+from bridge.domain.values import MOST, shortened
 
 LATEST = 253_402_300_799
 """9999-12-31T23:59:59Z in seconds, the last instant that a date can show."""

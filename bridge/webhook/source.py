@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, NewType, Protocol
 from marshmallow import Schema
 
 from bridge.config import Lines, check
-from bridge.domain.facts import Fact, Stamp, Value
+from bridge.domain.facts import Fact, Stamp
+from bridge.domain.values import Value
 from bridge.errors import PayloadError
 from bridge.options import Option
 from bridge.webhook.values import digest

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from marshmallow import ValidationError
 
-from bridge.domain.facts import MOST, Value
+from bridge.domain.values import MOST, Value
 
 
 def is_bounded(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from redis import Redis
 
 from bridge.store import keys
-from bridge.store.view import VACATED
+from bridge.store.lease import own_account
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -26,7 +26,7 @@ def bring_forward(redis: Redis) -> None:
     for raw in appointed(redis):
         party = raw.decode()
         known = redis.hget(keys.party(party), "account") or b""
-        account = keys.account(known.decode() or party.removeprefix(VACATED))
+        account = keys.account(known.decode() or own_account(party) or party)
         for name in ("confirm_at", "not_before"):
             if redis.hexists(account, name):
                 redis.hset(account, name, now)

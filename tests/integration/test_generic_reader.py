@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from bridge.domain.facts import REFRESHED, Rank
+from bridge.domain.facts import Rank
+from bridge.domain.values import REFRESHED
 from bridge.errors import SourceError, SourceUnreadError
 from bridge.sources.generic import make
 from bridge.sources.generic.reader import HttpReader

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from bridge.domain.facts import TO_REFRESH, Fact, Rank, Stamp, pointer
+from bridge.domain.facts import Fact, Rank, Stamp, pointer
 from bridge.domain.fold import History, fold
+from bridge.domain.values import TO_REFRESH
 from bridge.sources import discover
 from bridge.sources.stripe.api import connect
 from bridge.store import keys

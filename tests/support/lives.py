@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from bridge.domain.account import Account, Party, unite
 from bridge.domain.document import Document, document
-from bridge.domain.facts import Fact, Stamp, Value
+from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
+from bridge.domain.values import Value
 from tests.support.oracle import Lives
 
 DAY = 86_400_000

@@ -14,7 +14,8 @@ from fractions import Fraction
 from math import floor
 from typing import Any, NamedTuple
 
-from bridge.domain.facts import Fact, Value
+from bridge.domain.facts import Fact
+from bridge.domain.values import Value
 
 Snapshots = list[tuple[int, Value]]
 """What was true of one thing and since when (ms), in order; the last is true now."""

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from bridge.domain.facts import MOST
+from bridge.domain.values import MOST
 from bridge.errors import PayloadError
 from bridge.webhook.bodies import is_name, json_value
 from bridge.webhook.fields import NAME, Label, cleaned

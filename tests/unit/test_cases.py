@@ -15,7 +15,7 @@ import pytest
 from bridge.demo import lives
 from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import Document, document
-from bridge.domain.facts import CATALOGUE, Fact, catalogue
+from bridge.domain.facts import Fact, PartyKind, catalogue, kind_of
 from bridge.domain.fold import History, compact, fold
 from bridge.sources.stripe import SOURCE
 from bridge.webhook.source import Delivery, Verified
@@ -52,7 +52,9 @@ def outcome(found: Iterable[Fact]) -> tuple[set[Identity], Document]:
     """Whose account it is, and the document of all parties together."""
     histories = {party: compact(History(own)) for party, own in by_party(found).items()}
     folded = {name: fold(history) for name, history in histories.items()}
-    shared = {n: things for n, things in folded.items() if n.startswith(CATALOGUE)}
+    shared = {
+        n: things for n, things in folded.items() if kind_of(n) == PartyKind.CATALOGUE
+    }
     prefix = catalogue("stripe", "")
     listed = {name.removeprefix(prefix): things for name, things in shared.items()}
     own = {n: things for n, things in folded.items() if n not in shared}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bridge.domain.account import Party, unite
 from bridge.domain.document import Document, document
-from bridge.domain.facts import CATALOGUE, Fact, catalogue
+from bridge.domain.facts import Fact, PartyKind, catalogue, kind_of
 from bridge.domain.fold import History, compact, fold
 from bridge.sources.stripe import SOURCE
 from bridge.webhook.source import Event
@@ -152,7 +152,7 @@ def read(facts: list[Fact], compacted: bool = False) -> Document:
         history = History(own)
         return fold(compact(history) if compacted else history)
 
-    own = [fact for fact in facts if not fact.party.startswith(CATALOGUE)]
+    own = [fact for fact in facts if kind_of(fact.party) != PartyKind.CATALOGUE]
     prefix = catalogue("stripe", "")
     shared = {
         name.removeprefix(prefix): folded(told)

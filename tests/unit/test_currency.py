@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.currency import BRIDGE, OWN, bridged, decimals, minor_decimals
-from bridge.domain.money import exact, major
+from bridge.domain.money import (
+    BRIDGE_MINOR,
+    OWN,
+    bridged,
+    decimals,
+    exact,
+    major,
+    minor_decimals,
+)
 from tests.support.lives import law
 
 CURRENCIES = [*OWN, "usd", "eur", "huf", "twd", "mga", "xyz"]
@@ -58,7 +65,9 @@ def test_the_bridge_s_own_units_are_those_of_version_0_1() -> None:
     none = "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf"
     three = "bhd jod kwd omr tnd"
 
-    assert dict.fromkeys(none.split(), 0) | dict.fromkeys(three.split(), 3) == BRIDGE
+    assert (
+        dict.fromkeys(none.split(), 0) | dict.fromkeys(three.split(), 3) == BRIDGE_MINOR
+    )
 
 
 @law(50)

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.domain.facts import (
-    REFRESHED,
-    TO_REFRESH,
-    Rank,
-    catalogue,
-    pointer,
-    source_of,
-)
+from bridge.domain.facts import Rank, catalogue, pointer, source_of
+from bridge.domain.values import REFRESHED, TO_REFRESH
 
 
 def test_what_stands_in_redis_is_spelled_as_ever() -> None:

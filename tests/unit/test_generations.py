@@ -6,9 +6,9 @@ from itertools import permutations
 
 import pytest
 
+from bridge.domain.catalogue import generations, there_at
 from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.fold import History, State, compact, fold
-from bridge.domain.generations import generations, there_at
 
 
 def told(

@@ -15,8 +15,9 @@ from marshmallow import ValidationError
 import bridge.sources.hubspot
 from bridge.domain.account import Party, identify, unite
 from bridge.domain.document import document
-from bridge.domain.facts import TO_REFRESH, Fact
+from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
+from bridge.domain.values import TO_REFRESH
 from bridge.errors import PayloadError, SignatureError
 from bridge.sources.hubspot import SOURCE
 from bridge.webhook.auth import HUBSPOT, sign

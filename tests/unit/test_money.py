@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.currency import decimals
 from bridge.domain.money import (
     PricedItem,
     Unknown,
+    decimals,
     discounted,
     item_amount,
     major,

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from bridge.domain.account import Party
-from bridge.domain.facts import REFRESHED, TO_REFRESH, Fact, Rank, Stamp
+from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.fold import History, fold
 from bridge.domain.policy import Policy
 from bridge.domain.refresh import newest_notice, why_refresh
+from bridge.domain.values import REFRESHED, TO_REFRESH
 
 DAY = 86_400_000
 ITEM = {"unit": "5000", "interval": "month", "ends": 30 * DAY}

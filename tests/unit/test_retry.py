@@ -20,7 +20,7 @@ from bridge.errors import (
     VitallyRefusedError,
     VitallyUnavailableError,
 )
-from bridge.store.view import VACATED, Member, View
+from bridge.store.view import Member, View
 from tests.support.lives import law
 from workers import outcome, retry
 from workers.answers import ANSWERS, Row
@@ -136,7 +136,7 @@ def view(*names: str, **own: Any) -> View:
     return View(**(rest | own))
 
 
-VACANT = view(f"{VACATED}acme")
+VACANT = view("vacated:acme")
 
 
 def test_what_does_not_differ_is_settled_without_a_write() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 from marshmallow import post_load
 
 from bridge.config import Lines, text
-from bridge.domain.catalogue import VOID
-from bridge.domain.facts import Fact, Rank, Value
+from bridge.domain.facts import Fact, Rank
+from bridge.domain.values import VOID, Value
 from bridge.sources.chargebee import schemas, snapshot
 from bridge.webhook.bodies import is_name
 from bridge.webhook.source import Event, Handlers, Options, Table

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from bridge.domain.currency import bridged, decimals
-from bridge.domain.facts import LONGEST, MOST
+from bridge.domain.money import bridged, decimals
+from bridge.domain.values import LONGEST, MOST
 from bridge.webhook.auth import FIRST_MS
 from bridge.webhook.converters import CONVERTERS as OF_TEXT
 from bridge.webhook.converters import decimal, milliseconds

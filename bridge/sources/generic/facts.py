@@ -13,13 +13,20 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from bridge.domain.account import EMAIL, NAME
-from bridge.domain.catalogue import ENDED, EXTRA, SUBSCRIPTION, VOID
-from bridge.domain.currency import decimals
-from bridge.domain.facts import TO_REFRESH, Fact, Rank, Value, catalogue, pointer
-from bridge.domain.money import rounded
-from bridge.domain.subscription import UNTOLD
+from bridge.domain.facts import Fact, Rank, catalogue, pointer
+from bridge.domain.money import decimals, rounded
 from bridge.domain.traits import instant
+from bridge.domain.values import (
+    EMAIL,
+    ENDED,
+    EXTRA,
+    NAME,
+    SUBSCRIPTION,
+    TO_REFRESH,
+    UNTOLD,
+    VOID,
+    Value,
+)
 from bridge.sources.generic.convert import in_minor, number
 from bridge.sources.generic.paths import Absent, ValuePath, read
 from bridge.webhook.bodies import is_name

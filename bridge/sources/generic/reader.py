@@ -17,7 +17,8 @@ from marshmallow import ValidationError
 from urllib3 import PoolManager, Timeout, make_headers
 from urllib3.exceptions import HTTPError
 
-from bridge.domain.facts import REFRESHED, Fact, Rank, Stamp
+from bridge.domain.facts import Fact, Rank, Stamp
+from bridge.domain.values import REFRESHED
 from bridge.errors import PayloadError, SourceError, SourceUnreadError
 from bridge.sources.generic.paths import read
 from bridge.webhook.bodies import json_value

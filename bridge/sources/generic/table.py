@@ -9,7 +9,8 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from bridge.config import NATIVE
-from bridge.domain.facts import LONGEST, Rank
+from bridge.domain.facts import Rank
+from bridge.domain.values import LONGEST
 from bridge.options import base_url
 from bridge.sources.generic.convert import text
 from bridge.sources.generic.delivery import FORMS

@@ -10,7 +10,8 @@ from typing import Any
 
 from marshmallow import Schema
 
-from bridge.domain.facts import REFRESHED, Fact, Rank, Value
+from bridge.domain.facts import Fact, Rank
+from bridge.domain.values import REFRESHED, Value
 from bridge.errors import SourceUnreadError
 from bridge.log import fields
 from bridge.sources.http import TIMEOUT, HttpApi, Json, Reply, understood

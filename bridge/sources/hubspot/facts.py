@@ -12,15 +12,8 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from bridge.domain.facts import (
-    REFRESH_TWICE,
-    TO_REFRESH,
-    Fact,
-    Rank,
-    Value,
-    pointer,
-)
-from bridge.domain.merged import INTO
+from bridge.domain.facts import Fact, Rank, pointer
+from bridge.domain.values import REFRESH_TWICE, TO_REFRESH, Value
 from bridge.sources.hubspot import schemas
 from bridge.sources.hubspot.rules import OWNER, Rules, rules
 from bridge.webhook.converters import Line
@@ -128,7 +121,7 @@ def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     found, left = rules(options), str(loaded["new"] or loaded["primary"])
     gone = {str(id_) for id_ in (loaded["primary"], *loaded["merged"])} - {left}
     for company in sorted(gone):
-        value = {**named(left, found), "deleted": True, INTO: PREFIX + left}
+        value = {**named(left, found), "deleted": True, "into": PREFIX + left}
         yield event.fact(PREFIX + company, "customer", value, Rank.CREATED, final=True)
     asked = [left] if found.account or found.deals else []
     for company in asked + (sorted(gone) if found.account else []):

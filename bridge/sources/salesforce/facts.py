@@ -12,9 +12,8 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from bridge.domain.catalogue import VOID
-from bridge.domain.facts import Fact, Rank, Value
-from bridge.domain.parts import ENDS, OVER, PLAN, part
+from bridge.domain.facts import Fact, Rank
+from bridge.domain.values import VOID, Value, part
 from bridge.sources.salesforce import schemas
 from bridge.sources.salesforce.rules import Deals, Rules, rules
 from bridge.webhook.bodies import is_name
@@ -116,8 +115,8 @@ def _parts(event: Event, loaded: Any, said: Rules) -> Iterator[tuple[str, Value]
     if deals is None or loaded["deleted"]:
         return
     if said.tells(fields, NAME):
-        yield PLAN, kept(plan=loaded["name"])
-    for name, field in ((ENDS, deals.renews), (OVER, deals.ended)):
+        yield "plan", kept(plan=loaded["name"])
+    for name, field in (("ends", deals.renews), ("ended", deals.ended)):
         if field and said.tells(fields, field):
             yield name, kept(**{name: _read(fields, field, milliseconds)})
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from bridge.domain.catalogue import TERMS
-from bridge.domain.facts import REFRESHED, Fact, Rank, Value
+from bridge.domain.facts import Fact, Rank
+from bridge.domain.values import REFRESHED, TERMS, Value
 from bridge.errors import ConfigError, SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, understood
 from bridge.sources.stripe import snapshot

@@ -13,7 +13,8 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from bridge.domain.facts import TO_REFRESH, Fact, Rank, Value, catalogue, pointer
+from bridge.domain.facts import Fact, Rank, catalogue, pointer
+from bridge.domain.values import TO_REFRESH, Value
 from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.identity import account, claim, rules
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bridge.domain.catalogue import TERMS
-from bridge.domain.facts import Value
+from bridge.domain.values import TERMS, Value
 from bridge.sources.stripe import identity
 from bridge.sources.stripe.schemas import ITEM, PRICE
 from bridge.webhook.values import kept
