@@ -152,14 +152,6 @@ class Vitally:
         query = {"limit": limit, "from": cursor}
         return self._page(_address("organizations", organization, "accounts"), query)
 
-    def custom_fields(self, model: str = "accounts") -> list[dict[str, Any]]:
-        """List the traits that the workspace defines: label, type, path."""
-        query = urlencode({"model": model})
-        payload = self._request("GET", f"{_address('customFields')}?{query}")
-        if not isinstance(payload, list):
-            raise VitallyUnavailableError("answered no list of custom fields", 200)
-        return payload
-
     def probe(self) -> None:
         """Ask for one account to see whether the key works; raises VitallyError.
 

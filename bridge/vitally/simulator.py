@@ -21,8 +21,7 @@ from threading import Lock, Thread
 from typing import Any, NoReturn, Self
 from urllib.parse import unquote
 
-from flask import Flask, Response, abort, g, jsonify, make_response, render_template
-from flask import request as asked
+from flask import Flask, Response, abort, g, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
@@ -59,8 +58,6 @@ UPDATE = {
 """The same of an update; other properties are ignored."""
 
 _TYPES: Mapping[str, type] = {"string": str, "object": dict, "null": type(None)}
-
-_FIELD_TYPES = {bool: "boolean", int: "number", float: "number", str: "string"}
 
 DATES = ("nextRenewalDate", "churnedAt", "trialEndDate")
 """Fields of an account that are fed by the traits of the same name."""
@@ -162,12 +159,12 @@ class Simulator:
     ) -> None:
         self.keys, self.limit = keys, limit
         self.lock = Lock()
-        self.app = self.made()
+        self.app = self.make_app()
         self._address = (host, port)
         self._server: BaseWSGIServer | None = None
-        self.forget()
+        self.clear()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Forget every account and what was spent of the limits."""
         self.by_id: dict[str, Account] = {}
         self.by_external_id: dict[str, Account] = {}
@@ -175,7 +172,7 @@ class Simulator:
         self.buckets: dict[str, Bucket] = {}
         self.writes_done = 0
 
-    def made(self) -> Flask:
+    def make_app(self) -> Flask:
         """Return the app."""
         app = Flask(__name__)
         app.config["MAX_CONTENT_LENGTH"] = BODY_CAP
@@ -183,17 +180,16 @@ class Simulator:
         app.before_request(self._admit)
         app.after_request(self._with_the_limit)
         app.register_error_handler(HTTPException, _refusal)
-        app.add_url_rule("/", view_func=self.page)
+        app.add_url_rule("/", view_func=self.show_page)
         accounts = "/resources/accounts"
         for method, rule, view in (
-            ("GET", accounts, self.every),
+            ("GET", accounts, self.list_accounts),
             ("POST", accounts, self.create),
             ("GET", f"{accounts}/<name>", self.get),
             ("PUT", f"{accounts}/<name>", self.update),
             ("DELETE", f"{accounts}/<name>", self.delete),
             ("GET", f"{accounts}/<name>/healthScores", self.health),
-            ("GET", "/resources/organizations/<name>/accounts", self.members),
-            ("GET", "/resources/customFields", self.custom_fields),
+            ("GET", "/resources/organizations/<name>/accounts", self.list_members),
         ):
             self.route(app, method, rule, view)
         return app
@@ -255,9 +251,9 @@ class Simulator:
 
     def _admit(self) -> None:
         """Refuse a wrong key and what is too much; the page is free."""
-        if asked.path == "/":
+        if request.path == "/":
             return
-        sent = asked.headers.get("Authorization")
+        sent = request.headers.get("Authorization")
         key = next((key for key in self.keys if authorization(key) == sent), "")
         with self.lock:
             g.bucket = self.bucket(key)
@@ -265,15 +261,15 @@ class Simulator:
                 abort(401, "Authorization header not present.")
             if not key:
                 abort(401, "Invalid API key.")
-            if not g.bucket.take(self.cost(asked.method), time.monotonic()):
+            if not g.bucket.take(self.cost(request.method), time.monotonic()):
                 abort(429, "Too many requests, please try again later.")
-            self.writes_done += asked.method in WRITE_METHODS
-        asked.get_data()  # outside of the lock: who stalls holds up nobody else
+            self.writes_done += request.method in WRITE_METHODS
+        request.get_data()  # outside of the lock: who stalls holds up nobody else
 
     def _with_the_limit(self, response: Response) -> Response:
         if "bucket" in g:
             with self.lock:
-                response.headers.extend(self.rate(g.bucket))
+                response.headers.extend(self.rate_headers(g.bucket))
         return response
 
     def bucket(self, key: str) -> Bucket:
@@ -290,7 +286,7 @@ class Simulator:
         """Units of a request."""
         return self.write_cost if method in WRITE_METHODS else 1
 
-    def rate(self, bucket: Bucket) -> dict[str, str]:
+    def rate_headers(self, bucket: Bucket) -> dict[str, str]:
         """Return the headers that tell the limit."""
         at, limit = time.monotonic(), self.limit
         return {
@@ -305,54 +301,44 @@ class Simulator:
         """POST: create an account."""
         body = self.body(CREATE, required=("externalId", "name"))
         found = self.by_external_id.get(body["externalId"])
-        made = self.exists(found, body) if found else self.created(body)
+        made = self.create_again(found, body) if found else self.add(body)
         return self.shown(made)
 
     def update(self, name: str) -> Account:
         """PUT: merge into an account."""
         body = self.body(UPDATE)
         found = self.find(name)
-        made = self.merge(found, body) if found else self.missing(name, body)
+        made = self.merge(found, body) if found else self.update_missing(name, body)
         return self.shown(made)
 
     def get(self, name: str) -> Account:
         """GET one account."""
-        return self.shown(self.found(name))
+        return self.shown(self.find_or_404(name))
 
     def delete(self, name: str) -> tuple[str, int]:
         """DELETE: one created later with its external id starts from scratch."""
-        account = self.found(name)
+        account = self.find_or_404(name)
         del self.by_id[account["id"]], self.by_external_id[account["externalId"]]
         return "", 204
 
     def health(self, name: str) -> dict[str, Any]:
         """GET the breakdown; its shape is not documented, this one is ours."""
-        self.found(name)
+        self.find_or_404(name)
         return {"healthScore": None, "healthScores": []}
 
-    def every(self) -> dict[str, Any]:
+    def list_accounts(self) -> dict[str, Any]:
         """GET a page of all accounts."""
-        status = asked.args.get("status", "active")
+        status = request.args.get("status", "active")
         if status not in STAGES:
             abort(400, f"status must be one of {', '.join(STAGES)}")
-        return self.paged(map(self.shown, self.by_id.values()), status)
+        return self.page_of(map(self.shown, self.by_id.values()), status)
 
-    def members(self, name: str) -> dict[str, Any]:
+    def list_members(self, name: str) -> dict[str, Any]:
         """GET a page of the accounts of an organization: any id that accounts name."""
         members = (a for a in self.by_id.values() if a["organizationId"] == name)
-        return self.paged(map(self.shown, members), "activeOrChurned")
+        return self.page_of(map(self.shown, members), "activeOrChurned")
 
-    def custom_fields(self) -> Response:
-        """GET the traits; here one is defined by having been written once."""
-        known = {n: v for a in self.by_id.values() for n, v in a["traits"].items()}
-        shown = [
-            {"label": name, "type": _FIELD_TYPES.get(type(value), "string")}
-            | {"createdAt": iso(now()), "path": name}
-            for name, value in known.items()
-        ]
-        return jsonify(shown)
-
-    def page(self) -> str:
+    def show_page(self) -> str:
         """The page for people: all accounts at a glance, ignored ones too."""
         shown = {"accounts": self.accounts(), "writes": self.writes_done}
         return render_template("simulator.html", **shown)
@@ -369,19 +355,19 @@ class Simulator:
         """Return the account that has *name* as one of its two ids."""
         return self.by_id.get(name) or self.by_external_id.get(name)
 
-    def found(self, name: str) -> Account:
+    def find_or_404(self, name: str) -> Account:
         """Return the same, or answer 404."""
         return self.find(name) or abort(404, "Account not found.")
 
-    def exists(self, account: Account, body: Mapping[str, Any]) -> Account:
+    def create_again(self, account: Account, body: Mapping[str, Any]) -> Account:
         """Answer a second creation; Vitally does not document how."""
         abort(409, "An account with this externalId already exists.")
 
-    def missing(self, name: str, body: Mapping[str, Any]) -> Account:
+    def update_missing(self, name: str, body: Mapping[str, Any]) -> Account:
         """Answer an update of nobody."""
         abort(404, "Account not found.")
 
-    def created(self, body: Mapping[str, Any]) -> Account:
+    def add(self, body: Mapping[str, Any]) -> Account:
         """Add an account."""
         id_, external_id = str(uuid.uuid4()), body["externalId"]
         account = {**BLANK, "id": id_, "externalId": external_id}
@@ -416,7 +402,7 @@ class Simulator:
         self, kinds: Mapping[str, str], required: Iterable[str] = ()
     ) -> dict[str, Any]:
         """Return the JSON of the request, or answer 400: no coercion, the first fault."""
-        body = asked.get_json(force=True, silent=True)
+        body = request.get_json(force=True, silent=True)
         if body is None:
             abort(400, "The body is no JSON.")
         if not isinstance(body, dict):
@@ -431,14 +417,14 @@ class Simulator:
                 invalid(f"/{name}", "type", {"type": kind}, f"must be {kind}")
         return body
 
-    def paged(self, accounts: Iterable[Account], status: str) -> dict[str, Any]:
+    def page_of(self, accounts: Iterable[Account], status: str) -> dict[str, Any]:
         """Return a page, newest first.
 
         The cursor is the last row's place in the order, so that a row that moves while
         somebody pages by `updatedAt` is missed, as with the real one.
         """
-        limit, after = self.limit_of_page(), asked.args.get("from")
-        by = "createdAt" if asked.args.get("sortBy") == "createdAt" else "updatedAt"
+        limit, after = self.limit_of_page(), request.args.get("from")
+        by = "createdAt" if request.args.get("sortBy") == "createdAt" else "updatedAt"
         rows = [((a[by], a["id"]), a) for a in accounts if stage(a) in STAGES[status]]
         if after is not None:
             below = _place(after)
@@ -452,7 +438,7 @@ class Simulator:
 
     def limit_of_page(self) -> int:
         """Return how many rows are asked for, or answer 400."""
-        limit = asked.args.get("limit", PAGE_CAP, type=int)
+        limit = request.args.get("limit", PAGE_CAP, type=int)
         if limit < 1:
             abort(400, f"limit must be from 1 to {PAGE_CAP}")
         return min(limit, PAGE_CAP)
@@ -527,6 +513,6 @@ def _place(after: str) -> tuple[str, str]:
 
 
 def _refusal(error: HTTPException) -> tuple[dict[str, Any], int]:
-    if error is asked.routing_exception:  # no such path, or not with this method
-        return {"error": f"Cannot {asked.method} {asked.path}"}, 404
+    if error is request.routing_exception:  # no such path, or not with this method
+        return {"error": f"Cannot {request.method} {request.path}"}, 404
     return {"error": error.description}, error.code or 500

@@ -235,14 +235,6 @@ def test_an_organization_has_its_accounts_and_null_takes_one_out(vitally):
     assert ["acme-101"] == externals(vitally.organization_accounts("org").results)
 
 
-def test_custom_fields_are_a_bare_list_of_paths(vitally):
-    vitally.create({**ACME, "traits": {"mrr": 1}})
-
-    assert [("mrr", "number")] == [
-        (field["path"], field["type"]) for field in vitally.custom_fields()
-    ]
-
-
 def test_a_probe_is_one_cheap_get(vitally, simulator):
     vitally.probe()
 

@@ -208,10 +208,3 @@ def test_a_200_that_is_no_page_is_unavailable(vitally, simulator, body):
 
     with pytest.raises(VitallyUnavailableError):
         vitally.accounts()
-
-
-def test_custom_fields_must_be_a_list(vitally, simulator):
-    simulator.break_with([{"kind": "status", "status": 200, "body": {"results": []}}])
-
-    with pytest.raises(VitallyUnavailableError):
-        vitally.custom_fields()

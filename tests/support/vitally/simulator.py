@@ -90,7 +90,7 @@ class Simulator(Switched):
     def reset(self) -> None:
         """Forget accounts, log, faults; keys and switches as in the beginning."""
         with self.lock:
-            self.forget()
+            self.clear()
             self.keys, switches = self._first
             self._apply(switches)
             self._faults.clear()
@@ -166,7 +166,7 @@ class Simulator(Switched):
         """An empty answer that costs nothing, with the rate limit as it is."""
         with self.lock:
             bucket = self.bucket(self.keys[0] if self.keys else "")
-            return Answer(200, self.rate(bucket), b"")
+            return Answer(200, self.rate_headers(bucket), b"")
 
 
 def _parsed(body: bytes) -> Any:

@@ -139,7 +139,7 @@ class Organizations(product.Simulator):
         super().__init__()
         self._accounts = accounts
 
-    def exists(self, account: Account, body: Mapping[str, Any]) -> Account:
+    def create_again(self, account: Account, body: Mapping[str, Any]) -> Account:
         return self.merge(account, body)
 
     def shown(self, account: Account) -> Account:
@@ -160,18 +160,18 @@ class Switched(product.Simulator):
         super().__init__(keys)
         self._apply(switches)
 
-    def made(self) -> Flask:
-        app = super().made()
+    def make_app(self) -> Flask:
+        app = super().make_app()
         self.organizations = Organizations(self)
         path = "/resources/organizations"
-        self.route(app, "GET", path, self.organizations.every)
+        self.route(app, "GET", path, self.organizations.list_accounts)
         self.route(app, "POST", path, self.organizations.create)
         self.route(app, "GET", f"{path}/<name>", self.organizations.get)
         return app
 
-    def forget(self) -> None:
-        super().forget()
-        self.organizations.forget()
+    def clear(self) -> None:
+        super().clear()
+        self.organizations.clear()
 
     def turn(self, **changes: Any) -> dict[str, Any]:
         """Turn switches by name and return all of them; raises ValueError."""
@@ -201,20 +201,20 @@ class Switched(product.Simulator):
             return super().find(name)
         return self.by_external_id.get(name) or self.by_id.get(name)
 
-    def exists(self, account: Account, body: Mapping[str, Any]) -> Account:
+    def create_again(self, account: Account, body: Mapping[str, Any]) -> Account:
         if self.switches.duplicate_create == "bad400":
             abort(400, "externalId already exists")
         if self.switches.duplicate_create == "upsert":
             return self.merge(account, body)
-        return super().exists(account, body)
+        return super().create_again(account, body)
 
-    def missing(self, name: str, body: Mapping[str, Any]) -> Account:
+    def update_missing(self, name: str, body: Mapping[str, Any]) -> Account:
         if self.switches.put_on_missing == "upsert":
-            return self.created({"name": name, **body, "externalId": name})
-        return super().missing(name, body)
+            return self.add({"name": name, **body, "externalId": name})
+        return super().update_missing(name, body)
 
     def get(self, name: str) -> Account:
-        is_ignored = product.stage(self.shown(self.found(name))) == "ignored"
+        is_ignored = product.stage(self.shown(self.find_or_404(name))) == "ignored"
         if is_ignored and self.switches.ignored_by_get == "404":
             abort(404, "Account not found.")
         return super().get(name)
@@ -251,19 +251,19 @@ class Switched(product.Simulator):
                     product.invalid(path, "type", {"type": kind}, f"must be {kind}")
         return body
 
-    def members(self, name: str) -> dict[str, Any]:
-        return super().members(self._organization(name, 404))
+    def list_members(self, name: str) -> dict[str, Any]:
+        return super().list_members(self._organization(name, 404))
 
     def _organization(self, name: str, otherwise: int) -> str:
         found = self.organizations.find(name)
         return found["id"] if found else abort(otherwise, "Organization not found.")
 
-    def paged(self, accounts: Iterable[Account], status: str) -> dict[str, Any]:
+    def page_of(self, accounts: Iterable[Account], status: str) -> dict[str, Any]:
         accounts = list(accounts)
         is_first = "from" not in request.args
         if self.switches.empty_pages == "on" and is_first and accounts:
             return {"results": [], "next": product.cursor(("9999", ""))}
-        return super().paged(accounts, status)
+        return super().page_of(accounts, status)
 
     def limit_of_page(self) -> int:
         is_over = request.args.get("limit", 0, type=int) > product.PAGE_CAP
