@@ -24,7 +24,7 @@ from bridge.store.accept import Accept
 from bridge.store.catalogue import Spread
 from bridge.store.lease import Leases
 from bridge.store.view import Outcome, View
-from bridge.webhook.source import Reader
+from bridge.webhook.source import SourceApi
 from workers import retry
 from workers.heartbeat import HeldLease
 from workers.sync import AccountSync
@@ -46,7 +46,7 @@ class Jobs:
     held: HeldLease
     accept: Accept
     spread: Spread
-    readers: Mapping[str, Reader] = field(default_factory=dict)
+    apis: Mapping[str, SourceApi] = field(default_factory=dict)
     keys_needed: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, party: str) -> str:
@@ -83,7 +83,7 @@ class Jobs:
         for raw, _ in self.redis.zscan_iter(keys.HELD):
             party = raw.decode()
             kind, source, _ = PartyName.parse(party)
-            readable = kind == PartyKind.POINTER and source in self.readers
+            readable = kind == PartyKind.POINTER and source in self.apis
             if readable or kind == PartyKind.CATALOGUE:
                 self.queue.push_all(self.leases.claim_by_hand(party), "held until now")
 
@@ -96,14 +96,14 @@ class Jobs:
     def _follow(self, view: View, party: str) -> Outcome:
         """Ask the source whose a pointer is, and have that customer read."""
         _, source, thing = PartyName.parse(party)
-        reader = self.readers.get(source)
-        if reader is None:
+        api = self.apis.get(source)
+        if api is None:
             self.redis.sadd(keys.UNREAD, party)
             reason = f"needs {self.keys_needed.get(source) or 'a key of its source'}"
             log.error("held", extra=fields(party=party, reason=reason))
             return _held(f"{reason}: an event came without content", retry.DAILY_MS)
         try:
-            owner = reader.owner(thing)
+            owner = api.owner(thing)
         except SourceError as error:
             delay = retry.after_reading(error.retry_after, refused=error.refused)
             log.warning("read", extra=fields(party=party, reason=error.reason))

@@ -26,7 +26,7 @@ from bridge.store.catalogue import Spread
 from bridge.store.connect import connect
 from bridge.store.lease import Leases
 from bridge.store.operator import Breaker, paused
-from bridge.store.refresh import Reads
+from bridge.store.refresh import Refreshes
 from bridge.vitally.client import Vitally
 from bridge.vitally.replies import Rate
 from workers import retry
@@ -90,8 +90,8 @@ class Process:
     def _jobs(self, config: Config) -> Jobs:
         values = self.settings.sources
         on = switched_on(values)
-        made = {source.name: source.reader(values) for source in on}
-        readers = {name: reader for name, reader in made.items() if reader}
+        made = {source.name: source.api(values) for source in on}
+        apis = {name: api for name, api in made.items() if api}
         sync = AccountSync(
             leases=self.leases,
             queue=self.queue,
@@ -102,11 +102,11 @@ class Process:
             config=config,
             refresh=Refresh(
                 leases=self.leases,
-                reads=Reads(self.redis),
+                refreshes=Refreshes(self.redis),
                 queue=self.queue,
                 held=self.held,
                 policy=config.policy,
-                readers=readers,
+                apis=apis,
             ),
             stop=self.stop,
             chance=random.random,
@@ -120,7 +120,7 @@ class Process:
             held=self.held,
             accept=Accept(self.redis),
             spread=Spread(self.redis),
-            readers=readers,
+            apis=apis,
             keys_needed={source.name: source.key for source in on},
         )
 

@@ -19,9 +19,9 @@ from bridge.errors import LostLeaseError, SourceError
 from bridge.log import fields
 from bridge.queue import Queue
 from bridge.store.lease import Leases, own_account
-from bridge.store.refresh import Reads
+from bridge.store.refresh import Refreshes
 from bridge.store.view import Member, View
-from bridge.webhook.source import Reader
+from bridge.webhook.source import SourceApi
 from workers import retry
 from workers.heartbeat import HeldLease
 
@@ -37,31 +37,31 @@ class Due(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refresh:
-    """Reads parties of the sources that have a reader."""
+    """Reads parties of the sources whose API may be read."""
 
     leases: Leases
-    reads: Reads
+    refreshes: Refreshes
     queue: Queue
     held: HeldLease
     policy: Policy
-    readers: Mapping[str, Reader] = field(default_factory=dict)
+    apis: Mapping[str, SourceApi] = field(default_factory=dict)
 
     def due(self, member: Member, view: View) -> Due:
         """Say whether *member* has to be read from its source."""
         source = source_of(member.name)
-        if source not in self.readers or own_account(member.name) is not None:
+        if source not in self.apis or own_account(member.name) is not None:
             return Due()
         reason = why_refresh(member.party(view.catalogues), self.policy, view.now)
         if reason is None:
             return Due()
-        wait = self.reads.wait(member.name)
-        if not wait and not self.reads.may(source):
+        wait = self.refreshes.wait(member.name)
+        if not wait and not self.refreshes.may(source):
             wait = retry.CROWDED_MS
         return Due(later_ms=wait) if wait else Due(reason)
 
     def appoint(self, party: str, later_ms: int) -> None:
         """Have *party* looked at again in *later_ms* at the latest."""
-        self.reads.appoint(party, later_ms)
+        self.refreshes.appoint(party, later_ms)
 
     def party(self, member: Member, reason: str) -> int | None:
         """Read *member* from its source; None: another worker does so just now.
@@ -74,13 +74,13 @@ class Refresh:
         log.info("read", extra=fields(party=member.name, reason=reason))
         self.held.take(lease)
         try:
-            reader = self.readers[source_of(member.name)]
+            api = self.apis[source_of(member.name)]
             # What came since it was read before may tell of an earlier refresh.
             (now,) = self.leases.members([member.name])
-            self.reads.learn(lease, restamped(_known(reader, now), now))
+            self.refreshes.learn(lease, restamped(_known(api, now), now))
         except SourceError as error:
             delay = retry.after_reading(error.retry_after, refused=error.refused)
-            self.reads.failed(member.name, delay)
+            self.refreshes.failed(member.name, delay)
             level = logging.ERROR if error.refused else logging.WARNING
             log.log(level, "read", extra=fields(party=member.name, reason=error.reason))
             return delay
@@ -95,8 +95,8 @@ class Refresh:
         return late + retry.SECOND_MS if late else 0
 
 
-def _known(reader: Reader, member: Member) -> Sequence[Fact]:
-    facts = reader.party(member.name)
+def _known(api: SourceApi, member: Member) -> Sequence[Fact]:
+    facts = api.party(member.name)
     if not facts:
         raise SourceError("its source does not know it", refused=True)
     return facts

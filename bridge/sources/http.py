@@ -26,9 +26,6 @@ from bridge.webhook.bodies import json_value
 TIMEOUT = 8.0
 """Seconds without a byte after which a request has failed."""
 
-MOST = 64 * 1024 * 1024
-"""Bytes of a reply that are read."""
-
 GOOD = {HTTPStatus.OK, HTTPStatus.MULTI_STATUS}
 """The latter where some objects of a batch are not there."""
 
@@ -49,6 +46,15 @@ class Reply(NamedTuple):
     body: Any
     at: int
 
+    @property
+    def second(self) -> int:
+        """The last whole second (ms) that the reply contains for sure.
+
+        In the one that had begun more may have happened after the source looked; for
+        sources whose events know no smaller unit.
+        """
+        return (self.at // 1000 - 1) * 1000
+
 
 @dataclass(frozen=True, kw_only=True)
 class HttpApi:
@@ -65,6 +71,8 @@ class HttpApi:
     wait: float = 2.0
     """Seconds to wait after a 429 that does not say."""
     timeout: float = TIMEOUT
+    most: int = 64 * 1024 * 1024
+    """Bytes of a reply that are read."""
 
     def get(
         self, path: str, id_: str = "", query: Mapping[str, Any] | None = None
@@ -109,7 +117,7 @@ class HttpApi:
                 redirect=False,
                 preload_content=False,
             )
-            data: bytes = reply.read(MOST + 1, decode_content=True)
+            data: bytes = reply.read(self.most + 1, decode_content=True)
             reply.close()
         except HTTPError as error:
             kind = type(error).__name__

@@ -20,8 +20,8 @@ MOST_A_SECOND = 10
 """Parties read from one source in a second, by all workers together."""
 
 
-class Reads:
-    """Where readings are kept. Raises redis' own errors."""
+class Refreshes:
+    """Where it is kept, and when it may be read again. Raises redis' own errors."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

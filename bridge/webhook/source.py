@@ -121,8 +121,8 @@ class Handlers(dict[str, Handler]):
         return add
 
 
-class Reader(Protocol):
-    """Reads a source's own API, in the worker; both raise SourceError.
+class SourceApi(Protocol):
+    """A source's own API, asked by the worker; both raise SourceError.
 
     The facts' stamps hold the last whole instant that the reply surely contains, with
     rank FROM_API; their event is `read:<that instant, ms>`, their kind `read`.
@@ -149,8 +149,8 @@ class Page(NamedTuple):
     after: str
 
 
-class Archive(Reader, Protocol):
-    """A reader that can list, too; each call is one request. Both raise SourceError."""
+class Archive(SourceApi, Protocol):
+    """An API that can list, too; each call is one request. Both raise SourceError."""
 
     def parties(self, since: int | None, after: str) -> Page:
         """Parties that began *since* (seconds), those that follow the party *after*.
@@ -162,7 +162,7 @@ class Archive(Reader, Protocol):
         """Bodies (JSON objects) of the events since then that its handlers read."""
 
 
-def no_reader(options: Options) -> Reader | None:
+def no_api(options: Options) -> SourceApi | None:
     """Of a source whose deliveries tell everything, or that has no key."""
     return None
 
@@ -220,12 +220,12 @@ class Source:
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     without_effect: Mapping[str, str] = field(default_factory=dict)
     """Types that one might expect to be read -> why they are not."""
-    reader: Callable[[Options], Reader | None] = no_reader
-    """The reader of the source's own API, None where its key is not set."""
+    api: Callable[[Options], SourceApi | None] = no_api
+    """The source's own API, None where its key is not set."""
     archive: Callable[[Options], Archive | None] | None = None
     """The same where it can list, too; else None."""
     key: str = ""
-    """Name of the setting that a reader needs."""
+    """Name of the setting with the key of the API."""
     answer: Answer | None = None
     """What is answered in place of 202 and a receipt."""
     crm: bool = False

@@ -65,7 +65,7 @@ CLASSES: Mapping[str, Class] = {
     "F20": Class("a worker sleeps beyond its lease", (KILL,)),
     "F21": Class(
         "Stripe's own API fails",
-        ("integration/test_reread.py", "integration/test_stripe_reader.py"),
+        ("integration/test_reread.py", "integration/test_stripe_api.py"),
         "in the play: a re-read changes no more than an event would",
     ),
     "F22": Class(

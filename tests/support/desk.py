@@ -31,10 +31,10 @@ from bridge.store.catalogue import Spread
 from bridge.store.inspect import Figures, Look, Standing, figures
 from bridge.store.lease import Leases
 from bridge.store.operator import Breaker
-from bridge.store.refresh import Reads
+from bridge.store.refresh import Refreshes
 from bridge.store.view import Outcome
 from bridge.vitally.client import Vitally
-from bridge.webhook.source import Reader
+from bridge.webhook.source import SourceApi
 from tests.support.vitally import Simulator
 from workers.heartbeat import HeldLease
 from workers.jobs import Jobs
@@ -172,21 +172,21 @@ class Bench:
         )
         self.sweeper = self.another_sweeper("one")
 
-    def _refresh(self, held: HeldLease, **readers: Reader) -> Refresh:
+    def _refresh(self, held: HeldLease, **apis: SourceApi) -> Refresh:
         return Refresh(
             leases=self.leases,
-            reads=Reads(self.redis),
+            refreshes=Refreshes(self.redis),
             queue=self.queue,
             held=held,
             policy=STRIPE,
-            readers=readers,
+            apis=apis,
         )
 
-    def read_with(self, reader: Reader) -> None:
-        """Give the worker a *reader* of Stripe's API."""
-        refresh = self._refresh(self.jobs.held, stripe=reader)
+    def read_with(self, api: SourceApi) -> None:
+        """Give the worker Stripe's *api*."""
+        refresh = self._refresh(self.jobs.held, stripe=api)
         sync = replace(self.jobs.sync, refresh=refresh)
-        self.jobs = replace(self.jobs, sync=sync, readers={"stripe": reader})
+        self.jobs = replace(self.jobs, sync=sync, apis={"stripe": api})
 
     def another_sweeper(self, worker: str) -> Sweeper:
         """The sweeper of a worker of this name."""

@@ -17,13 +17,14 @@ from marshmallow import ValidationError
 
 from bridge.options import Option, read_all, text
 from bridge.settings import OPTIONS
+from bridge.sources.generic.api import GenericApi
 from bridge.sources.generic.delivery import events
 from bridge.sources.generic.facts import tell
 from bridge.sources.generic.recipes import over, recipes
 from bridge.sources.generic.table import TABLE, problems
 from bridge.webhook.auth import judged
 from bridge.webhook.schemas import Payload
-from bridge.webhook.source import Handler, Options, Reader, Source, Weakness
+from bridge.webhook.source import Handler, Options, Source, SourceApi, Weakness
 
 USUAL = (
     "COLUMNS DYNO EDITOR HOME HOST HOSTNAME LANG LANGUAGE LC_ALL LINES LOGNAME MAIL OLDPWD "
@@ -161,12 +162,9 @@ def _source(
     read = table.get("read")
     key = read["key_env"][0] if read else ""
 
-    def reader(_: Options) -> Reader | None:
-        # Late: the web process has no use for what it imports.
-        from bridge.sources.generic.reader import HttpReader  # noqa: PLC0415
-
+    def connect(_: Options) -> SourceApi | None:
         found = secrets.get(key)
-        return HttpReader(name, read, found, handlers) if read and found else None
+        return GenericApi(name, read, found, handlers) if read and found else None
 
     return Source(
         name=name,
@@ -177,7 +175,7 @@ def _source(
         split=lambda delivery: list(events(table, delivery)),
         ignores=lambda *_: None,
         handlers=handlers,
-        reader=reader,
+        api=connect,
         key=key,
         crm=table["crm"],
         weak=lambda _: _weak(table["secret_env"], secrets),

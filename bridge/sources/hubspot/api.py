@@ -52,7 +52,7 @@ class HubspotApi:
         self._until = 0.0
 
     def party(self, party: str) -> list[Fact]:
-        """See `Reader.party`."""
+        """See `SourceApi.party`."""
         asked = party.removeprefix(PREFIX)
         linked = "deals" if self._rules.deals else ""
         reply = self._record("companies", asked, self._rules.properties, linked)
@@ -68,7 +68,7 @@ class HubspotApi:
         ]
 
     def owner(self, thing: str) -> str | None:
-        """See `Reader.owner`: a deal's primary company, or the only one it has.
+        """See `SourceApi.owner`: a deal's primary company, or the only one it has.
 
         HubSpot may still know the company of a deal that was deleted.
         """

@@ -50,11 +50,7 @@ class StripeApi:
         """Names of products, which may change: known during one refresh."""
 
     def party(self, party: str) -> list[Fact]:
-        """See `Reader.party`.
-
-        All is stamped a second before the first request: in the second that had begun
-        more may have happened after Stripe looked, and its events know no smaller unit.
-        """
+        """See `SourceApi.party`; all is as old as the first reply."""
         self._names.clear()
         if len(self._terms) > MOST_TERMS:
             self._terms.clear()
@@ -63,8 +59,7 @@ class StripeApi:
         if first is None:
             return []
         told = list(self._told(self._object(first.body, "customers"), id_))
-        at = (first.at // 1000 - 1) * 1000
-        event = Event(f"read:{at}", "read", at, {})
+        event = Event(f"read:{first.second}", "read", first.second, {})
         facts = [
             event.fact(
                 party,
@@ -83,7 +78,7 @@ class StripeApi:
         ]
 
     def owner(self, thing: str) -> str | None:
-        """See `Reader.owner`."""
+        """See `SourceApi.owner`."""
         kind, _, id_ = thing.partition(":")
         if kind == "customer":
             return PREFIX + id_

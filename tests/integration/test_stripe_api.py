@@ -519,7 +519,7 @@ def test_no_reply_is_ever_logged(
     assert SECRET_PART not in str(raised.value)
 
 
-def test_without_a_key_there_is_no_reader(stripe: LocalStripe) -> None:
+def test_without_a_key_there_is_no_api(stripe: LocalStripe) -> None:
     assert None is connect(options(stripe, STRIPE_API_KEY=None))
 
 

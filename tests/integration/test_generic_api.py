@@ -1,4 +1,4 @@
-"""A reader made of lines of a table: what it asks, and what it makes of the answers."""
+"""An API that lines of a table describe: what it asks, and what it makes of the answers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bridge.domain.facts import Rank
 from bridge.domain.values import REFRESHED
 from bridge.errors import SourceError, SourceUnreadError
 from bridge.sources.generic import make
-from bridge.sources.generic.reader import HttpReader
-from bridge.webhook.source import Reader
+from bridge.sources.generic.api import GenericApi
+from bridge.webhook.source import SourceApi
 
 DATE = "Sun, 01 Mar 2026 09:00:00 GMT"
 SAID = {
@@ -51,8 +51,8 @@ READS = {
 }
 
 
-MADE: list[HttpReader] = []
-"""Readers whose connections are to be closed."""
+MADE: list[GenericApi] = []
+"""APIs whose connections are to be closed."""
 
 
 class Reply(NamedTuple):
@@ -61,19 +61,19 @@ class Reply(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-class Api:
+class LocalApi:
     """A sender's API: replies by path, and the requests that were made."""
 
     def __init__(self) -> None:
         self.replies: dict[str, Reply] = {}
         self.asked: list[tuple[str, str, str]] = []
-        api = self
+        local = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 key, version = self.headers["Authorization"], self.headers["X-Version"]
-                api.asked.append((self.path, key, version))
-                reply = api.replies.get(self.path, Reply({}, 404))
+                local.asked.append((self.path, key, version))
+                reply = local.replies.get(self.path, Reply({}, 404))
                 body = reply.body
                 told = body if isinstance(body, bytes) else orjson.dumps(body)
                 self.send_response_only(reply.status)
@@ -90,13 +90,13 @@ class Api:
 
 
 @pytest.fixture
-def api() -> Iterator[Api]:
-    found = Api()
+def local() -> Iterator[LocalApi]:
+    found = LocalApi()
     thread = Thread(target=found.server.serve_forever, args=(0.02,))
     thread.start()
     yield found
     for reads in MADE:
-        reads._pool.clear()
+        reads._http._pool.clear()
     MADE.clear()
     found.server.shutdown()
     thread.join()
@@ -104,24 +104,24 @@ def api() -> Iterator[Api]:
 
 
 @pytest.fixture
-def reader(api: Api) -> Reader:
-    return made(api.url)
+def api(local: LocalApi) -> SourceApi:
+    return made(local.url)
 
 
-def made(url: str, key: str = "example-key", **more: Any) -> Reader:
+def made(url: str, key: str = "example-key", **more: Any) -> SourceApi:
     said = {**SAID, "read": {**READS, "base": url, **more}}
     found = make("crm", said, {"EXAMPLE_KEY": key})
 
     assert () == found.problems
     assert found.source is not None
-    reads = found.source.reader({})
-    assert isinstance(reads, HttpReader)
+    reads = found.source.api({})
+    assert isinstance(reads, GenericApi)
     MADE.append(reads)
     return reads
 
 
-def filled(api: Api) -> None:
-    api.replies = {
+def filled(local: LocalApi) -> None:
+    local.replies = {
         "/companies/a%2Fb": Reply({"name": "Acme"}),
         "/companies/a%2Fb/deals": Reply(
             {"rows": [{"id": 1, "stage_id": "s"}, {"id": 2}], "next": None}
@@ -131,9 +131,11 @@ def filled(api: Api) -> None:
     }
 
 
-def test_all_of_a_party_is_read_with_its_stamps(api: Api, reader: Reader) -> None:
-    filled(api)
-    facts = reader.party("crm:a/b")
+def test_all_of_a_party_is_read_with_its_stamps(
+    local: LocalApi, api: SourceApi
+) -> None:
+    filled(local)
+    facts = api.party("crm:a/b")
     at = {fact.stamp.at for fact in facts}.pop()
 
     assert {
@@ -159,39 +161,39 @@ def test_all_of_a_party_is_read_with_its_stamps(api: Api, reader: Reader) -> Non
 
 
 def test_only_its_host_is_asked_with_its_key_and_quoted_ids(
-    api: Api, reader: Reader
+    local: LocalApi, api: SourceApi
 ) -> None:
-    filled(api)
-    reader.party("crm:a/b")
+    filled(local)
+    api.party("crm:a/b")
 
     assert [
         (path, "Bearer example-key", "7")
         for path in ("/companies/a%2Fb", "/companies/a%2Fb/deals", "/stages/s")
-    ] == api.asked
+    ] == local.asked
 
 
-def test_the_owner_of_a_thing_is_asked_for(api: Api, reader: Reader) -> None:
-    filled(api)
+def test_the_owner_of_a_thing_is_asked_for(local: LocalApi, api: SourceApi) -> None:
+    filled(local)
 
-    assert "crm:a/b" == reader.owner("deal:7")
-    assert None is reader.owner("deal:8")
+    assert "crm:a/b" == api.owner("deal:7")
+    assert None is api.owner("deal:8")
     with pytest.raises(SourceUnreadError, match=r"read\.owners has no ticket"):
-        reader.owner("ticket:8")
+        api.owner("ticket:8")
 
 
-def test_a_party_that_is_not_there_has_no_facts(reader: Reader) -> None:
-    assert [] == reader.party("crm:nobody")
+def test_a_party_that_is_not_there_has_no_facts(api: SourceApi) -> None:
+    assert [] == api.party("crm:nobody")
 
 
 @pytest.mark.parametrize("id_", ["..", ".", "", "a\nb", "a\ud800", "\x7f"])
 def test_an_id_that_is_no_step_of_a_path_is_not_asked_for(
-    api: Api, reader: Reader, id_: str
+    local: LocalApi, api: SourceApi, id_: str
 ) -> None:
-    api.replies["/"] = api.replies["/companies"] = Reply({"company": "x"})
+    local.replies["/"] = local.replies["/companies"] = Reply({"company": "x"})
 
-    assert [] == reader.party(f"crm:{id_}")
-    assert None is reader.owner(f"deal:{id_}")
-    assert [] == api.asked
+    assert [] == api.party(f"crm:{id_}")
+    assert None is api.owner(f"deal:{id_}")
+    assert [] == local.asked
 
 
 @pytest.mark.parametrize(
@@ -205,27 +207,39 @@ def test_an_id_that_is_no_step_of_a_path_is_not_asked_for(
     ],
 )
 def test_an_id_stays_in_its_folder(
-    api: Api, reader: Reader, id_: str, path: str
+    local: LocalApi, api: SourceApi, id_: str, path: str
 ) -> None:
-    reader.owner(f"deal:{id_}")
+    api.owner(f"deal:{id_}")
 
-    assert [path] == [asked for asked, *_ in api.asked]
+    assert [path] == [asked for asked, *_ in local.asked]
 
 
-def test_a_key_may_be_that_of_basic_authentication(api: Api) -> None:
-    made(api.url, scheme="basic").owner("deal:7")
-    made(api.url, scheme="basic", key="a:b").owner("deal:7")
+def test_a_key_may_be_that_of_basic_authentication(local: LocalApi) -> None:
+    made(local.url, scheme="basic").owner("deal:7")
+    made(local.url, scheme="basic", key="a:b").owner("deal:7")
 
-    assert ["Basic ZXhhbXBsZS1rZXk6", "Basic YTpi"] == [key for _, key, _ in api.asked]
+    assert ["Basic ZXhhbXBsZS1rZXk6", "Basic YTpi"] == [
+        key for _, key, _ in local.asked
+    ]
 
 
 @pytest.mark.parametrize(
     ("reply", "words", "wait", "refused"),
     [
-        (Reply({}, 401), "answered 401", None, True),
-        (Reply({}, 403), "answered 403", None, True),
-        (Reply({}, 429, {"Retry-After": "7"}), "answered 429", 7.0, False),
-        (Reply({}, 429, {"Retry-After": "soon"}), "answered 429", None, False),
+        (Reply({}, 401), r"refuses EXAMPLE_KEY \(401\)", None, True),
+        (Reply({}, 403), r"EXAMPLE_KEY may not read /deals \(403\)", None, True),
+        (
+            Reply({}, 429, {"Retry-After": "7"}),
+            r"wants fewer requests \(429\)",
+            7.0,
+            False,
+        ),
+        (
+            Reply({}, 429, {"Retry-After": "soon"}),
+            r"wants fewer requests \(429\)",
+            2.0,
+            False,
+        ),
         (Reply({}, 500), "answered 500", None, False),
         (Reply({}, 302, {"Location": "/deals/9"}), "answered 302", None, False),
         (Reply(b"secret {"), "cannot be read", None, False),
@@ -236,11 +250,11 @@ def test_a_key_may_be_that_of_basic_authentication(api: Api) -> None:
     ids=lambda value: None,
 )
 def test_what_goes_wrong_is_said_without_quoting(
-    api: Api, reader: Reader, reply: Reply, words: str, wait: Any, refused: Any
+    local: LocalApi, api: SourceApi, reply: Reply, words: str, wait: Any, refused: Any
 ) -> None:
-    api.replies = {"/deals/7": reply, "/deals/9": Reply({"company": "a"})}
+    local.replies = {"/deals/7": reply, "/deals/9": Reply({"company": "a"})}
     with pytest.raises(SourceError, match=words) as failed:
-        reader.owner("deal:7")
+        api.owner("deal:7")
 
     assert (wait, refused) == (failed.value.retry_after, failed.value.refused)
     assert "secret" not in failed.value.reason
@@ -258,12 +272,12 @@ def test_what_goes_wrong_is_said_without_quoting(
     ids=str,
 )
 def test_a_list_that_is_not_whole_is_not_believed(
-    api: Api, reader: Reader, rows: Any
+    local: LocalApi, api: SourceApi, rows: Any
 ) -> None:
-    filled(api)
-    api.replies["/companies/a%2Fb/deals"] = Reply(rows)
+    filled(local)
+    local.replies["/companies/a%2Fb/deals"] = Reply(rows)
     with pytest.raises(SourceUnreadError):
-        reader.party("crm:a/b")
+        api.party("crm:a/b")
 
 
 def test_nobody_there_is_a_failure_that_time_may_cure() -> None:
@@ -273,9 +287,9 @@ def test_nobody_there_is_a_failure_that_time_may_cure() -> None:
     assert not failed.value.refused
 
 
-def test_without_its_key_there_is_no_reader() -> None:
+def test_without_its_key_there_is_no_api() -> None:
     said = {**SAID, "read": {**READS, "base": "https://api.example.com"}}
     source = make("crm", said, {}).source
 
     assert source is not None
-    assert (None, "EXAMPLE_KEY") == (source.reader({}), source.key)
+    assert (None, "EXAMPLE_KEY") == (source.api({}), source.key)

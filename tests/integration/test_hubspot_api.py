@@ -63,7 +63,7 @@ def values(hubspot: LocalHubspot, company: int = 1, **said: Any) -> dict[str, An
     return {thing: f.value for thing, f in read(hubspot, company, **said).items()}
 
 
-def test_without_a_token_there_is_no_reader(hubspot: LocalHubspot) -> None:
+def test_without_a_token_there_is_no_api(hubspot: LocalHubspot) -> None:
     assert None is connect({**options(hubspot), "HUBSPOT_ACCESS_TOKEN": None})
 
 
@@ -455,7 +455,7 @@ def test_a_wrong_token_is_refused(hubspot: LocalHubspot) -> None:
 def test_a_bridge_without_a_token_does_without_the_http_client() -> None:
     code = (
         "import sys; from bridge.sources.hubspot import SOURCE; "
-        "SOURCE.reader({'HUBSPOT_ACCESS_TOKEN': None}); print('urllib3' in sys.modules)"
+        "SOURCE.api({'HUBSPOT_ACCESS_TOKEN': None}); print('urllib3' in sys.modules)"
     )
 
     done = subprocess.run(
