@@ -43,7 +43,7 @@ INSTANTS = ("trial_end", "cancel_at", "canceled_at", "ended_at")
 """What an event says as a day."""
 
 
-class Letter(NamedTuple):
+class Delivery(NamedTuple):
     """One delivery: on which *day* it comes, who and what it is about, its *event*.
 
     *note* is `late` (its successor overtook it), `again` (it has come before) or ''.
@@ -56,15 +56,17 @@ class Letter(NamedTuple):
     event: Json
 
 
-def letters(lives: Iterable[Life], start: int, rng: Random) -> list[Letter]:
+def deliveries(lives: Iterable[Life], start: int, rng: Random) -> list[Delivery]:
     """Return all deliveries of the month that began at *start* (seconds), as they come."""
     posted = [
-        letter for life in lives for letter in _disturbed([*in_order(life, start)], rng)
+        delivery
+        for life in lives
+        for delivery in _shuffled([*in_order(life, start)], rng)
     ]
-    return sorted(posted, key=lambda letter: letter.day)
+    return sorted(posted, key=lambda delivery: delivery.day)
 
 
-def in_order(life: Life, start: int) -> Iterator[Letter]:
+def in_order(life: Life, start: int) -> Iterator[Delivery]:
     """Yield the deliveries of one customer, each once and in order."""
     (account,), (rendering,) = life["accounts"], life["renderings"]
     objects: dict[str, Json] = {}
@@ -94,7 +96,7 @@ def in_order(life: Life, start: int) -> Iterator[Letter]:
             "type": f"{'customer.' * (kind == 'subscription')}{kind}.{event}",
             "data": data,
         }
-        yield Letter(step["day"], life["name"], step["says"], "", shown)
+        yield Delivery(step["day"], life["name"], step["says"], "", shown)
 
 
 def instant(day: float, start: int) -> int:
@@ -156,16 +158,16 @@ def _previous(before: Json, now: Json) -> Json:
     }
 
 
-def _disturbed(letters: list[Letter], rng: Random) -> list[Letter]:
+def _shuffled(deliveries: list[Delivery], rng: Random) -> list[Delivery]:
     """Let some be overtaken by what came next, and some come twice."""
-    late = rng.sample(range(len(letters) - 1), max(1, len(letters) // LATE))
+    late = rng.sample(range(len(deliveries) - 1), max(1, len(deliveries) // LATE))
     found = [
-        letter._replace(day=next_.day + 0.001, note="late") if n in late else letter
-        for n, (letter, next_) in enumerate(pairwise(letters))
-    ] + letters[-1:]
-    twice = rng.sample(found, max(1, len(letters) // TWICE))
+        delivery._replace(day=next_.day + 0.001, note="late") if n in late else delivery
+        for n, (delivery, next_) in enumerate(pairwise(deliveries))
+    ] + deliveries[-1:]
+    twice = rng.sample(found, max(1, len(deliveries) // TWICE))
     again = (
-        letter._replace(day=letter.day + rng.uniform(0.01, 2), note="again")
-        for letter in twice
+        delivery._replace(day=delivery.day + rng.uniform(0.01, 2), note="again")
+        for delivery in twice
     )
     return [*found, *again]

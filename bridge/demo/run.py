@@ -20,7 +20,7 @@ from redis import Redis
 from urllib3 import HTTPConnectionPool, Timeout
 from urllib3.exceptions import HTTPError
 
-from bridge.demo.lives import DAY, LIVES, Letter, Life, instant, letters
+from bridge.demo.lives import DAY, LIVES, Delivery, Life, deliveries, instant
 from bridge.demo.stack import HERE, HOME, DemoError, EndedError, Stack, running
 from bridge.store.connect import connect
 from bridge.store.inspect import Figures, figures
@@ -90,7 +90,7 @@ def run(seed: int, *, stays: bool, say: Say, stop: Event, now: float) -> bool:
 
 def _month(stack: Stack, seed: int, now: float, say: Say, stop: Event) -> bool:
     start = (int(now) // DAY - DAYS) * DAY
-    posted = letters(LIVES, start, Random(seed))  # noqa: S311 - no secret
+    posted = deliveries(LIVES, start, Random(seed))  # noqa: S311 - no secret
     first = EPOCH + timedelta(seconds=start)
     say(f"Playing {DAYS} days of {len(LIVES)} customers from {first:%d %B %Y}:\n")
     _play(stack, posted, first, say, stop)
@@ -110,7 +110,7 @@ def _month(stack: Stack, seed: int, now: float, say: Say, stop: Event) -> bool:
 
 
 def _play(
-    stack: Stack, posted: Sequence[Letter], first: datetime, say: Say, stop: Event
+    stack: Stack, posted: Sequence[Delivery], first: datetime, say: Say, stop: Event
 ) -> None:
     """Send all *posted*, day by day, and say what happens; *first* is the first day.
 
@@ -119,20 +119,22 @@ def _play(
     with HTTPConnectionPool(
         HERE, stack.port, timeout=Timeout(10), retries=False
     ) as pool:
-        for day, of_day in groupby(posted, key=lambda letter: int(letter.day)):
+        for day, of_day in groupby(posted, key=lambda delivery: int(delivery.day)):
             shown = f"{first + timedelta(days=day):%d %b}"
-            for letter in of_day:
-                receipt = _send(pool, stack, letter, stop)
-                note = f" ({letter.note})" if letter.note else ""
-                words = f"{letter.words}{note}"
-                say(f"  {shown:<6}  {letter.who:<14}  {words:<40}  {receipt}")
+            for delivery in of_day:
+                receipt = _send(pool, stack, delivery, stop)
+                note = f" ({delivery.note})" if delivery.note else ""
+                words = f"{delivery.words}{note}"
+                say(f"  {shown:<6}  {delivery.who:<14}  {words:<40}  {receipt}")
                 shown = ""
             _pause(DAY_SECONDS, stop)
 
 
-def _send(pool: HTTPConnectionPool, stack: Stack, letter: Letter, stop: Event) -> str:
-    """Deliver one letter, again while Redis is slow, and return its receipt."""
-    body, answered = orjson.dumps(letter.event), ""
+def _send(
+    pool: HTTPConnectionPool, stack: Stack, delivery: Delivery, stop: Event
+) -> str:
+    """Post one delivery, again while Redis is slow, and return its receipt."""
+    body, answered = orjson.dumps(delivery.event), ""
     for _ in range(TRIES):
         kind = {"Content-Type": "application/json; charset=utf-8"}
         signed = sign(STRIPE, stack.webhook_secret, body, time.time(), headers=kind)

@@ -16,7 +16,7 @@ from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 from urllib3.util import make_headers
 
-from bridge.demo.lives import LIVES, letters
+from bridge.demo.lives import LIVES, deliveries
 from bridge.demo.run import DATES, table, verdicts
 from bridge.demo.stack import LINES, environment
 from tests.support.processes import ROOT, Running, procfile
@@ -158,18 +158,18 @@ def test_nothing_that_the_user_has_set_reaches_a_process_of_the_demo() -> None:
 
 
 def test_a_seed_gives_the_same_month_again() -> None:
-    assert letters(LIVES, START, Random(3)) == letters(LIVES, START, Random(3))
-    assert letters(LIVES, START, Random(3)) != letters(LIVES, START, Random(4))
+    assert deliveries(LIVES, START, Random(3)) == deliveries(LIVES, START, Random(3))
+    assert deliveries(LIVES, START, Random(3)) != deliveries(LIVES, START, Random(4))
 
 
 def test_every_month_has_events_that_come_twice_or_late() -> None:
     for seed in range(20):
-        posted = letters(LIVES, START, Random(seed))
-        ids = {letter.event["id"] for letter in posted}
+        posted = deliveries(LIVES, START, Random(seed))
+        ids = {delivery.event["id"] for delivery in posted}
 
         assert sum(len(life["events"]) for life in LIVES) == len(ids)
-        assert {"", "late", "again"} == {letter.note for letter in posted}
-        assert all(0 <= letter.day < 31 for letter in posted)
+        assert {"", "late", "again"} == {delivery.note for delivery in posted}
+        assert all(0 <= delivery.day < 31 for delivery in posted)
 
 
 def expected(life: Any) -> Mapping[str, Any]:
