@@ -20,6 +20,7 @@ from bridge.domain.fold import History, fold
 from bridge.domain.values import TO_REFRESH
 from bridge.errors import BridgeError, PayloadError
 from bridge.ingest import Ingress
+from bridge.settings import Settings
 from bridge.sources import OBSERVED, every
 from bridge.sources.generic import make
 from bridge.sources.generic.recipes import recipes
@@ -110,37 +111,40 @@ def try_(
         raise click.UsageError("give either a file or --quarantine ID")
     settings, config = configured(NO_VITALLY if kept else NOTHING)
     source = _source(name, settings.sources)
-    body = (
-        payload.read_bytes() if payload else kept_as(kept or "", reached(settings)).body
-    )
+    body = payload.read_bytes() if payload else _kept(kept or "", settings)
     lines = headers.read_text().splitlines() if headers else []
     pairs = (line.partition(":") for line in lines if ":" in line)
     told = {header.strip().lower(): value.strip() for header, _, value in pairs}
     delivery = Verified(Delivery("POST", f"/webhooks/{name}", told, body))
+    show(_read(source, delivery, settings, config), _words, as_json=as_json)
+
+
+def _kept(id_: str, settings: Settings) -> bytes:
+    return kept_as(id_, reached(settings)).body
+
+
+def _read(
+    source: Source, delivery: Verified, settings: Settings, config: Config
+) -> dict[str, Any]:
+    """The events of a delivery, what is read in them, and the accounts they make."""
     # Nothing is asked of this Redis: reading an event needs none.
     ingress = Ingress(settings, Redis(), [source])
     try:
-        read = [
-            (event, *ingress.understood(source, event))
-            for event in source.split(delivery)
+        events = [
+            (one, *ingress.understood(source, one)) for one in source.split(delivery)
         ]
     except PayloadError as error:
         raise BridgeError(f"quarantined: {error.reason}") from None
-    facts = [fact for _, found, _ in read for fact in found]
-    data = {
+    facts = [fact for _, found, _ in events for fact in found]
+    is_part = any(fact.thing == TO_REFRESH for fact in facts)
+    return {
         "events": [
-            {
-                "event": event.id,
-                "type": event.type,
-                "refusal": refusal and refusal._asdict(),
-                "facts": [fact._asdict() for fact in found],
-            }
-            for event, found, refusal in read
+            {"event": one.id, "type": one.type, "facts": found, "refusal": refusal}
+            for one, found, refusal in events
         ],
-        "thin": source.key if any(fact.thing == TO_REFRESH for fact in facts) else None,
+        "to_read_with": source.key if is_part else None,
         "accounts": [_account(party, mine, config) for party, mine in _whose(facts)],
     }
-    show(data, _words, as_json=as_json)
 
 
 def _source(name: str, values: Options) -> Source:
@@ -174,17 +178,15 @@ def _words(data: Data) -> Iterator[str]:
     for event in data["events"]:
         yield f"event {event['event']}  {event['type']}"
         if refusal := event["refusal"]:
-            yield f"  {refusal['receipt']}: {refusal['reason']}"
+            yield f"  {refusal.receipt}: {refusal.reason}"
         for fact in event["facts"]:
-            at = f"  at {moment(fact['stamp'].at)}" if fact["stamp"].at else ""
-            yield f"  {fact['party']}  {fact['thing']}{at}"
-            yield from (f"    {line}" for line in json_lines(fact["value"]))
-    if data["thin"]:
-        yield from (
-            "",
-            f"The rest has to be read from its source, with {data['thin']}.",
-        )
-    if any(kind_of(fact["party"]) == PartyKind.CATALOGUE for fact in facts):
+            at = f"  at {moment(fact.stamp.at)}" if fact.stamp.at else ""
+            yield f"  {fact.party}  {fact.thing}{at}"
+            yield from (f"    {line}" for line in json_lines(fact.value))
+    if data["to_read_with"]:
+        rest = f"The rest has to be read from its source, with {data['to_read_with']}."
+        yield from ("", rest)
+    if any(kind_of(fact.party) == PartyKind.CATALOGUE for fact in facts):
         yield from ("", "It is told of no customer; it counts for all that use it.")
     for account in data["accounts"]:
         yield ""
