@@ -8,7 +8,7 @@ marshmallow's own `load`, which alone makes errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from marshmallow import EXCLUDE, Schema, fields, missing
@@ -32,7 +32,7 @@ class Payload(Schema):
     """The part of a payload that is read; other keys are left out.
 
     What a payload lacks, or has as null, is None, unless the field is `required`. A
-    schema with other defaults, hooks, validators or fields that `_READERS` does not know
+    schema with other defaults, hooks, validators or fields that `_reader` does not know
     has no short way: it is as right, and several times slower.
     """
 
@@ -83,30 +83,8 @@ class Payload(Schema):
         return found
 
 
-def reloaded(
-    schema: Payload,
-    now: Mapping[str, Any],
-    data: Mapping[str, Any],
-    keys: Collection[str],
-) -> Any:
-    """What `schema.load(data)` returns, where what gave *now* differs in *keys* alone.
-
-    Raises ValidationError.
-    """
-    if schema.rows is None:
-        return schema.load(data)
-    found = dict(now)
-    for name, key, read, required in schema.rows:
-        if key in keys:
-            value = data.get(key)
-            if value is not None:
-                value = read(value)
-            elif required:
-                value = UNREAD
-            if value is UNREAD:
-                return schema.load(data)
-            found[name] = value
-    return found
+def _exactly(kind: type) -> Read:
+    return lambda value: value if type(value) is kind else UNREAD
 
 
 def _rows(schema: Schema) -> tuple[Row, ...] | None:
@@ -114,11 +92,9 @@ def _rows(schema: Schema) -> tuple[Row, ...] | None:
     # _hooks is private: a hook may do anything, so that a schema with one is slow.
     if any(schema._hooks.values()) or schema.many or schema.partial:  # noqa: SLF001
         return None
-    if schema.unknown != EXCLUDE:
-        return None
     rows = [_row(name, field) for name, field in schema.load_fields.items()]
     known = tuple(row for row in rows if row is not None)
-    return known if len(known) == len(rows) else None
+    return known if schema.unknown == EXCLUDE and len(known) == len(rows) else None
 
 
 def _row(name: str, field: fields.Field[Any]) -> Row | None:
@@ -138,25 +114,28 @@ def _reader(field: fields.Field[Any]) -> Read | None:
         return None
     if isinstance(field, Checked):
         return field.read
-    return _READERS.get(type(field), _unknown)(field)
+    # By its very class: a subclass may do anything. So may options of its own.
+    kind, own = type(field), vars(field)
+    if kind in READERS and not any(own.get(name) for name in OPTIONS):
+        return READERS[kind]
+    if isinstance(field, fields.List):
+        return _listed(field)
+    if isinstance(field, fields.Nested) and kind in {fields.Nested, Reference}:
+        return _nested(field)
+    return None
 
 
-def _unknown(_: Any) -> None:
-    """A field of another class may do anything."""
+READERS: Mapping[type, Read] = {
+    fields.String: _exactly(str),
+    fields.Integer: _exactly(int),
+    fields.Boolean: _exactly(bool),
+    fields.Dict: _exactly(dict),
+    fields.Raw: lambda value: value,
+}
+"""Class of a field -> its short way."""
 
-
-def _flag(field: fields.Boolean) -> Read | None:
-    if not (True in field.truthy and False in field.falsy):
-        return None
-    return _exactly(bool)
-
-
-def _mapping(field: fields.Dict) -> Read | None:
-    return None if field.key_field or field.value_field else _exactly(dict)
-
-
-def _exactly(kind: type) -> Read:
-    return lambda value: value if type(value) is kind else UNREAD
+OPTIONS = ("truthy", "falsy", "key_field", "value_field")
+"""Options of these that change what they return."""
 
 
 def _nested(field: fields.Nested) -> Read | None:
@@ -165,12 +144,9 @@ def _nested(field: fields.Nested) -> Read | None:
         return None
     if schema.rows is None:
         return None
-    return schema.short
-
-
-def _referred(field: Reference) -> Read | None:
-    short = _nested(field)
-    return short and (lambda value: short(referred(value)))
+    short = schema.short
+    is_reference = type(field) is Reference
+    return (lambda value: short(referred(value))) if is_reference else short
 
 
 def _listed(field: fields.List[Any]) -> Read | None:
@@ -186,16 +162,3 @@ def _listed(field: fields.List[Any]) -> Read | None:
         return UNREAD if UNREAD in found else found
 
     return read
-
-
-_READERS: Mapping[type, Callable[[Any], Read | None]] = {
-    fields.String: lambda _: _exactly(str),
-    fields.Integer: lambda _: _exactly(int),
-    fields.Boolean: _flag,
-    fields.Dict: _mapping,
-    fields.Raw: lambda _: lambda value: value,
-    fields.Nested: _nested,
-    fields.List: _listed,
-    Reference: _referred,
-}
-"""Class of a field -> its short way; a subclass may do anything, so it has none."""

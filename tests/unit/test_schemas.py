@@ -27,7 +27,7 @@ from bridge.webhook.fields import (
     Whole,
     Word,
 )
-from bridge.webhook.schemas import Payload, reloaded
+from bridge.webhook.schemas import Payload
 
 
 class Inner(Payload):
@@ -129,25 +129,6 @@ def same(left: Any, right: Any) -> bool:
 @example({"whole": 3, "other": "renamed", "renamed": "unknown"})
 def test_the_short_way_gives_what_plain_marshmallow_gives(data: Any) -> None:
     assert same(outcome(PLAIN, data), outcome(OUTER, data))
-
-
-@given(OUTERS.map(lambda found: {**found, "whole": 3}), OUTERS)
-@example({"whole": 3, "text": "a"}, {"text": None})
-@example({"whole": 3}, {"whole": None})
-@example({"whole": 3, "other": "a"}, {"other": "b"})
-def test_reloading_what_changed_gives_what_loading_all_of_it_does(
-    now: Any, change: Any
-) -> None:
-    first = outcome(OUTER, now)
-    data = now | change
-    if first[0] == "refused":
-        return
-    try:
-        found = ("loaded", reloaded(OUTER, first[1], data, change.keys()), None)
-    except ValidationError as error:
-        found = ("refused", error.messages, error.valid_data)
-
-    assert same(outcome(OUTER, data), found)
 
 
 @pytest.mark.parametrize("schema", [OUTER, CUSTOMER_EVENT, SUBSCRIPTION_EVENT, PRICE])

@@ -19,7 +19,7 @@ from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.identity import account, claim, rules
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
 from bridge.webhook.bodies import is_name
-from bridge.webhook.schemas import Payload, reloaded
+from bridge.webhook.schemas import Payload
 from bridge.webhook.source import Event, Handlers, Options
 from bridge.webhook.values import digest, kept
 
@@ -233,12 +233,7 @@ def _before(
     if not previous.keys() & schema.fields.keys():
         return digest(snapshot.essence(take(loaded["data"]["object"])))
     try:
-        then = reloaded(
-            schema,
-            loaded["data"]["object"],
-            rewound(event.body["data"]["object"], previous),
-            previous,
-        )
+        then = schema.load(rewound(event.body["data"]["object"], previous))
         return digest(snapshot.essence(take(then)))
     except ValidationError:
         return None
