@@ -21,7 +21,7 @@ import orjson
 from marshmallow import ValidationError
 
 from bridge.errors import PayloadError, SourceError, SourceUnreadError
-from bridge.webhook.bodies import json_value
+from bridge.webhook.source import json_value
 
 TIMEOUT = 8.0
 """Seconds without a byte after which a request has failed."""

@@ -1,11 +1,16 @@
-"""The shape of a source: data that says how one sender's webhooks are read."""
+"""The shape of a source: data that says how one sender's deliveries are read, and as what.
+
+A delivery that is proved is split into events, and an event tells facts.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NewType, Protocol
+from typing import Any, NamedTuple, NewType, Protocol, TypeGuard
 
+import orjson
 from marshmallow import Schema
 
 from bridge.config import Lines, check
@@ -13,7 +18,20 @@ from bridge.domain.facts import Fact, Stamp
 from bridge.domain.values import Value
 from bridge.errors import PayloadError
 from bridge.options import Option
+from bridge.webhook.fields import BROKEN
 from bridge.webhook.values import digest
+
+LONGEST_ID = 255
+"""Characters of an event's id and type."""
+
+_MARK = orjson.dumps(BROKEN).strip(b'"')
+
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""An escape of JSON; the group is half a pair of surrogates, without its other half."""
 
 Options = Mapping[str, Any]
 """A source's own settings, parsed: the values of its `Source.options` by name."""
@@ -68,6 +86,37 @@ class Event(NamedTuple):
         stamp = Stamp(final, self.at if at is None else at, rank)
         after = digest(value if essence is None else essence)
         return Fact(party, thing, stamp, self.id, self.type, value, after, before)
+
+
+def json_value(body: bytes) -> Any:
+    r"""Return what *body* says in JSON. Raises PayloadError.
+
+    Half a character (`"\ud83d"`), which JSON can write and no text can hold, is read as
+    BROKEN: an id with it is refused, a name is cleaned. A number is at most a double.
+    """
+    try:
+        return orjson.loads(body)
+    except (ValueError, RecursionError):
+        mended = _ESCAPE.sub(lambda found: _MARK if found[1] else found[0], body)
+    try:
+        return orjson.loads(mended)
+    except (ValueError, RecursionError):
+        raise PayloadError("the body is no JSON that can be read") from None
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the one JSON object that *body* is. Raises PayloadError."""
+    found = json_value(body)
+    if not isinstance(found, dict):
+        raise PayloadError("the body is no JSON object")
+    return found
+
+
+def is_name(value: Any) -> TypeGuard[str]:
+    """Whether *value* can be the id or the type of an event."""
+    if type(value) is not str or not 0 < len(value) <= LONGEST_ID:
+        return False
+    return value.isprintable()
 
 
 def refused(error: PayloadError) -> Event:

@@ -15,8 +15,8 @@ from marshmallow import ValidationError
 
 from bridge.domain.values import MOST
 from bridge.errors import PayloadError
-from bridge.webhook.bodies import is_name, json_value
 from bridge.webhook.fields import NAME, Label, cleaned
+from bridge.webhook.source import is_name, json_value
 from bridge.webhook.values import digest, is_bounded
 from tests.support.lives import law
 

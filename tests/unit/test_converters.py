@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from bridge.webhook.converters import CONVERTERS, Line, milliseconds, trait_lines
+from bridge.webhook.convert import CONVERTERS, TraitMapping, milliseconds, trait_lines
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ from bridge.webhook.converters import CONVERTERS, Line, milliseconds, trait_line
     ],
 )
 def test_a_text_is_what_its_line_says(kind: str, text: str, value: Any) -> None:
-    found = Line("field", kind).convert(text)
+    found = TraitMapping("field", kind).convert(text)
 
     assert (type(value), value) == (type(found), found)
 
@@ -47,7 +47,7 @@ def test_a_text_is_what_its_line_says(kind: str, text: str, value: Any) -> None:
 @pytest.mark.parametrize("kind", CONVERTERS)
 @pytest.mark.parametrize("text", [None, "", "  "])
 def test_an_empty_text_is_cleared(kind: str, text: str | None) -> None:
-    assert None is Line("field", kind).convert(text)
+    assert None is TraitMapping("field", kind).convert(text)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_what_is_no_such_thing_is_refused_with_what_it_must_be(
     kind: str, text: str
 ) -> None:
     with pytest.raises(ValueError, match=r"^must be "):
-        Line("field", kind).convert(text)
+        TraitMapping("field", kind).convert(text)
 
 
 @given(st.sampled_from(sorted(CONVERTERS)), st.text() | st.floats().map(str))
 def test_any_text_is_a_value_of_json_or_refused(kind: str, text: str) -> None:
     try:
-        found = Line("field", kind).convert(text)
+        found = TraitMapping("field", kind).convert(text)
     except ValueError as error:
         assert str(error).startswith("must be ")  # noqa: PT017
         return
@@ -100,7 +100,7 @@ def test_a_source_may_have_a_word_and_converters_of_its_own() -> None:
 
     found = trait_lines("property", "user").deserialize(said)
 
-    assert {"csm": Line("owner", "user"), "plan": Line("plan")} == found
+    assert {"csm": TraitMapping("owner", "user"), "plan": TraitMapping("plan")} == found
     with pytest.raises(ValidationError) as refused:
         trait_lines().deserialize(said)
     assert ["csm"] == [*refused.value.messages_dict]

@@ -9,7 +9,6 @@ from bridge.options import Option, text
 from bridge.sources.chargebee import facts
 from bridge.webhook import auth
 from bridge.webhook.auth import judged_pair
-from bridge.webhook.bodies import is_name, json_object
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
     Delivery,
@@ -17,6 +16,8 @@ from bridge.webhook.source import (
     Options,
     Source,
     Verified,
+    is_name,
+    json_object,
     read_by,
 )
 

@@ -16,8 +16,7 @@ from bridge.config import Lines, text
 from bridge.domain.facts import Fact, Rank
 from bridge.domain.values import VOID, Value
 from bridge.sources.chargebee import schemas, snapshot
-from bridge.webhook.bodies import is_name
-from bridge.webhook.source import Event, Handlers, Options, Table
+from bridge.webhook.source import Event, Handlers, Options, Table, is_name
 
 ACCOUNT = "chargebee.account"
 """Name of the option that `[sources.chargebee]` of `bridge.toml` gives."""

@@ -15,8 +15,8 @@ from typing import Any
 from bridge.domain.money import bridged, decimals
 from bridge.domain.values import LONGEST, MOST
 from bridge.webhook.auth import FIRST_MS
-from bridge.webhook.converters import CONVERTERS as OF_TEXT
-from bridge.webhook.converters import decimal, milliseconds
+from bridge.webhook.convert import CONVERTERS as OF_TEXT
+from bridge.webhook.convert import decimal, milliseconds
 from bridge.webhook.fields import LATEST, UNREAD, Currency, cleaned
 from bridge.webhook.values import is_bounded
 

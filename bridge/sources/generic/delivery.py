@@ -13,9 +13,8 @@ from marshmallow import ValidationError
 
 from bridge.errors import PayloadError
 from bridge.sources.generic.paths import Absent, read
-from bridge.webhook.bodies import is_name, json_value
 from bridge.webhook.fields import BROKEN
-from bridge.webhook.source import Event, Verified, each
+from bridge.webhook.source import Event, Verified, each, is_name, json_value
 
 MOST = 1000
 """Events of one delivery."""

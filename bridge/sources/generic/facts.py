@@ -29,9 +29,8 @@ from bridge.domain.values import (
 )
 from bridge.sources.generic.convert import in_minor, number
 from bridge.sources.generic.paths import Absent, ValuePath, read
-from bridge.webhook.bodies import is_name
 from bridge.webhook.fields import LATEST
-from bridge.webhook.source import Event
+from bridge.webhook.source import Event, is_name
 from bridge.webhook.values import kept
 
 Rule = Mapping[str, Any]

@@ -13,7 +13,6 @@ from bridge.sources.hubspot.facts import HANDLERS
 from bridge.sources.hubspot.rules import Rules, TableLines, rules
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
-from bridge.webhook.bodies import is_name, json_value
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
     Delivery,
@@ -22,6 +21,8 @@ from bridge.webhook.source import (
     Source,
     Verified,
     each,
+    is_name,
+    json_value,
     read_by,
 )
 

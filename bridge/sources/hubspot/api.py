@@ -18,7 +18,7 @@ from bridge.sources.http import TIMEOUT, HttpApi, Json, Reply, understood
 from bridge.sources.hubspot.facts import PREFIX, Text, named, shown, stripped, told
 from bridge.sources.hubspot.rules import OWNER, Deals, Rules, rules
 from bridge.sources.hubspot.schemas import BATCH, FOUND, LINKS, USER
-from bridge.webhook.converters import Line, decimal, milliseconds
+from bridge.webhook.convert import TraitMapping, decimal, milliseconds
 from bridge.webhook.deals import subscription
 from bridge.webhook.fields import UNREAD
 from bridge.webhook.source import Event, Options
@@ -150,7 +150,7 @@ class HubspotApi:
             if {str(end["id"]) for end in row["ends"]} == {company}
         }
 
-    def _seen(self, line: Line, text: Text) -> Any:
+    def _seen(self, line: TraitMapping, text: Text) -> Any:
         """A trait as the API tells it; UNREAD where that cannot be read."""
         if line.kind == OWNER:
             return self._user(text) if text else None

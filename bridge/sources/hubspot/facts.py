@@ -16,7 +16,7 @@ from bridge.domain.facts import Fact, Rank, pointer
 from bridge.domain.values import REFRESH_TWICE, TO_REFRESH, Value
 from bridge.sources.hubspot import schemas
 from bridge.sources.hubspot.rules import OWNER, Rules, rules
-from bridge.webhook.converters import Line
+from bridge.webhook.convert import TraitMapping
 from bridge.webhook.fields import UNREAD, cleaned
 from bridge.webhook.source import Event, Handlers, Options
 from bridge.webhook.values import kept
@@ -32,7 +32,7 @@ def told(
     company: str,
     said: Mapping[str, Text],
     rules: Rules,
-    read: Callable[[Line, Text], Any],
+    read: Callable[[TraitMapping, Text], Any],
 ) -> Iterator[tuple[str, Value]]:
     """Yield the things that the properties *said* tell of a *company*.
 
@@ -78,7 +78,7 @@ def changed(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     name, text = loaded["name"], loaded["value"]
     for thing, value in told(company, {name: text}, found, _heard):
         yield event.fact(PREFIX + company, thing, value, Rank.UPDATED)
-    if text and Line(name, OWNER) in found.traits.values():
+    if text and TraitMapping(name, OWNER) in found.traits.values():
         yield _ask(event, f"company:{company}")
 
 
@@ -164,7 +164,7 @@ def associated(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     yield _ask(event, f"company:{loaded[side]}")
 
 
-def _heard(line: Line, text: Text) -> Any:
+def _heard(line: TraitMapping, text: Text) -> Any:
     """A trait as an event tells it; the name of a user is not in it."""
     if line.kind == OWNER:
         return UNREAD if text else None

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from marshmallow import fields, post_load
 
 from bridge.config import Lines, currency
-from bridge.webhook.converters import Line, field_name, trait_lines
+from bridge.webhook.convert import TraitMapping, field_name, trait_lines
 from bridge.webhook.source import Options, Table
 
 RULES = "hubspot.rules"
@@ -51,7 +51,7 @@ class Rules(NamedTuple):
     """The property that names a company's account, those of its traits, and of deals."""
 
     account: str = ""
-    traits: Mapping[str, Line] = {}
+    traits: Mapping[str, TraitMapping] = {}
     deals: Deals | None = None
 
     @property

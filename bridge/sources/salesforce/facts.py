@@ -16,10 +16,9 @@ from bridge.domain.facts import Fact, Rank
 from bridge.domain.values import VOID, Value, part
 from bridge.sources.salesforce import schemas
 from bridge.sources.salesforce.rules import Deals, Rules, rules
-from bridge.webhook.bodies import is_name
-from bridge.webhook.converters import decimal, milliseconds
+from bridge.webhook.convert import decimal, milliseconds
 from bridge.webhook.deals import subscription
-from bridge.webhook.source import Event, Handlers, Options
+from bridge.webhook.source import Event, Handlers, Options, is_name
 from bridge.webhook.values import kept
 
 HANDLERS = Handlers()

@@ -9,8 +9,8 @@ from xml.etree.ElementTree import Element, ParseError, tostring
 from defusedxml.ElementTree import fromstring
 
 from bridge.errors import PayloadError
-from bridge.webhook.bodies import is_name
-from bridge.webhook.converters import milliseconds
+from bridge.webhook.convert import milliseconds
+from bridge.webhook.source import is_name
 
 OUTBOUND = "{http://soap.sforce.com/2005/09/outbound}"
 TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from marshmallow import fields, post_load
 
 from bridge.config import Lines
-from bridge.webhook.converters import Line, field_name, trait_lines
+from bridge.webhook.convert import TraitMapping, field_name, trait_lines
 from bridge.webhook.source import Options, Table
 
 RULES = "salesforce.rules"
@@ -52,7 +52,7 @@ class Rules(NamedTuple):
     """
 
     account: str | None = None
-    traits: Mapping[str, Line] = {}
+    traits: Mapping[str, TraitMapping] = {}
     selected: frozenset[str] = frozenset()
     deals: Deals | None = None
 

@@ -12,7 +12,6 @@ from bridge.sources.stripe.api import connect
 from bridge.sources.stripe.facts import HANDLERS
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
-from bridge.webhook.bodies import is_name, json_object
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
     Delivery,
@@ -20,6 +19,8 @@ from bridge.webhook.source import (
     Options,
     Source,
     Verified,
+    is_name,
+    json_object,
     read_by,
 )
 

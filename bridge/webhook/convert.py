@@ -86,7 +86,7 @@ CONVERTERS: Mapping[str, Callable[[str], Known]] = {
 """Word of `bridge.toml` -> converter; `money` is in major units, rounded to cents."""
 
 
-class Line(NamedTuple):
+class TraitMapping(NamedTuple):
     """Where a trait comes from: a *field* of a record, and the word of its converter."""
 
     field: str
@@ -117,7 +117,7 @@ def trait_lines(word: str = "field", *more: str) -> Table:
     return Table(names, TraitLine(word, (*CONVERTERS, *more)), load_default=dict)
 
 
-class TraitLine(fields.Field[Line]):
+class TraitLine(fields.Field[TraitMapping]):
     """The field of a trait, with one of the converters *kinds* or without."""
 
     def __init__(self, word: str, kinds: Collection[str]) -> None:
@@ -129,12 +129,12 @@ class TraitLine(fields.Field[Line]):
             f"with one of {', '.join(kinds)}"
         )
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Line:
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> TraitMapping:
         row = value if isinstance(value, dict) else {self.word: value}
         field, kind = row.get(self.word), row.get("as", "text")
         _check(row.keys() <= {self.word, "as"} and kind in self.kinds, self.must)
         _check(isinstance(field, str) and _FIELD.fullmatch(field), self.must)
-        return Line(str(field), kind)
+        return TraitMapping(str(field), kind)
 
 
 def _check(right: object, must: str) -> None:
