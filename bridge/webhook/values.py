@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2s
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import orjson
 from marshmallow import ValidationError
@@ -37,6 +37,14 @@ def digest(value: Value) -> str:
     return blake2s(told, digest_size=6).hexdigest()
 
 
-def kept(**pairs: Any) -> dict[str, Any]:
+Told = TypeVar("Told", bound=Value)
+
+
+@overload
+def kept(told: Told, /) -> Told: ...
+@overload
+def kept(**told: Any) -> dict[str, Any]: ...
+def kept(told: Value | None = None, /, **pairs: Any) -> Any:
     """What is told: None, False and empty are left out, 0 is not."""
-    return {key: value for key, value in pairs.items() if value or type(value) is int}
+    every = {**(told or {}), **pairs}
+    return {key: value for key, value in every.items() if value or type(value) is int}

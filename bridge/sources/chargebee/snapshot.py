@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from bridge.domain.values import Customer, Subscription
 from bridge.sources.chargebee.schemas import STATUSES
 from bridge.webhook.values import kept
 
-Loaded = Mapping[str, Any]
-"""What a schema of this source returns."""
+Loaded = Any
+"""What a schema of this source returns: a mapping with a key for each field."""
 
 
-def customer(loaded: Loaded) -> dict[str, Any]:
+def customer(loaded: Loaded) -> Customer:
     """Value of thing `customer`, whose account is told apart."""
     person = filter(None, (loaded["first_name"], loaded["last_name"]))
-    return kept(
-        name=loaded["company"] or " ".join(person),
-        email=loaded["email"],
-        deleted=loaded["deleted"],
-    )
+    name = loaded["company"] or " ".join(person)
+    email, deleted = loaded["email"], loaded["deleted"]
+    return kept(Customer(name=name, email=email, deleted=deleted))
 
 
-def subscription(loaded: Loaded, *, recounted: bool) -> dict[str, Any]:
+def subscription(loaded: Loaded, *, recounted: bool) -> Subscription:
     """Value of thing `subscription:…` as it was at its version.
 
     *recounted*: Chargebee has just counted its MRR, so that 0 is no gap.
     """
     status = "canceled" if loaded["deleted"] else STATUSES[loaded["status"]]
-    at, is_over = loaded["version"], status == "canceled"
-    stopped, ends = loaded["cancelled_at"], _ends(loaded)
-    return kept(
-        status=status,
-        currency=loaded["currency_code"],
-        **_money(loaded, recounted=recounted),
-        ends=ends,
-        no_renewal=not is_over and _pauses(loaded, ends),
-        trial_end=loaded["trial_end"],
-        cancel_at=None if is_over else _stops(loaded, ends),
-        ended_at=min(stopped or at, at) if is_over else None,
-    )
+    at, is_over, ends = loaded["version"], status == "canceled", _ends(loaded)
+    ended: Any = min(loaded["cancelled_at"] or at, at) if is_over else None
+    stops: Any = None if is_over else _stops(loaded, ends)
+    money = _money(loaded, recounted=recounted)
+    value: Subscription = {
+        "status": status,
+        "currency": loaded["currency_code"],
+        "mrr": money.get("mrr"),
+        "plan": money.get("plan"),
+        "items": money.get("items"),
+        "discounts": money.get("discounts"),
+        "ends": ends,
+        "no_renewal": not is_over and _pauses(loaded, ends),
+        "trial_end": loaded["trial_end"],
+        "cancel_at": stops,
+        "ended_at": ended,
+    }
+    return kept(value)
 
 
-def _pauses(loaded: Loaded, ends: int | None) -> bool:
+def _pauses(loaded: Loaded, ends: Any) -> bool:
     """Whether a pause to come begins before the renewal: nothing is billed then."""
     pause = loaded["pause_date"]
     if pause is None or ends is None:
@@ -50,7 +55,7 @@ def _pauses(loaded: Loaded, ends: int | None) -> bool:
     return bool(loaded["version"] < pause <= ends)
 
 
-def _stops(loaded: Loaded, ends: int | None) -> int | None:
+def _stops(loaded: Loaded, ends: Any) -> Any:
     """When what is not over will end (ms): as scheduled, or with its contract."""
     at, stopped = loaded["version"], loaded["cancelled_at"]
     if (stopped or 0) <= at:
@@ -61,30 +66,28 @@ def _stops(loaded: Loaded, ends: int | None) -> int | None:
     return min((end for end in (stopped, last) if end is not None), default=None)
 
 
-def _ends(loaded: Loaded) -> int | None:
+def _ends(loaded: Loaded) -> Any:
     """When it renews (ms): with its contract, else its next bill, else its term.
 
     Where items have their own, the earliest of those that are no usage.
     """
     contract, items = _contract(loaded), loaded["subscription_items"] or ()
     if contract is not None:
-        end: int = contract["contract_end"]
-        return end
+        return contract["contract_end"]
     own = [_renews(item) for item in items if _is_licensed(item)]
     return min((end for end in own if end is not None), default=_renews(loaded))
 
 
-def _contract(loaded: Loaded) -> Loaded | None:
+def _contract(loaded: Loaded) -> Any:
     """The contract term that holds, if its end is told."""
     found: Loaded = loaded["contract_term"] or {}
     is_active = found.get("status") == "active" and found["contract_end"]
     return found if is_active else None
 
 
-def _renews(told: Loaded) -> int | None:
+def _renews(told: Loaded) -> Any:
     """The end of an item's or subscription's own period."""
-    found: int | None = told["next_billing_at"] or told["current_term_end"]
-    return found
+    return told["next_billing_at"] or told["current_term_end"]
 
 
 def _is_licensed(item: Loaded) -> bool:
@@ -92,7 +95,7 @@ def _is_licensed(item: Loaded) -> bool:
     return item["item_type"] != "charge" and item["metered_quantity"] is None
 
 
-def _money(loaded: Loaded, *, recounted: bool) -> dict[str, Any]:
+def _money(loaded: Loaded, *, recounted: bool) -> Any:
     """The MRR that Chargebee says, else the items that it can be counted from.
 
     Chargebee counts after the event: until then 0 stands where there is a price.

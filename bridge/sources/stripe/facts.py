@@ -133,7 +133,7 @@ def discount_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
 
 
 CATALOGUE: Mapping[str, tuple[str, Callable[[Any], Value]]] = {
-    "coupon": ("coupon", snapshot.coupon),
+    "coupon": ("coupon", snapshot.terms_of),
     "price": ("price", snapshot.price),
     "plan": ("price", snapshot.price),
     "product": ("product", snapshot.product),

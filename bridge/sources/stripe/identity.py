@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from marshmallow import ValidationError, fields, post_load
 
 from bridge.config import Lines, some
+from bridge.domain.values import Names
 from bridge.webhook.source import Options, Table
 
 ACCOUNT = "stripe.account"
@@ -86,8 +87,8 @@ class TableLines(Lines):
 
 def account(
     kind: str, loaded: Mapping[str, Any], owner: str | None, rules: Rules
-) -> dict[str, Any]:
-    """`account` and `rank` of what the first rule finds; empty where none does.
+) -> Any:
+    """`account` and `rank` (see `Names`) of what the first rule finds, if any does.
 
     *loaded* is an object of *kind*, whose customer is *owner*.
     """
@@ -99,7 +100,7 @@ def account(
     return {}
 
 
-def claim(checkout: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
+def claim(checkout: Mapping[str, Any], rules: Rules) -> Names:
     """`claims`: the account that the buyer of a *checkout* says is his, as a hint.
 
     Empty where every customer has an account by its id, or the field is trusted.

@@ -7,64 +7,81 @@ does not say is left out too, never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from bridge.domain.values import TERMS, Value
+from bridge.domain.values import (
+    TERMS,
+    Customer,
+    Discount,
+    Item,
+    Named,
+    Package,
+    Subscription,
+    Terms,
+    Tier,
+    Value,
+)
 from bridge.sources.stripe import identity
 from bridge.sources.stripe.schemas import ITEM, PRICE
 from bridge.webhook.values import kept
 
-Loaded = Mapping[str, Any]
-"""What a schema of this source returns."""
+Loaded = Any
+"""What a schema of this source returns: a mapping with a key for each field."""
 
 
 def customer(
     loaded: Loaded, rules: identity.Rules, *, deleted: bool = False
-) -> dict[str, Any]:
+) -> Customer:
     """Value of thing `customer`; the *rules* say where its account is named."""
-    return kept(
-        name=loaded["name"],
-        email=loaded["email"],
-        **identity.account("customer", loaded, loaded["id"], rules),
-        deleted=deleted,
-        discounts=_discounts(loaded),
-    )
+    names = identity.account("customer", loaded, loaded["id"], rules)
+    value: Customer = {
+        "name": loaded["name"],
+        "email": loaded["email"],
+        "account": names.get("account"),
+        "rank": names.get("rank"),
+        "deleted": deleted,
+        "discounts": _discounts(loaded),
+    }
+    return kept(value)
 
 
 def subscription(
-    loaded: Loaded, rules: identity.Rules, *, deleted_at: int | None = None
-) -> dict[str, Any]:
+    loaded: Loaded, rules: identity.Rules, *, deleted_at: Any = None
+) -> Subscription:
     """Value of thing `subscription:…`; *deleted_at* of a deletion's event.
 
     Raises ValidationError where a plan that stands for a price is no plan.
     """
     items, more = _items(loaded)
+    tax = loaded["automatic_tax"]
     terms = [_terms(item, loaded) for item in items]
-    currency = loaded["currency"] or next(
+    currency: Any = loaded["currency"] or next(
         (price["currency"] for price in terms if price and price["currency"]), None
     )
-    gone = deleted_at is not None
-    return kept(
-        status="canceled" if gone else loaded["status"],
-        currency=currency,
-        **identity.account("subscription", loaded, owner(loaded), rules),
-        items=[
+    names = identity.account("subscription", loaded, owner(loaded), rules)
+    value: Subscription = {
+        "status": loaded["status"] if deleted_at is None else "canceled",
+        "currency": currency,
+        "account": names.get("account"),
+        "rank": names.get("rank"),
+        "items": [
             _item(item, price, currency)
             for item, price in zip(items, terms, strict=True)
         ],
-        more=more,
-        ends=loaded["current_period_end"],
-        trial_end=loaded["trial_end"],
-        ended_at=deleted_at if loaded["ended_at"] is None else loaded["ended_at"],
-        cancel_at=loaded["cancel_at"],
-        cancel_at_period_end=loaded["cancel_at_period_end"],
-        paused=loaded["pause_collection"] is not None,
-        discounts=_discounts(loaded),
-        single=loaded["discounts"] is None and loaded["discount"] is not None,
-        tax=_inclusive(loaded["default_tax_rates"]),
-        automatic_tax=(loaded["automatic_tax"] or {}).get("enabled"),
-    )
+        "more": more,
+        "ends": loaded["current_period_end"],
+        "trial_end": loaded["trial_end"],
+        "ended_at": deleted_at if loaded["ended_at"] is None else loaded["ended_at"],
+        "cancel_at": loaded["cancel_at"],
+        "cancel_at_period_end": loaded["cancel_at_period_end"],
+        "paused": loaded["pause_collection"] is not None,
+        "discounts": _discounts(loaded),
+        "single": loaded["discounts"] is None and loaded["discount"] is not None,
+        "tax": _inclusive(loaded["default_tax_rates"]),
+        "automatic_tax": _when(tax, tax and tax["enabled"]),
+    }
+    return kept(value)
 
 
 def owner(loaded: Loaded) -> str | None:
@@ -74,37 +91,32 @@ def owner(loaded: Loaded) -> str | None:
 
 
 def discount(
-    loaded: Loaded, rules: identity.Rules, *, start: int | None, deleted: bool
-) -> dict[str, Any]:
+    loaded: Loaded, rules: identity.Rules, *, start: Any, deleted: bool
+) -> Discount:
     """Value of thing `discount:…`, which began at *start*.
 
     With neither scope it is the whole customer's.
     """
-    return {
-        **_discount(loaded),
-        **kept(
-            start=start,
-            subscription=loaded["subscription"],
-            item=loaded["subscription_item"],
-            deleted=deleted,
-            **identity.account("discount", loaded, owner(loaded), rules),
-        ),
+    names = identity.account("discount", loaded, owner(loaded), rules)
+    value: Discount = {
+        "start": start,
+        "subscription": loaded["subscription"],
+        "item": loaded["subscription_item"],
+        "deleted": deleted,
+        "account": names.get("account"),
+        "rank": names.get("rank"),
     }
+    return {**_discount(loaded), **kept(value)}
 
 
-def coupon(loaded: Loaded) -> dict[str, Any]:
-    """Value of thing `coupon:…` in the catalogue: its terms."""
-    return _terms_of(loaded)
-
-
-def price(loaded: Loaded) -> dict[str, Any]:
+def price(loaded: Loaded) -> Named:
     """Value of thing `price:…` (a plan too): its names, which alone can change."""
-    return kept(name=loaded["nickname"], lookup=loaded["lookup_key"])
+    return kept(Named(name=loaded["nickname"], lookup=loaded["lookup_key"]))
 
 
-def product(loaded: Loaded) -> dict[str, Any]:
+def product(loaded: Loaded) -> Named:
     """Value of thing `product:…`."""
-    return kept(name=loaded["name"])
+    return kept(Named(name=loaded["name"]))
 
 
 def essence(value: Value) -> dict[str, Any]:
@@ -156,18 +168,29 @@ def _terms(item: Loaded, loaded: Loaded) -> Loaded | None:
     return None if plan is None else PRICE.load(plan)
 
 
-def _item(item: Loaded, price: Loaded | None, currency: str | None) -> dict[str, Any]:
+def _item(item: Loaded, price: Loaded | None, currency: str | None) -> Item:
     """One item; without a price only what the item itself says."""
-    return kept(
-        **(_priced(price, currency) if price else {}),
-        quantity=None if item["quantity"] == 1 else item["quantity"],
-        ends=item["current_period_end"],
-        tax=_inclusive(item["tax_rates"]) or (["0"] if item["tax_rates"] else None),
-        discounts=_discounts(item),
-    )
+    value: Item = {
+        **(_priced(price, currency) if price else Item()),
+        "quantity": _but(1, item["quantity"]),
+        "ends": item["current_period_end"],
+        "tax": _inclusive(item["tax_rates"]) or (["0"] if item["tax_rates"] else []),
+        "discounts": _discounts(item),
+    }
+    return kept(value)
 
 
-def _priced(price: Loaded, currency: str | None) -> dict[str, Any]:
+def _when(condition: Any, value: Any) -> Any:
+    """The *value* where the *condition* holds; else None, which is left out."""
+    return value if condition else None
+
+
+def _but(usual: Any, value: Any) -> Any:
+    """The *value* where it is not the *usual* one, which is left out."""
+    return _when(value != usual, value)
+
+
+def _priced(price: Loaded, currency: str | None) -> Item:
     """What a price says; nothing of amounts where they are in another currency.
 
     A price may have amounts in several currencies, of which an event shows the price's
@@ -176,20 +199,18 @@ def _priced(price: Loaded, currency: str | None) -> dict[str, Any]:
     recurring = price["recurring"] or price
     product = price["product"] or {"id": None, "name": None}
     known = price["currency"] in {None, currency}
-    usage = recurring["usage_type"]
-    count = recurring["interval_count"]
     return {
         "price": price["id"],
         "product": product["id"],
         "name": price["nickname"],
         "product_name": product["name"] or price["name"],
         "lookup": price["lookup_key"],
-        "unit": _amount(price, "unit_amount", "amount") if known else None,
+        "unit": _when(known, _amount(price, "unit_amount", "amount")),
         "interval": recurring["interval"],
-        "count": None if count == 1 else count,
-        "usage": None if usage == "licensed" else usage,
+        "count": _but(1, recurring["interval_count"]),
+        "usage": _but("licensed", recurring["usage_type"]),
         "one_time": price["type"] == "one_time",
-        "scheme": "tiered" if price["billing_scheme"] == "tiered" else None,
+        "scheme": _but("per_unit", price["billing_scheme"]),
         "tiers_mode": price["tiers_mode"],
         "tiers": [_tier(tier) for tier in price["tiers"] or () if known],
         "package": _package(price["transform_quantity"] or price["transform_usage"]),
@@ -197,35 +218,28 @@ def _priced(price: Loaded, currency: str | None) -> dict[str, Any]:
     }
 
 
-def _amount(loaded: Loaded, *names: str) -> str | None:
+def _amount(loaded: Loaded, *names: str) -> Any:
     """Return the first amount that is given, exact before rounded."""
-    for name in names:
-        for key in (f"{name}_decimal", name):
-            if loaded[key] is not None:
-                found: str = loaded[key]
-                return found
-    return None
+    keys = (key for name in names for key in (f"{name}_decimal", name))
+    return next((loaded[key] for key in keys if loaded[key] is not None), None)
 
 
-def _tier(tier: Loaded) -> dict[str, Any]:
-    unit = _amount(tier, "unit_amount", "amount")
-    amounts = kept(unit=unit, flat=_amount(tier, "flat_amount"))
-    return {"up_to": tier["up_to"], **amounts}
+def _tier(tier: Loaded) -> Tier:
+    unit, flat = _amount(tier, "unit_amount", "amount"), _amount(tier, "flat_amount")
+    return {"up_to": tier["up_to"], **kept(Tier(up_to=None, unit=unit, flat=flat))}
 
 
-def _package(package: Loaded | None) -> dict[str, Any] | None:
+def _package(package: Loaded | None) -> Any:
     """How units are sold in packages; what is not told of it stays None."""
-    if package is None:
-        return None
-    return {"by": package["divide_by"], "round": package["round"]}
+    return package and Package(by=package["divide_by"], round=package["round"])
 
 
-def _discounts(loaded: Loaded) -> list[dict[str, Any]]:
+def _discounts(loaded: Loaded) -> list[Discount]:
     """Discounts in Stripe's order; where one is told twice, the fuller telling."""
     told = list(loaded["discounts"] or ())
     if loaded.get("discount") is not None:
         told.append(loaded["discount"])
-    found: dict[Any, dict[str, Any]] = {}
+    found: dict[Any, Discount] = {}
     for one in told:
         value = _discount(one)
         key = one["id"] or len(found)
@@ -234,38 +248,34 @@ def _discounts(loaded: Loaded) -> list[dict[str, Any]]:
     return [value for value in found.values() if value]
 
 
-def _discount(discount: Loaded) -> dict[str, Any]:
+def _discount(discount: Loaded) -> Discount:
     """A discount; without its terms it says when it began, which tells whose they are."""
-    coupon = discount["coupon"] or (discount["source"] or {}).get("coupon") or {}
-    start = None if coupon.get("duration") else discount["start"]
-    return {
-        **kept(
-            id=discount["id"],
-            coupon=coupon.get("id"),
-            start=start,
-            ends=discount["end"],
-        ),
-        **_terms_of(coupon),
+    coupon: Any = discount["coupon"] or (discount["source"] or {}).get("coupon") or {}
+    value: Discount = {
+        "id": discount["id"],
+        "coupon": coupon.get("id"),
+        "start": _when(not coupon.get("duration"), discount["start"]),
+        "ends": discount["end"],
     }
+    return {**kept(value), **terms_of(coupon)}
 
 
-def _terms_of(coupon: Loaded) -> dict[str, Any]:
-    """What a coupon takes off, and of what: `products` is [] where it is for all.
+def terms_of(coupon: Loaded) -> Terms:
+    """Value of thing `coupon:…`: what it takes off, and of what.
 
-    Without `products` nobody has told: Stripe shows `applies_to` only where it is asked
+    `products` is [] where it is for all. Without it nobody has told: Stripe shows `applies_to` only where it is asked
     to expand it, and so in no event (https://docs.stripe.com/api/coupons/object).
     """
     amount = coupon.get("amount_off")
     products = (coupon.get("applies_to") or {}).get("products")
-    return {
-        **kept(
-            percent=coupon.get("percent_off"),
-            amount=amount,
-            currency=coupon.get("currency") if amount else None,
-            duration=coupon.get("duration"),
-        ),
-        **({} if products is None else {"products": products}),
+    terms: Terms = {
+        "percent": coupon.get("percent_off"),
+        "amount": amount,
+        "currency": _when(amount, coupon.get("currency")),
+        "duration": coupon.get("duration"),
     }
+    limited: Terms = {} if products is None else {"products": products}
+    return {**kept(terms), **limited}
 
 
 def _inclusive(rates: Iterable[Loaded] | None) -> list[str | None]:
