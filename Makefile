@@ -35,7 +35,8 @@ demo: $(DEMO)  ## see it work, on this machine alone (ARGS=--exit: end by itself
 .PHONY: check
 check: lint  ## run what a change should pass before it is shown, a minute
 	@echo "tests ..."
-	@$(SIDE_BY_SIDE) tests/unit tests/contract tests/architecture $(ARGS)
+	@$(SIDE_BY_SIDE) tests/unit tests/sources tests/contract \
+		tests/architecture $(ARGS)
 
 # First what measures seconds, one after another and without the cost of measuring
 # coverage; 5: ARGS chose none of them.

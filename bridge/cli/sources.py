@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from keyword import iskeyword
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import click
@@ -11,7 +15,7 @@ from redis import Redis
 
 from bridge.cli.explain import because, value, worked_out
 from bridge.cli.operate import kept_as
-from bridge.cli.output import as_json, json_lines, moment, show, table
+from bridge.cli.output import as_json, json_lines, moment, say, show, table
 from bridge.cli.session import NO_VITALLY, configured, program, reached
 from bridge.config import Config
 from bridge.domain.account import Party, identify
@@ -28,6 +32,12 @@ from bridge.webhook.source import Delivery, Options, Source, Verified
 
 NOTHING = NO_VITALLY | {"REDIS_URL"}
 """Trying needs neither side."""
+
+NEW_FIXTURES = (
+    "customer.updated__named",
+    "subscription.updated__active",
+    "subscription.updated__canceled",
+)
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -81,6 +91,51 @@ def _listed(data: Data) -> list[str]:
         "",
         *table(("RECIPE", "TITLE", ""), made),
     ]
+
+
+@sources.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Write a new source NAME as code, in a checkout: its folder, fixtures and tests.
+
+    What is written works, and passes `tests/sources`; what differs is yours to change.
+    Often a table of bridge.toml is enough, and no code: see the README.
+
+    \b
+    Example:
+      python -m bridge sources new acme
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]*", name) or iskeyword(name):
+        raise BridgeError(f"{name}: a name is small letters, digits and underscores")
+    if not (Path("tests/sources").is_dir() and Path("bridge/sources").is_dir()):
+        raise BridgeError("there is no bridge/sources here; go to a checkout's folder")
+    taken = {path.stem for path in Path("bridge/sources").iterdir()} | {*recipes()}
+    if name in taken:
+        raise BridgeError(f"{name}: there is such a source already")
+    title, dashed = name.replace("_", " ").title(), name.replace("_", "-")
+    words = {"name": name, "title": title, "dashed": dashed, "upper": name.upper()}
+    for place, template in _files(name).items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(Template(template).substitute(words), encoding="utf-8")
+        say(str(place))
+    say("", f"Next: make format; .venv/bin/python -m pytest tests/sources -k {name}")
+
+
+def _files(name: str) -> dict[Path, str]:
+    """Where each file of a new source goes, and its template."""
+    folder, templates = Path("bridge/sources", name), files("bridge.cli") / "new_source"
+    named = {
+        folder / "__init__.py": "source.py",
+        folder / "README.md": "README.md",
+        Path("tests/sources", f"{name}.py"): "known.py",
+    }
+    for fixture in NEW_FIXTURES:
+        for end in (".json", ".facts.json"):
+            named[folder / "fixtures" / f"{fixture}{end}"] = f"{fixture}{end}"
+    return {
+        place: (templates / f"{file}.txt").read_text("utf-8")
+        for place, file in named.items()
+    }
 
 
 @sources.command("try")

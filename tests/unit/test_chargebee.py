@@ -444,21 +444,6 @@ def test_the_customer_s_own_word_wins_over_the_subscription_s() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "problem"),
-    [
-        ({"account": "vitally_id"}, "account must be cf_"),
-        ({"account": 7}, "account must be cf_"),
-        ({"acount": "cf_x"}, "acount is unknown; there are account"),
-    ],
-)
-def test_a_mistake_in_the_table_is_named(said: Json, problem: str) -> None:
-    table = SOURCE.table(said)
-
-    assert problem in table.problems[0]
-    assert {} == table.values
-
-
-@pytest.mark.parametrize(
     ("own", "name"),
     [
         ({}, "Blue Door"),
@@ -503,10 +488,6 @@ def verified(own: dict[str, str], **options: Any) -> Verified:
     return SOURCE.verify(delivery, {**OPTIONS, **options}, 0)
 
 
-def test_the_right_password_is_believed() -> None:
-    assert b"{}" == verified(headers()).body
-
-
 @pytest.mark.parametrize(
     ("username", "password"), [("only-a-user", None), (None, "only-a-password")]
 )
@@ -522,10 +503,6 @@ def test_either_alone_is_enough_to_be_switched_on(
     assert verified(headers(username or "", password or ""), **options)
     with pytest.raises(SignatureError):
         verified(headers("", ""), **options)
-
-
-def test_without_either_the_source_is_off() -> None:
-    assert not SOURCE.enabled(dict.fromkeys(OPTIONS))
 
 
 RIGHT = headers()["authorization"]
@@ -601,9 +578,3 @@ def test_no_content_is_more_than_refused(kind: str, said: Json, content: Any) ->
             orjson.dumps([fact.value for fact in found])
         except ValidationError:
             continue
-
-
-def test_what_is_without_effect_is_no_handler_and_has_a_reason() -> None:
-    assert set() == SOURCE.without_effect.keys() & SOURCE.handlers.keys()
-    assert all(SOURCE.without_effect.values())
-    assert SOURCE.ignores(split(told(CHANGED, 0))[0], OPTIONS) is None

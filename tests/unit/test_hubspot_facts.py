@@ -73,11 +73,6 @@ def folded(found: list[Fact], party: str = "hubspot:1") -> Party:
 # --- the door -------------------------------------------------------------------
 
 
-def test_the_source_is_off_without_a_secret() -> None:
-    assert not SOURCE.enabled(DEFAULTS)
-    assert SOURCE.enabled({**DEFAULTS, "HUBSPOT_CLIENT_SECRET": (SECRET,)})
-
-
 def proved(called: str, signed: str, **changes: Any) -> bool:
     """Whether a delivery to the URL *called* is believed, its signature over *signed*."""
     headers = sign(HUBSPOT, SECRET, b"[]", NOW, url=signed)
@@ -471,30 +466,6 @@ def test_an_association_names_the_company_that_has_to_be_read(
 
 
 # --- the table ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("said", "problem"),
-    [
-        ({"acount": "x"}, "acount is unknown; there are account, traits, deals"),
-        ({"account": ""}, "account must be"),
-        ({"account": 7}, "account must be"),
-        ({"traits": []}, "traits must be a table"),
-        ({"traits": {"x": {"property": "y", "as": "colour"}}}, "traits.x must be"),
-        ({"traits": {"x": {"field": "y"}}}, "traits.x must be"),
-        ({"traits": {"x": {"property": "y", "as": []}}}, "traits.x must be"),
-        ({"traits": {"name": "y"}}, "traits.name cannot be"),
-        ({"deals": {}}, "deals.mrr must be the name of a property"),
-        ({"deals": "hs_mrr"}, "deals must be a table"),
-        ({"deals": {"mrr": "hs_mrr", "churned": "x"}}, "deals.churned is unknown"),
-        ({"deals": {"mrr": "hs_mrr", "currency": "dollars"}}, "deals.currency must be"),
-    ],
-)
-def test_a_mistake_in_the_table_is_named(said: dict[str, Any], problem: str) -> None:
-    found = SOURCE.table(said)
-
-    assert {} == found.values
-    assert [problem] == [one[: len(problem)] for one in found.problems]
 
 
 def test_the_traits_of_the_table_are_told() -> None:

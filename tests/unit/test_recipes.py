@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,11 +20,9 @@ from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
 from bridge.sources.generic import make
-from bridge.sources.generic.recipes import recipes
 from bridge.webhook.source import Delivery, Event, Source, Verified
 
 FOLDER = Path(bridge.sources.generic.__path__[0]) / "fixtures"
-BODIES = sorted(p for p in FOLDER.glob("*/*__*") if ".facts" not in p.suffixes)
 UNFINISHED = {"standard-webhooks", "cloudevents"}
 """Recipes whose events every sender makes up: they say only how to prove and split."""
 
@@ -53,16 +49,6 @@ def facts_of(path: Path, said: Mapping[str, Any] | None = None) -> list[Fact]:
     return [f for e in events for f in reads.handlers[e.type].facts(e, {}, {})]
 
 
-def told(fact: Fact) -> dict[str, Any]:
-    """A fact as JSON; its rendering is the store's matter."""
-    shown = {**fact._asdict(), "stamp": fact.stamp._asdict()}
-    return {key: value for key, value in shown.items() if key != "rendering"}
-
-
-def golden_of(path: Path) -> Path:
-    return path.with_name(f"{path.stem}.facts.json")
-
-
 def doc_of(*names: str, said: Mapping[str, Any] | None = None) -> Document:
     """The document of an account of which these deliveries are all that is known."""
     facts = [f for name in names for f in facts_of(FOLDER / name, said)]
@@ -71,33 +57,6 @@ def doc_of(*names: str, said: Mapping[str, Any] | None = None) -> Document:
     assert account is not None
     now = max(fact.stamp.at for fact in facts)
     return document(unite(account, [Party(facts[0].party, things)]), now=now)
-
-
-@pytest.mark.parametrize("path", BODIES, ids=lambda p: f"{p.parent.name}/{p.stem}")
-def test_a_delivery_yields_the_facts_beside_it(path: Path) -> None:
-    actual = [told(fact) for fact in facts_of(path)]
-    golden = golden_of(path)
-    if os.environ.get("REGOLD"):
-        text = json.dumps(actual, indent=2, ensure_ascii=False)
-        golden.write_text(text + "\n", encoding="utf-8")
-    expected = json.loads(golden.read_text(encoding="utf-8"))
-
-    assert expected == actual
-
-
-def test_no_golden_stands_alone() -> None:
-    assert set() == set(FOLDER.glob("*/*.facts.json")) - {golden_of(p) for p in BODIES}
-
-
-@pytest.mark.parametrize("recipe", recipes())
-def test_every_rule_of_a_recipe_has_a_fixture(recipe: str) -> None:
-    reads = source(recipe, {"party": "data.party"})
-    kinds = [p.name.partition("__")[0] for p in BODIES if p.parent.name == recipe]
-    rules = {
-        rule for kind in kinds for rule in reads.handlers[kind].meaning.split(", ")
-    }
-
-    assert set(recipes()[recipe].get("events", {})) == rules
 
 
 def test_the_mrr_of_paddle_is_that_of_the_recurring_items() -> None:

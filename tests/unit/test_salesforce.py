@@ -716,30 +716,6 @@ def test_the_table_s_traits_are_known_by_name() -> None:
     assert sorted(RULES["traits"]) == sorted(SOURCE.table(RULES).traits)
 
 
-@pytest.mark.parametrize(
-    ("said", "problem"),
-    [
-        ({"acount": "X"}, "acount is unknown"),
-        ({"account": 7}, "account must be"),
-        ({"account": "no field"}, "account must be"),
-        ({"selected": "Name"}, "selected must be"),
-        ({"selected": [7]}, "selected.0 must be"),
-        ({"traits": []}, "traits must be"),
-        ({"traits": {"x": {"field": "X", "as": "colour"}}}, "traits.x must be"),
-        ({"traits": {"x": {"from": "X"}}}, "traits.x must be"),
-        ({"opportunities": []}, "opportunities must be a table"),
-        ({"opportunities": {"currency": "usd"}}, "opportunities.mrr must"),
-        ({"opportunities": {"mrr": "MRR__c"}}, "opportunities.currency must"),
-        ({"opportunities": {**DEALS["opportunities"], "x": "Y"}}, "opportunities.x is"),
-    ],
-)
-def test_a_mistake_in_the_table_is_named(said: dict[str, Any], problem: str) -> None:
-    table = SOURCE.table(said)
-
-    assert [problem] == [p[: len(problem)] for p in table.problems]
-    assert ({}, []) == (table.values, list(table.traits))
-
-
 def test_every_way_to_leave_out_a_line_is_a_table() -> None:
     whole = {**RULES, **DEALS, "selected": ["Name"]}
     for names in itertools.combinations(whole, 2):

@@ -1,18 +1,16 @@
 """Whatever an authentic sender sends gets a receipt: it is never an error of ours.
 
-Every recorded delivery of every source is changed in a few places into what no sender
-should send, and taken in with a real Redis. That it can be told apart again is the
+Every recorded delivery of every source (JSON; Salesforce's XML has its own tests) is
+changed in a few places into what no sender should send, and taken in with a real Redis. That it can be told apart again is the
 counting's: each event is in one of the four.
 """
 
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,17 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-import bridge.sources
 from bridge.ingest import STRENGTH, Ingress
-from bridge.sources import discover
 from bridge.sources.generic import make
 from bridge.store.inspect import figures
 from bridge.store.quarantine import Quarantine
 from bridge.webhook.source import Delivery, Source, Verified
+from tests.sources.known import every
 from tests.support import desk
 from tests.support.server import RedisServer
 
-FOLDER = Path(bridge.sources.__path__[0])
+KNOWN = {known.name: known for known in every()}
+JSON = [n for n, k in KNOWN.items() if any(p.suffix == ".json" for p in k.bodies)]
 SECRET = "an example secret"
 FORM: dict[str, Any] = {
     "verify": "standard-webhooks",
@@ -67,23 +65,6 @@ ABSURD = (
     *(deep(100, '{"a":', "}"), deep(1000, '{"a":', "}")),
 )
 """JSON, and what only looks like it, in place of a value."""
-
-
-@cache
-def source_of(name: str) -> tuple[Source, dict[str, Any]]:
-    """A source that is on, with the options of its fixtures."""
-    source = discover()[name]
-    file = FOLDER / name / "fixtures" / "bridge.toml"
-    said = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    values = {o.name: o.default for o in source.options}
-    options = {**values, **source.table(said).values}
-    return replace(source, enabled=lambda _: True), options
-
-
-@cache
-def recorded(name: str, ending: str = "json") -> list[bytes]:
-    files = sorted((FOLDER / name / "fixtures").glob(f"*__*.{ending}"))
-    return [f.read_bytes() for f in files if not f.name.endswith(".facts.json")]
 
 
 @cache
@@ -136,7 +117,8 @@ def changed(value: Any, place: tuple[Any, ...], new: Any) -> Any:
 @st.composite
 def hostile(draw: st.DrawFn, name: str) -> bytes:
     """A recorded delivery with something absurd in up to three places."""
-    whole = json.loads(draw(st.sampled_from(recorded(name))))
+    bodies = [p for p in KNOWN[name].bodies if p.suffix == ".json"]
+    whole = json.loads(draw(st.sampled_from(bodies)).read_bytes())
     absurd: list[str] = []
     for _ in range(draw(st.integers(1, 3))):
         absurd.append(draw(st.sampled_from(ABSURD)))
@@ -150,12 +132,17 @@ def hostile(draw: st.DrawFn, name: str) -> bytes:
     return text.encode()
 
 
-@pytest.mark.parametrize("name", ["stripe", "hubspot", "chargebee"])
+def switched_on(name: str) -> tuple[Source, dict[str, Any]]:
+    known = KNOWN[name]
+    return known.source, {**known.options, **known.on}
+
+
+@pytest.mark.parametrize("name", JSON)
 def test_whatever_is_sent_gets_a_receipt(client: Redis, name: str) -> None:
-    source, options = source_of(name)
+    source, options = switched_on(name)
 
     @given(hostile(name) | st.binary(max_size=50))
-    @settings(max_examples=150)
+    @settings(max_examples=40 if KNOWN[name].off else 150)
     def law(body: bytes) -> None:
         assert taken(client, source, options, body) in STRENGTH
 
@@ -198,7 +185,7 @@ def test_a_form_as_large_as_may_be_gets_a_receipt(client: Redis, body: bytes) ->
 
 @pytest.mark.parametrize("part", ["{}", "1", "[]", '{"a":[[[[[]]]]]}'])
 def test_a_batch_as_long_as_may_be_is_one_entry(client: Redis, part: str) -> None:
-    source, options = source_of("hubspot")
+    source, options = switched_on("hubspot")
     body = f"[{','.join([part] * (MEBIBYTE // (len(part) + 1)))}]".encode()
 
     assert "quarantined" == taken(client, source, options, body)
