@@ -13,6 +13,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
+from bridge.domain import policy
 from bridge.domain.facts import Fact, Rank, catalogue, pointer
 from bridge.domain.money import decimals, rounded
 from bridge.domain.traits import instant
@@ -36,17 +37,7 @@ from bridge.webhook.values import kept
 Rule = Mapping[str, Any]
 """A rule's loaded lines by name; `source`, `by_id` and `extras` are added to them."""
 
-STATUSES = (
-    "active",
-    "past_due",
-    "trialing",
-    "paused",
-    "incomplete",
-    "unpaid",
-    "canceled",
-    "incomplete_expired",
-    "void",
-)
+STATUSES = (*policy.STATUSES, "incomplete", *sorted(ENDED))
 """What a status must be, by itself or by its lookup."""
 
 DAY = 86_400_000
