@@ -202,6 +202,27 @@ def test_what_was_never_told_is_unknown_or_right(
     assert "mrr" in found.unknown or whole == found.traits["mrr"]
 
 
+def test_no_deletion_of_a_coupon_takes_the_place_of_one_before() -> None:
+    """Made anew twice, without dates: the deletions alone tell that there was another."""
+    teller = Teller(dated=False)
+    teller.make("half", 50)
+    teller.tell("customer.created", {"id": "cus_1", "name": "Acme"})
+    teller.tell("customer.subscription.created", teller.subscription())
+    teller.make_anew("half", 5)
+    lost = teller.facts[-1]
+    teller.at += 1
+    teller.attach("half")
+    for _ in range(2):
+        teller.at += 1
+        teller.make_anew("half", 5)
+
+    known = read(teller.facts).traits["mrr"]
+    found = read([fact for fact in teller.facts if fact != lost])
+
+    assert 285 == known
+    assert ("mrr" in found.traits, "mrr" in found.unknown) == (False, True)
+
+
 class Giver(Teller):
     """Tells of the one discount that a customer has at a time; *held* is what it takes."""
 

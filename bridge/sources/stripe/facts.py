@@ -165,15 +165,17 @@ CATALOGUE: Mapping[str, tuple[str, Callable[[Any], Value]]] = {
 def catalogue_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield what belongs to no customer: party `coupon:id` of the catalogue.
 
-    Its thing is `coupon:id@created`, since an id may be used again.
+    Its thing is `coupon:id@created`, since an id may be used again. A deletion that does
+    not say of which is a thing of its own: no later one may take its place.
     """
     now = loaded["data"]["object"]
     kind, take = CATALOGUE[event.type.partition(".")[0]]
     name, created = f"{kind}:{now['id']}", _begun(event, now["created"])
+    deleted = event.type.endswith(".deleted")
     thing = name if created is None else f"{name}@{created // 1000}"
-    value = {**take(now), **kept(created=created)}
-    if event.type.endswith(".deleted"):
-        value["deleted"] = True
+    if created is None and deleted:
+        thing = f"{name}@deleted:{event.id}"
+    value = {**take(now), **kept(created=created, deleted=deleted)}
     yield _fact(event, catalogue("stripe", name), thing, value)
 
 
