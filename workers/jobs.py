@@ -105,7 +105,7 @@ class Jobs:
         try:
             owner = api.owner(thing)
         except SourceError as error:
-            delay = retry.after_reading(error.retry_after, refused=error.refused)
+            delay = retry.after_refresh(error.retry_after, refused=error.refused)
             log.warning("read", extra=fields(party=party, reason=error.reason))
             return _held(f"could not be read: {error.reason}", delay)
         self.redis.srem(keys.UNREAD, party)

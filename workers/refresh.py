@@ -79,7 +79,7 @@ class Refresh:
             (now,) = self.leases.members([member.name])
             self.refreshes.learn(lease, restamped(_known(api, now), now))
         except SourceError as error:
-            delay = retry.after_reading(error.retry_after, refused=error.refused)
+            delay = retry.after_refresh(error.retry_after, refused=error.refused)
             self.refreshes.failed(member.name, delay)
             level = logging.ERROR if error.refused else logging.WARNING
             log.log(level, "read", extra=fields(party=member.name, reason=error.reason))

@@ -31,8 +31,8 @@ CROWDED_MS = 1000
 SECOND_MS = 1000
 """After a second that was not over yet when something was read."""
 
-READ_MS, REFUSED_READ_MS = 60_000, 3_600_000
-"""After a reading that failed, and one that the source refused."""
+REFRESH_MS, REFUSED_REFRESH_MS = 60_000, 3_600_000
+"""After a refresh that failed, and one that the source refused."""
 
 PACES_MS = (0, 1000, 2000, 5000)
 """Least time between writes of one account that keeps changing: at once, then these."""
@@ -88,8 +88,8 @@ def rest(took_ms: int, pace: int) -> int:
     return max(min(2 * took_ms, MOST_REST_MS), PACES_MS[pace])
 
 
-def after_reading(retry_after: float | None, *, refused: bool) -> int:
-    """Milliseconds until a party is read again (`retry_after` in seconds)."""
+def after_refresh(retry_after: float | None, *, refused: bool) -> int:
+    """Milliseconds until a party is refreshed again (`retry_after` in seconds)."""
     if refused:
-        return REFUSED_READ_MS
-    return READ_MS if retry_after is None else after_limit(retry_after)
+        return REFUSED_REFRESH_MS
+    return REFRESH_MS if retry_after is None else after_limit(retry_after)

@@ -119,7 +119,8 @@ class HttpApi:
             )
             data: bytes = reply.read(self.most + 1, decode_content=True)
             reply.close()
-        except HTTPError as error:
+        except (HTTPError, ValueError) as error:
+            # ValueError: a key that no header can hold, which the error would quote.
             kind = type(error).__name__
             raise SourceError(f"{self.title}'s API does not answer ({kind})") from None
         took = time.monotonic() - began

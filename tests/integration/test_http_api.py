@@ -6,6 +6,7 @@ import gzip
 import re
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
@@ -179,3 +180,17 @@ def test_a_permission_that_lacks_is_named_where_the_source_says_it(
     assert f"{reason}: it lacks the permission things.read" == raised.value.reason
     assert reason == untold.value.reason
     assert raised.value.refused
+
+
+@pytest.mark.parametrize("key", ["a\nb", "☃"])
+def test_a_key_that_no_header_can_hold_is_an_error_that_does_not_quote_it(
+    server: Server, key: str
+) -> None:
+    shop = api(server)
+    headers = {"Authorization": f"Bearer secret{key}"}
+
+    with pytest.raises(SourceError) as raised:
+        replace(shop, headers=headers).get("things")
+
+    assert "secret" not in str(raised.value)
+    assert None is raised.value.__cause__

@@ -19,7 +19,7 @@ from bridge.domain.fold import History, compact, fold
 from bridge.domain.policy import STRIPE
 from bridge.errors import PayloadError, SignatureError
 from bridge.sources.salesforce import SOURCE
-from bridge.sources.salesforce.schemas import ACCOUNT as SCHEMA
+from bridge.sources.salesforce.facts import Record
 from bridge.webhook.source import Delivery, Event, Verified
 from tests.support.lives import by_party
 from tests.support.salesforce import (
@@ -412,13 +412,17 @@ def test_without_a_rule_the_id_of_18_characters_is_the_account() -> None:
     ],
 )
 def test_an_id_of_15_characters_is_made_18(short: str, whole: str) -> None:
-    assert whole == SCHEMA.load({"Id": short})["id"] == SCHEMA.load({"Id": whole})["id"]
+    assert (
+        whole
+        == Record().load({"Id": short})["id"]
+        == Record().load({"Id": whole})["id"]
+    )
 
 
 @pytest.mark.parametrize("bad", ["", "001", "001xx000003DGb1A", "001xx000003DGb\u00e9"])
 def test_anything_else_is_no_id(bad: str) -> None:
     with pytest.raises(ValidationError, match="15 or 18"):
-        SCHEMA.load({"Id": bad})
+        Record().load({"Id": bad})
 
 
 def test_without_the_field_of_the_rule_a_record_names_no_account() -> None:

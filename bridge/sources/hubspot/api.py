@@ -8,19 +8,19 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from marshmallow import Schema
+from marshmallow import Schema, fields
 
+from bridge import log
 from bridge.domain.facts import Fact, Rank
 from bridge.domain.values import REFRESHED, Value
 from bridge.errors import SourceUnreadError
-from bridge.log import fields
 from bridge.sources.http import TIMEOUT, HttpApi, Json, Reply, understood
-from bridge.sources.hubspot.facts import PREFIX, Text, named, shown, stripped, told
+from bridge.sources.hubspot.facts import PREFIX, Property, named, shown, stripped, told
 from bridge.sources.hubspot.rules import OWNER, Deals, Rules, rules
-from bridge.sources.hubspot.schemas import BATCH, FOUND, LINKS, USER
 from bridge.webhook.convert import TraitMapping, decimal, milliseconds
 from bridge.webhook.deals import subscription
-from bridge.webhook.fields import UNREAD
+from bridge.webhook.fields import UNREAD, Id, Label, Text, Whole
+from bridge.webhook.schemas import Payload
 from bridge.webhook.source import Event, Options
 from bridge.webhook.values import kept
 
@@ -40,6 +40,72 @@ FRESH = 3600.0
 
 Told = tuple[str, Value, bool]
 """A thing, its value, and whether that is final."""
+
+VALUE = Text(1 << 16, allow_none=True)
+"""A property's value is always a text, as long as HubSpot allows; None: cleared."""
+
+
+class Link(Payload):
+    """One association; `deal_to_company` is that of a deal's primary company."""
+
+    id = Id(required=True)
+    type = Text(255, required=True)
+
+
+class Links(Payload):
+    """Associations with one kind of record; *paging*: there are more."""
+
+    results = fields.List(fields.Nested(Link), required=True)
+    paging = fields.Raw()
+
+
+class Associations(Payload):
+    """What a company or a deal is associated with, where that was asked for."""
+
+    deals = fields.Nested(Links)
+    companies = fields.Nested(Links)
+
+
+class Found(Payload):
+    """A record: https://developers.hubspot.com/docs/api-reference/crm-companies-v3/guide."""
+
+    id = Id(required=True)
+    properties = fields.Dict(values=VALUE, required=True)
+    archived = fields.Boolean()
+    associations = fields.Nested(Associations)
+
+
+class Batch(Payload):
+    """Records that were asked for together."""
+
+    results = fields.List(fields.Nested(Found), required=True)
+
+
+class End(Payload):
+    """The other end of an association."""
+
+    id = Whole(required=True, data_key="toObjectId")
+
+
+class Ends(Payload):
+    """All that one record is associated with."""
+
+    origin = fields.Nested(Link, only=["id"], required=True, data_key="from")
+    ends = fields.List(fields.Nested(End), required=True, data_key="to")
+
+
+class Every(Payload):
+    """The same of several records."""
+
+    results = fields.List(fields.Nested(Ends), required=True)
+
+
+class User(Payload):
+    """A user of HubSpot: https://developers.hubspot.com/docs/api-reference/crm-crm-owners-v3/guide."""
+
+    first = Label(data_key="firstName")
+    last = Label(data_key="lastName")
+    email = Label()
 
 
 class HubspotApi:
@@ -87,7 +153,7 @@ class HubspotApi:
     ) -> Reply | None:
         """A record, also one that was deleted; None where there is none."""
         query = kept(properties=",".join(properties), associations=linked)
-        return self._one(FOUND, f"/crm/v3/objects/{kind}/{{id}}", id_, query)
+        return self._one(Found(), f"/crm/v3/objects/{kind}/{{id}}", id_, query)
 
     def _one(
         self, schema: Schema, path: str, id_: str, query: Mapping[str, str]
@@ -133,7 +199,7 @@ class HubspotApi:
                 "properties": self._rules.deals.properties,
             }
             path = "/crm/v3/objects/deals/batch/read"
-            for deal in self._several(BATCH, path, asked):
+            for deal in self._several(Batch(), path, asked):
                 value = _won(deal["properties"], self._rules.deals, reply.at)
                 if value is not None:
                     yield f"subscription:deal-{deal['id']}", value, False
@@ -146,18 +212,18 @@ class HubspotApi:
         asked = {"inputs": [{"id": id_} for id_ in sorted(deals)]}
         return {
             row["origin"]["id"]
-            for row in self._several(LINKS, path, asked)
+            for row in self._several(Every(), path, asked)
             if {str(end["id"]) for end in row["ends"]} == {company}
         }
 
-    def _seen(self, line: TraitMapping, text: Text) -> Any:
+    def _seen(self, line: TraitMapping, text: Property) -> Any:
         """A trait as the API tells it; UNREAD where that cannot be read."""
         if line.kind == OWNER:
             return self._user(text) if text else None
         try:
             return line.convert(text)
         except ValueError as error:
-            told = fields(property=line.field, reason=f"it {error}")
+            told = log.fields(property=line.field, reason=f"it {error}")
             LOG.warning("left out", extra=told)
             return UNREAD
 
@@ -167,7 +233,7 @@ class HubspotApi:
             self._users.clear()
             self._until = time.monotonic() + FRESH
         if id_ not in self._users:
-            found = self._one(USER, "/crm/v3/owners/{id}", id_, {})
+            found = self._one(User(), "/crm/v3/owners/{id}", id_, {})
             self._users[id_] = _name(found.body) if found else UNREAD
         return self._users[id_]
 
@@ -176,7 +242,7 @@ def _loaded(schema: Schema, reply: Reply) -> Any:
     return understood(schema.load, reply.body, "HubSpot's reply")
 
 
-def _won(said: Mapping[str, Text], deals: Deals, at: int) -> Value | None:
+def _won(said: Mapping[str, Property], deals: Deals, at: int) -> Value | None:
     """A deal as a subscription, None where it is none. Raises SourceUnreadError."""
 
     def read(name: str, convert: Callable[[str], Any]) -> Any:
@@ -198,7 +264,7 @@ def _won(said: Mapping[str, Text], deals: Deals, at: int) -> Value | None:
     )
 
 
-def _name(user: Mapping[str, Text]) -> Text:
+def _name(user: Mapping[str, Property]) -> Property:
     whole = f"{user['first'] or ''} {user['last'] or ''}"
     return stripped(whole) or stripped(user["email"])
 

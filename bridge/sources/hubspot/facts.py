@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from marshmallow import ValidationError
+from marshmallow import ValidationError, fields
 
 from bridge.domain.facts import Fact, Rank, pointer
 from bridge.domain.values import REFRESH_TWICE, TO_REFRESH, Value
-from bridge.sources.hubspot import schemas
 from bridge.sources.hubspot.rules import OWNER, Rules, rules
 from bridge.webhook.convert import TraitMapping
-from bridge.webhook.fields import UNREAD, cleaned
+from bridge.webhook.fields import UNREAD, Text, Whole, cleaned
+from bridge.webhook.schemas import Payload
 from bridge.webhook.source import Event, Handlers, Options
 from bridge.webhook.values import kept
 
@@ -25,14 +25,43 @@ HANDLERS = Handlers()
 
 PREFIX = "hubspot:"
 
-Text = str | None
+Property = str | None
+"""The value of a property: always a text; None where it was cleared."""
+
+
+class Record(Payload):
+    """An event about one record: https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide."""
+
+    object_id = Whole(required=True, data_key="objectId")
+
+
+class Change(Record):
+    """A property got another value."""
+
+    name = Text(255, required=True, data_key="propertyName")
+    value = Text(1 << 16, data_key="propertyValue")
+
+
+class Merge(Payload):
+    """Records became one: the primary one, or a new one."""
+
+    primary = Whole(required=True, data_key="primaryObjectId")
+    merged = fields.List(Whole(), required=True, data_key="mergedObjectIds")
+    new = Whole(data_key="newObjectId")
+
+
+class Association(Payload):
+    """Two records were bound together, or are not any more."""
+
+    from_id = Whole(required=True, data_key="fromObjectId")
+    to_id = Whole(required=True, data_key="toObjectId")
 
 
 def told(
     company: str,
-    said: Mapping[str, Text],
+    said: Mapping[str, Property],
     rules: Rules,
-    read: Callable[[TraitMapping, Text], Any],
+    read: Callable[[TraitMapping, Property], Any],
 ) -> Iterator[tuple[str, Value]]:
     """Yield the things that the properties *said* tell of a *company*.
 
@@ -53,19 +82,19 @@ def named(company: str, rules: Rules) -> dict[str, str]:
     return {} if rules.account else {"account": company}
 
 
-def stripped(text: Text) -> Text:
+def stripped(text: Property) -> Property:
     """Return *text* without blanks around it, None where nothing is left."""
     return (text or "").strip() or None
 
 
-def shown(text: Text) -> Text:
+def shown(text: Property) -> Property:
     """The same for a name."""
     found = stripped(text)
     return found and cleaned(found)
 
 
 @HANDLERS.on(
-    schemas.CHANGE,
+    Change(),
     {
         "company.propertyChange": "name, account or one of the traits of "
         "`[sources.hubspot]` changed"
@@ -83,7 +112,7 @@ def changed(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 
 
 @HANDLERS.on(
-    schemas.RECORD,
+    Record(),
     {
         "company.creation": "a new company",
         "company.restore": "the company is back",
@@ -99,7 +128,7 @@ def begun(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     yield event.fact(PREFIX + company, TO_REFRESH, {}, Rank.UPDATED)
 
 
-@HANDLERS.on(schemas.RECORD, {"company.deletion": "the company and its deals end"})
+@HANDLERS.on(Record(), {"company.deletion": "the company and its deals end"})
 def deleted(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield a company's end, not final: it can be restored."""
     company = str(loaded["object_id"])
@@ -108,7 +137,7 @@ def deleted(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 
 
 @HANDLERS.on(
-    schemas.MERGE,
+    Merge(),
     {"company.merge": "the merged companies are one account from now on"},
 )
 def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
@@ -129,7 +158,7 @@ def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 
 
 @HANDLERS.on(
-    schemas.RECORD,
+    Record(),
     {
         "deal.creation": "a deal that may be won",
         "deal.deletion": "the deal is gone",
@@ -137,7 +166,7 @@ def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     },
 )
 @HANDLERS.on(
-    schemas.CHANGE,
+    Change(),
     {"deal.propertyChange": "stage, amount, dates or name of a deal changed"},
 )
 def deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
@@ -145,14 +174,14 @@ def deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     yield _ask(event, f"deal:{loaded['object_id']}")
 
 
-@HANDLERS.on(schemas.MERGE, {"deal.merge": "two deals became one"})
+@HANDLERS.on(Merge(), {"deal.merge": "two deals became one"})
 def merged_deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the same for the deal that is left."""
     yield _ask(event, f"deal:{loaded['new'] or loaded['primary']}")
 
 
 @HANDLERS.on(
-    schemas.ASSOCIATION,
+    Association(),
     {
         "company.associationChange": "the company got or lost a deal",
         "deal.associationChange": "the deal got or lost its company",
@@ -164,7 +193,7 @@ def associated(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     yield _ask(event, f"company:{loaded[side]}")
 
 
-def _heard(line: TraitMapping, text: Text) -> Any:
+def _heard(line: TraitMapping, text: Property) -> Any:
     """A trait as an event tells it; the name of a user is not in it."""
     if line.kind == OWNER:
         return UNREAD if text else None

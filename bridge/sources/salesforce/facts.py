@@ -7,6 +7,7 @@ the later one. A deleted record is not final: its organisation can undelete it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,10 +15,11 @@ from marshmallow import ValidationError
 
 from bridge.domain.facts import Fact, Rank
 from bridge.domain.values import VOID, Value, part
-from bridge.sources.salesforce import schemas
 from bridge.sources.salesforce.rules import Deals, Rules, rules
 from bridge.webhook.convert import decimal, milliseconds
 from bridge.webhook.deals import subscription
+from bridge.webhook.fields import UNREAD, Checked, Label
+from bridge.webhook.schemas import Payload
 from bridge.webhook.source import Event, Handlers, Options, is_name
 from bridge.webhook.values import kept
 
@@ -27,9 +29,56 @@ ACCOUNT, OPPORTUNITY = "Account", "Opportunity"
 
 NAME = "Name"
 
+_ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?", re.ASCII)
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+
+
+class RecordId(Checked):
+    """A record's id, kept in its form of 18 characters."""
+
+    must = "be an id of 15 or 18 characters"
+
+    def read(self, value: Any) -> Any:
+        if type(value) is not str or not _ID.fullmatch(value):
+            return UNREAD
+        return value + "".join(_checks(value)) if len(value) == 15 else value  # noqa: PLR2004
+
+
+def _checks(id_: str) -> list[str]:
+    """Return one letter for every five, whose bits say which are upper case."""
+    fives = (id_[start : start + 5] for start in (0, 5, 10))
+    return [
+        _LETTERS[sum(1 << bit for bit, one in enumerate(five) if one.isupper())]
+        for five in fives
+    ]
+
+
+class Flag(Checked):
+    """A checkbox: `true` or `false`."""
+
+    must = "be true or false"
+
+    def read(self, value: Any) -> Any:
+        return {"true": True, "false": False}.get(value, UNREAD)
+
+
+class Record(Payload):
+    """Any record; an Account has no more than this."""
+
+    id = RecordId(required=True, data_key="Id")
+    name = Label(data_key="Name")
+    deleted = Flag(data_key="IsDeleted")
+
+
+class Opportunity(Record):
+    """A deal; *account* is the company that it is with."""
+
+    account = RecordId(data_key="AccountId")
+    won = Flag(data_key="IsWon")
+
 
 @HANDLERS.on(
-    schemas.ACCOUNT,
+    Record(),
     {ACCOUNT: "name, account and the traits that `bridge.toml` names"},
     creates={ACCOUNT},
 )
@@ -75,7 +124,7 @@ def untold(fields: Mapping[str, str | None], rules: Rules) -> str | None:
 
 
 @HANDLERS.on(
-    schemas.OPPORTUNITY,
+    Opportunity(),
     {OPPORTUNITY: "a won deal is a subscription, where `bridge.toml` names its fields"},
 )
 def opportunity_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
