@@ -26,6 +26,9 @@ from bridge.domain.values import (
     TO_REFRESH,
     UNTOLD,
     VOID,
+    Discount,
+    Item,
+    Subscription,
     Value,
 )
 from bridge.sources.generic.convert import in_minor, number
@@ -146,37 +149,41 @@ def _customer(rule: Rule, body: Any, party: str) -> Iterator[tuple[str, Value]]:
         yield "account", kept(account=account, rank=0)
 
 
-def _subscription(rule: Rule, body: Any, at: int, account: str | None) -> Value:
+def _subscription(rule: Rule, body: Any, at: int, account: Any) -> Subscription:
     currency, status = read(rule, "currency", body), _status(rule, body)
     mrr, over = rule["mrr"], status in ENDED
     items, trial_end = _items(mrr, body, currency), _trial_end(rule, body)
     if not items and not over:
         # Nothing recurring, no subscription.
-        return kept(status=VOID, account=account, ended_at=at)
-    return kept(
-        status=status,
-        currency=currency,
-        account=account,
-        items=items,
+        return kept(Subscription(status=VOID, account=account, ended_at=at))
+    trialing = read(rule, "trialing_until", body)
+    if not trialing and not _tells_trials(rule):
+        trialing = trial_end
+    ended: Any = (read(rule["ended"], "at", body, "ended.") or at) if over else None
+    value: Subscription = {
+        "status": status,
+        "currency": currency,
+        "account": account,
+        "items": items,
         # A tax that is part of a price, and its rate is not told.
-        automatic_tax=any(item.get("inclusive") for item in items),
-        discounts=[*_discounts(mrr, body)],
-        extras=rule["extras"],
-        plan=read(rule, "plan", body),
-        ends=read(rule, "ends", body),
-        no_renewal=not over and read(rule, "renews", body) is False,
-        trial_end=trial_end,
-        trialing_until=read(rule, "trialing_until", body)
-        or (None if _tells_trials(rule) else trial_end),
-        ended_at=(read(rule["ended"], "at", body, "ended.") or at) if over else None,
-        cancel_at=read(rule, "cancel_at", body),
-        cancel_at_period_end=read(rule, "cancel_at_period_end", body),
-    )
+        "automatic_tax": any(item.get("inclusive") for item in items),
+        "discounts": [*_discounts(mrr, body)],
+        "extras": rule["extras"],
+        "plan": read(rule, "plan", body),
+        "ends": read(rule, "ends", body),
+        "no_renewal": not over and read(rule, "renews", body) is False,
+        "trial_end": trial_end,
+        "trialing_until": trialing,
+        "ended_at": ended,
+        "cancel_at": read(rule, "cancel_at", body),
+        "cancel_at_period_end": read(rule, "cancel_at_period_end", body),
+    }
+    return kept(value)
 
 
-def _trial_end(rule: Rule, body: Any) -> int | None:
+def _trial_end(rule: Rule, body: Any) -> Any:
     """When its trial ends; also by the days of the trial since it began."""
-    end: int | None = read(rule, "trial_end", body)
+    end = read(rule, "trial_end", body)
     began, days = read(rule, "starts", body), read(rule, "trial_days", body)
     if end or not (began and days):
         return end
@@ -204,7 +211,7 @@ def _status(rule: Rule, body: Any) -> str:
     return str(found)
 
 
-def _items(mrr: Rule, body: Any, currency: str | None) -> list[Value]:
+def _items(mrr: Rule, body: Any, currency: str | None) -> list[Item]:
     """Items as money reads them; one without an amount where they are not known.
 
     An empty list where nothing is recurring.
@@ -215,63 +222,71 @@ def _items(mrr: Rule, body: Any, currency: str | None) -> list[Value]:
     return [_item(mrr, row, body, currency) for row in rows]
 
 
-def _item(mrr: Rule, row: Any, body: Any, currency: str | None) -> Value:
+def _item(mrr: Rule, row: Any, body: Any, currency: str | None) -> Item:
     """One item. How often it is paid, the event may say for all its items."""
 
     def its(name: str, where: Any = row) -> Any:
         return read(mrr, name, where, "mrr.")
 
-    dates = {name: its(name) or its(name, body) for name in ("from", "until")}
+    value: Item = {
+        "from": its("from") or its("from", body),
+        "until": its("until") or its("until", body),
+    }
     if its("usage"):
-        return kept(usage=UNTOLD, **dates)
+        value["usage"] = UNTOLD
+        return kept(value)
     amount, quantity, own = its("amount"), its("quantity"), _currency(mrr, row)
     if own and currency not in {None, own}:
         # What it costs in the subscription's currency, the event does not tell.
         amount, own = None, None
-    if own == "" or ("quantity" in mrr and quantity is None):
-        amount = None
     code = currency or own
-    if amount is not None:
-        amount = in_minor(amount, mrr["amount"].kind, code) if code else None
-    interval: tuple[str | None, int] = ("month", 1)
-    if "interval" in mrr:
-        interval = its("interval") or its("interval", body) or (None, 1)
-    every = its("count") or its("count", body)
-    if every is None and "count" in mrr:
+    if not code or own == "" or ("quantity" in mrr and quantity is None):
+        amount = None
+    interval, every = its("interval") or its("interval", body), its("count")
+    every = every or its("count", body)
+    if "interval" not in mrr:
+        interval = ("month", 1)
+    if interval is None or (every is None and "count" in mrr):
         interval = (None, 1)
     count = interval[1] * (every or 1)
-    return kept(
-        unit=amount,
-        interval=interval[0],
-        count=None if count == 1 else count,
-        quantity=None if quantity == 1 else quantity,
-        name=its("name"),
-        inclusive=its("tax_included"),
-        currency=None if currency else own,
-        **dates,
-    )
+    value |= {
+        "unit": amount and in_minor(amount, mrr["amount"].kind, code),
+        "interval": interval[0],
+        "count": _unless_one(count),
+        "quantity": _unless_one(quantity),
+        "name": its("name"),
+        "inclusive": its("tax_included"),
+        "currency": "" if currency else own,
+    }
+    return kept(value)
 
 
-def _currency(mrr: Rule, row: Any) -> str | None:
+def _unless_one(count: Any) -> Any:
+    return None if count == 1 else count
+
+
+def _currency(mrr: Rule, row: Any) -> Any:
     """An item's own currency; "": it is none, like the credits of some senders."""
     try:
-        found: str | None = read(mrr, "currency", row)
+        return read(mrr, "currency", row)
     except ValidationError:
         return ""
-    return found
 
 
-def _discounts(mrr: Rule, body: Any) -> Iterator[Value]:
+def _discounts(mrr: Rule, body: Any) -> Iterator[Discount]:
     """Discounts whose terms are not known, with the dates between which they count."""
     if "discounts" not in mrr:
         found = read(mrr, "discount", body, "mrr.")
-        yield from [{"id": found}] if found else []
+        if found:
+            yield {"id": found}
         return
     for row in read(mrr, "discounts", body, "mrr.") or ():
-        yield kept(
-            id=read(mrr, "discount", row, "mrr.") or "a discount",
-            **{name: read(mrr, name, row, "mrr.") for name in ("from", "until")},
-        )
+        value: Discount = {
+            "id": read(mrr, "discount", row, "mrr.") or "a discount",
+            "from": read(mrr, "from", row, "mrr."),
+            "until": read(mrr, "until", row, "mrr."),
+        }
+        yield kept(value)
 
 
 def _traits(rule: Rule, body: Any) -> Iterator[tuple[str, Value]]:
