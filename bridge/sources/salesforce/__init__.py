@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from bridge.errors import PayloadError, SignatureError
 from bridge.options import Option, text
@@ -72,21 +71,11 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
 
 
 def split(delivery: Verified) -> Iterator[Event]:
-    """Yield one event for each record. Raises PayloadError where there is none.
-
-    A notification that is sent again tells the record as it is by then, so that an
-    event is the notification and the version of the record.
-    """
+    """Yield one event for each record. Raises PayloadError where there is none."""
     told = message.notifications(message.parse(delivery.body))
     if not told:
         raise PayloadError("the message holds no notification")
-    yield from each(_event, told)
-
-
-def _event(told: Any) -> Event:
-    one = message.notification(told)
-    at = message.version(one.fields)
-    return Event(f"{one.id}:{at}", one.kind, at, one.fields)
+    yield from each(message.event, told)
 
 
 def ignores(event: Event, options: Options) -> str | None:

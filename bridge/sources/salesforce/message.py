@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import NamedTuple
 from xml.etree.ElementTree import Element, ParseError, tostring
 
 from defusedxml.ElementTree import fromstring
 
 from bridge.errors import PayloadError
 from bridge.webhook.convert import milliseconds
-from bridge.webhook.source import is_name
+from bridge.webhook.source import Event, is_name
 
 OUTBOUND = "{http://soap.sforce.com/2005/09/outbound}"
 TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 
 Fields = dict[str, str | None]
 """Selected fields of a record: text, None where they are empty (`xsi:nil`)."""
-
-
-class Notification(NamedTuple):
-    """One record as it was when the message was sent; *kind* is its object's name."""
-
-    id: str
-    kind: str
-    fields: Fields
 
 
 def parse(body: bytes) -> Element:
@@ -60,8 +51,12 @@ def notifications(root: Element) -> list[Element]:
     return list(root.iter(f"{OUTBOUND}Notification"))
 
 
-def notification(told: Element) -> Notification:
-    """Read one of them. Raises PayloadError."""
+def event(told: Element) -> Event:
+    """Read one of them: what its record was when it was sent. Raises PayloadError.
+
+    A notification that is sent again tells the record as it is by then, so that an
+    event is the notification and the version of the record.
+    """
     id_ = (told.findtext(f"{OUTBOUND}Id") or "").strip()
     record = told.find(f"{OUTBOUND}sObject")
     if not is_name(id_) or record is None:
@@ -69,7 +64,9 @@ def notification(told: Element) -> Notification:
     kind = record.get(TYPE, "").rpartition(":")[2]
     if not is_name(kind):
         raise PayloadError("a record does not say what it is", id_)
-    return Notification(id_, kind, {_name(f): _text(f) or None for f in record})
+    fields = {_name(field): _text(field) or None for field in record}
+    at = version(fields)
+    return Event(f"{id_}:{at}", kind, at, fields)
 
 
 def version(fields: Fields) -> int:

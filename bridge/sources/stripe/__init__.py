@@ -98,31 +98,28 @@ def split(delivery: Verified) -> tuple[Event]:
     name, kind, created = body.get("id"), body.get("type"), body.get("created")
     if not is_name(name):
         raise PayloadError("the body has no id, so it is no event")
-    reason = _refusal(body)
-    if reason is not None:
-        raise PayloadError(reason, name)
+    is_thin, data = body.get("object") == THIN_OBJECT, body.get("data")
+    # One that does not say what it is may be an event, with an object in it.
+    untold = "event" if isinstance(data, dict) and "object" in data else None
+    if not is_thin and body.get("object", untold) != "event":
+        raise PayloadError("the body is no event", name)
     if not is_name(kind):
         raise PayloadError("the event has no type", name)
-    at = _thin_time(created) if body.get("object") == THIN_OBJECT else _time(created)
+    at = _milliseconds(created, is_thin=is_thin)
     if at is None:
         raise PayloadError("the event has no time of creation", name)
     return (Event(name, kind, at, body),)
 
 
-def _time(seconds: Any) -> int | None:
-    """Milliseconds of an event's `created`."""
-    if type(seconds) is not int or not 0 <= seconds <= LATEST:
-        return None
-    return seconds * 1000
-
-
-def _thin_time(text: Any) -> int | None:
-    """Milliseconds of a thin event's `created`, which is text."""
+def _milliseconds(created: Any, *, is_thin: bool) -> int | None:
+    """When an event was created, which it says in whole seconds, a thin one in text."""
     try:
-        at = datetime.fromisoformat(text).timestamp()
+        at = datetime.fromisoformat(created).timestamp() if is_thin else created
     except (OverflowError, TypeError, ValueError):
         return None
-    return round(at * 1000) if 0 <= at <= LATEST else None
+    if type(at) is not (float if is_thin else int) or not 0 <= at <= LATEST:
+        return None
+    return round(at * 1000)
 
 
 def ignores(event: Event, options: Options) -> str | None:
@@ -133,19 +130,6 @@ def ignores(event: Event, options: Options) -> str | None:
         return f"an event of the other mode; STRIPE_MODE is {mode}"
     if event.body.get("account"):
         return "an event of a connected account; only the own account is read"
-    return None
-
-
-def _refusal(body: dict[str, Any]) -> str | None:
-    """Why the object is no event; one that does not say what it is may be one."""
-    kind = body.get("object", "event")
-    if kind == THIN_OBJECT:
-        return None
-    if kind != "event":
-        return "the body is no event"
-    data = body.get("data")
-    if "object" not in body and not (isinstance(data, dict) and "object" in data):
-        return "the body is no event"
     return None
 
 
