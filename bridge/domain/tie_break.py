@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
+
+MOST_TWICE = 8
 
 
 class Step(NamedTuple):
@@ -23,47 +25,15 @@ def in_order(steps: Iterable[Step]) -> list[Step]:
 
 
 def is_doubtful(steps: Iterable[Step]) -> bool:
-    """Whether a step that two events tell can have been taken twice: it led back."""
-    told = Counter((s.before or "", s.after) for s in steps if _moves(s))
-    twice = [edge for edge, times in told.items() if times > 1]
-    if not twice:
-        return False
-    circle = _circles(told)
-    return any(circle[before] == circle[after] for before, after in twice)
+    """Whether a step that two events tell can have been taken twice: others lead back.
 
-
-def _circles(edges: Collection[tuple[str, str]]) -> dict[str, str]:
-    """Map each state to the name of its circle: states that lead to one another.
-
-    Kosaraju's strongly connected components, in the time of the number of edges.
+    Where more than MOST_TWICE are told twice nobody looks any further.
     """
-    ahead, back = _neighbours(edges), _neighbours((b, a) for a, b in edges)
-    found: dict[str, str] = {}
-    for root in reversed(_left(ahead)):
-        waiting = [root]
-        while waiting:
-            state = waiting.pop()
-            if state not in found:
-                found[state] = root
-                waiting += back[state]
-    return found
-
-
-def _left(ahead: Mapping[str, Collection[str]]) -> list[str]:
-    """States in the order in which a walk into the depth leaves them for good."""
-    order: list[str] = []
-    seen: set[str] = set()
-    for root in list(ahead):
-        stack = [(root, False)]
-        while stack:
-            state, done = stack.pop()
-            if done:
-                order.append(state)
-            elif state not in seen:
-                seen.add(state)
-                stack.append((state, True))
-                stack += [(near, False) for near in ahead[state]]
-    return order
+    taken = Counter((s.before or "", s.after) for s in steps if _moves(s))
+    twice = [edge for edge, times in taken.items() if times > 1]
+    return len(twice) > MOST_TWICE or any(
+        before in _reached(taken, after) for before, after in twice
+    )
 
 
 def _moves(step: Step) -> bool:
@@ -97,28 +67,18 @@ def end_of(tied: list[Step], older: list[Step]) -> str | None:
     above = max(s.rank for s in tied if _moves(s))
     strangers = [s for s in tied if not _moves(s) and s.after not in nodes]
     beaten = all(s.rank < above for s in strangers)
-    return end if beaten and _connected(edges, end) else None
-
-
-def _connected(edges: Collection[tuple[str, str]], start: str) -> bool:
-    both = {*edges, *((after, before) for before, after in edges)}
-    return _reached(both, start) == {node for edge in edges for node in edge}
+    both_ways = {*edges, *((after, before) for before, after in edges)}
+    return end if beaten and _reached(both_ways, end) == nodes else None
 
 
 def _reached(edges: Iterable[tuple[str, str]], start: str) -> set[str]:
-    near = _neighbours(edges)
+    """*start* and every state that the *edges* lead to from it."""
+    near: defaultdict[str, set[str]] = defaultdict(set)
+    for before, after in edges:
+        near[before].add(after)
     reached, waiting = {start}, [start]
     while waiting:
         new = near[waiting.pop()] - reached
         reached |= new
         waiting += new
     return reached
-
-
-def _neighbours(edges: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
-    """Every state of *edges* with those that it leads to."""
-    near: defaultdict[str, set[str]] = defaultdict(set)
-    for before, after in edges:
-        near[before].add(after)
-        near[after]
-    return near
