@@ -15,7 +15,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
 from typing import Literal
 from urllib.parse import parse_qsl
 
@@ -75,19 +74,7 @@ INSTANTS: Mapping[str, tuple[Callable[[str], float], Callable[[float], str]]] = 
 """Unit of a timestamp -> (text to seconds, raises ValueError; seconds to text)."""
 
 _NAME = re.compile(r"\{(body|timestamp|method|url|header:[a-z0-9-]+)\}")
-
-
-@cache
-def _template(signed: str) -> tuple[tuple[str, bytes], ...]:
-    """Split *signed* into (name, nothing) and (nothing, literal) pairs, once."""
-    pieces = _NAME.split(signed)
-    if any("{" in literal for literal in pieces[::2]):
-        raise ValueError(f"{signed!r} names what no delivery has")
-    return tuple(
-        (piece, b"") if index % 2 else ("", piece.encode())
-        for index, piece in enumerate(pieces)
-        if piece
-    )
+"""What `signed` may name; splitting by it leaves literals and names by turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +105,9 @@ class Scheme:
 
     def __post_init__(self) -> None:
         """Refuse a scheme that leaves the body unsigned or names what is unknown."""
-        names = [name for name, _ in _template(self.signed)]
+        if "{" in _NAME.sub("", self.signed):
+            raise ValueError(f"{self.signed!r} names what no delivery has")
+        names = _NAME.findall(self.signed)
         if "body" not in names or self.is_timed != ("timestamp" in names):
             raise ValueError(
                 "the body, and the time where there is one, must be signed"
@@ -268,19 +257,19 @@ def _check_age(scheme: Scheme, timestamp: str, now: float) -> None:
 def _message(scheme: Scheme, delivery: Delivery, timestamp: str) -> bytes:
     """Return the bytes that are signed."""
     parts = {"timestamp": timestamp, "method": delivery.method, "url": delivery.url}
-    pieces: list[bytes] = []
-    for name, literal in _template(scheme.signed):
-        if not name:
-            pieces.append(literal)
-        elif name == "body":
-            pieces.append(delivery.body)
+    message = b""
+    for index, piece in enumerate(_NAME.split(scheme.signed)):
+        if index % 2 == 0:
+            message += piece.encode()
+        elif piece == "body":
+            message += delivery.body
         else:
-            header = name.removeprefix("header:")
-            value = parts[name] if name in parts else delivery.headers.get(header)
+            header = piece.removeprefix("header:")
+            value = parts[piece] if piece in parts else delivery.headers.get(header)
             if not value:
-                raise SignatureError(f"{name} is signed, and missing")
-            pieces.append(_bytes(value))
-    return b"".join(pieces)
+                raise SignatureError(f"{piece} is signed, and missing")
+            message += _bytes(value)
+    return message
 
 
 def _bytes(text: str) -> bytes:
