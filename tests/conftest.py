@@ -13,6 +13,7 @@ from redis import Redis
 
 from bridge.redis_server import find_server
 from tests.support.server import RedisServer
+from tests.support.stack import Stack
 
 # No deadline for one example: how busy the machine is says nothing about the law.
 settings.register_profile("bridge", deadline=None, print_blob=True)
@@ -71,3 +72,10 @@ def redis(redis_server: RedisServer) -> Iterator[Redis]:
     with redis_server.client() as client:
         client.flushall()
         yield client
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of a test's own, without any process yet."""
+    with Stack(tmp_path) as own:
+        yield own

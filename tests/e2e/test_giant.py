@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from time import monotonic
-
-import pytest
 
 from bridge.domain.facts import Fact
 from bridge.queue import Queue
@@ -16,12 +12,6 @@ from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
 MANY = 6000
-
-
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    with Stack(tmp_path) as made:
-        yield made
 
 
 def tell(stack: Stack, fact: Fact) -> None:

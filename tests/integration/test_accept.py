@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from bridge.ingest import Ingress, Receipt
 from bridge.sources import discover
@@ -19,7 +17,6 @@ from tests.support.desk import (
     NOON,
     QUEUE,
     Bench,
-    bench,
     customer,
     settings,
     subscription,
@@ -28,12 +25,6 @@ from tests.support.round_trips import round_trips
 from tests.support.server import RedisServer
 
 ODD = ["a b/ü%", "x" * 200, "a:b", 'quote"\\back', "emoji-🙂", "{tag}*?[a]"]
-
-
-@pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
 
 
 def stripe(ingress: Ingress, event: dict[str, Any]) -> Receipt:

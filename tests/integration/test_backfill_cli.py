@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from bridge.sources import discover
 from bridge.store import keys
 from bridge.store.inspect import Look
 from bridge.webhook.source import Delivery, Verified
-from tests.support.desk import QUEUE, Bench, bench, settings
+from tests.support.command import Process
+from tests.support.desk import QUEUE, Bench, settings
 from tests.support.desk import customer as desk_customer
 from tests.support.local_stripe import (
-    KEY,
     LocalStripe,
     customer,
     item,
@@ -35,50 +35,19 @@ from tests.support.processes import ROOT, Running, environment
 from tests.support.server import RedisServer
 from tests.support.waiting import eventually
 
-Done = subprocess.CompletedProcess[str]
-Command = Callable[..., Done]
-
 BACKFILL = [sys.executable, "-m", "bridge", "backfill"]
 DAY = 86_400
 FIRST_OF_2026 = 1_767_225_600
 
 
 @pytest.fixture
-def stripe() -> Iterator[LocalStripe]:
-    with LocalStripe() as running:
-        yield running
+def environ(stripe_environ: dict[str, str]) -> dict[str, str]:
+    return stripe_environ
 
 
 @pytest.fixture
-def environ(
-    redis: Redis, redis_server: RedisServer, stripe: LocalStripe
-) -> dict[str, str]:
-    return {
-        "REDIS_URL": redis_server.url,
-        "STRIPE_API_KEY": KEY,
-        "STRIPE_API_BASE": stripe.url,
-        "STRIPE_MODE": "test",
-    }
-
-
-@pytest.fixture
-def backfill(environ: dict[str, str]) -> Command:
-    def run(*words: str, status: int = 0, **said: str) -> Done:
-        done = subprocess.run(
-            [*BACKFILL, *words],
-            cwd=ROOT,
-            env=environment(environ | said),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert status == done.returncode, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
+def backfill(read_stripe: Process) -> Process:
+    return partial(read_stripe, "backfill")
 
 
 def shop(stripe: LocalStripe, count: int) -> list[str]:
@@ -107,14 +76,8 @@ def read_singly(stripe: LocalStripe) -> Counter[str]:
     return Counter(path for path in paths if path.startswith("cus_"))
 
 
-@pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
-
-
 def test_what_stripe_has_stands_in_vitally(
-    stripe: LocalStripe, backfill: Command, desk: Bench
+    stripe: LocalStripe, backfill: Process, desk: Bench
 ) -> None:
     tiers = [{"up_to": None, "unit_amount_decimal": "700", "flat_amount": None}]
     tiered = price("price_t", None, tiers_mode="graduated", tiers=tiers)
@@ -135,7 +98,7 @@ def test_what_stripe_has_stands_in_vitally(
 
 
 def test_a_customer_takes_a_request_or_two(
-    stripe: LocalStripe, backfill: Command
+    stripe: LocalStripe, backfill: Process
 ) -> None:
     shop(stripe, 20)
 
@@ -145,7 +108,7 @@ def test_a_customer_takes_a_request_or_two(
     assert 2 * 20 + 2 == len(stripe.log)
 
 
-def test_the_cost_is_said_before(stripe: LocalStripe, backfill: Command) -> None:
+def test_the_cost_is_said_before(stripe: LocalStripe, backfill: Process) -> None:
     shop(stripe, 20)
 
     done = backfill("stripe", VITALLY_BUDGET_SHARE="0.5")
@@ -156,7 +119,7 @@ def test_the_cost_is_said_before(stripe: LocalStripe, backfill: Command) -> None
 
 
 def test_the_cost_is_what_vitally_s_replies_have_taught(
-    stripe: LocalStripe, backfill: Command, redis: Redis
+    stripe: LocalStripe, backfill: Process, redis: Redis
 ) -> None:
     redis.hset(keys.RATE, mapping={"limit": 1000, "cost": 1})
     shop(stripe, 20)
@@ -188,7 +151,7 @@ def test_more_than_a_page_is_read_and_live_events_are_not_kept_waiting(
 def test_an_interrupted_backfill_goes_on_where_it_stopped(
     stripe: LocalStripe,
     environ: dict[str, str],
-    backfill: Command,
+    backfill: Process,
     redis: Redis,
     tmp_path: Path,
     number: signal.Signals,
@@ -221,7 +184,7 @@ def test_an_interrupted_backfill_goes_on_where_it_stopped(
 
 
 def test_a_dry_run_shows_the_documents_and_changes_nothing(
-    stripe: LocalStripe, backfill: Command, desk: Bench
+    stripe: LocalStripe, backfill: Process, desk: Bench
 ) -> None:
     stripe.put(customer("cus_1", name="Acme"), subscription("sub_1", "cus_1"))
     backfill("stripe")
@@ -248,7 +211,7 @@ def test_a_dry_run_shows_the_documents_and_changes_nothing(
 
 
 def test_a_dry_run_compares_with_what_vitally_has(
-    stripe: LocalStripe, backfill: Command, desk: Bench
+    stripe: LocalStripe, backfill: Process, desk: Bench
 ) -> None:
     stripe.clock = lambda: FIRST_OF_2026
     stripe.put(customer("cus_1"), subscription("sub_1", "cus_1"))
@@ -263,7 +226,7 @@ def test_a_dry_run_compares_with_what_vitally_has(
 
 
 def test_a_dry_run_says_who_would_be_held(
-    stripe: LocalStripe, backfill: Command
+    stripe: LocalStripe, backfill: Process
 ) -> None:
     stripe.put(customer("cus_1"))
 
@@ -273,7 +236,7 @@ def test_a_dry_run_says_who_would_be_held(
 
 
 def test_only_customers_since_a_day(
-    stripe: LocalStripe, backfill: Command, redis: Redis
+    stripe: LocalStripe, backfill: Process, redis: Redis
 ) -> None:
     ids = shop(stripe, 6)
 
@@ -283,7 +246,7 @@ def test_only_customers_since_a_day(
 
 
 def test_only_the_customers_that_are_named(
-    stripe: LocalStripe, backfill: Command, redis: Redis
+    stripe: LocalStripe, backfill: Process, redis: Redis
 ) -> None:
     ids = shop(stripe, 4)
 
@@ -295,7 +258,7 @@ def test_only_the_customers_that_are_named(
 
 
 def test_a_customer_that_does_not_exist_is_said(
-    stripe: LocalStripe, backfill: Command, redis: Redis
+    stripe: LocalStripe, backfill: Process, redis: Redis
 ) -> None:
     shop(stripe, 1)
 
@@ -306,7 +269,7 @@ def test_a_customer_that_does_not_exist_is_said(
 
 
 def test_stripe_s_hiccups_are_waited_for(
-    stripe: LocalStripe, backfill: Command, redis: Redis
+    stripe: LocalStripe, backfill: Process, redis: Redis
 ) -> None:
     ids = shop(stripe, 3)
     stripe.fail("429", where="/v1/customers?")
@@ -319,7 +282,7 @@ def test_stripe_s_hiccups_are_waited_for(
     assert "wants fewer requests (429); trying again in 1 s" in done.stderr
 
 
-def test_a_refused_key_ends_it_at_once(stripe: LocalStripe, backfill: Command) -> None:
+def test_a_refused_key_ends_it_at_once(stripe: LocalStripe, backfill: Process) -> None:
     done = backfill("stripe", status=1, STRIPE_API_KEY="rk_test_wrong")
 
     assert "vitally-bridge: Stripe refuses STRIPE_API_KEY (401)" in done.stderr
@@ -328,7 +291,7 @@ def test_a_refused_key_ends_it_at_once(stripe: LocalStripe, backfill: Command) -
 
 
 def test_a_permission_that_lacks_in_the_middle_is_named(
-    stripe: LocalStripe, backfill: Command
+    stripe: LocalStripe, backfill: Process
 ) -> None:
     shop(stripe, 2)
     stripe.forbidden.add("subscriptions")
@@ -339,7 +302,7 @@ def test_a_permission_that_lacks_in_the_middle_is_named(
 
 
 def test_a_customer_that_is_not_understood_holds_up_no_other(
-    stripe: LocalStripe, backfill: Command, redis: Redis
+    stripe: LocalStripe, backfill: Process, redis: Redis
 ) -> None:
     ids = shop(stripe, 3)
     stripe.put(subscription("sub_x", "cus_1", status="of the future"))
@@ -352,20 +315,20 @@ def test_a_customer_that_is_not_understood_holds_up_no_other(
     assert not redis.exists(keys.backfill("stripe"))
 
 
-def test_another_source_is_told_who_can(backfill: Command) -> None:
+def test_another_source_is_told_who_can(backfill: Process) -> None:
     done = backfill("acme", status=1)
 
     assert "acme cannot be read afterwards; what can: stripe" in done.stderr
 
 
-def test_without_a_key_the_settings_are_wrong(backfill: Command) -> None:
+def test_without_a_key_the_settings_are_wrong(backfill: Process) -> None:
     done = backfill("stripe", status=78, STRIPE_API_KEY="")
 
     assert "STRIPE_API_KEY is required to read Stripe's own API" in done.stderr
 
 
 def test_an_interrupted_one_for_others_is_not_mixed_up(
-    stripe: LocalStripe, backfill: Command, redis: Redis
+    stripe: LocalStripe, backfill: Process, redis: Redis
 ) -> None:
     ids = shop(stripe, 4)
     told = {"after": "stripe:cus_2", "since": str(FIRST_OF_2026)}
@@ -383,7 +346,7 @@ def test_an_interrupted_one_for_others_is_not_mixed_up(
 
 
 def test_where_it_stopped_may_be_gone(
-    stripe: LocalStripe, backfill: Command, redis: Redis
+    stripe: LocalStripe, backfill: Process, redis: Redis
 ) -> None:
     shop(stripe, 2)
     told = {"after": "stripe:cus_9", "since": ""}
@@ -446,7 +409,7 @@ def test_redis_that_goes_away_ends_it_with_a_way_on(
 @pytest.mark.parametrize(("seconds", "mrr"), [(-60, 49), (60, 99)])
 def test_an_older_webhook_after_it_loses_and_a_newer_one_wins(
     stripe: LocalStripe,
-    backfill: Command,
+    backfill: Process,
     desk: Bench,
     environ: dict[str, str],
     seconds: int,
@@ -478,7 +441,7 @@ def test_an_older_webhook_after_it_loses_and_a_newer_one_wins(
 
 
 def test_what_ended_long_ago_does_not_jump_the_queue(
-    stripe: LocalStripe, backfill: Command, desk: Bench
+    stripe: LocalStripe, backfill: Process, desk: Bench
 ) -> None:
     ended = subscription("sub_1", "cus_1", status="canceled", ended_at=FIRST_OF_2026)
     stripe.put(customer("cus_1"), ended)
@@ -490,7 +453,7 @@ def test_what_ended_long_ago_does_not_jump_the_queue(
 
 
 def test_a_backfill_counts_like_events(
-    stripe: LocalStripe, backfill: Command, desk: Bench
+    stripe: LocalStripe, backfill: Process, desk: Bench
 ) -> None:
     shop(stripe, 3)
 

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from bridge.domain.facts import Fact, Rank, Stamp, catalogue
 from bridge.store import keys
-from tests.support.desk import NOON, Bench, bench, customer, subscription
+from tests.support.desk import NOON, Bench, customer, subscription
 
 DISCOUNT = {"id": "di_1", "coupon": "half"}
-
-
-@pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
 
 
 def coupon(at: int = 0, **more: Any) -> Fact:

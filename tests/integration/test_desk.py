@@ -29,12 +29,6 @@ DAY = 86_400_000
 
 
 @pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
-
-
-@pytest.fixture
 def hasty(redis: Redis) -> Iterator[Bench]:
     """A desk whose requests to Vitally have half a second."""
     with bench(redis, deadline=0.5) as made:

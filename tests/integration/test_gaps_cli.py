@@ -2,70 +2,32 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
-from redis import Redis
 
 from bridge.ingest import Ingress
 from bridge.sources import discover
 from bridge.store import keys
 from bridge.webhook.source import Delivery, Verified
-from tests.support.desk import Bench, bench, settings
-from tests.support.local_stripe import KEY, LocalStripe, customer
-from tests.support.processes import ROOT, environment
-from tests.support.server import RedisServer
-
-Done = subprocess.CompletedProcess[str]
-Command = Callable[..., Done]
+from tests.support.command import Process
+from tests.support.desk import Bench, settings
+from tests.support.local_stripe import LocalStripe, customer
 
 DAY = 86_400
 
 
 @pytest.fixture
-def stripe() -> Iterator[LocalStripe]:
-    with LocalStripe() as running:
-        yield running
+def environ(stripe_environ: dict[str, str]) -> dict[str, str]:
+    return stripe_environ
 
 
 @pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
-
-
-@pytest.fixture
-def environ(redis_server: RedisServer, stripe: LocalStripe) -> dict[str, str]:
-    return {
-        "REDIS_URL": redis_server.url,
-        "STRIPE_API_KEY": KEY,
-        "STRIPE_API_BASE": stripe.url,
-        "STRIPE_MODE": "test",
-    }
-
-
-@pytest.fixture
-def gaps(desk: Bench, environ: dict[str, str]) -> Command:
-    def run(*words: str, status: int = 0, **said: str) -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "bridge", "gaps", *words],
-            cwd=ROOT,
-            env=environment(environ | said),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert status == done.returncode, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
+def gaps(desk: Bench, read_stripe: Process) -> Process:
+    return partial(read_stripe, "gaps")
 
 
 def happens(
@@ -108,7 +70,7 @@ def everything(redis: Any) -> dict[bytes, bytes | None]:
 
 
 def test_exactly_the_missing_events_are_taken_in(
-    stripe: LocalStripe, desk: Bench, environ: dict[str, str], gaps: Command
+    stripe: LocalStripe, desk: Bench, environ: dict[str, str], gaps: Process
 ) -> None:
     events = [happens(stripe, n) for n in range(230)]
     missing = {n for n in range(230) if n % 7 == 3}
@@ -128,7 +90,7 @@ def test_exactly_the_missing_events_are_taken_in(
 
 
 def test_once_more_finds_nothing(
-    stripe: LocalStripe, desk: Bench, gaps: Command
+    stripe: LocalStripe, desk: Bench, gaps: Process
 ) -> None:
     for n in range(5):
         happens(stripe, n)
@@ -138,7 +100,7 @@ def test_once_more_finds_nothing(
 
 
 def test_a_dry_run_says_what_is_missing_and_changes_nothing(
-    stripe: LocalStripe, desk: Bench, environ: dict[str, str], gaps: Command
+    stripe: LocalStripe, desk: Bench, environ: dict[str, str], gaps: Process
 ) -> None:
     events = [happens(stripe, n) for n in range(6)]
     happens(stripe, 6, livemode=True)
@@ -159,7 +121,7 @@ def test_a_dry_run_says_what_is_missing_and_changes_nothing(
 
 
 def test_a_dry_run_sees_what_a_real_one_does(
-    stripe: LocalStripe, desk: Bench, environ: dict[str, str], gaps: Command
+    stripe: LocalStripe, desk: Bench, environ: dict[str, str], gaps: Process
 ) -> None:
     events = [happens(stripe, n) for n in range(6)]
     deliver(desk, environ, *events[2:])
@@ -173,7 +135,7 @@ def test_a_dry_run_sees_what_a_real_one_does(
 
 
 def test_an_event_that_is_not_understood_is_kept(
-    stripe: LocalStripe, desk: Bench, gaps: Command
+    stripe: LocalStripe, desk: Bench, gaps: Process
 ) -> None:
     happens(stripe, 1, data={"object": {"id": 7}})
 
@@ -184,7 +146,7 @@ def test_an_event_that_is_not_understood_is_kept(
 
 
 def test_only_so_far_back_and_only_what_is_read(
-    stripe: LocalStripe, desk: Bench, gaps: Command
+    stripe: LocalStripe, desk: Bench, gaps: Process
 ) -> None:
     happens(stripe, 1, ago=2 * DAY - 100)
     happens(stripe, 2, ago=2 * DAY + 100)
@@ -197,7 +159,7 @@ def test_only_so_far_back_and_only_what_is_read(
 
 
 def test_every_handled_type_is_asked_for_once_in_lists_of_twenty(
-    stripe: LocalStripe, gaps: Command
+    stripe: LocalStripe, gaps: Process
 ) -> None:
     gaps("stripe", "--dry-run")
 
@@ -213,7 +175,7 @@ def test_every_handled_type_is_asked_for_once_in_lists_of_twenty(
 
 
 def test_stripe_s_hiccups_lose_no_page(
-    stripe: LocalStripe, desk: Bench, gaps: Command
+    stripe: LocalStripe, desk: Bench, gaps: Process
 ) -> None:
     for n in range(120):
         happens(stripe, n)
@@ -226,7 +188,7 @@ def test_stripe_s_hiccups_lose_no_page(
     assert "trying again in 1 s" in done.stderr
 
 
-def test_a_permission_that_lacks_is_named(stripe: LocalStripe, gaps: Command) -> None:
+def test_a_permission_that_lacks_is_named(stripe: LocalStripe, gaps: Process) -> None:
     stripe.forbidden.add("events")
 
     done = gaps("stripe", status=1)
@@ -237,7 +199,7 @@ def test_a_permission_that_lacks_is_named(stripe: LocalStripe, gaps: Command) ->
     ) in done.stderr
 
 
-def test_another_source_is_told_who_can(gaps: Command) -> None:
+def test_another_source_is_told_who_can(gaps: Process) -> None:
     done = gaps("acme", status=1)
 
     assert "acme cannot be read afterwards; what can: stripe" in done.stderr

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from redis import Redis
 
 from bridge.domain.document import Ledger
 from bridge.errors import LostLeaseError
 from bridge.store import keys
 from bridge.store.lease import LEASE_MS, Lease, Outcome
-from tests.support.desk import Bench, bench, customer, subscription
+from tests.support.desk import Bench, customer, subscription
 
 ODD = "a b/ü%" + "x" * 200
-
-
-@pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
 
 
 def taken(desk: Bench, account: str = "acme", name: str = "cus_1") -> Lease:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
-from redis import Redis
+from click.testing import Result
 
-from bridge.cli import cli
 from bridge.config import read
 from bridge.domain.traits import instant
 from bridge.errors import BridgeError, ConfigError, StorageError
@@ -22,11 +19,9 @@ from bridge.sources import discover
 from bridge.store import keys
 from bridge.store.quarantine import Kept, Quarantine
 from bridge.webhook.source import Delivery, Verified
-from tests.support.desk import Bench, bench, customer, settings, subscription
+from tests.support.command import Command, line
+from tests.support.desk import Bench, customer, settings, subscription
 from tests.support.processes import ROOT, environment, free_port
-from tests.support.server import RedisServer
-
-Command = Callable[..., Result]
 
 EVENT = {
     "id": "evt_q",
@@ -38,45 +33,8 @@ EVENT = {
 }
 
 
-@pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
-
-
-@pytest.fixture
-def environ(redis_server: RedisServer, desk: Bench) -> dict[str, str]:
-    return {
-        "REDIS_URL": redis_server.url,
-        "VITALLY_API_KEY": "sk_test_example",
-        "VITALLY_BASE_URL": desk.vitally.url,
-        "STRIPE_WEBHOOK_SECRET": "whsec_example",
-    }
-
-
-@pytest.fixture
-def run(environ: dict[str, str]) -> Command:
-    def run(*words: str, fails: type[Exception] | None = None) -> Result:
-        result = CliRunner().invoke(cli, words, env=environ)
-        if fails is None:
-            assert result.exception is None, (result.output, result.exception)
-        else:
-            assert isinstance(result.exception, fails), result.output
-        return result
-
-    return run
-
-
 def as_json(result: Result) -> Any:
     return json.loads(result.output)
-
-
-def line(result: Result, word: str) -> str:
-    """The one line of the output that begins with *word*."""
-    (found,) = (
-        one for one in result.output.splitlines() if one.strip().startswith(word)
-    )
-    return " ".join(found.split())
 
 
 def test_status_of_nothing_at_all(run: Command) -> None:
@@ -351,9 +309,9 @@ def test_no_sender_can_steer_a_terminal_or_forge_a_line(
 
     output = run(*words, fails=fails).output
 
-    for line in output.split("\n"):
-        assert line.isprintable()
-        assert not line.startswith("forged")
+    for shown in output.split("\n"):
+        assert shown.isprintable()
+        assert not shown.startswith("forged")
 
 
 def test_a_body_is_shown_as_it_came_only_where_that_is_asked_for(

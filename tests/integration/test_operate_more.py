@@ -7,74 +7,42 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from redis import Redis
 from rq import Queue as RqQueue
 from rq.registry import FailedJobRegistry
 from rq.serializers import JSONSerializer
 from urllib3 import PoolManager, make_headers
 
-from bridge.cli import cli
 from bridge.errors import BridgeError
 from bridge.queue import NAME
 from bridge.store import keys, operator
 from bridge.store.inspect import drained_in
-from tests.support.desk import Bench, bench, customer, link, subscription
+from tests.support.command import Command, Result, line
+from tests.support.desk import Bench, customer, link, subscription
 from tests.support.processes import ROOT, environment
-from tests.support.server import RedisServer
-from tests.support.stack import KEY, Stack
+from tests.support.stack import Stack
 from tests.support.stripe import Shop
 from tests.support.waiting import eventually
 from workers.throttle import Throttle
 
-Command = Callable[..., Result]
-
-REFUSED = {"status": 400, "body": {"error": "mrr must be an integer"}}
-
 
 @pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
+def run(run: Command, desk: Bench) -> Command:
+    """Call a command here; the counting adds up after each."""
 
-
-@pytest.fixture
-def environ(redis_server: RedisServer, desk: Bench) -> dict[str, str]:
-    return {
-        "REDIS_URL": redis_server.url,
-        "VITALLY_API_KEY": KEY,
-        "VITALLY_BASE_URL": desk.vitally.url,
-        "STRIPE_WEBHOOK_SECRET": "whsec_example",
-    }
-
-
-@pytest.fixture
-def run(environ: dict[str, str], desk: Bench) -> Command:
-    def run(
-        *words: str, fails: type[BaseException] | None = None, typed: str = ""
-    ) -> Result:
-        result = CliRunner().invoke(cli, words, env=environ, input=typed)
-        if fails is None:
-            assert result.exception is None, (result.output, result.exception)
-        else:
-            assert isinstance(result.exception, fails), result.output
+    def checked(*words: str, **more: Any) -> Result:
+        result = run(*words, **more)
         desk.check()
         return result
 
-    return run
+    return checked
 
 
-def line(result: Result, word: str) -> str:
-    """The one line of the output that begins with *word*."""
-    (found,) = (
-        one for one in result.output.splitlines() if one.strip().startswith(word)
-    )
-    return " ".join(found.split())
+REFUSED = {"status": 400, "body": {"error": "mrr must be an integer"}}
 
 
 def park(desk: Bench, *names: str) -> None:
@@ -453,12 +421,6 @@ def test_a_pause_does_not_close_by_a_probe_nor_hide_a_refused_key(
     assert "no reason given" == operator.paused(desk.redis)
     desk.breaker.open("Vitally refuses the key (401): no")
     assert "writes are stopped: Vitally refuses the key" in run("resume").output
-
-
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    with Stack(tmp_path) as made:
-        yield made
 
 
 def test_a_pause_holds_for_all_workers_and_over_restarts(stack: Stack) -> None:

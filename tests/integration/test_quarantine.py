@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from bridge.ingest import Ingress, Receipt
 from bridge.sources import OBSERVED, discover
@@ -23,14 +22,8 @@ from bridge.store.quarantine import (
     runs,
 )
 from bridge.webhook.source import Delivery, Verified
-from tests.support.desk import Bench, bench, settings
+from tests.support.desk import Bench, settings
 from tests.support.server import RedisServer
-
-
-@pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
 
 
 @pytest.fixture

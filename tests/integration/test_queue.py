@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,17 +14,11 @@ from bridge.ingest import Ingress
 from bridge.queue import Queue, job_id
 from bridge.sources import discover
 from bridge.webhook.source import Delivery, Verified
-from tests.support.desk import NOON, QUEUE, Bench, bench, customer, settings
+from tests.support.desk import NOON, QUEUE, Bench, customer, settings
 from tests.support.server import RedisServer
 
 CREATE = "workers.jobs.create_account"
 UPDATE = "workers.jobs.update_traits"
-
-
-@pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
 
 
 @pytest.fixture

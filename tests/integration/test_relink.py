@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from redis import Redis
 
 from bridge.config import Config
 from bridge.domain.facts import Fact
 from bridge.store import keys
-from tests.support.desk import Bench, bench, customer, link, subscription
+from tests.support.desk import Bench, customer, link, subscription
 
 UNNAMED = "neither the customer nor a subscription names an account"
-
-
-@pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
 
 
 def settle(desk: Bench) -> None:

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from time import monotonic
-
-import pytest
-from redis import Redis
 
 from bridge.store import keys
 from tests.support.desk import (
     BETWEEN,
     QUEUE,
     Bench,
-    bench,
     customer,
     subscription,
 )
 from tests.support.waiting import eventually
 
 STARTED = "rq:wip:bridge"
-
-
-@pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
 
 
 def test_a_claim_that_nobody_queued_is_queued(desk: Bench) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from time import monotonic
 
 import pytest
@@ -13,7 +12,7 @@ from redis import Redis
 from bridge.store import keys
 from bridge.vitally.client import Vitally
 from bridge.vitally.replies import Rate
-from tests.support.desk import Bench, bench, customer, subscription
+from tests.support.desk import Bench, customer, subscription
 from tests.support.waiting import eventually
 from workers.throttle import Throttle
 from workers.write import Postponed
@@ -26,12 +25,6 @@ MINUTE = 60_000
 @pytest.fixture
 def throttle(redis: Redis) -> Throttle:
     return Throttle(redis, 0.8)
-
-
-@pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
 
 
 def costs(throttle: Throttle, units: int, limit: int = 1000) -> None:

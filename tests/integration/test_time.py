@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-
-import pytest
-from redis import Redis
 
 from bridge.config import Config
 from bridge.domain.policy import Policy
 from bridge.store import keys
-from tests.support.desk import Bench, bench, customer, subscription
+from tests.support.desk import Bench, customer, subscription
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-def desk(redis: Redis) -> Iterator[Bench]:
-    with bench(redis) as made:
-        yield made
 
 
 def test_a_discount_that_ends_is_seen_at_its_end(desk: Bench) -> None:

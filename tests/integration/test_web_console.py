@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -76,14 +76,6 @@ def make(url: str, redis: Redis, watch: Watch, **more: str) -> FlaskClient:
     }
     settings, _ = load(environ | more)
     return create_app(settings, redis=redis, watch=watch).test_client()
-
-
-@pytest.fixture
-def watch(redis: Redis) -> Iterator[Watch]:
-    made = Watch(redis)
-    made.look()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from flask.testing import FlaskClient
@@ -23,14 +22,6 @@ ENVIRON = {"VITALLY_API_KEY": "sk_example", "VITALLY_SUBDOMAIN": "acme"}
 def make(redis: Redis, watch: Watch, url: str) -> FlaskClient:
     settings, _ = load(ENVIRON | {"REDIS_URL": url})
     return create_app(settings, redis=redis, watch=watch).test_client()
-
-
-@pytest.fixture
-def watch(redis: Redis) -> Iterator[Watch]:
-    made = Watch(redis)
-    made.look()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -64,14 +64,6 @@ class Ingress:
 @pytest.fixture
 def ingress() -> Ingress:
     return Ingress()
-
-
-@pytest.fixture
-def watch(redis: Redis) -> Iterator[Watch]:
-    made = Watch(redis)
-    made.look()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from bridge.store import keys
 from tests.support.desk import BETWEEN, Bench, customer, subscription
@@ -19,12 +16,6 @@ from tests.support.waiting import eventually
 
 RECOVERY = 15.0
 """Seconds within which what a dead worker held is taken up: the contract's."""
-
-
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    with Stack(tmp_path) as made:
-        yield made
 
 
 def desk(stack: Stack) -> Bench:

@@ -1,0 +1,77 @@
+"""A worker's desk, the web's watch and the commands, each on the shared server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from redis import Redis
+
+from bridge.store.health import Watch
+from tests.support.command import Command, Done, Process, invoked, typed
+from tests.support.desk import Bench, bench
+from tests.support.local_stripe import KEY, LocalStripe
+from tests.support.server import RedisServer
+
+
+@pytest.fixture
+def desk(redis: Redis) -> Iterator[Bench]:
+    with bench(redis) as made:
+        yield made
+
+
+@pytest.fixture
+def watch(redis: Redis) -> Iterator[Watch]:
+    """One that has looked once; its thread does not run."""
+    made = Watch(redis)
+    made.look()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def environ(redis_server: RedisServer, desk: Bench) -> dict[str, str]:
+    """The settings of a command, beside the desk."""
+    return {
+        "REDIS_URL": redis_server.url,
+        "VITALLY_API_KEY": "sk_test_example",
+        "VITALLY_BASE_URL": desk.vitally.url,
+        "STRIPE_WEBHOOK_SECRET": "whsec_example",
+    }
+
+
+@pytest.fixture
+def run(environ: dict[str, str]) -> Command:
+    """Call a command here, with these settings."""
+    return partial(invoked, environ=environ)
+
+
+@pytest.fixture
+def stripe() -> Iterator[LocalStripe]:
+    """Stripe's API, empty."""
+    with LocalStripe() as running:
+        yield running
+
+
+@pytest.fixture
+def stripe_environ(
+    redis: Redis, redis_server: RedisServer, stripe: LocalStripe
+) -> dict[str, str]:
+    """The settings of a command that reads Stripe's API, and no more."""
+    return {
+        "REDIS_URL": redis_server.url,
+        "STRIPE_API_KEY": KEY,
+        "STRIPE_API_BASE": stripe.url,
+        "STRIPE_MODE": "test",
+    }
+
+
+@pytest.fixture
+def read_stripe(stripe_environ: dict[str, str]) -> Process:
+    """Call a command that reads Stripe's API, as a process."""
+
+    def call(*words: str, status: int = 0, **said: str) -> Done:
+        return typed(*words, environ=stripe_environ | said, status=status)
+
+    return call
