@@ -26,8 +26,8 @@ class Option(NamedTuple):
 
     name: str
     parse: Parse
-    default: Any
     meaning: str
+    default: Any = None
     required: bool = False
     secret: bool = False
     """Its text may come from the file that `NAME_FILE` names, and is never shown."""

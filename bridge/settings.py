@@ -27,7 +27,7 @@ from bridge.options import (
 
 def _setting(parse: Parse, default: Any, meaning: str, **more: Any) -> Any:
     """A field of `Settings`, declared as the `Option` of its name is."""
-    option = Option("", parse, default, meaning, **more)
+    option = Option("", parse, meaning, default, **more)
     return field(repr=not option.secret, metadata={"option": option})
 
 

@@ -76,11 +76,11 @@ def test_the_files_are_written_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        (Option("X", text, None, "An x.", required=True), "required"),
-        (Option("X", text, None, "An x.", shown="derived"), "derived"),
-        (Option("X", text, None, "An x."), "\N{EN DASH}"),
-        (Option("X", text, False, "An x."), "`false`"),
-        (Option("X", text, 0.8, "An x."), "`0.8`"),
+        (Option("X", text, "An x.", required=True), "required"),
+        (Option("X", text, "An x.", shown="derived"), "derived"),
+        (Option("X", text, "An x."), "\N{EN DASH}"),
+        (Option("X", text, "An x.", False), "`false`"),
+        (Option("X", text, "An x.", 0.8), "`0.8`"),
     ],
 )
 def test_a_default_is_spelt_as_the_variable_would_be(option: Option, said: str) -> None:

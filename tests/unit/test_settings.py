@@ -18,8 +18,8 @@ ENVIRON = {
 }
 
 SOURCE_OPTIONS = (
-    Option("EXAMPLE_SECRET", several, None, "An example.", secret=True),
-    Option("EXAMPLE_MODE", str, "live", "Another."),
+    Option("EXAMPLE_SECRET", several, "An example.", secret=True),
+    Option("EXAMPLE_MODE", str, "Another.", "live"),
 )
 
 
@@ -198,7 +198,7 @@ def test_words_that_are_not_ours_are_not_repeated() -> None:
     def parse(value: str) -> int:
         return int(value)
 
-    options = [Option("EXAMPLE_NUMBER", parse, 0, "A number.")]
+    options = [Option("EXAMPLE_NUMBER", parse, "A number.", 0)]
     with pytest.raises(ConfigError) as refused:
         Settings.from_env(ENVIRON | {"EXAMPLE_NUMBER": "leak"}, options)
 

@@ -27,14 +27,12 @@ OPTIONS = (
     Option(
         USERNAME,
         text,
-        None,
         "User of the webhook's basic authentication; neither this nor the password: "
         "the source is off.",
     ),
     Option(
         PASSWORD,
         text,
-        None,
         "Password of the webhook's basic authentication.",
         secret=True,
     ),

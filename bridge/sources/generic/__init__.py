@@ -148,7 +148,7 @@ def _options(table: Mapping[str, Any]) -> tuple[Option, ...]:
     names = dict.fromkeys(table["secret_env"], "Secret of its webhooks.")
     if "read" in table:
         names |= dict.fromkeys(table["read"]["key_env"], "Key of its API.")
-    return tuple(Option(n, text, None, what, secret=True) for n, what in names.items())
+    return tuple(Option(n, text, what, secret=True) for n, what in names.items())
 
 
 def _source(

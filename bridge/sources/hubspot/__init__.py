@@ -30,7 +30,6 @@ OPTIONS = (
     Option(
         "HUBSPOT_CLIENT_SECRET",
         several,
-        None,
         "Client secret of the app that sends; one or several, comma-separated. Unset: "
         "the source is off. HubSpot signs the address it calls: set BRIDGE_PUBLIC_URL.",
         secret=True,
@@ -38,14 +37,12 @@ OPTIONS = (
     Option(
         "HUBSPOT_ACCESS_TOKEN",
         text,
-        None,
         "Access token of a private app: reads companies, their deals and owners.",
         secret=True,
     ),
     Option(
         "HUBSPOT_API_BASE",
         base_url,
-        None,
         "Replaces `https://api.hubapi.com`, e.g. `http://127.0.0.1:12111`.",
         shown="HubSpot's own",
     ),

@@ -27,14 +27,12 @@ OPTIONS = (
     Option(
         "SALESFORCE_ORG_ID",
         text,
-        None,
         "Id of the organisation that sends (*Setup → Company Information*).",
         shown="the source is off",
     ),
     Option(
         "SALESFORCE_WEBHOOK_TOKEN",
         text,
-        None,
         "The secret in the endpoint's URL: `/webhooks/salesforce?token=…`. Unset: the "
         "source is off.",
         secret=True,

@@ -50,7 +50,6 @@ OPTIONS = (
     Option(
         "STRIPE_WEBHOOK_SECRET",
         several,
-        None,
         "Signing secret of the endpoint (`whsec_…`); one or several, comma-separated. "
         "Unset: the source is off.",
         secret=True,
@@ -58,13 +57,12 @@ OPTIONS = (
     Option(
         "STRIPE_MODE",
         one_of("live", "test"),
-        "live",
         "Events of the other mode are ignored.",
+        "live",
     ),
     Option(
         "STRIPE_ACCOUNT_ID_KEY",
         text,
-        None,
         "Metadata key, on the customer or the subscription, that holds the Vitally "
         "external id.",
         shown="the customer id is the external id",
@@ -72,14 +70,12 @@ OPTIONS = (
     Option(
         "STRIPE_API_KEY",
         text,
-        None,
         "Restricted, read-only key: re-reads what an event cannot tell, and backfill.",
         secret=True,
     ),
     Option(
         "STRIPE_API_BASE",
         base_url,
-        None,
         "Replaces `https://api.stripe.com`, e.g. `http://127.0.0.1:12111`.",
         shown="Stripe's own",
     ),
