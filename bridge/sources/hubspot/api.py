@@ -18,11 +18,10 @@ from bridge.sources.http import TIMEOUT, HttpApi, Json, Reply, understood
 from bridge.sources.hubspot.facts import PREFIX, Property, named, shown, stripped, told
 from bridge.sources.hubspot.rules import OWNER, Deals, Rules, rules
 from bridge.webhook.convert import TraitMapping, decimal, milliseconds
-from bridge.webhook.deals import subscription
 from bridge.webhook.fields import UNREAD, Id, Label, Text, Whole
 from bridge.webhook.schemas import Payload
 from bridge.webhook.source import Event, Options
-from bridge.webhook.values import kept
+from bridge.webhook.values import kept, won_deal
 
 LOG = logging.getLogger("bridge.hubspot")
 
@@ -254,7 +253,7 @@ def _won(said: Mapping[str, Property], deals: Deals, at: int) -> Value | None:
 
     if said.get("hs_is_closed_won") != "true":
         return None
-    return subscription(
+    return won_deal(
         mrr=read(deals.mrr, decimal),
         currency=said.get("deal_currency_code") or deals.currency,
         at=at,

@@ -17,11 +17,10 @@ from bridge.domain.facts import Fact, Rank
 from bridge.domain.values import VOID, Value, part
 from bridge.sources.salesforce.rules import Deals, Rules, rules
 from bridge.webhook.convert import decimal, milliseconds
-from bridge.webhook.deals import subscription
 from bridge.webhook.fields import UNREAD, Checked, Label
 from bridge.webhook.schemas import Payload
 from bridge.webhook.source import Event, Handlers, Options, is_name
-from bridge.webhook.values import kept
+from bridge.webhook.values import kept, won_deal
 
 HANDLERS = Handlers()
 
@@ -150,7 +149,7 @@ def opportunity_facts(event: Event, loaded: Any, options: Options) -> Iterator[F
 
 def _won(event: Event, deals: Deals) -> Value | None:
     fields = event.body
-    return subscription(
+    return won_deal(
         mrr=_read(fields, deals.mrr, decimal),
         currency=fields.get(deals.currency, deals.currency),
         at=event.at,
