@@ -9,7 +9,7 @@ is told by events of their own: of the customer (thing `discount:…`) or of nob
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from bridge.domain.facts import Rank
 from bridge.domain.fold import State
@@ -21,14 +21,18 @@ from bridge.domain.values import (
     REFRESHED,
     SUBSCRIPTION,
     TERMS,
-    Value,
+    Discount,
+    Item,
+    Refreshed,
+    Subscription,
+    Terms,
     part,
 )
 
 Things = Mapping[str, State]
 Catalogue = Mapping[str, Things]
 """Thing of a source's catalogue -> all that had its id (see `generations`)."""
-Discounts = Sequence[Mapping[str, Any]]
+Discounts = Sequence[Discount]
 
 
 class Begun(NamedTuple):
@@ -39,10 +43,10 @@ class Begun(NamedTuple):
     """
 
     of: Mapping[str | None, Sequence[State]]
-    instead: Mapping[str, Value]
+    instead: Mapping[str, Discount]
 
 
-UNPRICED: Mapping[str, Any] = {"price": "what it has beside its plan"}
+UNPRICED: Item = {"price": "what it has beside its plan"}
 """The item that stands for it."""
 
 
@@ -64,7 +68,7 @@ def _extra(thing: str) -> str:
     return EXTRA + thing.removeprefix(SUBSCRIPTION)
 
 
-def _referred(value: Value) -> set[str]:
+def _referred(value: Subscription) -> set[str]:
     items = value.get("items", ())
     lists = [value.get("discounts", ()), *(i.get("discounts", ()) for i in items)]
     found = _coupons([one for listed in lists for one in listed])
@@ -84,7 +88,7 @@ def _coupons(discounts: Discounts) -> set[str]:
 def begun(things: Things) -> Begun:
     """What the *things* of a party tell of its discounts; one of an item is listed there."""
     of: dict[str | None, list[State]] = {}
-    instead: dict[str, Value] = {}
+    instead: dict[str, Discount] = {}
     for name, state in sorted(things.items()):
         if not name.startswith(DISCOUNT):
             continue
@@ -143,9 +147,9 @@ def completed(
     return state._replace(fact=state.fact._replace(value=value))
 
 
-def _instead(listed: Discounts, told: Begun) -> list[Value]:
+def _instead(listed: Discounts, told: Begun) -> list[Discount]:
     """The discounts *listed*, or what took their places since."""
-    found: list[Value] = []
+    found: list[Discount] = []
     for one in listed:
         now, left = one, len(told.instead)
         while left and now.get("id") in told.instead:
@@ -161,7 +165,7 @@ def _added(told: Sequence[State], seen: int, listed: Discounts) -> list[State]:
     return [state for state in news if state.value.get("id") not in known]
 
 
-def _last(told: Sequence[State], seen: int, listed: list[Value]) -> list[Value]:
+def _last(told: Sequence[State], seen: int, listed: list[Discount]) -> list[Discount]:
     """Of discounts of which there can be one at a time the last that began.
 
     A customer has one, as a subscription had before `discounts`: another takes its
@@ -183,7 +187,7 @@ def _begin(state: State) -> tuple[int, int, bool, tuple[Any, ...]]:
     return begin, at, not is_over, state.fact.key
 
 
-def _products(value: Value) -> set[str]:
+def _products(value: Subscription) -> set[str]:
     """All that a subscription is for, usage too."""
     return {item["product"] for item in value.get("items", ()) if "product" in item}
 
@@ -194,40 +198,45 @@ def _discounts(
     things: Things,
     catalogue: Catalogue,
     products: Collection[str] = (),
-) -> list[Mapping[str, Any]]:
+) -> list[Discount]:
     """Of the discounts *listed* when *seen* those that stand, with their terms.
 
     Where nobody told which of several *products* one is for, it is `among` them.
     """
-    read = things[REFRESHED].value.get("discounts", {}) if REFRESHED in things else {}
-    found: list[Mapping[str, Any]] = []
+    refreshed = _refreshed(things).get("discounts", {})
+    found: list[Discount] = []
     for one in listed:
         told = things.get(f"{DISCOUNT}{one.get('id')}")
         if told is not None and told.value.get("deleted"):
             continue
         is_newer = told is not None and told.fact.stamp.at > seen
-        said = told.value if told else {}
-        whole = _over(one, said) if is_newer else _over(said, one)
-        whole = _over(read.get(whole.get("id"), {}), whole)
+        alone: Discount = told.value if told else {}
+        whole = _over(one, alone) if is_newer else _over(alone, one)
+        whole = _over(refreshed.get(whole.get("id", ""), {}), whole)
         if "duration" not in whole:
             whole = {**whole, **_terms(whole, seen, catalogue)}
         if "products" not in whole and len(products) > 1:
-            whole["among"] = sorted(products)
+            whole = {**whole, "among": sorted(products)}
         found.append(whole)
     return found
 
 
-def _over(old: Value, new: Value) -> dict[str, Any]:
+def _refreshed(things: Things) -> Refreshed:
+    """What the source's API told of a party that no event does."""
+    value: Refreshed = things[REFRESHED].value if REFRESHED in things else {}
+    return value
+
+
+def _over(old: Discount, new: Discount) -> Discount:
     """What is told of a discount, the *new* over the *old*.
 
-    Of an old coupon nothing stays where a new one took its place.
+    Nothing stays of the old where another coupon took its place.
     """
     is_other = new.get("coupon") not in {None, old.get("coupon")}
-    gone = (*TERMS, "start", "ends") if is_other else ()
-    return {**{key: old[key] for key in old if key not in gone}, **new}
+    return new if is_other else {**old, **new}
 
 
-def _terms(discount: Value, seen: int, catalogue: Catalogue) -> Value:
+def _terms(discount: Discount, seen: int, catalogue: Catalogue) -> Terms:
     """What the coupon says of which a *discount* was made; {}: that cannot be told.
 
     It is the one that had the id when the discount began: neither a deletion nor a new
@@ -236,37 +245,41 @@ def _terms(discount: Value, seen: int, catalogue: Catalogue) -> Value:
     """
     every = catalogue.get(f"coupon:{discount.get('coupon')}", {}).values()
     told = [
-        {key: state.value[key] for key in TERMS if key in state.value}
+        cast(Terms, {key: state.value[key] for key in TERMS if key in state.value})
         for one in generations(every)
         if one.may_be(discount.get("start"), seen)
         for state in one.states
     ]
-    return told[-1] if all(terms == told[-1] for terms in told) and told else {}
+    return told[-1] if told and all(terms == told[-1] for terms in told) else {}
 
 
-def _named(kind: str, item: Value, seen: int, catalogue: Catalogue) -> State | None:
+def _named(
+    kind: Literal["price", "product"], item: Item, seen: int, catalogue: Catalogue
+) -> State | None:
     """The price or product that an *item* had when it was *seen*."""
     return there_at(catalogue.get(f"{kind}:{item.get(kind)}", {}).values(), seen)
 
 
 def _item(
-    item: Mapping[str, Any], at: int, things: Things, catalogue: Catalogue, told: Begun
-) -> Mapping[str, Any]:
+    item: Item, at: int, things: Things, catalogue: Catalogue, told: Begun
+) -> Item:
     """An item seen *at* (ms) with the names that its price and product have now.
 
     What only the source's own API tells (tiers, names) was kept when it was read.
     """
     price = _named("price", item, at, catalogue)
-    read = things[REFRESHED].value if REFRESHED in things else {}
-    tiers = read.get("tiers", {}).get(item.get("price"), {})
+    refreshed = _refreshed(things)
+    tiers = refreshed.get("tiers", {}).get(item.get("price", ""), {})
     made = created(price) if price is not None else None
     if tiers and made is not None and made > things[REFRESHED].fact.stamp.at:
         tiers = {}  # Another plan had that id when it was read.
-    name = read.get("names", {}).get(item.get("product"))
-    found = {**tiers, **({"product_name": name} if name else {}), **item}
+    name = refreshed.get("names", {}).get(item.get("product", ""))
+    found: Item = {**tiers, **item}
+    if name and "product_name" not in item:
+        found["product_name"] = name
     if price is not None and price.fact.stamp.at > at:
-        for key in ("name", "lookup"):
-            found[key] = price.value.get(key)
+        found["name"] = price.value.get("name")
+        found["lookup"] = price.value.get("lookup")
     product = _named("product", item, at, catalogue)
     if product is not None and (
         "product_name" not in item or product.fact.stamp.at > at
@@ -278,14 +291,14 @@ def _item(
     return found
 
 
-def put_together(id_: str, state: State, things: Mapping[str, State]) -> dict[str, Any]:
+def put_together(id_: str, state: State, things: Things) -> Subscription:
     """The value of a subscription with its parts among *things*."""
-    value = dict(state.value)
+    value: dict[str, Any] = {**state.value}
     told = {
         name: things[part(id_, name)] for name in PARTS if part(id_, name) in things
     }
     if not told or value.get("status") != "active":
-        return value
+        return cast(Subscription, value)
     for name in {"ends", "plan"} & told.keys():
         value.pop(name, None)
         value |= told[name].value
@@ -296,7 +309,7 @@ def put_together(id_: str, state: State, things: Mapping[str, State]) -> dict[st
         value |= (
             {"status": "canceled", "ended_at": end} if is_over else {"cancel_at": end}
         )
-    return value
+    return cast(Subscription, value)
 
 
 class Generation(NamedTuple):
@@ -321,7 +334,7 @@ class Generation(NamedTuple):
 
 def created(state: State) -> int | None:
     """When the thing that a state is of was made (ms); None: it does not say."""
-    told = state.value.get("created")
+    told: int | None = state.value.get("created")
     if told is None and state.fact.stamp.rank == Rank.CREATED:
         return state.fact.stamp.at
     return told

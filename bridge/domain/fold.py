@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.renderings import told_once
@@ -70,8 +70,8 @@ class State(NamedTuple):
         return bool(self.rivals)
 
     @property
-    def value(self) -> Value:
-        """The winning snapshot."""
+    def value(self) -> Any:
+        """The winning snapshot: one of `values`, by the kind of its thing."""
         return self.fact.value
 
 

@@ -11,9 +11,10 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bridge.domain.policy import STRIPE, Policy
+from bridge.domain.values import Discount, Item, Package, Tier
 
 USUAL = 2
 
@@ -103,7 +104,7 @@ def monthly(
     return amount * policy.per_month(interval) / count
 
 
-def item_amount(item: Mapping[str, Any]) -> Fraction | Unknown:
+def item_amount(item: Item) -> Fraction | Unknown:
     """Minor units of one licensed item in one of its own intervals, tax included.
 
     One without a quantity is one: https://docs.stripe.com/api/subscriptions/create.
@@ -117,9 +118,7 @@ def item_amount(item: Mapping[str, Any]) -> Fraction | Unknown:
     return billed if isinstance(billed, Unknown) else Fraction(item["unit"]) * billed
 
 
-def _packages(
-    package: Mapping[str, Any] | None, quantity: Fraction
-) -> Fraction | Unknown:
+def _packages(package: Package | None, quantity: Fraction) -> Fraction | Unknown:
     """Units that are billed (https://docs.stripe.com/api/prices: transform_quantity)."""
     if package is None:
         return quantity
@@ -130,7 +129,7 @@ def _packages(
     return Fraction(size + (1 if rest and way == "up" else 0))
 
 
-def _tiered(item: Mapping[str, Any], quantity: Fraction) -> Fraction | Unknown:
+def _tiered(item: Item, quantity: Fraction) -> Fraction | Unknown:
     """https://docs.stripe.com/subscriptions/pricing-models/tiered-pricing.
 
     A tier has an amount a unit, a flat one or both; the one that is not told is none.
@@ -142,7 +141,7 @@ def _tiered(item: Mapping[str, Any], quantity: Fraction) -> Fraction | Unknown:
         return Unknown("how its tiers add up is not in the event")
     if not _are_in_order(tiers):
         return Unknown("the tiers of its price are not in order")
-    if not _holds(tiers[-1], quantity):
+    if _end(tiers[-1]) < quantity:
         return Unknown("the tiers of its price end below its quantity")
     total = Fraction(0)
     for tier, units in share(tiers, quantity):
@@ -152,30 +151,33 @@ def _tiered(item: Mapping[str, Any], quantity: Fraction) -> Fraction | Unknown:
     return total
 
 
-Tier = Mapping[str, Any]
 Share = tuple[Tier, Fraction]
 """A tier, and how many units it is paid for."""
 
 
 def _are_in_order(tiers: Sequence[Tier]) -> bool:
     """Whether each tier ends above the one before; the last alone may have no end."""
-    ends = [inf if t.get("up_to") is None else t["up_to"] for t in tiers]
-    return all(a < b for a, b in pairwise(ends))
+    return all(_end(one) < _end(other) for one, other in pairwise(tiers))
+
+
+def _end(tier: Tier) -> float:
+    """The last unit of a tier."""
+    end = tier.get("up_to")
+    return inf if end is None else end
 
 
 def _volume(tiers: Sequence[Tier], quantity: Fraction) -> Iterator[Share]:
     """The whole quantity in the tier that holds it."""
-    yield next(tier for tier in tiers if _holds(tier, quantity)), quantity
+    yield next(tier for tier in tiers if quantity <= _end(tier)), quantity
 
 
 def _graduated(tiers: Sequence[Tier], quantity: Fraction) -> Iterator[Share]:
     """Each tier that is entered; the first one is in any case."""
     below = Fraction(0)
     for tier in tiers:
-        holds = _holds(tier, quantity)
-        top = quantity if holds else Fraction(tier["up_to"])
+        top = quantity if quantity <= _end(tier) else Fraction(_end(tier))
         yield tier, top - below
-        if holds:
+        if top == quantity:
             return
         below = top
 
@@ -185,10 +187,6 @@ SHARES: Mapping[str, Callable[[Sequence[Tier], Fraction], Iterator[Share]]] = {
     "graduated": _graduated,
 }
 """Ways in which tiers add up."""
-
-
-def _holds(tier: Tier, quantity: Fraction) -> bool:
-    return tier.get("up_to") is None or quantity <= tier["up_to"]
 
 
 class PricedItem(NamedTuple):
@@ -217,7 +215,7 @@ class PricedItem(NamedTuple):
 
 def discounted(
     lines: Sequence[PricedItem],
-    discounts: Iterable[Mapping[str, Any]],
+    discounts: Iterable[Discount],
     currency: str,
     policy: Policy = STRIPE,
     now: int = 0,
@@ -227,7 +225,7 @@ def discounted(
     The *policy* says which of them count at *now* (ms). One whose terms have to be
     known and are not makes all unknown.
     """
-    counting: list[Mapping[str, Any]] = []
+    counting: list[Discount] = []
     for discount in discounts:
         applies = _counts(discount, policy, now)
         if isinstance(applies, Unknown):
@@ -252,7 +250,7 @@ def discounted(
 def _is_same_of_any(
     before: Sequence[PricedItem],
     after: Sequence[PricedItem],
-    discount: Mapping[str, Any],
+    discount: Discount,
 ) -> bool:
     """Whether a discount leaves as much, whichever of several products it is for.
 
@@ -268,12 +266,12 @@ def _is_same_of_any(
     return set(discount["among"]) <= of.keys() and off <= min(of.values())
 
 
-def label(discount: Mapping[str, Any]) -> str:
+def label(discount: Discount) -> str:
     """How a discount is called where people read it."""
     return str(discount.get("coupon") or discount.get("id") or "a discount")
 
 
-def _counts(discount: Mapping[str, Any], policy: Policy, now: int) -> bool | Unknown:
+def _counts(discount: Discount, policy: Policy, now: int) -> bool | Unknown:
     """Whether a discount lowers the MRR."""
     if policy.discounts == "none":
         return False
@@ -285,7 +283,7 @@ def _counts(discount: Mapping[str, Any], policy: Policy, now: int) -> bool | Unk
 
 
 def _take_off(
-    lines: list[PricedItem], discount: Mapping[str, Any], currency: str, policy: Policy
+    lines: list[PricedItem], discount: Discount, currency: str, policy: Policy
 ) -> list[PricedItem] | Unknown:
     products = discount.get("products")
     chosen = [line for line in lines if not products or line.product in products]
@@ -309,7 +307,7 @@ def _take_off(
 
 
 def _kept(
-    discount: Mapping[str, Any],
+    discount: Discount,
     chosen: Sequence[PricedItem],
     total: Fraction,
     currency: str,

@@ -6,15 +6,16 @@ other sources speak them too. Instants are milliseconds since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from bridge.domain import values
 from bridge.domain.facts import source_of
 from bridge.domain.fold import State
 from bridge.domain.money import PricedItem, Unknown, discounted, item_amount, monthly
 from bridge.domain.policy import INTERVALS, STRIPE, Policy
-from bridge.domain.values import ENDED, LIVE, UNTOLD, VOID
+from bridge.domain.values import ENDED, LIVE, UNTOLD, VOID, Discount, Item
 
 NO_CURRENCY = "its currency is not in the event"
 
@@ -32,12 +33,12 @@ class Subscription(NamedTuple):
     id: str
     party: str
     status: str
-    value: Mapping[str, Any]
+    value: values.Subscription
     ended_at: int | None
     was_live: bool
     had_trial: bool
     event: str
-    customer_discounts: Sequence[Mapping[str, Any]] = ()
+    customer_discounts: Sequence[Discount] = ()
     rivals: tuple[Subscription, ...] = ()
 
     @property
@@ -51,7 +52,7 @@ class Subscription(NamedTuple):
         return self.status in LIVE
 
     @property
-    def items(self) -> list[Mapping[str, Any]]:
+    def items(self) -> list[Item]:
         """Licensed, recurring items: metered usage and one-time prices are no MRR."""
         return [
             item
@@ -78,7 +79,7 @@ class Subscription(NamedTuple):
     @property
     def trial_end(self) -> int | None:
         """A trial that was cut short ended with the subscription."""
-        end: int | None = self.value.get("trial_end")
+        end = self.value.get("trial_end")
         if end is None or self.status not in ENDED or self.ended_at is None:
             return end
         return min(end, self.ended_at)
@@ -88,7 +89,7 @@ def read(
     id_: str,
     state: State,
     deleted_at: int | None,
-    customer_discounts: Sequence[Mapping[str, Any]] = (),
+    customer_discounts: Sequence[Discount] = (),
 ) -> Subscription:
     """Read one folded subscription; *deleted_at*: when its customer was deleted."""
     value, status = state.value, str(state.value["status"])
@@ -133,7 +134,7 @@ CYCLES = {"day": (1, 1), "week": (7, 7), "month": (28, 31), "year": (365, 366)}
 """Interval -> the least and the most days that it has."""
 
 
-def _outlived(value: Mapping[str, Any], trial: int, ended: int) -> bool:
+def _outlived(value: values.Subscription, trial: int, ended: int) -> bool:
     """Whether one that was only seen in its trial was live after it: that word was lost.
 
     It *ended* (ms) after the *trial* by more than its longest billing cycle (a year,
@@ -142,7 +143,7 @@ def _outlived(value: Mapping[str, Any], trial: int, ended: int) -> bool:
     """
     longest = 0
     for item in value.get("items", ()):
-        least, most = CYCLES.get(item.get("interval"), CYCLES["year"])
+        least, most = CYCLES.get(item.get("interval", ""), CYCLES["year"])
         count = item.get("count", 1)
         longest = max(longest, most * count * DAY)
         period_end = item.get("ends", value.get("ends", 0))
@@ -158,7 +159,7 @@ def at(sub: Subscription, now: int) -> Subscription:
     not begun or is over. `trialing_until` is the end of a trial during which its
     source calls it active.
     """
-    value, trial = dict(sub.value), sub.value.get("trialing_until", 0)
+    value, trial = sub.value.copy(), sub.value.get("trialing_until", 0)
     items = value.get("items", ())
     standing = [item for item in items if holds(item, now)]
     if items:
@@ -180,7 +181,7 @@ def at(sub: Subscription, now: int) -> Subscription:
     return found._replace(status=VOID, ended_at=ended, was_live=ended > trial)
 
 
-def holds(dated: Mapping[str, Any], now: int) -> bool:
+def holds(dated: Item | Discount, now: int) -> bool:
     """Whether an item or a discount counts at *now* (ms)."""
     return bool(dated.get("from", 0) <= now < dated.get("until", now + 1))
 
@@ -261,7 +262,7 @@ def _untold(sub: Subscription) -> str:
 
 
 def _line(
-    sub: Subscription, item: Mapping[str, Any], policy: Policy, now: int
+    sub: Subscription, item: Item, policy: Policy, now: int
 ) -> PricedItem | Unknown:
     amount = item_amount(item)
     if isinstance(amount, Unknown):
@@ -296,24 +297,25 @@ def changes_at(sub: Subscription, policy: Policy, now: int) -> int | None:
     return min((d["ends"] for d in every if d.get("ends", 0) > now), default=None)
 
 
-def _inclusive_tax(sub: Subscription, item: Mapping[str, Any]) -> Fraction | Unknown:
+def _inclusive_tax(sub: Subscription, item: Item) -> Fraction | Unknown:
     """The share of the net price that inclusive tax adds to it.
 
     The item's own rates replace the subscription's; an automatic rate is not told.
     """
     rates = item.get("tax") or sub.value.get("tax") or ()
-    if None in rates:
+    known = [Fraction(rate) for rate in rates if rate is not None]
+    if len(known) < len(rates):
         return Unknown("the rate of its tax is not in the event")
     if item.get("inclusive") and not rates and sub.value.get("automatic_tax"):
         return Unknown("its price includes a tax whose rate is not in the event")
-    return sum((Fraction(rate) for rate in rates), Fraction(0)) / 100
+    return sum(known, Fraction(0)) / 100
 
 
 def cancels_at(sub: Subscription) -> int | Unknown | None:
     """The scheduled end, None where there is none."""
     value = sub.value
     if "cancel_at" in value:
-        return int(value["cancel_at"])
+        return value["cancel_at"]
     if not value.get("cancel_at_period_end"):
         return None
     ends = _period_ends(sub, value.get("items", ()))
@@ -350,7 +352,7 @@ def _is_shared(sub: Subscription) -> bool:
     return bool(every - {(i.get("interval"), i.get("count", 1)) for i in sub.items})
 
 
-def _period_ends(sub: Subscription, items: Sequence[Mapping[str, Any]]) -> list[int]:
+def _period_ends(sub: Subscription, items: Sequence[Item]) -> list[int]:
     """On the items since 2025-03-31.basil, on the subscription before."""
     own = [item["ends"] for item in items if "ends" in item]
     return own or ([sub.value["ends"]] if "ends" in sub.value else [])

@@ -76,8 +76,8 @@ class Names(TypedDict, total=False):
     """The account that a stranger wrote into a form; it names none."""
 
 
-class Dated(TypedDict("_Dated", {"from": int, "until": int}, total=False)):
-    """What counts from one instant until another."""
+Dated = TypedDict("Dated", {"from": int, "until": int}, total=False)
+"""What counts from one instant until another."""
 
 
 class Terms(TypedDict, total=False):
@@ -87,6 +87,7 @@ class Terms(TypedDict, total=False):
     amount: str
     currency: str
     duration: str
+    """Where it is told, so are all the terms but *products*."""
     products: list[str]
     """Those that it is limited to; [] where it is known to be for all."""
 
@@ -95,7 +96,7 @@ TERMS = tuple(Terms.__annotations__)
 
 
 class Coupon(Terms, total=False):
-    """A coupon in the catalogue; the terms of `duration` say that its terms are told."""
+    """`coupon:ID@CREATED` in the catalogue."""
 
     created: int
     deleted: bool
@@ -224,7 +225,10 @@ class Named(TypedDict, total=False):
     deleted: bool
 
 
-class Trait(TypedDict("_Trait", {"is": str | int | float | bool | None})):
+_Is = TypedDict("_Is", {"is": str | int | float | bool | None})
+
+
+class Trait(_Is, Names, total=False):
     """`trait:NAME`: what the source says of a trait as it is; None clears it."""
 
 
@@ -259,3 +263,20 @@ class Tiers(TypedDict, total=False):
 
     tiers: list[Tier]
     tiers_mode: str
+
+
+KINDS: Mapping[str, type] = {
+    **dict.fromkeys((CUSTOMER, NAME, EMAIL), Customer),
+    **dict.fromkeys(("account", "checkout", LINK), Names),
+    "subscription": Subscription,
+    "part": Part,
+    "discount": Discount,
+    "coupon": Coupon,
+    "price": Named,
+    "product": Named,
+    "extra": Extra,
+    "trait": Trait,
+    TO_REFRESH: Notice,
+    REFRESHED: Refreshed,
+}
+"""What the name of a thing begins with, up to its colon -> what its value may hold."""
