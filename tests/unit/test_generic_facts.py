@@ -436,7 +436,7 @@ def test_a_path_that_does_not_fit_is_refused_without_quoting() -> None:
 
 
 def test_a_rule_is_for_its_types_alone_and_all_that_fit_are_used() -> None:
-    whens = {"a": "sub.new", "b": ["sub.*", "plan"], "c": "*"}
+    whens = {"a": "sub.new", "b": ["sub.*", "plan"], "c": "*", "d": "[a].?"}
     events = {
         name: {"when": when, "traits": {name: "id"}} for name, when in whens.items()
     }
@@ -450,6 +450,8 @@ def test_a_rule_is_for_its_types_alone_and_all_that_fit_are_used() -> None:
     assert {"trait:b", "trait:c"} == used("plan")
     assert {"trait:c"} == used("plans")
     assert {"trait:c"} == used("xsub.new")
+    assert {"trait:c"} == used("a.x")
+    assert {"trait:c", "trait:d"} == used("[a].?")
 
 
 # Splitting

@@ -1,7 +1,9 @@
-"""Any other system: a source made of its table in `bridge.toml`, without code.
+"""Any other system: a source made of a table in `bridge.toml`, without code.
 
-`table.py` all that a table may say, `paths.py` one value of it, `proof.py` whom to
-believe, `delivery.py` what its events are, `facts.py` what they mean.
+`table.py` is all that a table may say, `paths.py` one value of it. By it `proof.py`
+proves a delivery, `delivery.py` splits it into events, `facts.py` makes facts of them,
+and `api.py` reads the sender's API where events tell too little. `recipes.py` are the
+tables that are shipped.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from bridge.options import Option, read_all, text
 from bridge.settings import OPTIONS
 from bridge.sources.generic.api import GenericApi
 from bridge.sources.generic.delivery import events
-from bridge.sources.generic.facts import tell
+from bridge.sources.generic.facts import fits, tell
 from bridge.sources.generic.recipes import over, recipes
 from bridge.sources.generic.table import TABLE, problems
 from bridge.webhook.auth import judged
@@ -31,7 +32,8 @@ USUAL = (
     "PAGER PATH PWD PYTHONPATH SHELL SHLVL TERM TMPDIR TZ USER USERNAME VIRTUAL_ENV"
 )
 NO_SECRETS = frozenset([*USUAL.split(), *(option.name for option in OPTIONS)])
-"""Variables of nearly every process, and the bridge's own, which guard other things."""
+"""Variables that `secret_env` may not name: those of nearly every process, which hold no
+secret, and the bridge's own settings."""
 
 NAME = re.compile(r"(?!pointer$|catalogue$)[a-z0-9_-]{1,40}")
 ANYTHING = Payload()
@@ -47,7 +49,7 @@ class Made(NamedTuple):
 
 
 class Rules(Mapping[str, Handler]):
-    """Handlers by type of event, where `*` in a rule's type stands for anything."""
+    """Type of an event -> a handler that uses all rules whose `when` fits it."""
 
     def __init__(self, rules: Mapping[str, Mapping[str, Any]]) -> None:
         self._rules = rules
@@ -56,7 +58,7 @@ class Rules(Mapping[str, Handler]):
         mine = {
             name: rule
             for name, rule in self._rules.items()
-            if any(fnmatchcase(kind, pattern) for pattern in rule["when"])
+            if any(fits(kind, pattern) for pattern in rule["when"])
         }
         if not mine:
             raise KeyError(kind)
@@ -93,7 +95,7 @@ def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Mad
 
 
 def _rules(name: str, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The rules, each with the lines that the source says for all of them."""
+    """Return the rules, each with the lines that its source has for all of them."""
     rules = table["events"] or EVERY_EVENT
     shared = {line: table[line] for line in ("party", "account", "at") if line in table}
     added = {
@@ -108,7 +110,7 @@ def _rules(name: str, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _missing(rules: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What a rule needs, and neither it nor the source says."""
+    """Name the lines that a rule needs and that neither it nor its source has."""
     for word, rule in rules.items():
         thin = rule["kind"] == "thin"
         for line in ("at",) if thin or rule["kind"] == "extra" else ("at", "party"):
@@ -122,7 +124,7 @@ def _missing(rules: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _no_secrets(table: Mapping[str, Any]) -> Iterator[str]:
-    """Variables that are named as secrets, and are known to hold none."""
+    """Name the variables that are taken for secrets and hold something else."""
     keys = table.get("read", {}).get("key_env", ())
     for line, names in (("secret_env", table["secret_env"]), ("read.key_env", keys)):
         for name in names:
@@ -133,7 +135,7 @@ def _no_secrets(table: Mapping[str, Any]) -> Iterator[str]:
 def _weak(
     names: Iterable[str], secrets: Mapping[str, str | None]
 ) -> Iterator[Weakness]:
-    """What is weak about a source's secrets; a path is not one, whatever its length."""
+    """Say what is weak about a source's secrets; the path of a file is none at all."""
     for name in names:
         secret = secrets[name] or ""
         with suppress(OSError, ValueError):

@@ -1,13 +1,13 @@
-"""How the rules of a table make facts of an event: the sender's things, in our words.
+"""How the rules of a table make facts of an event.
 
-What an event does not have is left out and never guessed; a value that is not what it
+What an event does not have is left out and never guessed. A value that is not what it
 must be is a ValidationError that names the line.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
 from fractions import Fraction
 from typing import Any
 
@@ -100,10 +100,16 @@ def _facts(rule: Rule, event: Event) -> Iterator[Fact]:
         yield event.fact(whose, thing, value, rank, at=at)
 
 
-def _rank(rule: Rule, event: Event) -> int:
-    """The place of an event among those of one instant.
+def fits(kind: str, pattern: str) -> bool:
+    """Whether an event's type fits a *pattern*, in which `*` stands for anything."""
+    return bool(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), kind))
 
-    By what it says itself (`tie`), else by its type, whose name comes before `*`.
+
+def _rank(rule: Rule, event: Event) -> int:
+    """Return the place of an event among those of one instant.
+
+    The event's own number says it (`tie`), else its type's place in `order`, where a type
+    that is named comes before one that `*` stands for.
     """
     tie: int | None = read(rule, "tie", event.body)
     if tie is not None:
@@ -111,12 +117,12 @@ def _rank(rule: Rule, event: Event) -> int:
     order = rule.get("order", ())
     if event.type in order:
         return int(Rank.CREATED + order.index(event.type))
-    fits = (n for n, kind in enumerate(order) if fnmatchcase(event.type, kind))
-    return Rank.CREATED + next(fits, 0)
+    places = (n for n, kind in enumerate(order) if fits(event.type, kind))
+    return Rank.CREATED + next(places, 0)
 
 
 def _id(rule: Rule, body: Any) -> str:
-    """The id of what an event is about; there must be one."""
+    """Return the id of the subscription or thing; ValidationError where there is none."""
     found = read(rule, "id", body)
     if not is_name(found):
         raise ValidationError({"id": ["is not in the event"]})
@@ -136,7 +142,7 @@ def _things(rule: Rule, body: Any, at: int, party: str) -> Iterator[tuple[str, V
 
 
 def _customer(rule: Rule, body: Any, party: str) -> Iterator[tuple[str, Value]]:
-    """What the event has of a customer, each a thing of its own: it may have a part."""
+    """Yield what the event has of a customer; each part is a thing of its own."""
     own = party if rule["by_id"] else None
     yield "customer", kept(account=own, deleted=read(rule, "deleted", body))
     for thing in (NAME, EMAIL):
@@ -182,7 +188,7 @@ def _subscription(rule: Rule, body: Any, at: int, account: Any) -> Subscription:
 
 
 def _trial_end(rule: Rule, body: Any) -> Any:
-    """When its trial ends; also by the days of the trial since it began."""
+    """Return when the trial ends: as told, or so many days after the beginning."""
     end = read(rule, "trial_end", body)
     began, days = read(rule, "starts", body), read(rule, "trial_days", body)
     if end or not (began and days):
@@ -212,9 +218,9 @@ def _status(rule: Rule, body: Any) -> str:
 
 
 def _items(mrr: Rule, body: Any, currency: str | None) -> list[Item]:
-    """Items as money reads them; one without an amount where they are not known.
+    """Return the items; one without an amount where they are not known.
 
-    An empty list where nothing is recurring.
+    The list is empty where nothing is recurring.
     """
     rows = read(mrr, "items", body, "mrr.") if "items" in mrr else [body]
     if rows is None or "amount" not in mrr:
@@ -223,7 +229,7 @@ def _items(mrr: Rule, body: Any, currency: str | None) -> list[Item]:
 
 
 def _item(mrr: Rule, row: Any, body: Any, currency: str | None) -> Item:
-    """One item. How often it is paid, the event may say for all its items."""
+    """Return one item; its interval and dates may also stand in the event, for all."""
 
     def its(name: str, where: Any = row) -> Any:
         return read(mrr, name, where, "mrr.")
@@ -266,7 +272,7 @@ def _unless_one(count: Any) -> Any:
 
 
 def _currency(mrr: Rule, row: Any) -> Any:
-    """An item's own currency; "": it is none, like the credits of some senders."""
+    """Return an item's own currency; "" where it is none, as some senders' credits."""
     try:
         return read(mrr, "currency", row)
     except ValidationError:
@@ -274,7 +280,7 @@ def _currency(mrr: Rule, row: Any) -> Any:
 
 
 def _discounts(mrr: Rule, body: Any) -> Iterator[Discount]:
-    """Discounts whose terms are not known, with the dates between which they count."""
+    """Yield the discounts, whose terms no event tells, with their dates."""
     if "discounts" not in mrr:
         found = read(mrr, "discount", body, "mrr.")
         if found:

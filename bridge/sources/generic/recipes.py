@@ -20,10 +20,10 @@ def recipes() -> Mapping[str, Mapping[str, Any]]:
     }
 
 
-def over(recipe: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay the lines *said* over a recipe's; `false` takes one of its tables away."""
+def over(recipe: Mapping[str, Any], lines: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay *lines* over those of a recipe; `false` takes one of its lines away."""
     found = dict(recipe)
-    for name, value in said.items():
+    for name, value in lines.items():
         below = found.get(name)
         if isinstance(below, dict) and isinstance(value, dict):
             found[name] = over(below, value)
