@@ -66,7 +66,7 @@ class Refresh:
     def party(self, member: Member, reason: str) -> int | None:
         """Read *member* from its source; None: another worker does so just now.
 
-        Return the milliseconds after which a reading that failed is to be tried again.
+        Return the milliseconds after which a refresh that failed is to be tried again.
         """
         lease = self.leases.take(member.name, member.name)
         if lease is None:
@@ -103,11 +103,11 @@ def _known(api: SourceApi, member: Member) -> Sequence[Fact]:
 
 
 def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
-    """The *facts* of a reading, later than all readings before it.
+    """The *facts* of a refresh, later than those of all refreshes before it.
 
-    The clock of HTTP has whole seconds; two readings within one are ordered by the
+    The clock of HTTP has whole seconds; two refreshes within one are ordered by the
     milliseconds that no event of the source uses. An end for ever that was known before
-    is in the reading.
+    is in the refresh.
     """
     before = member.things.get(REFRESHED)
     last = before.fact.stamp.at if before else 0
@@ -116,7 +116,7 @@ def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
         at = max(fact.stamp.at, last + 1, _ended(fact, member))
         value = fact.value
         if fact.thing == REFRESHED:
-            # What came after the instant of the reading may not be in it.
+            # What came after the instant of the refresh may not be in it.
             value = {**value, TO_REFRESH: min(newest_notice(member.party({})), at)}
         stamp = fact.stamp._replace(at=at)
         made.append(fact._replace(stamp=stamp, event=f"read:{at}", value=value))
@@ -131,9 +131,9 @@ def _ended(fact: Fact, member: Member) -> int:
 
 
 def _missing(made: Sequence[Fact], member: Member) -> Iterator[Fact]:
-    """Void the subscriptions that a reading told once, and this one does not.
+    """Void the subscriptions that an earlier refresh told, and this one does not.
 
-    Of one that became another's the reading tells no more than that.
+    Of one that became another's the API tells no more than that.
     """
     if any("into" in fact.value for fact in made):
         return

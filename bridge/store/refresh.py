@@ -21,7 +21,10 @@ MOST_A_SECOND = 10
 
 
 class Refreshes:
-    """Where it is kept, and when it may be read again. Raises redis' own errors."""
+    """Keeps what was read of a party, and when it may be read again.
+
+    Raises redis' own errors.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
