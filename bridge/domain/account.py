@@ -274,17 +274,19 @@ def churned_at(account: Account) -> int | None:
 
 
 HEIR_MS = 600_000
-"""How long it goes on as it was while that party is not known."""
+"""How long a merged party goes on as it was while the one that it became is not known:
+a CRM tells of a merge in one event, and what the other holds only by its API. Nobody has
+churned in between."""
 
 SECOND_MS = 1000
-"""A reading in the second of the merge is one since: its clock has no fractions."""
+"""A refresh in the second of the merge came after it: HubSpot tells whole seconds."""
 
 
 def waits(things: Things, everybody: Mapping[str, Things]) -> int:
-    """Until when (ms) a party of *things* goes on as it was; 0: no more.
+    """Until when (ms) a merged party of *things* goes on as it was; 0: not any more.
 
-    *everybody* are the things of all parties of its account, by name. The money of the
-    party that it became is known once that one was read since.
+    *everybody* has the things of all parties of its account, by name. If it paid, what
+    it became must have been refreshed since.
     """
     customer, asked = things.get("customer"), things.get(TO_REFRESH)
     if customer is None or "into" not in customer.value:
@@ -294,12 +296,12 @@ def waits(things: Things, everybody: Mapping[str, Things]) -> int:
         since = min(since, asked.fact.stamp.at)
     heir = everybody.get(customer.value["into"])
     pays = any(thing.startswith(SUBSCRIPTION) for thing in things)
-    if heir is not None and (not pays or _was_read(heir, since - SECOND_MS)):
+    if heir is not None and (not pays or _was_refreshed(heir, since - SECOND_MS)):
         return 0
     return since + HEIR_MS
 
 
-def _was_read(things: Things, since: int) -> bool:
+def _was_refreshed(things: Things, since: int) -> bool:
     return REFRESHED in things and things[REFRESHED].fact.stamp.at >= since
 
 

@@ -4,6 +4,12 @@ Since 2025-03-31 a subscription of Stripe may hold a discount's id alone, and si
 2025-09-30 a discount its coupon's id alone; a product's name is never in it. The rest
 is told by events of their own: of the customer (thing `discount:…`) or of nobody
 (things `coupon:…`, `price:…`, `product:…` of the source's catalogue).
+
+An id can be used again: a coupon that was deleted may be made anew with other terms, and
+whoever had the old one keeps it. So a thing is its id *and* its creation, and each
+creation is a thing of its own among the facts of the id (`coupon:SAVE@1795000200`). What
+does not say when it was created (`coupon:SAVE`; all facts of version 0.1) belongs to the
+last creation before it was told.
 """
 
 from __future__ import annotations
@@ -47,11 +53,11 @@ class Begun(NamedTuple):
 
 
 UNPRICED: Item = {"price": "what it has beside its plan"}
-"""The item that stands for it."""
+"""The item of a subscription on which something is priced nowhere (`extra:ID`)."""
 
 
 def references(things: Things) -> set[str]:
-    """Things of the catalogue that the *things* of a party are in need of."""
+    """The things of the catalogue that those of a party refer to."""
     found: set[str] = set()
     for thing, state in things.items():
         if thing.startswith(DISCOUNT) or thing == "customer":
@@ -86,7 +92,10 @@ def _coupons(discounts: Discounts) -> set[str]:
 
 
 def begun(things: Things) -> Begun:
-    """What the *things* of a party tell of its discounts; one of an item is listed there."""
+    """What the *things* of a party tell of its discounts.
+
+    A discount of an item is left out: its item lists it.
+    """
     of: dict[str | None, list[State]] = {}
     instead: dict[str, Discount] = {}
     for name, state in sorted(things.items()):
@@ -104,7 +113,7 @@ def begun(things: Things) -> Begun:
 
 
 def customer_discounts(things: Things, catalogue: Catalogue, told: Begun) -> Discounts:
-    """The discount of the customer itself; it counts where a subscription has none."""
+    """The customer's own discount, which counts where a subscription has none."""
     state = things.get("customer")
     seen = state.fact.stamp.at if state else 0
     listed = _instead(state.value.get("discounts", ()) if state else (), told)
@@ -292,7 +301,7 @@ def _item(
 
 
 def put_together(id_: str, state: State, things: Things) -> Subscription:
-    """The value of a subscription with its parts among *things*."""
+    """The value of a subscription with those of its parts that were told apart."""
     value: dict[str, Any] = {**state.value}
     told = {
         name: things[part(id_, name)] for name in PARTS if part(id_, name) in things
@@ -313,7 +322,7 @@ def put_together(id_: str, state: State, things: Things) -> Subscription:
 
 
 class Generation(NamedTuple):
-    """One thing of several that had an id: *states* as they were told, the last newest.
+    """One of the things that had an id: its *states* in order, the newest last.
 
     It was there from *created* (ms; None: since before anything known) until *gone*
     (None: still).
@@ -324,7 +333,7 @@ class Generation(NamedTuple):
     states: tuple[State, ...]
 
     def may_be(self, begun: int | None, seen: int) -> bool:
-        """Whether it is what something refers to that was *seen* and *begun* (ms)."""
+        """Whether what was *seen* (ms), and had *begun* (None: not told), can be of it."""
         if self.created is not None and self.created > (
             seen if begun is None else begun
         ):
@@ -333,7 +342,7 @@ class Generation(NamedTuple):
 
 
 def created(state: State) -> int | None:
-    """When the thing that a state is of was made (ms); None: it does not say."""
+    """When the thing of a *state* was made (ms); None: it does not say."""
     told: int | None = state.value.get("created")
     if told is None and state.fact.stamp.rank == Rank.CREATED:
         return state.fact.stamp.at

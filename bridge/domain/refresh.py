@@ -1,4 +1,4 @@
-"""Why a party has to be read from its source: what its events do not tell."""
+"""When a party has to be refreshed from its source: its events do not tell enough."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from bridge.domain.values import ENDED, REFRESH_TWICE, REFRESHED, TO_REFRESH
 
 
 def why_refresh(party: Party, policy: Policy, now: int) -> str | None:
-    """Why *party* is to be read at *now* (ms), None: its events tell enough.
+    """Why *party* is to be refreshed at *now* (ms); None: its events tell enough.
 
-    What is newer than the last reading counts alone: reading twice cannot help.
+    Only what came after the last refresh counts: another would say the same.
     """
-    thin, last = party.things.get(TO_REFRESH), party.things.get(REFRESHED)
-    newest_notice = last.value.get(TO_REFRESH, -1) if last else -1
-    if thin is not None and thin.fact.stamp.at > newest_notice:
+    last = party.things.get(REFRESHED)
+    if newest_notice(party) > _answered(last):
         return "an event without content came"
     if last is None and is_incomplete(party.things):
         return "it was first met in mid-life"
@@ -44,13 +43,14 @@ def why_refresh(party: Party, policy: Policy, now: int) -> str | None:
 
 
 def _asks_for_scopes(sub: Subscription, last: State | None) -> bool:
-    """Whether it was read by version 0.1, which kept nothing of its discounts."""
+    """Whether version 0.1 refreshed it, which kept nothing of its discounts."""
     discounts = [*sub.value.get("discounts", ()), *sub.customer_discounts]
     is_old = last is not None and "discounts" not in last.value
     return is_old and any("among" in one for one in discounts)
 
 
 def _unknown(sub: Subscription, policy: Policy, now: int) -> Iterator[str]:
+    """Why what its traits need of a subscription is not known."""
     told: list[object] = []
     if sub.status in policy.statuses:
         told.append(worked(sub, policy, now))
@@ -60,17 +60,23 @@ def _unknown(sub: Subscription, policy: Policy, now: int) -> Iterator[str]:
 
 
 def refresh_early_by(party: Party) -> int:
-    """Milliseconds by which a merge is later than the reading of it; 0: it is not.
+    """Milliseconds by which the last refresh came before a merge was over; 0: it did not.
 
-    HubSpot's clock has whole seconds, and a record may be told before all of it is one.
+    HubSpot tells of a merge before all of its API knows of it, and by a clock that has
+    whole seconds.
     """
-    thin, last = party.things.get(TO_REFRESH), party.things.get(REFRESHED)
-    if thin is None or last is None or not thin.value.get(REFRESH_TWICE):
+    asked, last = party.things.get(TO_REFRESH), party.things.get(REFRESHED)
+    if asked is None or last is None or not asked.value.get(REFRESH_TWICE):
         return 0
-    return max(0, thin.fact.stamp.at - int(last.value.get(TO_REFRESH, -1)))
+    return max(0, newest_notice(party) - _answered(last))
 
 
 def newest_notice(party: Party) -> int:
-    """The instant (ms) of the newest event without content that a reading answers."""
-    thin = party.things.get(TO_REFRESH)
-    return thin.fact.stamp.at if thin else -1
+    """When (ms) the newest event without content came; -1: none did."""
+    asked = party.things.get(TO_REFRESH)
+    return asked.fact.stamp.at if asked else -1
+
+
+def _answered(last: State | None) -> int:
+    """The newest notice (ms) that the *last* refresh answers; -1: it answers none."""
+    return int(last.value.get(TO_REFRESH, -1)) if last else -1
