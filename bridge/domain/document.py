@@ -1,4 +1,4 @@
-"""What Vitally shall hold of an account, and what a write has to carry for it."""
+"""What Vitally shall hold of an account, and what a write has to carry for that."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from bridge.domain.traits import (
 
 TRAITS = tuple(TABLE)
 
-TOSSED = "events of one instant differ, and nothing tells which of them is the last"
+ORDER_UNKNOWN = (
+    "events of one instant differ, and nothing tells which of them is the last"
+)
 
 
 class Document(NamedTuple):
@@ -65,11 +67,11 @@ def document(account: Account, policy: Policy = STRIPE, now: int = 0) -> Documen
     """Map *account* to its document at *now* (ms); no subscription, no billing traits."""
     found = {trait: value for trait, (_, value) in chosen(account, policy, now).items()}
     known = {t: v for t, v in found.items() if not isinstance(v, Unknown)}
-    unsaid = {t: v for t, v in found.items() if isinstance(v, Unknown)}
-    unknown = {t: v.reason for t, v in unsaid.items() if v != STAYS}
+    left_out = {t: v for t, v in found.items() if isinstance(v, Unknown)}
+    unknown = {t: v.reason for t, v in left_out.items() if v != STAYS}
     until = _until(account, policy, now)
     name = account.name(policy.order("name", billing=False))
-    stays = frozenset(trait for trait, v in unsaid.items() if v == STAYS)
+    stays = frozenset(trait for trait, v in left_out.items() if v == STAYS)
     return Document(name, known, unknown, until, stays)
 
 
@@ -113,7 +115,7 @@ def _word(state: State) -> Result:
     """What a source tells of a trait as it is."""
     word: Result = state.value["is"]
     if any(rival.value["is"] != word for rival in state.rivals):
-        return Unknown(f"{state.fact.party}: {TOSSED}")
+        return Unknown(f"{state.fact.party}: {ORDER_UNKNOWN}")
     return word
 
 
@@ -124,7 +126,7 @@ def _in_order(traits: Iterable[str]) -> list[str]:
 
 
 def views_of(account: Account, policy: Policy, now: int) -> dict[str, AccountView]:
-    """What each source that knows subscriptions says of *account*."""
+    """The *account* as each source that tells of subscriptions has it."""
     sources = sorted({source_of(sub.party) for sub in account.subscriptions})
     found = account.at(now)
     return {name: AccountView(found.of(name), policy, now) for name in sources}
@@ -138,13 +140,13 @@ def _said(view: AccountView) -> dict[str, Result]:
 
 
 def _agreed(trait: Trait, possible: Sequence[AccountView]) -> Result:
-    """What is the same whichever of the *possible* readings is right."""
+    """The trait where it is the same in all *possible* accounts; else unknown."""
     found = {trait.read(view): None for view in possible}
     if len(found) == 1:
         return found.popitem()[0]
     subs = possible[0].account.subscriptions if possible else ()
     unsure = [sub.id for sub in subs if sub.rivals]
-    return Unknown(": ".join([*unsure, TOSSED]))
+    return Unknown(": ".join([*unsure, ORDER_UNKNOWN]))
 
 
 def keyed(

@@ -7,8 +7,8 @@ matter. `compact` drops what no later fact can make matter again, so that
 The order of the snapshots of one thing (facts of Stripe, whose clock has whole
 seconds): a final snapshot beats everything; then the later instant; inside one
 instant the chain of `before` and `after`; then the rank of the event's type; then
-the event's id, which is *ambiguous*: what the others of the instant would make
-different is left out.
+the event's id. An id says nothing about time, so the state is *ambiguous* then: its
+`rivals` may be the newest as well, and a trait on which they differ is left out.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ WHOLE = frozenset({Rank.CREATED, Rank.FROM_API})
 
 
 class Retained(NamedTuple):
-    """What compaction must not forget about a thing; each field is a join.
+    """What compaction must not forget about a thing; it only grows, in any order.
 
-    *seen* holds every status it ever had, *creation_seen* whether its creation was seen or the
-    whole of it was read,
-    *trial* whether it ever had a trial. *paid* are the steps of the latest instant at
-    which it was seen not `unpaid`, *unpaid* those since that instant at which it was.
+    *seen* holds every status it ever had, *creation_seen* whether its creation was seen
+    or the whole of it was read, *trial* whether it ever had a trial. *paid* are the steps
+    of the latest instant at which it was seen not `unpaid`, *unpaid* those since that
+    instant at which it was.
     """
 
     seen: frozenset[str] = frozenset()
@@ -50,7 +50,7 @@ class History(NamedTuple):
 
 
 class State(NamedTuple):
-    """A thing as it is now: the winning *fact* and what its past says.
+    """A thing as it is now: the winning *fact*, and what was retained of its history.
 
     *unpaid_since* (ms) is the first moment of the present spell of `unpaid`, None
     outside one. *rivals* are the states that may as well be the newest: events of one
@@ -78,27 +78,28 @@ class State(NamedTuple):
 def fold(history: History) -> dict[str, State]:
     """Return the state of every thing of one party."""
     return {
-        thing: _state(_each(told), history.retained.get(thing, Retained()))
-        for thing, told in _by_thing(history.facts).items()
+        thing: _state(_united(events), history.retained.get(thing, Retained()))
+        for thing, events in _by_thing(history.facts).items()
     }
 
 
 def compact(history: History) -> History:
-    """Return the least that folds alike, whatever may still arrive."""
+    """Return the least that folds to the same, whatever may still arrive."""
     kept: list[Fact] = []
     retained: dict[str, Retained] = {}
-    for thing, told in _by_thing(history.facts).items():
-        if len(told) == 1 and thing not in history.retained:
-            kept += next(iter(told.values()))
+    for thing, events in _by_thing(history.facts).items():
+        if len(events) == 1 and thing not in history.retained:
+            kept += next(iter(events.values()))
             continue
-        facts = _each(told)
+        facts = _united(events)
         needed = _needed(facts)
-        said = _to_keep(_join(facts, history.retained.get(thing, Retained())))
-        kept += [
-            one for event in dict.fromkeys(map(_event, needed)) for one in told[event]
-        ]
-        if thing in history.retained or said != _to_keep(_join(needed, Retained())):
-            retained[thing] = said
+        for event in dict.fromkeys(map(_event, needed)):
+            kept += events[event]
+        all_of_it = _to_keep(_join(facts, history.retained.get(thing, Retained())))
+        if thing in history.retained or all_of_it != _to_keep(
+            _join(needed, Retained())
+        ):
+            retained[thing] = all_of_it
     return History(kept, retained)
 
 
@@ -115,14 +116,14 @@ def status(value: Value) -> str:
 
 
 def _word(fact: Fact) -> str:
-    """The same for a source whose trials are told by their end alone."""
+    """The same where the source tells of a trial only when it ends."""
     word = status(fact.value)
     in_trial = fact.stamp.at < fact.value.get("trialing_until", 0)
     return "trialing" if in_trial and word == "active" else word
 
 
 Event = tuple[str, str, Stamp, str]
-Told = dict[Event, list[Fact]]
+Renderings = dict[Event, list[Fact]]
 
 
 def _event(fact: Fact) -> Event:
@@ -130,9 +131,9 @@ def _event(fact: Fact) -> Event:
     return fact.event, fact.kind, fact.stamp, fact.after
 
 
-def _by_thing(facts: Iterable[Fact]) -> dict[str, Told]:
+def _by_thing(facts: Iterable[Fact]) -> dict[str, Renderings]:
     """The renderings of each event of each thing, those that repeat another left out."""
-    things: defaultdict[str, Told] = defaultdict(dict)
+    things: defaultdict[str, Renderings] = defaultdict(dict)
     for fact in facts:
         renderings = things[fact.thing].setdefault(_event(fact), [])
         same = (
@@ -143,9 +144,9 @@ def _by_thing(facts: Iterable[Fact]) -> dict[str, Told]:
     return things
 
 
-def _each(told: Told) -> list[Fact]:
-    """Every event, told once."""
-    return [fact for renderings in told.values() for fact in told_once(renderings)]
+def _united(events: Renderings) -> list[Fact]:
+    """A fact for every event, with all that its renderings say."""
+    return [fact for renderings in events.values() for fact in told_once(renderings)]
 
 
 def _state(facts: list[Fact], before: Retained) -> State:

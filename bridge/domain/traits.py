@@ -30,13 +30,13 @@ Known = str | int | float | None
 Result = Known | Unknown
 
 SILENT = Unknown("")
-"""There are no facts to say anything from."""
+"""The source has no facts about it: it has no opinion."""
 
 STAYS = Unknown(".")
-"""There are facts, and they say neither a value nor that there is none."""
+"""The source has facts, but they neither give a value nor say that there is none."""
 
 MOST_VIEWS = 64
-"""Readings that are tried where the order of events is not certain."""
+"""Possible accounts that are tried where the order of events is not certain."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,7 +48,7 @@ def instant(milliseconds: int) -> str:
 
 
 class AccountView(NamedTuple):
-    """An account, read under a policy at an instant (ms)."""
+    """What a trait is computed from: an account, a policy and an instant (ms)."""
 
     account: Account
     policy: Policy
@@ -66,7 +66,7 @@ class AccountView(NamedTuple):
         return [s for s in self.account.subscriptions if s.status in wanted]
 
     def possible(self) -> list[AccountView]:
-        """What may be true as well, this first; none where that is too much."""
+        """Every account that may be the true one, this first; none where they are too many."""
         choices = [(sub, *sub.rivals) for sub in self.account.subscriptions]
         if prod(map(len, choices)) > MOST_VIEWS:
             return []
@@ -118,12 +118,12 @@ def _converted(by_currency: Mapping[str, Fraction], policy: Policy) -> Result:
 
 
 def _earliest(
-    subs: Iterable[Subscription], told: Callable[[Subscription], int | Unknown | None]
+    subs: Iterable[Subscription], date: Callable[[Subscription], int | Unknown | None]
 ) -> Result:
-    """The earliest instant that any of *subs* tells; unknown where one does not know."""
+    """The earliest instant over *subs*; unknown where one of them does not know its own."""
     found: list[int] = []
     for sub in subs:
-        at = told(sub)
+        at = date(sub)
         if isinstance(at, Unknown):
             return at
         if at is not None:
