@@ -141,11 +141,15 @@ redis_url = matching(
 def read_all(
     options: Iterable[Option],
     environ: Mapping[str, str],
-    without: Collection[str],
-    problems: list[str],
-) -> dict[str, Any]:
-    """Values by name; each mistake is added to *problems*, see `Settings.from_env`."""
+    without: Collection[str] = (),
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the values by name, and each mistake.
+
+    A value that is wrong or missing is the default. *without* names required variables
+    that the caller can do without; their value is then empty.
+    """
     values: dict[str, Any] = {}
+    problems: list[str] = []
     for option in options:
         values[option.name] = "" if option.required else option.default
         try:
@@ -158,7 +162,7 @@ def read_all(
             problems.append(f"{option.name} {error}")
         except ValueError:  # a library's words may quote the text
             problems.append(f"{option.name} cannot be read")
-    return values
+    return values, problems
 
 
 def _given(option: Option, environ: Mapping[str, str]) -> str:

@@ -146,13 +146,11 @@ class Settings:
     ) -> Settings:
         """Read *environ*; *options* are the sources'. Raises ConfigError.
 
-        *without* names required variables that the caller can do without; their
-        value is then empty.
+        *without* names required variables that the caller can do without.
         """
-        problems: list[str] = []
         theirs = tuple(options)
         every = {option.name: option for option in (*OPTIONS, *theirs)}.values()
-        values = read_all(every, environ, without, problems)
+        values, problems = read_all(every, environ, without)
         problems += unknown(environ, every)
         if not values["VITALLY_BASE_URL"]:
             values["VITALLY_BASE_URL"] = _usual_url(values)

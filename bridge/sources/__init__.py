@@ -69,7 +69,7 @@ def load(
 def _weak(environ: Mapping[str, str]) -> Iterator[str]:
     """The secrets of sources of their own that are refused."""
     # A variable that cannot be read is named by whoever reads all of them.
-    values = read_all(options(), environ, (), [])
+    values, _ = read_all(options(), environ)
     for source in discover().values():
         if source.enabled(values):
             yield from (weak.text for weak in source.weak(values) if weak.refused)

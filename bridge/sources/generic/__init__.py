@@ -85,8 +85,8 @@ def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Mad
     except ValidationError as error:
         return Made(problems=tuple(problems(error.messages)))
     rules, options = _rules(name, table), _options(table)
-    wrong = [*_missing(rules)]
-    secrets = read_all(options, environ, (), wrong)
+    secrets, unread = read_all(options, environ)
+    wrong = [*_missing(rules), *unread]
     wrong += _no_secrets(table)
     if wrong:
         return Made(problems=tuple(wrong))
