@@ -19,9 +19,11 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).resolve().parents[2]
 """The repository."""
 
-KEPT = ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG")
-"""Variables of the tests' own process that every other is given; by the last one, set
-by coverage where it measures, what runs in that process counts too."""
+KEPT = ("PATH", "HOME")
+"""Variables of the tests' own process that every other is given."""
+
+COVERAGE = "COVERAGE_PROCESS_CONFIG"
+"""Set by coverage where it measures: a process that is given it counts too."""
 
 STOP_SECONDS = 20.0
 """The contract's limit for an orderly end."""
@@ -157,12 +159,15 @@ def start(
     """Start a line of the Procfile; its output goes to a new file of *folder*."""
     name = f"{process_type}-{time.monotonic_ns()}"
     command = command_of(process_type)
+    # Only these: in the many short calls of commands it would cost more than it tells.
+    measured = {COVERAGE: os.environ[COVERAGE]} if COVERAGE in os.environ else {}
+    environ = {**environ, **measured}
     return Running(command, environ=environ, folder=folder, name=name, cwd=cwd)
 
 
 def end_all(running: Sequence[Running]) -> None:
     """End all of them at once; in order where coverage measures: it writes at an end."""
-    if "COVERAGE_PROCESS_CONFIG" in os.environ:
+    if COVERAGE in os.environ:
         for one in running:
             if one.is_alive:
                 one.signal(signal.SIGTERM)
