@@ -167,7 +167,10 @@ def test_no_golden_stands_alone(known: Known) -> None:
 
 @each
 def test_an_older_event_loses_in_whatever_order_they_come(known: Known) -> None:
-    """Two deliveries about one thing: all that the later one tells stands."""
+    """Two deliveries about one thing: all that the later one tells stands.
+
+    Which of them is later the stamps say, and what these are the facts by the fixtures.
+    """
     found = [fact for path in known.bodies for fact in known.facts(path)]
     pairs = [
         (old, new)
