@@ -79,9 +79,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
             sender.close()
         assert 0 == stack.figures().quarantined
         stack.worker(WORKER_PROCESSES=2)
-        stack.ready().settled(45)
-        eventually(lambda: not _soon(stack), 20, what="all that a catalogue changes")
-        stack.settled(20)
+        stack.ready().settled(120)
+        eventually(lambda: not _soon(stack), 60, what="all that a catalogue changes")
+        stack.settled(60)
         yield Played(
             {a["externalId"]: a for a in stack.vitally.accounts()}, Look(stack.redis)
         )

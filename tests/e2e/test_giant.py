@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from time import monotonic
 
+import pytest
+
 from bridge.domain.facts import Fact
 from bridge.queue import Queue
 from bridge.store.accept import Accept
@@ -12,6 +14,8 @@ from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
 MANY = 6000
+
+pytestmark = pytest.mark.alone
 
 
 def tell(stack: Stack, fact: Fact) -> None:

@@ -99,7 +99,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         assert {202} == answers
         assert 0 == stack.figures().quarantined
         stack.worker(WORKER_PROCESSES=2)
-        stack.ready().settled(60)
+        stack.ready().settled(120)
         accounts = {a["externalId"]: a for a in stack.vitally.accounts()}
         yield Played(accounts, days)
 
@@ -129,15 +129,15 @@ def test_a_trial_ends_by_time_alone(tmp_path: Path) -> None:
         web = stack.web()
         stack.worker()
         stack.ready()
-        day_0 = datetime.now(UTC) + timedelta(seconds=5) - timedelta(days=14)
+        day_0 = datetime.now(UTC) + timedelta(seconds=15) - timedelta(days=14)
         (told,) = book.told(case, day_0)
         with PoolManager(retries=False, timeout=20) as pool:
             headers = make_headers(basic_auth=LOGIN)
             url, body = f"{web.url}/webhooks/{name}", told.encoded("orb")
             assert 202 == pool.request("POST", url, body=body, headers=headers).status
-        eventually(lambda: stack.vitally.account(name), 4, what="the account")
+        eventually(lambda: stack.vitally.account(name), 12, what="the account")
 
         assert "trialing" == stack.account(name)["traits"]["subscriptionStatus"]
         assert eventually(
-            stack.has(name, mrr=120, subscriptionStatus="active"), 20, what="the end"
+            stack.has(name, mrr=120, subscriptionStatus="active"), 40, what="the end"
         )
