@@ -88,8 +88,7 @@ class Refresh:
             return None
         finally:
             self.held.drop()
-            for party, claim in self.leases.release(lease):
-                self.queue.push(party, claim, "came meanwhile")
+            self.queue.push_all(self.leases.release(lease), "came meanwhile")
         (now,) = self.leases.members([member.name])
         late = refresh_early_by(now.party({}))
         return late + retry.SECOND_MS if late else 0

@@ -39,7 +39,7 @@ from bridge.errors import LostLeaseError, VitallyError
 from bridge.log import fields
 from bridge.queue import Queue
 from bridge.settings import Settings
-from bridge.store.lease import Claims, Leases, home
+from bridge.store.lease import Leases, home
 from bridge.store.operator import Breaker
 from bridge.store.view import Lease, Outcome, View
 from workers import outcome as outcomes
@@ -115,7 +115,7 @@ class AccountSync:
             word = self._with_lease(view, refreshing)
             if word:
                 return word, account
-        self._queue(self.leases.postpone(party, 1000), "")
+        self.queue.push_all(self.leases.postpone(party, 1000), "")
         return "retried", account
 
     def _with_lease(self, view: View, refreshing: Refreshing) -> str:
@@ -129,7 +129,7 @@ class AccountSync:
         finally:
             self.held.drop()
             if not word:
-                self._queue(self.leases.release(view.lease), "came meanwhile")
+                self.queue.push_all(self.leases.release(view.lease), "came meanwhile")
         return word
 
     def _job(self, view: View, refreshing: Refreshing) -> str:
@@ -138,14 +138,14 @@ class AccountSync:
             due = self.refresh.due(own, view)
             refreshing.done, refreshing.later_ms = True, due.later_ms
             if due.reason:
-                self._queue(self.leases.release(view.lease), "came meanwhile")
+                self.queue.push_all(self.leases.release(view.lease), "came meanwhile")
                 later = self.refresh.party(own, due.reason)
                 refreshing.later_ms = later or 0
                 return "retried" if later is None else ""
         account, reason = home(own)
         if account != (view.account or None):
             moved = self.leases.move(own.name, account)
-            self._queue(moved, "moved to another account")
+            self.queue.push_all(moved, "moved to another account")
             return ""
         if view.lease is None:
             word = self._ack(view, Outcome("held", "held", reason))
@@ -233,7 +233,7 @@ class AccountSync:
         for party, claim in self.leases.ack(view, outcome):
             if party == view.own.name and took > retry.LONG_MS:
                 rest = retry.rest(took, int(outcome.fields.get("pace", 0)))
-                self._queue(self.leases.postpone(party, rest), "")
+                self.queue.push_all(self.leases.postpone(party, rest), "")
             else:
                 self.queue.push(party, claim, "newer facts")
         return outcome.word
@@ -242,11 +242,8 @@ class AccountSync:
         self, view: View, delay_ms: int, noted: dict[str, str] | None = None
     ) -> str:
         claims = self.leases.postpone(view.own.name, delay_ms, view.lease, noted)
-        self._queue(claims, "came meanwhile")
+        self.queue.push_all(claims, "came meanwhile")  # 9
         return "retried"
-
-    def _queue(self, claims: Claims, cause: str) -> None:  # 9
-        self.queue.push_all(claims, cause)
 
 
 def desired_state(view: View, config: Config) -> Desired:
