@@ -15,6 +15,7 @@ from bridge.domain.document import document
 from bridge.store import keys
 from bridge.vitally.replies import Rate
 from tests.support.desk import NOON, Bench, bench, customer, link, subscription
+from tests.support.waiting import eventually
 
 FAULTS = ("status", "reset_before", "reset_after_commit", "truncated")
 
@@ -81,6 +82,8 @@ def test_what_arrives_during_a_write_stays_pending(desk: Bench) -> None:
     assert job is not None
     running = threading.Thread(target=desk.jobs.run, args=(job.args[0],))
     running.start()
+    # What came before the job has read the facts would be written by it.
+    eventually(lambda: "POST" in dict(desk.writes()), what="a creation")
     told = 0
     while running.is_alive():
         told += 1
