@@ -1,8 +1,4 @@
-"""Strict fields that the schemas of all sources share; nothing absurd passes them.
-
-Each is its `read`: the value to keep, or UNREAD. marshmallow's slow way and the short
-way of `bridge.webhook.schemas` both rest on it.
-"""
+"""What the schemas of all sources are made of: strict fields, and their base class."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, missing
 
 from bridge.domain.values import MOST, shortened
 
@@ -18,7 +14,56 @@ LATEST = 253_402_300_799
 """9999-12-31T23:59:59Z in seconds, the last instant that a date can show."""
 
 UNREAD: Any = object()
-"""Returned in place of a value that is refused, or that only the slow way can judge."""
+"""Returned in place of a value that is refused."""
+
+
+class Payload(Schema):
+    """The part of a payload that is read; other keys are left out.
+
+    What a payload lacks, or has as null, is None, unless the field is `required`.
+    """
+
+    class Meta:
+        """Senders add keys at will."""
+
+        unknown = EXCLUDE
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        """Let a field be missing or null where it is not `required`."""
+        if not field_obj.required:
+            field_obj.load_default = None
+            field_obj.allow_none = True
+
+    def load(self, data: Any, **options: Any) -> Any:
+        """Return what `Schema.load` returns; raises ValidationError as it does.
+
+        It asks marshmallow only about what the fields of this module do not take at
+        once: its general way makes an event half as dear again.
+        """
+        if type(data) is not dict or any(options.values()) or self._hooks:
+            return super().load(data, **options)
+        loaded: dict[str, Any] = {}
+        wrong: dict[str, Any] = {}
+        for name, field in self.load_fields.items():
+            key = field.data_key or name
+            value = data.get(key, missing)
+            try:
+                loaded[name] = _loaded(field, value)
+            except ValidationError as error:
+                wrong[key] = error.messages
+        if wrong:
+            raise ValidationError(wrong)
+        return loaded
+
+
+def _loaded(field: fields.Field[Any], value: Any) -> Any:
+    if (value is None or value is missing) and not field.required:
+        return None
+    if isinstance(field, Checked):
+        found = field.read(value)
+        if found is not UNREAD:
+            return found
+    return field.deserialize(value)
 
 
 class Checked(fields.Field[Any]):
@@ -202,9 +247,5 @@ class Reference(fields.Nested):
         **options: Any,
     ) -> Any:
         """Return what the nested schema makes of it; raises ValidationError."""
-        return super().deserialize(referred(value), attr, data, **options)
-
-
-def referred(value: Any) -> Any:
-    """Return the object that a bare id stands for; anything else as it is."""
-    return {"id": value} if type(value) is str else value
+        whole = {"id": value} if type(value) is str else value
+        return super().deserialize(whole, attr, data, **options)

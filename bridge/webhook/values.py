@@ -1,18 +1,35 @@
-"""What every source does to the small values that its facts carry."""
+"""The values that facts carry: how they are made of a sender's texts, and their bounds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from hashlib import blake2s
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import orjson
-from marshmallow import ValidationError
+from marshmallow import ValidationError, fields
 
+from bridge import config
 from bridge.domain.money import bridged
-from bridge.domain.values import MOST, Subscription, Value
-from bridge.webhook.fields import UNREAD, Currency
+from bridge.domain.traits import EPOCH, Known, instant
+from bridge.domain.values import LONGEST, MOST, Subscription, Value
+from bridge.webhook.fields import LATEST, UNREAD, Currency, cleaned
+
+FIRST = -2_208_988_800_000
+"""1900-01-01T00:00:00Z in milliseconds: what is older is a mistake."""
+
+_FIELD = re.compile(r"[A-Za-z0-9_.-]{1,255}", re.ASCII)
+_NUMBER = re.compile(
+    r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", re.ASCII
+)
+_MILLISECONDS = re.compile(r"-?[0-9]{1,15}", re.ASCII)
+_CENT = Decimal("0.01")
+
+
+# --- What a fact can hold -------------------------------------------------------
 
 
 def is_bounded(value: Any) -> bool:
@@ -28,28 +45,28 @@ def is_bounded(value: Any) -> bool:
 def digest(value: Value) -> str:
     """Return 12 hexadecimal digits that stand for *value*, whatever its keys' order.
 
-    Every fact's value comes by here. Raises ValidationError where it could not be kept,
-    or not as it is: a number without bounds, text that is none.
+    Every fact's value passes here. Raises ValidationError where it could not be kept as
+    it is: a number without bounds, text that is none.
     """
     if not is_bounded(value):
         raise ValidationError({"value": [f"It holds a number beyond {MOST}."]})
     try:
-        told = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         raise ValidationError({"value": [f"It cannot be kept: {error}."]}) from None
-    return blake2s(told, digest_size=6).hexdigest()
+    return blake2s(text, digest_size=6).hexdigest()
 
 
-Told = TypeVar("Told", bound=Value)
+Whole = TypeVar("Whole", bound=Value)
 
 
 @overload
-def kept(told: Told, /) -> Told: ...
+def kept(value: Whole, /) -> Whole: ...
 @overload
-def kept(**told: Any) -> dict[str, Any]: ...
-def kept(told: Value | None = None, /, **pairs: Any) -> Any:
-    """What is told: None, False and empty are left out, 0 is not."""
-    every = {**(told or {}), **pairs}
+def kept(**pairs: Any) -> dict[str, Any]: ...
+def kept(value: Value | None = None, /, **pairs: Any) -> Any:
+    """Return the pairs that tell something: None, False and empty are left out, 0 is not."""
+    every = {**(value or {}), **pairs}
     return {key: value for key, value in every.items() if value or type(value) is int}
 
 
@@ -62,7 +79,7 @@ def won_deal(  # noqa: PLR0913 - what a deal says
     ended: Any = None,
     plan: Any = None,
 ) -> Subscription | None:
-    """What a deal of a CRM that is won is as a subscription, *at* its version (ms).
+    """Return the subscription that a won deal of a CRM is, *at* its version (ms).
 
     None without an amount a month (*mrr*, major units): it was sold once. With an end
     (*ended*, ms) in the future it is live until then.
@@ -70,19 +87,122 @@ def won_deal(  # noqa: PLR0913 - what a deal says
     if not mrr:
         return None
     code = Currency().read(currency)
+    # Without a currency it is a subscription all the same, which renews.
     known = "" if code is UNREAD else code
-    minor = bridged(mrr, known).normalize()
     is_over = ended is not None and ended <= at
     value: Subscription = {
         "status": "canceled" if is_over else "active",
         "currency": known,
-        # Also without a currency, when it is not known: a subscription that renews.
-        "mrr": format(minor, "f"),
+        "mrr": format(bridged(mrr, known).normalize(), "f"),
         "plan": plan,
         "ends": renews,
     }
-    if is_over:
-        value["ended_at"] = ended
-    else:
-        value["cancel_at"] = ended
+    date: Literal["ended_at", "cancel_at"] = "ended_at" if is_over else "cancel_at"
+    value[date] = ended
     return kept(value)
+
+
+# --- What the text of a CRM's field means ---------------------------------------
+
+
+def decimal(text: str) -> Decimal:
+    """Read a number of at most 2**53 either way, exactly; `1.2E7` is one too."""
+    if _NUMBER.fullmatch(text) and abs(number := Decimal(text)) <= MOST:
+        return number
+    raise ValueError(f"must be a number, at most {MOST}")
+
+
+def milliseconds(text: str) -> int:
+    """Read a day, an ISO 8601 instant (UTC if it says no zone), or milliseconds."""
+    if _MILLISECONDS.fullmatch(text):
+        at = int(text)
+    else:
+        try:
+            date = datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError("must be a day, an instant or milliseconds") from None
+        aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+        at = (aware - EPOCH) // timedelta(milliseconds=1)
+    if not FIRST <= at <= LATEST * 1000:
+        raise ValueError("must be between the years 1900 and 9999")
+    return at
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError("must be true or false")
+    return text.lower() == "true"
+
+
+def _plain(number: Decimal) -> int | float:
+    return int(number) if number == int(number) else float(number)
+
+
+CONVERTERS: Mapping[str, Callable[[str], Known]] = {
+    "text": lambda text: cleaned(text, LONGEST),
+    "number": lambda text: _plain(decimal(text)),
+    "boolean": _boolean,
+    "date": lambda text: instant(milliseconds(text)),
+    # In major units, rounded to cents.
+    "money": lambda text: _plain(decimal(text).quantize(_CENT, ROUND_HALF_UP)),
+}
+"""Word of `bridge.toml` -> what reads a text that is not empty; it raises ValueError
+with what the text *must be*."""
+
+
+class TraitMapping(NamedTuple):
+    """Where a trait comes from: a *field* of a record, and the word of its converter."""
+
+    field: str
+    kind: str = "text"
+
+    def convert(self, text: str | None) -> Known:
+        """Return the trait's value, None where *text* is empty. Raises ValueError."""
+        stripped = (text or "").strip()
+        return CONVERTERS[self.kind](stripped) if stripped else None
+
+
+def field_name(word: str, **options: Any) -> fields.String:
+    """A line of `bridge.toml` that names one of a record's fields, called *word*."""
+    return config.text(_FIELD.pattern, f"must be the name of a {word}", **options)
+
+
+def trait_lines(word: str = "field", *more: str) -> config.Table:
+    """A table of traits: `plan = "Plan"`, `ends = { field = "End", as = "date" }`.
+
+    *word* is what the source calls a field, *more* are converters of its own.
+    """
+    return config.Table(
+        fields.String(validate=_can_name_a_trait),
+        TraitLine(word, (*CONVERTERS, *more)),
+        load_default=dict,
+    )
+
+
+def _can_name_a_trait(name: str) -> None:
+    if name == "name" or name != name.strip() or not name.isprintable():
+        raise ValidationError("cannot be the name of a trait")
+
+
+class TraitLine(fields.Field[TraitMapping]):
+    """The field of a trait, with one of the converters *kinds* or without."""
+
+    def __init__(self, word: str, kinds: tuple[str, ...]) -> None:
+        super().__init__()
+        self.word = word
+        self.kinds = kinds
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> TraitMapping:
+        word = self.word
+        row = value if isinstance(value, dict) else {word: value}
+        field, kind = str(row.get(word, "")), row.get("as", "text")
+        if (
+            row.keys() - {word, "as"}
+            or kind not in self.kinds
+            or not _FIELD.fullmatch(field)
+        ):
+            raise ValidationError(
+                f'must be a {word}, or {{ {word} = "…", as = "…" }} '
+                f"with one of {', '.join(self.kinds)}"
+            )
+        return TraitMapping(field, kind)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from bridge.webhook.convert import CONVERTERS, TraitMapping, milliseconds, trait_lines
+from bridge.webhook.values import CONVERTERS, TraitMapping, milliseconds, trait_lines
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from bridge.webhook.fields import (
     Id,
     Label,
     Minor,
+    Payload,
     Text,
     UnixTime,
     Whole,
     Word,
 )
-from bridge.webhook.schemas import Payload
 
 STATUSES = {
     "future": "incomplete",

@@ -24,7 +24,7 @@ from bridge.sources.generic.facts import fits, tell
 from bridge.sources.generic.recipes import over, recipes
 from bridge.sources.generic.table import TABLE, problems
 from bridge.webhook.auth import judged
-from bridge.webhook.schemas import Payload
+from bridge.webhook.fields import Payload
 from bridge.webhook.source import Handler, Options, Source, SourceApi, Weakness
 
 USUAL = (

@@ -15,10 +15,9 @@ from typing import Any
 from bridge.domain.money import bridged, decimals
 from bridge.domain.values import LONGEST, MOST
 from bridge.webhook.auth import FIRST_MS
-from bridge.webhook.convert import CONVERTERS as OF_TEXT
-from bridge.webhook.convert import decimal, milliseconds
 from bridge.webhook.fields import LATEST, UNREAD, Currency, cleaned
-from bridge.webhook.values import is_bounded
+from bridge.webhook.values import CONVERTERS as OF_TEXT
+from bridge.webhook.values import decimal, is_bounded, milliseconds
 
 Convert = Callable[[Any], Any]
 

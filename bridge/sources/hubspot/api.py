@@ -17,11 +17,9 @@ from bridge.errors import SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, Reply, understood
 from bridge.sources.hubspot.facts import PREFIX, Property, named, shown, stripped, told
 from bridge.sources.hubspot.rules import OWNER, Deals, Rules, rules
-from bridge.webhook.convert import TraitMapping, decimal, milliseconds
-from bridge.webhook.fields import UNREAD, Id, Label, Text, Whole
-from bridge.webhook.schemas import Payload
+from bridge.webhook.fields import UNREAD, Id, Label, Payload, Text, Whole
 from bridge.webhook.source import Event, Options
-from bridge.webhook.values import kept, won_deal
+from bridge.webhook.values import TraitMapping, decimal, kept, milliseconds, won_deal
 
 LOG = logging.getLogger("bridge.hubspot")
 

@@ -15,11 +15,9 @@ from marshmallow import ValidationError, fields
 from bridge.domain.facts import Fact, Rank, pointer
 from bridge.domain.values import REFRESH_TWICE, TO_REFRESH, Value
 from bridge.sources.hubspot.rules import OWNER, Rules, rules
-from bridge.webhook.convert import TraitMapping
-from bridge.webhook.fields import UNREAD, Text, Whole, cleaned
-from bridge.webhook.schemas import Payload
+from bridge.webhook.fields import UNREAD, Payload, Text, Whole, cleaned
 from bridge.webhook.source import Event, Handlers, Options
-from bridge.webhook.values import kept
+from bridge.webhook.values import TraitMapping, kept
 
 HANDLERS = Handlers()
 

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 from marshmallow import fields, post_load
 
 from bridge.config import Lines, currency
-from bridge.webhook.convert import TraitMapping, field_name, trait_lines
 from bridge.webhook.source import Options, Table
+from bridge.webhook.values import TraitMapping, field_name, trait_lines
 
 RULES = "hubspot.rules"
 """Name of the option that the table gives."""

@@ -16,11 +16,9 @@ from marshmallow import ValidationError
 from bridge.domain.facts import Fact, Rank
 from bridge.domain.values import VOID, Value, part
 from bridge.sources.salesforce.rules import Deals, Rules, rules
-from bridge.webhook.convert import decimal, milliseconds
-from bridge.webhook.fields import UNREAD, Checked, Label
-from bridge.webhook.schemas import Payload
+from bridge.webhook.fields import UNREAD, Checked, Label, Payload
 from bridge.webhook.source import Event, Handlers, Options, is_name
-from bridge.webhook.values import kept, won_deal
+from bridge.webhook.values import decimal, kept, milliseconds, won_deal
 
 HANDLERS = Handlers()
 

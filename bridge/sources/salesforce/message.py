@@ -8,8 +8,8 @@ from xml.etree.ElementTree import Element, ParseError, tostring
 from defusedxml.ElementTree import fromstring
 
 from bridge.errors import PayloadError
-from bridge.webhook.convert import milliseconds
 from bridge.webhook.source import Event, is_name
+from bridge.webhook.values import milliseconds
 
 OUTBOUND = "{http://soap.sforce.com/2005/09/outbound}"
 TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"

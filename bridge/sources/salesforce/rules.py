@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 from marshmallow import fields, post_load
 
 from bridge.config import Lines
-from bridge.webhook.convert import TraitMapping, field_name, trait_lines
 from bridge.webhook.source import Options, Table
+from bridge.webhook.values import TraitMapping, field_name, trait_lines
 
 RULES = "salesforce.rules"
 """Name of the option that the table gives."""

@@ -18,7 +18,7 @@ from bridge.domain.values import TO_REFRESH, Value
 from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.identity import account, claim, rules
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
-from bridge.webhook.schemas import Payload
+from bridge.webhook.fields import Payload
 from bridge.webhook.source import Event, Handlers, Options, is_name
 from bridge.webhook.values import digest, kept
 

@@ -16,6 +16,7 @@ from bridge.webhook.fields import (
     Id,
     Label,
     Minor,
+    Payload,
     Percent,
     Reference,
     Text,
@@ -23,7 +24,6 @@ from bridge.webhook.fields import (
     Whole,
     Word,
 )
-from bridge.webhook.schemas import Payload
 
 STATUSES = (
     "active",
