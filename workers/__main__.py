@@ -22,9 +22,9 @@ if __name__ == "__main__":
 from bridge import log as logs
 from bridge.config import Config
 from bridge.errors import EXIT_CONFIG, ConfigError
+from bridge.keep import keep
 from bridge.settings import Settings
 from bridge.sources import load
-from workers.pool import CHILD, die_with_parent, keep
 from workers.process import Process
 from workers.rq_worker import on_signals
 
@@ -46,10 +46,9 @@ def work(settings: Settings, config: Config) -> int:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     stop = threading.Event()
     on_signals(stop)
-    if settings.worker_processes > 1 and CHILD not in os.environ:
-        return keep(settings.worker_processes, stop)
-    if CHILD in os.environ and not die_with_parent():
-        return 0
+    if settings.worker_processes > 1:
+        modules = [("workers",)] * settings.worker_processes
+        return keep(modules, stop, WORKER_PROCESSES="1")
     # A large account is tens of thousands of objects at once, none of them garbage:
     # looking through them again and again takes a fifth of its job.
     gc.set_threshold(100_000, 50, 100)

@@ -15,6 +15,7 @@ from bridge.errors import EXIT_CONFIG, BridgeError, ConfigError
 
 COMMANDS = {
     "serve": "serve",
+    "run": "serve",
     "demo": "demo",
     "simulator": "simulator",
     "status": "operate",

@@ -1,13 +1,17 @@
-"""`python -m bridge serve`: the web process."""
+"""`python -m bridge serve`, the web process, and `run`, which is web and worker."""
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 
 import click
 
+from bridge import log
 from bridge import serve as web
 from bridge.cli.session import configured
+from bridge.keep import keep
 
 
 @click.command()
@@ -19,3 +23,21 @@ def serve() -> None:
       PORT=8000 python -m bridge serve
     """
     sys.exit(web.serve(configured()[0]))
+
+
+@click.command()
+def run() -> None:
+    """Run web and worker in one, for a small deployment.
+
+    Each is started again when it dies, and both end with this process.
+
+    \b
+    Example:
+      PORT=8000 python -m bridge run
+    """
+    settings, _ = configured()
+    log.configure(settings.log_level, settings.log_format)
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    sys.exit(keep([("bridge", "serve"), ("workers",)], stop))
