@@ -21,7 +21,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links \
 	--no-config --custom-compile-command "make lock" $(UPGRADE)
 
-SIDE_BY_SIDE := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 UNASKED := and not broken and not soak
 
 .PHONY: help
@@ -35,7 +35,7 @@ demo: $(DEMO)  ## see it work, on this machine alone (ARGS=--exit: end by itself
 .PHONY: check
 check: lint  ## run what a change should pass before it is shown, a minute
 	@echo "tests ..."
-	@$(SIDE_BY_SIDE) tests/unit tests/sources tests/contract \
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit tests/sources tests/contract \
 		tests/architecture $(ARGS)
 
 # First what measures seconds, one after another and without the cost of measuring
@@ -45,7 +45,8 @@ test: lint  ## run every check, eight minutes (ARGS="-k stripe": some of the tes
 	@echo "tests that measure seconds ..."
 	@$(BIN)/python -m pytest -m "(alone or chaos) $(UNASKED)" $(ARGS) || [ $$? = 5 ]
 	@echo "all others, $(JOBS) at a time ..."
-	@$(SIDE_BY_SIDE) -m "not alone and not chaos $(UNASKED)" --cov $(ARGS)
+	@$(BIN)/python -m tests.support.again $(SIDE_BY_SIDE) --cov \
+		-m "not alone and not chaos $(UNASKED)" $(ARGS)
 	@$(BIN)/python -m tests.support.size
 
 .PHONY: chaos
