@@ -1,10 +1,9 @@
 """How a sender proves who it is: by a signature, or by a secret that it shows.
 
-Each HMAC scheme is a row of data, with `sign` beside `verify`. A signature header is a
-list of parts: one *separator*, a *prefix* that marks a signature and, where the time
-stands in the same header, a prefix that marks it. One rule so reads `t=1,v1=ab,v1=cd`
-(Stripe), `v1,ab v1,cd` (Standard Webhooks), `1,ab,cd` (Recurly) and a plain `ab`
-(HubSpot).
+Each way is a row of data, and `verify` reads all of them. A signature header is a list
+of parts: one *separator*, a *prefix* that marks a signature and, where the time stands in
+the same header, a prefix that marks it. So one rule reads `t=1,v1=ab,v1=cd` (Stripe),
+`v1,ab v1,cd` (Standard Webhooks), `1,ab,cd` (Recurly) and a plain `ab` (HubSpot).
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from bridge.errors import SignatureError
@@ -42,8 +41,7 @@ def _whole(text: str) -> float:
 
 def _either(text: str) -> float:
     """Seconds, or milliseconds where they would be after the year 5000."""
-    found = _whole(text)
-    return found if found < FIRST_MS else found / 1000
+    return _whole(text) / (1 if _whole(text) < FIRST_MS else 1000)
 
 
 def _iso(text: str) -> float:
@@ -161,34 +159,44 @@ STANDARD_WEBHOOKS = replace(
 """https://github.com/standard-webhooks/standard-webhooks, symmetric signatures."""
 
 
-# --- Signatures -----------------------------------------------------------------
+class Shown(NamedTuple):
+    """A secret that each delivery shows, after *prefix*.
+
+    Where: as `user:password` of HTTP Basic, in the header *name* (lower case), or in the
+    URL, `?NAME=…` once alone.
+    """
+
+    place: Literal["basic", "header", "query"]
+    name: str = ""
+    prefix: str = ""
+
+
+BASIC = Shown("basic", "authorization")
+
+
+# --- Proofs ---------------------------------------------------------------------
 
 
 def verify(
-    scheme: Scheme, delivery: Delivery, secrets: Iterable[str], now: float
+    scheme: Scheme | Shown, delivery: Delivery, secrets: Iterable[str], now: float
 ) -> Verified:
-    """Prove that *delivery* was signed with one of *secrets*; raises SignatureError.
+    """Prove that *delivery* comes from who has one of *secrets*; raises SignatureError.
 
     *now* is in seconds since the epoch. A secret that cannot be a key (empty, or not
     in the scheme's encoding) proves nothing and is passed over.
     """
-    header = delivery.headers.get(scheme.header)
-    if header is None:
-        if scheme.otherwise is not None:
-            return verify(scheme.otherwise, delivery, secrets, now)
-        raise SignatureError(f"no {scheme.header} header")
-    if len(header) > LONGEST_HEADER:
-        raise SignatureError(f"{scheme.header} is too long")
-    candidates, timestamp = _read(scheme, header, delivery.headers)
-    if scheme.is_timed:
-        _check_age(scheme, timestamp, now)
-    message = _message(scheme, delivery, timestamp)
+    if isinstance(scheme, Shown):
+        candidates, message = [_shown(scheme, delivery)], b""
+    else:
+        if scheme.otherwise and scheme.header not in delivery.headers:
+            scheme = scheme.otherwise
+        candidates, message = _signed(scheme, delivery, now)
     for secret in secrets:
-        expected = _signature(scheme, secret, message)
+        expected = _expected(scheme, secret, message)
         # A sum, not any(): every candidate is compared, so that time tells nothing.
         if expected and sum(hmac.compare_digest(expected, c) for c in candidates):
             return Verified(delivery)
-    raise SignatureError("no signature matches")
+    raise SignatureError("it was made with another secret")
 
 
 def sign(  # noqa: PLR0913 - one argument for each thing that a scheme may sign
@@ -209,7 +217,7 @@ def sign(  # noqa: PLR0913 - one argument for each thing that a scheme may sign
     sent = dict(headers or {})
     timestamp = INSTANTS[scheme.unit][1](now) if scheme.is_timed else ""
     message = _message(scheme, Delivery(method, url, sent, body), timestamp)
-    signature = _signature(scheme, secret, message)
+    signature = _expected(scheme, secret, message)
     if signature is None:
         raise SignatureError("the secret cannot be a key of this scheme")
     parts = [scheme.prefix + signature.decode()]
@@ -220,43 +228,67 @@ def sign(  # noqa: PLR0913 - one argument for each thing that a scheme may sign
     return {**sent, scheme.header: scheme.separator.join(parts)}
 
 
-def _read(
-    scheme: Scheme, header: str, headers: Mapping[str, str]
-) -> tuple[list[bytes], str]:
-    """Signatures of a delivery, and the text of its timestamp."""
+def _shown(scheme: Shown, delivery: Delivery) -> bytes:
+    """What a delivery shows in place of the secret."""
+    if scheme.place == "query":
+        query = parse_qsl(delivery.url.partition("?")[2], keep_blank_values=True)
+        values = [value for key, value in query if key == scheme.name]
+        if len(values) != 1:
+            raise SignatureError(f"the URL has not one {scheme.name}")
+        return _bytes(values[0])
+    header = delivery.headers.get(scheme.name, "")
+    if scheme.place == "header":
+        return _bytes(header)
+    word, _, encoded = header.partition(" ")
+    try:
+        shown = b64decode(encoded, validate=True)
+    except ValueError:
+        raise SignatureError("the authorization header is no base64") from None
+    if word.lower() != "basic":
+        raise SignatureError("no Basic authorization header")
+    return shown
+
+
+def _signed(
+    scheme: Scheme, delivery: Delivery, now: float
+) -> tuple[list[bytes], bytes]:
+    """The signatures of a delivery, and the bytes that are signed."""
+    header = delivery.headers.get(scheme.header)
+    if header is None or len(header) > LONGEST_HEADER:
+        wrong = "no" if header is None else "too long a"
+        raise SignatureError(f"{wrong} {scheme.header} header")
     parts = header.split(scheme.separator) if scheme.separator else [header]
     parts = [part.strip() for part in parts]
-    times = [""]
+    timestamp = _timestamp(scheme, parts, delivery, now) if scheme.is_timed else ""
+    marked = [part for part in parts if part.startswith(scheme.prefix)]
+    candidates = [_bytes(part.removeprefix(scheme.prefix)) for part in marked]
+    return candidates, _message(scheme, delivery, timestamp)
+
+
+def _timestamp(scheme: Scheme, parts: list[str], delivery: Delivery, now: float) -> str:
+    """The time that is signed; refused where it is too long ago, or in the future."""
+    mark = scheme.timestamp_prefix
     if scheme.timestamp_header:
-        times = [headers.get(scheme.timestamp_header, "")]
-    elif scheme.timestamp_prefix:
-        times = _marked(parts, scheme.timestamp_prefix)
+        times = [delivery.headers.get(scheme.timestamp_header, "")]
     elif scheme.timestamp_first:
         times = [parts.pop(0)]
+    else:
+        times = [part.removeprefix(mark) for part in parts if part.startswith(mark)]
     # Two times in one header: which of them was signed is not ours to guess.
     if len(times) != 1:
         raise SignatureError(f"{scheme.header} has not one timestamp")
-    return [_bytes(found) for found in _marked(parts, scheme.prefix)], times[0]
-
-
-def _marked(parts: Iterable[str], prefix: str) -> list[str]:
-    """What follows *prefix* in the parts that begin with it."""
-    return [part[len(prefix) :] for part in parts if part.startswith(prefix)]
-
-
-def _check_age(scheme: Scheme, timestamp: str, now: float) -> None:
-    """Refuse a delivery from too long ago, and one from the future alike."""
     try:
-        age = now - INSTANTS[scheme.unit][0](timestamp)
+        age = now - INSTANTS[scheme.unit][0](times[0])
     except (ValueError, OverflowError):
         raise SignatureError("the timestamp cannot be read") from None
     if not abs(age) <= scheme.tolerance:
         raise SignatureError("the timestamp is outside the tolerance")
+    return times[0]
 
 
 def _message(scheme: Scheme, delivery: Delivery, timestamp: str) -> bytes:
     """Return the bytes that are signed."""
-    parts = {"timestamp": timestamp, "method": delivery.method, "url": delivery.url}
+    known = {"timestamp": timestamp, "method": delivery.method, "url": delivery.url}
     message = b""
     for index, piece in enumerate(_NAME.split(scheme.signed)):
         if index % 2 == 0:
@@ -265,7 +297,7 @@ def _message(scheme: Scheme, delivery: Delivery, timestamp: str) -> bytes:
             message += delivery.body
         else:
             header = piece.removeprefix("header:")
-            value = parts[piece] if piece in parts else delivery.headers.get(header)
+            value = known[piece] if piece in known else delivery.headers.get(header)
             if not value:
                 raise SignatureError(f"{piece} is signed, and missing")
             message += _bytes(value)
@@ -277,8 +309,11 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _signature(scheme: Scheme, secret: str, message: bytes) -> bytes | None:
-    """Signature as it stands in the header; None where *secret* cannot be a key."""
+def _expected(scheme: Scheme | Shown, secret: str, message: bytes) -> bytes | None:
+    """What the sender shows or sends with this secret; None where it cannot be one."""
+    if isinstance(scheme, Shown):
+        password = ":" if scheme.place == "basic" and ":" not in secret else ""
+        return _bytes(scheme.prefix + secret + password) if secret else None
     try:
         key = KEYS[scheme.key](secret.removeprefix(scheme.key_prefix))
     except ValueError:
@@ -287,56 +322,25 @@ def _signature(scheme: Scheme, secret: str, message: bytes) -> bytes | None:
     return DIGESTS[scheme.encoding](digest) if key else None
 
 
-# --- Secrets that are shown -----------------------------------------------------
-
-
-def same(delivery: Delivery, shown: str | bytes, secret: str) -> Verified:
-    """Prove that *secret* is *shown*, in constant time. Raises SignatureError."""
-    told = _bytes(shown) if isinstance(shown, str) else shown
-    if not hmac.compare_digest(told, _bytes(secret)):
-        raise SignatureError("the secret is not ours")
-    return Verified(delivery)
-
-
-def basic(delivery: Delivery, username: str, password: str) -> Verified:
-    """Prove HTTP Basic; either may be empty. Raises SignatureError."""
-    scheme, _, encoded = delivery.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        raise SignatureError("no Basic authorization header")
-    try:
-        shown = b64decode(encoded, validate=True)
-    except ValueError:
-        raise SignatureError("the authorization header is no base64") from None
-    return same(delivery, shown, f"{username}:{password}")
-
-
-def token(delivery: Delivery, name: str, secret: str) -> Verified:
-    """Prove the secret in the URL, `?NAME=…` once alone. Raises SignatureError."""
-    query = parse_qsl(delivery.url.partition("?")[2], keep_blank_values=True)
-    shown = [value for key, value in query if key == name]
-    if len(shown) != 1:
-        raise SignatureError(f"the URL has not one {name}")
-    return same(delivery, shown[0], secret)
-
-
 # --- Secrets that are too weak --------------------------------------------------
 
 
 def judged(name: str, secrets: str | Iterable[str] | None) -> Iterator[Weakness]:
-    """Say what is weak about the *secrets* in variable *name*, each of which is enough."""
+    """Yield what is weak about the *secrets* in variable *name*, each of which is enough."""
     for secret in [secrets] if isinstance(secrets, str) else secrets or ():
-        if len(secret) < LEAST:
-            said = f"{name} holds a secret of {len(secret)} characters"
-            if secret.startswith(VENDORS_OWN) and secret != VENDORS_OWN:
-                yield Weakness(f"{said}, fewer than {LEAST}: is it whole?", False)
-            else:
-                yield Weakness(f"{said}; it must have at least {LEAST}")
+        holds = f"{name} holds a secret of {len(secret)} characters"
+        if len(secret) >= LEAST:
+            continue
+        if secret.startswith(VENDORS_OWN) and secret != VENDORS_OWN:
+            yield Weakness(f"{holds}, fewer than {LEAST}: is it whole?", refused=False)
+        else:
+            yield Weakness(f"{holds}; it must have at least {LEAST}")
 
 
 def judged_pair(
     username: str, password: str, values: Mapping[str, str | None]
 ) -> Iterator[Weakness]:
-    """Say the same of HTTP Basic, where user and password guard together.
+    """Yield the same of HTTP Basic, where user and password guard together.
 
     *username* and *password* are the names of their variables in *values*.
     """

@@ -41,7 +41,8 @@ OPTIONS = (
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
     """Check HTTP Basic. Raises SignatureError."""
-    return auth.basic(delivery, options[USERNAME] or "", options[PASSWORD] or "")
+    pair = f"{options[USERNAME] or ''}:{options[PASSWORD] or ''}"
+    return auth.verify(auth.BASIC, delivery, [pair], now)
 
 
 def split(delivery: Verified) -> tuple[Event]:

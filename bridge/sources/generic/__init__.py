@@ -23,7 +23,7 @@ from bridge.sources.generic.delivery import events
 from bridge.sources.generic.facts import fits, tell
 from bridge.sources.generic.recipes import over, recipes
 from bridge.sources.generic.table import TABLE, problems
-from bridge.webhook.auth import judged
+from bridge.webhook.auth import judged, verify
 from bridge.webhook.fields import Payload
 from bridge.webhook.source import Handler, Options, Source, SourceApi, Weakness
 
@@ -173,7 +173,7 @@ def _source(
         title=table.get("title", name),
         options=options,
         enabled=lambda _: bool(valid),
-        verify=lambda delivery, _, now: table["verify"](delivery, valid, now),
+        verify=lambda delivery, _, now: verify(table["verify"], delivery, valid, now),
         split=lambda delivery: list(events(table, delivery)),
         ignores=lambda *_: None,
         handlers=handlers,

@@ -20,6 +20,8 @@ from bridge.webhook.source import (
     read_by,
 )
 
+TOKEN = auth.Shown("query", "token")
+
 SIGNIFICANT = 15
 """Characters of an id that tell it apart; three more are a checksum."""
 
@@ -56,7 +58,7 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
 
     What is verified has no session any more: the body goes on without its SessionId.
     """
-    auth.token(delivery, "token", options["SALESFORCE_WEBHOOK_TOKEN"] or "")
+    auth.verify(TOKEN, delivery, [options["SALESFORCE_WEBHOOK_TOKEN"] or ""], now)
     try:
         root = message.parse(delivery.body)
         body = message.without_session(root)
