@@ -1,25 +1,42 @@
-"""Chargebee: which of its events are read, and how a delivery is proved and split."""
+"""Chargebee: how its webhooks are proved, split into events, and read.
+
+Each resource has a version in milliseconds, which orders what events tell of it; of two
+with one version the event that occurred later wins. What is deleted never comes back,
+what is cancelled may. Which events are read: `events.toml`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
 
+from marshmallow import post_load
+
+from bridge.config import Lines
+from bridge.config import text as line
+from bridge.domain.facts import Fact, Rank
+from bridge.domain.values import VOID, Subscription, Value
 from bridge.errors import PayloadError
 from bridge.options import Option, text
-from bridge.sources.chargebee import facts
+from bridge.sources.chargebee import resources
+from bridge.sources.chargebee.resources import Shown
 from bridge.webhook import auth
-from bridge.webhook.auth import judged_pair
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
     Delivery,
     Event,
+    Handlers,
     Options,
     Source,
+    Table,
     Verified,
     is_name,
     json_object,
     read_by,
 )
+from bridge.webhook.values import kept
 
 USERNAME, PASSWORD = "CHARGEBEE_WEBHOOK_USERNAME", "CHARGEBEE_WEBHOOK_PASSWORD"
 
@@ -31,12 +48,38 @@ OPTIONS = (
         "the source is off.",
     ),
     Option(
-        PASSWORD,
-        text,
-        "Password of the webhook's basic authentication.",
-        secret=True,
+        PASSWORD, text, "Password of the webhook's basic authentication.", secret=True
     ),
 )
+
+ACCOUNT = "chargebee.account"
+"""Name of the option that `[sources.chargebee]` of `bridge.toml` gives."""
+
+META_DATA = "meta_data."
+
+EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf-8"))
+"""The types of events by what reads them, each with its meaning."""
+
+RECOUNTED = "mrr_updated"
+"""The event that tells an MRR for sure; others may come before it is counted."""
+
+LATER = 10
+"""Above all of `Rank`: ranks from here on say how late after its version."""
+
+HANDLERS = Handlers()
+
+
+class TableLines(Lines):
+    """`[sources.chargebee]`: `account = "cf_vitally_id"` or `"meta_data.KEY"`."""
+
+    account = line(
+        r"(cf_|meta_data\.).*", "must be cf_… (a custom field) or meta_data.KEY"
+    )
+
+    @post_load
+    def table(self, lines: Any, **_: Any) -> Table:
+        """Return what the table says."""
+        return Table({ACCOUNT: lines["account"]} if lines else {})
 
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
@@ -58,46 +101,77 @@ def split(delivery: Verified) -> tuple[Event]:
     return (Event(id_, kind, at * 1000, body),)
 
 
-def ignores(event: Event, options: Options) -> str | None:
-    """Nothing but the type tells whether an event is for us."""
-    return None
+@HANDLERS.on(
+    resources.CUSTOMER_EVENT,
+    EVENTS["customer"],
+    creates={"customer_created", "customer_changed", "customer_moved_in"},
+)
+def customer(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the customer."""
+    shown = _resource(event, loaded, "customer")
+    value = resources.customer(shown, _account(event, "customer", shown["id"], options))
+    yield _fact(event, shown, shown["id"], "customer", value)
 
 
-_INVOICE = "a subscription's status and MRR do not depend on its invoices"
-_CONTRACT = "a contract names no customer; the subscription's own events tell of it"
-_REMINDER = "nothing has changed yet"
-_RAMP = "a ramp names no customer; the subscription's own events tell what it changes"
-_FEATURES = "features are no money"
+@HANDLERS.on(resources.SUBSCRIPTION_EVENT, EVENTS["subscription"])
+def subscription(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the subscription, and its customer where the event has one."""
+    shown = _resource(event, loaded, "subscription")
+    owner, thing = shown["customer_id"], f"subscription:{shown['id']}"
+    account = _account(event, "subscription", owner, options)
+    value = resources.subscription(shown, account, recounted=event.type == RECOUNTED)
+    yield _fact(event, shown, owner, thing, value)
+    beside = loaded["content"]["customer"]
+    if beside is not None and beside["id"] == owner:
+        yield from customer(event, loaded, options)
 
-WITHOUT_EFFECT: Mapping[str, str] = {
-    **{
-        f"invoice_{word}": _INVOICE
-        for word in ("generated", "generated_with_backdating", "updated", "deleted")
-    },
-    **{
-        f"contract_term_{word}": _CONTRACT
-        for word in ("created", "renewed", "terminated", "completed", "cancelled")
-    },
-    "subscription_trial_end_reminder": _REMINDER,
-    "subscription_renewal_reminder": _REMINDER,
-    "subscription_cancellation_reminder": _REMINDER,
-    "subscription_changes_scheduled": _REMINDER,
-    "subscription_scheduled_changes_removed": _REMINDER,
-    **{
-        f"subscription_ramp_{word}": _RAMP
-        for word in ("created", "drafted", "updated", "applied", "deleted")
-    },
-    **{
-        f"subscription_entitlements_{word}": _FEATURES
-        for word in ("created", "updated")
-    },
-    **{
-        f"payment_{word}": _INVOICE
-        for word in ("initiated", "succeeded", "failed", "refunded")
-    },
-    "customer_moved_out": "it goes on at another site, which tells of it",
-}
-"""Types that one might expect to be read, with the reason."""
+
+@HANDLERS.on(resources.SUBSCRIPTION_EVENT, EVENTS["moved_out"])
+def moved_out(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield that a subscription is not its customer's any more.
+
+    It goes on with another customer, of whom an event of its own tells.
+    https://apidocs.chargebee.com/docs/api/events/webhook/subscription_moved_out
+    """
+    shown = _resource(event, loaded, "subscription")
+    owner, thing = shown["customer_id"], f"subscription:{shown['id']}"
+    account = _account(event, "subscription", owner, options)
+    value: Subscription = {"account": account, "status": VOID}
+    yield _fact(event, shown, owner, thing, kept(value))
+
+
+def _resource(event: Event, loaded: Any, kind: str) -> Shown:
+    """A resource, with its version and its end where the event alone tells them."""
+    shown = loaded["content"][kind]
+    version = event.at if shown["version"] is None else shown["version"]
+    deleted = bool(shown["deleted"]) or event.type == f"{kind}_deleted"
+    return {**shown, "version": version, "deleted": deleted}
+
+
+def _account(event: Event, kind: str, customer: str, options: Options) -> str:
+    """The account that a resource names in the place that `bridge.toml` gives, or "".
+
+    Without such a place it is the customer's own id.
+    """
+    place: str | None = options.get(ACCOUNT)
+    if place is None:
+        return customer
+    body = event.body["content"][kind]
+    if place.startswith(META_DATA):
+        body = body.get("meta_data")
+    word = body.get(place.removeprefix(META_DATA)) if isinstance(body, dict) else None
+    name = str(word).strip() if type(word) in {str, int} else ""
+    return name if is_name(name) else ""
+
+
+def _fact(event: Event, shown: Shown, party: str, thing: str, value: Value) -> Fact:
+    seconds = max(0, event.at - shown["version"]) // 1000
+    rank = LATER + 2 * seconds + (event.type == RECOUNTED)
+    if event.type == "customer_created":
+        rank = Rank.CREATED
+    name, final, at = f"chargebee:{party}", shown["deleted"], shown["version"]
+    return event.fact(name, thing, value, rank, final=final, at=at)
+
 
 SOURCE = Source(
     name="chargebee",
@@ -106,9 +180,9 @@ SOURCE = Source(
     enabled=lambda options: bool(options[USERNAME] or options[PASSWORD]),
     verify=verify,
     split=split,
-    ignores=ignores,
-    handlers=facts.HANDLERS,
-    without_effect=WITHOUT_EFFECT,
-    table=read_by(facts.TableLines()),
-    weak=lambda options: judged_pair(USERNAME, PASSWORD, options),
+    ignores=lambda event, options: None,  # the type alone says whether it is for us
+    handlers=HANDLERS,
+    without_effect=EVENTS["without_effect"],
+    table=read_by(TableLines()),
+    weak=lambda options: auth.judged_pair(USERNAME, PASSWORD, options),
 )

@@ -1,0 +1,267 @@
+"""What is read of Chargebee's customers and subscriptions, and the values it becomes.
+
+Product Catalog 1 has one plan on the subscription and its `addons`, Product Catalog 2
+has `subscription_items`: https://apidocs.chargebee.com/docs/api/subscriptions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from marshmallow import Schema, fields
+
+from bridge.domain import values
+from bridge.webhook.fields import (
+    LATEST,
+    Currency,
+    Id,
+    Label,
+    Minor,
+    Payload,
+    Text,
+    UnixTime,
+    Whole,
+    Word,
+)
+from bridge.webhook.values import kept
+
+STATUSES = {
+    "future": "incomplete",
+    "in_trial": "trialing",
+    "active": "active",
+    "non_renewing": "active",
+    "paused": "paused",
+    "cancelled": "canceled",
+    "transferred": "canceled",
+}
+"""Chargebee's word -> ours; what begins in the future is not live yet, nor ended."""
+
+# --- What is read ---------------------------------------------------------------
+
+
+class Resource(Payload):
+    """A customer or subscription; *version* (ms) says which of two is the later one."""
+
+    id = Id(required=True)
+    version = Whole(0, LATEST * 1000, data_key="resource_version")
+    deleted = fields.Boolean()
+
+
+class Customer(Resource):
+    """A customer: https://apidocs.chargebee.com/docs/api/customers."""
+
+    company = Label()
+    first_name = Label()
+    last_name = Label()
+    email = Label()
+
+
+class Period(Payload):
+    """How often something is paid, and until when it is."""
+
+    billing_period = Whole(1, 2**31)
+    billing_period_unit = Word("day", "week", "month", "year")
+    next_billing_at = UnixTime()
+    current_term_end = UnixTime()
+    trial_end = UnixTime()
+
+
+class Item(Period):
+    """A subscription item, or an addon of Product Catalog 1; *amount* is its total.
+
+    With multi-frequency billing it has a period of its own.
+    https://www.chargebee.com/docs/billing/2.0/subscriptions/multi-frequency-billing
+    """
+
+    item_price_id = Id()
+    item_type = Text()
+    quantity = Whole()
+    free_quantity = Whole()
+    unit_price = Minor()
+    amount = Minor()
+    metered_quantity = fields.Raw()
+
+
+class Coupon(Payload):
+    """A coupon, or a discount of the subscription's own; its terms are in no event."""
+
+    coupon_id = Id()
+    id = Id()
+
+
+class Contract(Payload):
+    """A contract term: https://apidocs.chargebee.com/docs/api/contract_terms."""
+
+    status = Text()
+    contract_end = UnixTime()
+    action_at_term_end = Text()
+
+
+class Subscription(Resource, Period):
+    """A subscription; amounts are in minor units of its currency."""
+
+    customer_id = Id(required=True)
+    status = Word(*STATUSES, required=True)
+    currency_code = Currency()
+    mrr = Minor()
+    plan_id = Id()
+    plan_quantity = Whole()
+    plan_free_quantity = Whole()
+    plan_unit_price = Minor()
+    plan_amount = Minor()
+    addons = fields.List(fields.Nested(Item))
+    subscription_items = fields.List(fields.Nested(Item))
+    coupons = fields.List(fields.Nested(Coupon))
+    discounts = fields.List(fields.Nested(Coupon))
+    contract_term = fields.Nested(Contract)
+    pause_date = UnixTime()
+    cancelled_at = UnixTime()
+
+
+def _event(**resources: fields.Field[Any]) -> Schema:
+    content = fields.Nested(Payload.from_dict(resources, name="Content"), required=True)
+    return Payload.from_dict({"content": content}, name="Event")()
+
+
+CUSTOMER_EVENT = _event(customer=fields.Nested(Customer, required=True))
+SUBSCRIPTION_EVENT = _event(
+    subscription=fields.Nested(Subscription, required=True),
+    customer=fields.Nested(Customer),
+)
+
+# --- What it becomes ------------------------------------------------------------
+
+Shown = dict[str, Any]
+"""What one of the schemas above makes of a resource."""
+
+
+def customer(shown: Shown, account: str) -> values.Customer:
+    """Value of thing `customer`: a company, or a person."""
+    person = " ".join(filter(None, (shown["first_name"], shown["last_name"])))
+    value: values.Customer = {
+        "account": account,
+        "name": shown["company"] or person,
+        "email": shown["email"],
+        "deleted": shown["deleted"],
+    }
+    return kept(value)
+
+
+def subscription(shown: Shown, account: str, *, recounted: bool) -> values.Subscription:
+    """Value of thing `subscription:…` as it was at its version.
+
+    *recounted*: Chargebee has just counted its MRR. It counts after the event: until
+    then there is 0 where there is a price, and the items tell more.
+    """
+    at, ends, pause = shown["version"], _ends(shown), shown["pause_date"]
+    value: values.Subscription = {
+        "account": account,
+        "status": "canceled" if shown["deleted"] else STATUSES[shown["status"]],
+        "currency": shown["currency_code"],
+        "ends": ends,
+        "trial_end": shown["trial_end"],
+    }
+    if value["status"] == "canceled":
+        value["ended_at"] = min(shown["cancelled_at"] or at, at)
+    else:
+        value["cancel_at"] = _stops(shown, ends)
+        # Nothing is billed during a pause that begins before the renewal.
+        value["no_renewal"] = bool(pause and ends and at < pause <= ends)
+    mrr, items = shown["mrr"], list(_items(shown))
+    if mrr is not None and (recounted or mrr != "0"):
+        value["mrr"] = mrr
+        value["plan"] = ", ".join(
+            item["name"] or "" for item in items if "name" in item
+        )
+    else:
+        # Without any item nothing is known, which is not nothing.
+        value["items"] = items or [{}]
+        reductions = [*(shown["coupons"] or ()), *(shown["discounts"] or ())]
+        value["discounts"] = [
+            {"id": one["coupon_id"] or one["id"]} for one in reductions
+        ]
+    return kept(value)
+
+
+def _stops(shown: Shown, ends: Any) -> Any:
+    """When what is not over will end (ms): as scheduled, or with its contract."""
+    stops, last, contract = shown["cancelled_at"] or 0, None, _contract(shown)
+    if stops <= shown["version"]:
+        stops = ends if shown["status"] == "non_renewing" else None
+    if contract and contract["action_at_term_end"] == "cancel":
+        last = contract["contract_end"]
+    return min((end for end in (stops, last) if end is not None), default=None)
+
+
+def _ends(shown: Shown) -> Any:
+    """When it renews (ms): with its contract, else its next bill, else its term.
+
+    Where items have their own, the earliest of those that are no usage.
+    """
+    contract = _contract(shown)
+    if contract:
+        return contract["contract_end"]
+    own = [
+        _renews(item)
+        for item in shown["subscription_items"] or ()
+        if item["item_type"] != "charge" and item["metered_quantity"] is None
+    ]
+    return min((end for end in own if end is not None), default=_renews(shown))
+
+
+def _contract(shown: Shown) -> Any:
+    """The contract term that holds, if its end is told."""
+    contract = shown["contract_term"]
+    holds = contract and contract["status"] == "active" and contract["contract_end"]
+    return contract if holds else None
+
+
+def _renews(shown: Shown) -> Any:
+    """The end of an item's or subscription's own period."""
+    return shown["next_billing_at"] or shown["current_term_end"]
+
+
+def _items(shown: Shown) -> Iterator[values.Item]:
+    """Recurring items, the plan of Product Catalog 1 among them."""
+    listed = shown["subscription_items"] or ()
+    if shown["plan_id"] or not listed:
+        names = ("quantity", "free_quantity", "unit_price", "amount")
+        plan = {name: shown[f"plan_{name}"] for name in names}
+        plan |= {"item_type": "plan", "item_price_id": shown["plan_id"]}
+        yield _item({**dict.fromkeys(Item().fields), **plan}, shown)
+    for addon in shown["addons"] or ():
+        yield _item(addon, shown)
+    for item in listed:
+        if item["item_type"] != "charge":
+            yield _item(item, shown)
+
+
+def _item(item: Shown, shown: Shown) -> values.Item:
+    """One item of a subscription; what it pays after a trial of its own is not known.
+
+    https://apidocs.chargebee.com/docs/api/subscriptions: `amount` is what comes of price,
+    quantity, free quantity and tiers.
+    """
+    is_plan = item["item_type"] == "plan"
+    value: values.Item = {"name": item["item_price_id"] if is_plan else None}
+    if not _contract(shown):
+        value["ends"] = _renews(item)
+    if item["metered_quantity"] is not None:
+        value["usage"] = "metered"
+    has_own = item["billing_period"] or item["billing_period_unit"]
+    period = item if has_own else shown
+    # Half of a rhythm is none.
+    if period["billing_period"] and period["billing_period_unit"]:
+        value["interval"] = period["billing_period_unit"]
+        value["count"] = period["billing_period"]
+    if not is_plan and (item["trial_end"] or 0) > shown["version"]:
+        return kept(value)
+    if item["amount"] is not None:
+        value["unit"] = item["amount"]
+    elif item["quantity"] is not None:
+        value["unit"] = item["unit_price"]
+        quantity = max(0, item["quantity"] - (item["free_quantity"] or 0))
+        if quantity != 1:
+            value["quantity"] = quantity
+    return kept(value)
