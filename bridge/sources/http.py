@@ -17,11 +17,10 @@ from math import floor
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-import orjson
 from marshmallow import ValidationError
 
 from bridge.errors import PayloadError, SourceError, SourceUnreadError
-from bridge.webhook.source import json_value
+from bridge.webhook.source import json_object
 
 TIMEOUT = 8.0
 """Seconds without a byte after which a request has failed."""
@@ -73,23 +72,30 @@ class HttpApi:
     timeout: float = TIMEOUT
     most: int = 64 * 1024 * 1024
     """Bytes of a reply that are read."""
+    read: Callable[[bytes], Any] = json_object
+    """Reads the body of a reply; raises PayloadError."""
 
     def get(
         self, path: str, id_: str = "", query: Mapping[str, Any] | None = None
     ) -> Reply | None:
         """Read *path*, where `{id}` stands for *id_*; None: there is no such thing."""
-        step = segment(id_)
-        if step is None and ID in path:
-            return None
-        url = path.replace(ID, step or "")
-        return self._ask("GET", path, f"{url}?{urlencode(query)}" if query else url)
+        url = path
+        if ID in path:
+            # `..` would lead out of the folder that it is looked up in; no id has
+            # control characters, nor halves of one.
+            if not id_.isprintable() or not id_.strip("."):
+                return None
+            url = path.replace(ID, quote(id_, safe=""))
+        if query:
+            url += f"?{urlencode(query, doseq=True)}"
+        return self._ask("GET", path, url)
 
     def post(self, path: str, asked: Json) -> Reply:
         """Read the objects that are *asked* for."""
-        found = self._ask("POST", path, path, orjson.dumps(asked))
-        if found is None:
+        reply = self._ask("POST", path, path, json=asked)
+        if reply is None:
             raise SourceError(f"{self.title}'s API has no {path} (404)")
-        return found
+        return reply
 
     @cached_property
     def _pool(self) -> Any:
@@ -97,25 +103,18 @@ class HttpApi:
         import urllib3  # noqa: PLC0415
 
         timeout = urllib3.Timeout(self.timeout)
-        return urllib3.PoolManager(maxsize=4, retries=False, timeout=timeout)
+        own = {"Accept-Encoding": "gzip", "User-Agent": "vitally-bridge"}
+        return urllib3.PoolManager(
+            maxsize=4, retries=False, timeout=timeout, headers={**own, **self.headers}
+        )
 
-    def _ask(
-        self, method: str, path: str, url: str, body: bytes | None = None
-    ) -> Reply | None:
+    def _ask(self, method: str, path: str, url: str, **body: Json) -> Reply | None:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - as above
 
-        own = {"Accept-Encoding": "gzip", "User-Agent": "vitally-bridge"}
-        if body is not None:
-            own["Content-Type"] = "application/json"
         began = time.monotonic()
         try:
             reply = self._pool.request(
-                method,
-                self.base + url,
-                body=body,
-                headers={**own, **self.headers},
-                redirect=False,
-                preload_content=False,
+                method, self.base + url, redirect=False, preload_content=False, **body
             )
             data: bytes = reply.read(self.most + 1, decode_content=True)
             reply.close()
@@ -124,18 +123,15 @@ class HttpApi:
             kind = type(error).__name__
             raise SourceError(f"{self.title}'s API does not answer ({kind})") from None
         took = time.monotonic() - began
-        if reply.status in GONE or (
-            reply.status == HTTPStatus.BAD_REQUEST
-            and self.missing
-            and self.missing in data
-        ):
-            return None
         what = path.partition(f"/{ID}")[0]
+        is_missing = reply.status == HTTPStatus.BAD_REQUEST and self.missing in data
+        if reply.status in GONE or (is_missing and self.missing):
+            return None
         if reply.status not in GOOD:
-            raise self._failure(reply.status, reply.headers, data, what)
+            raise self._failure(reply, data, what)
         try:
             at = parsedate_to_datetime(reply.headers["Date"]).timestamp() - took
-            return Reply(json_value(data), floor(at * 1000))
+            return Reply(self.read(data), floor(at * 1000))
         except (KeyError, PayloadError, TypeError, ValueError):
             raise self.unreadable(what) from None
 
@@ -143,33 +139,26 @@ class HttpApi:
         """The error of a reply about *what* that is not what it should be."""
         return SourceError(f"{self.title}'s reply about {what} cannot be read")
 
-    def _failure(
-        self, status: int, headers: Mapping[str, str], body: bytes, what: str
-    ) -> SourceError:
+    def _failure(self, reply: Any, data: bytes, what: str) -> SourceError:
         """What a reply means that is neither good nor 404."""
-        if status == HTTPStatus.TOO_MANY_REQUESTS:
-            after = headers.get("Retry-After", "")
-            wait = float(after) if re.fullmatch(r"[0-9]{1,9}", after) else self.wait
-            reason = f"{self.title}'s API wants fewer requests (429)"
-            return SourceError(reason, wait)
-        if status == HTTPStatus.UNAUTHORIZED:
-            return SourceError(f"{self.title} refuses {self.key} (401)", refused=True)
-        if status == HTTPStatus.FORBIDDEN:
-            told = sorted({found.decode() for found in self.permission.findall(body)})
-            lacks = f": it lacks the permission {', '.join(told)}" if told else ""
-            reason = f"{self.key} may not read {what} (403){lacks}"
-            return SourceError(reason, refused=True)
-        return SourceError(f"{self.title}'s API answered {status} about {what}")
-
-
-def segment(id_: str) -> str | None:
-    """*id_* as one step of a URL's path; None where it cannot be one.
-
-    `..` would lead out of the folder that it is looked up in; no id has control
-    characters, nor halves of one.
-    """
-    is_id = id_.isprintable() and id_.strip(".")
-    return quote(id_, safe="") if is_id else None
+        match reply.status:
+            case HTTPStatus.TOO_MANY_REQUESTS:
+                after = reply.headers.get("Retry-After", "")
+                wait = float(after) if re.fullmatch(r"[0-9]{1,9}", after) else self.wait
+                return SourceError(
+                    f"{self.title}'s API wants fewer requests (429)", wait
+                )
+            case HTTPStatus.UNAUTHORIZED:
+                reason = f"{self.title} refuses {self.key} (401)"
+                return SourceError(reason, refused=True)
+            case HTTPStatus.FORBIDDEN:
+                names = sorted(
+                    {name.decode() for name in self.permission.findall(data)}
+                )
+                lacks = f": it lacks the permission {', '.join(names)}" if names else ""
+                reason = f"{self.key} may not read {what} (403){lacks}"
+                return SourceError(reason, refused=True)
+        return SourceError(f"{self.title}'s API answered {reply.status} about {what}")
 
 
 def understood(read: Callable[[Any], Any], raw: Any, what: str) -> Any:

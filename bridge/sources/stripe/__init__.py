@@ -1,50 +1,49 @@
-"""Stripe: which of its events are read, and how a delivery is proved and split."""
+"""Stripe: its settings, and how a delivery is proved and split.
+
+Which of its events are read: `events.toml`.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
+from marshmallow import ValidationError, fields, post_load
+
+from bridge.config import Lines, some
 from bridge.errors import PayloadError
 from bridge.options import Option, base_url, one_of, several, text
-from bridge.sources.stripe import identity
 from bridge.sources.stripe.api import connect
-from bridge.sources.stripe.facts import HANDLERS
+from bridge.sources.stripe.facts import ACCOUNT, EVENTS, HANDLERS
+from bridge.sources.stripe.snapshot import Place
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
-from bridge.webhook.fields import LATEST
+from bridge.webhook.fields import UNREAD, UnixTime
 from bridge.webhook.source import (
     Delivery,
     Event,
     Options,
     Source,
+    Table,
     Verified,
     is_name,
     json_object,
     read_by,
 )
+from bridge.webhook.values import milliseconds
 
 THIN_OBJECT = "v2.core.event"
 """What an event without the object itself says that it is."""
 
-_INVOICE = "a subscription's status says whether it is paid"
-_PHASE = "a phase counts when it begins, and the subscription changes then"
+CREATED = UnixTime()
 
-WITHOUT_EFFECT = {
-    **{
-        f"invoice.{word}": _INVOICE
-        for word in ("paid", "payment_failed", "marked_uncollectible", "voided")
-    },
-    **{
-        f"subscription_schedule.{word}": _PHASE
-        for word in (
-            *("created", "updated", "released", "canceled"),
-            *("completed", "aborted", "expiring"),
-        )
-    },
-    "entitlements.active_entitlement_summary.updated": "no trait is made of it",
-}
-"""Types that a list of billing events has and no trait needs, with the reason."""
+PLACES = (
+    "customer.id",
+    "customer.metadata.KEY",
+    "subscription.metadata.KEY",
+    "checkout.client_reference_id",
+    "checkout.metadata.KEY",
+)
+"""Where an account may be named."""
 
 OPTIONS = (
     Option(
@@ -82,6 +81,29 @@ OPTIONS = (
 )
 
 
+class PlaceLine(fields.Field[Place]):
+    """One place of the list, like `customer.metadata.vitally_id`."""
+
+    def _deserialize(self, value: Any, *args: Any, **options: Any) -> Place:
+        kind, _, rest = str(value).partition(".")
+        field, _, key = rest.partition(".")
+        pattern = f"{kind}.{field}" + (".KEY" if field == "metadata" and key else "")
+        if not isinstance(value, str) or pattern not in PLACES:
+            raise ValidationError(f"must be one of {', '.join(PLACES)}, not {value!r}")
+        return Place(kind, field, key or None)
+
+
+class TableLines(Lines):
+    """`[sources.stripe]`."""
+
+    account = some(PlaceLine(), "must be a list of places")
+
+    @post_load
+    def table(self, lines: Any, **_: Any) -> Table:
+        """Return what the table says."""
+        return Table({ACCOUNT: tuple(lines["account"])} if lines else {})
+
+
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
     """Check `Stripe-Signature`; *now* in seconds. Raises SignatureError."""
     secrets = options["STRIPE_WEBHOOK_SECRET"] or ()
@@ -91,37 +113,29 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
 def split(delivery: Verified) -> tuple[Event]:
     """Return the delivery's one event. Raises PayloadError where it holds none."""
     body = json_object(delivery.body)
-    name, kind, created = body.get("id"), body.get("type"), body.get("created")
-    if not is_name(name):
+    id_, kind = body.get("id"), body.get("type")
+    if not is_name(id_):
         raise PayloadError("the body has no id, so it is no event")
     is_thin, data = body.get("object") == THIN_OBJECT, body.get("data")
     # One that does not say what it is may be an event, with an object in it.
-    untold = "event" if isinstance(data, dict) and "object" in data else None
-    if not is_thin and body.get("object", untold) != "event":
-        raise PayloadError("the body is no event", name)
+    usual = "event" if isinstance(data, dict) and "object" in data else None
+    if not is_thin and body.get("object", usual) != "event":
+        raise PayloadError("the body is no event", id_)
     if not is_name(kind):
-        raise PayloadError("the event has no type", name)
-    at = _milliseconds(created, is_thin=is_thin)
-    if at is None:
-        raise PayloadError("the event has no time of creation", name)
-    return (Event(name, kind, at, body),)
-
-
-def _milliseconds(created: Any, *, is_thin: bool) -> int | None:
-    """When an event was created, which it says in whole seconds, a thin one in text."""
+        raise PayloadError("the event has no type", id_)
+    created: Any = body.get("created")
     try:
-        at = datetime.fromisoformat(created).timestamp() if is_thin else created
-    except (OverflowError, TypeError, ValueError):
-        return None
-    if type(at) is not (float if is_thin else int) or not 0 <= at <= LATEST:
-        return None
-    return round(at * 1000)
+        at = milliseconds(created) if is_thin else CREATED.read(created)
+    except (TypeError, ValueError):
+        at = UNREAD
+    if at is UNREAD or at < 0:
+        raise PayloadError("the event has no time of creation", id_)
+    return (Event(id_, kind, at, body),)
 
 
 def ignores(event: Event, options: Options) -> str | None:
     """Return why *event* is not for this bridge, or None."""
-    mode = options["STRIPE_MODE"]
-    live = event.body.get("livemode")
+    mode, live = options["STRIPE_MODE"], event.body.get("livemode")
     if live is not None and bool(live) != (mode == "live"):
         return f"an event of the other mode; STRIPE_MODE is {mode}"
     if event.body.get("account"):
@@ -138,11 +152,11 @@ SOURCE = Source(
     split=split,
     ignores=ignores,
     handlers=HANDLERS,
-    without_effect=WITHOUT_EFFECT,
+    without_effect=EVENTS["without_effect"],
     api=connect,
     archive=connect,
     key="STRIPE_API_KEY",
-    table=read_by(identity.TableLines()),
+    table=read_by(TableLines()),
     weak=lambda options: judged(
         "STRIPE_WEBHOOK_SECRET", options["STRIPE_WEBHOOK_SECRET"]
     ),

@@ -7,18 +7,20 @@ is read singly and put where an event of an older version would show it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from bridge.domain.facts import Fact, Rank
-from bridge.domain.values import REFRESHED, TERMS, Value
+from bridge.domain.values import ENDED, LIVE, REFRESHED, TERMS, Refreshed, Tiers, Value
 from bridge.errors import ConfigError, SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, understood
 from bridge.sources.stripe import snapshot
-from bridge.sources.stripe.facts import FINAL, HANDLERS, PREFIX, V1
-from bridge.sources.stripe.identity import rules
+from bridge.sources.stripe.facts import HANDLERS, PREFIX, V1, places
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
+from bridge.sources.stripe.snapshot import essence, is_final
 from bridge.webhook.source import Event, Options, Page
+from bridge.webhook.values import kept
 
 VERSION = "2025-08-27.basil"
 """The last version whose discounts hold their coupon (clover has its id alone), so that
@@ -34,16 +36,13 @@ KINDS = [kind for kind in HANDLERS if not kind.startswith(V1)]
 CHUNK = 20
 """Types of events that one list may ask for: https://docs.stripe.com/api/events/list"""
 
-LIVE = frozenset({"active", "past_due"})
-"""Statuses whose plans are named."""
-
 
 class StripeApi:
     """Reads customers one by one, and lists customers and events."""
 
     def __init__(self, http: HttpApi, options: Options) -> None:
         self._http = http
-        self._accounts = rules(options)
+        self._places = places(options)
         self._terms: dict[tuple[str, str, str], Json] = {}
         """What never changes of prices and coupons, by kind, id and creation."""
         self._names: dict[str, Any] = {}
@@ -58,99 +57,82 @@ class StripeApi:
         first = self._http.get("customers/{id}", id_)
         if first is None:
             return []
-        told = list(self._told(self._object(first.body, "customers"), id_))
+        values = dict(self._values(first.body, id_))
         event = Event(f"read:{first.second}", "read", first.second, {})
+        fact = partial(event.fact, party, rank=Rank.FROM_API)
         facts = [
-            event.fact(
-                party,
-                thing,
-                value,
-                Rank.FROM_API,
-                final=final,
-                essence=snapshot.essence(value),
-            )
-            for thing, value, final in told
+            fact(thing, value, final=is_final(value), essence=essence(value))
+            for thing, value in values.items()
         ]
-        # What only the API tells is no snapshot.
-        return [
-            *facts,
-            event.fact(party, REFRESHED, apart(v for _, v, _ in told), Rank.FROM_API),
-        ]
+        return [*facts, fact(REFRESHED, only_of_the_api(values.values()))]
 
     def owner(self, thing: str) -> str | None:
         """See `SourceApi.owner`."""
         kind, _, id_ = thing.partition(":")
         if kind == "customer":
             return PREFIX + id_
-        found = self._get("subscriptions", id_)
-        if found is None:
-            return None
-        owner = snapshot.owner(understood(SUBSCRIPTION.load, found, id_))
+        raw = self._get("subscriptions", id_)
+        owner = raw and snapshot.owner(understood(SUBSCRIPTION.load, raw, id_))
         return PREFIX + owner if owner else None
 
     def parties(self, since: int | None, after: str) -> Page:
         """See `Archive.parties`; the deleted are not in it."""
         created = {} if since is None else {"created[gte]": since}
-        found = self._page("customers", created, after.removeprefix(PREFIX))
-        rows = [PREFIX + row["id"] for row in found.rows]
-        return Page(rows, rows[-1] if found.after else "")
+        page = self._page("customers", created, after.removeprefix(PREFIX))
+        rows = [PREFIX + row["id"] for row in page.rows]
+        return Page(rows, rows[-1] if page.after else "")
 
     def events(self, since: int, after: str) -> Page:
         """See `Archive.events`; *after* is the chunk of types and the last event."""
         chunk, _, last = after.partition(":")
         first = int(chunk or 0)
-        kinds = numbered("types", KINDS[first : first + CHUNK])
-        found = self._page("events", {**kinds, "created[gte]": since}, last)
-        rest = first if found.after else first + CHUNK
-        return Page(found.rows, f"{rest}:{found.after}" if rest < len(KINDS) else "")
+        query = {"types[]": KINDS[first : first + CHUNK], "created[gte]": since}
+        page = self._page("events", query, last)
+        rest = first if page.after else first + CHUNK
+        return Page(page.rows, f"{rest}:{page.after}" if rest < len(KINDS) else "")
 
-    def _told(self, customer: Json, id_: str) -> Iterator[tuple[str, Value, bool]]:
-        """Yield things, their values, and whether these are final.
+    def _values(self, customer: Json, id_: str) -> Iterator[tuple[str, Value]]:
+        """Yield the customer and its subscriptions by the names of their things.
 
         Of a deleted customer Stripe keeps the id alone. Where its metadata named the
         account, saying so would take its account away; its subscriptions, which all
         have ended with it, tell what matters.
         """
-        gone = bool(customer.get("deleted"))
-        understood(CUSTOMER.load, customer, id_)
-        self._complete_discounts([customer.get("discount")])
 
         def whole(raw: Json) -> Value:
-            return snapshot.customer(CUSTOMER.load(raw), self._accounts, deleted=gone)
+            CUSTOMER.load(raw)
+            self._complete_discounts([raw.get("discount")])
+            return snapshot.customer(CUSTOMER.load(raw), self._places, deleted=is_gone)
 
         def part(raw: Json) -> Value:
-            return snapshot.subscription(SUBSCRIPTION.load(raw), self._accounts)
-
-        if not gone or self._accounts[0].field == "id":
-            yield "customer", understood(whole, customer, id_), gone
-        expand = ["data.discounts", "data.items.data.discounts"]
-        asked = {"customer": id_, "status": "all", **numbered("expand", expand)}
-        for raw in self._every("subscriptions", asked):
-            loaded = understood(SUBSCRIPTION.load, raw, raw["id"])
-            if loaded["status"] not in FINAL:
+            if SUBSCRIPTION.load(raw)["status"] not in ENDED:
                 self._complete(raw)
-            value = understood(part, raw, raw["id"])
-            yield f"subscription:{raw['id']}", value, value["status"] in FINAL
+            return snapshot.subscription(SUBSCRIPTION.load(raw), self._places)
 
-    # --- what a list leaves out ---
+        is_gone = bool(customer.get("deleted"))
+        value = understood(whole, customer, id_)
+        if not is_gone or self._places[0].field == "id":
+            yield "customer", value
+        expand = ["data.discounts", "data.items.data.discounts"]
+        query = {"customer": id_, "status": "all", "expand[]": expand}
+        for raw in self._every("subscriptions", query):
+            yield f"subscription:{raw['id']}", understood(part, raw, raw["id"])
 
     def _complete(self, subscription: Json) -> None:
+        """Put into a *subscription* what a list leaves out of it."""
         items = subscription.get("items") or {}
         if items.get("has_more"):
-            asked = {
-                "subscription": subscription["id"],
-                **numbered("expand", ["data.discounts"]),
-            }
-            every = list(self._every("subscription_items", asked))
-            items |= {"data": every, "has_more": False}
+            query = {"subscription": subscription["id"], "expand[]": "data.discounts"}
+            items["data"] = list(self._every("subscription_items", query))
+            items["has_more"] = False
         for item in items.get("data", ()):
             self._complete_discounts(item.get("discounts"))
-            self._complete_price(item.get("price"), subscription["status"] in LIVE)
+            price = item.get("price")
+            if isinstance(price, dict):
+                self._complete_price(price, subscription["status"] in LIVE)
         self._complete_discounts(subscription.get("discounts"))
 
-    def _complete_price(self, price: Any, is_named: bool) -> None:
-        if not isinstance(price, dict):
-            return
+    def _complete_price(self, price: Json, is_named: bool) -> None:
         if price.get("billing_scheme") == "tiered":
             price["tiers"] = self._term("prices", price, "tiers").get("tiers")
         id_ = price.get("product")
@@ -168,32 +150,22 @@ class StripeApi:
                     # What was asked for and is not there is for all products.
                     coupon["applies_to"] = term["applies_to"] or {"products": []}
 
-    def _term(self, kind: str, told: Json, name: str) -> Json:
-        """What *told* leaves out, from the object itself.
+    def _term(self, kind: str, shown: Json, name: str) -> Json:
+        """What is left out where an object is *shown*, from the object itself.
 
-        A coupon may be gone, and another one made under its id: then what is told is
-        all that is known.
+        A coupon may be gone, and another one made under its id: then nobody knows.
         """
-        key = (kind, told["id"], str(told.get("created")))
+        key = (kind, shown["id"], str(shown.get("created")))
         if key not in self._terms:
-            found = self._get(kind, told["id"], numbered("expand", [name])) or {}
-            same = found.get("created") == told.get("created")
-            self._terms[key] = {name: found.get(name)} if same else {}
+            found = self._get(kind, shown["id"], **{"expand[]": name}) or {}
+            is_same = found.get("created") == shown.get("created")
+            self._terms[key] = {name: found.get(name)} if is_same else {}
         return self._terms[key]
 
-    # --- requests ---
-
-    def _get(
-        self, kind: str, id_: str, query: Mapping[str, Any] | None = None
-    ) -> Json | None:
+    def _get(self, kind: str, id_: str, **query: str) -> Json | None:
         """Read one object; None where there is none."""
         reply = self._http.get(f"{kind}/{{id}}", id_, query)
-        return None if reply is None else self._object(reply.body, kind)
-
-    def _object(self, body: Any, kind: str) -> Json:
-        if not isinstance(body, dict):
-            raise self._http.unreadable(kind)
-        return body
+        return reply.body if reply else None
 
     def _page(self, kind: str, query: Mapping[str, Any], after: str) -> Page:
         """Read a page of a list, the one that follows the id *after*."""
@@ -201,55 +173,52 @@ class StripeApi:
         reply = self._http.get(kind, query={"limit": MOST, **query, **more})
         if reply is None:
             raise SourceUnreadError(f"Stripe has no such {kind}, or not any more")
-        body = self._object(reply.body, kind)
-        rows = body.get("data")
+        rows = reply.body.get("data")
         if not isinstance(rows, list) or not all(
             isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows
         ):
             raise self._http.unreadable(kind)
-        return Page(rows, rows[-1]["id"] if body.get("has_more") and rows else "")
+        return Page(rows, rows[-1]["id"] if reply.body.get("has_more") and rows else "")
 
     def _every(self, kind: str, query: Mapping[str, Any]) -> Iterator[Json]:
         """Read a list to its end."""
-        more, after = True, ""
-        while more:
+        rows, after = self._page(kind, query, "")
+        yield from rows
+        while after:
             rows, after = self._page(kind, query, after)
             yield from rows
-            more = bool(after)
 
 
-def numbered(name: str, values: Iterable[str]) -> dict[str, str]:
-    """A list as Stripe's queries write it: `expand[0]=…&expand[1]=…`."""
-    return {f"{name}[{n}]": value for n, value in enumerate(values)}
-
-
-def apart(values: Iterable[Value]) -> Value:
+def only_of_the_api(values: Iterable[Value]) -> Refreshed:
     """What no webhook tells: `tiers` by price, `names` by product, terms by discount.
 
-    It is kept beside them, so that the next webhook does not take it away.
+    It is kept beside the *values*, so that the next webhook does not take it away.
     """
-    tiers: dict[str, Any] = {}
-    names: dict[str, str] = {}
-    discounts: dict[str, Value] = {}
-    for value in values:
-        if value.get("status") in FINAL:
-            continue
-        items = value.get("items", ())
-        for item in items:
-            if "tiers" in item:
-                tiers[item["price"]] = _picked(item, ("tiers", "tiers_mode"))
-            if "product_name" in item and item.get("product"):
-                names[item["product"]] = item["product_name"]
-        for one in (
-            one for part in (value, *items) for one in part.get("discounts", ())
-        ):
-            if one.get("id"):
-                discounts[one["id"]] = _picked(one, ("coupon", *TERMS))
-    every = (("tiers", tiers), ("names", names), ("discounts", discounts))
-    return {name: told for name, told in every if told}
+    going = [value for value in values if value.get("status") not in ENDED]
+    items = [item for value in going for item in value.get("items", ())]
+    discounts = [one for part in (*going, *items) for one in part.get("discounts", ())]
+    found: Refreshed = {
+        "tiers": {
+            item["price"]: picked(item, Tiers.__annotations__)
+            for item in items
+            if "tiers" in item
+        },
+        "names": {
+            item["product"]: item["product_name"]
+            for item in items
+            if "product_name" in item and item.get("product")
+        },
+        "discounts": {
+            one["id"]: picked(one, ("coupon", *TERMS))
+            for one in discounts
+            if one.get("id")
+        },
+    }
+    return kept(found)
 
 
-def _picked(value: Value, names: Iterable[str]) -> Value:
+def picked(value: Any, names: Collection[str]) -> Any:
+    """The parts of a *value* that have these *names*."""
     return {name: value[name] for name in names if name in value}
 
 

@@ -7,8 +7,10 @@ of the type; the digests *before* and *after* let fold order what is tied.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from importlib.resources import files
 from typing import Any
 
 from marshmallow import ValidationError
@@ -16,11 +18,11 @@ from marshmallow import ValidationError
 from bridge.domain.facts import Fact, Rank, catalogue, pointer
 from bridge.domain.values import TO_REFRESH, Value
 from bridge.sources.stripe import schemas, snapshot
-from bridge.sources.stripe.identity import account, claim, rules
-from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
+from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION, event_of
+from bridge.sources.stripe.snapshot import Place, Places
 from bridge.webhook.fields import Payload
 from bridge.webhook.source import Event, Handlers, Options, is_name
-from bridge.webhook.values import digest, kept
+from bridge.webhook.values import digest
 
 RANKS = {
     "created": Rank.CREATED,
@@ -35,176 +37,131 @@ RANKS = {
 }
 """Last word of an event's type -> its rank among events of one second."""
 
-FINAL = frozenset({"canceled", "incomplete_expired"})
-"""Statuses that a subscription never leaves."""
-
 DEEPEST = 8
 """Levels to which previous attributes are put back; Stripe's own reach four."""
-
-HANDLERS = Handlers()
 
 PREFIX = "stripe:"
 
 V1 = "v1."
 """Beginning of the types of events that tell only which object changed."""
 
+ACCOUNT = "stripe.account"
+"""Name of the option that `[sources.stripe]` of `bridge.toml` gives."""
+
+EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf-8"))
+"""The types of events by what reads them, each with its meaning."""
+
+HANDLERS = Handlers()
+
+
+def places(options: Options) -> Places:
+    """The list of `bridge.toml`, else what STRIPE_ACCOUNT_ID_KEY stands for."""
+    key, listed = options["STRIPE_ACCOUNT_ID_KEY"], options.get(ACCOUNT)
+    by_key = tuple(
+        Place(kind, "metadata", key) for kind in ("customer", "subscription")
+    )
+    return listed or (by_key if key else (Place("customer", "id"),))
+
 
 @HANDLERS.on(
-    schemas.CUSTOMER_EVENT,
-    {
-        "customer.created": "a new customer: name, account",
-        "customer.updated": "name, account or discount changed",
-        "customer.deleted": "the customer and all it had ends",
-    },
+    event_of(schemas.Customer),
+    EVENTS["customer"],
     creates={"customer.created", "customer.updated"},
 )
 def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the customer's snapshot."""
-    now = loaded["data"]["object"]
-    deleted = event.type == "customer.deleted"
-    take = partial(snapshot.customer, rules=rules(options))
-    value = take(now, deleted=deleted)
-    before = _before(event, loaded, CUSTOMER, take)
-    party = PREFIX + now["id"]
-    yield _fact(event, party, "customer", value, final=deleted, before=before)
+    shown, is_gone = loaded["data"]["object"], event.type == "customer.deleted"
+    make = partial(snapshot.customer, places=places(options))
+    value, before = make(shown, deleted=is_gone), _before(event, loaded, CUSTOMER, make)
+    party = PREFIX + shown["id"]
+    yield _fact(event, party, "customer", value, before)
 
 
-@HANDLERS.on(
-    schemas.SUBSCRIPTION_EVENT,
-    {
-        "customer.subscription.created": "a new subscription",
-        "customer.subscription.updated": "renewal, plan, quantity, status or scheduled "
-        "end changed",
-        "customer.subscription.deleted": "the subscription ended",
-        "customer.subscription.paused": "paused, which is no churn",
-        "customer.subscription.resumed": "goes on after a pause",
-        "customer.subscription.trial_will_end": "a trial ends soon",
-        "customer.subscription.pending_update_applied": "a change that waited for its "
-        "payment took effect",
-        "customer.subscription.pending_update_expired": "a change that waited for its "
-        "payment was dropped",
-    },
-)
+@HANDLERS.on(event_of(schemas.Subscription), EVENTS["subscription"])
 def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the subscription's snapshot.
 
     Raises ValidationError where the subscription names no customer.
     """
-    now = loaded["data"]["object"]
-    party = snapshot.owner(now)
-    if party is None:
+    shown = loaded["data"]["object"]
+    customer = snapshot.owner(shown)
+    if customer is None:
         raise ValidationError({"customer": ["Neither customer nor customer_account."]})
-    deleted = event.type == "customer.subscription.deleted"
-    take = partial(snapshot.subscription, rules=rules(options))
-    value = take(now, deleted_at=event.at if deleted else None)
-    before = _before(event, loaded, SUBSCRIPTION, take)
-    thing, final = f"subscription:{now['id']}", deleted or now["status"] in FINAL
-    yield _fact(event, PREFIX + party, thing, value, final=final, before=before)
+    is_gone = event.type == "customer.subscription.deleted"
+    make = partial(snapshot.subscription, places=places(options))
+    value = make(shown, deleted_at=event.at if is_gone else None)
+    party, thing = PREFIX + customer, f"subscription:{shown['id']}"
+    before = _before(event, loaded, SUBSCRIPTION, make)
+    yield _fact(event, party, thing, value, before)
 
 
-WHOLE = list(HANDLERS)
-"""Types about a customer or a subscription; of each there is one without content, too."""
-
-
-@HANDLERS.on(
-    schemas.DISCOUNT_EVENT,
-    {
-        "customer.discount.created": "a discount begins: coupon, end, scope",
-        "customer.discount.updated": "another coupon, or another end",
-        "customer.discount.deleted": "the discount is over",
-    },
-)
+@HANDLERS.on(event_of(schemas.Discount), EVENTS["discount"])
 def discount_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the discount's terms and scope.
 
     One without an id, from before 2017, is told by the object that it is part of.
     """
-    now = loaded["data"]["object"]
-    party = snapshot.owner(now)
-    if now["id"] and party:
-        deleted = event.type == "customer.discount.deleted"
-        start = _begun(event, now["start"])
-        value = snapshot.discount(now, rules(options), start=start, deleted=deleted)
-        before = (loaded["data"]["previous_attributes"] or {}).get("id")
-        if is_name(before) and before != now["id"]:
-            value["replaces"] = before
-        thing = f"discount:{now['id']}"
-        yield _fact(event, PREFIX + party, thing, value, final=deleted)
+    shown = loaded["data"]["object"]
+    id_, customer = shown["id"], snapshot.owner(shown)
+    if id_ and customer:
+        is_gone = event.type == "customer.discount.deleted"
+        old = (loaded["data"]["previous_attributes"] or {}).get("id")
+        value = snapshot.discount(
+            shown,
+            places(options),
+            start=_begun(event, shown["start"]),
+            deleted=is_gone,
+            replaces=old if is_name(old) and old != id_ else None,
+        )
+        yield _fact(event, PREFIX + customer, f"discount:{id_}", value)
 
 
-CATALOGUE: Mapping[str, tuple[str, Callable[[Any], Value]]] = {
-    "coupon": ("coupon", snapshot.terms_of),
-    "price": ("price", snapshot.price),
-    "plan": ("price", snapshot.price),
-    "product": ("product", snapshot.product),
-}
-"""First word of an event's type -> what its object is to us, and its value."""
-
-
-@HANDLERS.on(
-    schemas.PRODUCT_EVENT,
-    dict.fromkeys(
-        ("product.created", "product.updated"),
-        "name of a plan whose price has no nickname",
-    ),
-)
-@HANDLERS.on(
-    schemas.PRICE_EVENT,
-    dict.fromkeys(
-        ("price.created", "price.updated", "plan.created", "plan.updated"),
-        "name of a plan: nickname or lookup key",
-    ),
-)
-@HANDLERS.on(
-    schemas.COUPON_EVENT,
-    dict.fromkeys(
-        ("coupon.created", "coupon.updated", "coupon.deleted"),
-        "terms of discounts that name only the coupon",
-    ),
-)
+@HANDLERS.on(event_of(schemas.Product), EVENTS["product"])
+@HANDLERS.on(event_of(schemas.Price), EVENTS["price"])
+@HANDLERS.on(event_of(schemas.Coupon), EVENTS["coupon"])
 def catalogue_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield what belongs to no customer: party `coupon:id` of the catalogue.
 
     Its thing is `coupon:id@created`, since an id may be used again. A deletion that does
     not say of which is a thing of its own: no later one may take its place.
     """
-    now = loaded["data"]["object"]
-    kind, take = CATALOGUE[event.type.partition(".")[0]]
-    name, created = f"{kind}:{now['id']}", _begun(event, now["created"])
-    deleted = event.type.endswith(".deleted")
-    thing = name if created is None else f"{name}@{created // 1000}"
-    if created is None and deleted:
+    shown, (word, _, verb) = loaded["data"]["object"], event.type.partition(".")
+    kind, is_gone = "price" if word == "plan" else word, verb == "deleted"
+    created = _begun(event, shown["created"])
+    name = thing = f"{kind}:{shown['id']}"
+    if created is not None:
+        thing = f"{name}@{created // 1000}"
+    elif is_gone:
         thing = f"{name}@deleted:{event.id}"
-    value = {**take(now), **kept(created=created, deleted=deleted)}
+    value = snapshot.shared(kind, shown, created=created, deleted=is_gone)
     yield _fact(event, catalogue("stripe", name), thing, value)
 
 
-@HANDLERS.on(
-    schemas.CHECKOUT_EVENT,
-    {
-        "checkout.session.completed": "the account that it names, in a place that "
-        "`bridge.toml` lists"
-    },
-)
+@HANDLERS.on(event_of(schemas.Checkout), EVENTS["checkout"])
 def checkout_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the account that a checkout names, or that its buyer claims."""
-    now = loaded["data"]["object"]
-    party = snapshot.owner(now)
-    places = rules(options)
-    value = account("checkout", now, party, places) or claim(now, places)
-    if party and value and value.get("account") != party:
-        yield _fact(event, PREFIX + party, f"checkout:{now['id']}", value)
+    """Yield the account that a checkout names, else the one that its buyer claims.
 
-
-def _begun(event: Event, told: int | None) -> int | None:
-    """When the object of *event* began (ms): as *told*, else by its creation."""
-    is_new = event.type.endswith(".created")
-    return event.at if told is None and is_new else told
+    A checkout's `client_reference_id` is what the URL of a Payment Link says, so that a
+    buyer could name somebody else's account: it names one only where `bridge.toml` lists
+    it (https://docs.stripe.com/payment-links/url-parameters).
+    """
+    shown = loaded["data"]["object"]
+    customer, listed = snapshot.owner(shown), places(options)
+    value = snapshot.account("checkout", shown, customer, listed)
+    claimed = (shown["client_reference_id"] or "").strip()
+    known = {"id", "client_reference_id"}
+    if not value and claimed and known.isdisjoint(place.field for place in listed):
+        value = {"claims": claimed}
+    if customer and value and value.get("account") != customer:
+        yield _fact(event, PREFIX + customer, f"checkout:{shown['id']}", value)
 
 
 @HANDLERS.on(
-    schemas.THIN_EVENT,
-    {V1 + kind: "the same, read with STRIPE_API_KEY" for kind in WHOLE},
+    schemas.Thin(),
+    {
+        V1 + kind: "the same, read with STRIPE_API_KEY"
+        for kind in (*EVENTS["customer"], *EVENTS["subscription"])
+    },
 )
 def thin_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield that a thing has to be read.
@@ -218,41 +175,55 @@ def thin_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     yield _fact(event, party, TO_REFRESH, {"event": event.id})
 
 
-def _fact(event: Event, party: str, thing: str, value: Value, **more: Any) -> Fact:
+def _begun(event: Event, told: int | None) -> int | None:
+    """When the object of *event* began (ms): as *told*, else with its creation."""
+    is_new = event.type.endswith(".created")
+    return event.at if told is None and is_new else told
+
+
+def _fact(
+    event: Event, party: str, thing: str, value: Value, before: str | None = None
+) -> Fact:
     rank = RANKS.get(event.type.rpartition(".")[2], Rank.UPDATED)
+    # In the catalogue an id may be used again.
+    final = party.startswith(PREFIX) and snapshot.is_final(value)
     essence = snapshot.essence(value)
-    return event.fact(party, thing, value, rank, essence=essence, **more)
+    return event.fact(
+        party, thing, value, rank, final=final, essence=essence, before=before
+    )
 
 
 def _before(
-    event: Event, loaded: Any, schema: Payload, take: Callable[[Any], Value]
+    event: Event, loaded: Any, schema: Payload, make: Callable[[Any], Value]
 ) -> str | None:
     """Digest of the state that *event* replaced; None where it does not say so."""
-    previous = loaded["data"]["previous_attributes"]
+    shown, previous = (
+        event.body["data"]["object"],
+        loaded["data"]["previous_attributes"],
+    )
     if not previous:
         return None
-    if not previous.keys() & schema.fields.keys():
-        return digest(snapshot.essence(take(loaded["data"]["object"])))
+    if previous.keys() & schema.fields.keys():
+        shown = rewound(shown, previous)
     try:
-        then = schema.load(rewound(event.body["data"]["object"], previous))
-        return digest(snapshot.essence(take(then)))
+        return digest(snapshot.essence(make(schema.load(shown))))
     except ValidationError:
         return None
 
 
 def rewound(
-    now: Mapping[str, Any], previous: Mapping[str, Any], depth: int = 1
+    shown: Mapping[str, Any], previous: Mapping[str, Any], depth: int = 1
 ) -> dict[str, Any]:
-    """Return *now* with the *previous* attributes put back.
+    """Return what is *shown* with the *previous* attributes put back.
 
     Objects are patched key by key; anything else, lists too, is replaced whole, as
     Stripe gives it: https://docs.stripe.com/api/events/object
     """
-    found = dict(now)
+    patched = dict(shown)
     for key, old in previous.items():
-        new = found.get(key)
+        new = patched.get(key)
         if isinstance(old, dict) and isinstance(new, dict) and depth < DEEPEST:
-            found[key] = rewound(new, old, depth + 1)
+            patched[key] = rewound(new, old, depth + 1)
         else:
-            found[key] = old
-    return found
+            patched[key] = old
+    return patched

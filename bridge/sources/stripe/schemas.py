@@ -25,18 +25,6 @@ from bridge.webhook.fields import (
     Word,
 )
 
-STATUSES = (
-    "active",
-    "canceled",
-    "incomplete",
-    "incomplete_expired",
-    "past_due",
-    "paused",
-    "trialing",
-    "unpaid",
-)
-"""https://docs.stripe.com/api/subscriptions/object#subscription_object-status"""
-
 
 class AppliesTo(Payload):
     """The products to which a coupon is limited."""
@@ -68,12 +56,8 @@ class Discount(Payload):
     id = Id()
     coupon = Reference(Coupon)
     source = fields.Nested(DiscountOrigin)
-    start = UnixTime()
-    end = UnixTime()
-    customer = Id()
-    customer_account = Id()
-    subscription = Id()
-    subscription_item = Id()
+    start = end = UnixTime()
+    customer = customer_account = subscription = subscription_item = Id()
 
 
 class Product(Payload):
@@ -103,12 +87,8 @@ class Tier(Payload):
     """One step of a tiered price, in minor units; until 2018-08-23 it had *amount*."""
 
     up_to = Top()
-    unit_amount_decimal = Minor()
-    unit_amount = Minor()
-    amount_decimal = Minor()
-    amount = Minor()
-    flat_amount_decimal = Minor()
-    flat_amount = Minor()
+    unit_amount_decimal = unit_amount = amount_decimal = amount = Minor()
+    flat_amount_decimal = flat_amount = Minor()
 
 
 class Package(Payload):
@@ -123,21 +103,15 @@ class Price(Recurring):
 
     id = Id(required=True)
     product = Reference(Product)
-    nickname = Label()
-    name = Label()
-    lookup_key = Label()
+    nickname = name = lookup_key = Label()
     currency = Currency()
-    unit_amount_decimal = Minor()
-    unit_amount = Minor()
-    amount_decimal = Minor()
-    amount = Minor()
+    unit_amount_decimal = unit_amount = amount_decimal = amount = Minor()
     type = Word("one_time", "recurring")
     recurring = fields.Nested(Recurring)
     billing_scheme = Word("per_unit", "tiered")
     tiers_mode = Word("graduated", "volume")
     tiers = fields.List(fields.Nested(Tier))
-    transform_quantity = fields.Nested(Package)
-    transform_usage = fields.Nested(Package)
+    transform_quantity = transform_usage = fields.Nested(Package)
     tax_behavior = Word("exclusive", "inclusive", "unspecified")
     created = UnixTime()
 
@@ -185,8 +159,7 @@ class Discounted(Payload):
 class Customer(Discounted):
     """https://docs.stripe.com/api/customers/object"""  # noqa: D400 - a link
 
-    name = Label()
-    email = Label()
+    name = email = Label()
 
 
 class Subscription(Discounted):
@@ -195,19 +168,24 @@ class Subscription(Discounted):
     https://docs.stripe.com/api/subscriptions/object
     """
 
-    customer = Id()
-    customer_account = Id()
-    status = Word(*STATUSES, required=True)
+    customer = customer_account = Id()
+    status = Word(
+        "active",
+        "canceled",
+        "incomplete",
+        "incomplete_expired",
+        "past_due",
+        "paused",
+        "trialing",
+        "unpaid",
+        required=True,
+    )
     currency = Currency()
     items = fields.Nested(Items)
-    plan = fields.Raw()
+    plan = pause_collection = fields.Raw()
     quantity = Whole()
-    current_period_end = UnixTime()
-    trial_end = UnixTime()
-    ended_at = UnixTime()
-    cancel_at = UnixTime()
+    current_period_end = trial_end = ended_at = cancel_at = UnixTime()
     cancel_at_period_end = fields.Boolean()
-    pause_collection = fields.Raw()
     default_tax_rates = fields.List(fields.Nested(TaxRate))
     automatic_tax = fields.Nested(AutomaticTax)
 
@@ -216,9 +194,7 @@ class Checkout(Payload):
     """https://docs.stripe.com/api/checkout/sessions/object"""  # noqa: D400 - a link
 
     id = Id(required=True)
-    customer = Id()
-    customer_account = Id()
-    subscription = Id()
+    customer = customer_account = Id()
     client_reference_id = Text()
     metadata = fields.Dict()
 
@@ -236,8 +212,8 @@ class Thin(Payload):
     related_object = fields.Nested(Related, required=True)
 
 
-def _event(schema: type[Payload]) -> Schema:
-    """The schema of an event about an object; what it replaced is given on `updated`."""
+def event_of(schema: type[Payload]) -> Schema:
+    """The schema of an event about an object, and about what was different before."""
     parts: dict[str, fields.Field[Any]] = {
         "object": fields.Nested(schema, required=True),
         "previous_attributes": fields.Dict(),
@@ -246,15 +222,4 @@ def _event(schema: type[Payload]) -> Schema:
     return Payload.from_dict({"data": data}, name="Event")()
 
 
-PRICE = Price()
-ITEM = Item()
-CUSTOMER = Customer()
-SUBSCRIPTION = Subscription()
-CUSTOMER_EVENT = _event(Customer)
-SUBSCRIPTION_EVENT = _event(Subscription)
-DISCOUNT_EVENT = _event(Discount)
-COUPON_EVENT = _event(Coupon)
-PRICE_EVENT = _event(Price)
-PRODUCT_EVENT = _event(Product)
-CHECKOUT_EVENT = _event(Checkout)
-THIN_EVENT = Thin()
+CUSTOMER, SUBSCRIPTION, ITEM, PRICE = Customer(), Subscription(), Item(), Price()

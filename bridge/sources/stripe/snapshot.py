@@ -1,74 +1,108 @@
-"""How a loaded customer or subscription becomes the small value that a fact carries.
+"""What a fact says of a customer, a subscription and all that belongs to them.
 
 JSON types only: money is decimal text in minor units, instants are milliseconds since
-the epoch (UTC), and a key whose value is None, False or empty is left out. What Stripe
-does not say is left out too, never guessed.
+the epoch (UTC). What is None, False or empty is left out, and so is what Stripe does
+not say: nothing is guessed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge.domain.values import (
+    ENDED,
     TERMS,
+    Coupon,
     Customer,
     Discount,
     Item,
     Named,
+    Names,
     Package,
     Subscription,
     Terms,
     Tier,
     Value,
 )
-from bridge.sources.stripe import identity
 from bridge.sources.stripe.schemas import ITEM, PRICE
 from bridge.webhook.values import kept
 
 Loaded = Any
 """What a schema of this source returns: a mapping with a key for each field."""
 
+NOTHING: Loaded = {}
+NO_PRICE: Loaded = dict.fromkeys(PRICE.fields)
 
-def customer(
-    loaded: Loaded, rules: identity.Rules, *, deleted: bool = False
-) -> Customer:
-    """Value of thing `customer`; the *rules* say where its account is named."""
-    names = identity.account("customer", loaded, loaded["id"], rules)
+
+class Place(NamedTuple):
+    """Where an account is named: a kind of object, and its field or metadata *key*."""
+
+    kind: str
+    field: str
+    key: str | None = None
+
+
+Places = tuple[Place, ...]
+"""From the strongest to the weakest."""
+
+
+def owner(loaded: Loaded) -> str | None:
+    """Return the customer of an object, else its account (Accounts v2)."""
+    customer: str | None = loaded["customer"] or loaded["customer_account"]
+    return customer
+
+
+def account(kind: str, loaded: Loaded, of: str | None, places: Places) -> Names:
+    """What an object of *kind* and the customer *of* names: the first place counts."""
+    for rank, place in enumerate(places):
+        name: Any = None
+        if place.field == "id":
+            name = of
+        elif place.kind == kind:
+            metadata = loaded["metadata"] or {}
+            name = metadata.get(place.key) if place.key else loaded[place.field]
+            name = name.strip() if isinstance(name, str) else None
+        if name:
+            usual = 0 if kind == "customer" or (rank == 0 and name == of) else 1
+            return (
+                {"account": name} if rank == usual else Names(account=name, rank=rank)
+            )
+    return {}
+
+
+def customer(loaded: Loaded, places: Places, *, deleted: bool = False) -> Customer:
+    """Value of thing `customer`."""
     value: Customer = {
         "name": loaded["name"],
         "email": loaded["email"],
-        "account": names.get("account"),
-        "rank": names.get("rank"),
         "deleted": deleted,
         "discounts": _discounts(loaded),
     }
-    return kept(value)
+    return {**account("customer", loaded, loaded["id"], places), **kept(value)}
 
 
 def subscription(
-    loaded: Loaded, rules: identity.Rules, *, deleted_at: Any = None
+    loaded: Loaded, places: Places, *, deleted_at: Any = None
 ) -> Subscription:
     """Value of thing `subscription:…`; *deleted_at* of a deletion's event.
 
     Raises ValidationError where a plan that stands for a price is no plan.
     """
-    items, more = _items(loaded)
-    tax = loaded["automatic_tax"]
-    terms = [_terms(item, loaded) for item in items]
-    currency: Any = loaded["currency"] or next(
-        (price["currency"] for price in terms if price and price["currency"]), None
-    )
-    names = identity.account("subscription", loaded, owner(loaded), rules)
+    page = loaded["items"] or {"data": [], "has_more": True}
+    items, more = page["data"], page["has_more"]
+    if not items and loaded["plan"] is not None:
+        # Before items existed, a subscription was one plan and one quantity.
+        alone = {"plan": loaded["plan"], "quantity": loaded["quantity"]}
+        items, more = [ITEM.load(alone)], False
+    spare = loaded["plan"] if len(items) <= 1 else None
+    prices = [_price(item, spare) for item in items]
+    of_prices = (price["currency"] for price in prices if price["currency"])
+    currency: Any = loaded["currency"] or next(of_prices, None)
     value: Subscription = {
         "status": loaded["status"] if deleted_at is None else "canceled",
         "currency": currency,
-        "account": names.get("account"),
-        "rank": names.get("rank"),
-        "items": [
-            _item(item, price, currency)
-            for item, price in zip(items, terms, strict=True)
-        ],
+        "items": [_item(*pair, currency) for pair in zip(items, prices, strict=True)],
         "more": more,
         "ends": loaded["current_period_end"],
         "trial_end": loaded["trial_end"],
@@ -79,207 +113,71 @@ def subscription(
         "discounts": _discounts(loaded),
         "single": loaded["discounts"] is None and loaded["discount"] is not None,
         "tax": _inclusive(loaded["default_tax_rates"]),
-        "automatic_tax": _when(tax, tax and tax["enabled"]),
+        "automatic_tax": (loaded["automatic_tax"] or NOTHING).get("enabled"),
     }
-    return kept(value)
+    return {**account("subscription", loaded, owner(loaded), places), **kept(value)}
 
 
-def owner(loaded: Loaded) -> str | None:
-    """Return the customer of an object, else its account (Accounts v2)."""
-    found: str | None = loaded["customer"] or loaded["customer_account"]
-    return found
-
-
-def discount(
-    loaded: Loaded, rules: identity.Rules, *, start: Any, deleted: bool
-) -> Discount:
-    """Value of thing `discount:…`, which began at *start*.
-
-    With neither scope it is the whole customer's.
-    """
-    names = identity.account("discount", loaded, owner(loaded), rules)
-    value: Discount = {
-        "start": start,
-        "subscription": loaded["subscription"],
-        "item": loaded["subscription_item"],
-        "deleted": deleted,
-        "account": names.get("account"),
-        "rank": names.get("rank"),
-    }
-    return {**_discount(loaded), **kept(value)}
-
-
-def price(loaded: Loaded) -> Named:
-    """Value of thing `price:…` (a plan too): its names, which alone can change."""
-    return kept(Named(name=loaded["nickname"], lookup=loaded["lookup_key"]))
-
-
-def product(loaded: Loaded) -> Named:
-    """Value of thing `product:…`."""
-    return kept(Named(name=loaded["name"]))
-
-
-def essence(value: Value) -> dict[str, Any]:
-    """What of a *value* every version of Stripe's API shows alike.
-
-    Where a period's end stands has changed with 2025-03-31, and what of a discount is
-    shown with it and with 2025-09-30; so of these only the end itself and the ids.
-    """
-    items = value.get("items", ())
-    ends = [part["ends"] for part in (*items, value) if "ends" in part]
-    kinds = {"ends", "single", "start", *(TERMS if "coupon" in value else ())}
-    found = {key: told for key, told in value.items() if key not in kinds}
-    found["ends"] = min(ends, default=None)
-    if items:
-        found["items"] = [_bare({k: i[k] for k in i if k != "ends"}) for i in items]
-    return _bare(found)
-
-
-def _bare(part: dict[str, Any]) -> dict[str, Any]:
-    """With the ids of its discounts alone, where these have some."""
-    if "discounts" not in part:
-        return part
-    ids = [one.get("id") or one for one in part["discounts"]]
-    return {**part, "discounts": ids}
-
-
-def _items(loaded: Loaded) -> tuple[list[Loaded], bool]:
-    """Items, and whether there are more than these (or any at all) to be known of.
-
-    Before items existed, a subscription was one plan and one quantity.
-    """
-    page = loaded["items"]
-    if page and page["data"]:
-        return page["data"], bool(page["has_more"])
-    if loaded["plan"] is None:
-        return [], page is None
-    alone = {"plan": loaded["plan"], "quantity": loaded["quantity"]}
-    return [ITEM.load(alone)], False
-
-
-def _terms(item: Loaded, loaded: Loaded) -> Loaded | None:
-    """Price of an item: its own, else its plan, else the plan of a lone item."""
+def _price(item: Loaded, spare: Loaded | None) -> Loaded:
+    """An item's price, else its plan, else the *spare* one; else one that says nothing."""
     if item["price"] is not None:
-        price: Loaded = item["price"]
-        return price
-    plan = item["plan"]
-    if plan is None and len((loaded["items"] or {}).get("data") or ()) <= 1:
-        plan = loaded["plan"]
-    return None if plan is None else PRICE.load(plan)
+        return item["price"]
+    plan = spare if item["plan"] is None else item["plan"]
+    return NO_PRICE if plan is None else PRICE.load(plan)
 
 
-def _item(item: Loaded, price: Loaded | None, currency: str | None) -> Item:
-    """One item; without a price only what the item itself says."""
+def _item(item: Loaded, price: Loaded, currency: str | None) -> Item:
+    """One item; without amounts where its price has them in another *currency*.
+
+    A price may have amounts in several currencies, of which an event shows the price's
+    own only: https://docs.stripe.com/products-prices/pricing-model#multicurrency
+    """
+    is_known: Any = price["currency"] in {None, currency}
+    product, recurring = price["product"] or NOTHING, price["recurring"] or price
+    package = price["transform_quantity"] or price["transform_usage"]
     value: Item = {
-        **(_priced(price, currency) if price else Item()),
-        "quantity": _but(1, item["quantity"]),
+        "price": price["id"],
+        "product": product.get("id"),
+        "name": price["nickname"],
+        "product_name": product.get("name") or price["name"],
+        "lookup": price["lookup_key"],
+        "unit": is_known and _unit(price),
+        "quantity": _unless(1, item["quantity"]),
+        "interval": recurring["interval"],
+        "count": _unless(1, recurring["interval_count"]),
         "ends": item["current_period_end"],
+        "usage": _unless("licensed", recurring["usage_type"]),
+        "one_time": price["type"] == "one_time",
+        "scheme": _unless("per_unit", price["billing_scheme"]),
+        "tiers_mode": price["tiers_mode"],
+        "tiers": [_tier(tier) for tier in price["tiers"] or () if is_known],
+        "package": package and Package(by=package["divide_by"], round=package["round"]),
+        "inclusive": price["tax_behavior"] == "inclusive",
         "tax": _inclusive(item["tax_rates"]) or (["0"] if item["tax_rates"] else []),
         "discounts": _discounts(item),
     }
     return kept(value)
 
 
-def _when(condition: Any, value: Any) -> Any:
-    """The *value* where the *condition* holds; else None, which is left out."""
-    return value if condition else None
+def _unless(usual: Any, value: Any) -> Any:
+    """The *value*, but None, which is left out, where it is the *usual* one."""
+    return None if value == usual else value
 
 
-def _but(usual: Any, value: Any) -> Any:
-    """The *value* where it is not the *usual* one, which is left out."""
-    return _when(value != usual, value)
-
-
-def _priced(price: Loaded, currency: str | None) -> Item:
-    """What a price says; nothing of amounts where they are in another currency.
-
-    A price may have amounts in several currencies, of which an event shows the price's
-    own only: https://docs.stripe.com/products-prices/pricing-model#multicurrency
-    """
-    recurring = price["recurring"] or price
-    product = price["product"] or {"id": None, "name": None}
-    known = price["currency"] in {None, currency}
-    return {
-        "price": price["id"],
-        "product": product["id"],
-        "name": price["nickname"],
-        "product_name": product["name"] or price["name"],
-        "lookup": price["lookup_key"],
-        "unit": _when(known, _amount(price, "unit_amount", "amount")),
-        "interval": recurring["interval"],
-        "count": _but(1, recurring["interval_count"]),
-        "usage": _but("licensed", recurring["usage_type"]),
-        "one_time": price["type"] == "one_time",
-        "scheme": _but("per_unit", price["billing_scheme"]),
-        "tiers_mode": price["tiers_mode"],
-        "tiers": [_tier(tier) for tier in price["tiers"] or () if known],
-        "package": _package(price["transform_quantity"] or price["transform_usage"]),
-        "inclusive": price["tax_behavior"] == "inclusive",
-    }
-
-
-def _amount(loaded: Loaded, *names: str) -> Any:
-    """Return the first amount that is given, exact before rounded."""
-    keys = (key for name in names for key in (f"{name}_decimal", name))
-    return next((loaded[key] for key in keys if loaded[key] is not None), None)
+def _unit(priced: Loaded) -> Any:
+    """What one unit costs, exact before rounded."""
+    exact, rounded = priced["unit_amount_decimal"], priced["unit_amount"]
+    return exact or rounded or priced["amount_decimal"] or priced["amount"]
 
 
 def _tier(tier: Loaded) -> Tier:
-    unit, flat = _amount(tier, "unit_amount", "amount"), _amount(tier, "flat_amount")
-    return {"up_to": tier["up_to"], **kept(Tier(up_to=None, unit=unit, flat=flat))}
-
-
-def _package(package: Loaded | None) -> Any:
-    """How units are sold in packages; what is not told of it stays None."""
-    return package and Package(by=package["divide_by"], round=package["round"])
-
-
-def _discounts(loaded: Loaded) -> list[Discount]:
-    """Discounts in Stripe's order; where one is told twice, the fuller telling."""
-    told = list(loaded["discounts"] or ())
-    if loaded.get("discount") is not None:
-        told.append(loaded["discount"])
-    found: dict[Any, Discount] = {}
-    for one in told:
-        value = _discount(one)
-        key = one["id"] or len(found)
-        if len(value) >= len(found.get(key, ())):
-            found[key] = value
-    return [value for value in found.values() if value]
-
-
-def _discount(discount: Loaded) -> Discount:
-    """A discount; without its terms it says when it began, which tells whose they are."""
-    coupon: Any = discount["coupon"] or (discount["source"] or {}).get("coupon") or {}
-    value: Discount = {
-        "id": discount["id"],
-        "coupon": coupon.get("id"),
-        "start": _when(not coupon.get("duration"), discount["start"]),
-        "ends": discount["end"],
-    }
-    return {**kept(value), **terms_of(coupon)}
-
-
-def terms_of(coupon: Loaded) -> Terms:
-    """Value of thing `coupon:…`: what it takes off, and of what.
-
-    `products` is [] where it is for all. Without it nobody has told: Stripe shows `applies_to` only where it is asked
-    to expand it, and so in no event (https://docs.stripe.com/api/coupons/object).
-    """
-    amount = coupon.get("amount_off")
-    products = (coupon.get("applies_to") or {}).get("products")
-    terms: Terms = {
-        "percent": coupon.get("percent_off"),
-        "amount": amount,
-        "currency": _when(amount, coupon.get("currency")),
-        "duration": coupon.get("duration"),
-    }
-    limited: Terms = {} if products is None else {"products": products}
-    return {**kept(terms), **limited}
+    flat = tier["flat_amount_decimal"] or tier["flat_amount"]
+    value: Tier = {"up_to": tier["up_to"], "unit": _unit(tier), "flat": flat}
+    return {**kept(value), "up_to": tier["up_to"]}
 
 
 def _inclusive(rates: Iterable[Loaded] | None) -> list[str | None]:
-    """Percentages that are part of the price; what is added to it is no matter.
+    """Percentages of taxes that are part of the price; others do not matter.
 
     None of a rate that does not say how much it is, or whether it is part of the price.
     """
@@ -288,3 +186,107 @@ def _inclusive(rates: Iterable[Loaded] | None) -> list[str | None]:
         for rate in rates or ()
         if rate["inclusive"] is not False
     ]
+
+
+def _discounts(loaded: Loaded) -> list[Discount]:
+    """Discounts in Stripe's order; of one that stands there twice the fuller one."""
+    fullest: dict[Any, Discount] = {}
+    for one in (*(loaded["discounts"] or ()), loaded.get("discount")):
+        if one is not None:
+            value, key = _discount(one), one["id"] or len(fullest)
+            if len(value) >= len(fullest.get(key, ())):
+                fullest[key] = value
+    return [value for value in fullest.values() if value]
+
+
+def _discount(loaded: Loaded) -> Discount:
+    """A discount; one without its terms says when it began, which tells whose they are."""
+    coupon = loaded["coupon"] or (loaded["source"] or NOTHING).get("coupon") or NOTHING
+    start: Any = None if coupon.get("duration") else loaded["start"]
+    value: Discount = {
+        "id": loaded["id"],
+        "coupon": coupon.get("id"),
+        "start": start,
+        "ends": loaded["end"],
+    }
+    return {**kept(value), **terms(coupon)}
+
+
+def discount(
+    loaded: Loaded, places: Places, *, start: Any, deleted: bool, replaces: Any
+) -> Discount:
+    """Value of thing `discount:…`, which began at *start*.
+
+    Of neither a subscription nor an item it is the whole customer's.
+    """
+    value: Discount = {
+        "start": start,
+        "subscription": loaded["subscription"],
+        "item": loaded["subscription_item"],
+        "replaces": replaces,
+        "deleted": deleted,
+    }
+    names = account("discount", loaded, owner(loaded), places)
+    return {**names, **_discount(loaded), **kept(value)}
+
+
+def terms(coupon: Loaded) -> Terms:
+    """What a coupon takes off, and of what.
+
+    `products` is [] where it is for all. Where it is left out nobody knows: Stripe shows
+    `applies_to` only where it is asked to expand it, and so in no event
+    (https://docs.stripe.com/api/coupons/object).
+    """
+    amount = coupon.get("amount_off")
+    value: Terms = {
+        "percent": coupon.get("percent_off"),
+        "amount": amount,
+        "currency": amount and coupon.get("currency"),
+        "duration": coupon.get("duration"),
+    }
+    products = (coupon.get("applies_to") or {}).get("products")
+    return kept(value) if products is None else {**kept(value), "products": products}
+
+
+def shared(kind: str, loaded: Loaded, *, created: Any, deleted: bool) -> Coupon | Named:
+    """Value of a `coupon`, a `price` (a plan too) or a `product`, by its *kind*.
+
+    Of a price and a product only the names, which alone can change.
+    """
+    if kind == "coupon":
+        return {**terms(loaded), **kept(Coupon(created=created, deleted=deleted))}
+    value: Named = {
+        "name": loaded["nickname" if kind == "price" else "name"],
+        "lookup": loaded.get("lookup_key"),
+        "created": created,
+        "deleted": deleted,
+    }
+    return kept(value)
+
+
+def is_final(value: Value) -> bool:
+    """Whether what has this *value* is over and never comes back."""
+    return bool(value.get("deleted")) or value.get("status") in ENDED
+
+
+def essence(value: Value) -> dict[str, Any]:
+    """What every version of Stripe's API shows alike of a *value*.
+
+    Where a period's end stands has changed with 2025-03-31, and what of a discount is
+    shown with it and with 2025-09-30; so of these only the end itself and the ids.
+    """
+    items = value.get("items", ())
+    ends = [part["ends"] for part in (*items, value) if "ends" in part]
+    hidden = {"ends", "single", "start", *(TERMS if "coupon" in value else ())}
+    whole = {**_bare(value, hidden), "ends": min(ends, default=None)}
+    if items:
+        whole["items"] = [_bare(item, {"ends"}) for item in items]
+    return whole
+
+
+def _bare(part: Value, hidden: set[str]) -> dict[str, Any]:
+    """A *part* without what is *hidden*, and with the ids of its discounts alone."""
+    shown = {key: value for key, value in part.items() if key not in hidden}
+    if "discounts" in part:
+        shown["discounts"] = [one.get("id") or one for one in part["discounts"]]
+    return shown
