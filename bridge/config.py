@@ -48,27 +48,21 @@ https://docs.vitally.io/account-health-scores-and-metrics/traits
 """
 
 
-class Tables(NamedTuple):
-    """What the sources make of `[sources.NAME]`.
-
-    *values* are options of sources, *traits* those that they add to ours, *crm* and
-    *billing* the names of all sources there are; *problems* are sentences.
-    """
+class Table(NamedTuple):
+    """What a table below `[sources]` says, or all of them together."""
 
     values: Mapping[str, Any] = {}
+    """Options beside those of the environment."""
     traits: Collection[str] = ()
-    billing: Collection[str] = ()
-    crm: Collection[str] = ()
+    """Names of the traits that the source adds to ours."""
     problems: Sequence[str] = ()
+    """Mistakes, each beginning with the line's name."""
+    crm: Mapping[str, bool] = {}
+    """Of all together: name of each source there is -> whether it is a CRM."""
 
 
-ReadTables = Callable[[Mapping[str, Any]], Tables]
+ReadTables = Callable[[Mapping[str, Any]], Table]
 """The tables below `[sources]` by name -> what they say."""
-
-
-def no_tables(given: Mapping[str, Any]) -> Tables:
-    """Without any source there is none to be spoken of."""
-    return Tables(problems=[f"sources.{name} is no source" for name in given])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +80,9 @@ class Config:
 
 
 def read(
-    path: str | None, default: Path = DEFAULT_PATH, tables: ReadTables = no_tables
+    path: str | None,
+    default: Path = DEFAULT_PATH,
+    tables: ReadTables = lambda _: Table(),
 ) -> Config:
     """Read the file at *path*; None: the one at *default*, if there is one.
 
@@ -110,23 +106,42 @@ def read(
     raise ConfigError(problems)
 
 
-def parse(given: Mapping[str, Any], tables: ReadTables = no_tables) -> Config:
+def parse(given: Mapping[str, Any], tables: ReadTables = lambda _: Table()) -> Config:
     """Read the file's content. Raises ConfigError, without the file's name."""
-    listed = given.get("sources", {})
-    sources = tables(listed) if isinstance(listed, dict) else Tables()
+    below = given.get("sources", {})
+    sources = tables(below) if isinstance(below, dict) else Table()
     traits = dict.fromkeys([*TRAITS, *sources.traits])
     lines = given.get("traits", {})
     if isinstance(lines, dict):
         # A trait without a line is checked as well: a source may call one as it likes.
         given = {**given, "traits": {**{trait: trait for trait in traits}, **lines}}
-    values, problems = check(_file(traits, {*sources.billing, *sources.crm}), given)
+    values, problems = check(_file(traits, sorted(sources.crm)), given)
     problems += [*_shared(values.get("traits", {})), *sources.problems]
     if problems:
         raise ConfigError(problems)
-    policy = values["money"]._replace(
-        owners=values["owners"], crm=frozenset(sources.crm)
-    )
+    crm = frozenset(name for name, is_crm in sources.crm.items() if is_crm)
+    policy = values["money"]._replace(owners=values["owners"], crm=crm)
     return Config(values["traits"], policy, sources.values)
+
+
+def _shared(traits: Mapping[str, str | None]) -> Iterator[str]:
+    """Two traits on one key would overwrite one another at every write."""
+    for key, times in Counter(filter(None, traits.values())).items():
+        if times > 1:
+            same = " and ".join(trait for trait in traits if traits[trait] == key)
+            yield f"traits {same} have one key, {key!r}"
+
+
+# --- How the lines of any table are checked -------------------------------------
+
+PHRASES = {
+    "Missing data for required field.": "is missing",
+    "Not a valid boolean.": "must be true or false",
+    "Not a valid integer.": "must be a whole number",
+    "Not a valid mapping type.": "must be a table",
+    "Not a valid string.": "must be a text in quotes",
+}
+"""What marshmallow says -> how it is said here."""
 
 
 def check(schema: Schema, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
@@ -147,19 +162,62 @@ def _sentences(messages: Any, place: str = "") -> Iterator[str]:
         for inner in messages:
             yield from _sentences(inner, place)
     else:
-        yield f"{place} {messages}"
+        yield f"{place} {PHRASES.get(messages, messages)}"
 
 
-def _shared(traits: Mapping[str, str | None]) -> Iterator[str]:
-    """Two traits on one key would overwrite one another at every write."""
-    for key, times in Counter(filter(None, traits.values())).items():
-        if times > 1:
-            same = " and ".join(trait for trait in traits if traits[trait] == key)
-            yield f"traits {same} have one key, {key!r}"
+class Lines(Schema):
+    """A table whose lines have fixed names."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.error_messages = {
+            "type": "must be a table",
+            "unknown": f"is unknown; there are {', '.join(self.fields) or 'none'}",
+        }
 
 
-def _one_of(words: Collection[str], must: str = "must be one of") -> OneOf:
-    return OneOf(words, error=f"{must} {{choices}}")
+class NamedLines(fields.Field[Any]):
+    """A table whose lines have names of their own, read by *names*.
+
+    *line* reads the value of each; it may be a function that makes the field of a name.
+    """
+
+    def __init__(
+        self,
+        line: fields.Field[Any] | Callable[[str], fields.Field[Any]],
+        names: fields.Field[Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.line = line
+        self.names = names or fields.Raw()
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValidationError("must be a table")
+        loaded: dict[str, Any] = {}
+        wrong: dict[str, list[Any]] = {}
+        for name, inner in value.items():
+            line = self.line if isinstance(self.line, fields.Field) else self.line(name)
+            pair: list[Any] = []
+            for each, part in ((self.names, name), (line, inner)):
+                try:
+                    pair.append(each.deserialize(part))
+                except ValidationError as error:
+                    wrong.setdefault(name, []).append(error.messages)
+            if name not in wrong:
+                loaded[pair[0]] = pair[1]
+        if wrong:
+            raise ValidationError(wrong, valid_data=loaded)
+        return loaded
+
+
+def one_of(
+    words: Collection[str], must: str = "must be one of", **options: Any
+) -> fields.Raw:
+    """One of *words*."""
+    check = OneOf(words, error=f"{must} {{choices}}")
+    return fields.Raw(validate=check, **options)
 
 
 def text(pattern: str, must: str, **options: Any) -> fields.String:
@@ -177,23 +235,10 @@ def some(inner: fields.Field[Any], must: str, **options: Any) -> fields.List[Any
 
 def _some_of(words: Collection[str]) -> fields.List[Any]:
     must = f"must be a list of some of {', '.join(words)}"
-    return some(fields.Raw(validate=_one_of(words)), must)
+    return some(one_of(words), must)
 
 
-class Table(fields.Dict):
-    """A table whose lines have names of their own."""
-
-    def _deserialize(self, value: Any, *args: Any, **options: Any) -> Any:
-        if not isinstance(value, dict):
-            raise ValidationError("must be a table")
-        try:
-            return super()._deserialize(value, *args, **options)  # type: ignore[no-untyped-call] # marshmallow's
-        except ValidationError as error:
-            # What marshmallow says of a name and of its value, under that name alone.
-            wrong = {
-                name: [*said.values()] for name, said in error.messages_dict.items()
-            }
-            raise ValidationError(wrong, valid_data=error.valid_data) from None
+# --- The file -----
 
 
 class Key(fields.Field[Any]):
@@ -230,27 +275,16 @@ class Number(fields.Field[Any]):
         raise ValidationError('must be a number above 0, e.g. 4.33 or "52/12"')
 
 
-class Lines(Schema):
-    """A table whose lines have fixed names."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.error_messages = {
-            "type": "must be a table",
-            "unknown": f"is unknown; there are {', '.join(self.fields) or 'none'}",
-        }
-
-
 class Money(Lines):
     """`[money]`; what it does not say is Stripe's way."""
 
-    discounts = fields.Raw(validate=_one_of(DISCOUNTS))
+    discounts = one_of(DISCOUNTS)
     statuses = _some_of(STATUSES)
-    empty = fields.Raw(validate=_one_of(EMPTY))
+    empty = one_of(EMPTY)
     week = Number()
     day = Number()
     base = currency()
-    rates = Table(currency(), Number())
+    rates = NamedLines(Number(), currency())
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def rates_have_a_base(self, data: Any, given: Any, **_: Any) -> None:
@@ -269,13 +303,12 @@ class Money(Lines):
 def _file(traits: Collection[str], sources: Collection[str]) -> Schema:
     """The schema of a file, where these are the *traits* and *sources* there are."""
     no_trait = "is no trait; there are"
-    known, named = _one_of(traits, no_trait), _one_of(["name", *traits], no_trait)
     lines = {
-        "traits": Table(fields.Raw(validate=known), Key()),
-        "owners": Table(
-            fields.Raw(validate=named), _some_of(sorted(sources)), load_default=dict
+        "traits": NamedLines(Key(), one_of(traits, no_trait)),
+        "owners": NamedLines(
+            _some_of(sources), one_of(["name", *traits], no_trait), load_default=dict
         ),
         "money": fields.Nested(Money, load_default=STRIPE),
-        "sources": Table(),
+        "sources": NamedLines(fields.Raw()),
     }
     return Lines.from_dict(lines)()

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from bridge import sources
 from bridge.domain.traits import TABLE
-from bridge.options import Option
-from bridge.settings import OPTIONS
+from bridge.settings import OPTIONS, Option
 from bridge.sources import discover
 
 REGION = "<!-- begin: {0} -->\n{1}<!-- end: {0} -->"

@@ -1,8 +1,8 @@
 """How a log line looks: one JSON object, or `key=value` text, on standard output.
 
-Web and workers call `configure` once and then use the standard library's loggers;
-what a line tells besides its words goes through `fields`. Of an exception the type
-and the places are told, never its message: that may quote what a sender sent.
+Web and workers call `configure` once and then use the standard library's loggers; what a
+line holds besides its words goes through `fields`. Of an exception the type and the places
+are logged, never its message: that may quote what a sender sent.
 """
 
 from __future__ import annotations
@@ -16,18 +16,28 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from bridge.plain import plain
-
 STDOUT = 1
 
 DEEPEST = 12
-"""Places of a traceback that are told; the innermost ones."""
+"""Places of a traceback that are logged; the innermost ones."""
 
 HEAD = ("at", "level", "logger", "message")
 """Keys that every line has, in this order."""
 
 WORD = re.compile(r"[\w.:/+-]+", re.ASCII)
 """What stands in a text line without quotes."""
+
+
+def plain(text: str) -> str:
+    r"""Return *text* with all that is not printable escaped as in JSON (`\u001b`).
+
+    For whatever others wrote: escapes move a terminal's cursor, line breaks forge lines
+    of a log or a table, marks of direction make a text look like another. JSON stays the
+    same JSON.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def configure(level: str, form: str, fd: int = STDOUT) -> None:

@@ -16,7 +16,7 @@ from rq.job import Job
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-from bridge.plain import plain
+from bridge.log import plain
 from bridge.store import keys
 
 NAME = "bridge"

@@ -19,7 +19,7 @@ from bridge.errors import (
     VitallyMissingError,
     VitallyUnavailableError,
 )
-from bridge.plain import plain
+from bridge.log import plain
 from bridge.settings import Settings
 from bridge.sources import options
 from bridge.vitally.client import Page, Vitally

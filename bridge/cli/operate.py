@@ -25,7 +25,7 @@ from bridge.domain.facts import Fact, Stamp
 from bridge.domain.values import LINK
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress
-from bridge.plain import plain
+from bridge.log import plain
 from bridge.queue import Queue
 from bridge.sources import every
 from bridge.store import keys, operator

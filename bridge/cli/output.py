@@ -15,7 +15,7 @@ from typing import Any
 import click
 import orjson
 
-from bridge.plain import plain
+from bridge.log import plain
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 """The option of each command that only shows something."""

@@ -5,18 +5,16 @@ A folder without one (`generic`) makes sources out of tables in `bridge.toml`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache, partial
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
 from bridge import config
-from bridge.config import Config, Tables
+from bridge.config import Config, Table
 from bridge.errors import ConfigError
-from bridge.options import Option, read_all
-from bridge.settings import Settings
+from bridge.settings import Option, Settings, values_of
 from bridge.sources.generic import make
 from bridge.webhook.auth import LEAST
 from bridge.webhook.source import Options, Source
@@ -50,42 +48,31 @@ def load(
     *without* names required variables that the caller can do without. Raises
     ConfigError with all problems.
     """
-    problems = list(_weak(environ))
-    settings = found = None
-    try:
-        settings = Settings.from_env(environ, options(), without)
-    except ConfigError as error:
-        problems += error.problems
+    values, problems = values_of(environ, options(), without)
+    problems[:0] = _refused(discover().values(), values)
     try:
         path = environ.get("BRIDGE_CONFIG", "").strip()
-        found = config.read(path or None, tables=partial(tables, environ=environ))
+        file = config.read(path or None, tables=partial(tables, environ=environ))
     except ConfigError as error:
-        problems += error.problems
-    if settings is None or found is None or problems:
+        raise ConfigError([*problems, *error.problems]) from None
+    if problems:
         raise ConfigError(problems)
-    return replace(settings, sources={**settings.sources, **found.sources}), found
+    return Settings.of({**values, **file.sources}), file
 
 
-def _weak(environ: Mapping[str, str]) -> Iterator[str]:
-    """The secrets of sources of their own that are refused."""
-    # A variable that cannot be read is named by whoever reads all of them.
-    values, _ = read_all(options(), environ)
-    for source in discover().values():
-        if source.enabled(values):
-            yield from (weak.text for weak in source.weak(values) if weak.refused)
+def _refused(sources: Iterable[Source], values: Options) -> list[str]:
+    """What is so weak about the secrets of these sources that nothing may start."""
+    used = [source for source in sources if source.enabled(values)]
+    return [w.text for source in used for w in source.weak(values) if w.refused]
 
 
 def weak_secrets(settings: Settings) -> list[str]:
     """What is weak about the secrets in use, and no reason not to start."""
-    found = [
-        weak.text
-        for source in switched_on(settings.sources)
-        for weak in source.weak(settings.sources)
-    ]
-    password = settings.console_password
+    values, password = settings.sources, settings.console_password
+    weak = [w.text for source in switched_on(values) for w in source.weak(values)]
     if password and len(password) < LEAST:
-        found.append(f"CONSOLE_PASSWORD has fewer than {LEAST} characters")
-    return found
+        weak.append(f"CONSOLE_PASSWORD has fewer than {LEAST} characters")
+    return weak
 
 
 def every(values: Options) -> list[Source]:
@@ -98,57 +85,41 @@ def switched_on(values: Options) -> list[Source]:
     return [source for source in every(values) if source.enabled(values)]
 
 
-def tables(said: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Tables:
+def tables(given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Table:
     """Read the tables below `[sources]` of `bridge.toml`.
 
     One that is no source's own makes a source, with its secrets from *environ*. Any may
     have the line `observe`.
     """
-    values: dict[str, Any] = {}
-    observed: set[str] = set()
     made: dict[str, Source] = {}
+    observed: set[str] = set()
+    values: dict[str, Any] = {MADE: made, OBSERVED: observed}
     traits: list[str] = []
     problems: list[str] = []
-    for name, table in said.items():
-        source = discover().get(name)
-        wrong: list[str] = []
+    for name, table in given.items():
         lines = {**table} if isinstance(table, dict) else {}
         observe = lines.pop("observe", False)
         if observe is True:
             observed.add(name)
-        elif observe is not False:
-            wrong.append("observe must be true or false")
         if not isinstance(table, dict):
-            wrong.append("must be a table")
-        elif source is not None:
-            found = source.table(lines)
-            values |= found.values
-            traits += found.traits
-            wrong += found.problems
+            read = Table(problems=["must be a table"])
+        elif name in discover():
+            read = discover()[name].table(lines)
         else:
             new = make(name, lines, environ or {})
             made |= {name: new.source} if new.source else {}
-            traits += new.traits
-            wrong += [*new.problems, *(_refused(new.source) if new.source else ())]
-        problems += [f"sources.{name}{_joint(said)}{said}" for said in wrong]
-    values |= {MADE: made, OBSERVED: frozenset(observed)}
-    kinds = {source.name: source.crm for source in every(values)}
-    return Tables(
-        values,
-        traits,
-        [name for name, crm in kinds.items() if not crm],
-        [name for name, crm in kinds.items() if crm],
-        problems,
-    )
-
-
-def _refused(source: Source) -> Iterator[str]:
-    if source.enabled({}):
-        for weak in source.weak({}):
-            if weak.refused:
-                yield f"secret_env: {weak.text}"
-
-
-def _joint(problem: str) -> str:
-    """What stands between a table's name and a problem of it, or of a line of it."""
-    return " " if problem.startswith("must ") else "."
+            weak = _refused([new.source] if new.source else [], {})
+            weak = [f"secret_env: {text}" for text in weak]
+            read = Table({}, new.traits, [*new.problems, *weak])
+        values |= read.values
+        traits += read.traits
+        wrong = [*read.problems]
+        if type(observe) is not bool:
+            wrong.append("observe must be true or false")
+        problems += [
+            # Of the table itself, or of one of its lines.
+            f"sources.{name}{' ' if text.startswith('must ') else '.'}{text}"
+            for text in wrong
+        ]
+    crm = {source.name: source.crm for source in every(values)}
+    return Table(values, traits, problems, crm)

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, NewType, Protocol, TypeGuard
 import orjson
 from marshmallow import Schema
 
-from bridge.config import Lines, check
+from bridge.config import Lines, Table, check
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.values import Value
 from bridge.errors import PayloadError
-from bridge.options import Option
+from bridge.settings import Option
 from bridge.webhook.fields import BROKEN
 from bridge.webhook.values import digest
 
@@ -216,24 +216,12 @@ def no_api(options: Options) -> SourceApi | None:
     return None
 
 
-class Table(NamedTuple):
-    """What a source's table of `bridge.toml` says.
-
-    *values* are options beside those of the environment, *traits* names of those that
-    the source tells beyond ours; *problems* begin with the line's name.
-    """
-
-    values: Mapping[str, Any] = {}
-    traits: Sequence[str] = ()
-    problems: Sequence[str] = ()
-
-
 def read_by(schema: Schema) -> Callable[[Mapping[str, Any]], Table]:
     """Read a source's table by a *schema* that makes a Table of it."""
 
-    def table(said: Mapping[str, Any]) -> Table:
-        found, problems = check(schema, said)
-        return Table(problems=problems) if problems else found
+    def table(lines: Mapping[str, Any]) -> Table:
+        loaded, problems = check(schema, lines)
+        return Table(problems=problems) if problems else loaded
 
     return table
 

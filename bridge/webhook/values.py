@@ -167,14 +167,14 @@ def field_name(word: str, **options: Any) -> fields.String:
     return config.text(_FIELD.pattern, f"must be the name of a {word}", **options)
 
 
-def trait_lines(word: str = "field", *more: str) -> config.Table:
+def trait_lines(word: str = "field", *more: str) -> config.NamedLines:
     """A table of traits: `plan = "Plan"`, `ends = { field = "End", as = "date" }`.
 
     *word* is what the source calls a field, *more* are converters of its own.
     """
-    return config.Table(
-        fields.String(validate=_can_name_a_trait),
+    return config.NamedLines(
         TraitLine(word, (*CONVERTERS, *more)),
+        fields.String(validate=_can_name_a_trait),
         load_default=dict,
     )
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge import docs
-from bridge.options import Option, text
-from bridge.settings import OPTIONS
+from bridge.settings import OPTIONS, Option, text
 from bridge.sources import discover
 from tests.support.processes import ROOT
 from workers import answers

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import bridge.sources
+from bridge.config import Table
 from bridge.domain.facts import Fact
-from bridge.webhook.source import Delivery, Event, Options, Source, Table, Verified
+from bridge.webhook.source import Delivery, Event, Options, Source, Verified
 
 HERE = Path(__file__).parent
 FOLDER = Path(bridge.sources.__path__[0])

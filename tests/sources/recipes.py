@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from bridge.config import Table
 from bridge.sources.generic import make
 from bridge.sources.generic.recipes import recipes
 from bridge.webhook.auth import STANDARD_WEBHOOKS, Scheme, sign
-from bridge.webhook.source import Delivery, Source, Table
+from bridge.webhook.source import Delivery, Source
 from tests.sources.known import FOLDER, NOW, URL, Known, Lines
 
 SECRET = "6578616d706c652d6578616d706c65"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.config import NATIVE, Config, Tables, parse, read
+from bridge.config import NATIVE, Config, Table, parse, read
 from bridge.domain.document import TRAITS
 from bridge.domain.policy import STRIPE, Policy
 from bridge.errors import ConfigError
@@ -28,10 +28,10 @@ def written(folder: Path, text: str | bytes) -> str:
     return str(path)
 
 
-def problems(given: dict[str, Any], found: Tables | None = None) -> tuple[str, ...]:
+def problems(given: dict[str, Any], found: Table | None = None) -> tuple[str, ...]:
     """What is wrong with a file's content, where *found* is what the sources say."""
     with pytest.raises(ConfigError) as refused:
-        parse(given, lambda _: found or Tables(billing=["stripe"], crm=["hubspot"]))
+        parse(given, lambda _: found or Table(crm={"stripe": False, "hubspot": True}))
     return refused.value.problems
 
 
@@ -155,7 +155,7 @@ def test_what_a_caller_can_do_without_may_be_missing() -> None:
 
 
 def test_a_trait_that_a_source_adds_may_not_be_one_of_vitally_s_own() -> None:
-    found = Tables(traits=["sfdc.Industry", "hspot.x", "seats"])
+    found = Table(traits=["sfdc.Industry", "hspot.x", "seats"])
 
     added = problems({}, found)
     renamed = problems({"traits": {"sfdc.Industry": "industry"}}, found)
@@ -166,7 +166,7 @@ def test_a_trait_that_a_source_adds_may_not_be_one_of_vitally_s_own() -> None:
 
 
 def test_a_trait_of_a_source_may_have_braces_in_its_name() -> None:
-    found = Tables(traits=["a{b}"])
+    found = Table(traits=["a{b}"])
 
     assert problems({"traits": {"x": "y"}}, found)[0].endswith(", cancelAt, a{b}")
     assert "a{b}" == parse({}, lambda _: found).traits["a{b}"]
@@ -249,7 +249,7 @@ def test_a_mistake_about_money_is_named_with_its_place(line, problem) -> None:
 
 def test_each_trait_may_have_owners() -> None:
     given = {"owners": {"name": ["hubspot", "stripe"], "mrr": ["stripe"]}}
-    found = Tables(billing=["stripe"], crm=["hubspot"])
+    found = Table(crm={"stripe": False, "hubspot": True})
     policy = parse(given, lambda _: found).policy
 
     assert {"name": ["hubspot", "stripe"], "mrr": ["stripe"]} == policy.owners
@@ -284,7 +284,7 @@ def test_all_mistakes_of_all_tables_are_named_at_once() -> None:
         "money": {"week": "x", "empty": "x", "x": "x", "rates": {"eur": 1}},
         "odd": {},
     }
-    found = problems(given, Tables(problems=["sources.x is no source"]))
+    found = problems(given, Table(problems=["sources.x is no source"]))
 
     assert [
         "money.base",

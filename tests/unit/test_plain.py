@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.plain import plain
+from bridge.log import plain
 
 
 @pytest.mark.parametrize(

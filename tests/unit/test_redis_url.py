@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bridge.options import redis_url
+from bridge.settings import redis_url
 from bridge.store.connect import aside, connect
 
 

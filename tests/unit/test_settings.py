@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import ConfigError
-from bridge.options import Option, several
-from bridge.settings import OPTIONS, Settings
+from bridge.settings import OPTIONS, Option, Settings, several
 
 ENVIRON = {
     "REDIS_URL": "redis://:example-password@127.0.0.1:6379/0",

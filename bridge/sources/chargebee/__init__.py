@@ -14,12 +14,12 @@ from typing import Any
 
 from marshmallow import post_load
 
-from bridge.config import Lines
+from bridge.config import Lines, Table
 from bridge.config import text as line
 from bridge.domain.facts import Fact, Rank
 from bridge.domain.values import VOID, Subscription, Value
 from bridge.errors import PayloadError
-from bridge.options import Option, text
+from bridge.settings import Option, text
 from bridge.sources.chargebee import resources
 from bridge.sources.chargebee.resources import Shown
 from bridge.webhook import auth
@@ -30,7 +30,6 @@ from bridge.webhook.source import (
     Handlers,
     Options,
     Source,
-    Table,
     Verified,
     is_name,
     json_object,

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 
 from marshmallow import ValidationError
 
-from bridge.options import Option, read_all, text
-from bridge.settings import OPTIONS
+from bridge.settings import OPTIONS, Option, read_all, text
 from bridge.sources.generic.api import GenericApi
 from bridge.sources.generic.delivery import events
 from bridge.sources.generic.facts import fits, tell

@@ -11,7 +11,7 @@ from marshmallow import ValidationError, fields, validate
 from bridge.config import NATIVE
 from bridge.domain.facts import Rank
 from bridge.domain.values import LONGEST
-from bridge.options import base_url
+from bridge.settings import base_url
 from bridge.sources.generic.convert import text
 from bridge.sources.generic.delivery import FORMS
 from bridge.sources.generic.paths import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.errors import PayloadError
-from bridge.options import Option, base_url, several, text
+from bridge.settings import Option, base_url, several, text
 from bridge.sources.hubspot.api import connect
 from bridge.sources.hubspot.facts import HANDLERS
 from bridge.sources.hubspot.rules import Rules, TableLines, rules

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bridge.errors import PayloadError, SignatureError
-from bridge.options import Option, text
+from bridge.settings import Option, text
 from bridge.sources.salesforce import facts, message, rules
 from bridge.webhook import auth
 from bridge.webhook.auth import judged

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 from marshmallow import fields, post_load
 
-from bridge.config import Lines
-from bridge.webhook.source import Options, Table
+from bridge.config import Lines, Table
+from bridge.webhook.source import Options
 from bridge.webhook.values import TraitMapping, field_name, trait_lines
 
 RULES = "salesforce.rules"

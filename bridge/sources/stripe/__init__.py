@@ -9,9 +9,9 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load
 
-from bridge.config import Lines, some
+from bridge.config import Lines, Table, some
 from bridge.errors import PayloadError
-from bridge.options import Option, base_url, one_of, several, text
+from bridge.settings import Option, base_url, one_of, several, text
 from bridge.sources.stripe.api import connect
 from bridge.sources.stripe.facts import ACCOUNT, EVENTS, HANDLERS
 from bridge.sources.stripe.snapshot import Place
@@ -23,7 +23,6 @@ from bridge.webhook.source import (
     Event,
     Options,
     Source,
-    Table,
     Verified,
     is_name,
     json_object,
