@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import ValidationError, fields, post_load
+from marshmallow import post_load
 
+from bridge import config
 from bridge.config import Lines, Table, some
 from bridge.errors import PayloadError
 from bridge.settings import Option, base_url, one_of, several, text
@@ -35,14 +36,14 @@ THIN_OBJECT = "v2.core.event"
 
 CREATED = UnixTime()
 
-PLACES = (
-    "customer.id",
-    "customer.metadata.KEY",
-    "subscription.metadata.KEY",
-    "checkout.client_reference_id",
-    "checkout.metadata.KEY",
+PLACE = (
+    r"customer\.id|checkout\.client_reference_id|"
+    r"(?:customer|subscription|checkout)\.metadata\.(?s:.+)"
 )
-"""Where an account may be named."""
+MUST_BE = (
+    "must be one of customer.id, customer.metadata.KEY, subscription.metadata.KEY, "
+    "checkout.client_reference_id, checkout.metadata.KEY"
+)
 
 OPTIONS = (
     Option(
@@ -80,27 +81,18 @@ OPTIONS = (
 )
 
 
-class PlaceLine(fields.Field[Place]):
-    """One place of the list, like `customer.metadata.vitally_id`."""
-
-    def _deserialize(self, value: Any, *args: Any, **options: Any) -> Place:
-        kind, _, rest = str(value).partition(".")
-        field, _, key = rest.partition(".")
-        pattern = f"{kind}.{field}" + (".KEY" if field == "metadata" and key else "")
-        if not isinstance(value, str) or pattern not in PLACES:
-            raise ValidationError(f"must be one of {', '.join(PLACES)}, not {value!r}")
-        return Place(kind, field, key or None)
-
-
 class TableLines(Lines):
-    """`[sources.stripe]`."""
+    """`[sources.stripe]`: the places that name the account, the strongest first."""
 
-    account = some(PlaceLine(), "must be a list of places")
+    account = some(config.text(PLACE, MUST_BE), "must be a list of places")
 
     @post_load
     def table(self, lines: Any, **_: Any) -> Table:
         """Return what the table says."""
-        return Table({ACCOUNT: tuple(lines["account"])} if lines else {})
+        listed = tuple(
+            Place(*place.split(".", 2)) for place in lines.get("account", ())
+        )
+        return Table({ACCOUNT: listed} if listed else {})
 
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:

@@ -7,8 +7,8 @@ is read singly and put where an event of an older version would show it.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 from bridge.domain.facts import Fact, Rank
@@ -19,6 +19,7 @@ from bridge.sources.stripe import snapshot
 from bridge.sources.stripe.facts import HANDLERS, PREFIX, V1, places
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
 from bridge.sources.stripe.snapshot import essence, is_final
+from bridge.webhook.fields import Payload
 from bridge.webhook.source import Event, Options, Page
 from bridge.webhook.values import kept
 
@@ -43,16 +44,12 @@ class StripeApi:
     def __init__(self, http: HttpApi, options: Options) -> None:
         self._http = http
         self._places = places(options)
-        self._terms: dict[tuple[str, str, str], Json] = {}
-        """What never changes of prices and coupons, by kind, id and creation."""
-        self._names: dict[str, Any] = {}
-        """Names of products, which may change: known during one refresh."""
+        self._term = lru_cache(MOST_TERMS)(self._read_term)
+        self._name = lru_cache(self._read_name)
 
     def party(self, party: str) -> list[Fact]:
         """See `SourceApi.party`; all is as old as the first reply."""
-        self._names.clear()
-        if len(self._terms) > MOST_TERMS:
-            self._terms.clear()
+        self._name.cache_clear()
         id_ = party.removeprefix(PREFIX)
         first = self._http.get("customers/{id}", id_)
         if first is None:
@@ -98,69 +95,71 @@ class StripeApi:
         account, saying so would take its account away; its subscriptions, which all
         have ended with it, tell what matters.
         """
-
-        def whole(raw: Json) -> Value:
-            CUSTOMER.load(raw)
-            self._complete_discounts([raw.get("discount")])
-            return snapshot.customer(CUSTOMER.load(raw), self._places, deleted=is_gone)
-
-        def part(raw: Json) -> Value:
-            if SUBSCRIPTION.load(raw)["status"] not in ENDED:
-                self._complete(raw)
-            return snapshot.subscription(SUBSCRIPTION.load(raw), self._places)
-
         is_gone = bool(customer.get("deleted"))
-        value = understood(whole, customer, id_)
+        value = self._value(CUSTOMER, snapshot.customer, customer, deleted=is_gone)
         if not is_gone or self._places[0].field == "id":
             yield "customer", value
         expand = ["data.discounts", "data.items.data.discounts"]
         query = {"customer": id_, "status": "all", "expand[]": expand}
         for raw in self._every("subscriptions", query):
-            yield f"subscription:{raw['id']}", understood(part, raw, raw["id"])
+            value = self._value(SUBSCRIPTION, snapshot.subscription, raw)
+            yield f"subscription:{raw['id']}", value
 
-    def _complete(self, subscription: Json) -> None:
-        """Put into a *subscription* what a list leaves out of it."""
-        items = subscription.get("items") or {}
+    def _value(
+        self, schema: Payload, make: Callable[..., Value], raw: Json, **more: bool
+    ) -> Value:
+        """What *make* makes of an object. Raises SourceUnreadError."""
+
+        def read(raw: Json) -> Value:
+            if schema.load(raw).get("status") not in ENDED:
+                self._complete(raw)
+            return make(schema.load(raw), self._places, **more)
+
+        value: Value = understood(read, raw, str(raw.get("id")))
+        return value
+
+    def _complete(self, raw: Json) -> None:
+        """Put into a customer or a subscription what a list leaves out of it."""
+        items = raw.get("items") or {}
         if items.get("has_more"):
-            query = {"subscription": subscription["id"], "expand[]": "data.discounts"}
+            query = {"subscription": raw["id"], "expand[]": "data.discounts"}
             items["data"] = list(self._every("subscription_items", query))
             items["has_more"] = False
-        for item in items.get("data", ()):
-            self._complete_discounts(item.get("discounts"))
-            price = item.get("price")
+        for part in (raw, *items.get("data", ())):
+            for discount in (part.get("discount"), *(part.get("discounts") or ())):
+                coupon = discount.get("coupon") if isinstance(discount, dict) else None
+                if isinstance(coupon, dict):
+                    self._complete_coupon(coupon)
+            price = part.get("price")
             if isinstance(price, dict):
-                self._complete_price(price, subscription["status"] in LIVE)
-        self._complete_discounts(subscription.get("discounts"))
+                self._complete_price(price, is_named=raw["status"] in LIVE)
 
-    def _complete_price(self, price: Json, is_named: bool) -> None:
+    def _complete_price(self, price: Json, *, is_named: bool) -> None:
         if price.get("billing_scheme") == "tiered":
-            price["tiers"] = self._term("prices", price, "tiers").get("tiers")
-        id_ = price.get("product")
-        if is_named and not price.get("nickname") and isinstance(id_, str):
-            if id_ not in self._names:
-                self._names[id_] = (self._get("products", id_) or {}).get("name")
-            price["product"] = {"id": id_, "name": self._names[id_]}
+            tiers = self._term("prices", price["id"], price.get("created"), "tiers")
+            price["tiers"] = tiers.get("tiers")
+        product = price.get("product")
+        if is_named and not price.get("nickname") and isinstance(product, str):
+            price["product"] = {"id": product, "name": self._name(product)}
 
-    def _complete_discounts(self, discounts: Iterable[Any] | None) -> None:
-        for discount in discounts or ():
-            coupon = discount.get("coupon") if isinstance(discount, dict) else None
-            if isinstance(coupon, dict):
-                term = self._term("coupons", coupon, "applies_to")
-                if term:
-                    # What was asked for and is not there is for all products.
-                    coupon["applies_to"] = term["applies_to"] or {"products": []}
+    def _complete_coupon(self, coupon: Json) -> None:
+        created = coupon.get("created")
+        scope = self._term("coupons", coupon["id"], created, "applies_to")
+        if scope:
+            # What was asked for and is not there is for all products.
+            coupon["applies_to"] = scope["applies_to"] or {"products": []}
 
-    def _term(self, kind: str, shown: Json, name: str) -> Json:
-        """What is left out where an object is *shown*, from the object itself.
+    def _read_term(self, kind: str, id_: str, created: Any, name: str) -> Json:
+        """What never changes of a price or a coupon, and stands in no list.
 
         A coupon may be gone, and another one made under its id: then nobody knows.
         """
-        key = (kind, shown["id"], str(shown.get("created")))
-        if key not in self._terms:
-            found = self._get(kind, shown["id"], **{"expand[]": name}) or {}
-            is_same = found.get("created") == shown.get("created")
-            self._terms[key] = {name: found.get(name)} if is_same else {}
-        return self._terms[key]
+        raw = self._get(kind, id_, **{"expand[]": name}) or {}
+        return {name: raw.get(name)} if raw.get("created") == created else {}
+
+    def _read_name(self, product: str) -> Any:
+        """The name of a product, which may change: it is known during one refresh."""
+        return (self._get("products", product) or {}).get("name")
 
     def _get(self, kind: str, id_: str, **query: str) -> Json | None:
         """Read one object; None where there is none."""
@@ -197,24 +196,16 @@ def only_of_the_api(values: Iterable[Value]) -> Refreshed:
     going = [value for value in values if value.get("status") not in ENDED]
     items = [item for value in going for item in value.get("items", ())]
     discounts = [one for part in (*going, *items) for one in part.get("discounts", ())]
-    found: Refreshed = {
-        "tiers": {
-            item["price"]: picked(item, Tiers.__annotations__)
-            for item in items
-            if "tiers" in item
-        },
-        "names": {
-            item["product"]: item["product_name"]
-            for item in items
-            if "product_name" in item and item.get("product")
-        },
+    tiered = [item for item in items if "tiers" in item]
+    named = [i for i in items if "product_name" in i and i.get("product")]
+    refreshed: Refreshed = {
+        "tiers": {i["price"]: picked(i, Tiers.__annotations__) for i in tiered},
+        "names": {i["product"]: i["product_name"] for i in named},
         "discounts": {
-            one["id"]: picked(one, ("coupon", *TERMS))
-            for one in discounts
-            if one.get("id")
+            d["id"]: picked(d, ("coupon", *TERMS)) for d in discounts if d.get("id")
         },
     }
-    return kept(found)
+    return kept(refreshed)
 
 
 def picked(value: Any, names: Collection[str]) -> Any:
