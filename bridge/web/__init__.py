@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
 
 import orjson
-from flask import Flask, Request, Response
-from flask.sessions import NullSession, SessionInterface, SessionMixin
+from flask import Flask, Response
 from redis import Redis
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
+from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.ingest import Ingress
 from bridge.log import fields
@@ -17,13 +17,9 @@ from bridge.settings import Settings
 from bridge.sources import every
 from bridge.store.connect import connect
 from bridge.store.health import Watch, flusher
-from bridge.web.console import add_console
-from bridge.web.health import JSON, add_health
-from bridge.web.hooks import Flushed, Hooks, Receiver, add_hooks
-from bridge.web.metrics import add_metrics
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication
+from bridge.web.console import mount_console
+from bridge.web.health import add_health
+from bridge.web.hooks import JSON, Hooks
 
 LOG = logging.getLogger("bridge.web")
 
@@ -35,30 +31,17 @@ CONNECTIONS = 8
 """A delivery needs one for about a millisecond; small Redis plans allow 20 in all."""
 
 
-class NoSession(SessionInterface):
-    """Flask's sessions, done without: nothing here asks for one."""
-
-    _none = NullSession()
-
-    def open_session(self, app: Flask, request: Request) -> SessionMixin:
-        """Return the one session there is, which cannot be written."""
-        return self._none
-
-    def is_null_session(self, obj: object) -> bool:
-        """Return True: there is never anything to save."""
-        return True
-
-
 def create_app(
     settings: Settings,
     *,
-    ingress: Receiver | None = None,
+    ingress: Ingress | None = None,
     redis: Redis | None = None,
     watch: Watch | None = None,
 ) -> Flask:
     """Make the app; what is not given is made from *settings*, and a watch started.
 
-    A *watch* that is given is the caller's to start and stop.
+    A *watch* that is given is the caller's to start and stop. That a body is whole and
+    not too large is for the server to see to: `bridge.web.front`.
     """
     redis = redis or connect(
         settings.redis_url,
@@ -66,62 +49,39 @@ def create_app(
         timeout=PATIENCE,
         most=CONNECTIONS,
     )
-    receiver: Receiver = ingress or Ingress(settings, redis, every(settings.sources))
-    if settings.bridge_durability == "fsync":
-        receiver = Flushed(receiver, flusher(redis))
+    flushes = settings.bridge_durability == "fsync"
     if watch is None:
-        watch = _watch(redis, settings)
+        watch = Watch(
+            redis,
+            settings.bridge_allow_eviction,
+            share=settings.bridge_redis_share,
+            flushes=flushes,
+        )
+        watch.start()
+    hooks = Hooks(
+        ingress or Ingress(settings, redis, every(settings.sources)),
+        watch,
+        settings.bridge_public_url,
+        flusher(redis) if flushes else None,
+    )
     app = Flask("bridge.web", static_folder=None, template_folder=None)
-    app.session_interface = NoSession()
     app.url_map.merge_slashes = False
-    public_url = settings.bridge_public_url
-    add_hooks(app, Hooks(receiver, watch, settings.sources, public_url))
-    add_health(app, redis, watch)
-    add_metrics(app, redis, watch, settings.vitally_budget_share)
-    add_console(app, settings, redis)
+    # Any method: an unknown source is 404 before a method is 405.
+    app.url_map.add(Rule("/webhooks/<name>", endpoint="webhook"))
+    app.view_functions["webhook"] = hooks.view
+    add_health(app, redis, watch, settings.vitally_budget_share)
     app.register_error_handler(HTTPException, refuse)
     app.register_error_handler(Exception, fail)
-    vars(app)["wsgi_app"] = as_called(app.wsgi_app)
+    mount_console(app, settings, redis)
     return app
 
 
-def as_called(inner: WSGIApplication) -> WSGIApplication:
-    """Return *inner* that is told the scheme the client used, not the last proxy.
-
-    A platform's router ends TLS and says so in `X-Forwarded-Proto`, the client's own
-    hop first. Anybody may send that header; but all it decides is the scheme of the
-    sender's own redirect, and of the address that a signature must fit.
-    """
-
-    def outer(environ: dict[str, Any], start: StartResponse) -> Any:
-        said = environ.get("HTTP_X_FORWARDED_PROTO")
-        if said:
-            scheme = said.partition(",")[0].strip().lower()
-            if scheme in {"http", "https"}:
-                environ["wsgi.url_scheme"] = scheme
-        return inner(environ, start)
-
-    return outer
-
-
-def _watch(redis: Redis, settings: Settings) -> Watch:
-    watch = Watch(
-        redis,
-        settings.bridge_allow_eviction,
-        share=settings.bridge_redis_share,
-        flushes=settings.bridge_durability == "fsync",
-    )
-    watch.start()
-    return watch
-
-
-def refuse(error: HTTPException) -> Response:
+def refuse(error: HTTPException) -> AnyResponse:
     """Answer in JSON what Flask would say in HTML."""
-    headers: dict[str, str] = {}
-    if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        headers["Allow"] = ", ".join(sorted(error.valid_methods))
-    body = orjson.dumps({"error": error.name.lower()})
-    return Response(body, error.code, headers, content_type=JSON)
+    answer = error.get_response()
+    answer.set_data(orjson.dumps({"error": error.name.lower()}))
+    answer.content_type = JSON
+    return answer
 
 
 def fail(error: Exception) -> Response:

@@ -10,36 +10,35 @@ The application side is ASGI: https://asgi.readthedocs.io/en/latest/specs/www.ht
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from http import HTTPStatus
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import unquote_to_bytes
+
+from werkzeug.exceptions import abort
 
 from bridge.settings import Settings
+from bridge.sources import switched_on
 from bridge.store.health import MOST
 from bridge.web import create_app
-from bridge.web.body import (
-    HOOKS,
-    LIMIT,
-    WAITS,
-    Busy,
-    Failing,
-    Incomplete,
-    TooLarge,
-    TooLate,
-    Unread,
-    declared,
-    wanted,
-)
-from bridge.web.hooks import sources_of
-from bridge.web.wsgi import Reply, Scope, call, environ_of
+from bridge.web.console import ROOT, WAIT
+from bridge.web.hooks import LIMIT, NOT_STORED
 
 if TYPE_CHECKING:
     from flask import Flask
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""Status, headers and body of what the Flask app answers."""
+
+HOOKS = "/webhooks/"
 
 BODY_SECONDS = 10.0
 """A body has so long as a whole, however it comes."""
@@ -67,114 +66,196 @@ QUEUED = 1.0
 """Seconds that a delivery may wait for a thread; with what Redis may take then, the
 answer is there within 2 s."""
 
-AT_ONCE = frozenset({"/healthz"})
-"""Paths that ask nobody, and so are answered on the loop itself."""
+
+class Unread:
+    """Stands in `wsgi.input` for a body that is not there: to read it is to learn why."""
+
+    def __init__(self, code: int, why: str) -> None:
+        self.code, self._why = code, why
+
+    def read(self, _size: int = -1) -> NoReturn:
+        """Raise the HTTPException of the code."""
+        abort(self.code, self._why)
+
+    readline = read
+
+
+TOO_LARGE = Unread(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is over 1 MiB")
+ENDED_EARLY = Unread(HTTPStatus.BAD_REQUEST, "the body ended early")
+TOO_LATE = Unread(HTTPStatus.REQUEST_TIMEOUT, "the body did not come within 10 s")
+BUSY = Unread(HTTPStatus.SERVICE_UNAVAILABLE, NOT_STORED)
 
 
 class Front:
-    """An ASGI app round the Flask app *app*; *deliveries* are its threads for those."""
+    """An ASGI app round the Flask app *app*; *deliveries* are its threads for those.
 
-    def __init__(self, app: Flask, deliveries: int = DELIVERIES) -> None:
+    Of a webhook only the bodies for *sources* are read.
+    """
+
+    def __init__(
+        self, app: Flask, sources: Collection[str], deliveries: int = DELIVERIES
+    ) -> None:
         self._app = app.wsgi_app
-        self._sources = sources_of(app)
+        self._sources = sources
         self._deliveries = ThreadPoolExecutor(deliveries, "delivery")
         self._pages = ThreadPoolExecutor(PAGES, "page")
         self._held = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(
+        self, scope: Mapping[str, Any], receive: Receive, send: Send
+    ) -> None:
         """Answer one request."""
         environ = environ_of(scope)
-        is_whole = not _has_body(environ)
-        environ |= {"wsgi.input": BytesIO(), WAITS: []}
-        is_wanted = wanted(environ, self._sources)
-        late = False
-        if is_wanted and not is_whole:
-            try:
-                body = await self._whole(environ, receive)
-                environ["wsgi.input"], is_whole = BytesIO(body), True
-            except Unread as error:
-                environ["wsgi.input"] = Failing(type(error))
-                late = not isinstance(error, TooLarge)
-        status, headers, answer = await self._reply(environ, is_wanted=is_wanted)
-        if not is_whole:
+        path, length = environ["PATH_INFO"], body_length(environ)
+        is_hook = path.startswith(HOOKS)
+        is_read = (length or 0) <= LIMIT and (
+            path.startswith(ROOT)
+            or (
+                is_hook
+                and path.removeprefix(HOOKS) in self._sources
+                and environ["REQUEST_METHOD"] == "POST"
+            )
+        )
+        body: BytesIO | Unread = BytesIO()
+        if length != 0:
+            body = await self._body(length, receive) if is_read else TOO_LARGE
+        environ["wsgi.input"] = body
+        if path == "/healthz" or (is_hook and not is_read):  # nobody is asked
+            status, headers, answer = self._call(environ)
+        else:
+            pool = self._deliveries if is_hook else self._pages
+            latest = time.monotonic() + (QUEUED if is_hook else sys.maxsize)
+            status, headers, answer = await asyncio.get_running_loop().run_in_executor(
+                pool, self._call, environ, latest
+            )
+        if isinstance(body, Unread):
             headers.append((b"connection", b"close"))
-        if environ[WAITS]:
-            await asyncio.sleep(sum(environ[WAITS]))
+        if WAIT in environ:
+            await asyncio.sleep(environ[WAIT])
         start = {"type": "http.response.start", "status": status, "headers": headers}
         await send(start)
         await send({"type": "http.response.body", "body": answer})
-        if not (is_whole or late):
-            await _drop(environ, receive)
+        if body is TOO_LARGE and "HTTP_EXPECT" not in environ:
+            await _drop(length, receive)
 
-    async def _whole(self, environ: Mapping[str, Any], receive: Receive) -> bytes:
-        """Return the whole body. Raises Unread."""
-        length = declared(environ)
+    async def _body(self, length: int | None, receive: Receive) -> BytesIO | Unread:
+        """Return the whole body of *length* bytes (None: it comes in chunks)."""
         pieces: list[bytes] = []
         size = 0
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                while size != length:
-                    piece, is_last = await _piece(receive)
-                    pieces.append(piece)
-                    size += len(piece)
-                    self._held += len(piece)
+                more = True
+                while more and size != length:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        return ENDED_EARLY
+                    pieces.append(message.get("body", b""))
+                    size += len(pieces[-1])
+                    self._held += len(pieces[-1])
                     if size > LIMIT:
-                        raise TooLarge
+                        return TOO_LARGE
                     if size > SMALL and self._held > HELD:
-                        raise Busy
-                    if is_last:
-                        break
+                        return BUSY
+                    more = message.get("more_body", False)
         except TimeoutError:
-            raise TooLate from None
+            return TOO_LATE
         finally:
             self._held -= size
-        return b"".join(pieces)
+        return BytesIO(b"".join(pieces)) if length in {None, size} else ENDED_EARLY
 
-    async def _reply(self, environ: dict[str, Any], *, is_wanted: bool) -> Reply:
-        """Call the Flask app where it may take its time."""
-        path = environ["PATH_INFO"]
-        is_hook = path.startswith(HOOKS)
-        if path in AT_ONCE or (is_hook and not is_wanted):
-            return call(self._app, environ)
-        pool = self._deliveries if is_hook else self._pages
-        begun = time.monotonic()
+    def _call(self, environ: dict[str, Any], latest: float = sys.maxsize) -> Reply:
+        """Call the Flask app; a delivery that has waited beyond *latest* is refused."""
+        if time.monotonic() > latest:
+            environ["wsgi.input"] = BUSY
+        begun: list[Any] = []
 
-        def run() -> Reply:
-            if is_hook and time.monotonic() - begun > QUEUED:
-                environ["wsgi.input"] = Failing(Busy)
-            return call(self._app, environ)
+        def start(status: str, headers: list[Any], _error: Any = None) -> Any:
+            begun[:] = int(status[:3]), headers
 
-        return await asyncio.get_running_loop().run_in_executor(pool, run)
+        answer: Iterable[bytes] = self._app(environ, start)
+        try:
+            body = b"".join(answer)
+        finally:
+            if hasattr(answer, "close"):
+                answer.close()
+        status, headers = begun
+        encoded = [(n.lower().encode(), v.encode("latin-1")) for n, v in headers]
+        return status, encoded, body
 
 
 def front(settings: Settings) -> Front:
     """Make the app, and the front before it; deliveries that wait for a disk are many."""
     waits = settings.bridge_durability == "fsync"
-    return Front(create_app(settings), MOST if waits else DELIVERIES)
+    sources = {source.name for source in switched_on(settings.sources)}
+    return Front(create_app(settings), sources, MOST if waits else DELIVERIES)
 
 
-def _has_body(environ: Mapping[str, Any]) -> bool:
-    return declared(environ) != 0
-
-
-async def _piece(receive: Receive) -> tuple[bytes, bool]:
-    """The next piece of a body, and whether it is the last. Raises Incomplete."""
-    message = await receive()
-    if message["type"] != "http.request":
-        raise Incomplete
-    return message.get("body", b""), not message.get("more_body")
-
-
-async def _drop(environ: Mapping[str, Any], receive: Receive) -> None:
+async def _drop(length: int | None, receive: Receive) -> None:
     """Read a body that nobody wants, within DROPPED and BODY_SECONDS."""
-    left = declared(environ)
-    if "HTTP_EXPECT" in environ or (left or 0) > DROPPED:
+    left = DROPPED if length is None else length
+    if left > DROPPED:
         return
-    left = DROPPED if left is None else left
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            while left > 0:
-                piece, is_last = await _piece(receive)
-                left = 0 if is_last else left - len(piece)
-    except (TimeoutError, Incomplete):
+            more = True
+            while more and left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                more = message.get("more_body", False)
+    except TimeoutError:
         return
+
+
+FIXED = {
+    "SCRIPT_NAME": "",
+    "wsgi.version": (1, 0),
+    "wsgi.errors": sys.stderr,
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": False,
+    "wsgi.run_once": False,
+    "wsgi.input_terminated": True,
+}
+
+
+def environ_of(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what WSGI calls the request that ASGI describes.
+
+    A platform's router ends TLS and says so in `X-Forwarded-Proto`, the client's own
+    hop first. Anybody may send that header; but all it decides is the scheme of the
+    sender's own redirect, and of the address that a signature must fit.
+    """
+    path: bytes = scope["raw_path"]
+    host, port = scope["server"]
+    decoded = unquote_to_bytes(path) if b"%" in path else path
+    environ: dict[str, Any] = {
+        **FIXED,
+        "REQUEST_METHOD": scope["method"],
+        "PATH_INFO": decoded.decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": scope["client"][0],
+        "wsgi.url_scheme": scope["scheme"],
+    }
+    for name, value in scope["headers"]:
+        key, text = environ_key(name), value.decode("latin-1")
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
+    forwarded = environ.get("HTTP_X_FORWARDED_PROTO", "").partition(",")[0]
+    if (scheme := forwarded.strip().lower()) in {"http", "https"}:
+        environ["wsgi.url_scheme"] = scheme
+    return environ
+
+
+@lru_cache(maxsize=256)
+def environ_key(name: bytes) -> str:
+    """Return WSGI's name of a header; senders use the same ones always."""
+    key = name.decode("latin-1").upper().replace("-", "_")
+    return key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
+
+
+def body_length(environ: Mapping[str, Any]) -> int | None:
+    """Return the body's length in bytes; None: it comes in chunks."""
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        return None
+    return int(environ.get("CONTENT_LENGTH") or 0)

@@ -20,7 +20,6 @@ from rq import Queue
 from bridge import serve
 from bridge.sources import load
 from bridge.web.front import Front
-from bridge.web.hooks import SOURCES
 
 KEPT = 3 * 86_400
 """Seconds that the textbook remembers an event: as long as Stripe tries."""
@@ -30,8 +29,7 @@ def empty(_parent: int) -> Any:
     """A Flask app whose one view does nothing, behind the bridge's own front."""
     app = Flask(__name__)
     app.add_url_rule("/webhooks/stripe", view_func=lambda: ("", 202), methods=["POST"])
-    app.extensions[SOURCES] = {"stripe"}
-    return Front(app)
+    return Front(app, {"stripe"})
 
 
 class Lenient(Schema):

@@ -50,7 +50,7 @@ CLASSES: Mapping[str, Class] = {
         "out of order: the plan shuffles all events, many of them of one second",
         ("e2e/test_any_order.py", "unit/test_fold.py"),
     ),
-    "F15": Class("poison", ("unit/test_schemas.py", "integration/test_web_hooks.py")),
+    "F15": Class("poison", ("unit/test_schemas.py", "integration/test_web.py")),
     "F16": Class(
         "a clock is wrong",
         ("unit/test_signatures.py", "integration/test_time.py"),

@@ -14,13 +14,11 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
-from flask import Flask, Response, abort, current_app, redirect, request, url_for
+from flask import Flask, abort, current_app, redirect, request, url_for
 from redis import Redis
-from rq.exceptions import InvalidJobOperation
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.queue import NAME
-from bridge.web.console.page import page
 
 PREFIX = "/queues"
 
@@ -40,16 +38,18 @@ KNOWN = {
 """What the parts of an address may be; rq-dashboard fails at others. RQ's ids:
 https://python-rq.org/docs/jobs/"""
 
-MISSING = "The queues are shown by rq-dashboard, which is not installed."
-REMEDY = "pip install rq-dashboard six"
+MISSING = (
+    "The queues are shown by rq-dashboard, which is not installed. "
+    "pip install rq-dashboard six"
+)
 
 
-def add_queues(app: Flask, redis: Redis) -> None:
+def add_dashboard(app: Flask, redis: Redis) -> None:
     """Add the pages of rq-dashboard under PREFIX, or one that says it is missing."""
     try:
         dashboard = adapted()
     except ImportError:
-        app.add_url_rule(f"{PREFIX}/", "queues", missing)
+        app.add_url_rule(f"{PREFIX}/", "queues", lambda: abort(501, MISSING))
         return
     # A label: the real URL has a password, and the pages show this one.
     app.config["RQ_DASHBOARD_REDIS_URL"] = ("redis",)
@@ -59,19 +59,17 @@ def add_queues(app: Flask, redis: Redis) -> None:
     @app.before_request
     def ready() -> AnyResponse | None:
         """Fail with Redis' own error, which the pages would partly swallow."""
-        said = request.view_args or {}
-        if request.blueprint != dashboard.blueprint.name or "filename" in said:
+        parts = request.view_args or {}
+        if request.blueprint != dashboard.blueprint.name or "filename" in parts:
             return None
         redis.ping()
-        if not _is_known(said, redis):
+        if not _is_known(parts, redis):
             abort(404)
-        if said.get("queue_name", NAME) is None:
-            ours = said | {"queue_name": NAME}
+        if parts.get("queue_name", NAME) is None:
+            ours = parts | {"queue_name": NAME}
             return redirect(url_for(request.endpoint or "", **ours))
         return None
 
-    app.register_error_handler(dashboard.NoSuchJobError, no_such_job)
-    app.register_error_handler(InvalidJobOperation, not_done)
     app.register_blueprint(dashboard.blueprint, url_prefix=PREFIX)
 
 
@@ -91,25 +89,11 @@ def adapted() -> Any:
     return web
 
 
-def _is_known(said: Mapping[str, Any], redis: Redis) -> bool:
+def _is_known(parts: Mapping[str, Any], redis: Redis) -> bool:
     """Whether the parts of an address name something that there may be."""
-    for name, form in KNOWN.items():
-        if name in said and not re.fullmatch(form, str(said[name])):
-            return False
-    queue = said.get("queue_name") or NAME
-    return queue == NAME or bool(redis.sismember("rq:queues", f"rq:queue:{queue}"))
-
-
-def missing() -> Response:
-    """Say what to install."""
-    return page("No queue dashboard", f"{MISSING} {REMEDY}", 501)
-
-
-def not_done(error: Exception) -> Response:
-    """Say that a job is not in the state for it: to requeue what has not failed."""
-    return page("Not done", "The job is not in a state for that.", 409)
-
-
-def no_such_job(error: Exception) -> Response:
-    """Say that a job is gone."""
-    return page("No such job", "It is done and forgotten, or never was.", 404)
+    queue = parts.get("queue_name") or NAME
+    return all(
+        re.fullmatch(KNOWN[name], str(part))
+        for name, part in parts.items()
+        if name in KNOWN
+    ) and (queue == NAME or bool(redis.sismember("rq:queues", f"rq:queue:{queue}")))
