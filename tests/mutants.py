@@ -35,11 +35,11 @@ SECONDS = 60
 CRM = "generic_facts salesforce hubspot_facts chargebee"
 
 TESTS = {
-    "account": f"account cases stripe_identity catalogue {CRM} document fold",
+    "account": f"account cases stripe catalogue {CRM} document fold",
     "catalogue": "catalogue generations catalogue_stories cases account document",
     "tie_break": "tie_break cases fold compaction",
     "document": f"document policy cases catalogue {CRM}",
-    "facts": "facts stripe_facts fold rows",
+    "facts": "facts stripe fold rows",
     "fold": "cases subscription account fold compaction rows",
     "money": "money currency policy explanation cases subscription document",
     "policy": "policy config cases money account document",

@@ -1,0 +1,544 @@
+"""What the Stripe source makes of events, beyond the recorded ones."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import Schema, ValidationError
+
+from bridge.domain.account import Identity, identify
+from bridge.domain.facts import Fact
+from bridge.domain.fold import History, fold
+from bridge.errors import ConfigError, PayloadError
+from bridge.sources import load
+from bridge.sources.stripe import SOURCE
+from bridge.sources.stripe.facts import RANKS, rewound
+from bridge.webhook.source import Delivery, Event, Verified
+from bridge.webhook.values import digest
+from tests.sources.known import FOLDER
+from tests.sources.stripe import KNOWN
+
+FIXTURES = FOLDER / "stripe" / "fixtures"
+DEFAULTS = KNOWN[0].options
+NOW = 1_793_520_000
+
+
+def read(name: str) -> dict[str, Any]:
+    """The body of one fixture."""
+    found: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_bytes())
+    return found
+
+
+def subscribed(previous: Any = "as recorded", **changes: Any) -> dict[str, Any]:
+    """`customer.subscription.updated` with the subscription changed."""
+    body = read("customer.subscription.updated__activated")
+    body["data"]["object"].update(changes)
+    if previous != "as recorded":
+        body["data"]["previous_attributes"] = previous
+    return body
+
+
+def item(**changes: Any) -> dict[str, Any]:
+    """The item of that subscription, changed."""
+    first: dict[str, Any] = subscribed()["data"]["object"]["items"]["data"][0]
+    return {**first, **changes}
+
+
+def priced(**changes: Any) -> dict[str, Any]:
+    """The same with its price changed."""
+    return item(price={**item()["price"], **changes})
+
+
+def having(*items: Any, **more: Any) -> dict[str, Any]:
+    """What makes these the items of the subscription."""
+    return {"items": {"data": [*items], **more}}
+
+
+def split(body: Any) -> Event:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    (event,) = SOURCE.split(Verified(Delivery("POST", "", {}, raw)))
+    return event
+
+
+def facts(event: Event, **options: Any) -> list[Fact]:
+    handler = SOURCE.handlers[event.type]
+    loaded = handler.schema.load(event.body)
+    return list(handler.facts(event, loaded, {**DEFAULTS, **options}))
+
+
+def fact(body: Any, **options: Any) -> Fact:
+    (found,) = facts(split(body), **options)
+    return found
+
+
+# --- the door -------------------------------------------------------------------
+
+
+def event(**changes: Any) -> dict[str, Any]:
+    """A body that is just an event, changed; what is None is left out."""
+    whole = {"object": "event", "id": "evt_1", "type": "x", "created": 1, **changes}
+    return {key: value for key, value in whole.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"\xff\xfe", b'{"id": "\xff"}', b'"evt_1"', b"[]", b"null"),
+        b'{"id": "evt_1", "type": "x", "created": NaN}',
+        b"[" * 200_000,
+        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+        {},
+        *(event(id=id_) for id_ in (None, "", "e" * 256, 1)),
+        *(event(type=kind) for kind in (None, ["x"])),
+        *(event(created=at) for at in (None, True, 1.5, "1", -1, 10**18, 10**30)),
+        event(object="list"),
+        {**event(), "object": None},
+        event(object=None),
+        event(object=None, data=[]),
+    ],
+)
+def test_what_is_no_event_is_a_payload_error(body: Any) -> None:
+    with pytest.raises(PayloadError):
+        split(body)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_event_or_a_payload_error(body: bytes) -> None:
+    with contextlib.suppress(PayloadError):
+        split(body)
+
+
+THIN = {
+    "id": "evt_thin_example",
+    "object": "v2.core.event",
+    "type": "v1.customer.subscription.updated",
+    "created": "2026-11-01T08:00:00.250Z",
+    "related_object": {"id": "sub_1", "type": "subscription", "url": "/v1/x"},
+}
+
+
+def test_a_thin_event_says_that_a_thing_has_to_be_read() -> None:
+    found = fact(THIN)
+
+    assert ("pointer:stripe:subscription:sub_1", "thin", NOW * 1000 + 250) == (
+        found.party,
+        found.thing,
+        found.stamp.at,
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"created": NOW},
+        {"created": "yesterday"},
+        {"created": "1960-01-01T00:00:00Z"},
+        {"related_object": None},
+        {"related_object": {"id": "in_1", "type": "invoice"}},
+    ],
+)
+def test_a_thin_event_about_nothing_known_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises((PayloadError, ValidationError)):
+        fact(THIN | change)
+
+
+@pytest.mark.parametrize(
+    ("mode", "changes", "ignored"),
+    [
+        ("live", {"livemode": True}, False),
+        ("live", {"livemode": False}, True),
+        ("test", {"livemode": True}, True),
+        ("test", {"livemode": False}, False),
+        ("test", {}, False),
+        ("live", {"account": "acct_example_other"}, True),
+        ("live", {"account": ""}, False),
+    ],
+)
+def test_events_of_others_are_ignored_with_the_reason(
+    mode: str, changes: dict[str, Any], ignored: bool
+) -> None:
+    """A mode that is missing counts as right."""
+    reason = SOURCE.ignores(split(event(**changes)), {**DEFAULTS, "STRIPE_MODE": mode})
+
+    assert ignored == bool(reason)
+
+
+# --- stamps and digests -----------------------------------------------------------
+
+
+def test_every_handled_type_has_a_rank() -> None:
+    assert set(RANKS) == {kind.rpartition(".")[2] for kind in SOURCE.handlers}
+
+
+def test_an_older_event_has_a_lesser_stamp_and_a_final_one_the_greatest() -> None:
+    older = fact({**subscribed(), "created": 1_793_000_000})
+    newer = fact(subscribed())
+    final = fact({**subscribed(status="canceled"), "created": 1_792_000_000})
+
+    assert older.stamp < newer.stamp < final.stamp
+    assert 1_793_000_000_000 == older.stamp.at
+
+
+def test_what_an_event_replaced_is_what_the_event_before_it_told() -> None:
+    created, activated, renewed, swapped = (
+        fact(read(f"customer.subscription.{name}"))
+        for name in (
+            "created__incomplete",
+            "updated__activated",
+            "updated__renewed",
+            "updated__price_changed_with_partial_plan",
+        )
+    )
+
+    assert created.after == activated.before
+    assert activated.after == renewed.before == swapped.before
+
+
+def test_a_change_of_what_is_not_read_is_no_new_state() -> None:
+    found = fact(subscribed({"latest_invoice": "in_example_0"}))
+
+    assert found.after == found.before
+
+
+def test_toggles_of_one_second_match_one_another() -> None:
+    on, off = (
+        fact(
+            subscribed({"cancel_at_period_end": not state}, cancel_at_period_end=state)
+        )
+        for state in (True, False)
+    )
+
+    assert (on.before, on.after) == (off.after, off.before)
+
+
+@pytest.mark.parametrize(
+    "previous", [None, {}, {"status": "no such status"}, {"items": []}, {"id": None}]
+)
+def test_a_state_before_that_cannot_be_read_is_unknown(previous: Any) -> None:
+    assert fact(subscribed(previous)).before is None
+
+
+def test_previous_attributes_are_put_back_key_by_key_and_lists_whole() -> None:
+    shown = {"a": {"b": 1, "c": [1, 2], "d": {"e": 1}}, "f": 1}
+    text = json.dumps(shown)
+    previous = {"a": {"c": [9], "d": None, "g": 2}, "f": {"h": 1}}
+    expected = {"a": {"b": 1, "c": [9], "d": None, "g": 2}, "f": {"h": 1}}
+
+    assert expected == rewound(shown, previous)
+    assert text == json.dumps(shown)
+
+
+def test_previous_attributes_of_any_depth_are_put_back() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(900):
+        deep = {"metadata": deep}
+
+    assert deep == rewound(deep, deep)
+
+
+def test_a_digest_does_not_know_the_order_of_keys() -> None:
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1})
+    assert 12 == len(digest({}))
+
+
+# --- parties and accounts ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "party"),
+    [
+        ({"customer": "cus_1"}, "stripe:cus_1"),
+        ({"customer": {"id": "cus_1", "object": "customer"}}, "stripe:cus_1"),
+        ({"customer": "cus_1", "customer_account": "acct_1"}, "stripe:cus_1"),
+        ({"customer": None, "customer_account": "acct_1"}, "stripe:acct_1"),
+    ],
+)
+def test_the_party_is_the_customer_else_its_account(
+    changes: dict[str, Any], party: str
+) -> None:
+    found = fact(subscribed(**changes))
+
+    assert (party, party) == (found.party, f"stripe:{found.value['account']}")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "account"),
+    [
+        ({"vitally": " birch-101 "}, "birch-101"),
+        ({"vitally": "  "}, None),
+        ({"vitally": ""}, None),
+        ({"vitally": 7}, None),
+        ({"other": "x"}, None),
+        (None, None),
+    ],
+)
+def test_the_account_is_what_the_metadata_names(metadata: Any, account: Any) -> None:
+    customer = read("customer.updated__renamed")
+    customer["data"]["object"]["metadata"] = metadata
+    for body in (customer, subscribed(metadata=metadata)):
+        value = fact(body, STRIPE_ACCOUNT_ID_KEY="vitally").value
+
+        assert account == value.get("account")
+
+
+def test_a_new_account_id_is_a_new_state() -> None:
+    body = read("customer.updated__metadata_changed")
+    moved = fact(body, STRIPE_ACCOUNT_ID_KEY="vitally_id")
+
+    assert "birch-202" == moved.value["account"]
+    assert moved.before != moved.after
+
+
+BY_KEY = {"STRIPE_ACCOUNT_ID_KEY": "key"}
+TABLE = (
+    'account = ["subscription.metadata.team", "customer.metadata.key", "customer.id"]'
+)
+TRUSTING = 'account = ["customer.metadata.key", "checkout.client_reference_id"]'
+
+
+def settings(folder: Path, lines: str = "", **environ: str) -> dict[str, Any]:
+    """The sources' options where `[sources.stripe]` has these *lines*."""
+    path = folder / "bridge.toml"
+    path.write_text(f"[sources.stripe]\n{lines}\n", encoding="utf-8")
+    own = {"REDIS_URL": "redis://127.0.0.1:1/0", "VITALLY_API_KEY": "sk_test_example"}
+    own |= {"VITALLY_BASE_URL": "http://127.0.0.1:1", "BRIDGE_CONFIG": str(path)}
+    return dict(load({**own, **environ})[0].sources)
+
+
+Told = tuple[str, dict[str, Any]]
+"""The type of an event, and the object that it shows."""
+
+
+def customer(**metadata: str) -> Told:
+    return "customer.updated", {"id": "cus_1", "metadata": metadata}
+
+
+def subscription(id_: str = "sub_1", **metadata: str) -> Told:
+    whole = {"id": id_, "customer": "cus_1", "status": "active", "metadata": metadata}
+    return "customer.subscription.updated", whole
+
+
+def checkout(**more: Any) -> Told:
+    whole = {"id": "cs_1", "customer": "cus_1", "client_reference_id": "by-checkout"}
+    return "checkout.session.completed", {**whole, **more}
+
+
+def named(told: Iterable[Told], options: dict[str, Any]) -> Identity:
+    """The identity of the party of which these were events."""
+    found: list[Fact] = []
+    for n, (kind, thing) in enumerate(told):
+        body = {"data": {"object": thing}}
+        found += facts(Event(f"evt_{n}", kind, n * 1000, body), **options)
+    return identify(fold(History(found)))
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "expected", "told"),
+    [
+        (TABLE, {}, "cus_1", [customer()]),
+        (TABLE, {}, "cus_1", [subscription()]),
+        (TABLE, {}, "vit", [customer(key="vit"), subscription()]),
+        (TABLE, {}, "team", [customer(key="vit"), subscription(team="team")]),
+        (TABLE, {}, None, [subscription(team="a"), subscription("sub_2", team="b")]),
+        (TABLE, {}, "team", [subscription(team="team"), subscription("sub_2")]),
+        # A buyer writes what a checkout names: it counts only where it is listed.
+        ("", BY_KEY, "by-cus", [customer(key="by-cus"), checkout()]),
+        ("", BY_KEY, "by-sub", [customer(), subscription(key="by-sub"), checkout()]),
+        ("", BY_KEY, None, [customer(), subscription(), checkout()]),
+        ("", BY_KEY, None, [customer(), checkout(client_reference_id=None)]),
+        ("", BY_KEY, None, [checkout(customer=None)]),
+        ("", {}, None, [checkout()]),
+        (TRUSTING, {}, "by-checkout", [customer(), checkout()]),
+        (TRUSTING, {}, "by-cus", [checkout(), customer(key="by-cus")]),
+    ],
+)
+def test_the_first_place_that_names_an_account_wins(
+    lines: str, key: Any, expected: Any, told: list[Told], tmp_path: Path
+) -> None:
+    options = settings(tmp_path, lines, **key)
+
+    assert expected == named(told, options).account
+    assert expected == named(told[::-1], options).account
+
+
+def test_what_a_buyer_claims_is_told_to_whoever_links_the_party(tmp_path: Path) -> None:
+    told = [checkout(id="cs_2", client_reference_id="b" * 300), checkout(), customer()]
+    options = settings(tmp_path, **BY_KEY)
+
+    claims = f"claims {'b' * 100}, by-checkout: link it if so"
+    assert claims in named(told, options).reason
+    assert claims in named(told[::-1], options).reason
+
+
+def test_a_claim_is_no_fact_where_the_customer_s_id_is_the_account() -> None:
+    kind, thing = checkout()
+
+    assert [] == facts(Event("evt_1", kind, 0, {"data": {"object": thing}}))
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("account = []", ".account must be a list of places"),
+        ('account = "customer.id"', ".account must be a list of places"),
+        ('account = ["customer.name"]', ".account.0 must be one of customer.id, "),
+        (
+            'account = ["customer.id", "customer.metadata"]',
+            ".account.1 must be one of ",
+        ),
+        ("account = [7]", ".account.0 must be one of customer.id, "),
+        ("acount = []", ".acount is unknown; there are account"),
+        ("[sources]\nsolaris = 1", "sources.solaris must be a table"),
+    ],
+)
+def test_a_mistake_in_the_table_is_named_with_its_place(
+    line: str, problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings(tmp_path, line)
+
+    assert problem in str(caught.value)
+
+
+# --- snapshots --------------------------------------------------------------------
+
+
+PLAN = {"id": "plan-gold", "amount": 2900, "currency": "eur", "interval": "week"}
+NONSENSE = {"id": 7, "currency": "currency"}
+FULL = {"id": "di_1", "coupon": {"id": "c", "percent_off": 50.0}, "end": None}
+HALF = {"id": "di_1", "coupon": "c", "percent": "50"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (having(item(), has_more=True), {"more": True}),
+        ({"items": None}, {"more": True}),
+        (having(), {"more": None}),
+        (
+            {**having(item(price=None, plan=None)), "plan": PLAN, "currency": None},
+            {"currency": "eur"},
+        ),
+        (
+            {"discount": FULL, "discounts": ["di_0", "di_1"]},
+            {"discounts": [{"id": "di_0"}, HALF]},
+        ),
+        ({"discount": "di_1", "discounts": [FULL]}, {"discounts": [HALF]}),
+        (
+            {"discounts": [{"coupon": "a"}, {"coupon": "b"}, {}]},
+            {"discounts": [{"coupon": "a"}, {"coupon": "b"}]},
+        ),
+    ],
+)
+def test_a_subscription_says_what_is_told_of_it(
+    changes: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    value = fact(subscribed(**changes)).value
+
+    assert expected == {key: value.get(key) for key in expected}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (having(item(quantity=0)), {"quantity": 0}),
+        (having(item(quantity=1)), {"quantity": None}),
+        (having(item(quantity=None)), {"quantity": None}),
+        (having(item(quantity=2)), {"quantity": 2}),
+        # The plan is the item's that is alone; beside a price it is not judged.
+        (
+            {**having(item(price=None, plan=None)), "plan": PLAN, "currency": None},
+            {"unit": "2900"},
+        ),
+        ({**having(item(price=None, plan=None), item()), "plan": PLAN}, {"unit": None}),
+        ({**having(item(plan=NONSENSE)), "plan": NONSENSE}, {"unit": "5000"}),
+        (having(priced(unit_amount=1, unit_amount_decimal="0.50")), {"unit": "0.5"}),
+        (
+            having(priced(type="one_time", recurring=None)),
+            {"one_time": True, "interval": None},
+        ),
+        (
+            having(priced(transform_quantity={"round": "up"})),
+            {"package": {"by": None, "round": "up"}},
+        ),
+        # A tax that does not say what it takes.
+        (having(item(tax_rates=[{"inclusive": True}])), {"tax": [None]}),
+        (having(item(tax_rates=[{"percentage": 20}])), {"tax": [None]}),
+        (having(item(tax_rates=[{"inclusive": None}])), {"tax": [None]}),
+    ],
+)
+def test_an_item_says_what_is_told_of_it(
+    changes: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    first = fact(subscribed(**changes)).value["items"][0]
+
+    assert expected == {key: first.get(key) for key in expected}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": ""},
+        {"customer": None},
+        {"status": "dormant"},
+        {"currency": "dollars"},
+        {"trial_end": 10**15},
+        {"quantity": -1},
+        having({"price": {"id": "p", "unit_amount": 2**60}}),
+        having({"price": {"id": "p", "unit_amount_decimal": "1e9"}}),
+        having({"price": {"id": "p", "interval_count": 0}}),
+        having({"price": {"id": "p", "interval": "fortnight"}}),
+        having({"quantity": 2**53 + 1}),
+        having(item(price=None, plan=NONSENSE)),
+        {"discounts": [{"id": "d", "coupon": {"id": "c", "percent_off": 101}}]},
+    ],
+)
+def test_nothing_absurd_reaches_the_domain(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        fact(subscribed(**changes))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["id", "data", "x"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@given(st.sampled_from(KNOWN[0].bodies), st.data())
+def test_any_change_of_an_event_yields_a_fact_or_is_refused(
+    path: Path, data: st.DataObject
+) -> None:
+    body = json.loads(path.read_bytes())
+    place: Any = body["data"] if "data" in body else body["related_object"]
+    while True:
+        keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        if not (isinstance(place[key], dict | list) and place[key]):
+            break
+        place = place[key]
+    place[key] = data.draw(JSON)
+    schema = SOURCE.handlers[body["type"]].schema
+
+    try:
+        loaded = schema.load(body)
+    except ValidationError as refusal:
+        with pytest.raises(ValidationError) as caught:
+            Schema.load(schema, body)
+        assert refusal.messages == caught.value.messages  # noqa: PT017
+        return
+    assert loaded == Schema.load(schema, body)
+    with contextlib.suppress(ValidationError):
+        for found in facts(Event(body["id"], body["type"], NOW * 1000, body)):
+            again = Fact(**json.loads(json.dumps(found._asdict())))
+            assert found == again._replace(stamp=found.stamp)
