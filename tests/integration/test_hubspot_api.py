@@ -376,7 +376,9 @@ def test_a_deal_that_cannot_be_understood_is_an_error_without_its_value(
     hubspot.company(1)
     won(hubspot, 9, 1, **{name: value})
 
-    with pytest.raises(SourceUnreadError, match=rf"{name} of a deal must be {must}"):
+    with pytest.raises(
+        SourceUnreadError, match=rf"{name} of a deal: It must be {must}"
+    ):
         values(hubspot, deals=DEALS)
 
 

@@ -18,8 +18,7 @@ from bridge.domain.facts import Fact
 from bridge.domain.fold import History, compact, fold
 from bridge.domain.policy import STRIPE
 from bridge.errors import PayloadError, SignatureError
-from bridge.sources.salesforce import SOURCE
-from bridge.sources.salesforce.facts import Record
+from bridge.sources.salesforce import SOURCE, Record
 from bridge.webhook.source import Delivery, Event, Verified
 from tests.support.lives import by_party
 from tests.support.salesforce import (
@@ -471,7 +470,7 @@ def test_a_long_name_or_text_is_cut() -> None:
         ("Renewal__c", "soon", "must be a day"),
         ("Partner__c", "yes", "must be true or false"),
         ("Vitally_Id__c", "x" * 256, "at most 255"),
-        ("IsDeleted", "perhaps", "true or false"),
+        ("IsDeleted", "perhaps", "one of true, false"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_named(

@@ -8,9 +8,15 @@ from typing import Any
 
 from bridge.errors import PayloadError
 from bridge.settings import Option, base_url, several, text
+from bridge.sources.crm import Rules
 from bridge.sources.hubspot.api import connect
-from bridge.sources.hubspot.facts import HANDLERS
-from bridge.sources.hubspot.rules import Rules, TableLines, rules
+from bridge.sources.hubspot.facts import (
+    HANDLERS,
+    TableLines,
+    of_company,
+    of_deal,
+    rules,
+)
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
 from bridge.webhook.fields import LATEST
@@ -72,15 +78,15 @@ REDACTED = "REDACTED"
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
     """Check `X-HubSpot-Signature-v3`; *now* in seconds. Raises SignatureError."""
     secrets = options["HUBSPOT_CLIENT_SECRET"] or ()
-    url = ESCAPED.sub(lambda found: chr(int(found[1], 16)), delivery.url)
+    url = ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), delivery.url)
     called = delivery._replace(url=url)
     return auth.verify(auth.HUBSPOT, called, secrets, now)
 
 
 def split(delivery: Verified) -> list[Event]:
     """Return the events of a delivery, up to 100. Raises PayloadError."""
-    found = json_value(delivery.body)
-    rows = found if isinstance(found, list) else [found]
+    body = json_value(delivery.body)
+    rows = body if isinstance(body, list) else [body]
     if len(rows) > MOST:
         raise PayloadError(f"the body holds more than {MOST} events")
     return list(each(_event, rows))
@@ -101,13 +107,12 @@ def _event(body: Any) -> Event:
 
 def kind(body: Mapping[str, Any]) -> str:
     """Type of an event in the older words: `company.creation` for `object.creation`."""
-    said: str = body["subscriptionType"]
-    about, _, what = said.partition(".")
+    given: str = body["subscriptionType"]
+    about, _, what = given.partition(".")
     if about != "object":
-        return said
-    if what == "associationChange":
-        return f"{_ends(body)[0]}.{what}"
-    return f"{_object(body.get('objectTypeId'))}.{what}"
+        return given
+    is_bound = what == "associationChange"
+    return f"{_ends(body)[0] if is_bound else _object(body.get('objectTypeId'))}.{what}"
 
 
 def ignores(event: Event, options: Options) -> str | None:
@@ -122,10 +127,12 @@ def ignores(event: Event, options: Options) -> str | None:
     return _unread(about, event.body, found) if what == "propertyChange" else None
 
 
-def _unread(about: str, body: Mapping[str, Any], rules: Rules) -> str | None:
+def _unread(about: str, body: Mapping[str, Any], found: Rules) -> str | None:
     """Why a property does not matter; what is no property's name is for the schema."""
-    name, deals = body.get("propertyName"), rules.deals
-    wanted = [WON, *deals.properties] if about == "deal" and deals else rules.properties
+    name, deals = body.get("propertyName"), found.deals
+    wanted = of_company(found)
+    if about == "deal" and deals:
+        wanted = [WON, *of_deal(deals)]
     if is_name(name) and name not in wanted:
         return f"nothing is made of the property {name} of a {about}"
     if about == "company" and body.get("propertyValue") == REDACTED:
@@ -137,16 +144,14 @@ def _object(id_: Any) -> str:
     return OBJECTS.get(id_, id_) if is_name(id_) else "object"
 
 
-def _ends(body: Mapping[str, Any]) -> tuple[str, str]:
-    """What an association binds: `("deal", "company")`."""
-    ids = body.get("fromObjectTypeId"), body.get("toObjectTypeId")
-    if is_name(ids[0]) and is_name(ids[1]):
-        return _object(ids[0]), _object(ids[1])
-    words = body.get("associationType")
-    if not is_name(words):
-        return "object", "object"
-    first, _, second = words.lower().removesuffix("_unlabeled").partition("_to_")
-    return first, second
+def _ends(body: Mapping[str, Any]) -> list[str]:
+    """What an association binds: `["deal", "company"]`."""
+    ends = [body.get("fromObjectTypeId"), body.get("toObjectTypeId")]
+    if not all(map(is_name, ends)):
+        words = body.get("associationType")
+        name = words.lower().removesuffix("_unlabeled") if is_name(words) else ""
+        ends = [*name.split("_to_")]
+    return [_object(end) for end in ends]
 
 
 SOURCE = Source(

@@ -5,18 +5,29 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, ValidationError, fields
 
 from bridge import log
 from bridge.domain.facts import Fact, Rank
-from bridge.domain.values import REFRESHED, Value
+from bridge.domain.values import REFRESHED, Customer, Subscription, Value
 from bridge.errors import SourceUnreadError
-from bridge.sources.http import TIMEOUT, HttpApi, Json, Reply, understood
-from bridge.sources.hubspot.facts import PREFIX, Property, named, shown, stripped, told
-from bridge.sources.hubspot.rules import OWNER, Deals, Rules, rules
+from bridge.sources import crm
+from bridge.sources.crm import Deals, Fields, Rules
+from bridge.sources.http import TIMEOUT, HttpApi, Reply, understood
+from bridge.sources.hubspot.facts import (
+    OWNER,
+    PREFIX,
+    company,
+    of_company,
+    of_deal,
+    rules,
+    shown,
+    stripped,
+)
 from bridge.webhook.fields import UNREAD, Id, Label, Payload, Text, Whole
 from bridge.webhook.source import Event, Options
 from bridge.webhook.values import TraitMapping, decimal, kept, milliseconds, won_deal
@@ -33,13 +44,14 @@ https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines
 """
 
 FRESH = 3600.0
-"""Seconds for which the names of HubSpot's users are remembered."""
+"""Seconds for which the names of HubSpot's users are remembered at most."""
 
-Told = tuple[str, Value, bool]
-"""A thing, its value, and whether that is final."""
+RECORDS = "/crm/v3/objects"
 
 VALUE = Text(1 << 16, allow_none=True)
 """A property's value is always a text, as long as HubSpot allows; None: cleared."""
+
+# --- Replies --------------------------------------------------------------------
 
 
 class Link(Payload):
@@ -63,19 +75,13 @@ class Associations(Payload):
     companies = fields.Nested(Links)
 
 
-class Found(Payload):
-    """A record: https://developers.hubspot.com/docs/api-reference/crm-companies-v3/guide."""
+class Record(Payload):
+    """A company or a deal: https://developers.hubspot.com/docs/api-reference/crm-companies-v3/guide."""
 
     id = Id(required=True)
     properties = fields.Dict(values=VALUE, required=True)
     archived = fields.Boolean()
     associations = fields.Nested(Associations)
-
-
-class Batch(Payload):
-    """Records that were asked for together."""
-
-    results = fields.List(fields.Nested(Found), required=True)
 
 
 class End(Payload):
@@ -91,12 +97,6 @@ class Ends(Payload):
     ends = fields.List(fields.Nested(End), required=True, data_key="to")
 
 
-class Every(Payload):
-    """The same of several records."""
-
-    results = fields.List(fields.Nested(Ends), required=True)
-
-
 class User(Payload):
     """A user of HubSpot: https://developers.hubspot.com/docs/api-reference/crm-crm-owners-v3/guide."""
 
@@ -105,30 +105,37 @@ class User(Payload):
     email = Label()
 
 
+# --- Requests -------------------------------------------------------------------
+
+
 class HubspotApi:
     """Reads companies one by one, each in one to four requests."""
 
     def __init__(self, http: HttpApi, rules: Rules) -> None:
         self._http = http
         self._rules = rules
-        self._users: dict[str, Any] = {}
-        self._until = 0.0
+        self._user_of_hour = lru_cache(1000)(self._user)
 
     def party(self, party: str) -> list[Fact]:
-        """See `SourceApi.party`."""
+        """See `SourceApi.party`; of a company that was merged only where it went."""
         asked = party.removeprefix(PREFIX)
-        linked = "deals" if self._rules.deals else ""
-        reply = self._record("companies", asked, self._rules.properties, linked)
+        reply = self._one(
+            Record(),
+            f"{RECORDS}/companies/{{id}}",
+            asked,
+            properties=",".join(of_company(self._rules)),
+            associations="deals" if self._rules.deals else "",
+        )
         if reply is None:
             return []
+        is_merged = reply.body["id"] != asked
+        things = [self._merged(reply)] if is_merged else self._company(reply)
         event = Event(f"read:{reply.at}", "read", reply.at, {})
-        return [
-            event.fact(party, thing, value, Rank.FROM_API, final=final)
-            for thing, value, final in [
-                *self._company(asked, reply),
-                (REFRESHED, {}, False),
-            ]
+        facts = [
+            event.fact(party, thing, value, Rank.FROM_API, final=is_merged)
+            for thing, value in things
         ]
+        return [*facts, event.fact(party, REFRESHED, {}, Rank.FROM_API)]
 
     def owner(self, thing: str) -> str | None:
         """See `SourceApi.owner`: a deal's primary company, or the only one it has.
@@ -138,142 +145,127 @@ class HubspotApi:
         kind, _, id_ = thing.partition(":")
         if kind == "company":
             return PREFIX + id_
-        reply = self._record("deals", id_, (), "companies")
+        path = f"{RECORDS}/deals/{{id}}"
+        reply = self._one(Record(), path, id_, associations="companies")
         links = _links(reply, "companies") if reply else []
-        primary = [link["id"] for link in links if link["type"] == "deal_to_company"]
-        every = {link["id"] for link in links}
-        found = primary[:1] or (every if len(every) == 1 else [])
-        return next((PREFIX + company for company in found), None)
+        primary = {link["id"] for link in links if link["type"] == "deal_to_company"}
+        companies = primary or {link["id"] for link in links}
+        return PREFIX + companies.pop() if len(companies) == 1 else None
 
-    def _record(
-        self, kind: str, id_: str, properties: Collection[str], linked: str
-    ) -> Reply | None:
-        """A record, also one that was deleted; None where there is none."""
-        query = kept(properties=",".join(properties), associations=linked)
-        return self._one(Found(), f"/crm/v3/objects/{kind}/{{id}}", id_, query)
-
-    def _one(
-        self, schema: Schema, path: str, id_: str, query: Mapping[str, str]
-    ) -> Reply | None:
+    def _one(self, schema: Schema, path: str, id_: str, **query: str) -> Reply | None:
+        """One thing, also one that was deleted; None where there is none."""
         for more in ({}, {"archived": "true"}):
-            reply = self._http.get(path, id_, {**query, **more})
+            reply = self._http.get(path, id_, kept(**query, **more))
             if reply is not None:
                 return reply._replace(body=_loaded(schema, reply))
         return None
 
-    def _several(self, schema: Schema, path: str, asked: Json) -> list[Any]:
-        found = _loaded(schema, self._http.post(path, asked))
-        results: list[Any] = found["results"]
-        return results
+    def _several(
+        self, row: type[Schema], path: str, ids: list[str], **more: Any
+    ) -> list[Any]:
+        """Things that are asked for together."""
+        asked = {"inputs": [{"id": id_} for id_ in ids], **more}
+        rows = fields.List(fields.Nested(row), required=True)
+        schema = Payload.from_dict({"results": rows})()
+        found = _loaded(schema, self._http.post(f"{path}/batch/read", asked))
+        return list(found["results"])
 
-    def _company(self, asked: str, reply: Reply) -> Iterator[Told]:
-        """Yield all of a company; of one that was merged only where it went."""
-        id_, said = reply.body["id"], reply.body["properties"]
-        account = stripped(said.get(self._rules.account))
-        if id_ != asked:
-            gone = kept(**named(id_, self._rules), deleted=True, into=PREFIX + id_)
-            yield "customer", {**gone, **kept(account=account)}, True
-            return
+    def _merged(self, reply: Reply) -> tuple[str, Customer]:
+        left = reply.body["id"]
+        named = stripped(reply.body["properties"].get(self._rules.account))
+        account = named or self._rules.own(left)
+        gone = Customer(account=account, deleted=True, into=PREFIX + left)
+        return "customer", kept(gone)
+
+    def _company(self, reply: Reply) -> Iterator[tuple[str, Value]]:
+        """Yield all of a company."""
+        id_, properties = reply.body["id"], reply.body["properties"]
         is_gone = bool(reply.body["archived"])
-        yield "customer", kept(**named(id_, self._rules), deleted=is_gone), False
+        yield "customer", kept(Customer(account=self._rules.own(id_), deleted=is_gone))
         if is_gone:
             return
-        for thing, value in told(id_, said, self._rules, self._seen):
-            yield thing, value, False
-        yield from self._deals(id_, reply)
 
-    def _deals(self, company: str, reply: Reply) -> Iterator[Told]:
+        def read(line: TraitMapping) -> Any:
+            return self._trait(line, properties[line.field])
+
+        yield from company(id_, properties, self._rules, read)
+        if self._rules.deals:
+            yield from self._deals(id_, reply, self._rules.deals)
+
+    def _deals(
+        self, company: str, reply: Reply, deals: Deals
+    ) -> Iterator[tuple[str, Subscription]]:
         """Yield the won deals of a company."""
-        if self._rules.deals is None:
-            return
         links = _links(reply, "deals")
         sure = {link["id"] for link in links if link["type"] == "company_to_deal"}
         loose = {link["id"] for link in links} - sure
         ids = sorted(sure | self._alone(company, loose))
         for first in range(0, len(ids), MOST):
-            asked = {
-                "inputs": [{"id": id_} for id_ in ids[first : first + MOST]],
-                "properties": self._rules.deals.properties,
-            }
-            path = "/crm/v3/objects/deals/batch/read"
-            for deal in self._several(Batch(), path, asked):
-                value = _won(deal["properties"], self._rules.deals, reply.at)
+            asked, path = ids[first : first + MOST], f"{RECORDS}/deals"
+            for deal in self._several(Record, path, asked, properties=of_deal(deals)):
+                value = _won(deal["properties"], deals, reply.at)
                 if value is not None:
-                    yield f"subscription:deal-{deal['id']}", value, False
+                    yield f"subscription:deal-{deal['id']}", value
 
     def _alone(self, company: str, deals: Collection[str]) -> set[str]:
         """Of *deals* that do not call the company primary those that have no other."""
-        if not deals:
-            return set()
-        path = "/crm/v4/associations/deals/companies/batch/read"
-        asked = {"inputs": [{"id": id_} for id_ in sorted(deals)]}
+        path = "/crm/v4/associations/deals/companies"
+        rows = self._several(Ends, path, sorted(deals)) if deals else []
         return {
             row["origin"]["id"]
-            for row in self._several(Every(), path, asked)
+            for row in rows
             if {str(end["id"]) for end in row["ends"]} == {company}
         }
 
-    def _seen(self, line: TraitMapping, text: Property) -> Any:
+    def _trait(self, line: TraitMapping, text: str | None) -> Any:
         """A trait as the API tells it; UNREAD where that cannot be read."""
         if line.kind == OWNER:
-            return self._user(text) if text else None
+            hour = time.monotonic() // FRESH
+            return self._user_of_hour(text, hour) if text else None
         try:
             return line.convert(text)
         except ValueError as error:
-            told = log.fields(property=line.field, reason=f"it {error}")
-            LOG.warning("left out", extra=told)
+            left_out = log.fields(property=line.field, reason=f"it {error}")
+            LOG.warning("left out", extra=left_out)
             return UNREAD
 
-    def _user(self, id_: str) -> Any:
+    def _user(self, id_: str, _hour: float) -> Any:
         """Name of a user of HubSpot, deactivated or not; UNREAD where there is none."""
-        if time.monotonic() > self._until:
-            self._users.clear()
-            self._until = time.monotonic() + FRESH
-        if id_ not in self._users:
-            found = self._one(User(), "/crm/v3/owners/{id}", id_, {})
-            self._users[id_] = _name(found.body) if found else UNREAD
-        return self._users[id_]
+        reply = self._one(User(), "/crm/v3/owners/{id}", id_)
+        if reply is None:
+            return UNREAD
+        whole = f"{reply.body['first'] or ''} {reply.body['last'] or ''}"
+        return stripped(whole) or stripped(reply.body["email"])
 
 
 def _loaded(schema: Schema, reply: Reply) -> Any:
     return understood(schema.load, reply.body, "HubSpot's reply")
 
 
-def _won(said: Mapping[str, Property], deals: Deals, at: int) -> Value | None:
+def _won(properties: Fields, deals: Deals, at: int) -> Subscription | None:
     """A deal as a subscription, None where it is none. Raises SourceUnreadError."""
-
-    def read(name: str, convert: Callable[[str], Any]) -> Any:
-        text = stripped(said.get(name))
-        try:
-            return text and convert(text)
-        except ValueError as error:
-            raise SourceUnreadError(f"the property {name} of a deal {error}") from None
-
-    if said.get("hs_is_closed_won") != "true":
+    if properties.get("hs_is_closed_won") != "true":
         return None
-    return won_deal(
-        mrr=read(deals.mrr, decimal),
-        currency=said.get("deal_currency_code") or deals.currency,
-        at=at,
-        renews=read(deals.renews, milliseconds),
-        ended=read(deals.ended, milliseconds),
-        plan=shown(said.get("dealname")),
-    )
-
-
-def _name(user: Mapping[str, Property]) -> Property:
-    whole = f"{user['first'] or ''} {user['last'] or ''}"
-    return stripped(whole) or stripped(user["email"])
+    try:
+        return won_deal(
+            mrr=crm.read(properties, deals.mrr, decimal),
+            currency=properties.get("deal_currency_code") or deals.currency,
+            at=at,
+            renews=crm.read(properties, deals.renews, milliseconds),
+            ended=crm.read(properties, deals.ended, milliseconds),
+            plan=shown(properties.get("dealname")),
+        )
+    except ValidationError as error:
+        ((name, (problem,)),) = error.messages_dict.items()
+        raise SourceUnreadError(f"property {name} of a deal: {problem}") from None
 
 
 def _links(reply: Reply, kind: str) -> list[Mapping[str, str]]:
     """What a record is associated with. Raises SourceUnreadError."""
-    found = (reply.body["associations"] or {}).get(kind)
-    if found is None:
-        return []
-    if found["paging"]:
+    links = (reply.body["associations"] or {}).get(kind) or {}
+    if links.get("paging"):
         raise SourceUnreadError(f"it has more {kind} than one reply of HubSpot lists")
-    listed: list[Mapping[str, str]] = found["results"]
+    listed: list[Mapping[str, str]] = links.get("results", [])
     return listed
 
 

@@ -7,24 +7,101 @@ a pointer, which is held while there is no token.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import tomllib
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.resources import files
+from typing import Any, TypeVar
 
-from marshmallow import ValidationError, fields
+from marshmallow import fields
 
+from bridge.config import currency
 from bridge.domain.facts import Fact, Rank, pointer
-from bridge.domain.values import REFRESH_TWICE, TO_REFRESH, Value
-from bridge.sources.hubspot.rules import OWNER, Rules, rules
+from bridge.domain.values import (
+    TO_REFRESH,
+    Customer,
+    Names,
+    Notice,
+    Trait,
+)
+from bridge.sources import crm
+from bridge.sources.crm import Deals, Fields, Rules
 from bridge.webhook.fields import UNREAD, Payload, Text, Whole, cleaned
 from bridge.webhook.source import Event, Handlers, Options
-from bridge.webhook.values import TraitMapping, kept
+from bridge.webhook.values import TraitMapping, field_name, kept, trait_lines
+
+EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf-8"))
+"""The types of events by what reads them, each with its meaning."""
 
 HANDLERS = Handlers()
 
 PREFIX = "hubspot:"
 
-Property = str | None
-"""The value of a property: always a text; None where it was cleared."""
+OWNER = "owner"
+"""Converter of a property that holds the id of one of HubSpot's users."""
+
+Named = TypeVar("Named", Customer, Trait)
+
+rules = partial(crm.rules, "hubspot")
+
+
+class TableLines(crm.TableLines):
+    """`[sources.hubspot]`."""
+
+    source = "hubspot"
+    account = field_name("property", load_default="")
+    traits = trait_lines("property", OWNER)
+    deals = crm.deal_lines("property", currency())
+
+
+def of_company(rules: Rules) -> list[str]:
+    """The properties that are read of a company, each once."""
+    traits = (line.field for line in rules.traits.values())
+    return list(dict.fromkeys(filter(None, ("name", rules.account, *traits))))
+
+
+def of_deal(deals: Deals) -> list[str]:
+    """The properties that are read of a deal."""
+    return ["dealname", "hs_is_closed_won", "deal_currency_code", *deals.fields]
+
+
+# --- What is told of a company, by events and by the API ------------------------
+
+
+def company(
+    id_: str, fields: Fields, rules: Rules, read: Callable[[TraitMapping], Any]
+) -> Iterator[tuple[str, Names]]:
+    """Yield the things that properties tell of a company, each with its value.
+
+    *read* makes a trait of its property, or UNREAD.
+    """
+
+    def named(value: Named) -> Named:
+        if rules.own(id_):
+            value["account"] = rules.own(id_)
+        return value
+
+    if "name" in fields:
+        yield "name", named(Customer(name=shown(fields["name"])))
+    if rules.account in fields:
+        yield "account", kept(Names(account=stripped(fields[rules.account]) or ""))
+    for trait, line in rules.traits.items():
+        value = read(line) if line.field in fields else UNREAD
+        if value is not UNREAD:
+            yield f"trait:{trait}", named(Trait({"is": value}))
+
+
+def stripped(text: str | None) -> str | None:
+    """Return *text* without blanks around it, None where nothing is left."""
+    return (text or "").strip() or None
+
+
+def shown(text: str | None) -> str | None:
+    """The same for a name."""
+    return cleaned((text or "").strip()) or None
+
+
+# --- What events tell -----------------------------------------------------------
 
 
 class Record(Payload):
@@ -34,7 +111,7 @@ class Record(Payload):
 
 
 class Change(Record):
-    """A property got another value."""
+    """A property got another value; it is always a text."""
 
     name = Text(255, required=True, data_key="propertyName")
     value = Text(1 << 16, data_key="propertyValue")
@@ -55,89 +132,41 @@ class Association(Payload):
     to_id = Whole(required=True, data_key="toObjectId")
 
 
-def told(
-    company: str,
-    said: Mapping[str, Property],
-    rules: Rules,
-    read: Callable[[TraitMapping, Property], Any],
-) -> Iterator[tuple[str, Value]]:
-    """Yield the things that the properties *said* tell of a *company*.
-
-    *read* makes the trait of a text, or UNREAD.
-    """
-    if "name" in said:
-        yield "name", {"name": shown(said["name"]), **named(company, rules)}
-    if rules.account in said:
-        yield "account", kept(account=stripped(said[rules.account]))
-    for trait, line in rules.traits.items():
-        value = read(line, said[line.field]) if line.field in said else UNREAD
-        if value is not UNREAD:
-            yield f"trait:{trait}", {"is": value, **named(company, rules)}
-
-
-def named(company: str, rules: Rules) -> dict[str, str]:
-    """The account of a company whose own id names it; else a property will tell."""
-    return {} if rules.account else {"account": company}
-
-
-def stripped(text: Property) -> Property:
-    """Return *text* without blanks around it, None where nothing is left."""
-    return (text or "").strip() or None
-
-
-def shown(text: Property) -> Property:
-    """The same for a name."""
-    found = stripped(text)
-    return found and cleaned(found)
-
-
-@HANDLERS.on(
-    Change(),
-    {
-        "company.propertyChange": "name, account or one of the traits of "
-        "`[sources.hubspot]` changed"
-    },
-    creates={"company.propertyChange"},
-)
+@HANDLERS.on(Change(), EVENTS["changed"], creates=EVENTS["changed"])
 def changed(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield what a property of a company tells."""
-    found, company = rules(options), str(loaded["object_id"])
+    """Yield what a property of a company tells; the name of a user has to be read."""
+    found, id_ = rules(options), str(loaded["object_id"])
     name, text = loaded["name"], loaded["value"]
-    for thing, value in told(company, {name: text}, found, _heard):
-        yield event.fact(PREFIX + company, thing, value, Rank.UPDATED)
+
+    def read(line: TraitMapping) -> Any:
+        is_user = line.kind == OWNER and text
+        return UNREAD if is_user else crm.read({name: text}, name, line.convert)
+
+    for thing, value in company(id_, {name: text}, found, read):
+        yield event.fact(PREFIX + id_, thing, value, Rank.UPDATED)
     if text and TraitMapping(name, OWNER) in found.traits.values():
-        yield _ask(event, f"company:{company}")
+        yield _ask(event, f"company:{id_}")
 
 
-@HANDLERS.on(
-    Record(),
-    {
-        "company.creation": "a new company",
-        "company.restore": "the company is back",
-    },
-    creates={"company.creation", "company.restore"},
-)
+@HANDLERS.on(Record(), EVENTS["begun"], creates=EVENTS["begun"])
 def begun(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield a company that is new, or back."""
-    company = str(loaded["object_id"])
+    id_ = str(loaded["object_id"])
     rank = Rank.CREATED if event.type == "company.creation" else Rank.UPDATED
-    value = named(company, rules(options))
-    yield event.fact(PREFIX + company, "customer", value, rank)
-    yield event.fact(PREFIX + company, TO_REFRESH, {}, Rank.UPDATED)
+    value = kept(Customer(account=rules(options).own(id_)))
+    yield event.fact(PREFIX + id_, "customer", value, rank)
+    yield event.fact(PREFIX + id_, TO_REFRESH, {}, Rank.UPDATED)
 
 
-@HANDLERS.on(Record(), {"company.deletion": "the company and its deals end"})
+@HANDLERS.on(Record(), EVENTS["deleted"])
 def deleted(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield a company's end, not final: it can be restored."""
-    company = str(loaded["object_id"])
-    value = {**named(company, rules(options)), "deleted": True}
-    yield event.fact(PREFIX + company, "customer", value, Rank.CREATED)
+    id_ = str(loaded["object_id"])
+    value = kept(Customer(account=rules(options).own(id_), deleted=True))
+    yield event.fact(PREFIX + id_, "customer", value, Rank.CREATED)
 
 
-@HANDLERS.on(
-    Merge(),
-    {"company.merge": "the merged companies are one account from now on"},
-)
+@HANDLERS.on(Merge(), EVENTS["merged"])
 def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the final end of companies that became one.
 
@@ -146,60 +175,35 @@ def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     asked once more where it was asked in the second of the merge.
     """
     found, left = rules(options), str(loaded["new"] or loaded["primary"])
-    gone = {str(id_) for id_ in (loaded["primary"], *loaded["merged"])} - {left}
-    for company in sorted(gone):
-        value = {**named(left, found), "deleted": True, "into": PREFIX + left}
-        yield event.fact(PREFIX + company, "customer", value, Rank.CREATED, final=True)
-    asked = [left] if found.account or found.deals else []
-    for company in asked + (sorted(gone) if found.account else []):
-        yield _ask(event, f"company:{company}", **{REFRESH_TWICE: True})
+    gone = sorted({str(i) for i in (loaded["primary"], *loaded["merged"])} - {left})
+    value = kept(Customer(account=found.own(left), deleted=True, into=PREFIX + left))
+    for id_ in gone:
+        yield event.fact(PREFIX + id_, "customer", value, Rank.CREATED, final=True)
+    if found.account or found.deals:
+        for id_ in [left, *(gone if found.account else ())]:
+            yield _ask(event, f"company:{id_}", Notice(twice=True))
 
 
-@HANDLERS.on(
-    Record(),
-    {
-        "deal.creation": "a deal that may be won",
-        "deal.deletion": "the deal is gone",
-        "deal.restore": "the deal is back",
-    },
-)
-@HANDLERS.on(
-    Change(),
-    {"deal.propertyChange": "stage, amount, dates or name of a deal changed"},
-)
+@HANDLERS.on(Record(), EVENTS["deal"])
+@HANDLERS.on(Change(), EVENTS["changed_deal"])
 def deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield that a deal's company has to be read."""
     yield _ask(event, f"deal:{loaded['object_id']}")
 
 
-@HANDLERS.on(Merge(), {"deal.merge": "two deals became one"})
+@HANDLERS.on(Merge(), EVENTS["merged_deal"])
 def merged_deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the same for the deal that is left."""
     yield _ask(event, f"deal:{loaded['new'] or loaded['primary']}")
 
 
-@HANDLERS.on(
-    Association(),
-    {
-        "company.associationChange": "the company got or lost a deal",
-        "deal.associationChange": "the deal got or lost its company",
-    },
-)
+@HANDLERS.on(Association(), EVENTS["associated"])
 def associated(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the same for a company that got or lost a deal."""
     side = "to_id" if event.type.startswith("deal.") else "from_id"
     yield _ask(event, f"company:{loaded[side]}")
 
 
-def _heard(line: TraitMapping, text: Property) -> Any:
-    """A trait as an event tells it; the name of a user is not in it."""
-    if line.kind == OWNER:
-        return UNREAD if text else None
-    try:
-        return line.convert(text)
-    except ValueError as error:
-        raise ValidationError({line.field: [f"It {error}."]}) from None
-
-
-def _ask(event: Event, thing: str, **how: Any) -> Fact:
-    return event.fact(pointer("hubspot", thing), TO_REFRESH, how, Rank.UPDATED)
+def _ask(event: Event, thing: str, notice: Notice | None = None) -> Fact:
+    party = pointer("hubspot", thing)
+    return event.fact(party, TO_REFRESH, notice or {}, Rank.UPDATED)

@@ -1,45 +1,86 @@
-"""Salesforce's outbound messages: how one is proved, split, and acknowledged."""
+"""Salesforce's outbound messages: how one is proved, split, read and acknowledged.
+
+A notification tells the fields that its message selects as they were when it was sent,
+so that each is a thing of its own; the record's own SystemModstamp says which of two is
+the later one. A deleted record is not final: its organisation can undelete it.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError, tostring
 
+from defusedxml.ElementTree import fromstring
+from marshmallow import ValidationError, fields
+
+from bridge.domain.facts import Fact, Rank
+from bridge.domain.values import (
+    VOID,
+    Customer,
+    Names,
+    Part,
+    Subscription,
+    Trait,
+    Value,
+    part,
+)
 from bridge.errors import PayloadError, SignatureError
 from bridge.settings import Option, text
-from bridge.sources.salesforce import facts, message, rules
+from bridge.sources import crm
 from bridge.webhook import auth
-from bridge.webhook.auth import judged
+from bridge.webhook.fields import UNREAD, Checked, Label, Payload, Word
 from bridge.webhook.source import (
     Answer,
     Delivery,
     Event,
+    Handlers,
     Options,
     Source,
     Verified,
     each,
+    is_name,
     read_by,
 )
+from bridge.webhook.values import (
+    decimal,
+    field_name,
+    kept,
+    milliseconds,
+    trait_lines,
+    won_deal,
+)
 
-TOKEN = auth.Shown("query", "token")
-
-SIGNIFICANT = 15
-"""Characters of an id that tell it apart; three more are a checksum."""
+ORGANISATION, TOKEN = "SALESFORCE_ORG_ID", "SALESFORCE_WEBHOOK_TOKEN"
 
 OPTIONS = (
     Option(
-        "SALESFORCE_ORG_ID",
+        ORGANISATION,
         text,
         "Id of the organisation that sends (*Setup → Company Information*).",
         shown="the source is off",
     ),
     Option(
-        "SALESFORCE_WEBHOOK_TOKEN",
+        TOKEN,
         text,
         "The secret in the endpoint's URL: `/webhooks/salesforce?token=…`. Unset: the "
         "source is off.",
         secret=True,
     ),
 )
+
+IN_URL = auth.Shown("query", "token")
+
+SIGNIFICANT = 15
+"""Characters of an id that tell it apart; three more are a checksum."""
+
+ID = re.compile("[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
+
+OUTBOUND = "{http://soap.sforce.com/2005/09/outbound}"
+TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 
 ACK = Answer(
     200,
@@ -52,56 +93,248 @@ ACK = Answer(
 )
 """Anything else has the whole message sent again, for 24 hours."""
 
+HANDLERS = Handlers()
+
+rules = partial(crm.rules, "salesforce")
+
+
+class TableLines(crm.TableLines):
+    """`[sources.salesforce]`."""
+
+    source = "salesforce"
+    account = field_name("field", load_default="")
+    traits = trait_lines()
+    selected = fields.List(
+        field_name("field"),
+        load_default=[],
+        error_messages={"invalid": "must be a list of names of fields"},
+    )
+    opportunities = crm.deal_lines(
+        "field", field_name("field", required=True), attribute="deals"
+    )
+
+
+# --- A message ------------------------------------------------------------------
+
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
     """Check the URL's token, then the organisation. Raises SignatureError.
 
     What is verified has no session any more: the body goes on without its SessionId.
     """
-    auth.verify(TOKEN, delivery, [options["SALESFORCE_WEBHOOK_TOKEN"] or ""], now)
+    auth.verify(IN_URL, delivery, [options[TOKEN] or ""], now)
     try:
-        root = message.parse(delivery.body)
-        body = message.without_session(root)
-    except PayloadError as error:
+        root = _parsed(delivery.body)
+        for parent in root.iter():
+            for session in parent.findall("{*}SessionId"):
+                parent.remove(session)
+        body = tostring(root)
+    except (PayloadError, RecursionError) as error:
         raise SignatureError(f"its organisation is not known: {error}") from None
-    told = {id_[:SIGNIFICANT] for id_ in message.organisations(root)}
-    if told != {(options["SALESFORCE_ORG_ID"] or "")[:SIGNIFICANT]}:
+    ids = {_text(one)[:SIGNIFICANT] for one in root.iter(f"{OUTBOUND}OrganizationId")}
+    if ids != {(options[ORGANISATION] or "")[:SIGNIFICANT]}:
         raise SignatureError("the message is not from our organisation")
     return Verified(delivery._replace(body=body))
 
 
 def split(delivery: Verified) -> Iterator[Event]:
-    """Yield one event for each record. Raises PayloadError where there is none."""
-    told = message.notifications(message.parse(delivery.body))
+    """Yield one event for each record, up to a hundred. Raises PayloadError."""
+    told = [*_parsed(delivery.body).iter(f"{OUTBOUND}Notification")]
     if not told:
         raise PayloadError("the message holds no notification")
-    yield from each(message.event, told)
+    yield from each(_event, told)
+
+
+def _parsed(body: bytes) -> Element:
+    """Read XML; with a DTD every entity of the sender's own is refused."""
+    try:
+        root: Element = fromstring(body, forbid_dtd=True)
+    except (ParseError, ValueError, LookupError):
+        raise PayloadError("the body is no XML that can be read") from None
+    return root
+
+
+def _event(notification: Element) -> Event:
+    """What a record was when it was sent. Raises PayloadError.
+
+    A notification that is sent again tells the record as it is by then, so that an
+    event is the notification and the version of the record.
+    """
+    id_ = (notification.findtext(f"{OUTBOUND}Id") or "").strip()
+    record = notification.find(f"{OUTBOUND}sObject")
+    if not is_name(id_) or record is None:
+        raise PayloadError("a notification has no Id, or no record")
+    kind = record.get(TYPE, "").rpartition(":")[2]
+    if not is_name(kind):
+        raise PayloadError("a record does not say what it is", id_)
+    body = {field.tag.rpartition("}")[2]: _text(field) or None for field in record}
+    at = _version(body)
+    return Event(f"{id_}:{at}", kind, at, body)
+
+
+def _text(element: Element) -> str:
+    return (element.text or "").strip()
+
+
+def _version(fields: crm.Fields) -> int:
+    """When a record was last changed, in milliseconds; 0 where it does not say."""
+    for name in ("SystemModstamp", "LastModifiedDate"):
+        with suppress(ValueError):
+            return milliseconds(fields.get(name) or "")
+    return 0
+
+
+# --- Its records ----------------------------------------------------------------
+
+
+class RecordId(Checked):
+    """A record's id, kept in its form of 18 characters.
+
+    The last three say of five characters each which of them are upper case.
+    """
+
+    must = "be an id of 15 or 18 characters"
+
+    def read(self, value: Any) -> Any:
+        if type(value) is not str or not ID.fullmatch(value):
+            return UNREAD
+        for five in (value[:5], value[5:10], value[10:15])[: 18 - len(value)]:
+            upper = sum(letter.isupper() << bit for bit, letter in enumerate(five))
+            value += "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"[upper]
+        return value
+
+
+class Record(Payload):
+    """Any record; an Account has no more than this."""
+
+    id = RecordId(required=True, data_key="Id")
+    name = Label(data_key="Name")
+    deleted = Word("true", "false", data_key="IsDeleted")
+
+
+class Opportunity(Record):
+    """A deal; *account* is the company that it is with."""
+
+    account = RecordId(data_key="AccountId")
+    won = Word("true", "false", data_key="IsWon")
 
 
 def ignores(event: Event, options: Options) -> str | None:
     """Return why *event* is not for this bridge, or None."""
     if not event.body:
         return "the record is empty: it was deleted before the message was sent"
-    if event.type == facts.OPPORTUNITY:
-        return facts.untold(event.body, rules.rules(options))
+    if event.type == "Opportunity":
+        return _untold(event.body, rules(options))
     return None
+
+
+def _untold(fields: crm.Fields, found: crm.Rules) -> str | None:
+    """Why a message about an Opportunity tells too little of it, None: it does not.
+
+    Of a deal that is not won, or deleted, no more matters.
+    """
+    won, deals = fields.get("IsWon"), found.deals
+    if deals is None:
+        return "bridge.toml has no [sources.salesforce.opportunities]"
+    if not fields.get("AccountId"):
+        return "the deal names no company; AccountId must be selected"
+    if fields.get("IsDeleted") == "true" or won not in {None, "true"}:
+        return None
+    if won is None:
+        return "the deal does not say whether it is won; IsWon must be selected"
+    if not any(found.tells(fields, name) for name in ("Name", *deals.fields)):
+        return f"the deal does not say what it pays; {deals.mrr} must be selected"
+    return None
+
+
+@HANDLERS.on(
+    Record(),
+    {"Account": "name, account and the traits that `bridge.toml` names"},
+    creates={"Account"},
+)
+def account(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the customer and what is told of it.
+
+    A record that is sent with anything in it is there, unless it says that it is not.
+    """
+    found, fields, id_ = rules(options), event.body, loaded["id"]
+    is_deleted, fact = loaded["deleted"] == "true", partial(_fact, event, loaded, id_)
+    value = Customer(account=found.own(id_), deleted=is_deleted)
+    yield fact("customer", kept(value))
+    if found.account and found.tells(fields, found.account):
+        named = crm.read(fields, found.account, _external)
+        yield fact("account", kept(Names(account=named)))
+    if found.tells(fields, "Name"):
+        yield fact("name", kept(Customer(name=loaded["name"])))
+    for trait, line in found.traits.items():
+        if found.tells(fields, line.field) and not is_deleted:
+            is_ = crm.read(fields, line.field, line.convert)
+            yield fact(f"trait:{trait}", Trait({"is": is_}))
+
+
+@HANDLERS.on(
+    Opportunity(),
+    {
+        "Opportunity": "a won deal is a subscription, where `bridge.toml` names its fields"
+    },
+)
+def opportunity(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the subscription that a won deal is, and its parts.
+
+    Any other deal is void, so that one that was won and then lost is no subscription;
+    so is one without an amount a month: it was sold once. Where a message does not say
+    the amount, it stays what it was.
+    """
+    found, fields, owner = rules(options), event.body, loaded["account"]
+    deals, id_ = found.deals, f"opp-{loaded['id']}"
+    if deals is None or owner is None:
+        return
+    is_deleted, fact = loaded["deleted"] == "true", partial(_fact, event, loaded, owner)
+    is_won = loaded["won"] == "true" and not is_deleted
+    if not is_won or found.tells(fields, deals.mrr):
+        void: Subscription = {"status": VOID}
+        mrr = crm.read(fields, deals.mrr, decimal) if is_won else None
+        currency = fields.get(deals.currency, deals.currency)
+        value = won_deal(mrr=mrr, currency=currency, at=event.at) or void
+        value["account"] = found.own(owner)
+        yield fact(f"subscription:{id_}", kept(value))
+    if is_deleted:
+        return
+    if found.tells(fields, "Name"):
+        yield fact(part(id_, "plan"), kept(Part(plan=loaded["name"])))
+    if found.tells(fields, deals.renews):
+        ends = crm.read(fields, deals.renews, milliseconds)
+        yield fact(part(id_, "ends"), kept(Part(ends=ends)))
+    if found.tells(fields, deals.ended):
+        ended = crm.read(fields, deals.ended, milliseconds)
+        yield fact(part(id_, "ended"), kept(Part(ended=ended)))
+
+
+def _external(text: str) -> str:
+    if not is_name(text):
+        raise ValueError("must be an id of at most 255 characters")
+    return text
+
+
+def _fact(event: Event, loaded: Any, party: str, thing: str, value: Value) -> Fact:
+    if not event.at:
+        reason = "Select it for the outbound message: it tells which record is newer."
+        raise ValidationError({"SystemModstamp": [reason]})
+    rank = Rank.DELETED if loaded["deleted"] == "true" else Rank.CREATED
+    return event.fact(f"salesforce:{party}", thing, value, rank)
 
 
 SOURCE = Source(
     name="salesforce",
     title="Salesforce",
     options=OPTIONS,
-    enabled=lambda options: bool(
-        options["SALESFORCE_ORG_ID"] and options["SALESFORCE_WEBHOOK_TOKEN"]
-    ),
+    enabled=lambda options: bool(options[ORGANISATION] and options[TOKEN]),
     verify=verify,
     split=split,
     ignores=ignores,
-    handlers=facts.HANDLERS,
+    handlers=HANDLERS,
     answer=ACK,
     crm=True,
-    table=read_by(rules.TableLines()),
-    weak=lambda options: judged(
-        "SALESFORCE_WEBHOOK_TOKEN", options["SALESFORCE_WEBHOOK_TOKEN"]
-    ),
+    table=read_by(TableLines()),
+    weak=lambda options: auth.judged(TOKEN, options[TOKEN]),
 )
