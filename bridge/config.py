@@ -144,25 +144,33 @@ PHRASES = {
 """What marshmallow says -> how it is said here."""
 
 
-def check(schema: Schema, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
-    """Return what *schema* makes of a table, as far as it is right, and its mistakes."""
+def check(
+    schema: Schema, given: Mapping[str, Any], joint: str = " "
+) -> tuple[Any, list[str]]:
+    """Return what *schema* makes of a table, as far as it is right, and its mistakes.
+
+    Each is named with its place, as `money.statuses.0 must be one of active, …`; *joint*
+    stands between the two.
+    """
     try:
         return schema.load(given), []
     except ValidationError as error:
-        return error.valid_data, [*_sentences(error.messages)]
+        return error.valid_data, [
+            f"{place}{joint}{PHRASES.get(words, words)}"
+            for place, words in _mistakes(error.messages)
+        ]
 
 
-def _sentences(messages: Any, place: str = "") -> Iterator[str]:
-    """Yield each mistake as `money.statuses.0 must be one of active, …`."""
+def _mistakes(messages: Any, place: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(messages, dict):
         for name, inner in messages.items():
             here = place if name == "_schema" else f"{place}.{name}".lstrip(".")
-            yield from _sentences(inner, here)
+            yield from _mistakes(inner, here)
     elif isinstance(messages, list):
         for inner in messages:
-            yield from _sentences(inner, place)
+            yield from _mistakes(inner, place)
     else:
-        yield f"{place} {PHRASES.get(messages, messages)}"
+        yield place, messages
 
 
 class Lines(Schema):

@@ -26,8 +26,7 @@ from bridge.errors import BridgeError, PayloadError
 from bridge.ingest import Ingress
 from bridge.settings import Settings
 from bridge.sources import OBSERVED, every
-from bridge.sources.generic import make
-from bridge.sources.generic.recipes import recipes
+from bridge.sources.generic import make, recipes
 from bridge.webhook.source import Delivery, Options, Source, Verified
 
 NOTHING = NO_VITALLY | {"REDIS_URL"}

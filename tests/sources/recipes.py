@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any
 
 from bridge.config import Table
-from bridge.sources.generic import make
-from bridge.sources.generic.recipes import recipes
+from bridge.sources.generic import make, recipes
 from bridge.webhook.auth import STANDARD_WEBHOOKS, Scheme, sign
 from bridge.webhook.source import Delivery, Source
 from tests.sources.known import FOLDER, NOW, URL, Known, Lines

@@ -20,7 +20,7 @@ from bridge.domain.fold import History, fold
 from bridge.domain.values import TO_REFRESH
 from bridge.errors import PayloadError, SignatureError
 from bridge.sources import discover
-from bridge.sources.generic.recipes import recipes
+from bridge.sources.generic import recipes
 from tests.sources.known import NOW, Known, every, golden_of
 
 KNOWN = every()

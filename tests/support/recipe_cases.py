@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from bridge.sources.generic.recipes import recipes
+from bridge.sources.generic import recipes
 from tests.support.stripe_cases import DAY_0, INSTANTS
 
 Case = Mapping[str, Any]

@@ -17,9 +17,8 @@ from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
 from bridge.domain.traits import instant as shown
 from bridge.errors import PayloadError
-from bridge.sources.generic import make
-from bridge.sources.generic.convert import CONVERTERS, instant
-from bridge.sources.generic.recipes import recipes
+from bridge.sources.generic import make, recipes
+from bridge.sources.generic.values import CONVERTERS, instant
 from bridge.webhook.source import Delivery, Event, Source, Verified
 
 BASE = {

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.sources.generic.recipes import recipes
+from bridge.sources.generic import recipes
 from bridge.webhook.auth import STANDARD_WEBHOOKS, Scheme, sign
 from bridge.webhook.source import Delivery
 from tests.unit.test_vectors import HUBSPOT, is_refused, verifier

@@ -21,10 +21,8 @@ from bridge.sources import (
     switched_on,
     tables,
 )
-from bridge.sources.generic import make
-from bridge.sources.generic.proof import HMAC
-from bridge.sources.generic.recipes import over, recipes
-from bridge.sources.generic.table import ENDED, KINDS, MRR, READ, TABLE
+from bridge.sources.generic import make, over, recipes
+from bridge.sources.generic.table import ENDED, HMAC, KINDS, MRR, READ, TABLE
 
 GOOD = """
 verify = "standard-webhooks"
@@ -74,7 +72,7 @@ def test_a_table_makes_a_source_that_its_secret_switches_on() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ("a = 1", "a: is no line of this table"),
+        ("a = 1", "a: is unknown; there are "),
         ("id = 1", "id: must be a path in quotes, or a table with `path` or `header`"),
         ('id = { as = "text" }', "id: must be a path in quotes"),
         ('id = "a.["', "id: 'a.[' is no JMESPath: "),
@@ -82,7 +80,7 @@ def test_a_table_makes_a_source_that_its_secret_switches_on() -> None:
         ('at = "now()"', "at: 'now()' calls now(), which JMESPath lacks"),
         (f'at = "{"a." * 300}a"', "at: must be a path of at most 500 characters"),
         ('at = { path = "a", as = "day" }', "at.as: must be one of instant"),
-        ('party = { path = "a", of = "b" }', "party.of: is no line of this table"),
+        ('party = { path = "a", of = "b" }', "party.of: is unknown; there are "),
         ("id = { header = 1 }", "id.header: must be the name of a header, or several"),
         ("verify = { scheme = 'query' }", "verify.name: is missing"),
         ('body = "xml"', "body: must be one of json, form"),
@@ -109,13 +107,13 @@ def test_a_table_makes_a_source_that_its_secret_switches_on() -> None:
         ),
         (
             "verify = { scheme = 'basic', name = 'a' }",
-            "verify.name: is no line of this",
+            "verify.name: is unknown; there are ",
         ),
         ("events = 1", "events: must be a table"),
         ("events.Subs = {}", "events.Subs: must be a short word in lower case"),
         ("events.subscription = 'a'", "events.subscription: must be a table"),
         ("events.x.kind = 'deal'", "events.x.kind: must be one of trait, customer, "),
-        ("events.x.name = 'a'", "events.x.name: is no line of this table"),
+        ("events.x.name = 'a'", "events.x.name: is unknown; there are "),
         ("events.x.when = 1", "events.x.when: must be types of events"),
         ("events.x = { kind = 'subscription' }", "events.x.id: is missing"),
         (
@@ -124,7 +122,7 @@ def test_a_table_makes_a_source_that_its_secret_switches_on() -> None:
         ),
         (
             "events.subscription.mrr.amuont = 'a'",
-            "events.subscription.mrr.amuont: is no line of this table",
+            "events.subscription.mrr.amuont: is unknown; there are ",
         ),
         (
             "events.subscription.mrr.amount = '['",
@@ -136,7 +134,7 @@ def test_a_table_makes_a_source_that_its_secret_switches_on() -> None:
         ),
         (
             "events.subscription.ends = { path = 'a', null_clears = true }",
-            "events.subscription.ends.null_clears: is no line of this table",
+            "events.subscription.ends.null_clears: is unknown; there are ",
         ),
         ("events.x.kind = 'thin'", ""),
         (

@@ -17,9 +17,8 @@ from bridge.domain.document import document
 from bridge.domain.facts import Fact, catalogue
 from bridge.domain.fold import History, compact, fold
 from bridge.domain.policy import STRIPE
-from bridge.sources.generic import make
+from bridge.sources.generic import make, recipes
 from bridge.sources.generic.api import as_read
-from bridge.sources.generic.recipes import recipes
 from bridge.webhook.source import Delivery, Event, Source, Verified
 from tests.support.lives import by_party
 from tests.support.recipe_cases import (

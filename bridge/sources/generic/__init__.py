@@ -1,30 +1,29 @@
 """Any other system: a source made of a table in `bridge.toml`, without code.
 
-`table.py` is all that a table may say, `paths.py` one value of it. By it `proof.py`
-proves a delivery, `delivery.py` splits it into events, `facts.py` makes facts of them,
-and `api.py` reads the sender's API where events tell too little. `recipes.py` are the
-tables that are shipped.
+`table.py` is all that a table may say, `values.py` one value of a delivery. By them
+`events.py` makes events of a delivery and facts of an event, and `api.py` reads the
+sender's API where events tell too little. `recipes/` has the tables that are shipped.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from marshmallow import ValidationError
-
+from bridge.config import check
 from bridge.settings import OPTIONS, Option, read_all, text
 from bridge.sources.generic.api import GenericApi
-from bridge.sources.generic.delivery import events
-from bridge.sources.generic.facts import fits, tell
-from bridge.sources.generic.recipes import over, recipes
-from bridge.sources.generic.table import TABLE, problems
+from bridge.sources.generic.events import events, facts, fits
+from bridge.sources.generic.table import TABLE
 from bridge.webhook.auth import judged, verify
 from bridge.webhook.fields import Payload
-from bridge.webhook.source import Handler, Options, Source, SourceApi, Weakness
+from bridge.webhook.source import Handler, Source, Weakness
 
 USUAL = (
     "COLUMNS DYNO EDITOR HOME HOST HOSTNAME LANG LANGUAGE LC_ALL LINES LOGNAME MAIL OLDPWD "
@@ -62,7 +61,10 @@ class Rules(Mapping[str, Handler]):
         if not mine:
             raise KeyError(kind)
         return Handler(
-            ANYTHING, lambda event, *_: tell(mine, event), ", ".join(mine), creates=True
+            ANYTHING,
+            lambda event, *_: facts(mine, event),
+            ", ".join(mine),
+            creates=True,
         )
 
     def __iter__(self) -> Iterator[str]:
@@ -72,25 +74,54 @@ class Rules(Mapping[str, Handler]):
         return sum(1 for _ in self)
 
 
+@cache
+def recipes() -> Mapping[str, Mapping[str, Any]]:
+    """Return the table of each recipe that is shipped by its name."""
+    folder = files(__package__).joinpath("recipes").iterdir()
+    return {
+        file.name.removesuffix(".toml"): tomllib.loads(file.read_text("utf-8"))
+        for file in sorted(folder, key=lambda file: file.name)
+    }
+
+
+def over(recipe: Mapping[str, Any], lines: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay *lines* over those of a recipe; `false` takes one of its lines away."""
+    laid = dict(recipe)
+    for name, value in lines.items():
+        below = laid.get(name)
+        if isinstance(below, dict) and isinstance(value, dict):
+            laid[name] = over(below, value)
+        elif value is False and not isinstance(below, bool):
+            laid.pop(name, None)
+        else:
+            laid[name] = value
+    return laid
+
+
 def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Made:
     """Make the source of table `[sources.NAME]`, its secrets taken from *environ*."""
     if not NAME.fullmatch(name):
         return Made(problems=("must be a name of a-z, 0-9, _ and -, up to 40",))
     recipe = given.get("recipe")
-    if recipe is not None and recipe not in recipes():
+    if recipe is not None and recipe not in [*recipes()]:
         return Made(problems=(f"recipe: must be one of {', '.join(recipes())}",))
-    try:
-        table = TABLE.load(over(recipes().get(recipe or "", {}), given))
-    except ValidationError as error:
-        return Made(problems=tuple(problems(error.messages)))
-    rules, options = _rules(name, table), _options(table)
-    secrets, unread = read_all(options, environ)
+    table, wrong = check(TABLE, over(recipes().get(recipe or "", {}), given), ": ")
+    if wrong:
+        return Made(problems=tuple(wrong))
+    rules = _rules(name, table)
+    keys = table["read"]["key_env"] if "read" in table else ()
+    variables = dict.fromkeys(table["secret_env"], "Secret of its webhooks.")
+    variables |= dict.fromkeys(keys, "Key of its API.")
+    options = [Option(n, text, what, secret=True) for n, what in variables.items()]
+    values, unread = read_all(options, environ)
     wrong = [*_missing(rules), *unread]
-    wrong += _no_secrets(table)
+    for line, names in (("secret_env", table["secret_env"]), ("read.key_env", keys)):
+        for variable in NO_SECRETS.intersection(names):
+            wrong.append(f"{line}: {variable} is a variable for something else")
     if wrong:
         return Made(problems=tuple(wrong))
     traits = dict.fromkeys(trait for rule in rules.values() for trait in rule["traits"])
-    return Made(_source(name, table, Rules(rules), options, secrets), tuple(traits))
+    return Made(_source(name, table, Rules(rules), options, values), tuple(traits))
 
 
 def _rules(name: str, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -122,15 +153,6 @@ def _missing(rules: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             yield f"events.{word}.currency: is missing, for traits in minor units"
 
 
-def _no_secrets(table: Mapping[str, Any]) -> Iterator[str]:
-    """Name the variables that are taken for secrets and hold something else."""
-    keys = table.get("read", {}).get("key_env", ())
-    for line, names in (("secret_env", table["secret_env"]), ("read.key_env", keys)):
-        for name in names:
-            if name in NO_SECRETS:
-                yield f"{line}: {name} is a variable for something else"
-
-
 def _weak(
     names: Iterable[str], secrets: Mapping[str, str | None]
 ) -> Iterator[Weakness]:
@@ -145,38 +167,28 @@ def _weak(
             yield from judged(name, secret)
 
 
-def _options(table: Mapping[str, Any]) -> tuple[Option, ...]:
-    names = dict.fromkeys(table["secret_env"], "Secret of its webhooks.")
-    if "read" in table:
-        names |= dict.fromkeys(table["read"]["key_env"], "Key of its API.")
-    return tuple(Option(n, text, what, secret=True) for n, what in names.items())
-
-
 def _source(
     name: str,
     table: Mapping[str, Any],
     handlers: Rules,
-    options: tuple[Option, ...],
+    options: Iterable[Option],
     secrets: Mapping[str, str | None],
 ) -> Source:
     valid = [secret for env in table["secret_env"] if (secret := secrets[env])]
     read = table.get("read")
     key = read["key_env"][0] if read else ""
-
-    def connect(_: Options) -> SourceApi | None:
-        found = secrets.get(key)
-        return GenericApi(name, read, found, handlers) if read and found else None
-
+    secret = secrets.get(key)
+    api = GenericApi(name, read, secret, handlers) if read and secret else None
     return Source(
         name=name,
         title=table.get("title", name),
-        options=options,
+        options=tuple(options),
         enabled=lambda _: bool(valid),
         verify=lambda delivery, _, now: verify(table["verify"], delivery, valid, now),
         split=lambda delivery: list(events(table, delivery)),
         ignores=lambda *_: None,
         handlers=handlers,
-        api=connect,
+        api=lambda _: api,
         key=key,
         crm=table["crm"],
         weak=lambda _: _weak(table["secret_env"], secrets),

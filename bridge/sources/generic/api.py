@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from bridge.domain.facts import Fact, Rank
 from bridge.domain.values import REFRESHED
 from bridge.errors import SourceUnreadError
-from bridge.sources.generic.paths import read
+from bridge.sources.generic.values import read
 from bridge.sources.http import HttpApi, understood
 from bridge.webhook.fields import LATEST
-from bridge.webhook.source import Event, Handler, json_value
+from bridge.webhook.source import Event, Handler
 
 MOST = 4 * 1024 * 1024
 """Bytes of a reply that are read."""
@@ -36,17 +36,17 @@ class GenericApi:
         self._name = name
         self._table = table
         self._handlers = handlers
-        pair = key if ":" in key else f"{key}:"
-        proof = {"bearer": key, "basic": b64encode(pair.encode()).decode()}
-        scheme = table["scheme"]
-        own = {"authorization": f"{scheme.capitalize()} {proof[scheme]}"}
+        proof = f"Bearer {key}"
+        if table["scheme"] == "basic":
+            pair = key if ":" in key else f"{key}:"
+            proof = f"Basic {b64encode(pair.encode()).decode()}"
+        usual = {"accept": "application/json"}
         self._http = HttpApi(
             title=urlsplit(table["base"]).netloc,
             key=table["key_env"][0],
             base=table["base"],
-            headers={"accept": "application/json", **table["headers"], **own},
+            headers={**usual, **table["headers"], "authorization": proof},
             most=MOST,
-            read=json_value,
         )
 
     def owner(self, thing: str) -> str | None:
@@ -56,55 +56,54 @@ class GenericApi:
         if line is None:
             raise SourceUnreadError(f"read.owners has no {kind}")
         reply = self._http.get(line["url"], id_)
-        owner = self._value(line, "party", reply.body) if reply else None
+        owner = self._value(line, reply.body, "party") if reply else None
         return f"{self._name}:{owner}" if owner else None
 
     def party(self, party: str) -> list[Fact]:
         """See `SourceApi.party`."""
         id_, at = party.partition(":")[2], LATEST * 1000
-        found: list[Fact] = []
+        facts: list[Fact] = []
         for thing, line in self._table["things"].items():
             kind, reply = f"read.{thing}", self._http.get(line["url"], id_)
             if reply is None:
                 return []
             at = min(at, reply.second)
-            for body in (
-                self._bodies(line, reply.body) if kind in self._handlers else ()
-            ):
-                event = Event(kind, kind, reply.second, {**body, "party": id_})
-                facts = understood(self._facts, event, kind)
-                # Without a customer that is only implied: another reply tells of him.
-                found += [fact for fact in facts if fact.event == kind]
-        return as_read(found, party, at)
+            if kind in self._handlers:
+                for body in self._bodies(line, reply.body):
+                    event = Event(kind, kind, reply.second, {**body, "party": id_})
+                    own = understood(self._facts, event, kind)
+                    # Without a customer that is only implied: another reply has him.
+                    facts += [fact for fact in own if fact.event == kind]
+        return as_read(facts, party, at)
 
     def _facts(self, event: Event) -> list[Fact]:
         return list(self._handlers[event.type].facts(event, {}, {}))
 
     def _bodies(self, line: Mapping[str, Any], whole: Any) -> Iterator[dict[str, Any]]:
         """Objects of a reply, each with those *beside* it that are read for it."""
-        if self._value(line, "more", whole):
+        if self._value(line, whole, "more"):
             raise SourceUnreadError(f"{self._http.title} has more than one page")
-        rows = self._value(line, "each", whole) if "each" in line else [whole]
+        rows = self._value(line, whole, "each") if "each" in line else [whole]
         if rows is None or not all(isinstance(row, dict) for row in rows):
             raise SourceUnreadError(f"{self._http.title} gives no list of objects")
         for row in rows:
             yield {
                 **row,
-                **{name: self._beside(b, row) for name, b in line["beside"].items()},
+                **{n: self._beside(b, row) for n, b in line["beside"].items()},
             }
 
     def _beside(self, line: Mapping[str, Any], row: Any) -> Any:
-        id_ = self._value(line, "id", row)
+        id_ = self._value(line, row, "id")
         reply = self._http.get(line["url"], id_) if id_ else None
         return reply.body if reply else None
 
-    def _value(self, line: Mapping[str, Any], name: str, body: Any) -> Any:
+    def _value(self, line: Mapping[str, Any], body: Any, name: str) -> Any:
         what = f"the reply of {self._http.title}"
-        return understood(lambda whole: read(line, name, whole), body, what)
+        return understood(lambda whole: read(line, whole, name), body, what)
 
 
 def as_read(facts: Iterable[Fact], party: str, at: int) -> list[Fact]:
-    """What was read of *party* at one instant (ms), and that it was read."""
+    """Return what was read of *party* at one instant (ms), and that it was read."""
     event = Event(f"read:{at}", "read", at, {})
     values = {fact.thing: fact.value for fact in facts} | {REFRESHED: {}}
     return [event.fact(party, thing, v, Rank.FROM_API) for thing, v in values.items()]

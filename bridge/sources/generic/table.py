@@ -1,45 +1,43 @@
-"""The form of a table `[sources.NAME]`, and what each mistake in one is called."""
+"""The form of a table `[sources.NAME]`: what each of its lines may say."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+import jmespath
+from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
+from jmespath.parser import ParsedResult
 from marshmallow import ValidationError, fields, validate
 
-from bridge.config import NATIVE
+from bridge.config import NATIVE, Lines, NamedLines, one_of
+from bridge.config import text as matching
 from bridge.domain.facts import Rank
 from bridge.domain.values import LONGEST
 from bridge.settings import base_url
-from bridge.sources.generic.convert import text
-from bridge.sources.generic.delivery import FORMS
-from bridge.sources.generic.paths import (
-    Named,
-    TableSchema,
-    Texts,
-    Value,
+from bridge.sources.generic.events import FORMS
+from bridge.sources.generic.values import (
+    CONVERTERS,
+    SCALARS,
     ValuePath,
-    one_of,
-    schema,
+    label,
+    scalar,
+    text,
 )
-from bridge.sources.generic.proof import Verify
+from bridge.webhook import auth
 from bridge.webhook.fields import NAME
 
-WORD = r"[a-z0-9_-]{1,40}"
+LONGEST_PATH = 500
+"""Characters of a path; the parser of a much longer one would leave the stack."""
+
+FUNCTIONS = frozenset(Functions().FUNCTION_TABLE)
+
 TYPE = r"[\x21-\x7e]{1,255}"
 LOCAL = re.compile(r"http://(127\.0\.0\.1|localhost)(:[0-9]+)?")
-
-PHRASES = {
-    "Missing data for required field.": "is missing",
-    "Unknown field.": "is no line of this table",
-    "Invalid input type.": "must be a table",
-    "Not a valid string.": "must be a text in quotes",
-    "Not a valid boolean.": "must be true or false",
-    "Not a valid integer.": "must be a whole number",
-    "Not a valid mapping type.": "must be a table",
-}
-"""What marshmallow says -> how it is said here."""
+WORD = matching("[a-z0-9_-]{1,40}", "must be a short word in lower case")
 
 DATE = ("instant", "day")
 OURS: Mapping[str, tuple[str, ...]] = {
@@ -49,31 +47,195 @@ OURS: Mapping[str, tuple[str, ...]] = {
 """Traits of ours -> what `as` may be in their lines, the first without it."""
 
 
+def schema(**lines: Any) -> Any:
+    """A table of these lines."""
+    return Lines.from_dict(lines)()
+
+
+# --- One value ------------------------------------------------------------------
+
+
+class Texts(fields.Field[Any]):
+    """One text or several, each of which *pattern* allows."""
+
+    def __init__(
+        self, pattern: str, must: str, most: int = 100, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.pattern = re.compile(pattern)
+        self.must = must
+        self.most = most
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list) or not 0 < len(texts) <= self.most:
+            raise ValidationError(self.must)
+        if not all(isinstance(t, str) and self.pattern.fullmatch(t) for t in texts):
+            raise ValidationError(self.must)
+        return tuple(texts)
+
+
+def _compiled(path: Any) -> ParsedResult:
+    if not isinstance(path, str) or len(path) > LONGEST_PATH:
+        raise ValidationError(f"must be a path of at most {LONGEST_PATH} characters")
+    try:
+        compiled = jmespath.compile(path)
+    except (JMESPathError, RecursionError) as error:
+        first = (str(error) or "too deep").splitlines()[0].rstrip(":")
+        raise ValidationError(f"{path!r} is no JMESPath: {first}") from None
+    for name in sorted(_calls(compiled.parsed) - FUNCTIONS):
+        raise ValidationError(f"{path!r} calls {name}(), which JMESPath lacks")
+    return compiled
+
+
+def _calls(node: Any) -> set[str]:
+    """Names of the functions that a parsed path calls."""
+    if not isinstance(node, dict):
+        return set()
+    own = {node["value"]} if node["type"] == "function_expression" else set()
+    return own.union(*map(_calls, node["children"]))
+
+
+def _plain_keys(path: ParsedResult) -> list[str]:
+    """The keys of a plain path, like data.plan; none of any other."""
+    node = path.parsed
+    parts = node["children"] if node["type"] == "subexpression" else [node]
+    is_plain = all(part["type"] == "field" for part in parts)
+    return [part["value"] for part in parts] if is_plain else []
+
+
+def _words(lookup: Mapping[str, Any]) -> None:
+    if any(isinstance(word, dict | list) for word in lookup.values()):
+        raise ValidationError("must be a table of words")
+
+
+PARTS = {
+    "path": fields.Raw(),
+    "header": Texts(r"[!-~]+", "must be the name of a header, or several"),
+    "lookup": fields.Dict(
+        validate=_words, error_messages={"invalid": "must be a table of words"}
+    ),
+}
+
+
+class Value(fields.Field[ValuePath]):
+    """A path in quotes, or a table with it.
+
+    *kinds* are what `as` may be, the first without it; none: any, and without it JSON.
+    *trait*: it is that of a trait, which only `null_clears` clears. *shown*: how many
+    characters of a text are kept for people to read; 0: it is no such.
+    """
+
+    def __init__(
+        self, *kinds: str, trait: bool = False, shown: int = 0, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        clears = {"null_clears": fields.Boolean(load_default=False)} if trait else {}
+        self.schema = schema(**PARTS, **clears, **{"as": one_of(kinds or SCALARS)})
+        self.usual = kinds[0] if kinds else ""
+        self.trait = trait
+        self.converters = {**CONVERTERS, "": scalar}
+        if shown:
+            self.converters["text"] = partial(label, most=shown)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> ValuePath:
+        given = {"path": value} if isinstance(value, str) else value
+        if not isinstance(given, dict) or not {"path", "header"} & given.keys():
+            must = "must be a path in quotes, or a table with `path` or `header`"
+            raise ValidationError(must)
+        parts = self.schema.load(given)
+        path, kind = _compiled(parts.get("path", "`null`")), parts.get("as", self.usual)
+        keys = _plain_keys(path) if parts.get("null_clears", not self.trait) else []
+        if parts.get("null_clears") and not keys:
+            must = "needs a plain path, like data.plan"
+            raise ValidationError({"null_clears": [must]})
+        headers = [name.lower() for name in parts.get("header", ())]
+        lookup = parts.get("lookup")
+        return ValuePath(path, self.converters[kind], kind, headers, lookup, keys)
+
+
 def _values(kind: str, *names: str) -> dict[str, Value]:
     """Lines of one kind."""
     return {name: Value(kind) for name in names}
 
 
-def _text(pattern: str, must: str, **options: Any) -> fields.String:
-    check = validate.Regexp(f"(?:{pattern})\\Z", error=must)
-    return fields.String(validate=check, **options)
+# --- Who is believed ------------------------------------------------------------
+
+TEXT, NEEDED = fields.String(), fields.String(required=True)
+TOLERANCE = validate.Range(1, 86_400, error="must be seconds, at most a day")
+HMAC = schema(
+    scheme=TEXT,
+    header=NEEDED,
+    signed=NEEDED,
+    separator=TEXT,
+    prefix=TEXT,
+    timestamp_header=TEXT,
+    timestamp_prefix=TEXT,
+    timestamp_first=fields.Boolean(),
+    unit=one_of(auth.INSTANTS),
+    tolerance=fields.Integer(strict=True, validate=TOLERANCE),
+    algorithm=one_of(("sha256", "sha512", "sha1")),
+    key=one_of(auth.KEYS),
+    key_prefix=TEXT,
+    encoding=one_of(auth.DIGESTS),
+)
 
 
-def _names(pattern: str, must: str, name: str) -> None:
-    if not re.fullmatch(pattern, name):
+def _hmac(header: str, **lines: Any) -> auth.Scheme:
+    try:
+        return auth.Scheme(header=header.lower(), **lines)
+    except ValueError as error:
+        raise ValidationError({"signed": [str(error)]}) from None
+
+
+def _header(header: str, prefix: str = "") -> auth.Shown:
+    return auth.Shown("header", header.lower(), prefix)
+
+
+SCHEMES: Mapping[str, tuple[Lines, Callable[..., auth.Scheme | auth.Shown]]] = {
+    "hmac": (HMAC, _hmac),
+    "standard-webhooks": (schema(scheme=TEXT), lambda: auth.STANDARD_WEBHOOKS),
+    "basic": (schema(scheme=TEXT), lambda: auth.BASIC),
+    "header": (schema(scheme=TEXT, header=NEEDED, prefix=TEXT), _header),
+    "query": (schema(scheme=TEXT, name=NEEDED), partial(auth.Shown, "query")),
+}
+"""Word of `scheme` -> the lines of its table, and the scheme made of them."""
+
+
+class Verify(fields.Field[Any]):
+    """The word of a scheme, or a table with it and the scheme's own lines."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> auth.Scheme | auth.Shown:
+        given = {"scheme": value} if isinstance(value, str) else value
+        if not isinstance(given, dict) or str(given.get("scheme")) not in SCHEMES:
+            raise ValidationError({"scheme": [f"must be one of {', '.join(SCHEMES)}"]})
+        lines, make = SCHEMES[given["scheme"]]
+        loaded = lines.load(given)
+        return make(**{name: v for name, v in loaded.items() if name != "scheme"})
+
+
+# --- Rules ----------------------------------------------------------------------
+
+
+def _not_vitally_s(name: str) -> None:
+    if name.lower().startswith(NATIVE):
+        must = "must be another name: Vitally's own syncs write this one"
         raise ValidationError(must)
 
 
-def _trait(name: str) -> Value:
-    if name.lower().startswith(NATIVE):
-        raise ValidationError(
-            "must be another name: Vitally's own syncs write this one"
-        )
-    _names("[A-Za-z][A-Za-z0-9_.-]{0,99}", "must be a name of letters and digits", name)
-    return Value(*OURS.get(name, ()), trait=True, shown=LONGEST)
-
-
-TRAITS = Named(_trait)
+TRAITS = NamedLines(
+    lambda name: Value(*OURS.get(name, ()), trait=True, shown=LONGEST),
+    fields.String(
+        validate=[
+            _not_vitally_s,
+            validate.Regexp(
+                r"[A-Za-z][A-Za-z0-9_.-]{0,99}\Z",
+                error="must be a name of letters and digits",
+            ),
+        ]
+    ),
+    load_default=dict,
+)
 SHARED = {**_values("text", "party", "account"), **_values("instant", "at")}
 """Lines that a source may say for all its rules."""
 
@@ -97,7 +259,7 @@ MRR = schema(
     **_values("truth", "tax_included", "usage"),
     **_values("instant", "from", "until"),
 )
-KINDS: Mapping[str, TableSchema] = {
+KINDS: Mapping[str, Lines] = {
     "trait": schema(**RULE),
     "customer": schema(
         **RULE,
@@ -120,7 +282,7 @@ KINDS: Mapping[str, TableSchema] = {
         **_values("instant", "trial_end", "trialing_until"),
     ),
     "extra": schema(**RULE, id=Value("text", required=True)),
-    "thin": schema(**RULE, thing=_text(WORD, "must be a short word"), id=Value("text")),
+    "thin": schema(**RULE, thing=WORD, id=Value("text")),
 }
 """Kind of a rule -> what its table may say."""
 
@@ -130,17 +292,20 @@ class Rule(fields.Field[Any]):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        _names(WORD, "must be a short word in lower case", name)
         self.usual = name if name in KINDS else "trait"
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
         kind = value.get("kind", self.usual) if isinstance(value, dict) else self.usual
-        if kind not in KINDS:
+        if str(kind) not in KINDS:
             raise ValidationError({"kind": [f"must be one of {', '.join(KINDS)}"]})
         return {**KINDS[kind].load(value), "kind": kind}
 
 
-def _variable(must: str) -> Texts:
+# --- The whole ------------------------------------------------------------------
+
+
+def _variable(whose: str) -> Texts:
+    must = f"must name the {whose}'s environment variable"
     return Texts("[A-Z][A-Z0-9_]{2,99}", must, required=True)
 
 
@@ -154,25 +319,23 @@ def _base(value: str) -> None:
         raise ValidationError("must begin with https://")
 
 
-def _rows(**lines: Any) -> Named:
+def _rows(**lines: Any) -> NamedLines:
     """Tables of one form, by short words."""
-
-    def row(name: str) -> fields.Field[Any]:
-        _names(WORD, "must be a short word in lower case", name)
-        return fields.Nested(schema(**lines))
-
-    return Named(row)
+    return NamedLines(fields.Nested(schema(**lines)), WORD, load_default=dict)
 
 
-URL = _text(
-    r"/[^{}]*(\{id\}[^{}]*)*", "must begin with / and may hold {{id}}", required=True
+URL = fields.String(
+    required=True,
+    validate=validate.Regexp(
+        r"/[^{}]*(\{id\}[^{}]*)*\Z", error="must begin with / and may hold {{id}}"
+    ),
 )
 """What follows the host, with `{id}` where the id goes."""
 
 READ = schema(
     base=fields.String(required=True, validate=_base),
-    key_env=_variable("must name the key's environment variable"),
-    scheme=one_of("bearer", "basic", load_default="bearer"),
+    key_env=_variable("key"),
+    scheme=one_of(("bearer", "basic"), load_default="bearer"),
     headers=fields.Dict(fields.String(), fields.String(), load_default=dict),
     owners=_rows(url=URL, party=Value("text", required=True)),
     things=_rows(
@@ -190,24 +353,13 @@ TABLE = schema(
     tried=fields.Boolean(load_default=False),
     crm=fields.Boolean(load_default=False),
     verify=Verify(required=True),
-    secret_env=_variable("must name the secret's environment variable"),
-    body=one_of(*FORMS, load_default="json"),
+    secret_env=_variable("secret"),
+    body=one_of(FORMS, load_default="json"),
     split=Value("list"),
-    id=Value("text", load_default=ValuePath(lambda _: None, text)),
-    type=Value("text", load_default=ValuePath(lambda _: "event", text)),
-    events=Named(Rule),
+    id=Value("text", load_default=ValuePath(jmespath.compile("`null`"), text)),
+    type=Value("text", load_default=ValuePath(jmespath.compile("'event'"), text)),
+    events=NamedLines(Rule, WORD, load_default=dict),
     traits=TRAITS,
     read=fields.Nested(READ),
 )
 """`[sources.NAME]`, with the lines of its recipe where it has one."""
-
-
-def problems(messages: Any, place: str = "") -> Iterator[str]:
-    """Each mistake as `events.subscription.mrr.amount: is missing`."""
-    if isinstance(messages, Mapping):
-        for key, inner in messages.items():
-            here = place if key == "_schema" else f"{place}.{key}".lstrip(".")
-            yield from problems(inner, here)
-    else:
-        for phrase in [messages] if isinstance(messages, str) else messages:
-            yield f"{place}: {PHRASES.get(phrase, phrase)}"

@@ -1,0 +1,236 @@
+"""One value of a delivery: where it is, what it may be, and what is made of it.
+
+A converter returns JSON or raises ValueError with what the value *must be*. Instants
+become milliseconds, amounts decimal text in the unit in which they came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from jmespath.parser import ParsedResult
+from marshmallow import ValidationError
+
+from bridge.domain.money import bridged, decimals
+from bridge.domain.values import LONGEST, MOST
+from bridge.webhook.auth import FIRST_MS
+from bridge.webhook.fields import LATEST, UNREAD, Currency, cleaned
+from bridge.webhook.values import CONVERTERS as OF_TEXT
+from bridge.webhook.values import decimal, is_bounded, milliseconds
+
+Convert = Callable[[Any], Any]
+
+UNFIT = (ValueError, TypeError, ArithmeticError, RecursionError)
+"""What jmespath raises where a path meets what its functions cannot take."""
+
+UNIX = re.compile(r"/Date\(([0-9]{1,15})\)/|([0-9]{9,17})(\.[0-9]*)?", re.ASCII)
+"""Unix time; the former is how Microsoft's senders write milliseconds."""
+
+INTERVALS: Mapping[str, tuple[str, int]] = {
+    **dict.fromkeys(("day", "days", "daily"), ("day", 1)),
+    **dict.fromkeys(("week", "weeks", "weekly"), ("week", 1)),
+    **dict.fromkeys(("month", "months", "monthly"), ("month", 1)),
+    **dict.fromkeys(("quarter", "quarters", "quarterly"), ("month", 3)),
+    **dict.fromkeys(("half_year", "semi_annual", "semiannual"), ("month", 6)),
+    **dict.fromkeys(("year", "years", "yearly", "annual", "annually"), ("year", 1)),
+}
+"""Word of an interval -> the interval that money knows, and how many of it."""
+
+
+class Absent(Exception):  # noqa: N818 - no error: the sender has no opinion
+    """The delivery does not have the value."""
+
+
+class ValuePath(NamedTuple):
+    """Where a value is and how it is read; *kind* is the word of `as`.
+
+    *clears*: the keys of a plain path at which an explicit null clears the value.
+    """
+
+    path: ParsedResult
+    convert: Convert
+    kind: str = ""
+    headers: Sequence[str] = ()
+    lookup: Mapping[str, Any] | None = None
+    clears: Sequence[str] = ()
+
+    def read(self, body: Any, headers: Mapping[str, str] | None = None) -> Any:
+        """Return the value, None where it is cleared.
+
+        Raises Absent where there is none, ValueError where it is not what it must be;
+        that quotes nothing of it.
+        """
+        sent = headers or {}
+        value = next((sent[name] for name in self.headers if name in sent), None)
+        if value is None:
+            try:
+                value = self.path.search(body)
+            except UNFIT:
+                raise ValueError("its path does not fit what came") from None
+        if value is None or value == "":
+            if self.clears and _has(body, self.clears):
+                return None
+            raise Absent
+        if self.lookup is not None:
+            word = text(value)
+            if word not in self.lookup and "*" not in self.lookup:
+                raise ValueError("is not in its lookup")
+            value = self.lookup.get(word, self.lookup.get("*"))
+        return self.convert(value)
+
+
+def _has(body: Any, keys: Sequence[str]) -> bool:
+    """Whether there is something at these keys, if only null."""
+    for key in keys:
+        if not isinstance(body, dict) or key not in body:
+            return False
+        body = body[key]
+    return True
+
+
+def read(
+    table: Mapping[str, Any], body: Any, line: str, place: str = "", absent: Any = None
+) -> Any:
+    """Return the value of a *line* of a *table*, None where it is cleared.
+
+    *absent* where there is none. Raises ValidationError where it is not what it must be;
+    *place* is the table's.
+    """
+    path: ValuePath | None = table.get(line)
+    try:
+        return absent if path is None else path.read(body)
+    except Absent:
+        return absent
+    except ValueError as error:
+        raise ValidationError({place + line: [str(error)]}) from None
+
+
+# --- Converters -----------------------------------------------------------------
+
+
+def text(value: Any) -> str:
+    """A text, or a number or truth as one, without blanks around it."""
+    if type(value) is bool:
+        return str(value).lower()
+    if type(value) not in {str, int, float}:
+        raise ValueError("must be a text, a number, true or false")
+    # A whole number is exact, as it comes; of others two may look alike.
+    if type(value) is float and not is_bounded(value):
+        raise ValueError(f"must be a number, at most {MOST}")
+    stripped = str(value).strip()
+    if len(stripped) > LONGEST:
+        raise ValueError(f"must be a text of at most {LONGEST} characters")
+    return stripped
+
+
+def label(value: Any, most: int = LONGEST) -> str:
+    """The same for people to read: cut to *most* characters, and cleaned."""
+    return cleaned(value.strip() if type(value) is str else text(value), most)
+
+
+def scalar(value: Any) -> Any:
+    """Text, a number, true or false: as it is."""
+    if type(value) is str:
+        return label(value)
+    text(value)
+    if not is_bounded(value):
+        raise ValueError(f"must be a number, at most {MOST}")
+    return value
+
+
+def amount(value: Any) -> str:
+    """A number as plain decimal text."""
+    return format(decimal(text(value)), "f")
+
+
+def in_minor(amount: str, kind: str, currency: str) -> str:
+    """Decimal text in `minor` or `major` units of a currency -> in the bridge's own.
+
+    Senders of minor units mean the currency's own: those of ISO 4217.
+    """
+    places = decimals(currency) if kind == "minor" else 0
+    return format(bridged(Decimal(amount), currency, places), "f")
+
+
+def instant(value: Any) -> int:
+    """Milliseconds of ISO 8601, of Unix time in s, ms or us, or of `/Date(ms)/`."""
+    written = text(value)
+    unix = UNIX.fullmatch(written)
+    at = int(unix[1] or unix[2]) if unix else milliseconds(written)
+    if unix:
+        # Its size says the unit: a year has 3.2e7 seconds.
+        sizes = (1000, 1, 0.001)
+        at = int(at * sizes[(at >= FIRST_MS) + (at >= FIRST_MS * 1000)])
+    if not 0 <= at <= LATEST * 1000:
+        raise ValueError("must be an instant: ISO 8601 or Unix time")
+    return at
+
+
+def day(value: Any) -> str:
+    """`YYYY-MM-DD`, the day of an instant in UTC."""
+    return datetime.fromtimestamp(instant(value) / 1000, UTC).strftime("%Y-%m-%d")
+
+
+def interval(value: Any) -> tuple[str, int]:
+    """A word of INTERVALS."""
+    word = text(value).lower().replace("-", "_")
+    if word not in INTERVALS:
+        raise ValueError(f"must be one of {', '.join(INTERVALS)}, by its lookup")
+    return INTERVALS[word]
+
+
+def currency(value: Any) -> Any:
+    """Three letters, in lower case."""
+    code = Currency().read(value)
+    if code is UNREAD:
+        raise ValueError("must be a currency of three letters")
+    return code
+
+
+def count(value: Any) -> int | str:
+    """How many: 0 or more, exact."""
+    number = decimal(text(value))
+    if number < 0:
+        raise ValueError("must not be below 0")
+    return int(number) if number == int(number) else format(number, "f")
+
+
+def whole(value: Any) -> int:
+    """A whole number above 0."""
+    number = count(value)
+    if not isinstance(number, int) or not number:
+        raise ValueError("must be a whole number above 0")
+    return number
+
+
+def listed(value: Any) -> list[Any]:
+    """A list."""
+    if not isinstance(value, list):
+        raise ValueError("must be a list")  # noqa: TRY004 - of the sender
+    return value
+
+
+CONVERTERS: Mapping[str, Convert] = {
+    "text": text,
+    "number": lambda value: OF_TEXT["number"](text(value)),
+    "boolean": lambda value: OF_TEXT["boolean"](text(value)),
+    "instant": instant,
+    "day": day,
+    "minor": amount,
+    "major": amount,
+    "interval": interval,
+    "currency": currency,
+    "count": count,
+    "whole": whole,
+    # Whether an expression holds: something is there, and it is not false.
+    "truth": lambda value: value not in (False, "false", [], {}),
+    "list": listed,
+}
+"""Word of `as`, or of a line that can be nothing else -> its converter."""
+
+SCALARS = ("text", "number", "boolean", "instant", "day", "minor", "major")
+"""What the line of a trait may say."""
