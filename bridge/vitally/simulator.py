@@ -3,13 +3,11 @@
 https://docs.vitally.io/en/articles/9880654-rest-api-accounts. The form of replies and
 errors was recorded in 2024-05. What an account shows beside its traits follows the
 lifecycle rules: https://docs.vitally.io/en/articles/9890272-lifecycle-tracking-overview.
-Instants are milliseconds since the epoch, UTC, where nothing else is said.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 import socket
@@ -17,13 +15,20 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
 from threading import Lock, Thread
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import unquote
 
 from flask import Flask, Response, abort, g, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from bridge.domain.traits import instant
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
 
 EXAMPLE_KEY = "sk_test_example"
 
@@ -41,23 +46,23 @@ STAGES: Mapping[str, frozenset[str]] = {
 }
 """`status` of a list -> the stages of the lifecycle that it shows; never ignored ones."""
 
-CREATE = {
-    "externalId": "string",
-    "name": "string",
-    "traits": "object",
-    "organizationId": "string",
-}
-"""Property of a creation -> its JSON type."""
-
 UPDATE = {
     "name": "string",
     "traits": "object",
     "organizationId": "string,null",
     "accountOwnerId": "null",
 }
-"""The same of an update; other properties are ignored."""
+"""Property of an update -> its JSON types; other properties are ignored."""
 
-_TYPES: Mapping[str, type] = {"string": str, "object": dict, "null": type(None)}
+CREATE = {
+    "externalId": "string",
+    "name": "string",
+    "traits": "object",
+    "organizationId": "string",
+}
+"""The same of a creation; the first two are required."""
+
+TYPES: Mapping[str, type] = {"string": str, "object": dict, "null": type(None)}
 
 DATES = ("nextRenewalDate", "churnedAt", "trialEndDate")
 """Fields of an account that are fed by the traits of the same name."""
@@ -65,34 +70,7 @@ DATES = ("nextRenewalDate", "churnedAt", "trialEndDate")
 Account = dict[str, Any]
 """The whole object as Vitally answers it, nulls explicit."""
 
-BLANK: Mapping[str, Any] = {
-    "id": None,
-    "createdAt": None,
-    "updatedAt": None,
-    "externalId": None,
-    "name": None,
-    "traits": {},
-    "organizationId": None,
-    "accountOwnerId": None,
-    "mrr": None,
-    "nextRenewalDate": None,
-    "churnedAt": None,
-    "firstSeenTimestamp": None,
-    "lastSeenTimestamp": None,
-    "lastInboundMessageTimestamp": None,
-    "lastOutboundMessageTimestamp": None,
-    "trialEndDate": None,
-    "usersCount": 0,
-    "npsDetractorCount": 0,
-    "npsPassiveCount": 0,
-    "npsPromoterCount": 0,
-    "npsScore": None,
-    "healthScore": None,
-    "csmId": None,
-    "accountExecutiveId": None,
-    "segments": [],
-    "keyRoles": [],
-}
+BLANK: Account = json.loads(Path(__file__).with_name("account.json").read_bytes())
 """An account of which nothing is known, its fields in the recorded order."""
 
 
@@ -173,16 +151,16 @@ class Simulator:
         self.writes_done = 0
 
     def make_app(self) -> Flask:
-        """Return the app."""
+        """Return the app; `answer` calls it."""
         app = Flask(__name__)
         app.config["MAX_CONTENT_LENGTH"] = BODY_CAP
         app.json.sort_keys = False  # type: ignore[attr-defined]
         app.before_request(self._admit)
         app.after_request(self._with_the_limit)
-        app.register_error_handler(HTTPException, _refusal)
-        app.add_url_rule("/", view_func=self.show_page)
+        app.register_error_handler(HTTPException, refusal)
         accounts = "/resources/accounts"
         for method, rule, view in (
+            ("GET", "/", self.show_page),
             ("GET", accounts, self.list_accounts),
             ("POST", accounts, self.create),
             ("GET", f"{accounts}/<name>", self.get),
@@ -191,19 +169,15 @@ class Simulator:
             ("GET", f"{accounts}/<name>/healthScores", self.health),
             ("GET", "/resources/organizations/<name>/accounts", self.list_members),
         ):
-            self.route(app, method, rule, view)
+            app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
         return app
 
-    def route(
-        self, app: Flask, method: str, rule: str, view: Callable[..., Any]
-    ) -> None:
-        """Let *view* answer, one request at a time; names reach it decoded."""
-
-        def answer(**names: str) -> Any:
-            with self.lock:
-                return view(*map(unquote, names.values()))
-
-        app.add_url_rule(rule, f"{method} {rule}", answer, methods=[method])
+    def answer(self, environ: dict[str, Any], start: StartResponse) -> Any:
+        """Answer one request at a time; who stalls over a body holds up nobody else."""
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(length) if length <= BODY_CAP else b""
+        with self.lock:
+            return self.app(environ | {"wsgi.input": BytesIO(body)}, start)
 
     # --- The server --------------------------------------------------------------
 
@@ -213,7 +187,7 @@ class Simulator:
         with socket.create_server(self._address, backlog=128) as listening:
             self._server = make_server(
                 *self._address,
-                self.app,
+                self.answer,
                 threaded=True,
                 request_handler=self.handler,  # type: ignore[arg-type]
                 fd=listening.fileno(),
@@ -251,36 +225,30 @@ class Simulator:
 
     def _admit(self) -> None:
         """Refuse a wrong key and what is too much; the page is free."""
+        for name, value in (request.view_args or {}).items():
+            request.view_args[name] = unquote(value)  # type: ignore[index]
         if request.path == "/":
             return
         sent = request.headers.get("Authorization")
         key = next((key for key in self.keys if authorization(key) == sent), "")
-        with self.lock:
-            g.bucket = self.bucket(key)
-            if sent is None:
-                abort(401, "Authorization header not present.")
-            if not key:
-                abort(401, "Invalid API key.")
-            if not g.bucket.take(self.cost(request.method), time.monotonic()):
-                abort(429, "Too many requests, please try again later.")
-            self.writes_done += request.method in WRITE_METHODS
-        request.get_data()  # outside of the lock: who stalls holds up nobody else
+        g.bucket = self.bucket(key)
+        if sent is None:
+            abort(401, "Authorization header not present.")
+        if not key:
+            abort(401, "Invalid API key.")
+        if not g.bucket.take(self.cost(request.method), time.monotonic()):
+            abort(429, "Too many requests, please try again later.")
+        self.writes_done += request.method in WRITE_METHODS
 
     def _with_the_limit(self, response: Response) -> Response:
         if "bucket" in g:
-            with self.lock:
-                response.headers.extend(self.rate_headers(g.bucket))
+            response.headers.extend(self.rate_headers(g.bucket))
         return response
 
     def bucket(self, key: str) -> Bucket:
         """Return the limit of *key*."""
-        if key not in self.buckets:
-            self.buckets[key] = self.new_bucket()
-        return self.buckets[key]
-
-    def new_bucket(self) -> Bucket:
-        """Return a limit of which nothing is spent."""
-        return Bucket(self.limit, self.seconds, time.monotonic())
+        new = Bucket(self.limit, self.seconds, time.monotonic())
+        return self.buckets.setdefault(key, new)
 
     def cost(self, method: str) -> int:
         """Units of a request."""
@@ -300,15 +268,15 @@ class Simulator:
     def create(self) -> Account:
         """POST: create an account."""
         body = self.body(CREATE, required=("externalId", "name"))
-        found = self.by_external_id.get(body["externalId"])
-        made = self.create_again(found, body) if found else self.add(body)
+        account = self.by_external_id.get(body["externalId"])
+        made = self.create_again(account, body) if account else self.add(body)
         return self.shown(made)
 
     def update(self, name: str) -> Account:
         """PUT: merge into an account."""
         body = self.body(UPDATE)
-        found = self.find(name)
-        made = self.merge(found, body) if found else self.update_missing(name, body)
+        account = self.find(name)
+        made = self.merge(account, body) if account else self.update_missing(name, body)
         return self.shown(made)
 
     def get(self, name: str) -> Account:
@@ -331,15 +299,15 @@ class Simulator:
         status = request.args.get("status", "active")
         if status not in STAGES:
             abort(400, f"status must be one of {', '.join(STAGES)}")
-        return self.page_of(map(self.shown, self.by_id.values()), status)
+        return self.page_of(self.by_id.values(), status)
 
     def list_members(self, name: str) -> dict[str, Any]:
         """GET a page of the accounts of an organization: any id that accounts name."""
-        members = (a for a in self.by_id.values() if a["organizationId"] == name)
-        return self.page_of(map(self.shown, members), "activeOrChurned")
+        members = [a for a in self.by_id.values() if a["organizationId"] == name]
+        return self.page_of(members, "activeOrChurned")
 
     def show_page(self) -> str:
-        """The page for people: all accounts at a glance, ignored ones too."""
+        """GET the page for people: all accounts at a glance, ignored ones too."""
         shown = {"accounts": self.accounts(), "writes": self.writes_done}
         return render_template("simulator.html", **shown)
 
@@ -347,9 +315,8 @@ class Simulator:
 
     def accounts(self) -> list[Account]:
         """Return every account, ignored ones too, each with its `lifecycle`."""
-        with self.lock:
-            found = list(map(self.shown, self.by_id.values()))
-        return [account | {"lifecycle": stage(account)} for account in found]
+        shown = [self.shown(account) for account in list(self.by_id.values())]
+        return [account | {"lifecycle": stage(account)} for account in shown]
 
     def find(self, name: str) -> Account | None:
         """Return the account that has *name* as one of its two ids."""
@@ -379,11 +346,13 @@ class Simulator:
     def merge(self, account: Account, body: Mapping[str, Any]) -> Account:
         """Merge a checked *body* into an account; null removes a trait."""
         changes = body.get("traits", {})
-        gone = {name for name, value in changes.items() if value is None}
-        merged = account["traits"] | changes
-        traits = {name: merged[name] for name in merged if name not in gone}
+        traits = {
+            name: value
+            for name, value in (account["traits"] | changes).items()
+            if value is not None or name not in changes
+        }
         kept = {name: body[name] for name in ("name", "organizationId") if name in body}
-        at = max(iso(now()), account["updatedAt"] or "")
+        at = max(instant(now()), account["updatedAt"] or "")
         account.update(kept, traits=traits, updatedAt=at)
         if (revenue := traits.get(self.revenue_trait)) is not None:
             self.last_revenue[account["id"]] = revenue
@@ -392,7 +361,7 @@ class Simulator:
     def shown(self, account: Account) -> Account:
         """Return an account with the fields that its traits feed."""
         traits = account["traits"]
-        dates = {name: instant(traits.get(name)) for name in DATES}
+        dates = {name: moment(traits.get(name)) for name in DATES}
         mrr = traits.get(self.revenue_trait)
         if mrr is None and dates["churnedAt"]:
             mrr = self.last_revenue.get(account["id"])
@@ -412,7 +381,7 @@ class Simulator:
                 words = f"must have required property '{name}'"
                 invalid("", "required", {"missingProperty": name}, words)
         for name, kind in kinds.items():
-            types = tuple(_TYPES[one] for one in kind.split(","))
+            types = tuple(TYPES[one] for one in kind.split(","))
             if name in body and not isinstance(body[name], types):
                 invalid(f"/{name}", "type", {"type": kind}, f"must be {kind}")
         return body
@@ -423,25 +392,23 @@ class Simulator:
         The cursor is the last row's place in the order, so that a row that moves while
         somebody pages by `updatedAt` is missed, as with the real one.
         """
-        limit, after = self.limit_of_page(), request.args.get("from")
-        by = "createdAt" if request.args.get("sortBy") == "createdAt" else "updatedAt"
-        rows = [((a[by], a["id"]), a) for a in accounts if stage(a) in STAGES[status]]
-        if after is not None:
-            below = _place(after)
-            rows = [row for row in rows if row[0] < below]
-        rows.sort(key=lambda row: row[0], reverse=True)
-        more = len(rows) > limit
-        return {
-            "results": [account for _, account in rows[:limit]],
-            "next": cursor(rows[limit - 1][0]) if more else None,
-        }
-
-    def limit_of_page(self) -> int:
-        """Return how many rows are asked for, or answer 400."""
-        limit = request.args.get("limit", PAGE_CAP, type=int)
+        limit, after = (
+            request.args.get("limit", PAGE_CAP, int),
+            request.args.get("from"),
+        )
         if limit < 1:
             abort(400, f"limit must be from 1 to {PAGE_CAP}")
-        return min(limit, PAGE_CAP)
+        if after is not None and "~" not in after:
+            abort(400, "from is no cursor")
+        by = "createdAt" if request.args.get("sortBy") == "createdAt" else "updatedAt"
+        shown = [self.shown(account) for account in accounts]
+        rows = {f"{a[by]}~{a['id']}": a for a in shown if stage(a) in STAGES[status]}
+        places = sorted((p for p in rows if after is None or p < after), reverse=True)
+        page = places[: min(limit, PAGE_CAP)]
+        return {
+            "results": [rows[place] for place in page],
+            "next": page[-1] if len(page) < len(places) else None,
+        }
 
 
 def stage(account: Account) -> str:
@@ -460,25 +427,19 @@ def authorization(key: str) -> str:
 
 
 def now() -> int:
-    """Return the present instant."""
+    """Return the present instant in milliseconds."""
     return time.time_ns() // 1_000_000
 
 
-def iso(at: int) -> str:
-    """Return an instant as Vitally writes it: `2024-05-10T15:37:51.762Z`."""
-    seconds, rest = divmod(at, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
-
-
-def instant(value: Any) -> str | None:
+def moment(value: Any) -> str | None:
     """Return a trait as an instant: ISO 8601 or milliseconds; anything else is None."""
     try:
         if isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            return iso(round(aware.timestamp() * 1000))
+            at = datetime.fromisoformat(value)
+            at = at if at.tzinfo else at.replace(tzinfo=UTC)
+            return instant(round(at.timestamp() * 1000))
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return iso(int(value))
+            return instant(int(value))
     except (ValueError, OverflowError, OSError):
         pass
     return None
@@ -499,20 +460,8 @@ def invalid(
     abort(make_response({"error": error}, 400))
 
 
-def cursor(place: tuple[str, str]) -> str:
-    """Return the `next` of a page that ends at *place*."""
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
-
-
-def _place(after: str) -> tuple[str, str]:
-    try:
-        at, name = json.loads(base64.urlsafe_b64decode(after))
-        return str(at), str(name)
-    except (binascii.Error, ValueError, TypeError):
-        abort(400, "from is no cursor")
-
-
-def _refusal(error: HTTPException) -> tuple[dict[str, Any], int]:
+def refusal(error: HTTPException) -> tuple[dict[str, Any], int]:
+    """Say why not in the form of Vitally's own replies."""
     if error is request.routing_exception:  # no such path, or not with this method
         return {"error": f"Cannot {request.method} {request.path}"}, 404
     return {"error": error.description}, error.code or 500

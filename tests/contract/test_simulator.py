@@ -112,14 +112,13 @@ def test_the_log_names_accounts_by_their_external_id(vitally, simulator):
 def test_a_reset_forgets_accounts_faults_keys_switches_and_the_log(vitally, simulator):
     vitally.create(ACME)
     simulator.break_with([{"kind": "status", "times": None}])
-    turned = simulator.turn(null_trait="keep")
+    simulator.turn(null_trait="keep")
     simulator.rotate("sk_test_new")
 
     simulator.reset()
 
     vitally.probe()
-    assert "keep" == turned["null_trait"]
-    assert "drop" == simulator.turn()["null_trait"]
+    assert "drop" == simulator.switches["null_trait"]
     assert [] == simulator.accounts()
     assert ["GET"] == [entry["method"] for entry in simulator.log()]
 

@@ -16,7 +16,7 @@ from bridge.store.inspect import Figures, figures
 from tests.support.processes import Running, end_all, free_port, start
 from tests.support.server import RedisServer
 from tests.support.stripe import SECRET, Stripe
-from tests.support.vitally import Simulator, Switches
+from tests.support.vitally import Simulator
 from tests.support.waiting import eventually
 
 HERE = "127.0.0.1"
@@ -77,7 +77,7 @@ class Stack:
             self._ending.callback(self.redis_server.stop)
             self.redis_url = self.redis_server.url
             self.redis = self.redis_server.client()
-        self.vitally = Simulator((KEY,), Switches(rate_limit=1_000_000))
+        self.vitally = Simulator((KEY,), rate_limit=1_000_000)
         self._ending.enter_context(self.vitally)
         self._ending.callback(self.redis.close)
         self.webs: list[Web] = []

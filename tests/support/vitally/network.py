@@ -1,35 +1,30 @@
 """The network between the bridge and the simulated Vitally, and each way it fails.
 
-A write has ended when the last byte of its answer is about to leave, or when its
-connection is closed; whichever fault there is, that instant is logged.
+A write begins when its first line has arrived and ends when the last byte of its answer
+is about to leave, or when its client has closed the connection, whichever comes first.
 """
 
 from __future__ import annotations
 
-import http
-import io
+import http.client
 import os
 import select
 import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
+from fnmatch import fnmatchcase
 from threading import Event
 from typing import Any, NamedTuple
 
 import orjson
-from werkzeug.test import run_wsgi_app
 
-from bridge.vitally.simulator import Handler
-from tests.support.vitally.faults import Fault
-from tests.support.vitally.traffic import Entry, monotonic_ms
-
-_LONGEST = 120.0
+LONGEST = 120.0
 """Seconds after which the simulator gives up what it was told to hold."""
 
-_RESET = struct.pack("ii", 1, 0)
+RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: closing sends a reset."""
 
 
@@ -41,38 +36,62 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Listening(Handler):
-    """Keeps connections, and lets the *simulator* play each request with its fault."""
+@dataclass(slots=True)
+class Entry:
+    """One request; instants in monotonic milliseconds, the same for all processes.
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+    *committed* is when its effect was there, None where it had none. *overlap* tells
+    that another write of the same account was in flight when this one began; it is
+    exact, the instants as exact as threads are woken: a few milliseconds under load.
+    """
 
-    def __init__(self, simulator: Any, *of_the_server: Any) -> None:
-        self.simulator = simulator
-        super().__init__(*of_the_server)
+    n: int
+    method: str
+    path: str
+    account: str | None
+    body: Any
+    started: float
+    committed: float | None = None
+    ended: float | None = None
+    status: int | None = None
+    remaining: int | None = None
+    cost: int = 0
+    overlap: bool = False
+    fault: str | None = None
 
-    def setup(self) -> None:
-        super().setup()
-        self.simulator.connections.add(self.connection)
 
-    def finish(self) -> None:
-        self.simulator.connections.discard(self.connection)
-        super().finish()
+@dataclass(slots=True)
+class Fault:
+    """What is to go wrong: *kind* is a method of `Exchange`, which says what it does.
 
-    def parse_request(self) -> bool:
-        self.started = monotonic_ms()
-        return super().parse_request()
+    It strikes from the *nth* request on whose method and path *match* (shell patterns),
+    *times* times (None: always). The rest are details, each of some kinds.
+    """
 
-    def run_wsgi(self) -> None:
-        length = self.headers.get("Content-Length", "0")
-        self.content = self.rfile.read(int(length)) if length.isdigit() else b""
-        self.close_connection |= not self.simulator.play(self)
+    kind: str
+    match: Mapping[str, Any] = field(default_factory=dict)
+    times: int | None = 1
+    status: int = 500
+    body: Any = field(default_factory=lambda: {"error": "Internal Server Error"})
+    headers: Mapping[str, str] = field(default_factory=dict)
+    location: str = "http://127.0.0.1:9/resources/accounts"
+    seconds: float | None = None
+    bytes: int = 2 << 20
+    seen: int = 0
 
-    def answered(self) -> Answer:
-        """Do what the request asks."""
-        environ = self.make_environ() | {"wsgi.input": io.BytesIO(self.content)}
-        parts, status, headers = run_wsgi_app(self.simulator.app, environ)
-        return Answer(int(status[:3]), dict(headers), b"".join(parts))
+    def __post_init__(self) -> None:
+        assert self.kind in KINDS, f"a fault is one of {KINDS}"
+        assert self.match.keys() <= {"method", "path", "nth"}, self.match
+
+    def strikes(self, method: str, path: str) -> bool:
+        """Count a request and tell whether this fault is its fate."""
+        if not fnmatchcase(method, self.match.get("method", "*")):
+            return False
+        if not fnmatchcase(path, self.match.get("path", "*")):
+            return False
+        self.seen += 1
+        before = self.match.get("nth", 1) - 1
+        return before < self.seen <= before + (self.times or self.seen)
 
 
 @dataclass(slots=True)
@@ -80,6 +99,7 @@ class Exchange:
     """One request and its connection.
 
     *commit* does what the request asks; *idle* is an empty answer that does nothing.
+    Each kind of fault is a method, which returns whether the connection stays.
     """
 
     connection: socket.socket
@@ -90,6 +110,88 @@ class Exchange:
     end: Callable[[Entry], None]
     stop: Event
 
+    def answer(self) -> bool:
+        """No fault: done and answered."""
+        return self.send(self.commit())
+
+    def status(self) -> bool:
+        """Answered with `status`, `body`, `headers`; nothing is done."""
+        idle, fault = self.idle(), self.fault
+        headers = dict(idle.headers)
+        if fault.status == http.HTTPStatus.TOO_MANY_REQUESTS:
+            headers["RateLimit-Remaining"] = "0"
+        is_text = isinstance(fault.body, str)
+        if is_text:
+            headers["Content-Type"] = "text/html; charset=utf-8"
+        body = fault.body.encode() if is_text else orjson.dumps(fault.body)
+        headers |= {name: str(text) for name, text in fault.headers.items()}
+        return self.send(Answer(fault.status, headers, body))
+
+    def redirect(self) -> bool:
+        """Answered 302 to `location`; nothing is done."""
+        idle = self.idle()
+        headers = {**idle.headers, "Location": self.fault.location}
+        return self.send(Answer(302, headers, b""))
+
+    def reset_before(self) -> bool:
+        """The connection is reset; nothing is done."""
+        return self.close(reset=True)
+
+    def delay(self) -> bool:
+        """Done and answered after `seconds`.
+
+        Done even where the client has gone: so a request that is still on its way
+        behaves, and so an older write may land after a newer one.
+        """
+        self.wait(self.fault.seconds or 1.0)
+        return self.send(self.commit())
+
+    def timeout_after_commit(self) -> bool:
+        """Done, never answered (`seconds`: answered then)."""
+        answer = self.commit()
+        self.wait(self.fault.seconds or LONGEST, gone_ends=True)
+        return self.send(answer) if self.entry.ended is None else False
+
+    def reset_after_commit(self) -> bool:
+        """Done, then the connection is reset."""
+        self.commit()
+        return self.close(reset=True)
+
+    def truncated(self) -> bool:
+        """Done; half of the body, then the end."""
+        answer = self.commit()
+        content = http_bytes(answer)
+        self.entry.status = answer.status
+        self.push(content[: len(content) - len(answer.body) // 2])
+        return self.close()
+
+    def non_json(self) -> bool:
+        """Done; answered 200 with a text."""
+        headers = {**self.commit().headers, "Content-Type": "text/plain"}
+        return self.send(Answer(200, headers, b"all fine"))
+
+    def oversize(self) -> bool:
+        """Done; answered with a body of `bytes`."""
+        filler = b'{"id": "' + b"x" * self.fault.bytes + b'"}'
+        self.send(self.commit()._replace(status=200, body=filler))
+        return False
+
+    def slow_headers(self) -> bool:
+        """Done; a byte each `seconds`, from the first on."""
+        return self.dribble(http_bytes(self.commit()))
+
+    def slow_body(self) -> bool:
+        """Done; a byte of the body each `seconds`."""
+        answer = self.commit()
+        self.entry.status = answer.status
+        self.push(http_bytes(answer).removesuffix(answer.body))
+        return self.dribble(answer.body)
+
+    def hang_up(self) -> bool:
+        """Done and answered; then the kept connection is closed unannounced."""
+        self.send(self.commit())
+        return False
+
     def send(self, answer: Answer) -> bool:
         """Send a whole answer in one piece; the connection stays."""
         if self.entry.ended is None:
@@ -98,14 +200,14 @@ class Exchange:
         self.end(self.entry)
         return self.push(http_bytes(answer))
 
-    def dribble(self, content: bytes, pause: float) -> bool:
+    def dribble(self, content: bytes) -> bool:
         """Send *content* a byte at a time; the connection does not stay."""
         for index in range(len(content)):
             if self._gone() or self.stop.is_set():
                 break
             if not self.push(content[index : index + 1]):
                 break
-            self.wait(pause)
+            self.wait(self.fault.seconds or 0.2)
         return self.close()
 
     def wait(self, seconds: float, *, gone_ends: bool = False) -> None:
@@ -113,9 +215,8 @@ class Exchange:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self.stop.is_set():
             if self._gone():
-                if gone_ends:
-                    return
-                self.stop.wait(left)
+                if not gone_ends:
+                    self.stop.wait(left)
                 return
             readable, _, _ = select.select([self.connection], [], [], min(left, 0.05))
             if readable and not self._gone():
@@ -125,15 +226,9 @@ class Exchange:
         """Close the connection, perhaps with a reset."""
         self.end(self.entry)
         if reset:
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             # detached, since the handler's files would keep a mere close() waiting
             os.close(self.connection.detach())
-        return False
-
-    def _gone(self) -> bool:
-        if gone(self.connection):
-            self.end(self.entry)
-            return True
         return False
 
     def push(self, content: bytes) -> bool:
@@ -143,6 +238,29 @@ class Exchange:
         except OSError:
             return False
         return True
+
+    def _gone(self) -> bool:
+        if gone(self.connection):
+            self.end(self.entry)
+            return True
+        return False
+
+
+KINDS = (
+    "answer",
+    "status",
+    "redirect",
+    "reset_before",
+    "delay",
+    "timeout_after_commit",
+    "reset_after_commit",
+    "truncated",
+    "non_json",
+    "oversize",
+    "slow_headers",
+    "slow_body",
+    "hang_up",
+)
 
 
 def gone(connection: socket.socket) -> bool:
@@ -158,10 +276,7 @@ def gone(connection: socket.socket) -> bool:
 
 def http_bytes(answer: Answer) -> bytes:
     """Return the whole of an answer as it goes over the wire."""
-    try:
-        phrase = http.HTTPStatus(answer.status).phrase
-    except ValueError:
-        phrase = "Unknown"
+    phrase = http.client.responses.get(answer.status, "Unknown")
     headers = {
         "Date": formatdate(usegmt=True),
         "Content-Type": "application/json; charset=utf-8",
@@ -173,106 +288,3 @@ def http_bytes(answer: Answer) -> bytes:
     lines = [f"{name}: {text}\r\n" for name, text in headers.items()]
     head = f"HTTP/1.1 {answer.status} {phrase}\r\n{''.join(lines)}\r\n"
     return head.encode("latin-1") + answer.body
-
-
-def _answered(exchange: Exchange) -> bool:
-    return exchange.send(exchange.commit())
-
-
-def _status(exchange: Exchange) -> bool:
-    idle, fault = exchange.idle(), exchange.fault
-    status, said = fault.option("status"), fault.option("body")
-    headers = dict(idle.headers)
-    if status == http.HTTPStatus.TOO_MANY_REQUESTS:
-        headers["RateLimit-Remaining"] = "0"
-    if isinstance(said, str):
-        headers["Content-Type"] = "text/html; charset=utf-8"
-    body = said.encode() if isinstance(said, str) else orjson.dumps(said)
-    headers |= {name: str(text) for name, text in fault.option("headers").items()}
-    return exchange.send(idle._replace(status=status, headers=headers, body=body))
-
-
-def _redirect(exchange: Exchange) -> bool:
-    idle = exchange.idle()
-    headers = {**idle.headers, "Location": exchange.fault.option("location")}
-    return exchange.send(idle._replace(status=302, headers=headers))
-
-
-def _reset_before(exchange: Exchange) -> bool:
-    return exchange.close(reset=True)
-
-
-def _reset_after_commit(exchange: Exchange) -> bool:
-    exchange.commit()
-    return exchange.close(reset=True)
-
-
-def _delay(exchange: Exchange) -> bool:
-    # Done even where the client has gone: so a request that is still on its way
-    # behaves, and so an older write may land after a newer one.
-    exchange.wait(exchange.fault.option("seconds", 1.0))
-    return exchange.send(exchange.commit())
-
-
-def _timeout_after_commit(exchange: Exchange) -> bool:
-    answer = exchange.commit()
-    seconds = exchange.fault.option("seconds", _LONGEST)
-    exchange.wait(seconds, gone_ends=True)
-    return exchange.send(answer) if exchange.entry.ended is None else False
-
-
-def _truncated(exchange: Exchange) -> bool:
-    answer = exchange.commit()
-    content = http_bytes(answer)
-    exchange.entry.status = answer.status
-    exchange.push(content[: len(content) - len(answer.body) // 2])
-    return exchange.close()
-
-
-def _non_json(exchange: Exchange) -> bool:
-    answer = exchange.commit()
-    headers = {**answer.headers, "Content-Type": "text/plain"}
-    return exchange.send(answer._replace(status=200, headers=headers, body=b"all fine"))
-
-
-def _oversize(exchange: Exchange) -> bool:
-    filler = b'{"id": "' + b"x" * exchange.fault.option("bytes") + b'"}'
-    exchange.send(exchange.commit()._replace(status=200, body=filler))
-    return False
-
-
-def _slow_headers(exchange: Exchange) -> bool:
-    content = http_bytes(exchange.commit())
-    return exchange.dribble(content, exchange.fault.option("seconds", 0.2))
-
-
-def _slow_body(exchange: Exchange) -> bool:
-    answer = exchange.commit()
-    content = http_bytes(answer)
-    head = len(content) - len(answer.body)
-    exchange.entry.status = answer.status
-    exchange.push(content[:head])
-    return exchange.dribble(answer.body, exchange.fault.option("seconds", 0.2))
-
-
-def _hang_up(exchange: Exchange) -> bool:
-    exchange.send(exchange.commit())
-    return False
-
-
-PLAYED: Mapping[str, Callable[[Exchange], bool]] = {
-    "answer": _answered,
-    "status": _status,
-    "redirect": _redirect,
-    "reset_before": _reset_before,
-    "delay": _delay,
-    "timeout_after_commit": _timeout_after_commit,
-    "reset_after_commit": _reset_after_commit,
-    "truncated": _truncated,
-    "non_json": _non_json,
-    "oversize": _oversize,
-    "slow_headers": _slow_headers,
-    "slow_body": _slow_body,
-    "hang_up": _hang_up,
-}
-"""Kind of fault -> how it is played; each returns whether the connection stays."""

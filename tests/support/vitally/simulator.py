@@ -2,47 +2,86 @@
 
 from __future__ import annotations
 
+import io
 import re
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import fields
 from functools import partial
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import orjson
+from werkzeug.test import run_wsgi_app
 
 from bridge.vitally.replies import GOOD
-from bridge.vitally.simulator import EXAMPLE_KEY, WRITE_METHODS, stage
-from tests.support.vitally.faults import Fault, fault, struck
+from bridge.vitally.simulator import EXAMPLE_KEY, WRITE_METHODS, Handler, stage
 from tests.support.vitally.network import (
-    PLAYED,
     Answer,
+    Entry,
     Exchange,
-    Listening,
+    Fault,
     gone,
     http_bytes,
 )
-from tests.support.vitally.switches import Switched, Switches
-from tests.support.vitally.traffic import Entry, Traffic, monotonic_ms
+from tests.support.vitally.switches import Switched, in_the_beginning
 
-_NO_FAULT = Fault("answer")
-_PATH = re.compile(r"/resources/accounts/([^/]+)(/healthScores)?")
+PATH = re.compile(r"/resources/accounts/([^/]+)(/healthScores)?")
+
+
+def monotonic_ms() -> float:
+    return time.monotonic() * 1000
+
+
+class Listening(Handler):
+    """Keeps connections, and lets the *simulator* play each request with its fault."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def __init__(self, simulator: Simulator, *of_the_server: Any) -> None:
+        self.simulator = simulator
+        super().__init__(*of_the_server)
+
+    def setup(self) -> None:
+        super().setup()
+        self.simulator.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.simulator.connections.discard(self.connection)
+        super().finish()
+
+    def parse_request(self) -> bool:
+        self.started = monotonic_ms()
+        return super().parse_request()
+
+    def run_wsgi(self) -> None:
+        length = self.headers.get("Content-Length", "0")
+        self.content = self.rfile.read(int(length)) if length.isdigit() else b""
+        self.close_connection |= not self.simulator.play(self)
+
+    def answered(self) -> Answer:
+        """Do what the request asks."""
+        environ = self.make_environ() | {"wsgi.input": io.BytesIO(self.content)}
+        parts, status, headers = run_wsgi_app(self.simulator.answer, environ)
+        return Answer(int(status[:3]), dict(headers), b"".join(parts))
 
 
 class Simulator(Switched):
     """A local Vitally whose network may fail, and which logs what it is asked."""
 
-    def __init__(
-        self, keys: tuple[str, ...] = (EXAMPLE_KEY,), switches: Switches | None = None
-    ) -> None:
-        self._first = (keys, switches or Switches())
-        self._traffic = Traffic()
+    def __init__(self, keys: tuple[str, ...] = (EXAMPLE_KEY,), **switches: Any) -> None:
+        self._first = (keys, switches)
+        self._log_lock = Lock()
+        self._log: list[Entry] = []
+        self._in_flight: dict[int, tuple[Entry, socket.socket]] = {}
         self._faults: list[Fault] = []
         self.connections: set[socket.socket] = set()
         self.handler = partial(Listening, self)
-        super().__init__(*self._first)
+        super().__init__(keys, **switches)
 
     def start(self) -> Simulator:
         self.stopping = Event()
@@ -65,15 +104,17 @@ class Simulator(Switched):
 
     def log(self, since: int = 0) -> list[dict[str, Any]]:
         """Return the requests after number *since*, in the order of their arrival."""
-        return self._traffic.entries(since)
+        with self._log_lock:
+            names = [field.name for field in fields(Entry)]
+            return [{n: getattr(e, n) for n in names} for e in self._log[since:]]
 
     def writes(self) -> list[dict[str, Any]]:
         """Return the requests that write, in the order of their arrival."""
         return [entry for entry in self.log() if entry["method"] in WRITE_METHODS]
 
     def break_with(self, faults: list[Mapping[str, Any]]) -> None:
-        """Add faults (`faults.fault` says their form); raises ValueError."""
-        read = [fault(said) for said in faults]
+        """Add faults: the fields of `Fault`; the first that strikes has the request."""
+        read = [Fault(**fields) for fields in faults]
         with self.lock:
             self._faults += read
 
@@ -89,12 +130,14 @@ class Simulator(Switched):
 
     def reset(self) -> None:
         """Forget accounts, log, faults; keys and switches as in the beginning."""
-        with self.lock:
+        self.mend()
+        with self.lock, self._log_lock:
             self.clear()
-            self.keys, switches = self._first
-            self._apply(switches)
-            self._faults.clear()
-            self._traffic.forget()
+            self._log.clear()
+            self._in_flight.clear()
+        keys, switches = self._first
+        self.rotate(*keys)
+        self.turn(**in_the_beginning() | switches)
 
     def play(self, arrival: Listening) -> bool:
         """Answer a request, or fail to; False: close the connection."""
@@ -104,62 +147,86 @@ class Simulator(Switched):
             return True
         body = _parsed(arrival.content)
         with self.lock:
-            hit = struck(self._faults, arrival.command, path)
+            strikes = (f for f in self._faults if f.strikes(arrival.command, path))
+            fault = next(strikes, None)
             account = self._external_id(arrival.command, path, body)
-        entry = self._traffic.begin(
-            lambda n: Entry(
-                n,
-                arrival.command,
-                arrival.path,
-                account,
-                body,
-                arrival.started,
-                fault=hit.kind if hit else None,
-            ),
-            writes=arrival.command in WRITE_METHODS,
-            gone=lambda: gone(arrival.connection),
+        entry = Entry(
+            0,
+            arrival.command,
+            arrival.path,
+            account,
+            body,
+            arrival.started,
+            fault=fault and fault.kind,
         )
+        self._begin(entry, arrival.connection)
         exchange = Exchange(
             arrival.connection,
             entry,
-            hit or _NO_FAULT,
+            fault or Fault("answer"),
             commit=lambda: self._committed(arrival, entry),
             idle=self._idle,
-            end=self._traffic.end,
+            end=self._end,
             stop=self.stopping,
         )
         try:
-            return PLAYED[exchange.fault.kind](exchange)
+            stays: bool = getattr(exchange, exchange.fault.kind)()
+            return stays
         finally:
-            self._traffic.end(entry)
+            self._end(entry)
+
+    def _begin(self, entry: Entry, connection: socket.socket) -> None:
+        with self._log_lock:
+            self._log.append(entry)
+            entry.n = len(self._log)
+            # A thread that was woken late may meet a request long given up, when the
+            # next one is in flight already: that is no overlap.
+            is_write = entry.method in WRITE_METHODS and entry.account is not None
+            if not is_write or gone(connection):
+                return
+            # Asked here and not only by the thread that waits: a client that has closed
+            # its connection may begin the next write before that thread wakes up.
+            for other, its in list(self._in_flight.values()):
+                if other.account == entry.account and gone(its):
+                    self._ended(other)
+                elif other.account == entry.account:
+                    entry.overlap = True
+            self._in_flight[id(entry)] = entry, connection
+
+    def _end(self, entry: Entry) -> None:
+        """Note that a request is over; only the first time counts."""
+        with self._log_lock:
+            self._ended(entry)
+
+    def _ended(self, entry: Entry) -> None:
+        if entry.ended is None:
+            entry.ended = monotonic_ms()
+        self._in_flight.pop(id(entry), None)
 
     def _external_id(self, method: str, path: str, body: Any) -> str | None:
         """The external id of the account that a request is about."""
-        if found := _PATH.fullmatch(path):
+        if found := PATH.fullmatch(path):
             name = unquote(found[1])
             account = self.find(name)
             return account["externalId"] if account else name
         is_creation = (method, path) == ("POST", "/resources/accounts")
-        said = body.get("externalId") if isinstance(body, dict) else None
-        return said if is_creation and isinstance(said, str) else None
+        given = body.get("externalId") if isinstance(body, dict) else None
+        return given if is_creation and isinstance(given, str) else None
 
     def _committed(self, arrival: Listening, entry: Entry) -> Answer:
-        answer = self._in_form(arrival.answered())
+        """Do what is asked; the answer is in the form that the switches say."""
+        answer = arrival.answered()
         if arrival.command in WRITE_METHODS and answer.status in GOOD:
             entry.committed = monotonic_ms()
         entry.cost = 0 if answer.status in {401, 429} else self.cost(arrival.command)
         entry.remaining = int(answer.headers["RateLimit-Remaining"])
-        return answer
-
-    def _in_form(self, answer: Answer) -> Answer:
-        """The answer as `error_form` and `retry_after` say."""
-        headers, shown = answer.headers, _parsed(answer.body)
-        if answer.status == 429 and self.switches.retry_after == "present":
-            headers = {**headers, "Retry-After": headers["RateLimit-Reset"]}
-        if answer.status not in GOOD and self.switches.error_form == "object":
+        headers, shown = dict(answer.headers), _parsed(answer.body)
+        if answer.status == 429 and self.switches["retry_after"] == "present":
+            headers["Retry-After"] = headers["RateLimit-Reset"]
+        if answer.status not in GOOD and self.switches["error_form"] == "object":
             if isinstance(words := shown["error"], str):
                 shown = {"error": {"message": words}}
-            return answer._replace(headers=headers, body=orjson.dumps(shown))
+            answer = answer._replace(body=orjson.dumps(shown))
         return answer._replace(headers=headers)
 
     def _idle(self) -> Answer:
