@@ -4,193 +4,163 @@ from __future__ import annotations
 
 import gzip
 import re
-import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from bridge.errors import SourceError
 from bridge.sources.http import HttpApi
+from tests.support.local_api import Asked, LocalApi, Reply
 
-NOW = "Sun, 29 Nov 2026 01:00:00 GMT"
-NOW_MS = 1_795_914_000_000
-
-
-class Answer(NamedTuple):
-    """A reply of the local server."""
-
-    body: bytes = b"{}"
-    status: int = 200
-    headers: Mapping[str, str] = {}
+NOW = 1_795_914_000
 
 
-class Server(ThreadingHTTPServer):
-    """Gives the same *answer* to everybody; keeps paths, and clients' ports."""
+class Shop(LocalApi):
+    """Gives the same answer to everybody."""
 
-    daemon_threads = True
-    answer = Answer()
+    same = Reply()
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.paths: list[str] = []
-        self.clients: set[int] = set()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.paths.append(self.path)
-        self.server.clients.add(self.client_address[1])
-        body, status, headers = self.server.answer
-        self.send_response_only(status)
-        for name, value in {"Date": NOW, **headers}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+    def answer(self, asked: Asked) -> Reply:
+        return self.same
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.02,))
-        thread.start()
+def shop() -> Iterator[Shop]:
+    with Shop() as running:
+        running.clock = lambda: NOW
         yield running
-        running.shutdown()
-        thread.join()
 
 
-def api(server: Server, **more: Any) -> HttpApi:
-    base = f"http://127.0.0.1:{server.server_address[1]}/"
-    headers = {"Authorization": "Bearer example-key"}
-    return HttpApi(title="Shop", key="SHOP_KEY", base=base, headers=headers, **more)
+def api(shop: Shop, **more: Any) -> HttpApi:
+    own: dict[str, Any] = {"headers": {"Authorization": "Bearer example-key"}}
+    return HttpApi(title="Shop", key="SHOP_KEY", base=f"{shop.url}/", **(own | more))
 
 
-def test_a_connection_is_kept_for_the_next_request(server: Server) -> None:
-    shop = api(server)
+def failure(shop: Shop, **more: Any) -> SourceError:
+    with pytest.raises(SourceError) as raised:
+        api(shop, **more).get("things")
+    return raised.value
 
-    replies = [shop.get("things", query={"page": n}) for n in range(3)]
+
+def test_a_connection_is_kept_for_the_next_request(shop: Shop) -> None:
+    client = api(shop)
+
+    replies = [client.get("things", query={"page": n}) for n in range(3)]
 
     assert 3 == len([reply for reply in replies if reply])
-    assert ["/things?page=0", "/things?page=1", "/things?page=2"] == server.paths
-    assert 1 == len(server.clients)
+    assert [[("page", str(n))] for n in range(3)] == [asked.query for asked in shop.log]
+    assert 1 == len({asked.client for asked in shop.log})
+    assert {"vitally-bridge"} == {asked.headers["User-Agent"] for asked in shop.log}
 
 
 @pytest.mark.parametrize(
     ("id_", "paths"),
-    [("a/../b?c", ["/things/a%2F..%2Fb%3Fc"]), ("..", []), ("", []), ("a\n", [])],
+    [
+        ("a/../b?c", ["/things/a%2F..%2Fb%3Fc"]),
+        *((id_, []) for id_ in ("..", ".", "", "a\n", "a\nb", "a\ud800")),
+    ],
 )
 def test_an_id_is_one_step_of_the_path_or_is_not_asked_for(
-    server: Server, id_: str, paths: list[str]
+    shop: Shop, id_: str, paths: list[str]
 ) -> None:
-    api(server).get("things/{id}", id_)
+    assert bool(paths) == bool(api(shop).get("things/{id}", id_))
+    assert paths == shop.paths()
 
-    assert paths == server.paths
 
+def test_a_reply_is_as_old_as_its_request(shop: Shop) -> None:
+    gzipped = {"Content-Encoding": "gzip"}
+    shop.same, shop.delay = Reply(gzip.compress(b'{"a": 1}'), 200, gzipped), 0.05
 
-def test_a_reply_is_as_old_as_its_request(server: Server) -> None:
-    server.answer = Answer(
-        gzip.compress(b'{"a": 1}'), 200, {"Content-Encoding": "gzip"}
-    )
-
-    reply = api(server).get("things")
+    reply = api(shop).get("things")
 
     assert reply is not None
     assert {"a": 1} == reply.body
-    assert NOW_MS - 5000 < reply.at < NOW_MS
+    assert NOW * 1000 - 5000 < reply.at <= NOW * 1000 - 50
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_what_is_not_there_is_none(server: Server, status: int) -> None:
-    server.answer = Answer(b"<html>", status)
+def test_what_is_not_there_is_none(shop: Shop, status: int) -> None:
+    shop.same = Reply(b"<html>", status)
 
-    assert None is api(server).get("things")
+    assert None is api(shop).get("things")
 
 
 def test_a_400_is_an_error_unless_its_body_says_that_nothing_is_there(
-    server: Server,
+    shop: Shop,
 ) -> None:
-    server.answer = Answer(b'{"code": "resource_missing"}', 400)
+    shop.same = Reply({"code": "resource_missing"}, 400)
 
-    assert None is api(server, missing=b"resource_missing").get("things")
-    with pytest.raises(SourceError, match="Shop's API answered 400 about things"):
-        api(server).get("things")
+    assert None is api(shop, missing=b"resource_missing").get("things")
+    assert "Shop's API answered 400 about things" == failure(shop).reason
+
+
+FEWER = "Shop's API wants fewer requests (429)"
+UNREADABLE = "Shop's reply about things cannot be read"
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason", "wait"),
+    ("reply", "reason", "wait"),
     [
-        (Answer(status=429), "Shop's API wants fewer requests (429)", 2.0),
+        (Reply(status=429), FEWER, 2.0),
+        (Reply(status=429, headers={"Retry-After": "7"}), FEWER, 7.0),
+        (Reply(status=429, headers={"Retry-After": "soon"}), FEWER, 2.0),
         (
-            Answer(status=429, headers={"Retry-After": "7"}),
-            "Shop's API wants fewer requests (429)",
-            7.0,
-        ),
-        (
-            Answer(status=429, headers={"Retry-After": "soon"}),
-            "Shop's API wants fewer requests (429)",
-            2.0,
-        ),
-        (
-            Answer(status=302, headers={"Location": "/elsewhere"}),
+            Reply(status=302, headers={"Location": "/elsewhere"}),
             "Shop's API answered 302 about things",
             None,
         ),
-        (
-            Answer(headers={"Date": "secret"}),
-            "Shop's reply about things cannot be read",
-            None,
-        ),
-        (Answer(b'"secret'), "Shop's reply about things cannot be read", None),
+        (Reply(b"<html>secret", 502), "Shop's API answered 502 about things", None),
+        (Reply(headers={"Date": "secret"}), UNREADABLE, None),
+        (Reply(b'"secret'), UNREADABLE, None),
+        (Reply(["secret"]), UNREADABLE, None),
     ],
     ids=lambda value: None,
 )
 def test_what_goes_wrong_is_one_error_that_quotes_nothing(
-    server: Server, answer: Answer, reason: str, wait: float | None
+    shop: Shop, reply: Reply, reason: str, wait: float | None
 ) -> None:
-    server.answer = answer
+    shop.same = reply
+    error = failure(shop)
 
-    with pytest.raises(SourceError) as raised:
-        api(server).get("things")
-
-    assert (reason, wait) == (raised.value.reason, raised.value.retry_after)
-    assert not raised.value.refused
-    assert ["/things"] == server.paths
+    assert (reason, wait, False) == (error.reason, error.retry_after, error.refused)
+    assert ["/things"] == shop.paths()
 
 
-def test_a_permission_that_lacks_is_named_where_the_source_says_it(
-    server: Server,
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("reset", "ProtocolError"), ("hang", "ReadTimeoutError")]
+)
+def test_a_connection_that_breaks_or_hangs_is_given_up(
+    shop: Shop, fault: str, kind: str
 ) -> None:
-    server.answer = Answer(b"secret things.read", 403)
+    shop.fail(fault)
 
-    with pytest.raises(SourceError) as raised:
-        api(server, permission=re.compile(rb"\w+\.read")).get("things")
-    with pytest.raises(SourceError) as untold:
-        api(server).get("things")
+    assert f"Shop's API does not answer ({kind})" == failure(shop, timeout=0.2).reason
+
+
+def test_an_api_that_is_not_there_is_an_error_in_words() -> None:
+    with Shop() as shop:
+        pass
+
+    assert "does not answer (NewConnectionError)" in failure(shop).reason
+
+
+def test_a_permission_that_lacks_is_named_where_the_source_says_it(shop: Shop) -> None:
+    shop.same = Reply(b"secret things.read", 403)
+
+    named = failure(shop, permission=re.compile(rb"\w+\.read"))
 
     reason = "SHOP_KEY may not read things (403)"
-    assert f"{reason}: it lacks the permission things.read" == raised.value.reason
-    assert reason == untold.value.reason
-    assert raised.value.refused
+    assert f"{reason}: it lacks the permission things.read" == named.reason
+    assert reason == failure(shop).reason
+    assert named.refused
 
 
 @pytest.mark.parametrize("key", ["a\nb", "☃"])
 def test_a_key_that_no_header_can_hold_is_an_error_that_does_not_quote_it(
-    server: Server, key: str
+    shop: Shop, key: str
 ) -> None:
-    shop = api(server)
-    headers = {"Authorization": f"Bearer secret{key}"}
+    error = failure(shop, headers={"Authorization": f"Bearer secret{key}"})
 
-    with pytest.raises(SourceError) as raised:
-        replace(shop, headers=headers).get("things")
-
-    assert "secret" not in str(raised.value)
-    assert None is raised.value.__cause__
+    assert "secret" not in str(error)
+    assert None is error.__cause__
