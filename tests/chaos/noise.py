@@ -15,8 +15,7 @@ from urllib3.exceptions import HTTPError
 from bridge.webhook.auth import STRIPE, sign
 from tests.chaos.world import NEXT_SECRET, PASSWORD, SLOW, World
 from tests.support.stack import HERE
-from tests.support.stripe import SECRET, Stripe
-from tests.support.stripe_events import delivery
+from tests.support.stripe import SECRET, Stripe, delivery
 
 Using = Mapping[str, Any]
 

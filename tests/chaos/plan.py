@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tests.chaos.faults import FAULTS, Fault
-from tests.chaos.shops import signs_up
 from tests.support.stripe import ON_ITEMS, ON_SUBSCRIPTION, YEARLY, Shop
 
 SHOPS = 14
@@ -49,7 +48,7 @@ def draw(
     rng = random.Random(seed)
     hot = Shop(prefix="hot")
     hot.id = f"hot_{seed}"
-    events = [signs_up(hot, "acct-hot", "Hot Example"), hot.begins()]
+    events = [hot.signs_up("Hot Example", "acct-hot"), hot.begins()]
     burst = [hot.changes(quantity=n, seconds=n % 2) for n in range(1, BURST + 1)]
     changes = max(2, round(seconds * EVENTS_A_SECOND / SHOPS) - 6)
     for number in range(SHOPS):
@@ -100,7 +99,7 @@ def _life(
     shop.id = id_
     account = f"acct-{id_}" if number % 5 else f"acct-{id_.rpartition('_')[0]}-shared"
     name = f"Example {number}"
-    told = [shop.signs_up(name) if number == 1 else signs_up(shop, account, name)]
+    told = [shop.signs_up(name, "" if number == 1 else account)]
     told += [shop.begins("1", status="trialing"), shop.changes("1", status="active")]
     told.append(shop.begins("2", YEARLY))
     for _ in range(rng.randint(changes // 2, changes * 3 // 2)):
@@ -108,7 +107,7 @@ def _life(
         told.append(shop.changes("1", quantity=quantity, seconds=same))
     if number == 2:
         moved = {"account": f"{account}-moved"}
-        told.append(shop._changed("customer.updated", shop.id, metadata=moved))
+        told.append(shop.is_changed(metadata=moved))
     if rng.random() < 0.5:
         told += [shop.ends("1"), shop.changes("2", status="past_due")]
     if rng.random() < 0.3:

@@ -16,7 +16,6 @@ from typing import Any
 from tests.chaos.checker import at_rest, budget
 from tests.chaos.play import post_the_rest
 from tests.chaos.rest import come_to_rest
-from tests.chaos.shops import signs_up
 from tests.chaos.steps import POP, UNCONFIRMED, UPDATE
 from tests.chaos.world import World
 from tests.support.proxy import HOLD_LATE, HOLD_REPLY, LOSE_REQUEST
@@ -47,7 +46,7 @@ class Life:
     def signed_up(self, account: str) -> Shop:
         """A new customer of this account, told."""
         shop = Shop()
-        self.tell(signs_up(shop, account))
+        self.tell(shop.signs_up(account=account))
         return shop
 
 

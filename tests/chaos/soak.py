@@ -13,7 +13,6 @@ from redis import Redis
 
 from bridge.store.accept import JOURNAL, RING
 from tests.chaos.faults import FAULTS
-from tests.chaos.shops import signs_up
 from tests.chaos.world import World
 from tests.support.stripe import Shop
 
@@ -90,7 +89,7 @@ class Traffic:
         self.mrr: dict[str, int] = {}
         self.over = threading.Event()
         for shop in self.shops:
-            told = (signs_up(shop, shop.id), shop.begins())
+            told = (shop.signs_up(account=shop.id), shop.begins())
             world.events = [*world.events, *told]
 
     def begin(self) -> None:

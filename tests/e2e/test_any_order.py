@@ -9,7 +9,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support.stack import Stack
-from tests.support.stripe import ON_ITEMS, ON_SUBSCRIPTION, YEARLY, Rendering, Shop, iso
+from tests.support.stripe import ON_ITEMS, ON_SUBSCRIPTION, YEARLY, Shop, iso
 
 
 class Life(NamedTuple):
@@ -30,7 +30,7 @@ def stays(shop: Shop) -> Life:
         shop.changes(cancel_at_period_end=True),
         shop.changes(cancel_at_period_end=False, seconds=0),
         shop.changes(quantity=4, seconds=0),
-        shop.is_renamed("Second Name"),
+        shop.is_changed(name="Second Name"),
     ]
     traits = {
         "mrr": 246,  # 4 x 49.00 + 600.00 / 12
@@ -87,12 +87,12 @@ played = st.tuples(
 @settings(max_examples=6, deadline=None, phases=[Phase.reuse, Phase.generate])
 @given(st.lists(played, min_size=4, max_size=8))
 def test_any_order_and_repetition_ends_in_the_same_account(
-    shared: Stack, lives: list[tuple[Callable[[Shop], Life], Rendering, list[int]]]
+    shared: Stack, lives: list[tuple[Callable[[Shop], Life], str, list[int]]]
 ) -> None:
     stripe = shared.stripe()
     ends: list[tuple[str, Life]] = []
-    for life, rendering, order in lives:
-        shop = Shop(rendering)
+    for life, version, order in lives:
+        shop = Shop(version)
         ends.append((shop.id, life(shop)))
         for place in order:
             assert 202 == stripe.post(ends[-1][1].events[place]).status

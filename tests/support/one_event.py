@@ -25,8 +25,7 @@ from tests.support.desk import Bench, bench, settings
 from tests.support.processes import ROOT
 from tests.support.round_trips import round_trips
 from tests.support.server import RedisServer
-from tests.support.stripe import SECRET, Shop
-from tests.support.stripe_events import delivery
+from tests.support.stripe import SECRET, Shop, delivery
 
 OURS = (f"{ROOT}/bridge/", f"{ROOT}/workers/")
 PACE = 6000
