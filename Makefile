@@ -89,7 +89,7 @@ lint: $(STAMP)  ## run every check but the tests
 format: $(STAMP)  ## put the code and the README's tables into form
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 	@$(BIN)/python -m bridge.docs README.md deploy/env.example
-	@$(BIN)/python -m workers.answers README.md
+	@$(BIN)/python -m workers.outcomes README.md
 
 .PHONY: lock
 lock: $(STAMP)  ## write the lock files anew (UPGRADE=--upgrade: newest releases)

@@ -8,25 +8,16 @@ content, whose customer only the source can tell) has one that asks whose it is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 
-from redis import Redis
-
-from bridge.domain.facts import PartyKind, PartyName, kind_of, source_of
+from bridge.domain.facts import PartyKind, PartyName
 from bridge.domain.values import TO_REFRESH
-from bridge.errors import LostLeaseError, SourceError
+from bridge.errors import SourceError
 from bridge.log import fields
-from bridge.queue import Queue
 from bridge.store import keys
-from bridge.store.accept import Accept
-from bridge.store.catalogue import Spread
-from bridge.store.lease import Leases
 from bridge.store.view import Outcome, View
-from bridge.webhook.source import SourceApi
-from workers import retry
-from workers.heartbeat import HeldLease
+from workers import outcomes
+from workers.context import Context
 from workers.sync import AccountSync
 
 log = logging.getLogger("workers.job")
@@ -35,44 +26,17 @@ STEPS = 200
 """Steps of a spread in one job; a longer one goes on in the next."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Jobs:
-    """Does the jobs of a worker; *keys_needed*: source -> setting of its API's key."""
+    """Does the jobs of a worker."""
 
-    sync: AccountSync
-    redis: Redis
-    leases: Leases
-    queue: Queue
-    held: HeldLease
-    accept: Accept
-    spread: Spread
-    apis: Mapping[str, SourceApi] = field(default_factory=dict)
-    keys_needed: Mapping[str, str] = field(default_factory=dict)
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.sync = AccountSync(context)
 
     def run(self, party: str) -> str:
         """Do the job of *party*; return the outcome's word. Raises redis' errors."""
-        if kind_of(party) not in {PartyKind.CATALOGUE, PartyKind.POINTER}:
-            return self.sync.run(party)
-        view = self.leases.begin(party)
-        if view is None:
-            return "retried"
-        self.held.take(view.lease)
-        claims: list[tuple[str, int]] = []
-        word = "retried"
-        try:
-            outcome = self._outcome(view, party)
-            claims = self.leases.ack(view, outcome)
-            word = outcome.word
-        except LostLeaseError:
-            claims = self.leases.postpone(party, 0, view.lease)
-        except BaseException:
-            claims = self.leases.release(view.lease)
-            raise
-        finally:
-            self.held.drop()
-            self.queue.push_all(claims, "newer facts")
-        log.info("job", extra=fields(party=party, outcome=word))
-        return word
+        other = {PartyKind.CATALOGUE: self._spread, PartyKind.POINTER: self._follow}
+        return self.sync.run(party, other.get(PartyName.parse(party).kind))
 
     def resume(self) -> None:
         """Queue what was held for a key that is set by now.
@@ -80,51 +44,51 @@ class Jobs:
         So is what an older version, which knew nothing of catalogues, held in the
         middle of a deploy.
         """
-        for raw, _ in self.redis.zscan_iter(keys.HELD):
+        for raw, _ in self.context.redis.zscan_iter(keys.HELD):
             party = raw.decode()
             kind, source, _ = PartyName.parse(party)
-            readable = kind == PartyKind.POINTER and source in self.apis
+            readable = kind == PartyKind.POINTER and source in self.context.apis
             if readable or kind == PartyKind.CATALOGUE:
-                self.queue.push_all(self.leases.claim_by_hand(party), "held until now")
+                claims = self.context.leases.claim_by_hand(party)
+                self.context.queue.push_all(claims, "held until now")
 
-    def _outcome(self, view: View, party: str) -> Outcome:
-        if kind_of(party) == PartyKind.CATALOGUE:
-            reached = [self.spread.reach(party) for _ in range(STEPS)]
-            return Outcome("unchanged", later_ms=1 if reached[-1] else 0)
-        return self._follow(view, party)
+    def _spread(self, view: View) -> Outcome:
+        """Let the parties that use a thing of a catalogue be looked at again."""
+        leases, party = self.context.leases, view.own.name
+        reached = [leases.spread(party) for _ in range(STEPS)]
+        return Outcome("unchanged", later_ms=1 if reached[-1] else 0)
 
-    def _follow(self, view: View, party: str) -> Outcome:
+    def _follow(self, view: View) -> Outcome:
         """Ask the source whose a pointer is, and have that customer read."""
+        party, redis = view.own.name, self.context.redis
         _, source, thing = PartyName.parse(party)
-        api = self.apis.get(source)
+        api = self.context.apis.get(source)
         if api is None:
-            self.redis.sadd(keys.UNREAD, party)
-            reason = f"needs {self.keys_needed.get(source) or 'a key of its source'}"
-            log.error("held", extra=fields(party=party, reason=reason))
-            return _held(f"{reason}: an event came without content", retry.DAILY_MS)
+            redis.sadd(keys.UNREAD, party)
+            key = self.context.keys_needed.get(source) or "a key of its source"
+            log.error("held", extra=fields(party=party, reason=f"needs {key}"))
+            why = f"needs {key}: an event came without content"
+            return Outcome("held", "held", why, later_ms=outcomes.DAY_MS)
         try:
             owner = api.owner(thing)
         except SourceError as error:
-            delay = retry.after_refresh(error.retry_after, refused=error.refused)
             log.warning("read", extra=fields(party=party, reason=error.reason))
-            return _held(f"could not be read: {error.reason}", delay)
-        self.redis.srem(keys.UNREAD, party)
+            why = f"could not be read: {error.reason}"
+            return Outcome("held", "held", why, later_ms=outcomes.after_refresh(error))
+        redis.srem(keys.UNREAD, party)
         if owner is not None:
-            self._tell(view, party, owner)
+            self._notify(view, owner, thing)
         return Outcome("unchanged")
 
-    def _tell(self, view: View, party: str, owner: str) -> None:
-        """Have *owner* read, since something of it has changed."""
-        fact = view.own.things[TO_REFRESH].fact
-        event = f"{fact.event}:{party.rpartition(':')[2]}"
-        told = fact._replace(party=owner, event=event)
-        taken = self.accept.facts(owner, source_of(owner), event, fact.kind, [told])
+    def _notify(self, view: View, owner: str, thing: str) -> None:
+        """Have *owner* read, since a *thing* of it has changed."""
+        notice = view.own.things[TO_REFRESH].fact
+        event = f"{notice.event}:{thing.rpartition(':')[2]}"
+        fact = notice._replace(party=owner, event=event)
+        source = PartyName.parse(owner).source
+        taken = self.context.accept.facts(owner, source, event, fact.kind, [fact])
         if taken.claim:
-            self.queue.push(owner, taken.claim, f"{fact.kind} {fact.event}")
-
-
-def _held(reason: str, later_ms: int) -> Outcome:
-    return Outcome("held", "held", reason, later_ms=later_ms)
+            self.context.queue.push(owner, taken.claim, f"{fact.kind} {fact.event}")
 
 
 JOBS: ContextVar[Jobs] = ContextVar("jobs")

@@ -7,98 +7,86 @@ failure falls back to what is known and is tried again later.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 from bridge.domain.facts import Fact, Rank, source_of
-from bridge.domain.policy import Policy
 from bridge.domain.refresh import newest_notice, refresh_early_by, why_refresh
 from bridge.domain.values import ENDED, REFRESHED, SUBSCRIPTION, TO_REFRESH, VOID
 from bridge.errors import LostLeaseError, SourceError
 from bridge.log import fields
-from bridge.queue import Queue
-from bridge.store.lease import Leases, own_account
-from bridge.store.refresh import Refreshes
+from bridge.store.lease import own_account
 from bridge.store.view import Member, View
-from bridge.webhook.source import SourceApi
-from workers import retry
-from workers.heartbeat import HeldLease
+from workers import outcomes
+from workers.context import Context
 
 log = logging.getLogger("workers.refresh")
 
+CROWDED_MS = 1000
+"""While as many parties are read from a source as may be in a second."""
 
-class Due(NamedTuple):
-    """Whether a party has to be read: at once for a *reason*, or in *later_ms*."""
-
-    reason: str | None = None
-    later_ms: int = 0
+SECOND_MS = 1000
+"""After a second that was not over yet when something was read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Refresh:
-    """Reads parties of the sources whose API may be read."""
+    """What one job asks the source of its *party*: once, whatever comes of it.
 
-    leases: Leases
-    refreshes: Refreshes
-    queue: Queue
-    held: HeldLease
-    policy: Policy
-    apis: Mapping[str, SourceApi] = field(default_factory=dict)
+    *later_ms*: in how long the party is to be looked at again; 0: only with an event.
+    """
 
-    def due(self, member: Member, view: View) -> Due:
-        """Say whether *member* has to be read from its source."""
-        source = source_of(member.name)
-        if source not in self.apis or own_account(member.name) is not None:
-            return Due()
-        reason = why_refresh(member.party(view.catalogues), self.policy, view.now)
-        if reason is None:
-            return Due()
-        wait = self.refreshes.wait(member.name)
-        if not wait and not self.refreshes.may(source):
-            wait = retry.CROWDED_MS
-        return Due(later_ms=wait) if wait else Due(reason)
+    def __init__(self, context: Context, party: str) -> None:
+        self.context, self.party = context, party
+        self.source = source_of(party)
+        self.is_done = False
+        self.later_ms = 0
 
-    def appoint(self, party: str, later_ms: int) -> None:
-        """Have *party* looked at again in *later_ms* at the latest."""
-        self.refreshes.appoint(party, later_ms)
+    def reason(self, view: View) -> str | None:
+        """Why the party has to be read now; None: it has not, or was in this job."""
+        if self.is_done:
+            return None
+        self.is_done = True
+        if self.source not in self.context.apis or own_account(self.party) is not None:
+            return None
+        policy, refreshes = self.context.config.policy, self.context.refreshes
+        reason = why_refresh(view.own.party(view.catalogues), policy, view.now)
+        if reason is not None:
+            self.later_ms = refreshes.wait(self.party)
+            if not self.later_ms and not refreshes.may(self.source):
+                self.later_ms = CROWDED_MS
+        return None if self.later_ms else reason
 
-    def party(self, member: Member, reason: str) -> int | None:
-        """Read *member* from its source; None: another worker does so just now.
-
-        Return the milliseconds after which a refresh that failed is to be tried again.
-        """
-        lease = self.leases.take(member.name, member.name)
+    def read(self, reason: str) -> bool:
+        """Read the party from its source; False: another worker does so just now."""
+        leases, refreshes = self.context.leases, self.context.refreshes
+        lease = leases.take(self.party, self.party)
         if lease is None:
-            return None
-        log.info("read", extra=fields(party=member.name, reason=reason))
-        self.held.take(lease)
+            return False
+        log.info("read", extra=fields(party=self.party, reason=reason))
         try:
-            api = self.apis[source_of(member.name)]
+            facts = self._facts()
             # What came since it was read before may tell of an earlier refresh.
-            (now,) = self.leases.members([member.name])
-            self.refreshes.learn(lease, restamped(_known(api, now), now))
+            (member,) = leases.members([self.party])
+            refreshes.learn(lease, restamped(facts, member))
         except SourceError as error:
-            delay = retry.after_refresh(error.retry_after, refused=error.refused)
-            self.refreshes.failed(member.name, delay)
+            self.later_ms = outcomes.after_refresh(error)
+            refreshes.failed(self.party, self.later_ms)
             level = logging.ERROR if error.refused else logging.WARNING
-            log.log(level, "read", extra=fields(party=member.name, reason=error.reason))
-            return delay
+            log.log(level, "read", extra=fields(party=self.party, reason=error.reason))
+            return True
         except LostLeaseError:
-            return None
+            return False
         finally:
-            self.held.drop()
-            self.queue.push_all(self.leases.release(lease), "came meanwhile")
-        (now,) = self.leases.members([member.name])
-        late = refresh_early_by(now.party({}))
-        return late + retry.SECOND_MS if late else 0
+            self.context.queue.push_all(leases.release(lease), "came meanwhile")
+        (member,) = leases.members([self.party])
+        late = refresh_early_by(member.party({}))
+        self.later_ms = late + SECOND_MS if late else 0
+        return True
 
-
-def _known(api: SourceApi, member: Member) -> Sequence[Fact]:
-    facts = api.party(member.name)
-    if not facts:
-        raise SourceError("its source does not know it", refused=True)
-    return facts
+    def _facts(self) -> Sequence[Fact]:
+        facts = self.context.apis[self.source].party(self.party)
+        if not facts:
+            raise SourceError("its source does not know it", refused=True)
+        return facts
 
 
 def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
@@ -112,7 +100,10 @@ def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
     last = before.fact.stamp.at if before else 0
     made: list[Fact] = []
     for fact in facts:
-        at = max(fact.stamp.at, last + 1, _ended(fact, member))
+        known = member.things.get(fact.thing)
+        has_ended = fact.stamp.final and known and known.fact.stamp.final
+        ended = known.fact.stamp.at if known and has_ended else 0
+        at = max(fact.stamp.at, last + 1, ended)
         value = fact.value
         if fact.thing == REFRESHED:
             # What came after the instant of the refresh may not be in it.
@@ -122,13 +113,6 @@ def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
     return [*made, *_missing(made, member)]
 
 
-def _ended(fact: Fact, member: Member) -> int:
-    """When the thing of a final *fact* was known to have ended (ms); 0: it was not."""
-    state = member.things.get(fact.thing)
-    is_known = state is not None and state.fact.stamp.final
-    return state.fact.stamp.at if state and is_known and fact.stamp.final else 0
-
-
 def _missing(made: Sequence[Fact], member: Member) -> Iterator[Fact]:
     """Void the subscriptions that an earlier refresh told, and this one does not.
 
@@ -136,12 +120,12 @@ def _missing(made: Sequence[Fact], member: Member) -> Iterator[Fact]:
     """
     if any("into" in fact.value for fact in made):
         return
-    told = {fact.thing for fact in made}
+    listed = {fact.thing for fact in made}
     stamp = made[0].stamp._replace(final=False)
     for thing, state in member.things.items():
         was_read = (
             thing.startswith(SUBSCRIPTION) and state.fact.stamp.rank == Rank.FROM_API
         )
-        if was_read and thing not in told and state.value["status"] not in ENDED:
+        if was_read and thing not in listed and state.value["status"] not in ENDED:
             value = {"status": VOID}
             yield made[0]._replace(thing=thing, stamp=stamp, value=value, after=VOID)

@@ -1,5 +1,6 @@
-"""One throttle for all workers: no more than the allowed units in any 60 seconds.
+"""What holds writes back: the throttle, for a while, and the breaker, until it is well.
 
+The throttle is one for all workers: no more than the allowed units in any 60 seconds.
 Every write reserves a slot on Redis' clock. The limit and what a write costs are
 learned from the `RateLimit-*` headers of Vitally's replies; until then a write is
 taken to cost ten units (the facts' guess for Vitally's newest documentation).
@@ -12,12 +13,9 @@ from uuid import uuid4
 from redis import Redis
 
 from bridge.store import keys
+from bridge.store.connect import load
 from bridge.store.inspect import COST, LIMIT
-from bridge.store.scripts import load
 from bridge.vitally.replies import Rate
-
-SHORT_WAIT_MS = 5000
-"""A slot this near is slept for; for one further away the job waits elsewhere."""
 
 PAUSED_MS = 2000
 """While somebody has stopped all writes: when to ask again."""
@@ -70,3 +68,42 @@ class Throttle:
         names = [keys.SLOTS, keys.RATE, keys.PAUSE, keys.PAUSED]
         args: list[str | float] = [self._share, LIMIT, COST, most_ms, slot, PAUSED_MS]
         return int(self._reserve(keys=names, args=args))
+
+
+FIRST_LOOK, LAST_LOOK = 3.0, 60.0
+"""Seconds between looks whether a refused key works again: at first, at most."""
+
+REMEMBERED = 600
+"""Seconds for which an opening counts."""
+
+
+class Breaker:
+    """Open while Vitally refuses the key or the address; shared by all workers."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def reason(self) -> str | None:
+        """Why writes have stopped; None: they have not."""
+        raw = self._redis.get(keys.BREAKER)
+        return raw.decode() if isinstance(raw, bytes) else None
+
+    def open(self, reason: str) -> bool:
+        """Stop all writes; True for the one who opened it."""
+        if not self._redis.set(keys.BREAKER, reason, nx=True):
+            return False
+        with self._redis.pipeline() as pipe:
+            pipe.incr(keys.OPENED)
+            pipe.expire(keys.OPENED, REMEMBERED)
+            pipe.execute()
+        return True
+
+    def patience(self) -> float:
+        """Seconds between looks: longer where it opened again and again of late."""
+        raw = self._redis.get(keys.OPENED)
+        times = int(raw) if isinstance(raw, bytes) else 1
+        return min(FIRST_LOOK * 2.0 ** (times - 1), LAST_LOOK)
+
+    def close(self) -> bool:
+        """Let writes go on; True for the one who closed it."""
+        return bool(self._redis.delete(keys.BREAKER))

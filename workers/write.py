@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from bridge.domain.account import Name
 from bridge.domain.document import Change, Document
 from bridge.errors import VitallyKeyError, VitallyMissingError, VitallyRefusedError
 from bridge.log import fields
-from bridge.store.lease import Leases
-from bridge.store.view import Lease, View
+from bridge.store.view import View
 from bridge.vitally.replies import already_exists
-from workers.throttle import SHORT_WAIT_MS, Throttle
+from workers.context import Context
 
 log = logging.getLogger("workers.write")
+
+SHORT_WAIT_MS = 5000
+"""A slot this near is slept for; for one further away the job waits elsewhere."""
 
 OWED = 2
 """Whole writes that are owed once a request may be on its way."""
@@ -52,24 +54,6 @@ class WrongAddressError(VitallyKeyError):
     """PUT and POST are both answered 404: the base URL or subdomain is wrong."""
 
 
-class Accounts(Protocol):
-    """What a write needs of Vitally's client."""
-
-    def get(self, account_id: str) -> dict[str, Any]: ...
-    def update(self, account_id: str, body: Mapping[str, Any]) -> dict[str, Any]: ...
-    def create(self, body: Mapping[str, Any]) -> dict[str, Any]: ...
-
-
-class Plan(NamedTuple):
-    """One write: *refusal* says why the account is not to be created, if so."""
-
-    lease: Lease
-    view: View
-    document: Document
-    change: Change
-    refusal: str | None
-
-
 class Written(NamedTuple):
     """What was done: *word* created or updated, *name* Vitally's if it is ours."""
 
@@ -79,129 +63,114 @@ class Written(NamedTuple):
     requests: int
 
 
-class Writer:
-    """Writes to Vitally; each request after the first takes a slot of its own."""
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write; each request after the first takes a slot of its own.
 
-    def __init__(
-        self,
-        vitally: Accounts,
-        leases: Leases,
-        throttle: Throttle,
-        stop: threading.Event,
-    ) -> None:
-        self._vitally = vitally
-        self._leases = leases
-        self._throttle = throttle
-        self._stop = stop
+    *refusal* says why the account is not to be created, if so.
+    """
 
-    def write(self, plan: Plan) -> Written:
-        """Make *plan* true. Raises VitallyError, Held, Postponed, LostLeaseError."""
-        done = self._write(plan)
-        if ORGANIZATION not in plan.change.traits:
-            return done
-        return self._place(plan, done)
+    context: Context
+    view: View
+    document: Document
+    change: Change
+    refusal: str | None
 
-    def _place(self, plan: Plan, done: Written) -> Written:
-        """Put the account into its organization, apart from all else.
-
-        An organization that Vitally does not have must not hold up the numbers: the
-        account stays where it is until the source names another.
-        """
-        self._next_slot(plan)
-        wanted = {ORGANIZATION: plan.change.traits[ORGANIZATION]}
+    def run(self) -> Written:
+        """Write. Raises VitallyError, Held, Postponed, LostLeaseError."""
+        change, vitally = self._change(), self.context.vitally
+        self._mark_unconfirmed()
         try:
-            self._vitally.update(plan.lease.account, wanted)
+            reply = vitally.update(self.view.account, _body(change))
+        except VitallyMissingError:
+            done = self._create()
+        else:
+            done = Written("updated", change, self._ours(change.name, reply), 1)
+        if ORGANIZATION not in self.change.traits:
+            return done
+        # Apart from all else: an organization that Vitally does not have must not hold
+        # up the numbers. The account stays where it is until another one is named.
+        self._next_slot()
+        wanted = {ORGANIZATION: self.change.traits[ORGANIZATION]}
+        try:
+            vitally.update(self.view.account, wanted)
         except (VitallyMissingError, VitallyRefusedError) as error:
-            told = fields(account=plan.lease.account, reason=error.reason)
-            log.warning("no such organization", extra=told)
+            extra = fields(account=self.view.account, reason=error.reason)
+            log.warning("no such organization", extra=extra)
         return done._replace(requests=done.requests + 1)
 
-    def _write(self, plan: Plan) -> Written:
-        change = self._with_our_name(plan)
-        self._mark_unconfirmed(plan)
-        try:
-            reply = self._vitally.update(plan.lease.account, _body(change))
-        except VitallyMissingError:
-            return self._create(plan)
-        return Written("updated", change, _ours(plan, change.name, reply), 1)
-
-    def _with_our_name(self, plan: Plan) -> Change:
+    def _change(self) -> Change:
         """The change, without its name where somebody renamed the account by hand."""
-        if plan.change.name is None:
-            return plan.change
+        if self.change.name is None:
+            return self.change
         try:
-            shown = self._vitally.get(plan.lease.account).get("name")
+            name = self.context.vitally.get(self.view.account).get("name")
         except VitallyMissingError:
-            return plan.change
-        ours = plan.view.ledger.name
-        if ours is not None and ours.text == shown:
-            return plan.change
-        return plan.change._replace(name=None)
+            return self.change
+        ours = self.view.ledger.name
+        is_ours = ours is not None and ours.text == name
+        return self.change if is_ours else self.change._replace(name=None)
 
-    def _mark_unconfirmed(self, plan: Plan) -> None:
-        # What an earlier write may have brought stays ours until it is told or removed.
-        traits = {*plan.document.traits, *plan.view.unconfirmed_traits}
-        self._leases.mark_unconfirmed(plan.lease, OWED, traits)
+    def _mark_unconfirmed(self) -> None:
+        # What an earlier write may have brought stays ours until it is sent or removed.
+        traits = {*self.document.traits, *self.view.unconfirmed_traits}
+        self.context.leases.mark_unconfirmed(self.view.lease, OWED, traits)
 
-    def _create(self, plan: Plan) -> Written:
-        if plan.refusal is not None:
-            raise Held(plan.refusal)
-        self._next_slot(plan)
-        everything = Change(plan.document.name.text, plan.document.traits)
-        body = _body(everything) | {"externalId": plan.lease.account}
+    def _create(self) -> Written:
+        if self.refusal is not None:
+            raise Held(self.refusal)
+        self._next_slot()
+        everything = Change(self.document.name.text, self.document.traits)
+        body = _body(everything) | {"externalId": self.view.account}
         try:
-            reply = self._vitally.create(body)
+            reply = self.context.vitally.create(body)
         except VitallyMissingError as error:
-            raise WrongAddressError(
-                "PUT and POST are both answered 404: the base URL or subdomain is wrong",
-                404,
-            ) from error
+            wrong = (
+                "PUT and POST are both answered 404: the base URL or subdomain is wrong"
+            )
+            raise WrongAddressError(wrong, 404) from error
         except VitallyRefusedError as error:
             if error.status not in AFTER_REFUSAL and not already_exists(error):
                 raise
-            return self._exists_after_all(plan, error)
-        return Written("created", everything, _ours(plan, everything.name, reply), 2)
-
-    def _exists_after_all(self, plan: Plan, refusal: VitallyRefusedError) -> Written:
-        """Somebody else made it meanwhile, or an earlier POST of ours arrived."""
-        self._next_slot(plan)
-        change = Change(None, plan.document.traits)
+            refusal = error
+        else:
+            name = self._ours(everything.name, reply)
+            return Written("created", everything, name, 2)
+        # Somebody else made it meanwhile, or an earlier POST of ours arrived.
+        self._next_slot()
+        change = everything._replace(name=None)
         try:
-            reply = self._vitally.update(plan.lease.account, _body(change))
+            reply = self.context.vitally.update(self.view.account, _body(change))
         except VitallyMissingError:
             raise refusal from None
-        return Written("updated", change, _ours(plan, None, reply), 3)
+        return Written("updated", change, self._ours(None, reply), 3)
 
-    def _next_slot(self, plan: Plan) -> None:
+    def _next_slot(self) -> None:
         """Wait for a further request's slot; what was sent so far is answered."""
-        wait, slot = self._throttle.reserve(SHORT_WAIT_MS)
+        wait, slot = self.context.throttle.reserve(SHORT_WAIT_MS)
         if wait < 0:
             raise Postponed(-wait)
-        while not self._stop.wait(min(wait, 2000) / 1000):
-            self._mark_unconfirmed(plan)
+        while not self.context.stop.wait(min(wait, 2000) / 1000):
+            self._mark_unconfirmed()
             wait -= 2000
             if wait <= 0:
                 return
-        self._throttle.give_back(slot)
+        self.context.throttle.give_back(slot)
         raise Postponed(0)
+
+    def _ours(self, sent: str | None, reply: Mapping[str, Any]) -> Name | None:
+        """The name in Vitally, if we wrote it; a reply that shows another: not ours.
+
+        After an unconfirmed creation the name may be ours although this write had none.
+        """
+        name, view = self.document.name, self.view
+        ours = name if sent == name.text else view.ledger.name
+        if ours is None and view.unconfirmed_writes and not view.exists:
+            ours = name
+        return ours if ours and reply.get("name") == ours.text else None
 
 
 def _body(change: Change) -> dict[str, Any]:
     traits = {key: v for key, v in change.traits.items() if key != ORGANIZATION}
-    body: dict[str, Any] = {"traits": traits}
-    if change.name is not None:
-        body["name"] = change.name
-    return body
-
-
-def _ours(plan: Plan, sent: str | None, reply: Mapping[str, Any]) -> Name | None:
-    """The name in Vitally, if we wrote it; a reply that shows another: not ours.
-
-    After an unconfirmed creation the name may be ours although this write had none.
-    """
-    name, ledger = plan.document.name, plan.view.ledger
-    ours = name if sent == name.text else ledger.name
-    if ours is None and plan.view.unconfirmed_writes and not plan.view.exists:
-        ours = name
-    shown = reply.get("name")
-    return ours if ours and shown == ours.text else None
+    named = {} if change.name is None else {"name": change.name}
+    return {"traits": traits, **named}

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from bridge.domain.facts import Fact
 from bridge.errors import StorageError
 from bridge.store import codec, keys
-from bridge.store.scripts import load
+from bridge.store.connect import load
 
 STALE_CLAIM = 2000
 """Milliseconds after which a claim without a job is taken up by the next event."""

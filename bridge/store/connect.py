@@ -1,13 +1,23 @@
-"""How the bridge talks to Redis: time-outs, pool and TLS."""
+"""How the bridge talks to Redis: connections with time-outs, its clock, its scripts.
+
+A script is one atomic step that changes the state, and counts where it acts. It is a
+file in `lua/`; its first lines say what it is for, its KEYS, ARGV and what it RETURNS,
+and which other files it USES. `lua/README.md` is the map.
+"""
 
 from __future__ import annotations
 
+import re
+from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from redis import BlockingConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+LUA = Path(__file__).with_name("lua")
 
 
 def connect(url: str, *, verify_tls: bool, timeout: float, most: int) -> Redis:
@@ -46,3 +56,22 @@ def aside(redis: Redis, *, timeout: float, most: int) -> Redis:
             **pool.connection_kwargs | patience,
         )
     )
+
+
+def milliseconds(redis: Redis) -> int:
+    """What time it is on Redis' clock."""
+    seconds, micros = redis.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+@cache
+def load(name: str) -> str:
+    """The text of a script, with the prelude and all that it uses before it."""
+    own = _file(name)
+    uses = re.search(r"^-- USES: (.+)$", own, re.MULTILINE)
+    parts = ["prelude", *(uses[1].split() if uses else ())]
+    return "\n".join([*map(_file, parts), own])
+
+
+def _file(name: str) -> str:
+    return (LUA / f"{name}.lua").read_text(encoding="utf-8")

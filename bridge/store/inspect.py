@@ -12,8 +12,7 @@ from bridge.domain.account import Party
 from bridge.domain.document import Ledger, from_json
 from bridge.domain.facts import PartyName
 from bridge.store import keys
-from bridge.store.catalogue import used
-from bridge.store.lease import Leases
+from bridge.store.lease import Leases, used
 from bridge.store.view import Catalogues, Member
 
 LIMIT = 1000

@@ -7,26 +7,28 @@ holder dies; every step that matters proves it first. Redis keeps the time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 import orjson
 from redis import Redis
 
 from bridge.domain.account import identify, is_incomplete
+from bridge.domain.catalogue import references
 from bridge.domain.document import as_json, from_json
-from bridge.domain.facts import PartyKind, PartyName, kind_of, vacated
-from bridge.domain.fold import compact, fold
+from bridge.domain.facts import (
+    PartyKind,
+    PartyName,
+    catalogue,
+    kind_of,
+    source_of,
+    vacated,
+)
+from bridge.domain.fold import State, compact, fold
 from bridge.errors import LostLeaseError
 from bridge.store import codec, keys
-from bridge.store.catalogue import used
-from bridge.store.scripts import load
-from bridge.store.view import (
-    NUMBERS,
-    Lease,
-    Member,
-    Outcome,
-    View,
-)
+from bridge.store.connect import load
+from bridge.store.view import NUMBERS, Catalogues, Lease, Member, Outcome, View
 
 LEASE_MS = 6000
 """Renewed by the worker's heartbeat while a job is inside its own deadline."""
@@ -34,14 +36,26 @@ LEASE_MS = 6000
 HEAD = ("rev", "account", "nudges")
 """Fields of a party's record that are read with its facts."""
 
+SPREAD = 500
+"""Parties that one step of a spread reaches."""
+
+APART_MS = 20
+"""Between two parties of a spread, so that it never crowds out what just happened."""
+
 Claims = list[tuple[str, int]]
 """Parties, with the number of the claim, for which a job has to be queued."""
 
 
 class Leases:
-    """Reads, leases and acknowledgements. Raises redis' own errors."""
+    """Reads, leases and acknowledgements of a worker, which does one job after another.
+
+    *held* is the lease that it holds now, *since* when its job began (seconds of the
+    monotonic clock): its heartbeat renews it. Raises redis' own errors.
+    """
 
     def __init__(self, redis: Redis) -> None:
+        self.held: Lease | None = None
+        self.since = 0.0
         self._redis = redis
         self._begin = redis.register_script(load("begin"))
         self._take = redis.register_script(load("take"))
@@ -52,6 +66,7 @@ class Leases:
         self._move = redis.register_script(load("move"))
         self._claim = redis.register_script(load("claim"))
         self._record_crash = redis.register_script(load("record_crash"))
+        self._spread = redis.register_script(load("spread"))
 
     def begin(self, party: str) -> View | None:
         """Take the lease of a party's account and read all that a write depends on.
@@ -59,6 +74,7 @@ class Leases:
         None: another worker has the lease, and will queue *party* again. Without an
         account so far the party is read alone, and no lease is taken.
         """
+        self.since = monotonic()
         found = self._begin(args=[party, own_account(party) or "", LEASE_MS, 0])
         return None if found == [0] else self._view(party, found)
 
@@ -71,24 +87,24 @@ class Leases:
         return self._view(lease.party, found)
 
     def _view(self, party: str, found: Sequence[Any]) -> View:
-        fence, account, now, record, rows_ = found
-        account = account.decode()
-        read = [_member(n.decode(), head, _pairs(facts)) for n, head, facts in rows_]
+        fence, account, now, record, rows = found
+        lease = Lease(account.decode(), party, fence)
+        self.held = lease if lease.account else None
+        read = [_member(n.decode(), head, _pairs(facts)) for n, head, facts in rows]
         own = read[0]
-        if account:
-            read = sorted(m for m in read if home(m)[0] == account)
-        told = {k.decode(): v.decode() for k, v in _pairs(record).items()}
+        if lease.account:
+            read = sorted(m for m in read if home(m)[0] == lease.account)
+        known = {k.decode(): v.decode() for k, v in _pairs(record).items()}
         return View(
-            account,
-            Lease(account, party, fence) if account else None,
+            lease,
             own,
             tuple(read),
-            from_json(orjson.loads(told.get("ledger", "{}"))),
-            "ledger" in told,
-            tuple(orjson.loads(told.get("sent") or "[]")),
+            from_json(orjson.loads(known.get("ledger", "{}"))),
+            "ledger" in known,
+            tuple(orjson.loads(known.get("sent") or "[]")),
             now=int(now),
             catalogues=used(self._redis, read),
-            **{name: int(told.get(field, 0)) for name, field in NUMBERS.items()},
+            **{name: int(known.get(field, 0)) for name, field in NUMBERS.items()},
         )
 
     def members(self, parties: Sequence[str]) -> list[Member]:
@@ -106,11 +122,16 @@ class Leases:
     def take(self, account: str, party: str) -> Lease | None:
         """Take the lease; None: another has it and will queue *party* again."""
         fence = int(self._take(args=[account, party, LEASE_MS]))
-        return Lease(account, party, fence) if fence else None
+        if not fence:
+            return None
+        self.held, self.since = Lease(account, party, fence), monotonic()
+        return self.held
 
-    def renew(self, lease: Lease) -> None:
+    def renew(self, lease: Lease, *marks: str | int) -> None:
         """Prove and prolong the lease. Raises LostLeaseError."""
-        self._prove(lease, "", "")
+        args = [lease.account, lease.fence, LEASE_MS, *(marks or ("", ""))]
+        if not self._renew(args=args):
+            raise LostLeaseError(lease.account)
 
     def mark_unconfirmed(
         self, lease: Lease, whole_writes: int, traits: Iterable[str]
@@ -119,24 +140,20 @@ class Leases:
 
         *whole_writes* are owed until its reply is acknowledged.
         """
-        names = orjson.dumps(sorted(traits)).decode()
-        self._prove(lease, str(whole_writes), names)
+        self.renew(lease, whole_writes, orjson.dumps(sorted(traits)).decode())
 
-    def _prove(self, lease: Lease, whole_writes: str, traits: str) -> None:
-        account, fence = lease.account, lease.fence
-        args: list[str | int] = [account, fence, LEASE_MS, whole_writes, traits]
-        if not self._renew(args=args):
-            raise LostLeaseError(account)
-
-    def release(self, lease: Lease | None) -> Claims:
+    def release(self, lease: Lease) -> Claims:
         """Give the lease back without an outcome."""
-        if lease is None:
+        self.held = None
+        if not lease.account:
             return []
         return claims(self._release(args=[lease.account, lease.fence]))
 
     def ack(self, view: View, outcome: Outcome) -> Claims:
         """Confirm *outcome* for every party in *view*. Raises LostLeaseError."""
-        found = self._ack(args=[orjson.dumps(_ack(view, outcome))])
+        text = orjson.dumps(_ack(view, outcome))
+        self.held = None
+        found = self._ack(args=[text])
         if found == 0:
             raise LostLeaseError(view.account)
         return claims(found)
@@ -152,15 +169,10 @@ class Leases:
 
         One that is lost is noted: what was sent under it has to be made good.
         """
+        self.held = None
         account, fence = (lease.account, lease.fence) if lease else ("", 0)
         noted = orjson.dumps(fields or {})
-        args: list[str | bytes | int] = [
-            party,
-            max(0, delay_ms),
-            account,
-            fence,
-            noted,
-        ]
+        args: list[str | bytes | int] = [party, max(0, delay_ms), account, fence, noted]
         return claims(self._postpone(args=args))
 
     def record_crash(self, party: str, job: str, why: str) -> tuple[bool, str]:
@@ -186,6 +198,43 @@ class Leases:
     def claim_by_hand(self, party: str) -> Claims:
         """Claim *party* at once; none where a job of it waits, or nothing does."""
         return claims(self._claim(args=["by hand", party]))
+
+    def spread(self, thing: str) -> int:
+        """Let some who use the *thing* of a catalogue be looked at again; how many."""
+        return int(self._spread(args=[thing, SPREAD, APART_MS]))
+
+
+def used(
+    redis: Redis, members: Sequence[Member], *, register: bool = True
+) -> Catalogues:
+    """What *members* use of their sources' catalogues.
+
+    They are put on the list of those to be told of a change before it is read, so
+    that no change is missed; without *register* (for people who look) they are not.
+    """
+    wanted = sorted(
+        {
+            (catalogue(source_of(member.name), thing), member.name, thing)
+            for member in members
+            if kind_of(member.name) != PartyKind.CATALOGUE
+            for thing in references(member.things)
+        }
+    )
+    if not wanted:
+        return {}
+    with redis.pipeline(transaction=True) as pipe:
+        for listed, name, _ in wanted:
+            if register:
+                pipe.sadd(keys.uses(listed), name)
+        for listed, _, _ in wanted:
+            pipe.hgetall(keys.facts(listed))
+        replies = pipe.execute()[-len(wanted) :]
+    found: dict[str, dict[str, Mapping[str, State]]] = {}
+    for (listed, name, thing), raw in zip(wanted, replies, strict=True):
+        if raw:
+            things = fold(codec.read(listed, raw))
+            found.setdefault(source_of(name), {})[thing] = things
+    return found
 
 
 def own_account(party: str) -> str | None:
@@ -239,7 +288,7 @@ def _ack(view: View, outcome: Outcome) -> dict[str, Any]:
         counts["saved"] = 1
     return {
         "account": view.account,
-        "fence": str(view.lease.fence) if view.lease else "",
+        "fence": str(view.lease.fence),
         "party": view.own.name,
         "to": outcome.to,
         "why": outcome.why,

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from bridge.errors import StorageError
 from bridge.store import keys
-from bridge.store.scripts import load
+from bridge.store.connect import load
 
 MOST = 1000
 """Deliveries that are kept; the oldest go first."""

@@ -13,7 +13,7 @@ from redis import Redis
 from bridge.domain.facts import Fact
 from bridge.errors import LostLeaseError
 from bridge.store import codec, keys
-from bridge.store.scripts import load
+from bridge.store.connect import load, milliseconds
 from bridge.store.view import Lease
 
 MOST_A_SECOND = 10
@@ -49,22 +49,21 @@ class Refreshes:
     def wait(self, party: str) -> int:
         """Milliseconds until *party* may be read again after a failure; 0: now."""
         raw = self._redis.hget(keys.party(party), "read_after")
-        return max(0, int(raw) - self.now()) if isinstance(raw, bytes) else 0
+        return (
+            max(0, int(raw) - milliseconds(self._redis))
+            if isinstance(raw, bytes)
+            else 0
+        )
 
     def failed(self, party: str, delay_ms: int) -> None:
         """Do not read *party* again for *delay_ms*."""
-        at = self.now() + delay_ms
+        at = milliseconds(self._redis) + delay_ms
         self._redis.hset(keys.party(party), "read_after", str(at))
 
     def appoint(self, party: str, delay_ms: int) -> None:
         """Have *party* looked at again in *delay_ms* at the latest."""
-        at = self.now() + max(1, delay_ms)
+        at = milliseconds(self._redis) + max(1, delay_ms)
         self._redis.zadd(keys.LATER, {party: at}, lt=True)
-
-    def now(self) -> int:
-        """Redis' clock in milliseconds."""
-        seconds, micros = self._redis.time()
-        return int(seconds) * 1000 + int(micros) // 1000
 
 
 class Cursor:

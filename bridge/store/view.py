@@ -22,7 +22,10 @@ NUMBERS = {
 
 
 class Lease(NamedTuple):
-    """The right to write *account*, held for the job of *party*."""
+    """The right to write *account*, held for the job of *party*.
+
+    A party without an account ("") has none: nothing is proved, nothing given back.
+    """
 
     account: str
     party: str
@@ -60,16 +63,15 @@ class View(NamedTuple):
     """An account as it was read under its lease: its parties and what Vitally has.
 
     *own* is the party whose job it is; *members* are the parties whose facts name the
-    account still: one about to move is not ours to settle. Without an account (`""`)
-    there is no *lease*, and *own* is the only member.
+    account still: one about to move is not ours to settle. Without an account *own* is
+    the only member.
     *exists*: Vitally is known to have the account. *unconfirmed_writes*: whole writes
     that are owed since a write was not confirmed, the last of them from *confirm_at* on;
     *unconfirmed_traits* are what it carried. *lost_lease_writes* counts what was sent
     under leases that were lost. *tries* failed since *since*. Instants in milliseconds.
     """
 
-    account: str
-    lease: Lease | None
+    lease: Lease
     own: Member
     members: tuple[Member, ...]
     ledger: Ledger
@@ -85,6 +87,11 @@ class View(NamedTuple):
     not_before: int
     now: int
     catalogues: Mapping[str, Catalogue] = {}
+
+    @property
+    def account(self) -> str:
+        """The account that is read; "" none is known."""
+        return self.lease.account
 
     @property
     def parties(self) -> list[Party]:

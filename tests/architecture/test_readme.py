@@ -10,7 +10,7 @@ from bridge import docs
 from bridge.settings import OPTIONS, Option, text
 from bridge.sources import discover
 from tests.support.processes import ROOT
-from workers import answers
+from workers import outcomes
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -27,7 +27,7 @@ def test_the_readme_has_each_table(name: str) -> None:
 
 def test_the_table_of_answers_is_fresh() -> None:
     """Red? `make format` writes it anew."""
-    assert docs.REGION.format("answers", answers.table()) in README
+    assert docs.REGION.format("answers", outcomes.table()) in README
 
 
 def test_the_example_of_the_environment_is_fresh() -> None:

@@ -16,20 +16,20 @@ from bridge import ingest
 from bridge import serve as web
 from bridge.domain.document import difference
 from bridge.sources import load
-from bridge.store import accept, scripts
-from workers import outcome, sweep, sync, throttle
+from bridge.store import accept, connect
+from workers import outcomes, sweep, sync, throttle
 from workers.__main__ import main as worker
 
 
 def edit(name: str, found: str, other: str) -> None:
     """Put *other* in the place of what is *found* in a Lua script."""
-    real = scripts._file
+    real = connect._file
     assert found in real(name)
 
     def file(one: str) -> str:
         return real(one).replace(found, other) if one == name else real(one)
 
-    scripts._file = file
+    connect._file = file
 
 
 def no_lease() -> None:
@@ -69,7 +69,7 @@ def no_throttle() -> None:
 
 def no_second_look() -> None:
     """What an unconfirmed request may still do later is not looked at."""
-    outcome._still_owed = lambda view: 0
+    outcomes._still_owed = lambda view: 0
 
 
 def lost_leases_forgotten() -> None:

@@ -15,7 +15,7 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
-from bridge.store.scripts import load
+from bridge.store.connect import load
 from tests.chaos.world import World
 from tests.support import proxy as proxies
 from tests.support.processes import Running

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from hashlib import sha1
 from typing import NamedTuple
 
-from bridge.store.scripts import load
+from bridge.store.connect import load
 from tests.support.processes import Running
 from tests.support.proxy import (
     HOLD_LATE,

@@ -149,7 +149,7 @@ def said(desk: Bench, account: str) -> dict[str, Any]:
     """What the facts of an account's parties say, folded anew."""
     parties = desk.look.members_of(account)
     found = [desk.look.member(party).party({}) for party in parties]
-    policy = desk.jobs.sync.config.policy
+    policy = desk.context.config.policy
     traits = document(unite(account, found), policy, NOON).traits
     return {trait: value for trait, value in traits.items() if value is not None}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -16,11 +15,10 @@ from bridge.config import Config
 from bridge.domain.document import TRAITS
 from bridge.domain.facts import Fact
 from bridge.store import keys
-from bridge.store.view import Lease, Outcome
+from bridge.store.view import Outcome
 from tests.support.desk import Bench, bench, customer, subscription
 from tests.support.round_trips import round_trips
 from tests.support.waiting import eventually
-from workers.heartbeat import HeldLease
 
 JSON = "application/json"
 NEVER = "unknown to Vitally, and BRIDGE_CREATE=never"
@@ -595,24 +593,15 @@ def test_an_organization_that_vitally_does_not_have_holds_up_nothing(
     assert before == len(desk.writes())
 
 
-class Slow(HeldLease):
-    """A worker for which every job takes two seconds."""
-
-    def take(self, lease: Lease | None) -> None:
-        super().take(lease)
-        self.since -= 2.0
-
-
-@pytest.mark.parametrize(("held", "at_once"), [(HeldLease(), True), (Slow(), False)])
+@pytest.mark.parametrize(("took", "at_once"), [(0.0, True), (2.0, False)])
 def test_a_long_job_lets_others_go_first_before_its_newer_facts(
-    desk: Bench, held: HeldLease, *, at_once: bool
+    desk: Bench, took: float, *, at_once: bool
 ) -> None:
-    desk.jobs = replace(desk.jobs, sync=replace(desk.jobs.sync, held=held))
     desk.tell(customer())
     desk.leases.move("stripe:cus_1", "acme")
     view = desk.leases.begin("stripe:cus_1")
     assert view is not None
-    held.take(view.lease)
+    desk.leases.since -= took
     desk.tell(customer(at=5, called="Acme Ltd", kind="updated"))
 
     desk.jobs.sync._ack(view, desk.unchanged())

@@ -41,7 +41,7 @@ def desk(redis: Redis, stripe: LocalStripe) -> Iterator[Bench]:
             option.name: option.default for option in discover()["stripe"].options
         }
         values |= {"STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe.url}
-        made.read_with(connect(values | {"STRIPE_MODE": "test"}))
+        made.context.apis["stripe"] = connect(values | {"STRIPE_MODE": "test"})
         yield made
 
 

@@ -8,10 +8,10 @@ import pytest
 from redis import Redis
 
 from bridge.store import keys
-from bridge.store.scripts import FOLDER, load
+from bridge.store.connect import LUA, load
 
 LIBRARIES = {"prelude", "claiming", "receiving", "settling", "releasing", "shelf"}
-NAMES = sorted(path.stem for path in FOLDER.glob("*.lua"))
+NAMES = sorted(path.stem for path in LUA.glob("*.lua"))
 SCRIPTS = [name for name in NAMES if name not in LIBRARIES]
 ONES = ("facts", "party", "account", "members", "history", "lease", "waiters", "uses")
 
@@ -23,7 +23,7 @@ def test_a_script_is_understood_by_redis(redis: Redis, name: str) -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_says_what_it_is_for_and_what_it_takes(name: str) -> None:
-    head = (FOLDER / f"{name}.lua").read_text(encoding="utf-8").splitlines()
+    head = (LUA / f"{name}.lua").read_text(encoding="utf-8").splitlines()
     told = [line for line in head if line.startswith("--")]
 
     assert re.fullmatch(r"-- [A-Z].*", told[0])
@@ -33,7 +33,7 @@ def test_a_script_says_what_it_is_for_and_what_it_takes(name: str) -> None:
 
 def test_the_keys_of_the_scripts_are_those_of_the_bridge() -> None:
     text = "\n".join(
-        (FOLDER / f"{name}.lua").read_text(encoding="utf-8") for name in NAMES
+        (LUA / f"{name}.lua").read_text(encoding="utf-8") for name in NAMES
     )
     known = {value for value in vars(keys).values() if isinstance(value, str)}
     known |= {getattr(keys, name)("") for name in ONES}
@@ -44,6 +44,6 @@ def test_the_keys_of_the_scripts_are_those_of_the_bridge() -> None:
 
 
 def test_every_script_is_in_the_map() -> None:
-    told = (FOLDER / "README.md").read_text(encoding="utf-8")
+    told = (LUA / "README.md").read_text(encoding="utf-8")
 
     assert [] == [name for name in NAMES if f"`{name}`" not in told]

@@ -144,7 +144,7 @@ def test_one_worker_sweeps_at_a_time(desk: Bench) -> None:
     desk.sweeper.tick()
     two.tick()
 
-    assert (True, False) == (desk.sweeper._leads(), two._leads())
+    assert (True, False) == (desk.sweeper.leads(), two.leads())
     assert b"one" == desk.redis.get(keys.SWEEPER)
 
 
@@ -153,8 +153,8 @@ def test_another_sweeps_once_the_first_has_left(desk: Bench) -> None:
     desk.sweeper.tick()
     desk.sweeper.leave()
 
-    assert two._leads()
-    assert not desk.sweeper._leads()
+    assert two.leads()
+    assert not desk.sweeper.leads()
 
 
 def test_another_sweeps_a_few_seconds_after_the_first_died(desk: Bench) -> None:
@@ -163,7 +163,7 @@ def test_another_sweeps_a_few_seconds_after_the_first_died(desk: Bench) -> None:
 
     assert 0 < desk.redis.pttl(keys.SWEEPER) <= 4000
     desk.redis.delete(keys.SWEEPER)
-    assert two._leads()
+    assert two.leads()
 
 
 def test_a_repeat_of_the_sweep_queues_nothing_twice(desk: Bench) -> None:

@@ -21,28 +21,17 @@ from rq.serializers import JSONSerializer
 
 from bridge.config import Config
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.policy import STRIPE
-from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.sources import discover
 from bridge.store import keys
-from bridge.store.accept import Accept, Accepted
-from bridge.store.catalogue import Spread
+from bridge.store.accept import Accepted
 from bridge.store.inspect import Figures, Look, Standing, figures
-from bridge.store.lease import Leases
-from bridge.store.operator import Breaker
-from bridge.store.refresh import Refreshes
 from bridge.store.view import Outcome
 from bridge.vitally.client import Vitally
-from bridge.webhook.source import SourceApi
 from tests.support.vitally import Simulator
-from workers.heartbeat import HeldLease
+from workers.context import Context
 from workers.jobs import Jobs
-from workers.refresh import Refresh
 from workers.sweep import Sweeper
-from workers.sync import AccountSync
-from workers.throttle import Throttle
-from workers.write import Writer
 
 QUEUE = "rq:queue:bridge"
 BETWEEN = f"{QUEUE}:intermediate"
@@ -137,75 +126,26 @@ class Bench:
     def __init__(self, redis: Redis, vitally: Simulator, deadline: float) -> None:
         self.redis: Any = redis
         self.vitally = vitally
-        self.queue = Queue(redis)
-        self.accept = Accept(redis)
-        self.leases = Leases(redis)
-        self.breaker = Breaker(redis)
-        self.throttle = Throttle(redis, 0.8)
-        self.look = Look(redis)
         self.stop = threading.Event()
+        chosen = settings(vitally.url, "redis://127.0.0.1:1/0")
+        self.context = Context(chosen, Config(), redis, self.stop)
+        self.context.chance = lambda: 1.0
         self.client = Vitally(vitally.url, vitally.authorization, deadline=deadline)
-        writer = Writer(self.client, self.leases, self.throttle, self.stop)
-        held = HeldLease()
-        sync = AccountSync(
-            leases=self.leases,
-            queue=self.queue,
-            breaker=self.breaker,
-            throttle=self.throttle,
-            writer=writer,
-            settings=settings(vitally.url, "redis://127.0.0.1:1/0"),
-            config=Config(),
-            refresh=self._refresh(held),
-            stop=self.stop,
-            chance=lambda: 1.0,
-            held=held,
-        )
-        self.jobs = Jobs(
-            sync=sync,
-            redis=self.redis,
-            leases=self.leases,
-            queue=self.queue,
-            held=held,
-            accept=self.accept,
-            spread=Spread(self.redis),
-            keys_needed={"stripe": "STRIPE_API_KEY"},
-        )
+        self.context.vitally = self.client
+        self.queue, self.accept = self.context.queue, self.context.accept
+        self.leases, self.breaker = self.context.leases, self.context.breaker
+        self.throttle, self.look = self.context.throttle, Look(redis)
+        self.jobs = Jobs(self.context)
         self.sweeper = self.another_sweeper("one")
-
-    def _refresh(self, held: HeldLease, **apis: SourceApi) -> Refresh:
-        return Refresh(
-            leases=self.leases,
-            refreshes=Refreshes(self.redis),
-            queue=self.queue,
-            held=held,
-            policy=STRIPE,
-            apis=apis,
-        )
-
-    def read_with(self, api: SourceApi) -> None:
-        """Give the worker Stripe's *api*."""
-        refresh = self._refresh(self.jobs.held, stripe=api)
-        sync = replace(self.jobs.sync, refresh=refresh)
-        self.jobs = replace(self.jobs, sync=sync, apis={"stripe": api})
 
     def another_sweeper(self, worker: str) -> Sweeper:
         """The sweeper of a worker of this name."""
-        return Sweeper(
-            worker=worker,
-            redis=self.redis,
-            leases=self.leases,
-            queue=self.queue,
-            breaker=self.breaker,
-            vitally=self.client,
-            stop=self.stop,
-        )
+        return Sweeper(self.context, worker)
 
     def set(self, **changes: Any) -> None:
         """Change the worker's settings (`bridge_create="never"`) or its `config`."""
-        config = changes.pop("config", self.jobs.sync.config)
-        named = replace(self.jobs.sync.settings, **changes)
-        sync = replace(self.jobs.sync, settings=named, config=config)
-        self.jobs = replace(self.jobs, sync=sync)
+        self.context.config = changes.pop("config", self.context.config)
+        self.context.settings = replace(self.context.settings, **changes)
 
     def tell(self, *facts: Fact) -> Accepted:
         """Take facts in, each as one event, and queue the job as the ingress does."""

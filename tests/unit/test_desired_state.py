@@ -12,9 +12,9 @@ from bridge.config import Config
 from bridge.domain.document import TRAITS, Document, Ledger, settled
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
-from bridge.store.view import Member, View
+from bridge.store.view import Lease, Member, View
 from tests.support.lives import by_party, law, stories
-from workers.outcome import unconfirmed
+from workers.outcomes import unconfirmed
 from workers.sync import Desired, desired_state
 
 CONFIG = Config(traits={t: t for t in (*TRAITS, "stage", "seats")} | {"mrr": "b.mrr"})
@@ -64,8 +64,7 @@ def seen(parties: Sequence[Member], side: Side) -> View:
         0,
     )
     return View(
-        account="acme",
-        lease=None,
+        lease=Lease("acme", "stripe:cus_1", 1),
         own=parties[0] if parties else NOBODY,
         members=tuple(parties),
         ledger=side.ledger,

@@ -1,0 +1,47 @@
+"""What the jobs of a worker need, made once for a process."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+from redis import Redis
+
+from bridge.config import Config
+from bridge.queue import Queue
+from bridge.settings import Settings
+from bridge.sources import switched_on
+from bridge.store.accept import Accept
+from bridge.store.lease import Leases
+from bridge.store.refresh import Refreshes
+from bridge.vitally.client import Vitally
+from workers.throttle import Breaker, Throttle
+
+
+class Context:
+    """Redis and Vitally as the jobs see them; *stop* is set when the worker shall end.
+
+    *apis* are the sources that can be read, *keys_needed* maps every source that is on
+    to the setting which its API needs. *chance* is a number from 0 to 1.
+    """
+
+    def __init__(
+        self, settings: Settings, config: Config, redis: Redis, stop: threading.Event
+    ) -> None:
+        self.settings, self.config, self.redis = settings, config, redis
+        self.stop, self.chance = stop, random.random
+        self.queue = Queue(redis)
+        self.accept = Accept(redis)
+        self.leases = Leases(redis)
+        self.refreshes = Refreshes(redis)
+        self.breaker = Breaker(redis)
+        self.throttle = Throttle(redis, settings.vitally_budget_share)
+        self.vitally = Vitally(
+            settings.vitally_base_url,
+            settings.vitally_authorization,
+            observe=self.throttle.learn,
+        )
+        on = switched_on(settings.sources)
+        apis = {source.name: source.api(settings.sources) for source in on}
+        self.apis = {name: api for name, api in apis.items() if api}
+        self.keys_needed = {source.name: source.key for source in on}
