@@ -1,41 +1,55 @@
-"""The command line: a table of commands, and what becomes of their errors."""
+"""The command line: its commands, what each of them needs, and what errors become."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Collection
 from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
 
 import click
+from redis import Redis
 from redis.exceptions import RedisError
 
 from bridge import __version__
 from bridge.cli.output import note
-from bridge.cli.session import SCRIPT, program, renamed
-from bridge.errors import EXIT_CONFIG, BridgeError, ConfigError
+from bridge.config import Config
+from bridge.errors import EXIT_CONFIG, BridgeError, ConfigError, StorageError
+from bridge.settings import Settings
+from bridge.sources import load
+from bridge.store.connect import connect
 
-COMMANDS = {
-    "serve": "serve",
-    "run": "serve",
-    "demo": "demo",
-    "simulator": "simulator",
-    "status": "operate",
-    "why": "explain",
-    "held": "operate",
-    "parked": "operate",
-    "link": "operate",
-    "retry": "operate",
-    "discard": "operate",
-    "pause": "operate",
-    "resume": "operate",
-    "quarantine": "operate",
-    "backfill": "import_",
-    "gaps": "import_",
-    "doctor": "doctor",
-    "accounts": "accounts",
-    "sources": "sources",
+MODULE = "python -m bridge"
+"""Works wherever the packages are; the help of each command is written with it."""
+
+SCRIPT = "vitally-bridge"
+"""The command that the wheel brings, and that `make` puts into `.venv/bin`."""
+
+MODULES = {
+    "bridge.cli.serve": ("serve", "run"),
+    "bridge.demo.run": ("demo",),
+    "bridge.cli.simulator": ("simulator",),
+    "bridge.cli.status": ("status", "doctor"),
+    "bridge.cli.explain": ("why",),
+    "bridge.cli.operate": (
+        *("held", "parked", "link", "retry", "discard"),
+        *("pause", "resume", "quarantine"),
+    ),
+    "bridge.cli.backfill": ("backfill", "gaps"),
+    "bridge.cli.accounts": ("accounts",),
+    "bridge.cli.sources": ("sources",),
 }
-"""Name of a command, and of its function -> the module, imported when it is called."""
+"""Module, imported when one of its commands is called -> the commands in it."""
 
+COMMANDS = {name: module for module, names in MODULES.items() for name in names}
+
+NO_VITALLY = frozenset({"VITALLY_API_KEY"})
+"""Settings that a command can do without which looks at Redis alone."""
+
+PATIENCE = 5.0
+"""Seconds that a person waits for Redis."""
 
 ADVICE = (
     "set what is required in the environment, for a command as for web and worker; "
@@ -44,8 +58,59 @@ ADVICE = (
 """The last line where a setting is missing."""
 
 
-class Commands(click.Group):
-    """Commands by name, imported late, so that one does not pay for the others."""
+class Session(NamedTuple):
+    """What a command works with."""
+
+    settings: Settings
+    config: Config
+    redis: Redis
+
+
+def opened() -> Session:
+    """Read the settings, and reach Redis. Raises ConfigError and StorageError."""
+    settings, config = configured(NO_VITALLY)
+    return Session(settings, config, reached(settings))
+
+
+def configured(without: Collection[str] = ()) -> tuple[Settings, Config]:
+    """Read the environment and `bridge.toml`. Raises ConfigError."""
+    return load(os.environ, without)
+
+
+def reached(settings: Settings) -> Redis:
+    """Return a Redis that answers. Raises StorageError, in words."""
+    url, verify_tls = settings.redis_url, settings.redis_tls_verify
+    client = connect(url, verify_tls=verify_tls, timeout=PATIENCE, most=2)
+    try:
+        client.ping()
+    except RedisError as error:
+        kind = type(error).__name__
+        raise StorageError(
+            f"Redis does not answer ({kind}); is it running, and is REDIS_URL right?"
+        ) from None
+    return client
+
+
+def program() -> str:
+    """What a person types before a command's name, as this process was called."""
+    return SCRIPT if Path(sys.argv[0]).name == SCRIPT else MODULE
+
+
+class Command(click.Command):
+    """A command with the examples in its help as a person would type them here."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        return super().get_help(ctx).replace(MODULE, program())
+
+
+class Group(Command, click.Group):
+    """Commands below a name of their own."""
+
+    command_class = Command
+
+
+class Program(Group):
+    """All commands, each imported when it is called: none pays for the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -53,12 +118,15 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"bridge.cli.{COMMANDS[cmd_name]}")
+        module = import_module(COMMANDS[cmd_name])
         command: click.Command = getattr(module, cmd_name)
-        return renamed(command)
+        return command
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
 @click.version_option(__version__, message=f"{SCRIPT} %(version)s")
 def cli() -> None:
     """Billing and CRM webhooks in, right Vitally accounts out.
@@ -70,26 +138,25 @@ def cli() -> None:
     """
 
 
-def fail(problems: tuple[str, ...] | list[str], status: int) -> None:
-    """Say each problem on stderr and end with *status*."""
+def main() -> None:
+    """Run one command; a user's mistake is a sentence, never a traceback."""
+    problems: list[str] = []
+    status = 1
+    try:
+        cli(prog_name=program())
+    except ConfigError as error:
+        problems, status = [*error.problems], EXIT_CONFIG
+        if any(" is required" in problem for problem in problems):
+            problems.append(ADVICE)
+    except BridgeError as error:
+        problems = [str(error)]
+    except RedisError as error:
+        kind, hint = type(error).__name__, f"see `{program()} doctor`"
+        problems = [
+            f"Redis did not do it ({kind}); is it full, read-only or away? {hint}"
+        ]
     for problem in problems:
         # The demo's errors have several lines, the end of a log among them.
         for line in f"{SCRIPT}: {problem}".split("\n"):
             note(line)
     sys.exit(status)
-
-
-def main() -> None:
-    """Run one command; a user's mistake is a sentence, never a traceback."""
-    try:
-        renamed(cli)(prog_name=program())
-    except ConfigError as error:
-        lacks = any(" is required" in problem for problem in error.problems)
-        fail([*error.problems, *([ADVICE] if lacks else [])], EXIT_CONFIG)
-    except BridgeError as error:
-        fail([str(error)], 1)
-    except RedisError as error:
-        kind, hint = type(error).__name__, f"see `{program()} doctor`"
-        fail(
-            [f"Redis did not do it ({kind}); is it full, read-only or away? {hint}"], 1
-        )

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import click
 import orjson
 
-from bridge.cli.output import as_json, cell, json_lines, note, say, show, table
-from bridge.cli.session import program
+from bridge.cli import Group, program
+from bridge.cli.output import (
+    as_json,
+    cell,
+    json_lines,
+    note,
+    say,
+    show,
+    table,
+    wants_json,
+)
 from bridge.errors import (
     BridgeError,
     VitallyError,
@@ -25,7 +35,6 @@ from bridge.sources import options
 from bridge.vitally.client import Page, Vitally
 
 Account = Mapping[str, Any]
-T = TypeVar("T")
 
 COLUMNS = {
     "EXTERNAL ID": "externalId",
@@ -43,62 +52,40 @@ WIDEST = 40
 
 INSTANT = len("2024-05-10T15:37:51.762Z")
 
-WHAT_NEXT: tuple[tuple[type[VitallyError], str], ...] = (
-    (
-        VitallyKeyError,
-        "check that VITALLY_API_KEY is a REST key of this workspace and region",
+STATUS = click.Choice(["active", "churned", "activeOrChurned"])
+SORT = click.Choice(["updatedAt", "createdAt"])
+
+WHAT_NEXT: Mapping[type[VitallyError], str] = {
+    VitallyKeyError: "check that VITALLY_API_KEY is a REST key of this workspace",
+    VitallyLimitedError: "Vitally's rate limit is used up; wait a minute and try again",
+    VitallyMissingError: (
+        "check the id with `{program} accounts list`; where even that finds nothing, "
+        "check VITALLY_SUBDOMAIN or VITALLY_BASE_URL"
     ),
-    (
-        VitallyLimitedError,
-        "Vitally's rate limit is used up; wait a minute and try again",
+    VitallyUnavailableError: (
+        "check the address and try again; if this was a write, look first at what "
+        "became of it (`{program} accounts get ID`)"
     ),
-    (
-        VitallyMissingError,
-        (
-            "check the id with `{program} accounts list`; where even that finds "
-            "nothing, check VITALLY_SUBDOMAIN or VITALLY_BASE_URL"
-        ),
-    ),
-    (
-        VitallyUnavailableError,
-        (
-            "check the address and try again; if this was a write, look first at what "
-            "became of it (`{program} accounts get ID`)"
-        ),
-    ),
-    (VitallyError, "correct it and try again"),
-)
-"""What a person can do about each error; the first row that fits."""
+}
+"""What a person can do about an error."""
 
 
-class Workspace:
-    """Vitally as the settings name it; Redis is not needed. Raises ConfigError."""
+@contextmanager
+def vitally(what: str) -> Iterator[tuple[Vitally, Settings]]:
+    """Vitally as the settings name it; an error of it is a sentence about *what*.
 
-    def __init__(self) -> None:
-        self.settings = Settings.from_env(os.environ, options(), without={"REDIS_URL"})
-        base, key = self.settings.vitally_base_url, self.settings.vitally_authorization
-        self.vitally = Vitally(base, key)
-
-    def ask(self, what: str, act: Callable[[Vitally], T]) -> T:
-        """Return what *act* does; an error becomes a sentence: what, where, what next."""
-        try:
-            return act(self.vitally)
-        except VitallyError as error:
-            told = f"{error.status}: {error.reason}" if error.status else error.reason
-            after = next(words for kind, words in WHAT_NEXT if isinstance(error, kind))
-            where = f"{what} at {self.vitally.base_url}: {plain(told).rstrip('.')}"
-            after = after.format(program=program())
-            raise BridgeError(f"{where}; {after}") from error
-
-    def write(
-        self, what: str, body: Account, act: Callable[[Vitally], Account], as_json: bool
-    ) -> None:
-        """Do it and show what came of it; in a dry run, show what would be sent."""
-        if self.settings.bridge_dry_run:
-            note(f"BRIDGE_DRY_RUN is true; {what} would be sent:")
-            say(*json_lines(body))
-            return
-        show(self.ask(what, act), card, as_json=as_json)
+    Redis is not needed. Raises ConfigError, and BridgeError: what, where, what next.
+    """
+    settings = Settings.from_env(os.environ, options(), without={"REDIS_URL"})
+    client = Vitally(settings.vitally_base_url, settings.vitally_authorization)
+    try:
+        yield client, settings
+    except VitallyError as error:
+        status = f"{error.status}: " if error.status else ""
+        reason = plain(f"{status}{error.reason}").rstrip(".")
+        after = WHAT_NEXT.get(type(error), "correct it and try again")
+        after = after.format(program=program())
+        raise BridgeError(f"{what} at {client.base_url}: {reason}; {after}") from error
 
 
 def named(account: str) -> str:
@@ -129,7 +116,7 @@ def _short(value: object) -> str:
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
 
 
-@click.group()
+@click.group(cls=Group)
 def accounts() -> None:
     """See and change the accounts in Vitally by hand.
 
@@ -143,23 +130,18 @@ def accounts() -> None:
     """
 
 
+account_id = click.argument("account", metavar="ID")
+
+
 @accounts.command("list")
-@click.option(
-    "--status",
-    type=click.Choice(["active", "churned", "activeOrChurned"]),
-    help="Vitally's default: active, which hides churned accounts.",
-)
+@click.option("--status", type=STATUS, help="Vitally's default: active alone.")
 @click.option("--limit", type=click.IntRange(1, 100), help="Rows of a page.")
 @click.option("--cursor", help="Where to go on: the cursor that a page ended with.")
-@click.option(
-    "--sort",
-    type=click.Choice(["updatedAt", "createdAt"]),
-    help="Newest first, by this. Default: updatedAt; with --all createdAt.",
-)
+@click.option("--sort", type=SORT, help="Newest first. With --all: createdAt.")
 @click.option("--organization", metavar="ID", help="Only accounts of this one.")
 @click.option("--all", "wants_all", is_flag=True, help="Every page.")
 @as_json
-def list_(*, wants_all: bool, as_json: bool, **query: Any) -> None:
+def list_(*, wants_all: bool, **query: Any) -> None:
     """List accounts.
 
     \b
@@ -168,82 +150,75 @@ def list_(*, wants_all: bool, as_json: bool, **query: Any) -> None:
     """
     if query["organization"] and (query["status"] or query["sort"]):
         raise click.UsageError("--organization goes with neither --status nor --sort")
-    pages = _every_page(query) if wants_all else _one_page(query)
-    page = Workspace().ask("the list of accounts", pages)
-    show(page, _page, as_json=as_json)
-    if page.next and not as_json:
+    with vitally("the list of accounts") as (client, _):
+        page = _every_page(client, **query) if wants_all else _one_page(client, **query)
+    show(page, _page)
+    if page.next and not wants_json():
         note(f"There are more: --cursor {page.next}")
 
 
-def _one_page(query: Mapping[str, Any]) -> Callable[[Vitally], Page]:
-    limit, cursor = query["limit"], query["cursor"]
-    if query["organization"]:
-        organization = query["organization"]
-        return lambda it: it.organization_accounts(organization, limit, cursor)
-    return lambda it: it.accounts(query["status"], limit, cursor, query["sort"])
+def _one_page(client: Vitally, organization: str | None, **query: Any) -> Page:
+    if organization:
+        limit, cursor = query["limit"], query["cursor"]
+        return client.organization_accounts(organization, limit, cursor)
+    return client.accounts(**query)
 
 
-def _every_page(query: Mapping[str, Any]) -> Callable[[Vitally], Page]:
+def _every_page(client: Vitally, cursor: str | None, **query: Any) -> Page:
     """Every page as one; by creation, since a list by change skips what changes."""
-    sort = None if query["organization"] else query["sort"] or "createdAt"
-    fixed = {**query, "sort": sort, "limit": query["limit"] or 100}
-
-    def pages(vitally: Vitally) -> Page:
-        found: list[dict[str, Any]] = []
-        cursor: str | None = query["cursor"]
-        seen: set[str | None] = {None}
-        while True:
-            page = _one_page({**fixed, "cursor": cursor})(vitally)
-            found += page.results
-            if page.next in seen:
-                return Page(found, None)
-            cursor = page.next
-            seen.add(cursor)
-
-    return pages
+    query |= {"sort": query["sort"] or "createdAt", "limit": query["limit"] or 100}
+    results: list[dict[str, Any]] = []
+    seen: set[str | None] = {None}
+    while True:
+        page = _one_page(client, cursor=cursor, **query)
+        results += page.results
+        if page.next in seen:
+            return Page(results, None)
+        cursor = page.next
+        seen.add(cursor)
 
 
 @accounts.command()
-@click.argument("account", metavar="ID")
+@account_id
 @as_json
-def get(account: str, *, as_json: bool) -> None:
+def get(account: str) -> None:
     """Show one account.
 
     \b
     Example:
       python -m bridge accounts get acme-101
     """
-    found = Workspace().ask(named(account), lambda it: it.get(account))
-    show(found, card, as_json=as_json)
+    with vitally(named(account)) as (client, _):
+        show(client.get(account), card)
 
 
 @accounts.command()
-@click.argument("account", metavar="ID")
+@account_id
 @as_json
-def health(account: str, *, as_json: bool) -> None:
+def health(account: str) -> None:
     """Show the health score breakdown of an account, as Vitally tells it (JSON).
 
     \b
     Example:
       python -m bridge accounts health acme-101
     """
-    what = f"the health scores of {named(account)}"
-    show(Workspace().ask(what, lambda it: it.health(account)), json_lines, as_json=True)
+    with vitally(f"the health scores of {named(account)}") as (client, _):
+        say(*json_lines(client.health(account)))
 
 
 def _traits(
-    context: click.Context, option: click.Parameter, said: tuple[str, ...]
+    context: click.Context, option: click.Parameter, pairs: tuple[str, ...]
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for pair in said:
+    traits: dict[str, Any] = {}
+    for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key and equals):
             raise click.BadParameter(f"{pair!r} is not of the form key=value")
         try:
-            found[key] = orjson.loads(value)
+            traits[key] = orjson.loads(value)
         except orjson.JSONDecodeError:
-            found[key] = value
-    return found
+            traits[key] = value
+    return traits
 
 
 with_traits = click.option(
@@ -256,61 +231,70 @@ with_traits = click.option(
 )
 
 
+def _write(account: str, body: dict[str, Any]) -> None:
+    """Create or update it, and show what came of that; in a dry run show the *body*."""
+    with vitally(named(account)) as (client, settings):
+        if settings.bridge_dry_run:
+            note(f"BRIDGE_DRY_RUN is true; {named(account)} would be sent:")
+            say(*json_lines(body))
+        elif "externalId" in body:
+            show(client.create(body), card)
+        else:
+            show(client.update(account, body), card)
+
+
 @accounts.command()
 @click.argument("account", metavar="EXTERNAL_ID")
 @click.option("--name", required=True, help="Name of the account.")
 @with_traits
 @click.option("--organization", metavar="ID", help="Vitally's id of its organization.")
 @as_json
-def create(account: str, *, as_json: bool, **said: Any) -> None:
+def create(
+    account: str, name: str, traits: dict[str, Any], organization: str | None
+) -> None:
     """Create an account.
 
     \b
     Example:
       python -m bridge accounts create acme-101 --name "Acme" --trait mrr=99.5
     """
-    body = {"externalId": account, "name": said["name"]}
-    body |= {"traits": said["traits"]} if said["traits"] else {}
-    body |= {"organizationId": said["organization"]} if said["organization"] else {}
-    Workspace().write(named(account), body, lambda it: it.create(body), as_json)
+    body: dict[str, Any] = {"externalId": account, "name": name}
+    body |= {"traits": traits} if traits else {}
+    body |= {"organizationId": organization} if organization else {}
+    _write(account, body)
 
 
 @accounts.command()
-@click.argument("account", metavar="ID")
+@account_id
 @click.option("--name", help="New name.")
 @with_traits
 @click.option("--organization", metavar="ID", help="Put it into this organization.")
 @click.option("--remove-organization", is_flag=True, help="Take it out of its own.")
 @click.option("--remove-owner", is_flag=True, help="Take its owner away.")
 @as_json
-def update(account: str, *, as_json: bool, **said: Any) -> None:
+def update(account: str, **given: Any) -> None:
     """Change an account; traits that are not named stay.
 
     \b
     Example:
       python -m bridge accounts update acme-101 --trait tier='"gold"' --trait old=null
     """
-    if said["organization"] and said["remove_organization"]:
+    if given["organization"] and given["remove_organization"]:
         raise click.UsageError(
             "--organization and --remove-organization exclude one another"
         )
-    given = {
-        "name": said["name"],
-        "traits": said["traits"] or None,
-        "organizationId": said["organization"],
-    }
-    body = {name: value for name, value in given.items() if value is not None}
-    body |= {"organizationId": None} if said["remove_organization"] else {}
-    body |= {"accountOwnerId": None} if said["remove_owner"] else {}
+    body = {key: given[key] for key in ("name", "traits") if given[key]}
+    if given["organization"] or given["remove_organization"]:
+        body["organizationId"] = given["organization"]
+    if given["remove_owner"]:
+        body["accountOwnerId"] = None
     if not body:
         raise click.UsageError("nothing to change; see --help")
-    Workspace().write(
-        named(account), body, lambda it: it.update(account, body), as_json
-    )
+    _write(account, body)
 
 
 @accounts.command()
-@click.argument("account", metavar="ID")
+@account_id
 @click.option("--confirm", metavar="ID", help="The external id once more, for scripts.")
 def delete(account: str, confirm: str | None) -> None:
     """Destroy an account and all that belongs to it alone, for ever.
@@ -319,21 +303,21 @@ def delete(account: str, confirm: str | None) -> None:
     Example:
       python -m bridge accounts delete acme-101
     """
-    workspace = Workspace()
-    found = workspace.ask(named(account), lambda it: it.get(account))
-    expected = found.get("externalId") or found["id"]
-    for line in card(found):
-        note(line)
-    if confirm is None:
-        words = "This destroys it in Vitally for ever. Type its external id"
-        confirm = click.prompt(words, default="", show_default=False, err=True)
-    if confirm != expected:
-        raise BridgeError(
-            f"{confirm!r} is not the external id of {named(account)}; nothing was "
-            "deleted. Type it exactly, or give it with --confirm"
-        )
-    if workspace.settings.bridge_dry_run:
-        say("BRIDGE_DRY_RUN is true: nothing was deleted.")
-        return
-    workspace.ask(named(account), lambda it: it.delete(found["id"]))
+    with vitally(named(account)) as (client, settings):
+        doomed = client.get(account)
+        expected = doomed.get("externalId") or doomed["id"]
+        for line in card(doomed):
+            note(line)
+        if confirm is None:
+            words = "This destroys it in Vitally for ever. Type its external id"
+            confirm = click.prompt(words, default="", show_default=False, err=True)
+        if confirm != expected:
+            raise BridgeError(
+                f"{confirm!r} is not the external id of {named(account)}; nothing was "
+                "deleted. Type it exactly, or give it with --confirm"
+            )
+        if settings.bridge_dry_run:
+            say("BRIDGE_DRY_RUN is true: nothing was deleted.")
+            return
+        client.delete(doomed["id"])
     say(f"{named(expected)} is deleted.")

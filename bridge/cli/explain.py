@@ -9,8 +9,8 @@ from typing import Any
 import click
 from redis.exceptions import RedisError
 
+from bridge.cli import Command, opened, program
 from bridge.cli.output import as_json, cell, count, moment, now_ms, show, table
-from bridge.cli.session import opened, program
 from bridge.config import Config
 from bridge.domain.account import Party, unite
 from bridge.domain.document import TRAITS, Ledger
@@ -26,10 +26,10 @@ Data = Mapping[str, Any]
 NOTHING_WRITTEN = Ledger()
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("account")
 @as_json
-def why(account: str, *, as_json: bool) -> None:
+def why(account: str) -> None:
     """Show where the traits of ACCOUNT come from: its facts and their events.
 
     ACCOUNT is Vitally's external id, or a party (stripe:cus_…).
@@ -46,7 +46,7 @@ def why(account: str, *, as_json: bool) -> None:
         raise
     except Exception as error:  # noqa: BLE001 - how it stands is told all the same
         data = _fault(look, account, error)
-    show(data, _words, as_json=as_json)
+    show(data, _words)
 
 
 def _data(look: Look, name: str, config: Config) -> dict[str, Any]:

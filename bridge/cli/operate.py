@@ -1,26 +1,16 @@
-"""The commands of the one on call: how it stands, what waits, and what a hand can do."""
+"""The commands of the person on call: what waits and why, and what can be done by hand."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 import click
 from redis import Redis
 
-from bridge.cli.output import (
-    ago,
-    as_json,
-    count,
-    moment,
-    note,
-    now_ms,
-    say,
-    show,
-    table,
-)
-from bridge.cli.session import opened, program
+from bridge.cli import Command, Group, opened, program
+from bridge.cli.output import as_json, count, moment, note, now_ms, say, show, table
+from bridge.cli.status import to_write
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.values import LINK
 from bridge.errors import BridgeError
@@ -35,84 +25,12 @@ from bridge.store.lease import Leases
 from bridge.store.quarantine import Kept, Quarantine
 
 STEP = 500
-"""Parties after which the one who waits is told how far it is."""
+"""Parties after which the person who waits is told how far it is."""
 
 
-@click.command()
+@click.command(cls=Command)
 @as_json
-def status(*, as_json: bool) -> None:
-    """Show what became of all events, and when all that waits will be written.
-
-    \b
-    Example:
-      python -m bridge status
-    """
-    here = opened()
-    now = figures(here.redis)
-    seconds = now.drained_in(here.settings.vitally_budget_share)
-    data = now._asdict() | {"drain_seconds": round(seconds)}
-    show(data, lambda _: _status(now, seconds), as_json=as_json)
-
-
-def _status(now: Figures, seconds: float) -> Iterator[str]:
-    given_up = f"; {now.discarded} discarded" if now.discarded else ""
-    here = program()
-    sums = (
-        ("received", now.received, "=", "accepted + duplicate + ignored + quarantined"),
-        ("  accepted", now.accepted, "=", "settled + pending + held + parked"),
-        ("    settled", now.settled, "", f"in Vitally, or nothing to write{given_up}"),
-        ("    pending", now.pending, "", "on its way"),
-        ("    held", now.held, "", f"account not known: {here} held"),
-        ("    parked", now.parked, "", f"could not be written: {here} parked"),
-        ("  duplicate", now.duplicate, "", "seen before"),
-        ("  ignored", now.ignored, "", "no effect on an account"),
-        ("  quarantined", now.quarantined, "", f"not read: {here} quarantine list"),
-    )
-    writes = "running" if now.paused is None else f"PAUSED by hand: {now.paused}"
-    workers = ", ".join(now.heard) or "none heard for 15 s: is a worker running?"
-    rest = (
-        (
-            "oldest unsettled",
-            ago(now.oldest_ms) if now.oldest_ms is not None else "none",
-        ),
-        ("to be written", to_write(now, seconds)),
-        ("jobs waiting", now.waiting),
-        ("requests to Vitally", f"{now.writes} made, {now.saved} jobs needed none"),
-        ("workers", workers),
-        ("writes", f"STOPPED: {now.breaker}" if now.breaker else writes),
-        ("incomplete histories", now.incomplete),
-        ("accounts with unknown traits", now.unknown),
-        ("objects to be read, but no API key", now.unread),
-        ("in the quarantine", in_quarantine(now)),
-    )
-    yield from (*table((), sums), "", *table((), rest))
-
-
-def in_quarantine(now: Figures) -> str:
-    """Say what is kept unread."""
-    events = count(now.quarantined, "event")
-    deliveries = count(now.quarantine_deliveries, "delivery", "deliveries")
-    dropped = count(now.quarantine_dropped, "delivery was", "deliveries were")
-    more = f"; {dropped} dropped" if now.quarantine_dropped else ""
-    return f"{events} in {deliveries}, {now.quarantine_bytes:,} bytes{more}"
-
-
-def to_write(now: Figures, seconds: float) -> str:
-    """Say how much waits, and how long it takes."""
-    if not now.dirty:
-        return "nothing"
-    parties, about = (
-        count(now.dirty, "party", "parties"),
-        f"about {ago(seconds * 1000)}",
-    )
-    if now.breaker or now.paused is not None:
-        return f"{parties}, {about} once writes go on"
-    return f"{parties}, drained in {about}"
-
-
-@click.command()
-@as_json
-def held(*, as_json: bool) -> None:
+def held() -> None:
     """List the parties whose account is not known, and why.
 
     They are tried again with their next event, or by `python -m bridge retry --held`.
@@ -122,12 +40,12 @@ def held(*, as_json: bool) -> None:
       python -m bridge held
       python -m bridge link stripe:cus_9 acme-101
     """
-    _list(keys.HELD, "nothing is held", as_json=as_json)
+    _list(keys.HELD, "nothing is held")
 
 
-@click.command()
+@click.command(cls=Command)
 @as_json
-def parked(*, as_json: bool) -> None:
+def parked() -> None:
     """List the changes that Vitally refuses or the bridge cannot work out, and why.
 
     They are tried again with the party's next event, or by `python -m bridge retry`.
@@ -139,26 +57,21 @@ def parked(*, as_json: bool) -> None:
       python -m bridge parked
       python -m bridge retry --parked
     """
-    _list(keys.PARKED, "nothing is parked", as_json=as_json)
+    _list(keys.PARKED, "nothing is parked")
 
 
-def _list(key: str, empty: str, *, as_json: bool) -> None:
+def _list(key: str, empty: str) -> None:
     listed = Look(opened().redis).listed(key)
     data = [standing._asdict() | {"since": since} for standing, since in listed]
-    show(data, lambda rows: _waiting(rows) if rows else [empty], as_json=as_json)
-
-
-def _waiting(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = (
+        (one.party, one.account, moment(since), one.held + one.parked, one.why)
+        for one, since in listed
+    )
     heading = ("PARTY", "ACCOUNT", "SINCE (UTC)", "EVENTS", "WHY")
-    return table(heading, (_row(row) for row in rows))
+    show(data, lambda _: table(heading, rows) if listed else [empty])
 
 
-def _row(row: Mapping[str, Any]) -> tuple[object, ...]:
-    events, since = row["held"] + row["parked"], moment(row["since"])
-    return row["party"], row["account"], since, events, row["why"]
-
-
-@click.command()
+@click.command(cls=Command)
 @click.argument("party")
 @click.argument("account", required=False)
 @click.option("--remove", is_flag=True, help="Take the link away again.")
@@ -193,7 +106,7 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
     say(f"{party} goes to {target}; see `{program()} why {account or party}`")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("names", nargs=-1, metavar="[PARTY|ACCOUNT]...")
 @click.option("--parked", is_flag=True, help="All that could not be written.")
 @click.option("--held", is_flag=True, help="All whose account is not known.")
@@ -212,28 +125,8 @@ def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
         raise click.UsageError("name parties or accounts, or say --parked or --held")
     redis = opened().redis
     lists = [key for key, on in ((keys.PARKED, parked), (keys.HELD, held)) if on]
-    parties = [one.party for key in lists for one, _ in Look(redis).listed(key)]
-    queued, rest = _queue(redis, parties or _named(redis, names))
-    say(f"{count(queued, 'job')} queued")
-    if rest:
-        say(f"{rest:,} more: nothing waits there, or a job is on its way already")
-    _say_what_stops(figures(redis))
-
-
-def _named(redis: Redis, names: tuple[str, ...]) -> list[str]:
-    """The parties that are named, and those of the accounts that are."""
-    look = Look(redis)
-    parties: dict[str, None] = {}
-    for name in names:
-        found = [name] if look.standing(name) else look.members_of(name)
-        if not found:
-            raise BridgeError(f"{name}: no such account or party here; nothing is done")
-        parties |= dict.fromkeys(found)
-    return list(parties)
-
-
-def _queue(redis: Redis, parties: list[str]) -> tuple[int, int]:
-    """Queue a job for each party that waits: how many, and how many did not."""
+    listed = [one.party for key in lists for one, _ in Look(redis).listed(key)]
+    parties = listed or _parties(redis, names)
     leases, queue = Leases(redis), Queue(redis)
     queued = 0
     for number, party in enumerate(parties, 1):
@@ -242,7 +135,22 @@ def _queue(redis: Redis, parties: list[str]) -> tuple[int, int]:
         queued += len(claims)
         if number % STEP == 0:
             note(f"{number:,} of {len(parties):,} parties ...")
-    return queued, len(parties) - queued
+    say(f"{count(queued, 'job')} queued")
+    if rest := len(parties) - queued:
+        say(f"{rest:,} more: nothing waits there, or a job is on its way already")
+    _say_what_stops(figures(redis))
+
+
+def _parties(redis: Redis, names: Iterable[str]) -> list[str]:
+    """The parties among *names*, and those of the accounts among them, each once."""
+    look = Look(redis)
+    parties: dict[str, None] = {}
+    for name in names:
+        own = [name] if look.standing(name) else look.members_of(name)
+        if not own:
+            raise BridgeError(f"{name}: no such account or party here; nothing is done")
+        parties |= dict.fromkeys(own)
+    return list(parties)
 
 
 def _say_what_stops(now: Figures) -> None:
@@ -252,7 +160,7 @@ def _say_what_stops(now: Figures) -> None:
         say(f"writes are stopped: {now.breaker}")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("party")
 @click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
 def discard(party: str, *, yes: bool) -> None:
@@ -285,7 +193,7 @@ def discard(party: str, *, yes: bool) -> None:
     say(f"{party}: {count(given_up, 'event')} given up; its facts stay")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--reason", default="no reason given", help="What the others are told.")
 def pause(reason: str) -> None:
     """Stop all writes to Vitally, of every worker, until `resume`.
@@ -301,7 +209,7 @@ def pause(reason: str) -> None:
     say(f"writes are paused; `{program()} resume` lets them go on")
 
 
-@click.command()
+@click.command(cls=Command)
 def resume() -> None:
     """Let writes to Vitally go on after `pause`; tell what waits.
 
@@ -309,16 +217,16 @@ def resume() -> None:
     Example:
       python -m bridge resume
     """
-    here = opened()
-    was = operator.resume(here.redis)
-    now = figures(here.redis)
-    say("writes go on" if was else "writes were not paused")
-    seconds = now.drained_in(here.settings.vitally_budget_share)
+    settings, _, redis = opened()
+    was_paused = operator.resume(redis)
+    now = figures(redis)
+    seconds = now.drained_in(settings.vitally_budget_share)
+    say("writes go on" if was_paused else "writes were not paused")
     say(f"to be written: {to_write(now, seconds)}")
     _say_what_stops(now)
 
 
-@click.group()
+@click.group(cls=Group)
 def quarantine() -> None:
     """See and replay the authentic deliveries that could not be read.
 
@@ -340,23 +248,22 @@ def kept_as(id_: str, redis: Redis) -> Kept:
 
 @quarantine.command("list")
 @as_json
-def list_(*, as_json: bool) -> None:
+def list_() -> None:
     """List what is kept, the oldest first.
 
     \b
     Example:
       python -m bridge quarantine list
     """
-    kept = Quarantine(opened().redis).all()
+    kept = list(Quarantine(opened().redis).all())
     data = [one._asdict() | {"body": len(one.body)} for one in kept]
-    show(data, _kept, as_json=as_json)
-
-
-def _kept(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = (
+        (one.id, moment(one.since), one.source, one.event, len(one.body), one.reason)
+        for one in kept
+    )
     heading = ("ID", "SINCE (UTC)", "SOURCE", "EVENT", "BYTES", "REASON")
-    names = ("source", "event", "body", "reason")
-    lines = [(k["id"], moment(k["since"]), *(k[n] for n in names)) for k in rows]
-    return table(heading, lines) if lines else ["the quarantine is empty"]
+    empty = ["the quarantine is empty"]
+    show(data, lambda _: table(heading, rows) if kept else empty)
 
 
 @quarantine.command("show")
@@ -412,16 +319,13 @@ def replay(id_: str | None, *, wants_all: bool) -> None:
     chosen = [kept_as(id_, redis)] if id_ else list(Quarantine(redis).all())
     stay = 0
     for kept in chosen:
-        source = ingress.sources.get(kept.source)
-        if source is None:
-            say(f"{kept.id}  the source {kept.source} is off: left where it is")
+        if source := ingress.sources.get(kept.source):
+            receipt, _, reason, _ = ingress.replay(source, kept)
+            stay += receipt == "quarantined"
+            say(f"{kept.id}  {receipt}{f': {reason}' if reason else ''}")
+        else:
             stay += 1
-            continue
-        receipt = ingress.replay(source, kept)
-        stay += receipt.receipt == "quarantined"
-        reason = f": {receipt.reason}" if receipt.reason else ""
-        say(f"{kept.id}  {receipt.receipt}{reason}")
+            say(f"{kept.id}  the source {kept.source} is off: left where it is")
     if stay:
-        raise BridgeError(
-            f"{stay} of {len(chosen)} stay in the quarantine, for the reasons above"
-        )
+        left = f"{stay} of {len(chosen)} stay in the quarantine"
+        raise BridgeError(f"{left}, for the reasons above")

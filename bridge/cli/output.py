@@ -17,13 +17,36 @@ import orjson
 
 from bridge.log import plain
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-"""The option of each command that only shows something."""
+JSON = "bridge.json"
+"""Where click keeps, for the command that runs, whether it was called with `--json`."""
 
 
-def show(data: Any, words: Callable[[Any], Iterable[str]], *, as_json: bool) -> None:
-    """Print *data* as JSON, or in *words*."""
-    say(*(json_lines(data) if as_json else words(data)))
+def _keep(context: click.Context, _: click.Parameter, value: bool) -> None:
+    context.meta[JSON] = value
+
+
+as_json = click.option(
+    "--json", is_flag=True, expose_value=False, callback=_keep, help="Print JSON."
+)
+"""The option of each command that only shows something; `show` heeds it."""
+
+UNITS = (
+    (90, 1, "s"),
+    (5400, 60, "min"),
+    (129_600, 3600, "h"),
+    (float("inf"), 86_400, "d"),
+)
+"""Seconds up to which a length of time is told in a unit, the unit's seconds, its name."""
+
+
+def wants_json() -> bool:
+    """Whether the command that runs was called with `--json`."""
+    return bool(click.get_current_context().meta.get(JSON))
+
+
+def show(data: Any, words: Callable[[Any], Iterable[str]]) -> None:
+    """Print *data* as JSON where that is asked for, else in *words*."""
+    say(*(json_lines(data) if wants_json() else words(data)))
 
 
 def say(*lines: str) -> None:
@@ -33,26 +56,20 @@ def say(*lines: str) -> None:
 
 
 def note(text: str) -> None:
-    """Tell the one who waits, beside the output."""
+    """Print a line on stderr, for the person who waits."""
     click.echo(plain(text), err=True)
 
 
 def json_lines(data: Any) -> list[str]:
-    """Return *data* as indented JSON."""
-    text = orjson.dumps(data, _record, orjson.OPT_INDENT_2)
+    """Return *data* as indented JSON; a NamedTuple is an object with its fields."""
+    text = orjson.dumps(data, lambda record: record._asdict(), orjson.OPT_INDENT_2)
     return text.decode().split("\n")
-
-
-def _record(record: Any) -> dict[str, Any]:
-    """A NamedTuple as an object with its fields."""
-    fields: dict[str, Any] = record._asdict()
-    return fields
 
 
 def table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """Return rows as lines with columns, as wide as they need to be."""
-    texts = [[cell(value) for value in row] for row in rows]
-    texts = [list(heading), *texts] if heading else texts
+    texts = [list(heading)] if heading else []
+    texts += [[cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     lines = (zip(row, widths, strict=True) for row in texts)
     return ["  ".join(c.ljust(w) for c, w in line).rstrip() for line in lines]
@@ -78,10 +95,8 @@ def now_ms() -> int:
 def ago(milliseconds: float) -> str:
     """A length of time a person can read."""
     seconds = milliseconds / 1000
-    for limit, size, unit in ((90, 1, "s"), (5400, 60, "min"), (129_600, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"
+    size, unit = next((size, unit) for end, size, unit in UNITS if seconds < end)
+    return f"{seconds / size:.0f} {unit}"
 
 
 def moment(milliseconds: int) -> str:

@@ -10,11 +10,11 @@ import click
 
 from bridge import log
 from bridge import serve as web
-from bridge.cli.session import configured
+from bridge.cli import Command, configured
 from bridge.keep import keep
 
 
-@click.command()
+@click.command(cls=Command)
 def serve() -> None:
     """Receive webhooks on PORT (the Procfile's `web`).
 
@@ -25,7 +25,7 @@ def serve() -> None:
     sys.exit(web.serve(configured()[0]))
 
 
-@click.command()
+@click.command(cls=Command)
 def run() -> None:
     """Run web and worker in one, for a small deployment.
 

@@ -7,27 +7,19 @@ from threading import Event
 
 import click
 
+from bridge.cli import Command
 from bridge.errors import BridgeError
 from bridge.vitally.simulator import EXAMPLE_KEY, Simulator
 
+UNITS = click.IntRange(min=1)
 
-@click.command(context_settings={"max_content_width": 100})
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address.")
-@click.option("--port", default=9000, show_default=True, help="0: any free one.")
+
+@click.command(cls=Command, context_settings={"max_content_width": 100})
+@click.option("--host", default="127.0.0.1", help="Address.")
+@click.option("--port", default=9000, help="0: any free one.")
+@click.option("--key", "keys", multiple=True, default=[EXAMPLE_KEY], help="REST key.")
 @click.option(
-    "--key",
-    "keys",
-    multiple=True,
-    default=(EXAMPLE_KEY,),
-    show_default=True,
-    help="REST key that is taken; may be repeated.",
-)
-@click.option(
-    "--limit",
-    default=1000,
-    type=click.IntRange(min=1),
-    show_default=True,
-    help="Units a minute: a write costs 10, a read 1.",
+    "--limit", default=1000, type=UNITS, help="Units a minute: write 10, read 1."
 )
 def simulator(host: str, port: int, keys: tuple[str, ...], limit: int) -> None:
     """Run a local Vitally: the Accounts API with its key, rate limit and errors.

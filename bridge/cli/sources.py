@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from keyword import iskeyword
 from pathlib import Path
@@ -13,10 +13,10 @@ from typing import Any
 import click
 from redis import Redis
 
+from bridge.cli import NO_VITALLY, Group, configured, program, reached
 from bridge.cli.explain import because, value, worked_out
 from bridge.cli.operate import kept_as
 from bridge.cli.output import as_json, json_lines, moment, say, show, table
-from bridge.cli.session import NO_VITALLY, configured, program, reached
 from bridge.config import Config
 from bridge.domain.account import Party, identify
 from bridge.domain.facts import Fact, PartyKind, kind_of
@@ -30,23 +30,26 @@ from bridge.sources.generic import make, recipes
 from bridge.webhook.source import Delivery, Options, Source, Verified
 
 NOTHING = NO_VITALLY | {"REDIS_URL"}
-"""Trying needs neither side."""
+"""Settings that are not needed where neither Vitally nor Redis is."""
 
-NEW_FIXTURES = (
-    "customer.updated__named",
-    "subscription.updated__active",
-    "subscription.updated__canceled",
-)
+PLACES = {
+    "source.py": "bridge/sources/{name}/__init__.py",
+    "README.md": "bridge/sources/{name}/README.md",
+    "known.py": "tests/sources/{name}.py",
+}
+"""Template of a new source -> the file that it becomes; all others are fixtures."""
+
+FIXTURES = "bridge/sources/{name}/fixtures"
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 Data = Mapping[str, Any]
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @as_json
 @click.pass_context
-def sources(context: click.Context, *, as_json: bool) -> None:
+def sources(context: click.Context) -> None:
     """See the sources, and try one with a payload.
 
     \b
@@ -67,7 +70,7 @@ def sources(context: click.Context, *, as_json: bool) -> None:
             for name, made in recipes().items()
         ],
     }
-    show(data, _listed, as_json=as_json)
+    show(data, _listed)
 
 
 def _state(source: Source, values: Options) -> str:
@@ -79,14 +82,11 @@ def _state(source: Source, values: Options) -> str:
 
 
 def _listed(data: Data) -> list[str]:
-    tried = {
-        True: "tried with real deliveries",
-        False: "untried: made from the vendor's pages",
-    }
-    rows = [(s["name"], s["title"], s["state"]) for s in data["sources"]]
-    made = [(r["name"], r["title"], tried[r["tried"]]) for r in data["recipes"]]
+    words = ("untried: made from the vendor's pages", "tried with real deliveries")
+    known = [(s["name"], s["title"], s["state"]) for s in data["sources"]]
+    made = [(r["name"], r["title"], words[r["tried"]]) for r in data["recipes"]]
     return [
-        *table(("SOURCE", "TITLE", "STATE"), rows),
+        *table(("SOURCE", "TITLE", "STATE"), known),
         "",
         *table(("RECIPE", "TITLE", ""), made),
     ]
@@ -108,33 +108,19 @@ def new(name: str) -> None:
         raise BridgeError(f"{name}: a name is small letters, digits and underscores")
     if not (Path("tests/sources").is_dir() and Path("bridge/sources").is_dir()):
         raise BridgeError("there is no bridge/sources here; go to a checkout's folder")
-    taken = {path.stem for path in Path("bridge/sources").iterdir()} | {*recipes()}
-    if name in taken:
+    if name in {path.stem for path in Path("bridge/sources").iterdir()} | {*recipes()}:
         raise BridgeError(f"{name}: there is such a source already")
     title, dashed = name.replace("_", " ").title(), name.replace("_", "-")
     words = {"name": name, "title": title, "dashed": dashed, "upper": name.upper()}
-    for place, template in _files(name).items():
+    templates = (files("bridge.cli") / "new_source").iterdir()
+    for template in sorted(templates, key=lambda one: one.name):
+        file = template.name.removesuffix(".txt")
+        place = Path(PLACES.get(file, f"{FIXTURES}/{file}").format(name=name))
+        text = Template(template.read_text("utf-8")).substitute(words)
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(Template(template).substitute(words), encoding="utf-8")
+        place.write_text(text, encoding="utf-8")
         say(str(place))
     say("", f"Next: make format; .venv/bin/python -m pytest tests/sources -k {name}")
-
-
-def _files(name: str) -> dict[Path, str]:
-    """Where each file of a new source goes, and its template."""
-    folder, templates = Path("bridge/sources", name), files("bridge.cli") / "new_source"
-    named = {
-        folder / "__init__.py": "source.py",
-        folder / "README.md": "README.md",
-        Path("tests/sources", f"{name}.py"): "known.py",
-    }
-    for fixture in NEW_FIXTURES:
-        for end in (".json", ".facts.json"):
-            named[folder / "fixtures" / f"{fixture}{end}"] = f"{fixture}{end}"
-    return {
-        place: (templates / f"{file}.txt").read_text("utf-8")
-        for place, file in named.items()
-    }
 
 
 @sources.command("try")
@@ -144,12 +130,7 @@ def _files(name: str) -> dict[Path, str]:
 @click.option("--headers", type=FILE, help="A file of lines `Name: value`.")
 @as_json
 def try_(
-    name: str,
-    payload: Path | None,
-    kept: str | None,
-    headers: Path | None,
-    *,
-    as_json: bool,
+    name: str, payload: Path | None, kept: str | None, headers: Path | None
 ) -> None:
     """Print what source NAME reads in PAYLOAD: its facts, the traits, and why.
 
@@ -165,16 +146,26 @@ def try_(
         raise click.UsageError("give either a file or --quarantine ID")
     settings, config = configured(NO_VITALLY if kept else NOTHING)
     source = _source(name, settings.sources)
-    body = payload.read_bytes() if payload else _kept(kept or "", settings)
+    if kept:
+        body = kept_as(kept, reached(settings)).body
+    else:
+        body = payload.read_bytes() if payload else b""
     lines = headers.read_text().splitlines() if headers else []
     pairs = (line.partition(":") for line in lines if ":" in line)
-    told = {header.strip().lower(): value.strip() for header, _, value in pairs}
-    delivery = Verified(Delivery("POST", f"/webhooks/{name}", told, body))
-    show(_read(source, delivery, settings, config), _words, as_json=as_json)
+    given = {header.strip().lower(): text.strip() for header, _, text in pairs}
+    delivery = Verified(Delivery("POST", f"/webhooks/{name}", given, body))
+    show(_read(source, delivery, settings, config), _words)
 
 
-def _kept(id_: str, settings: Settings) -> bytes:
-    return kept_as(id_, reached(settings)).body
+def _source(name: str, values: Options) -> Source:
+    """The source *name*, or the recipe where no table uses it."""
+    known = {source.name: source for source in every(values)}
+    if name in recipes():
+        made = make(name, {"party": "'a party'", **recipes()[name]}, {})
+        known = {name: made.source, **known} if made.source else known
+    if name not in known:
+        raise BridgeError(f"{name}: no such source; see `{program()} sources`")
+    return known[name]
 
 
 def _read(
@@ -189,46 +180,32 @@ def _read(
         ]
     except PayloadError as error:
         raise BridgeError(f"quarantined: {error.reason}") from None
-    facts = [fact for _, found, _ in events for fact in found]
-    is_part = any(fact.thing == TO_REFRESH for fact in facts)
+    facts = [fact for _, own, _ in events for fact in own]
+    told = [fact for fact in facts if fact.thing != TO_REFRESH]
+    parties = sorted({fact.party for fact in told})
     return {
         "events": [
-            {"event": one.id, "type": one.type, "facts": found, "refusal": refusal}
-            for one, found, refusal in events
+            {"event": one.id, "type": one.type, "facts": own, "refusal": refusal}
+            for one, own, refusal in events
         ],
-        "to_read_with": source.key if is_part else None,
-        "accounts": [_account(party, mine, config) for party, mine in _whose(facts)],
+        "to_read_with": source.key if len(told) < len(facts) else None,
+        "accounts": [
+            _account(party, [fact for fact in told if fact.party == party], config)
+            for party in parties
+            if kind_of(party) != PartyKind.CATALOGUE
+        ],
     }
 
 
-def _source(name: str, values: Options) -> Source:
-    """The source *name*, or the recipe where no table uses it."""
-    known = {source.name: source for source in every(values)}
-    if name in recipes():
-        made = make(name, {"party": "'a party'", **recipes()[name]}, {})
-        known = {name: made.source, **known} if made.source else known
-    if name not in known:
-        raise BridgeError(f"{name}: no such source; see `{program()} sources`")
-    return known[name]
-
-
-def _whose(facts: list[Fact]) -> Iterator[tuple[str, list[Fact]]]:
-    """The customers that are told of, with their facts."""
-    for party in sorted({fact.party for fact in facts if fact.thing != TO_REFRESH}):
-        if kind_of(party) != PartyKind.CATALOGUE:
-            yield party, [fact for fact in facts if fact.party == party]
-
-
-def _account(party: str, facts: list[Fact], config: Config) -> dict[str, Any]:
+def _account(party: str, facts: Sequence[Fact], config: Config) -> dict[str, Any]:
     """What Vitally would hold if these facts were all."""
     things = fold(History(facts))
-    found = identify(things)
-    said = worked_out(found.account or party, [Party(party, things)], config)
-    return {**said, "party": party, "account": found.account, "reason": found.reason}
+    account, reason = identify(things)
+    data = worked_out(account or party, [Party(party, things)], config)
+    return {**data, "party": party, "account": account, "reason": reason}
 
 
 def _words(data: Data) -> Iterator[str]:
-    facts = [fact for event in data["events"] for fact in event["facts"]]
     for event in data["events"]:
         yield f"event {event['event']}  {event['type']}"
         if refusal := event["refusal"]:
@@ -240,15 +217,16 @@ def _words(data: Data) -> Iterator[str]:
     if data["to_read_with"]:
         rest = f"The rest has to be read from its source, with {data['to_read_with']}."
         yield from ("", rest)
-    if any(kind_of(fact.party) == PartyKind.CATALOGUE for fact in facts):
+    parties = [fact.party for event in data["events"] for fact in event["facts"]]
+    if PartyKind.CATALOGUE in map(kind_of, parties):
         yield from ("", "It is told of no customer; it counts for all that use it.")
     for account in data["accounts"]:
-        yield ""
-        yield f"account {account['account'] or 'not known: ' + account['reason']}"
         rows = [("name", account["name"], "")]
         rows += [
             (trait, value(known), "; ".join(map(because, account["because"][trait])))
             for trait, known in account["facts_say"].items()
         ]
         rows += [(t, "unknown", reason) for t, reason in account["unknown"].items()]
+        yield ""
+        yield f"account {account['account'] or 'not known: ' + account['reason']}"
         yield from table(("TRAIT", "VALUE", "WHY"), rows)

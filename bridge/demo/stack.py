@@ -34,7 +34,6 @@ KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
-POLL_SECONDS = 0.1
 LAST_LINES = 5
 
 
@@ -50,22 +49,33 @@ class EndedError(BridgeError):
 class Stack:
     """What runs: where it is, and the example secrets of this one run.
 
-    A process leads a group of its own, so that Ctrl-C reaches the demo alone; its log
-    is a file in *folder*.
+    *stop* is set when the user wants it to end. A process leads a group of its own, so
+    that Ctrl-C reaches the demo alone; its log is a file in *folder*.
     """
 
     folder: Path
+    stop: Event
     redis_url: str
     vitally: Simulator
-    port: int
+    web: HTTPConnectionPool
     webhook_secret: str
     password: str
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    @property
-    def web_url(self) -> str:
-        """Base URL of the web process."""
-        return f"http://{HERE}:{self.port}"
+    def pause(self, seconds: float) -> None:
+        """Wait. Raises EndedError, and DemoError where a process has ended."""
+        if self.stop.wait(seconds):
+            raise EndedError("ended by the user")
+        for name, process in self.processes.items():
+            if (status := process.poll()) is not None:
+                words = f"the {name} process has ended with status {status}"
+                raise DemoError(f"{words}: {self.last_words(name)}")
+
+    def last_words(self, name: str) -> str:
+        """The end of a process's log."""
+        log = self.folder / f"{name}.log"
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return "\n  ".join(["", *lines[-LAST_LINES:]]) or "it said nothing"
 
     def start(self, name: str, environ: Mapping[str, str]) -> None:
         """Start one of the lines."""
@@ -80,18 +90,22 @@ class Stack:
                 process_group=0,
             )
 
-    def check(self) -> None:
-        """Raise DemoError where a process has ended."""
-        for name, process in self.processes.items():
-            if (status := process.poll()) is not None:
-                words = f"the {name} process has ended with status {status}"
-                raise DemoError(f"{words}: {self.last_words(name)}")
-
-    def last_words(self, name: str) -> str:
-        """The end of a process's log."""
-        log = self.folder / f"{name}.log"
-        text = log.read_text(encoding="utf-8", errors="replace").strip()
-        return "\n  ".join(["", *text.splitlines()[-LAST_LINES:]]) or "it said nothing"
+    def wait_until_ready(self) -> None:
+        """Ask `/readyz` until it says so. Raises DemoError, EndedError."""
+        until = time.monotonic() + START_SECONDS
+        reasons: list[str] = []
+        while time.monotonic() < until:
+            self.pause(0.1)
+            try:
+                answer = self.web.request("GET", "/readyz").json()
+            except (HTTPError, ValueError):
+                answer = {"reasons": ["the web process does not answer"]}
+            if answer.get("ready"):
+                return
+            reasons = answer.get("reasons", [])
+        logs = [f"{name}: {self.last_words(name)}" for name in self.processes]
+        why = [f"not ready after {START_SECONDS:g} s", *reasons, *logs]
+        raise DemoError("\n".join(why))
 
     def end(self) -> None:
         """Ask all to end, then wait for each; what stays is killed with its group."""
@@ -110,17 +124,19 @@ class Stack:
 def running(folder: Path, stop: Event) -> Iterator[Stack]:
     """Start everything in *folder*, wait until it is ready, and end it in the end.
 
-    Raises DemoError, EndedError (*stop* was set), RedisServerError.
+    Raises DemoError, EndedError (*stop* was set), and BridgeError without a Redis.
     """
+    key = f"sk_test_example_{secrets.token_hex(8)}"
     with ExitStack() as ending:
         server = redis_server.start(folder / "redis")
         ending.callback(server.stop)
-        key = f"sk_test_example_{secrets.token_hex(8)}"
+        port = redis_server.free_port()
         stack = Stack(
             folder,
+            stop,
             server.url,
             ending.enter_context(Simulator((key,))),
-            redis_server.free_port(),
+            HTTPConnectionPool(HERE, port, timeout=Timeout(10), retries=False),
             webhook_secret=f"whsec_example_{secrets.token_hex(16)}",
             password=f"example-{secrets.token_hex(4)}",
         )
@@ -132,12 +148,13 @@ def running(folder: Path, stop: Event) -> Iterator[Stack]:
             "STRIPE_MODE": "test",
             "STRIPE_ACCOUNT_ID_KEY": ACCOUNT_KEY,
             "CONSOLE_PASSWORD": stack.password,
-            "PORT": str(stack.port),
+            "PORT": str(port),
         }
         ending.callback(stack.end)
+        ending.callback(stack.web.close)
         for name in LINES:
             stack.start(name, environment(os.environ, values))
-        _wait_until_ready(stack, stop)
+        stack.wait_until_ready()
         yield stack
 
 
@@ -147,28 +164,3 @@ def environment(
     """Return the environment of a process: *values*, and nothing the *user* has set."""
     kept = {name: user[name] for name in KEPT if name in user}
     return {**kept, "PYTHONPATH": str(home), "PYTHONUNBUFFERED": "1", **values}
-
-
-def _wait_until_ready(stack: Stack, stop: Event) -> None:
-    until = time.monotonic() + START_SECONDS
-    reasons: list[str] = []
-    while time.monotonic() < until:
-        stack.check()
-        ready, reasons = _ready(stack.port)
-        if ready:
-            return
-        if stop.wait(POLL_SECONDS):
-            raise EndedError("ended while it was starting")
-    said = [f"not ready after {START_SECONDS:g} s", *reasons]
-    said += [f"{name}: {stack.last_words(name)}" for name in stack.processes]
-    raise DemoError("\n".join(said))
-
-
-def _ready(port: int) -> tuple[bool, list[str]]:
-    """What `/readyz` says: is it ready, and if not, why."""
-    try:
-        with HTTPConnectionPool(HERE, port, timeout=Timeout(2), retries=False) as pool:
-            said = pool.request("GET", "/readyz").json()
-    except (HTTPError, ValueError):
-        return False, ["the web process does not answer"]
-    return bool(said.get("ready")), list(said.get("reasons", []))

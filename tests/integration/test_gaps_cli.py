@@ -195,7 +195,7 @@ def test_a_permission_that_lacks_is_named(stripe: LocalStripe, gaps: Process) ->
 
     assert (
         "vitally-bridge: STRIPE_API_KEY may not read events (403): "
-        "it lacks the permission rak_event_read\n"
+        "it lacks the permission rak_event_read; stopped after 0 events\n"
     ) in done.stderr
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+import click
 import pytest
+from click.testing import CliRunner
 
-from bridge.cli.output import ago, cell, count, json_lines, moment, show, table
+from bridge.cli.output import ago, as_json, cell, count, json_lines, moment, show, table
 
 
 class Pair(NamedTuple):
@@ -15,18 +17,20 @@ class Pair(NamedTuple):
     two: str | None
 
 
-def test_data_is_printed_in_words_or_as_json(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_data_is_printed_in_words_or_as_json() -> None:
     data = {"pairs": [Pair(1, "a\x1b[2J"), Pair(2, None)]}
 
-    show(data, lambda it: [f"{len(it['pairs'])} pairs"], as_json=False)
-    assert "2 pairs\n" == capsys.readouterr().out
-    show(data, lambda _: ["no words"], as_json=True)
-    printed = capsys.readouterr().out
-    assert "\x1b" not in printed
+    @click.command
+    @as_json
+    def shows() -> None:
+        show(data, lambda it: [f"{len(it['pairs'])} pairs"])
+
+    words, printed = (CliRunner().invoke(shows, flags) for flags in ([], ["--json"]))
+
+    assert "2 pairs\n" == words.output
+    assert "\x1b" not in printed.output
     pairs = [{"one": 1, "two": "a\x1b[2J"}, {"one": 2, "two": None}]
-    assert {"pairs": pairs} == json.loads(printed)
+    assert {"pairs": pairs} == json.loads(printed.output)
 
 
 def test_json_is_indented() -> None:

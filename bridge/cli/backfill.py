@@ -1,0 +1,369 @@
+"""The commands that read a source's own API: `backfill` its customers, close `gaps`.
+
+Backfill reads each customer by itself, which costs a request or two, where a list of all
+subscriptions would cost less: but so one accept holds all of a customer as it was at one
+instant, nothing stays in memory, and after any customer it can be interrupted. Writing
+to Vitally takes longer than reading by far.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from itertools import groupby, islice
+from typing import Any, TypeVar
+
+import click
+import orjson
+from redis.exceptions import RedisError
+
+from bridge.cli import Command, Session, opened, program
+from bridge.cli.explain import differences, worked_out
+from bridge.cli.output import ago, count, moment, note, say
+from bridge.domain.account import identify
+from bridge.domain.facts import Fact
+from bridge.domain.fold import History, fold
+from bridge.errors import (
+    BridgeError,
+    ConfigError,
+    PayloadError,
+    SourceError,
+    SourceUnreadError,
+)
+from bridge.ingest import PARTY, Ingress
+from bridge.queue import Queue
+from bridge.settings import Settings
+from bridge.sources import every
+from bridge.store.accept import RING, Accept
+from bridge.store.inspect import Look, drained_in, figures
+from bridge.store.refresh import Cursor
+from bridge.webhook.source import Archive, Delivery, Event, Page, Source, Verified
+
+TRIES = 8
+"""Times in a row that a request is made before the command gives up."""
+
+LONGEST_WAIT = 120.0
+"""Seconds."""
+
+EVERY = 5.0
+"""Seconds between two lines of progress."""
+
+MOST_COUNTED = 10_000
+"""Customers that are counted before it begins."""
+
+AHEAD = 100
+"""Jobs that may wait: what happens meanwhile does not wait for a whole backfill."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of a shell."""
+
+GONE, UNREAD = "not there", "not understood"
+
+DAY = 86_400
+"""Seconds."""
+
+T = TypeVar("T")
+
+Take = Callable[[str, Sequence[Fact]], str]
+"""Does with the facts of a party what the command is for; returns what became of them."""
+
+
+@click.command(cls=Command)
+@click.argument("source")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Began then or later.")
+@click.option("--customer", "ids", multiple=True, help="Only this one; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, no more.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--restart", is_flag=True, help="From the start, not where it stopped.")
+def backfill(
+    source: str, since: datetime | None, ids: tuple[str, ...], **flags: bool
+) -> None:
+    """Take in all that SOURCE has of its customers, as if its webhooks had told it.
+
+    Reads with the source's key; the workers write what differs. An event that is newer
+    than the reading wins, whenever it comes. Interrupted, the same command goes on
+    where it stopped.
+
+    \b
+    Example:
+      python -m bridge backfill stripe --dry-run
+      python -m bridge backfill stripe --since 2026-01-01
+      python -m bridge backfill stripe --customer cus_1 --customer cus_2
+    """
+    if ids and (since or flags["restart"]):
+        raise click.UsageError("--customer goes with neither --since nor --restart")
+    session = opened()
+    kind, archive = _archive(source, session.settings)
+    begun = int(since.replace(tzinfo=UTC).timestamp()) if since else None
+    cursor = None if ids or flags["dry_run"] else Cursor(session.redis, source, begun)
+    after = _place(cursor, restart=flags["restart"]) if cursor else ""
+
+    def parties() -> Iterator[str]:
+        named = (f"{source}:{id_}" for id_ in dict.fromkeys(ids))
+        return named if ids else _rows(partial(archive.parties, begun), after)
+
+    total = None
+    if flags["dry_run"]:
+        take = _preview(session)
+    else:
+        take = _taking_in(kind, session)
+        total = _announce(parties(), after, kind, session, ask=not flags["yes"])
+    became = _each(parties(), "customer", partial(_read, archive, take), total, cursor)
+    note(f"{count(became.total(), 'customer')} read: {_sums(became, 'there are none')}")
+    if flags["dry_run"]:
+        note("nothing was written")
+    else:
+        say(f"the workers write what differs: see `{program()} status`")
+    if unread := became[UNREAD] + (became[GONE] if ids else 0):
+        raise BridgeError(f"{count(unread, 'customer')} could not be read; see above")
+
+
+@click.command(cls=Command)
+@click.argument("source")
+@click.option("--days", type=click.IntRange(1, 30), default=30, help="How far back.")
+@click.option("--dry-run", is_flag=True, help="Say what is missing, no more.")
+def gaps(source: str, days: int, *, dry_run: bool) -> None:
+    """Ask SOURCE for its events, and take in those that never came.
+
+    Stripe keeps its events for thirty days. Each goes through the same door as a
+    webhook, so that one that did come changes nothing.
+
+    \b
+    Example:
+      python -m bridge gaps stripe --days 3 --dry-run
+    """
+    settings, _, redis = opened()
+    kind, archive = _archive(source, settings)
+    ingress, accept = Ingress(settings, redis, [kind]), Accept(redis)
+
+    def take(body: Mapping[str, Any]) -> str:
+        # Who asked its own API need not prove who has answered.
+        path = f"/webhooks/{kind.name}"
+        verified = Verified(Delivery("POST", path, {}, orjson.dumps(body)))
+        if dry_run:
+            receipt = _looked_up(ingress, accept, kind, verified)
+        else:
+            receipt = ingress.take_in(kind, verified).receipt
+        word = WORDS.get(receipt, receipt)
+        if word in NEWS:
+            at = body.get("created")
+            when = moment(at * 1000) if isinstance(at, int) else "-"
+            say(f"{when}  {word}  {body.get('type')}  {body.get('id')}")
+        return word
+
+    since = int(time.time()) - days * DAY
+    became = _each(_rows(partial(archive.events, since)), "event", take)
+    read = f"{count(became.total(), 'event')} of {count(days, 'day')}"
+    say(f"{read}: {_sums(became, 'nothing to read')}")
+    if became["missing"] and became.total() > RING:
+        say(f"only the last {RING:,} events are known as seen")
+
+
+# --- What both do ----------------------------------------------------------------------
+
+
+def _archive(name: str, settings: Settings) -> tuple[Source, Archive]:
+    """The source *name* and how it is read. Raises BridgeError, ConfigError."""
+    able = {source.name: source for source in every(settings.sources) if source.archive}
+    source = able.get(name)
+    if source is None or source.archive is None:
+        listed = ", ".join(able)
+        raise BridgeError(f"{name} cannot be read afterwards; what can: {listed}")
+    archive = source.archive(settings.sources)
+    if archive is None:
+        reason = f"{source.key} is required to read {source.title}'s own API"
+        raise ConfigError([reason])
+    return source, archive
+
+
+def _rows(ask: Callable[[str], Page], after: str = "") -> Iterator[Any]:
+    """Yield the rows of a list, page by page, those that follow *after*."""
+    more = True
+    while more:
+        page = _patiently(partial(ask, after))
+        yield from page.rows
+        more, after = bool(page.after), page.after
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """Return what *ask* does; ask again where the source fails or wants fewer requests."""
+    for tried in range(TRIES):
+        try:
+            return ask()
+        except SourceUnreadError:
+            raise
+        except SourceError as error:
+            if error.refused or tried == TRIES - 1:
+                raise
+            asked = 2.0**tried if error.retry_after is None else error.retry_after
+            wait = min(asked, LONGEST_WAIT)
+            note(f"{error}; trying again in {wait:g} s")
+            time.sleep(wait)
+    raise AssertionError("the last try returns or raises")
+
+
+def _each(
+    parts: Iterable[T],
+    what: str,
+    take: Callable[[T], str],
+    total: int | None = None,
+    cursor: Cursor | None = None,
+) -> Counter[str]:
+    """Take one part after the other, and say how far it is; count what became of them."""
+    became: Counter[str] = Counter()
+    begun = said = time.monotonic()
+    try:
+        for part in parts:
+            became[take(part)] += 1
+            if cursor:
+                cursor.put(str(part))
+            if time.monotonic() - said >= EVERY:
+                said = time.monotonic()
+                note(_progress(became.total(), what, said - begun, total))
+    except (KeyboardInterrupt, BridgeError, RedisError) as error:
+        way_on = "; the same command goes on from there" if cursor else ""
+        stopped = f"stopped after {count(became.total(), what)}{way_on}"
+        if isinstance(error, KeyboardInterrupt):
+            note(stopped)
+            sys.exit(INTERRUPTED)
+        away = f"Redis does not answer ({type(error).__name__})"
+        reason = away if isinstance(error, RedisError) else error
+        raise BridgeError(f"{reason}; {stopped}") from None
+    if cursor:
+        cursor.drop()
+    return became
+
+
+def _progress(done: int, what: str, seconds: float, total: int | None) -> str:
+    rate, left = done / seconds, (total or 0) - done
+    about = f", {left:,} left: about {ago(left / rate * 1000)}" if left > 0 else ""
+    return f"{count(done, what)}, {rate:.1f} a second{about}"
+
+
+def _sums(became: Counter[str], none: str) -> str:
+    return ", ".join(f"{n:,} {word}" for word, n in sorted(became.items())) or none
+
+
+# --- Customers -------------------------------------------------------------------------
+
+
+def _place(cursor: Cursor, *, restart: bool) -> str:
+    """The customer after which to go on; "" from the start."""
+    if restart:
+        cursor.drop()
+    place = cursor.place()
+    if place is None:
+        raise BridgeError(
+            "an interrupted backfill asked for other customers: "
+            "go on with the same --since, or say --restart"
+        )
+    return place
+
+
+def _announce(
+    parties: Iterator[str], after: str, kind: Source, session: Session, *, ask: bool
+) -> int | None:
+    """Say what it will cost, and *ask* a person; how many there are, where it is known."""
+    try:
+        size = sum(1 for _ in islice(parties, MOST_COUNTED + 1))
+    except SourceUnreadError as error:
+        hint = "; say --restart" if after else ""
+        raise BridgeError(f"{error}{hint}") from None
+    counted = min(size, MOST_COUNTED)
+    least = "at least " if size > counted else ""
+    where = f", those that follow {after}" if after else ""
+    note(f"{least}{count(counted, 'customer')} of {kind.title} to read{where}")
+    now, share = figures(session.redis), session.settings.vitally_budget_share
+    needed = ago(drained_in(counted, now.limit * share, now.cost) * 1000)
+    note(
+        f"{least}{needed} for one write to Vitally each ({count(now.cost, 'unit')}) at "
+        f"{share:.0%} of its {now.limit:,} units a minute; what is equal needs none"
+    )
+    if size and ask and sys.stdin.isatty():
+        click.confirm("Go on?", abort=True, err=True)
+    return None if least else size
+
+
+def _read(archive: Archive, take: Take, party: str) -> str:
+    try:
+        facts = _patiently(partial(archive.party, party))
+    except SourceUnreadError as error:
+        note(f"{party}: {error}")
+        return UNREAD
+    if facts:
+        return take(party, facts)
+    note(f"{party}: there is no such customer")
+    return GONE
+
+
+def _taking_in(kind: Source, session: Session) -> Take:
+    """Take facts in where webhooks come in, and wait while many jobs wait."""
+    settings, _, redis = session
+    ingress, queue = Ingress(settings, redis, [kind]), Queue(redis)
+
+    def take(party: str, facts: Sequence[Fact]) -> str:
+        if queue.depth() >= AHEAD:
+            note(f"{AHEAD} jobs wait for a worker; going on when they are done")
+        while queue.depth() >= AHEAD:
+            time.sleep(1)
+        first = facts[0]
+        event = Event(first.event, first.kind, first.stamp.at, {})
+        return ingress.admit(kind, event, facts, creates=True).receipt
+
+    return take
+
+
+def _preview(session: Session) -> Take:
+    """Say what the account of a party would hold in Vitally, and what differs.
+
+    The other parties of the account count as far as the bridge knows them.
+    """
+    look = Look(session.redis)
+
+    def take(party: str, facts: Sequence[Fact]) -> str:
+        member = look.member(party)
+        history = History([*member.history.facts, *facts], member.history.retained)
+        member = member._replace(history=history, things=fold(history))
+        account, reason = identify(member.things)
+        if account is None:
+            say(f"{party}: held, {reason}")
+            return "shown"
+        record = look.record(account, look.members_of(account))
+        others = [one for one in record.parties if one.name != party]
+        parties = [*others, member.party(record.catalogues)]
+        data = worked_out(account, parties, session.config, record.ledger)
+        say(f"{party}: account {account}, {data['name']!r}", *differences(data))
+        return "shown"
+
+    return take
+
+
+# --- Events ----------------------------------------------------------------------------
+
+WORDS = {"duplicate": "seen before", "queued": "taken in", "coalesced": "taken in"}
+"""Receipt -> what it is called by `gaps`, where that is another word."""
+
+NEWS = {"taken in", "missing", "quarantined"}
+"""What is listed event by event."""
+
+
+def _looked_up(
+    ingress: Ingress, accept: Accept, kind: Source, verified: Verified
+) -> str:
+    """What would become of an event; changes nothing."""
+    try:
+        (event,) = kind.split(verified)
+    except PayloadError:
+        return "quarantined"
+    facts, refusal = ingress.understood(kind, event)
+    if refusal is not None:
+        return refusal.receipt
+    seen = (
+        accept.has_seen(party, kind.name, event.type, list(own))
+        for party, own in groupby(sorted(facts, key=PARTY), key=PARTY)
+    )
+    return "duplicate" if all(seen) else "missing"
