@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import bridge.sources
 from bridge.config import Table
 from bridge.domain.facts import Fact
-from bridge.webhook.source import Delivery, Event, Options, Source, Verified
+from bridge.webhook.source import Delivery, Event, Options, Source
+from tests.support.reader import Reader
 
 HERE = Path(__file__).parent
 FOLDER = Path(bridge.sources.__path__[0])
@@ -52,15 +53,16 @@ class Known(NamedTuple):
         return self.source.name
 
     @property
-    def options(self) -> dict[str, Any]:
-        """Every option at its default, and what `bridge.toml` by the fixtures says."""
-        defaults = {option.name: option.default for option in self.source.options}
+    def reader(self) -> Reader:
+        """The source with no secret set, under the `bridge.toml` by its fixtures."""
         file = self.fixtures / "bridge.toml"
-        if not file.exists():
-            return defaults
-        table = self.source.table(tomllib.loads(file.read_text(encoding="utf-8")))
-        assert not table.problems
-        return defaults | table.values
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        return Reader(self.source, tomllib.loads(text))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its options then."""
+        return self.reader.options
 
     @property
     def bodies(self) -> list[Path]:
@@ -74,15 +76,11 @@ class Known(NamedTuple):
         if kind.startswith("read."):
             told = {**json.loads(body), "party": "blue-door"}
             return [Event(kind, kind, 1_772_355_600_000, told)]
-        return list(self.source.split(Verified(Delivery("POST", "", {}, body))))
+        return self.reader.events(body)
 
     def facts(self, path: Path) -> Iterator[Fact]:
         """What the ingress makes of it."""
-        for event in self.events(path):
-            handler = self.source.handlers.get(event.type)
-            if handler is not None and self.source.ignores(event, self.options) is None:
-                loaded = handler.schema.load(event.body)
-                yield from handler.facts(event, loaded, self.options)
+        return self.reader.facts_of(self.events(path))
 
 
 def golden_of(path: Path) -> Path:

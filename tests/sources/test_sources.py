@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from marshmallow import ValidationError
 
 from bridge.domain.facts import Fact
@@ -76,6 +78,21 @@ def test_what_is_signed_is_the_body(known: Known) -> None:
     if delivery.headers != other.headers:
         assert is_refused(known, delivery._replace(body=other.body))
         assert is_refused(known, other._replace(body=delivery.body))
+
+
+@each
+def test_whatever_is_shown_as_a_proof_is_no_error_of_ours(known: Known) -> None:
+    right = known.signed(body_of(known), known.secret)
+
+    @given(st.text(), st.binary())
+    @settings(max_examples=30)
+    def law(text: str, body: bytes) -> None:
+        is_refused(known, right._replace(url=f"http://x/?{text}"))
+        is_refused(known, right._replace(body=body))
+        for name in right.headers:
+            is_refused(known, right._replace(headers={**right.headers, name: text}))
+
+    law()
 
 
 @each
