@@ -35,7 +35,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validates_sc
 from marshmallow.validate import Length, OneOf, Regexp
 
 from bridge.domain.document import TRAITS
-from bridge.domain.policy import DISCOUNTS, EMPTY, STATUSES, STRIPE, Policy
+from bridge.domain.money import DISCOUNTS, EMPTY, STATUSES, STRIPE, Policy
 from bridge.errors import ConfigError
 
 DEFAULT_PATH = Path("bridge.toml")

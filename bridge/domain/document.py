@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from bridge.domain.account import Account, Name
-from bridge.domain.facts import source_of
 from bridge.domain.fold import State
-from bridge.domain.money import Unknown
-from bridge.domain.policy import STRIPE, Policy
-from bridge.domain.subscription import changes_at, dates
+from bridge.domain.money import STRIPE, Policy
+from bridge.domain.subscription import Subscription, at, dates, discount_ends
 from bridge.domain.traits import (
     SILENT,
     STAYS,
@@ -19,6 +18,7 @@ from bridge.domain.traits import (
     Known,
     Result,
     Trait,
+    Unknown,
 )
 
 TRAITS = tuple(TABLE)
@@ -63,52 +63,86 @@ class Ledger(NamedTuple):
     traits: Mapping[str, Known] = {}
 
 
+# --- From an account to its document --------------------------------------------------
+
+
 def document(account: Account, policy: Policy = STRIPE, now: int = 0) -> Document:
     """Map *account* to its document at *now* (ms); no subscription, no billing traits."""
-    found = {trait: value for trait, (_, value) in chosen(account, policy, now).items()}
-    known = {t: v for t, v in found.items() if not isinstance(v, Unknown)}
-    left_out = {t: v for t, v in found.items() if isinstance(v, Unknown)}
-    unknown = {t: v.reason for t, v in left_out.items() if v != STAYS}
-    until = _until(account, policy, now)
+    known: dict[str, Known] = {}
+    unknown: dict[str, str] = {}
+    stays: set[str] = set()
+    for trait, (_, result) in chosen(account, policy, now).items():
+        if result == STAYS:
+            stays.add(trait)
+        elif isinstance(result, Unknown):
+            unknown[trait] = result.reason
+        else:
+            known[trait] = result
     name = account.name(policy.order("name", billing=False))
-    stays = frozenset(trait for trait, v in left_out.items() if v == STAYS)
-    return Document(name, known, unknown, until, stays)
+    until = _until(account, policy, now)
+    return Document(name, known, unknown, until, frozenset(stays))
 
 
 def _until(account: Account, policy: Policy, now: int) -> int | None:
     """When *account* changes by its dates alone (ms)."""
-    counting = [
-        sub for r in views_of(account, policy, now).values() for sub in r.counting
-    ]
-    ends = {date for sub in account.subscriptions for date in dates(sub)}
-    ends |= {end for sub in counting if (end := changes_at(sub, policy, now))}
-    ends |= {account.waits} if account.waits is not None else set()
-    return min((end for end in ends if end > now), default=None)
+    instants = {date for sub in account.subscriptions for date in dates(sub)}
+    if policy.discounts == "active":
+        for view in views_of(account, policy, now).values():
+            instants |= {end for sub in view.counting for end in discount_ends(sub)}
+    if account.waits is not None:
+        instants.add(account.waits)
+    return min((instant for instant in instants if instant > now), default=None)
 
 
-def chosen(
-    account: Account, policy: Policy, now: int
-) -> dict[str, tuple[str, Known | Unknown]]:
+def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, Result]]:
     """Trait -> the source that sets it, and what that one says.
 
     Of several sources the first with an opinion sets a trait, as *policy* orders them;
     what that one cannot know is left out, and asked of nobody else. STAYS is no opinion.
     """
-    said = {
-        source: _said(view) for source, view in views_of(account, policy, now).items()
+    by_trait: defaultdict[str, dict[str, Result]] = defaultdict(dict)
+    for source, view in views_of(account, policy, now).items():
+        possible = view.possible()
+        for name, trait in TABLE.items():
+            result = _agreed(trait, view, possible)
+            if result != SILENT:
+                by_trait[name][source] = result
+    for name, by_source in account.told.items():
+        by_trait[name] |= {source: _word(state) for source, state in by_source.items()}
+    ordered = [*TABLE, *sorted(by_trait.keys() - TABLE.keys())]
+    return {
+        name: _first(name, by_trait[name], policy)
+        for name in ordered
+        if name in by_trait
     }
-    for trait, by_source in account.told.items():
-        for source, state in by_source.items():
-            said.setdefault(source, {})[trait] = _word(state)
-    found: dict[str, tuple[str, Known | Unknown]] = {}
-    for trait in _in_order({name for traits in said.values() for name in traits}):
-        order = policy.order(trait, billing=trait in TABLE)
-        source = min(
-            (s for s in said if trait in said[s]),
-            key=lambda s: (said[s][trait] == STAYS, order(s)),
-        )
-        found[trait] = (source, said[source][trait])
-    return found
+
+
+def _first(
+    trait: str, results: Mapping[str, Result], policy: Policy
+) -> tuple[str, Result]:
+    """The source that sets a *trait* of those that have *results*, and its result."""
+    order = policy.order(trait, billing=trait in TABLE)
+    return min(results.items(), key=lambda one: (one[1] == STAYS, order(one[0])))
+
+
+def views_of(account: Account, policy: Policy, now: int) -> dict[str, AccountView]:
+    """The *account* as each source that tells of subscriptions has it at *now* (ms)."""
+    by_source: defaultdict[str, list[Subscription]] = defaultdict(list)
+    for sub in account.subscriptions:
+        by_source[sub.source].append(at(sub, now))
+    return {
+        source: AccountView(tuple(subs), policy, now)
+        for source, subs in sorted(by_source.items())
+    }
+
+
+def _agreed(trait: Trait, view: AccountView, possible: Iterable[AccountView]) -> Result:
+    """The trait where it is the same in all *possible* views; else unknown."""
+    results = {trait.read(one): None for one in possible}
+    if len(results) == 1:
+        return next(iter(results))
+    unsure = [sub.id for sub in view.all if sub.rivals and results]
+    return Unknown(": ".join([*unsure, ORDER_UNKNOWN]))
 
 
 def _word(state: State) -> Result:
@@ -119,34 +153,7 @@ def _word(state: State) -> Result:
     return word
 
 
-def _in_order(traits: Iterable[str]) -> list[str]:
-    """The billing traits as in their table, then all others by name."""
-    ranks = {trait: n for n, trait in enumerate(TABLE)}
-    return sorted(traits, key=lambda t: (ranks.get(t, len(ranks)), t))
-
-
-def views_of(account: Account, policy: Policy, now: int) -> dict[str, AccountView]:
-    """The *account* as each source that tells of subscriptions has it."""
-    sources = sorted({source_of(sub.party) for sub in account.subscriptions})
-    found = account.at(now)
-    return {name: AccountView(found.of(name), policy, now) for name in sources}
-
-
-def _said(view: AccountView) -> dict[str, Result]:
-    """The billing traits of one source, without those it has no facts about."""
-    possible = view.possible()
-    said = ((name, _agreed(trait, possible)) for name, trait in TABLE.items())
-    return {name: value for name, value in said if value != SILENT}
-
-
-def _agreed(trait: Trait, possible: Sequence[AccountView]) -> Result:
-    """The trait where it is the same in all *possible* accounts; else unknown."""
-    found = {trait.read(view): None for view in possible}
-    if len(found) == 1:
-        return found.popitem()[0]
-    subs = possible[0].account.subscriptions if possible else ()
-    unsure = [sub.id for sub in subs if sub.rivals]
-    return Unknown(": ".join([*unsure, ORDER_UNKNOWN]))
+# --- From a document to a write -----------------------------------------------------------
 
 
 def keyed(
@@ -164,9 +171,8 @@ def keyed(
     told = {*doc.traits, *doc.unknown, *doc.stays}
     free = {key for trait, key in keys.items() if key and trait not in told}
     gone = free & {*ledger.traits, *sent}
-    named = ((keys.get(trait), value) for trait, value in doc.traits.items())
-    traits = {key: value for key, value in named if key}
-    return doc._replace(traits={**traits, **_nothing(gone)}, gone=frozenset(gone))
+    traits = {key: v for trait, v in doc.traits.items() if (key := keys.get(trait))}
+    return doc._replace(traits=traits | _nothing(gone), gone=frozenset(gone))
 
 
 def removal(ledger: Ledger, sent: Iterable[str] = ()) -> Document:
@@ -186,19 +192,14 @@ def _nothing(keys: Collection[str]) -> dict[str, Known]:
 def difference(doc: Document, ledger: Ledger) -> Change:
     """What a write has to carry so that Vitally holds *doc*."""
     had = ledger.traits
-    traits = {
-        trait: value
-        for trait, value in doc.traits.items()
-        if trait not in had or had[trait] != value
-    }
+    traits = {t: v for t, v in doc.traits.items() if t not in had or had[t] != v}
     return Change(_renamed(doc.name, ledger.name), traits)
 
 
 def whole(doc: Document, ledger: Ledger) -> Change:
     """All of *doc*, for when the ledger may be wrong; the name only where it is ours."""
-    renamed = _renamed(doc.name, ledger.name)
     kept = ledger.name.text if ledger.name else None
-    return Change(renamed or kept, doc.traits)
+    return Change(_renamed(doc.name, ledger.name) or kept, doc.traits)
 
 
 def _renamed(new: Name, old: Name | None) -> str | None:

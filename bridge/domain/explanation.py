@@ -6,7 +6,7 @@ fractions of minor units a month, as text (`"4333/1"` is written `"4333"`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge.domain.account import Account, Party
@@ -18,17 +18,9 @@ from bridge.domain.document import (
     keyed,
     views_of,
 )
-from bridge.domain.fold import State
-from bridge.domain.money import PricedItem, Unknown
-from bridge.domain.policy import STRIPE, Policy
-from bridge.domain.subscription import (
-    Subscription,
-    cancels_at,
-    plan_names,
-    renews_at,
-    worked,
-)
-from bridge.domain.traits import AccountView, Known, instant
+from bridge.domain.money import STRIPE, Policy, PricedItem, UnknownError
+from bridge.domain.subscription import Payment, Subscription
+from bridge.domain.traits import TABLE, AccountView, Known, Trait, instant
 
 Because = dict[str, Any]
 """One cause of a trait: `subscription`, `event`, and what it gave."""
@@ -74,7 +66,7 @@ def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
         "gone": sorted(shall.gone),
         "written": dict(ledger.traits),
         "facts_say": dict(doc.traits),
-        "because": dict(because),
+        "because": because,
         "to_write": dict(difference(shall, ledger).traits),
     }
 
@@ -83,11 +75,13 @@ def _seen(
     history: Sequence[Mapping[str, Any]], key: str, value: Known
 ) -> dict[str, Any]:
     """When Vitally is known to have had *value*, as far as the last writes tell."""
-    writes = (line for line in history if line["did"] in WRITES)
-    last = next((line for line in writes if key in line["traits"]), None)
-    if last is None or last["traits"][key] != value:
-        return {}
-    return {"seen_at": instant(last["at"]), "seen_by": "write"}
+    for line in history:
+        if line["did"] in WRITES and key in line["traits"]:
+            was_it = line["traits"][key] == value
+            return (
+                {"seen_at": instant(line["at"]), "seen_by": "write"} if was_it else {}
+            )
+    return {}
 
 
 def facts_of(party: Party) -> list[dict[str, Any]]:
@@ -99,7 +93,7 @@ def facts_of(party: Party) -> list[dict[str, Any]]:
             "event": state.fact.event,
             "kind": state.fact.kind,
             "at": state.fact.stamp.at,
-            "ambiguous": state.ambiguous,
+            "ambiguous": bool(state.rivals),
             "value": dict(state.value),
         }
         for thing, state in sorted(party.things.items())
@@ -108,77 +102,50 @@ def facts_of(party: Party) -> list[dict[str, Any]]:
 
 def explain(
     account: Account, policy: Policy = STRIPE, now: int = 0
-) -> Mapping[str, list[Because]]:
+) -> dict[str, list[Because]]:
     """Return the causes of each trait of *account* at *now* (ms)."""
-    readings = views_of(account, policy, now)
-    found: dict[str, list[Because]] = {}
+    views = views_of(account, policy, now)
+    causes: dict[str, list[Because]] = {}
     for trait, (source, _) in chosen(account, policy, now).items():
-        told = account.told.get(trait, {}).get(source)
-        if told is not None:
-            found[trait] = [_said(source, told)]
+        state = account.told.get(trait, {}).get(source)
+        if state is None:
+            view = views[source]
+            causes[trait] = [
+                _cause(TABLE[trait], s, view) for s in TABLE[trait].of(view)
+            ]
         else:
-            found[trait] = READERS[trait](readings[source])
-    return found
+            told = {"source": source, "party": state.fact.party}
+            told |= {"event": state.fact.event, "value": state.value["is"]}
+            causes[trait] = [told]
+    return causes
 
 
-READERS: Mapping[str, Callable[[AccountView], list[Because]]] = {
-    "mrr": lambda r: [_money(sub, r.policy, r.now) for sub in r.counting],
-    "nextRenewalDate": lambda r: _each(r.live, renews_at),
-    "churnedAt": lambda r: _each(_all(r), lambda s: s.ended_at if s.was_live else None),
-    "trialEndDate": lambda r: _each(_all(r), lambda s: s.trial_end),
-    "subscriptionStatus": lambda r: _each(_all(r), lambda s: s.status),
-    "planName": lambda r: _each(r.live, lambda s: sorted(plan_names(s))),
-    "billingCurrency": lambda r: _each(_all(r), lambda s: s.currency),
-    "cancelAt": lambda r: _each(r.live, cancels_at),
-}
-"""Billing trait -> its causes in what one source says of the account."""
+def _cause(trait: Trait, sub: Subscription, view: AccountView) -> Because:
+    """What one subscription tells of a trait."""
+    cause: Because = {"subscription": sub.id, "party": sub.party}
+    cause |= {"event": sub.event, "status": sub.status}
+    if sub.rivals:
+        cause["ambiguous"] = True
+    try:
+        value = trait.tells(sub, view)
+    except UnknownError as error:
+        return cause | {"unknown": str(error)}
+    if not isinstance(value, Payment):
+        return cause | {"value": value}
+    items = [_item(item, view.policy) for item in value.items]
+    paid = {"currency": sub.currency, "monthly": str(value.monthly), "items": items}
+    return cause | paid
 
 
-def _all(view: AccountView) -> Sequence[Subscription]:
-    return view.account.subscriptions
-
-
-def _said(source: str, state: State) -> Because:
-    told = {"source": source, "party": state.fact.party, "event": state.fact.event}
-    return told | {"value": state.value["is"]}
-
-
-def _each(subs: Any, told: Callable[[Subscription], object | Unknown]) -> list[Because]:
-    return [_cause(sub) | _told(told(sub)) for sub in subs]
-
-
-def _cause(sub: Subscription) -> Because:
-    found = {"subscription": sub.id, "party": sub.party}
-    found |= {"event": sub.event, "status": sub.status}
-    return found | ({"ambiguous": True} if sub.ambiguous else {})
-
-
-def _told(value: object) -> Because:
-    if isinstance(value, Unknown):
-        return {"unknown": value.reason}
-    return {"value": value}
-
-
-def _money(sub: Subscription, policy: Policy, now: int) -> Because:
-    found = worked(sub, policy, now)
-    if isinstance(found, Unknown):
-        return _cause(sub) | {"unknown": found.reason}
-    return _cause(sub) | {
-        "currency": sub.currency,
-        "monthly": str(found.total),
-        "items": [_item(line, policy) for line in found.lines],
-    }
-
-
-def _item(line: PricedItem, policy: Policy) -> Because:
-    interval, count = line.interval
+def _item(item: PricedItem, policy: Policy) -> Because:
+    interval, count = item.interval
     return {
-        "price": line.price,
-        "quantity": line.quantity,
+        "price": item.price,
+        "quantity": item.quantity,
         "interval": interval,
         "count": count,
         "factor": str(policy.per_month(interval) / count),
-        "gross": str(line.gross),
-        "discounts": list(line.taken),
-        "monthly": str(line.monthly),
+        "gross": str(item.gross),
+        "discounts": list(item.taken),
+        "monthly": str(item.monthly),
     }

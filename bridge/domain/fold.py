@@ -7,23 +7,56 @@ matter. `compact` drops what no later fact can make matter again, so that
 The order of the snapshots of one thing (facts of Stripe, whose clock has whole
 seconds): a final snapshot beats everything; then the later instant; inside one
 instant the chain of `before` and `after`; then the rank of the event's type; then
-the event's id. An id says nothing about time, so the state is *ambiguous* then: its
-`rivals` may be the newest as well, and a trait on which they differ is left out.
+the event's id. An id says nothing about time, so the state has *rivals* then, which may
+be the newest as well, and a trait on which they differ is left out.
+
+One event may come in several renderings: Stripe sends it to each endpoint in the
+endpoint's own version (https://docs.stripe.com/webhooks/versioning). All have one instant
+and one state (`after`), and each may say what another one leaves out.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from bridge.domain.facts import Fact, Rank, Stamp
-from bridge.domain.renderings import told_once
-from bridge.domain.tie_break import Step, end_of, in_order, is_doubtful
 from bridge.domain.values import Value
 
 WHOLE = frozenset({Rank.CREATED, Rank.FROM_API})
 """Ranks that tell a thing from its beginning on."""
+
+MOST_TWICE = 8
+"""Steps told twice that are looked into; where there are more, the order is doubtful."""
+
+BY_KEY = attrgetter("key")
+"""Sorts facts where no chain decides."""
+
+SAME = ("id", "price", "coupon")
+"""Keys in which two rows of a list have to agree to be the same thing."""
+
+
+class Step(NamedTuple):
+    """A snapshot without its value: when it was true, and which state it replaced."""
+
+    at: int
+    rank: int
+    event: str
+    before: str | None
+    after: str
+
+    @classmethod
+    def of(cls, fact: Fact) -> Step:
+        """The step that a *fact* took."""
+        return cls(fact.stamp.at, fact.stamp.rank, fact.event, fact.before, fact.after)
+
+    @property
+    def moves(self) -> bool:
+        """Whether it is known to have changed something."""
+        return self.before is not None and self.before != self.after
 
 
 class Retained(NamedTuple):
@@ -40,6 +73,27 @@ class Retained(NamedTuple):
     trial: bool = False
     paid: frozenset[Step] = frozenset()
     unpaid: frozenset[Step] = frozenset()
+
+    def joined(self, facts: Collection[Fact]) -> Retained:
+        """The same with what *facts* tell."""
+        words = {Step.of(fact): _word(fact) for fact in facts}
+        unpaid = {step for step, word in words.items() if word == "unpaid"}
+        paid = self.paid | (words.keys() - unpaid)
+        last = max((step.at for step in paid), default=0)
+        return Retained(
+            self.seen | set(words.values()),
+            self.creation_seen or any(step.rank in WHOLE for step in words),
+            self.trial or any("trial_end" in fact.value for fact in facts),
+            frozenset(step for step in paid if step.at == last),
+            frozenset(step for step in self.unpaid | unpaid if step.at >= last),
+        )
+
+    def kept(self) -> Retained:
+        """What of it has to be stored: without a spell of `unpaid` no steps.
+
+        The newest facts, which are kept, tell *paid* then.
+        """
+        return self if self.unpaid else self._replace(paid=frozenset())
 
 
 class History(NamedTuple):
@@ -65,11 +119,6 @@ class State(NamedTuple):
     rivals: tuple[State, ...] = ()
 
     @property
-    def ambiguous(self) -> bool:
-        """Whether only the event's id decided."""
-        return bool(self.rivals)
-
-    @property
     def value(self) -> Any:
         """The winning snapshot: one of `values`, by the kind of its thing."""
         return self.fact.value
@@ -77,10 +126,22 @@ class State(NamedTuple):
 
 def fold(history: History) -> dict[str, State]:
     """Return the state of every thing of one party."""
-    return {
-        thing: _state(_united(events), history.retained.get(thing, Retained()))
-        for thing, events in _by_thing(history.facts).items()
-    }
+    states: dict[str, State] = {}
+    for thing, events in _by_thing(history.facts).items():
+        facts = _united(events)
+        retained = history.retained.get(thing, Retained()).joined(facts)
+        first, *rivals = (
+            State(
+                fact,
+                retained.seen,
+                retained.creation_seen,
+                retained.trial,
+                _unpaid_since(fact, retained),
+            )
+            for fact in candidates(facts)
+        )
+        states[thing] = first._replace(rivals=tuple(rivals))
+    return states
 
 
 def compact(history: History) -> History:
@@ -88,31 +149,23 @@ def compact(history: History) -> History:
     kept: list[Fact] = []
     retained: dict[str, Retained] = {}
     for thing, events in _by_thing(history.facts).items():
-        if len(events) == 1 and thing not in history.retained:
+        before = history.retained.get(thing)
+        if len(events) == 1 and before is None:
             kept += next(iter(events.values()))
             continue
         facts = _united(events)
         needed = _needed(facts)
         for event in dict.fromkeys(map(_event, needed)):
             kept += events[event]
-        all_of_it = _to_keep(_join(facts, history.retained.get(thing, Retained())))
-        if thing in history.retained or all_of_it != _to_keep(
-            _join(needed, Retained())
-        ):
-            retained[thing] = all_of_it
+        every = (before or Retained()).joined(facts).kept()
+        if before is not None or every != Retained().joined(needed).kept():
+            retained[thing] = every
     return History(kept, retained)
-
-
-def _to_keep(retained: Retained) -> Retained:
-    """Outside a spell of `unpaid` the newest facts, which are kept, tell *paid*."""
-    return retained if retained.unpaid else retained._replace(paid=frozenset())
 
 
 def status(value: Value) -> str:
     """The word under which `seen` remembers a snapshot."""
-    if value.get("deleted"):
-        return "deleted"
-    return str(value.get("status", "present"))
+    return "deleted" if value.get("deleted") else str(value.get("status", "present"))
 
 
 def _word(fact: Fact) -> str:
@@ -120,62 +173,6 @@ def _word(fact: Fact) -> str:
     word = status(fact.value)
     in_trial = fact.stamp.at < fact.value.get("trialing_until", 0)
     return "trialing" if in_trial and word == "active" else word
-
-
-Event = tuple[str, str, Stamp, str]
-Renderings = dict[Event, list[Fact]]
-
-
-def _event(fact: Fact) -> Event:
-    """What all renderings of an event have in common; an id may be of several events."""
-    return fact.event, fact.kind, fact.stamp, fact.after
-
-
-def _by_thing(facts: Iterable[Fact]) -> dict[str, Renderings]:
-    """The renderings of each event of each thing, those that repeat another left out."""
-    things: defaultdict[str, Renderings] = defaultdict(dict)
-    for fact in facts:
-        renderings = things[fact.thing].setdefault(_event(fact), [])
-        same = (
-            one.before == fact.before and one.value == fact.value for one in renderings
-        )
-        if not any(same):
-            renderings.append(fact)
-    return things
-
-
-def _united(events: Renderings) -> list[Fact]:
-    """A fact for every event, with all that its renderings say."""
-    return [fact for renderings in events.values() for fact in told_once(renderings)]
-
-
-def _state(facts: list[Fact], before: Retained) -> State:
-    fact, rivals = winner(facts)
-    retained = _join(facts, before)
-
-    def state(fact: Fact) -> State:
-        since = _unpaid_since(fact, retained)
-        return State(fact, retained.seen, retained.creation_seen, retained.trial, since)
-
-    return state(fact)._replace(rivals=tuple(map(state, rivals)))
-
-
-def _step(fact: Fact) -> Step:
-    return Step(fact.stamp.at, fact.stamp.rank, fact.event, fact.before, fact.after)
-
-
-def _join(facts: Iterable[Fact], before: Retained) -> Retained:
-    words = {_step(fact): (_word(fact), fact) for fact in facts}
-    unpaid = {step for step, (word, _) in words.items() if word == "unpaid"}
-    paid = before.paid | (set(words) - unpaid)
-    last = max((step.at for step in paid), default=0)
-    return Retained(
-        before.seen | {word for word, _ in words.values()},
-        before.creation_seen or any(step.rank in WHOLE for step in words),
-        before.trial or any("trial_end" in f.value for _, f in words.values()),
-        frozenset(step for step in paid if step.at == last),
-        frozenset(step for step in before.unpaid | unpaid if step.at >= last),
-    )
 
 
 def _unpaid_since(fact: Fact, retained: Retained) -> int | None:
@@ -199,43 +196,183 @@ def _needed(facts: list[Fact]) -> list[Fact]:
 
     A step that two events tell is kept twice, since that makes it doubtful.
     """
-    top = max(facts, key=lambda f: f.key)
+    top, tied, older = _newest(facts)
     if top.stamp.final:
         return [top]
     steps: defaultdict[tuple[str | None, str, bool], list[Fact]] = defaultdict(list)
-    for fact in sorted(_at(facts, top.stamp.at), key=lambda f: f.key):
-        steps[fact.before, fact.after, fact.stamp.rank == 0].append(fact)
-    newest = [fact for told in steps.values() for fact in told[-2:]]
-    return [*_before(facts, top.stamp.at), *newest]
+    for fact in tied:
+        steps[fact.before, fact.after, fact.stamp.rank == Rank.CREATED].append(fact)
+    return [*older, *(fact for same in steps.values() for fact in same[-2:])]
 
 
-def _at(facts: Iterable[Fact], at: int) -> list[Fact]:
-    return [f for f in facts if f.stamp.at == at]
+# --- The order of one thing's facts -------------------------------------------------------
 
 
-def _before(facts: Iterable[Fact], at: int) -> list[Fact]:
-    """The predecessor of an instant, as a list of none or one; no chain here."""
-    older = [f for f in facts if f.stamp.at < at]
-    return [max(older, key=lambda f: f.key)] if older else []
+def _newest(facts: Collection[Fact]) -> tuple[Fact, list[Fact], list[Fact]]:
+    """The last fact by key, all of its instant, and the one before that, if any."""
+    top = max(facts, key=BY_KEY)
+    tied = sorted((f for f in facts if f.stamp.at == top.stamp.at), key=BY_KEY)
+    older = max(
+        (f for f in facts if f.stamp.at < top.stamp.at), key=BY_KEY, default=None
+    )
+    return top, tied, [older] if older else []
 
 
-def winner(facts: Collection[Fact]) -> tuple[Fact, list[Fact]]:
-    """Return the snapshot that is true now, and those that may be true instead."""
+def candidates(facts: Collection[Fact]) -> list[Fact]:
+    """The snapshot that is true now, and those that may be true instead."""
     if len(facts) == 1:
-        return next(iter(facts)), []
-    top = max(facts, key=lambda f: f.key)
-    tied = sorted(_at(facts, top.stamp.at), key=lambda f: f.key)
+        return [*facts]
+    top, tied, older = _newest(facts)
     if top.stamp.final or len({f.after for f in tied}) == 1:
-        return top, []
-    steps = [_step(fact) for fact in tied]
-    end = end_of(steps, [_step(f) for f in _before(facts, top.stamp.at)])
-    if end is not None:
-        last = max((f for f in tied if f.after == end), key=lambda f: f.key)
-        return last, _others(last, tied) if is_doubtful(steps) else []
-    return top, _others(top, [f for f in tied if f.stamp.rank == top.stamp.rank])
+        return [top]
+    steps = [Step.of(fact) for fact in tied]
+    end = end_of(steps, [Step.of(fact) for fact in older])
+    if end is None:
+        return _each(top, [f for f in tied if f.stamp.rank == top.stamp.rank])
+    last = max((f for f in tied if f.after == end), key=BY_KEY)
+    return _each(last, tied) if is_doubtful(steps) else [last]
 
 
-def _others(fact: Fact, tied: Iterable[Fact]) -> list[Fact]:
-    """Those of *tied* that say something else, one for each that can be said."""
-    said = {f.after: f for f in tied}
-    return [said[after] for after in sorted(said) if after != fact.after]
+def _each(first: Fact, tied: Iterable[Fact]) -> list[Fact]:
+    """*first*, and of *tied* one for each other state that they tell."""
+    last = {fact.after: fact for fact in tied if fact.after != first.after}
+    return [first, *(last[after] for after in sorted(last))]
+
+
+def in_order(steps: Iterable[Step]) -> list[Step]:
+    """Sort *steps* as facts are; one that says nothing of before comes first."""
+    return sorted(steps, key=lambda s: (s[:3], s.before or "", s.after))
+
+
+def is_doubtful(steps: Iterable[Step]) -> bool:
+    """Whether a step that two events tell can have been taken twice: others lead back."""
+    taken = Counter((step.before or "", step.after) for step in steps if step.moves)
+    twice = [edge for edge, times in taken.items() if times > 1]
+    return len(twice) > MOST_TWICE or any(
+        before in _reached(taken, after) for before, after in twice
+    )
+
+
+def end_of(tied: Sequence[Step], older: Sequence[Step]) -> str | None:
+    """Where the steps of one instant lead, or None where they do not say.
+
+    The steps are edges from `before` to `after`; an order that takes each once is a
+    trail, whose two ends the degrees give. Where it is a round trip (cancel and
+    un-cancel) it ends where it began, which the predecessor has to tell.
+    """
+    edges = {(step.before or "", step.after) for step in tied if step.moves}
+    if not edges:
+        return None
+    surplus = Counter(after for _, after in edges)
+    surplus.subtract(before for before, _ in edges)
+    ends = [*(+surplus).elements()]
+    if not ends:
+        starts = [s.after for s in tied if s.rank == Rank.CREATED]
+        starts = starts or [s.after for s in older]
+        ends = [start for start in starts[-1:] if start in surplus]
+    if len(ends) != 1:
+        return None
+    above = max(step.rank for step in tied if step.moves)
+    beside = [step for step in tied if not step.moves and step.after not in surplus]
+    both_ways = {*edges, *((after, before) for before, after in edges)}
+    is_one_trail = _reached(both_ways, ends[0]) == surplus.keys()
+    is_last = all(step.rank < above for step in beside)
+    return ends[0] if is_one_trail and is_last else None
+
+
+def _reached(edges: Iterable[tuple[str, str]], start: str) -> set[str]:
+    """*start* and every state that the *edges* lead to from it."""
+    near: defaultdict[str, set[str]] = defaultdict(set)
+    for before, after in edges:
+        near[before].add(after)
+    reached, waiting = {start}, [start]
+    while waiting:
+        new = near[waiting.pop()] - reached
+        reached |= new
+        waiting += new
+    return reached
+
+
+# --- One event in several renderings ------------------------------------------------------
+
+Event = tuple[str, str, Stamp, str]
+
+
+def _event(fact: Fact) -> Event:
+    """What all renderings of an event have in common; an id may be of several events."""
+    return fact.event, fact.kind, fact.stamp, fact.after
+
+
+def _by_thing(facts: Iterable[Fact]) -> dict[str, dict[Event, list[Fact]]]:
+    """The renderings of each event of each thing, those that repeat another left out."""
+    things: defaultdict[str, dict[Event, list[Fact]]] = defaultdict(dict)
+    for fact in facts:
+        renderings = things[fact.thing].setdefault(_event(fact), [])
+        if not any(
+            (r.before, r.value) == (fact.before, fact.value) for r in renderings
+        ):
+            renderings.append(fact)
+    return things
+
+
+def _united(events: Mapping[Event, Sequence[Fact]]) -> list[Fact]:
+    """A fact for every event, with all that its renderings say.
+
+    Where they do not agree on what the event replaced, one for each.
+    """
+    facts: list[Fact] = []
+    for renderings in events.values():
+        value = united([fact.value for fact in renderings])
+        by_before = {fact.before: fact for fact in renderings}
+        ordered = sorted(by_before.values(), key=lambda fact: fact.before or "")
+        facts += [fact._replace(value=value, rendering="") for fact in ordered]
+    return facts
+
+
+def united(values: Sequence[Value]) -> Value:
+    """What *values* say together; where they differ, what the fullest of them says."""
+    if len(values) == 1:
+        return values[0]
+    first, *others = sorted(
+        values, key=lambda v: (-_size(v), json.dumps(v, sort_keys=True))
+    )
+    for other in others:
+        first = _filled(first, other)
+    return first
+
+
+def _size(value: Any) -> int:
+    """How much is said: the number of single values."""
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list) else 1
+
+
+def _filled(one: Any, other: Any) -> Any:
+    """*one* with what it leaves out and *other* says; of two lists the longer one."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        both = {key: _filled(one[key], other[key]) for key in one if key in other}
+        return {**other, **one, **both}
+    if not (isinstance(one, list) and isinstance(other, list)):
+        return one
+    if len(one) != len(other):
+        short, long = sorted((one, other), key=len)
+        named = {row["id"]: row for row in short if _is_named(row)}
+        return [
+            _filled(row, named.get(row["id"], row)) if _is_named(row) else row
+            for row in long
+        ]
+    return [
+        _filled(row, beside) if _are_same(row, beside) else row
+        for row, beside in zip(one, other, strict=True)
+    ]
+
+
+def _is_named(row: Any) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("id"), str)
+
+
+def _are_same(row: Any, other: Any) -> bool:
+    if not (isinstance(row, dict) and isinstance(other, dict)):
+        return False
+    return all(row[k] == other[k] for k in SAME if k in row and k in other)

@@ -1,27 +1,110 @@
-"""What recurring money is: amounts, quantities, months; exact until one rounding.
+"""Recurring money: what counts, what an item costs a month, what discounts take off.
 
-Amounts are `Fraction`s of the source's minor units (cents) until `exact` makes them
-major ones, and of these until `rounded` rounds once, half up.
+Everything is exact. Amounts are `Fraction`s of the minor units (cents) of their source;
+`exact` turns them into major units, and `rounded` rounds once, half up, at the end.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from bridge.domain.policy import STRIPE, Policy
 from bridge.domain.values import Discount, Item, Package, Tier
+
+# --- The choices of a business ----------------------------------------------------
+
+DISCOUNTS = ("forever", "active", "all", "none")
+"""Which discounts lower the MRR: those without an end; all until their end; all that
+are attached, whatever their end; none."""
+
+STATUSES = ("active", "past_due", "trialing", "paused", "unpaid")
+"""Statuses that may count in MRR."""
+
+EMPTY = ("null", "zero")
+"""What `mrr` is while no subscription counts. In Vitally any number, even 0, marks the
+account as subscribed."""
+
+INTERVALS = ("day", "week", "month", "year")
+"""How often an item may be paid."""
+
+
+class Policy(NamedTuple):
+    """The choices that a business makes; the defaults are Stripe's own.
+
+    *week* and *day* say how many of them there are in a month. *rates* maps a currency
+    to what one major unit of it is worth in *base*; they are used for accounts that pay
+    in several currencies. *owners* lists, for a trait or the name, the sources that set
+    it, the strongest first; *crm* names the sources that know customers better than
+    money.
+    """
+
+    discounts: str = "forever"
+    statuses: frozenset[str] = frozenset({"active", "past_due"})
+    empty: str = "null"
+    week: Fraction = Fraction(52, 12)
+    day: Fraction = Fraction(365, 12)
+    base: str | None = None
+    rates: Mapping[str, Fraction] = {}
+    owners: Mapping[str, Sequence[str]] = {}
+    crm: frozenset[str] = frozenset()
+
+    def order(self, trait: str, *, billing: bool) -> Callable[[str], tuple[Any, ...]]:
+        """Return the sort key of sources for *trait*: as listed, else *billing* first.
+
+        Without *billing*, which is for what a CRM knows better, a CRM comes first.
+        """
+        listed = list(self.owners.get(trait, ()))
+
+        def key(source: str) -> tuple[Any, ...]:
+            place = listed.index(source) if source in listed else len(listed)
+            return place, (source in self.crm) == billing, source
+
+        return key
+
+    def per_month(self, interval: str) -> Fraction:
+        """How many of *interval*, one of INTERVALS, there are in a month."""
+        months = {"month": Fraction(1), "year": Fraction(1, 12)}
+        return {"week": self.week, "day": self.day, **months}[interval]
+
+    def rate(self, currency: str) -> Fraction | None:
+        """What one unit of *currency* is worth in *base*; None: not known."""
+        return Fraction(1) if currency == self.base else self.rates.get(currency)
+
+
+STRIPE = Policy()
+"""https://docs.stripe.com/billing/subscriptions/analytics/glossary"""
+
+
+# --- What is not known --------------------------------------------------------------
+
+
+class UnknownError(Exception):
+    """The facts do not tell a value. It is left out, with this reason; never guessed."""
+
+
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """Begin the reason why something is unknown with the *name* of what it is about."""
+    try:
+        yield
+    except UnknownError as error:
+        raise UnknownError(f"{name}: {error}") from error
+
+
+# --- Currencies ---------------------------------------------------------------------
 
 USUAL = 2
 
 
 def _decimals(**lists: str) -> dict[str, int]:
     """Currency -> decimals, of `none="jpy krw", three="kwd"`."""
-    count = {"none": 0, "two": 2, "three": 3, "four": 4}
+    count = {"none": 0, "three": 3, "four": 4}
     return {code: count[n] for n, codes in lists.items() for code in codes.split()}
 
 
@@ -48,13 +131,10 @@ ISO 4217) is told in whole units, every other one in hundredths, dinars too."""
 
 BRIDGE_MINOR: Mapping[str, int] = {**STRIPE_MINOR, "ugx": 0}
 """The bridge's own minor units, for amounts that a source tells in major ones. What
-stands in Redis is written in them, so that they must stay as they are."""
+stands in Redis is written in them, so they must stay as they are."""
 
-MINOR: Mapping[str, Mapping[str, int]] = {
-    "stripe": STRIPE_MINOR,
-    "chargebee": CHARGEBEE_MINOR,
-}
-"""Sources whose facts hold amounts as they came; all others turn them into BRIDGE_MINOR's."""
+MINOR = {"stripe": STRIPE_MINOR, "chargebee": CHARGEBEE_MINOR}
+"""Sources whose facts hold amounts as they came; all others convert to BRIDGE_MINOR."""
 
 
 def decimals(currency: str) -> int:
@@ -63,19 +143,13 @@ def decimals(currency: str) -> int:
 
 
 def minor_decimals(currency: str, source: str) -> int:
-    """Digits after the point of which amounts in the facts of *source* are counted."""
+    """Digits after the point that the facts of *source* count in whole numbers."""
     return MINOR.get(source, BRIDGE_MINOR).get(currency, USUAL)
 
 
 def bridged(amount: Decimal, currency: str, told: int = 0) -> Decimal:
     """*amount*, counted with *told* decimals (0: major units), in the bridge's units."""
     return amount.scaleb(BRIDGE_MINOR.get(currency, USUAL) - told)
-
-
-class Unknown(NamedTuple):
-    """A value that the facts do not tell, and why; never a guess."""
-
-    reason: str
 
 
 def exact(minor: Fraction, currency: str, source: str) -> Fraction:
@@ -85,16 +159,17 @@ def exact(minor: Fraction, currency: str, source: str) -> Fraction:
 
 def rounded(amount: Fraction, currency: str) -> int | float:
     """Round major units once, half up, to the currency's own decimals: a JSON number."""
-    digits = decimals(currency)
-    units = abs(amount) * 10**digits
-    whole = int(units + Fraction(1, 2)) * (1 if amount >= 0 else -1)
-    found = Fraction(whole, 10**digits)
-    return int(found) if found.denominator == 1 else float(found)
+    scale: int = 10 ** decimals(currency)
+    whole = int(abs(amount) * scale + Fraction(1, 2)) * (1 if amount >= 0 else -1)
+    return whole // scale if whole % scale == 0 else whole / scale
 
 
 def major(minor: Fraction, currency: str, source: str) -> int | float:
     """*minor* units of *source* as a JSON number in major units, rounded once."""
     return rounded(exact(minor, currency, source), currency)
+
+
+# --- What an item costs -------------------------------------------------------------
 
 
 def monthly(
@@ -104,89 +179,71 @@ def monthly(
     return amount * policy.per_month(interval) / count
 
 
-def item_amount(item: Item) -> Fraction | Unknown:
+def item_amount(item: Item) -> Fraction:
     """Minor units of one licensed item in one of its own intervals, tax included.
 
     One without a quantity is one: https://docs.stripe.com/api/subscriptions/create.
     """
     quantity = Fraction(item.get("quantity", 1))
     if item.get("scheme") == "tiered":
-        return _tiered(item, quantity)
+        return _tiered(item.get("tiers", []), item.get("tiers_mode"), quantity)
     if "unit" not in item:
-        return Unknown("its unit amount is not in the event")
-    billed = _packages(item.get("package"), quantity)
-    return billed if isinstance(billed, Unknown) else Fraction(item["unit"]) * billed
+        raise UnknownError("its unit amount is not in the event")
+    return Fraction(item["unit"]) * _billed(item.get("package"), quantity)
 
 
-def _packages(package: Package | None, quantity: Fraction) -> Fraction | Unknown:
+def _billed(package: Package | None, quantity: Fraction) -> Fraction | int:
     """Units that are billed (https://docs.stripe.com/api/prices: transform_quantity)."""
     if package is None:
         return quantity
     by, way = package.get("by"), package.get("round")
     if not by or way not in {"up", "down"}:
-        return Unknown("how its quantity is rounded to packages is not in the event")
-    size, rest = divmod(quantity, by)
-    return Fraction(size + (1 if rest and way == "up" else 0))
+        raise UnknownError(
+            "how its quantity is rounded to packages is not in the event"
+        )
+    return -(-quantity // by) if way == "up" else quantity // by
 
 
-def _tiered(item: Item, quantity: Fraction) -> Fraction | Unknown:
+def _tiered(tiers: Sequence[Tier], mode: str | None, quantity: Fraction) -> Fraction:
     """https://docs.stripe.com/subscriptions/pricing-models/tiered-pricing.
 
-    A tier has an amount a unit, a flat one or both; the one that is not told is none.
+    By volume all units cost what the tier says that holds them all; graduated, each tier
+    is paid for the units in it, and the first one in any case.
     """
-    tiers, share = item.get("tiers"), SHARES.get(item.get("tiers_mode", ""))
     if not tiers:
-        return Unknown("the tiers of its price are not in the event")
-    if share is None:
-        return Unknown("how its tiers add up is not in the event")
-    if not _are_in_order(tiers):
-        return Unknown("the tiers of its price are not in order")
-    if _end(tiers[-1]) < quantity:
-        return Unknown("the tiers of its price end below its quantity")
-    total = Fraction(0)
-    for tier, units in share(tiers, quantity):
-        if not {"unit", "flat"} & tier.keys():
-            return Unknown("a tier of its price has no amount in the event")
-        total += Fraction(tier.get("flat", 0)) + Fraction(tier.get("unit", 0)) * units
-    return total
+        raise UnknownError("the tiers of its price are not in the event")
+    if mode not in {"volume", "graduated"}:
+        raise UnknownError("how its tiers add up is not in the event")
+    ends: list[float | Fraction] = [
+        inf if (end := tier.get("up_to")) is None else end for tier in tiers
+    ]
+    if any(end >= following for end, following in pairwise(ends)):
+        raise UnknownError("the tiers of its price are not in order")
+    last = bisect_left(ends, quantity)
+    if last == len(tiers):
+        raise UnknownError("the tiers of its price end below its quantity")
+    if mode == "volume":
+        return _tier_amount(tiers[last], quantity)
+    bounds = [0, *ends[:last], quantity]
+    return sum(
+        (
+            _tier_amount(tier, top - below)
+            for tier, (below, top) in zip(tiers, pairwise(bounds), strict=False)
+        ),
+        Fraction(0),
+    )
 
 
-Share = tuple[Tier, Fraction]
-"""A tier, and how many units it is paid for."""
+def _tier_amount(tier: Tier, units: float | Fraction) -> Fraction:
+    """An amount for each of *units*, a flat one, or both; one that is not told is 0."""
+    if not {"unit", "flat"} & tier.keys():
+        raise UnknownError("a tier of its price has no amount in the event")
+    return Fraction(tier.get("flat", 0)) + Fraction(tier.get("unit", 0)) * Fraction(
+        units
+    )
 
 
-def _are_in_order(tiers: Sequence[Tier]) -> bool:
-    """Whether each tier ends above the one before; the last alone may have no end."""
-    return all(_end(one) < _end(other) for one, other in pairwise(tiers))
-
-
-def _end(tier: Tier) -> float:
-    """The last unit of a tier."""
-    end = tier.get("up_to")
-    return inf if end is None else end
-
-
-def _volume(tiers: Sequence[Tier], quantity: Fraction) -> Iterator[Share]:
-    """The whole quantity in the tier that holds it."""
-    yield next(tier for tier in tiers if quantity <= _end(tier)), quantity
-
-
-def _graduated(tiers: Sequence[Tier], quantity: Fraction) -> Iterator[Share]:
-    """Each tier that is entered; the first one is in any case."""
-    below = Fraction(0)
-    for tier in tiers:
-        top = quantity if quantity <= _end(tier) else Fraction(_end(tier))
-        yield tier, top - below
-        if top == quantity:
-            return
-        below = top
-
-
-SHARES: Mapping[str, Callable[[Sequence[Tier], Fraction], Iterator[Share]]] = {
-    "volume": _volume,
-    "graduated": _graduated,
-}
-"""Ways in which tiers add up."""
+# --- Discounts ----------------------------------------------------------------------
 
 
 class PricedItem(NamedTuple):
@@ -206,122 +263,113 @@ class PricedItem(NamedTuple):
     tax: Fraction = Fraction(0)
 
     def without_tax(self) -> PricedItem:
-        """The same line without the tax that is part of its price."""
-        if not self.tax:
-            return self
+        """The same item without the tax that is part of its price."""
         net = 1 + self.tax
         return self._replace(monthly=self.monthly / net, gross=self.gross / net)
 
 
+def total(items: Iterable[PricedItem]) -> Fraction:
+    """What *items* cost a month."""
+    return sum((item.monthly for item in items), Fraction(0))
+
+
 def discounted(
-    lines: Sequence[PricedItem],
+    items: Sequence[PricedItem],
     discounts: Iterable[Discount],
     currency: str,
     policy: Policy = STRIPE,
     now: int = 0,
-) -> list[PricedItem] | Unknown:
+) -> list[PricedItem]:
     """Take *discounts* off in their order, each from what the one before left.
 
-    The *policy* says which of them count at *now* (ms). One whose terms have to be
-    known and are not makes all unknown.
+    The *policy* says which of them count at *now* (ms). The terms of those that may
+    count have to be known.
     """
-    counting: list[Discount] = []
-    for discount in discounts:
-        applies = _counts(discount, policy, now)
-        if isinstance(applies, Unknown):
-            return applies
-        counting += [discount] if applies else []
-    left = list(lines)
+    counting = [discount for discount in discounts if _counts(discount, policy, now)]
+    left = list(items)
     for discount in counting:
         after = _take_off(left, discount, currency, policy)
-        if isinstance(after, Unknown):
-            return after
-        if "among" in discount and any(line.monthly for line in left):
+        if "among" in discount and any(item.monthly for item in left):
             is_last = discount is counting[-1]
-            if not (is_last and _is_same_of_any(left, after, discount)):
-                return Unknown(
-                    f"whether coupon {label(discount)} is for all products is in no "
+            if not (is_last and _is_same_for_any(left, after, discount)):
+                raise UnknownError(
+                    f"whether coupon {_label(discount)} is for all products is in no "
                     "event: STRIPE_API_KEY lets the bridge read it"
                 )
         left = after
     return left
 
 
-def _is_same_of_any(
-    before: Sequence[PricedItem],
-    after: Sequence[PricedItem],
-    discount: Discount,
-) -> bool:
-    """Whether a discount leaves as much, whichever of several products it is for.
-
-    An amount does where each product has as much, at one tax, and all are *before*.
-    """
-    if "percent" in discount or len({line.tax for line in before}) > 1:
-        return False
-    of: dict[str | None, Fraction] = {}
-    for line in before:
-        of[line.product] = of.get(line.product, Fraction(0)) + line.monthly
-    off = sum((line.monthly for line in before), Fraction(0))
-    off -= sum((line.monthly for line in after), Fraction(0))
-    return set(discount["among"]) <= of.keys() and off <= min(of.values())
-
-
-def label(discount: Discount) -> str:
+def _label(discount: Discount) -> str:
     """How a discount is called where people read it."""
     return str(discount.get("coupon") or discount.get("id") or "a discount")
 
 
-def _counts(discount: Discount, policy: Policy, now: int) -> bool | Unknown:
+def _counts(discount: Discount, policy: Policy, now: int) -> bool:
     """Whether a discount lowers the MRR."""
     if policy.discounts == "none":
         return False
-    if "duration" not in discount or not {"percent", "amount"} & set(discount):
-        return Unknown(f"the terms of discount {label(discount)} are not known")
+    if "duration" not in discount or not {"percent", "amount"} & discount.keys():
+        raise UnknownError(f"the terms of discount {_label(discount)} are not known")
     if policy.discounts == "forever":
-        return bool(discount["duration"] == "forever")
-    return policy.discounts == "all" or int(discount.get("ends", now + 1)) > now
+        return discount["duration"] == "forever"
+    return policy.discounts == "all" or discount.get("ends", now + 1) > now
 
 
 def _take_off(
-    lines: list[PricedItem], discount: Discount, currency: str, policy: Policy
-) -> list[PricedItem] | Unknown:
-    products = discount.get("products")
-    chosen = [line for line in lines if not products or line.product in products]
-    total = sum((line.monthly for line in chosen), Fraction(0))
-    if products and any(line.product is None for line in lines):
-        return Unknown(f"which items discount {label(discount)} is for is not known")
-    if not total:
-        return lines
-    kept = _kept(discount, chosen, total, currency, policy)
-    if isinstance(kept, Unknown):
-        return kept
+    items: list[PricedItem], discount: Discount, currency: str, policy: Policy
+) -> list[PricedItem]:
+    """Share what a *discount* takes off among the items that it is for."""
+    label, products = _label(discount), discount.get("products")
+    if products and any(item.product is None for item in items):
+        raise UnknownError(f"which items discount {label} is for is not known")
+    chosen = [item for item in items if not products or item.product in products]
+    before = total(chosen)
+    if not before:
+        return items
+    left = max(_left(before, discount, chosen, currency, policy), Fraction(0)) / before
     return [
-        line._replace(
-            monthly=line.monthly * max(kept, Fraction(0)),
-            taken=(*line.taken, label(discount)),
-        )
-        if not products or line.product in products
-        else line
-        for line in lines
+        item._replace(monthly=item.monthly * left, taken=(*item.taken, label))
+        if item in chosen
+        else item
+        for item in items
     ]
 
 
-def _kept(
+def _left(
+    before: Fraction,
     discount: Discount,
     chosen: Sequence[PricedItem],
-    total: Fraction,
     currency: str,
     policy: Policy,
-) -> Fraction | Unknown:
-    """The part of *total* (a month) that a discount leaves; below 0 is possible."""
+) -> Fraction:
+    """What a discount leaves of *before* (a month); below 0 is possible."""
     if "percent" in discount:
-        return 1 - Fraction(discount["percent"]) / 100
+        return before * (1 - Fraction(discount["percent"]) / 100)
     other = discount.get("currency")
     if other != currency:
-        return Unknown(f"discount {label(discount)} is in {other}, not in {currency}")
+        raise UnknownError(
+            f"discount {_label(discount)} is in {other}, not in {currency}"
+        )
     # An amount is taken off each invoice, so it has the rhythm of the invoices.
-    rhythms = {line.interval for line in chosen}
+    rhythms = {item.interval for item in chosen}
     if len(rhythms) > 1:
-        return Unknown("an amount is taken off items of different intervals")
-    off = monthly(Fraction(discount["amount"]), *rhythms.pop(), policy)
-    return (total - off) / total
+        raise UnknownError("an amount is taken off items of different intervals")
+    return before - monthly(Fraction(discount["amount"]), *rhythms.pop(), policy)
+
+
+def _is_same_for_any(
+    before: Sequence[PricedItem], after: Sequence[PricedItem], discount: Discount
+) -> bool:
+    """Whether as much is left, whichever of the products *among* a discount is for.
+
+    An amount does so where all these products are there, each costs as much as the
+    amount or more, and all items have one tax. A percentage does not.
+    """
+    if "percent" in discount or len({item.tax for item in before}) > 1:
+        return False
+    costs = {item.product: Fraction(0) for item in before}
+    for item in before:
+        costs[item.product] += item.monthly
+    off = total(before) - total(after)
+    return set(discount["among"]) <= costs.keys() and off <= min(costs.values())

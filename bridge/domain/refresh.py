@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from bridge.domain.account import Party, is_incomplete, subscriptions
 from bridge.domain.facts import Rank
 from bridge.domain.fold import State
-from bridge.domain.money import Unknown
-from bridge.domain.policy import Policy
+from bridge.domain.money import Policy, UnknownError
 from bridge.domain.subscription import (
     Subscription,
     at,
     cancels_at,
+    payment,
     renews_at,
-    worked,
 )
-from bridge.domain.values import ENDED, REFRESH_TWICE, REFRESHED, TO_REFRESH
+from bridge.domain.values import (
+    ENDED,
+    REFRESH_TWICE,
+    REFRESHED,
+    SUBSCRIPTION,
+    TO_REFRESH,
+)
 
 
 def why_refresh(party: Party, policy: Policy, now: int) -> str | None:
@@ -30,33 +33,33 @@ def why_refresh(party: Party, policy: Policy, now: int) -> str | None:
     if last is None and is_incomplete(party.things):
         return "it was first met in mid-life"
     for sub in (at(sub, now) for sub in subscriptions(party)):
-        state = party.things[f"subscription:{sub.id}"]
-        if sub.status in ENDED:
+        is_read = party.things[SUBSCRIPTION + sub.id].fact.stamp.rank == Rank.FROM_API
+        if sub.status in ENDED or (is_read and not _asks_for_scopes(sub, last)):
             continue
-        if state.fact.stamp.rank == Rank.FROM_API and not _asks_for_scopes(sub, last):
-            continue
-        if sub.ambiguous:
+        if sub.rivals:
             return f"{sub.id}: the order of its events is not certain"
-        for reason in _unknown(sub, policy, now):
+        if reason := _unknown(sub, policy, now):
             return reason
+    return None
+
+
+def _unknown(sub: Subscription, policy: Policy, now: int) -> str | None:
+    """Why what its traits need of a subscription is not known; None: it is."""
+    try:
+        if sub.status in policy.statuses:
+            payment(sub, policy, now)
+        if sub.is_live:
+            renews_at(sub)
+            cancels_at(sub)
+    except UnknownError as error:
+        return str(error)
     return None
 
 
 def _asks_for_scopes(sub: Subscription, last: State | None) -> bool:
     """Whether version 0.1 refreshed it, which kept nothing of its discounts."""
-    discounts = [*sub.value.get("discounts", ()), *sub.customer_discounts]
     is_old = last is not None and "discounts" not in last.value
-    return is_old and any("among" in one for one in discounts)
-
-
-def _unknown(sub: Subscription, policy: Policy, now: int) -> Iterator[str]:
-    """Why what its traits need of a subscription is not known."""
-    told: list[object] = []
-    if sub.status in policy.statuses:
-        told.append(worked(sub, policy, now))
-    if sub.is_live:
-        told += [renews_at(sub), cancels_at(sub)]
-    yield from (one.reason for one in told if isinstance(one, Unknown))
+    return is_old and any("among" in one for one in sub.value.get("discounts", ()))
 
 
 def refresh_early_by(party: Party) -> int:

@@ -1,7 +1,7 @@
 """What one subscription means: whether it is live, what it pays, when it renews.
 
-Statuses are Stripe's words (https://docs.stripe.com/api/subscriptions/object);
-other sources speak them too. Instants are milliseconds since the epoch.
+Statuses are Stripe's words (https://docs.stripe.com/api/subscriptions/object), which
+other sources use too. Instants are milliseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -13,21 +13,38 @@ from typing import NamedTuple
 from bridge.domain import values
 from bridge.domain.facts import source_of
 from bridge.domain.fold import State
-from bridge.domain.money import PricedItem, Unknown, discounted, item_amount, monthly
-from bridge.domain.policy import INTERVALS, STRIPE, Policy
+from bridge.domain.money import (
+    INTERVALS,
+    STRIPE,
+    Policy,
+    PricedItem,
+    UnknownError,
+    about,
+    discounted,
+    item_amount,
+    monthly,
+    total,
+)
 from bridge.domain.values import ENDED, LIVE, UNTOLD, VOID, Discount, Item
 
 NO_CURRENCY = "its currency is not in the event"
+NO_PERIOD = "the end of its period is not in the event"
+NOT_ALL_ITEMS = "the event holds only a part of its items"
 
 SECOND = 1000
-"""Milliseconds."""
+DAY = 86_400_000
+"""In milliseconds."""
+
+CYCLES = {"day": (1, 1), "week": (7, 7), "month": (28, 31), "year": (365, 366)}
+"""Interval -> the least and the most days that it has."""
 
 
 class Subscription(NamedTuple):
     """One subscription as it is now.
 
     *ended_at* is when it stopped paying (for `unpaid` the start of the spell), None
-    while it has not. *was_live* says whether it ever paid or should have.
+    while it has not. *was_live* says whether it ever paid or should have. *rivals* are
+    what it may be instead, where the order of its events is not known.
     """
 
     id: str
@@ -38,18 +55,22 @@ class Subscription(NamedTuple):
     was_live: bool
     had_trial: bool
     event: str
-    customer_discounts: Sequence[Discount] = ()
     rivals: tuple[Subscription, ...] = ()
-
-    @property
-    def ambiguous(self) -> bool:
-        """Whether it may as well be one of its *rivals*."""
-        return bool(self.rivals)
 
     @property
     def is_live(self) -> bool:
         """Whether it counts in MRR."""
         return self.status in LIVE
+
+    @property
+    def source(self) -> str:
+        """The source that tells of it, which decides what its minor units are."""
+        return source_of(self.party)
+
+    @property
+    def currency(self) -> str | None:
+        """ISO code in lower case, where the event tells it."""
+        return self.value.get("currency")
 
     @property
     def items(self) -> list[Item]:
@@ -61,36 +82,24 @@ class Subscription(NamedTuple):
         ]
 
     @property
-    def source(self) -> str:
-        """The source that tells of it, which decides what its minor units are."""
-        return source_of(self.party)
-
-    @property
     def is_partial(self) -> bool:
         """Whether some of its items, or all, are not told; its *mrr* may be."""
         items = self.value.get("items")
         return bool(self.value.get("more")) or not (items or "mrr" in self.value)
 
     @property
-    def currency(self) -> str | None:
-        """ISO code in lower case, where the event tells it."""
-        return self.value.get("currency")
-
-    @property
     def trial_end(self) -> int | None:
-        """A trial that was cut short ended with the subscription."""
+        """When its trial ends; one that was cut short ended with the subscription."""
         end = self.value.get("trial_end")
         if end is None or self.status not in ENDED or self.ended_at is None:
             return end
         return min(end, self.ended_at)
 
 
-def read(
-    id_: str,
-    state: State,
-    deleted_at: int | None,
-    customer_discounts: Sequence[Discount] = (),
-) -> Subscription:
+# --- Life and death -------------------------------------------------------------------
+
+
+def read(id_: str, state: State, deleted_at: int | None) -> Subscription:
     """Read one folded subscription; *deleted_at*: when its customer was deleted."""
     value, status = state.value, str(state.value["status"])
     ended: int | None = None
@@ -109,37 +118,29 @@ def read(
         _was_live(state, ended),
         state.trial,
         state.fact.event,
-        customer_discounts,
     )
 
 
 def _was_live(state: State, ended: int | None) -> bool:
-    """Seen live, or first met as canceled and not within its trial."""
-    if state.seen & {"active", "past_due", "unpaid"}:
+    """Whether it was seen live, or first met as canceled and not within its trial."""
+    if state.seen & {*LIVE, "unpaid"}:
         return True
-    until = state.value.get("trialing_until")
+    until, trial = state.value.get("trialing_until"), state.value.get("trial_end")
     if until is not None and "trialing" in state.seen:
         return ended is None or ended > until
-    trial = state.value.get("trial_end")
     if state.seen == {"canceled"}:
         return trial is None or ended is None or ended > trial
-    if trial is None or ended is None:
+    if trial is None or ended is None or not state.seen <= {"trialing", "canceled"}:
         return False
-    is_lost = state.seen <= {"trialing", "canceled"}
-    return is_lost and _outlived(state.value, trial, ended)
-
-
-DAY = 86_400_000
-CYCLES = {"day": (1, 1), "week": (7, 7), "month": (28, 31), "year": (365, 366)}
-"""Interval -> the least and the most days that it has."""
+    return _outlived(state.value, trial, ended)
 
 
 def _outlived(value: values.Subscription, trial: int, ended: int) -> bool:
-    """Whether one that was only seen in its trial was live after it: that word was lost.
+    """Whether one that was only seen in its *trial* was live later: the event was lost.
 
-    It *ended* (ms) after the *trial* by more than its longest billing cycle (a year,
-    where none is told), or in a period that began when the trial ended or later. In
-    between it may have ended for want of a payment method, and never was live.
+    It was if it *ended* in a period that began when the trial was over, or more than its
+    longest billing cycle after the trial (a year, where none is told). Before that, it
+    may have ended for want of a payment method, and never have been live.
     """
     longest = 0
     for item in value.get("items", ()):
@@ -152,38 +153,41 @@ def _outlived(value: values.Subscription, trial: int, ended: int) -> bool:
     return ended > trial + (longest or CYCLES["year"][1] * DAY)
 
 
+# --- What its dates change without an event -------------------------------------------
+
+
 def at(sub: Subscription, now: int) -> Subscription:
-    """The subscription as its own dates make it at *now* (ms), without an event.
+    """The subscription as its own dates make it at *now* (ms).
 
     An item and a discount count from `from` until `until`. Where no item does, it has
     not begun or is over. `trialing_until` is the end of a trial during which its
     source calls it active.
     """
     value, trial = sub.value.copy(), sub.value.get("trialing_until", 0)
-    items = value.get("items", ())
-    standing = [item for item in items if holds(item, now)]
+    items = value.get("items", [])
+    standing = [item for item in items if _holds(item, now)]
     if items:
         value["items"] = standing
     if "discounts" in value:
-        value["discounts"] = [d for d in value["discounts"] if holds(d, now)]
-    currencies = {i["currency"] for i in standing if "currency" in i}
+        value["discounts"] = [d for d in value["discounts"] if _holds(d, now)]
+    currencies = {item["currency"] for item in standing if "currency" in item}
     if len(currencies) == 1:
         value["currency"] = currencies.pop()
     rivals = tuple(at(rival, now) for rival in sub.rivals)
-    found = sub._replace(value=value, rivals=rivals)
+    dated = sub._replace(value=value, rivals=rivals)
     if sub.status == "active" and trial > now:
-        return found._replace(status="trialing")
-    if sub.status not in LIVE or standing or not items:
-        return found
+        return dated._replace(status="trialing")
+    if not sub.is_live or standing or not items:
+        return dated
     if any(item.get("from", 0) > now for item in items):
-        return found._replace(status="incomplete")
+        return dated._replace(status="incomplete")
     ended = max(item["until"] for item in items)
-    return found._replace(status=VOID, ended_at=ended, was_live=ended > trial)
+    return dated._replace(status=VOID, ended_at=ended, was_live=ended > trial)
 
 
-def holds(dated: Item | Discount, now: int) -> bool:
+def _holds(dated: Item | Discount, now: int) -> bool:
     """Whether an item or a discount counts at *now* (ms)."""
-    return bool(dated.get("from", 0) <= now < dated.get("until", now + 1))
+    return dated.get("from", 0) <= now < dated.get("until", now + 1)
 
 
 def dates(sub: Subscription) -> set[int]:
@@ -191,127 +195,105 @@ def dates(sub: Subscription) -> set[int]:
     if sub.status in ENDED:
         return set()
     value = sub.value
-    every = [*value.get("items", ()), *value.get("discounts", ())]
-    found = {one[key] for one in every for key in ("from", "until") if key in one}
-    found |= {value["trialing_until"]} if "trialing_until" in value else set()
-    return found.union(*map(dates, sub.rivals))
+    dated = [*value.get("items", ()), *value.get("discounts", ())]
+    own = {one[key] for one in dated for key in ("from", "until") if key in one}
+    own |= {value["trialing_until"]} if "trialing_until" in value else set()
+    return own.union(*map(dates, sub.rivals))
 
 
-class Working(NamedTuple):
-    """How one subscription's MRR comes about: minor units a month, line by line."""
-
-    total: Fraction
-    lines: tuple[PricedItem, ...]
-
-
-def revenue(
-    sub: Subscription, policy: Policy = STRIPE, now: int = 0
-) -> Fraction | Unknown:
-    """Minor units a month, exact; or why it is not known. *now* in milliseconds."""
-    found = worked(sub, policy, now)
-    return found if isinstance(found, Unknown) else found.total
+def discount_ends(sub: Subscription) -> set[int]:
+    """The instants (ms) at which a discount ends."""
+    discounted = (sub.value, *sub.items)
+    every = (d for one in discounted for d in one.get("discounts", ()))
+    return {d["ends"] for d in every if "ends" in d}
 
 
-def worked(
-    sub: Subscription, policy: Policy = STRIPE, now: int = 0
-) -> Working | Unknown:
-    """Return the MRR of a subscription with all that led to it.
+# --- What it pays -----------------------------------------------------------------------
+
+
+class Payment(NamedTuple):
+    """What a subscription pays: minor units a month, in all and item by item."""
+
+    monthly: Fraction
+    items: list[PricedItem]
+
+
+def payment(sub: Subscription, policy: Policy = STRIPE, now: int = 0) -> Payment:
+    """What *sub* pays at *now* (ms); where that is not known, UnknownError.
 
     A source that says the amount itself (`mrr`, minor units a month) is believed.
     """
-    if lacks := _untold(sub):
-        return Unknown(f"{sub.id}: {lacks}")
-    if "mrr" in sub.value:
-        return _paid(sub, [Fraction(sub.value["mrr"])], ())
-    lines: list[PricedItem] = []
-    for item in sub.items:
-        line = _line(sub, item, policy, now)
-        if isinstance(line, Unknown):
-            return Unknown(f"{sub.id}: {item.get('price', 'an item')}: {line.reason}")
-        lines.append(line)
-    own = sub.value.get("discounts") or sub.customer_discounts
-    paid = discounted(lines, own, sub.currency or "", policy, now)
-    if isinstance(paid, Unknown):
-        return Unknown(f"{sub.id}: {paid.reason}")
-    # Discounts are taken off the price as it is shown, with the tax that is part of it.
-    net = [line.without_tax() for line in paid]
-    return _paid(sub, [line.monthly for line in net], tuple(net))
+    with about(sub.id):
+        if sub.currency is None:
+            several = any("currency" in item for item in sub.value.get("items", ()))
+            raise UnknownError(
+                "its items have several currencies" if several else NO_CURRENCY
+            )
+        items: list[PricedItem] = []
+        if "mrr" in sub.value:
+            monthly_ = Fraction(sub.value["mrr"])
+        else:
+            items = _priced(sub, sub.currency, policy, now)
+            monthly_ = total(items)
+        if monthly_ < 0:
+            raise UnknownError("its amounts come to less than nothing")
+        return Payment(monthly_, items)
 
 
-def _paid(
-    sub: Subscription, amounts: Sequence[Fraction], lines: tuple[PricedItem, ...]
-) -> Working | Unknown:
-    total = sum(amounts, Fraction(0))
-    if total < 0:
-        return Unknown(f"{sub.id}: its amounts come to less than nothing")
-    return Working(total, lines)
-
-
-def _untold(sub: Subscription) -> str:
-    """What of the whole subscription no event tells; "": nothing."""
-    every = sub.value.get("items", ())
-    if sub.currency is None:
-        several = any("currency" in item for item in every)
-        return "its items have several currencies" if several else NO_CURRENCY
-    if "mrr" in sub.value:
-        return ""
+def _priced(
+    sub: Subscription, currency: str, policy: Policy, now: int
+) -> list[PricedItem]:
+    """The items of *sub*, all discounts and inclusive taxes taken off."""
     if sub.is_partial:
-        return "the event holds only a part of its items"
-    is_usage = not sub.items and any(i.get("usage") == UNTOLD for i in every)
-    return "what is paid for usage is not in the event" if is_usage else ""
+        raise UnknownError(NOT_ALL_ITEMS)
+    if not sub.items and any(i.get("usage") == UNTOLD for i in sub.value["items"]):
+        raise UnknownError("what is paid for usage is not in the event")
+    items: list[PricedItem] = []
+    for item in sub.items:
+        with about(item.get("price", "an item")):
+            own = item.get("discounts", ())
+            priced = [_priced_item(sub, item, policy)]
+            items += discounted(priced, own, currency, policy, now)
+    # Discounts are taken off the price as it is shown, with the tax that is part of it.
+    paid = discounted(items, sub.value.get("discounts", ()), currency, policy, now)
+    return [item.without_tax() for item in paid]
 
 
-def _line(
-    sub: Subscription, item: Item, policy: Policy, now: int
-) -> PricedItem | Unknown:
+def _priced_item(sub: Subscription, item: Item, policy: Policy) -> PricedItem:
+    """An item before discounts, with the tax that is part of its price."""
     amount = item_amount(item)
-    if isinstance(amount, Unknown):
-        return amount
     if item.get("interval") not in INTERVALS:
-        return Unknown("its interval is not in the event")
-    tax = _inclusive_tax(sub, item)
-    if isinstance(tax, Unknown):
-        return tax
-    rhythm = (item["interval"], item.get("count", 1))
+        raise UnknownError("its interval is not in the event")
+    rhythm = item["interval"], item.get("count", 1)
     gross = monthly(amount, *rhythm, policy)
-    line = PricedItem(
+    return PricedItem(
         gross,
         item.get("product"),
         rhythm,
         item.get("name") or item.get("product_name") or item.get("price", ""),
         item.get("quantity", 1),
         gross,
-        tax=tax,
+        tax=_inclusive_tax(sub, item),
     )
-    own = item.get("discounts", ())
-    after = discounted([line], own, sub.currency or "", policy, now)
-    return after if isinstance(after, Unknown) else after[0]
 
 
-def changes_at(sub: Subscription, policy: Policy, now: int) -> int | None:
-    """When the MRR of a subscription changes by itself (ms): a discount ends."""
-    if policy.discounts != "active":
-        return None
-    every = [*(sub.value.get("discounts") or sub.customer_discounts)]
-    every += [d for item in sub.items for d in item.get("discounts", ())]
-    return min((d["ends"] for d in every if d.get("ends", 0) > now), default=None)
-
-
-def _inclusive_tax(sub: Subscription, item: Item) -> Fraction | Unknown:
+def _inclusive_tax(sub: Subscription, item: Item) -> Fraction:
     """The share of the net price that inclusive tax adds to it.
 
     The item's own rates replace the subscription's; an automatic rate is not told.
     """
     rates = item.get("tax") or sub.value.get("tax") or ()
-    known = [Fraction(rate) for rate in rates if rate is not None]
-    if len(known) < len(rates):
-        return Unknown("the rate of its tax is not in the event")
+    if None in rates:
+        raise UnknownError("the rate of its tax is not in the event")
     if item.get("inclusive") and not rates and sub.value.get("automatic_tax"):
-        return Unknown("its price includes a tax whose rate is not in the event")
-    return sum(known, Fraction(0)) / 100
+        raise UnknownError("its price includes a tax whose rate is not in the event")
+    return sum((Fraction(rate) for rate in rates if rate), Fraction(0)) / 100
 
 
-def cancels_at(sub: Subscription) -> int | Unknown | None:
+# --- When it renews and ends ------------------------------------------------------------
+
+
+def cancels_at(sub: Subscription) -> int | None:
     """The scheduled end, None where there is none."""
     value = sub.value
     if "cancel_at" in value:
@@ -320,21 +302,21 @@ def cancels_at(sub: Subscription) -> int | Unknown | None:
         return None
     ends = _period_ends(sub, value.get("items", ()))
     if not ends or value.get("more"):
-        return Unknown(f"{sub.id}: the end of its period is not in the event")
+        raise UnknownError(f"{sub.id}: {NO_PERIOD}")
     return min(ends)
 
 
-def renews_at(sub: Subscription) -> int | Unknown | None:
+def renews_at(sub: Subscription) -> int | None:
     """The earliest period end of a licensed item that will renew; None: it will not."""
     if sub.value.get("cancel_at_period_end") or sub.value.get("no_renewal"):
         return None
     if sub.is_partial:
-        return Unknown(f"{sub.id}: the event holds only a part of its items")
+        raise UnknownError(f"{sub.id}: {NOT_ALL_ITEMS}")
     if not sub.items and "mrr" not in sub.value:
         return None
     ends = _period_ends(sub, sub.items)
     if not ends or _is_shared(sub):
-        return Unknown(f"{sub.id}: the end of its period is not in the event")
+        raise UnknownError(f"{sub.id}: {NO_PERIOD}")
     stop = sub.value.get("cancel_at")
     # Some write the last second of a period, others the first after it.
     going_on = (end for end in ends if stop is None or end + SECOND < stop)
@@ -348,8 +330,11 @@ def _is_shared(sub: Subscription) -> bool:
     """
     if any("ends" in item for item in sub.items):
         return False
-    every = {(i.get("interval"), i.get("count", 1)) for i in sub.value.get("items", ())}
-    return bool(every - {(i.get("interval"), i.get("count", 1)) for i in sub.items})
+    all_items, licensed = (
+        {(item.get("interval"), item.get("count", 1)) for item in items}
+        for items in (sub.value.get("items", ()), sub.items)
+    )
+    return not all_items <= licensed
 
 
 def _period_ends(sub: Subscription, items: Sequence[Item]) -> list[int]:
@@ -360,8 +345,8 @@ def _period_ends(sub: Subscription, items: Sequence[Item]) -> list[int]:
 
 def plan_names(sub: Subscription) -> set[str]:
     """Nickname, else the product's name, else the lookup key, of each licensed item."""
-    found = (
+    names = {
         item.get("name") or item.get("product_name") or item.get("lookup")
         for item in sub.items
-    )
-    return {name for name in (*found, sub.value.get("plan")) if name}
+    }
+    return {name for name in (*names, sub.value.get("plan")) if name}

@@ -1,30 +1,38 @@
-"""The traits: a table of how each is read off an account that has a subscription.
+"""The traits: a table of how each is read off the subscriptions that one source knows.
 
 A trait is a value, `None` (known to have none) or `Unknown` (left out of the write).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from itertools import product
+from itertools import chain, product
 from math import prod
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-from bridge.domain import account as accounts
-from bridge.domain.account import Account
-from bridge.domain.money import Unknown, decimals, exact, rounded
-from bridge.domain.policy import Policy
+from bridge.domain.money import Policy, UnknownError, decimals, exact, rounded
 from bridge.domain.subscription import (
     NO_CURRENCY,
+    NOT_ALL_ITEMS,
+    Payment,
     Subscription,
     cancels_at,
+    payment,
     plan_names,
     renews_at,
-    revenue,
 )
-from bridge.domain.values import MOST, shortened
+from bridge.domain.values import ENDED, MOST, shortened
+
+
+class Unknown(NamedTuple):
+    """The facts do not tell a trait, and why."""
+
+    reason: str
+
 
 Known = str | int | float | None
 Result = Known | Unknown
@@ -38,6 +46,9 @@ STAYS = Unknown(".")
 MOST_VIEWS = 64
 """Possible accounts that are tried where the order of events is not certain."""
 
+STRONGEST = ("past_due", "active", "trialing", "paused", "incomplete", "unpaid")
+"""Statuses of which the first that a subscription has is the account's."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -48,188 +59,194 @@ def instant(milliseconds: int) -> str:
 
 
 class AccountView(NamedTuple):
-    """What a trait is computed from: an account, a policy and an instant (ms)."""
+    """What a trait is computed from: subscriptions, a policy and an instant (ms)."""
 
-    account: Account
+    all: tuple[Subscription, ...]
     policy: Policy
     now: int
 
     @property
     def live(self) -> list[Subscription]:
         """Subscriptions that are live, whatever counts as money."""
-        return [sub for sub in self.account.subscriptions if sub.is_live]
+        return [sub for sub in self.all if sub.is_live]
 
     @property
     def counting(self) -> list[Subscription]:
         """Subscriptions whose amounts count in MRR."""
-        wanted = self.policy.statuses
-        return [s for s in self.account.subscriptions if s.status in wanted]
+        return [s for s in self.all if s.status in self.policy.statuses]
 
     def possible(self) -> list[AccountView]:
-        """Every account that may be the true one, this first; none where they are too many."""
-        choices = [(sub, *sub.rivals) for sub in self.account.subscriptions]
+        """Every view that may be the true one, this first; none where they are too many."""
+        choices = [(sub, *sub.rivals) for sub in self.all]
         if prod(map(len, choices)) > MOST_VIEWS:
             return []
-        return [
-            self._replace(account=self.account._replace(subscriptions=subs))
-            for subs in product(*choices)
-        ]
-
-
-def _mrr(view: AccountView) -> Result:
-    counting = view.counting
-    if not counting:
-        return None if view.policy.empty == "null" else 0
-    by_currency: dict[str, Fraction] = {}
-    for sub in counting:
-        amount = revenue(sub, view.policy, view.now)
-        if isinstance(amount, Unknown):
-            return amount
-        code = sub.currency or ""
-        pays = exact(amount, code, sub.source)
-        by_currency[code] = by_currency.get(code, Fraction(0)) + pays
-    # Nothing is nothing in every currency: what is free needs no rate.
-    paid = {code: amount for code, amount in by_currency.items() if amount}
-    if len(paid) > 1:
-        return _converted(paid, view.policy)
-    return _bounded(*(paid or {"": Fraction(0)}).popitem())
-
-
-def _bounded(code: str, amount: Fraction) -> Result:
-    """A sum of money as a trait; unknown where a JSON number would not be exact."""
-    if abs(amount) * 10 ** decimals(code) > MOST:
-        return Unknown(f"it is more than a number can say exactly: over {MOST}")
-    return rounded(amount, code)
-
-
-def _converted(by_currency: Mapping[str, Fraction], policy: Policy) -> Result:
-    """The sum in the base currency, rounded once; unknown where a rate is missing.
-
-    *by_currency* are major units.
-    """
-    total = Fraction(0)
-    for code, amount in by_currency.items():
-        rate = policy.rate(code)
-        if policy.base is None or rate is None:
-            listed = ", ".join(sorted(by_currency)).upper()
-            return Unknown(f"several currencies and no rates: {listed}")
-        total += amount * rate
-    return _bounded(policy.base or "", total)
-
-
-def _earliest(
-    subs: Iterable[Subscription], date: Callable[[Subscription], int | Unknown | None]
-) -> Result:
-    """The earliest instant over *subs*; unknown where one of them does not know its own."""
-    found: list[int] = []
-    for sub in subs:
-        at = date(sub)
-        if isinstance(at, Unknown):
-            return at
-        if at is not None:
-            found.append(at)
-    return instant(min(found)) if found else None
-
-
-def _next_renewal(view: AccountView) -> Result:
-    return _earliest(view.live, renews_at)
-
-
-def _churned(view: AccountView) -> Result:
-    at = accounts.churned_at(view.account)
-    return None if at is None else instant(at)
-
-
-def _trial_end(view: AccountView) -> Result:
-    tried = [sub for sub in view.account.subscriptions if sub.had_trial]
-    if not tried:
-        return SILENT
-    # Some tell it during the trial alone.
-    ends = [(sub.trial_end, sub.id) for sub in tried]
-    silent = next((id_ for end, id_ in ends if end is None), None)
-    if silent is not None:
-        return Unknown(f"{silent}: when its trial ended is not in the event")
-    return instant(max(end for end, _ in ends if end is not None))
-
-
-def _status(view: AccountView) -> Result:
-    return accounts.status(view.account)
-
-
-def _plan(view: AccountView) -> Result:
-    part = next((sub for sub in view.live if sub.is_partial), None)
-    if part is not None:
-        return Unknown(f"{part.id}: the event holds only a part of its items")
-    names = {name for sub in view.live for name in plan_names(sub)}
-    return shortened(", ".join(sorted(names))) or None
-
-
-def _currency(view: AccountView) -> Result:
-    trialing = [s for s in view.account.subscriptions if s.status == "trialing"]
-    subs = view.live or trialing
-    found = {sub.currency for sub in subs}
-    if len(found) > 1:
-        # A subscription that is known to be free is so in any currency.
-        pay = (s for s in subs if revenue(s, view.policy, view.now) != 0)
-        found = {sub.currency for sub in pay} or found
-    if len(found) > 1:
-        return Unknown("several currencies")
-    if not found:
-        return STAYS
-    code = found.pop()
-    return code.upper() if code else Unknown(NO_CURRENCY)
-
-
-def _cancel_at(view: AccountView) -> Result:
-    return _earliest(view.live, cancels_at)
+        return [self._replace(all=subs) for subs in product(*choices)]
 
 
 class Trait(NamedTuple):
-    """One trait: how it is read off an account with a subscription, and what it is."""
+    """One trait, read off the subscriptions that it is *of*, for people a *meaning*.
 
-    read: Callable[[AccountView], Result]
+    *tells* is what one of them tells; *sums_up* makes the trait of what all tell. Either
+    raises UnknownError where the facts do not say it.
+    """
+
+    of: Callable[[AccountView], Sequence[Subscription]]
+    tells: Callable[[Subscription, AccountView], Any]
+    sums_up: Callable[[AccountView, list[Any]], Result]
     meaning: str
 
+    def read(self, view: AccountView) -> Result:
+        """The trait as *view* has it."""
+        try:
+            return self.sums_up(view, [self.tells(sub, view) for sub in self.of(view)])
+        except UnknownError as error:
+            return Unknown(str(error))
 
-TABLE: Mapping[str, Trait] = {
-    "mrr": Trait(
-        _mrr,
-        "What all live subscriptions (`active`, `past_due`) pay a month, in major "
-        "units, summed exactly and rounded once; `null` while none is live.",
-    ),
-    "nextRenewalDate": Trait(
-        _next_renewal,
-        "The earliest end of a licensed item's period over the live subscriptions "
-        "that will renew; else `null`.",
-    ),
-    "churnedAt": Trait(
-        _churned,
-        "When the last subscription that ever was live ended; `null` as soon as one "
-        "is live, trialing, paused or incomplete again.",
-    ),
-    "trialEndDate": Trait(
-        _trial_end,
-        "The latest trial end, cut short where the subscription ended before; stays "
-        "after conversion.",
-    ),
-    "subscriptionStatus": Trait(
-        _status,
-        "The strongest of past_due, active, trialing, paused, incomplete, unpaid, "
-        "churned; `unconverted` where none ever was live.",
-    ),
-    "planName": Trait(
-        _plan,
-        "The plan names of the live subscriptions, sorted, joined by a comma; `null` "
-        "when nothing is live.",
-    ),
-    "billingCurrency": Trait(
-        _currency,
-        "ISO code of the live subscriptions, else of the trialing ones; a free one "
-        "beside another currency does not count; left out where there are several.",
-    ),
-    "cancelAt": Trait(
-        _cancel_at,
-        "The earliest scheduled end of a live subscription, else `null`.",
-    ),
-}
+
+TABLE: dict[str, Trait] = {}
 """Each trait, in the order in which people see them."""
+
+SumsUp = Callable[[AccountView, list[Any]], Result]
+
+
+def _trait(
+    name: str, of: str, tells: Callable[[Subscription, AccountView], Any]
+) -> Callable[[SumsUp], SumsUp]:
+    """Enter the decorated function, whose docstring is the meaning, into the table."""
+
+    def enter(sums_up: SumsUp) -> SumsUp:
+        meaning = " ".join(str(sums_up.__doc__).split())
+        TABLE[name] = Trait(attrgetter(of), tells, sums_up, meaning)
+        return sums_up
+
+    return enter
+
+
+def _payment(sub: Subscription, view: AccountView) -> Payment:
+    return payment(sub, view.policy, view.now)
+
+
+@_trait("mrr", "counting", _payment)
+def _mrr(view: AccountView, payments: list[Payment]) -> Result:
+    """What all live subscriptions (`active`, `past_due`) pay a month.
+
+    In major units, summed exactly and rounded once; `null` while none is live.
+    """
+    if not payments:
+        return None if view.policy.empty == "null" else 0
+    by_currency: defaultdict[str, Fraction] = defaultdict(Fraction)
+    for sub, paid in zip(view.counting, payments, strict=True):
+        code = sub.currency or ""
+        by_currency[code] += exact(paid.monthly, code, sub.source)
+    # Nothing is nothing in every currency: what is free needs no rate.
+    sums = {code: amount for code, amount in by_currency.items() if amount}
+    if len(sums) > 1:
+        sums = _converted(sums, view.policy)
+    code, amount = next(iter(sums.items()), ("", Fraction(0)))
+    if abs(amount) * 10 ** decimals(code) > MOST:
+        raise UnknownError(f"it is more than a number can say exactly: over {MOST}")
+    return rounded(amount, code)
+
+
+def _converted(sums: Mapping[str, Fraction], policy: Policy) -> dict[str, Fraction]:
+    """The *sums* by currency, in major units, as one in the base currency."""
+    rates = {code: rate for code in sums if (rate := policy.rate(code)) is not None}
+    if policy.base is None or rates.keys() < sums.keys():
+        listed = ", ".join(sorted(sums)).upper()
+        raise UnknownError(f"several currencies and no rates: {listed}")
+    worth = (amount * rates[code] for code, amount in sums.items())
+    return {policy.base: sum(worth, Fraction(0))}
+
+
+@_trait("nextRenewalDate", "live", lambda sub, _: renews_at(sub))
+def _next_renewal(_: AccountView, dates: list[int | None]) -> Result:
+    """When the first licensed item of a live subscription renews.
+
+    The earliest end of a period, of those that will renew; else `null`.
+    """
+    return _instant(min, dates)
+
+
+def _instant(
+    choose: Callable[[list[int]], int], dates: Iterable[int | None]
+) -> str | None:
+    """The earliest (*choose* is `min`) or latest of those *dates* (ms) that there are."""
+    there = [date for date in dates if date is not None]
+    return instant(choose(there)) if there else None
+
+
+@_trait("churnedAt", "all", lambda sub, _: sub.ended_at if sub.was_live else None)
+def _churned(view: AccountView, ends: list[int | None]) -> Result:
+    """When the last subscription that ever was live ended.
+
+    `null` as soon as one is live, trialing, paused or incomplete again.
+    """
+    is_over = all(sub.status in ENDED | {"unpaid"} for sub in view.all)
+    return _instant(max, ends) if is_over else None
+
+
+@_trait("trialEndDate", "all", lambda sub, _: sub.trial_end)
+def _trial_end(view: AccountView, ends: list[int | None]) -> Result:
+    """The latest trial end, cut short where the subscription ended before.
+
+    It stays after conversion.
+    """
+    tried = [one for one in zip(view.all, ends, strict=True) if one[0].had_trial]
+    for sub, end in tried:
+        if end is None:  # Some sources tell it during the trial alone.
+            raise UnknownError(f"{sub.id}: when its trial ended is not in the event")
+    return _instant(max, (end for _, end in tried)) or SILENT
+
+
+@_trait("subscriptionStatus", "all", lambda sub, _: sub.status)
+def _status(view: AccountView, words: list[str]) -> Result:
+    """The strongest status of all subscriptions.
+
+    That is the first of past_due, active, trialing, paused, incomplete, unpaid, churned;
+    `unconverted` where none ever was live.
+    """
+    ended = "churned" if any(sub.was_live for sub in view.all) else "unconverted"
+    return next((word for word in STRONGEST if word in words), ended)
+
+
+@_trait("planName", "live", lambda sub, _: sorted(plan_names(sub)))
+def _plan(view: AccountView, names: list[list[str]]) -> Result:
+    """The plan names of the live subscriptions, sorted, joined by a comma.
+
+    `null` when nothing is live.
+    """
+    for sub in view.live:
+        if sub.is_partial:
+            raise UnknownError(f"{sub.id}: {NOT_ALL_ITEMS}")
+    return shortened(", ".join(sorted({*chain.from_iterable(names)}))) or None
+
+
+@_trait("billingCurrency", "all", lambda sub, _: sub.currency)
+def _currency(view: AccountView, _: list[str | None]) -> Result:
+    """ISO code of the live subscriptions, else of the trialing ones.
+
+    A free one beside another currency does not count; left out where there are several.
+    """
+    subs = view.live or [sub for sub in view.all if sub.status == "trialing"]
+    codes = {sub.currency for sub in subs}
+    if len(codes) > 1:
+        # A subscription that is known to be free is so in any currency.
+        codes = {sub.currency for sub in subs if not _is_free(sub, view)} or codes
+    if len(codes) > 1:
+        raise UnknownError("several currencies")
+    if None in codes:
+        raise UnknownError(NO_CURRENCY)
+    return next((code.upper() for code in codes if code), STAYS)
+
+
+def _is_free(sub: Subscription, view: AccountView) -> bool:
+    try:
+        return _payment(sub, view).monthly == 0
+    except UnknownError:
+        return False
+
+
+@_trait("cancelAt", "live", lambda sub, _: cancels_at(sub))
+def _cancel_at(_: AccountView, dates: list[int | None]) -> Result:
+    """The earliest scheduled end of a live subscription, else `null`."""
+    return _instant(min, dates)

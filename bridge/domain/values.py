@@ -263,20 +263,3 @@ class Tiers(TypedDict, total=False):
 
     tiers: list[Tier]
     tiers_mode: str
-
-
-KINDS: Mapping[str, type] = {
-    **dict.fromkeys((CUSTOMER, NAME, EMAIL), Customer),
-    **dict.fromkeys(("account", "checkout", LINK), Names),
-    "subscription": Subscription,
-    "part": Part,
-    "discount": Discount,
-    "coupon": Coupon,
-    "price": Named,
-    "product": Named,
-    "extra": Extra,
-    "trait": Trait,
-    TO_REFRESH: Notice,
-    REFRESHED: Refreshed,
-}
-"""What the name of a thing begins with, up to its colon -> what its value may hold."""

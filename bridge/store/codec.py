@@ -8,8 +8,7 @@ from typing import Any
 import orjson
 
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import History, Retained
-from bridge.domain.tie_break import Step, in_order
+from bridge.domain.fold import History, Retained, Step, in_order
 
 TAB = "\t"
 

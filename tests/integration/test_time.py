@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from bridge.config import Config
-from bridge.domain.policy import Policy
+from bridge.domain.money import Policy
 from bridge.store import keys
 from tests.support.desk import Bench, customer, subscription
 from tests.support.waiting import eventually

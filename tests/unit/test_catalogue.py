@@ -12,7 +12,7 @@ from bridge.domain.catalogue import references
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
-from bridge.domain.policy import Policy
+from bridge.domain.money import Policy
 from tests.support.lives import by_party
 
 DAY = 86_400_000

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.config import NATIVE, Config, Table, parse, read
 from bridge.domain.document import TRAITS
-from bridge.domain.policy import STRIPE, Policy
+from bridge.domain.money import STRIPE, Policy
 from bridge.errors import ConfigError
 from bridge.sources import load
 

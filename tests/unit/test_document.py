@@ -26,7 +26,7 @@ from bridge.domain.document import (
 )
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
-from bridge.domain.policy import STRIPE, Policy
+from bridge.domain.money import STRIPE, Policy
 from bridge.domain.traits import instant
 from tests.support import oracle
 from tests.support.lives import (

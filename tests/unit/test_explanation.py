@@ -9,7 +9,7 @@ from bridge.domain.document import Ledger
 from bridge.domain.explanation import explain, explained, facts_of
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
-from bridge.domain.policy import Policy
+from bridge.domain.money import Policy
 from bridge.domain.traits import TABLE, instant
 
 NOW = 1_700_000_000_000

@@ -1,4 +1,4 @@
-"""A set of facts is one state, whatever order it came in, seconds with many included."""
+"""A set of facts is one state, whatever order it came in, and little of it is kept."""
 
 from __future__ import annotations
 
@@ -10,12 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import History, State, fold, status, winner
-from tests.support.lives import Story, by_party, law, stories, wild_facts
+from bridge.domain.fold import (
+    History,
+    Retained,
+    State,
+    Step,
+    candidates,
+    compact,
+    end_of,
+    fold,
+    is_doubtful,
+    status,
+)
+from tests.support.lives import (
+    Story,
+    account_of,
+    by_party,
+    law,
+    stories,
+    wild_facts,
+)
 from tests.support.oracle import history, is_ambiguous
 
 THING = "subscription:sub_1"
-
 SECOND = 1000
 NOW = 1_700_000_000 * SECOND
 
@@ -26,47 +43,40 @@ def fact(
     after: str,
     before: str | None = None,
     *,
-    at: int = NOW,
+    at: int = 0,
     rank: int = UPDATED,
     event: str = "",
     final: bool = False,
     status: str = "active",
 ) -> Fact:
-    """A snapshot that is called *after*; its event is named after its step."""
+    """A snapshot that is called *after*, *at* so many seconds from now."""
     event = event or f"evt_{before or ''}_{after}_{at}_{rank}"
     value = {"status": status, "name": after}
-    return Fact(
-        "stripe:cus_1", THING, Stamp(final, at, rank), event, "k", value, after, before
-    )
-
-
-def named(facts: Iterable[Fact]) -> tuple[str, bool]:
-    """Name of the snapshot that is true now, and whether that is ambiguous."""
-    state = folded(facts)
-    return state.value["name"], state.ambiguous
+    stamp = Stamp(final, NOW + at * SECOND, rank)
+    return Fact("x:1", THING, stamp, event, "k", value, after, before)
 
 
 def folded(facts: Iterable[Fact]) -> State:
     return fold(History(list(facts)))[THING]
 
 
+def named(facts: Iterable[Fact]) -> tuple[str, bool]:
+    """Name of the snapshot that is true now, and whether there may be another."""
+    state = folded(facts)
+    return state.value["name"], bool(state.rivals)
+
+
 # --- Laws ---------------------------------------------------------------------
 
 
 @law(300)
-@given(wild_facts(), st.randoms(use_true_random=False))
-def test_fold_ignores_the_order_of_facts(facts: list[Fact], random) -> None:
-    shuffled = random.sample(facts, len(facts))
-
-    assert fold(History(facts)) == fold(History(shuffled))
-
-
-@law()
 @given(wild_facts(), st.data())
-def test_fold_ignores_repetition(facts: list[Fact], data: st.DataObject) -> None:
-    again = data.draw(st.lists(st.sampled_from(facts), max_size=9)) if facts else []
+def test_fold_ignores_order_and_repetition(
+    facts: list[Fact], data: st.DataObject
+) -> None:
+    told = data.draw(st.permutations([*facts, *facts[:3]]))
 
-    assert fold(History(facts)) == fold(History([*again, *facts, *again]))
+    assert fold(History(facts)) == fold(History(told))
 
 
 @law(300)
@@ -78,7 +88,7 @@ def test_the_snapshot_that_is_true_now_is_the_one_that_all_ways_lead_to(
         own = [f for f in facts if f.thing == thing]
 
         assert history(own)[-1][1] == state.value
-        assert is_ambiguous(own) == state.ambiguous
+        assert is_ambiguous(own) == bool(state.rivals)
 
 
 @law()
@@ -87,7 +97,7 @@ def test_what_stripe_said_last_is_true(story: Story) -> None:
     for party, facts in by_party(story.facts).items():
         for thing, state in fold(History(facts)).items():
             assert story.truth[party][thing][-1][1] == state.value
-            assert not state.ambiguous
+            assert not state.rivals
 
 
 @law()
@@ -107,316 +117,298 @@ def test_everything_ever_seen_is_remembered(facts: list[Fact]) -> None:
         assert any("trial_end" in f.value for f in own) == state.trial
 
 
+# --- Laws of compaction ---------------------------------------------------------
+
+
+def united(history: History, more: Iterable[Fact]) -> History:
+    return History([*history.facts, *more], history.retained)
+
+
+def split(data: st.DataObject, facts: list[Fact]) -> tuple[list[Fact], list[Fact]]:
+    """Any part of *facts*, and the rest."""
+    count = len(facts)
+    taken = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    pairs = list(zip(facts, taken, strict=True))
+    return [f for f, take in pairs if take], [f for f, take in pairs if not take]
+
+
+def events(history: History) -> set[tuple[str, str]]:
+    return {(f.thing, f.event) for f in history.facts}
+
+
+@law(500)
+@given(wild_facts(12), st.data())
+def test_any_grouping_of_compacted_facts_folds_alike_whatever_arrives_later(
+    facts: list[Fact], data: st.DataObject
+) -> None:
+    early, late = split(data, facts)
+    middle, last = split(data, late)
+
+    kept = compact(History(early))
+    again = compact(united(kept, middle))
+
+    assert fold(History(facts)) == fold(united(kept, late))
+    assert fold(History(facts)) == fold(united(again, [*last, *middle]))
+    assert events(compact(History(facts))) == events(compact(united(again, last)))
+
+
+@law()
+@given(wild_facts(12))
+def test_compaction_makes_nothing_up_and_is_done_at_once(facts: list[Fact]) -> None:
+    kept = compact(History(facts))
+    again = compact(kept)
+
+    assert set(map(id, facts)) >= set(map(id, kept.facts))
+    assert (events(kept), kept.retained) == (events(again), again.retained)
+
+
+@law()
+@given(stories(), st.data())
+def test_an_account_is_the_same_from_compacted_histories(
+    story: Story, data: st.DataObject
+) -> None:
+    early, late = map(by_party, split(data, list(story.facts)))
+    both = {
+        party: united(compact(History(early.get(party, []))), late.get(party, []))
+        for party in by_party(story.facts)
+    }
+
+    plain = {party: History(own) for party, own in by_party(story.facts).items()}
+
+    assert account_of(plain) == account_of(both)
+
+
 # --- Order between seconds ------------------------------------------------------
 
 
-def test_an_older_event_never_wins() -> None:
-    facts = [fact("new", at=NOW), fact("old", at=NOW - SECOND, rank=PAUSED)]
-
-    assert ("new", False) == named(facts)
-
-
-def test_an_end_beats_whatever_is_stamped_later() -> None:
-    facts = [
-        fact("ended", at=NOW, rank=DELETED, final=True),
-        fact("active", at=NOW + 2 * 86_400 * SECOND),
-    ]
-
-    assert ("ended", False) == named(facts)
-
-
-def test_an_end_beats_an_update_of_its_own_second() -> None:
-    facts = [
-        fact("ended", rank=UPDATED, final=True),
-        fact("goes on", "ended", rank=PAUSED),
-    ]
-
-    assert ("ended", False) == named(facts)
-
-
-def test_things_do_not_disturb_one_another() -> None:
-    other = fact("other", at=NOW + SECOND)._replace(thing="customer")
-
-    states = fold(History([fact("own"), other]))
-
-    assert {THING: "own", "customer": "other"} == {
-        thing: state.value["name"] for thing, state in states.items()
-    }
+@pytest.mark.parametrize(
+    ("expected", "facts"),
+    [
+        ("new", [fact("new"), fact("old", at=-1, rank=PAUSED)]),
+        ("ended", [fact("ended", rank=DELETED, final=True), fact("active", at=9)]),
+        ("ended", [fact("ended", final=True), fact("goes on", "ended", rank=PAUSED)]),
+        ("new", [fact("new"), fact("new")]),
+        ("new", [fact("new"), fact("other", at=9)._replace(thing="customer")]),
+    ],
+)
+def test_an_older_event_never_wins_and_an_end_beats_all(expected, facts) -> None:
+    assert (expected, False) == named(facts)
 
 
 # --- One second -----------------------------------------------------------------
 
-BEFORE = fact("a", at=NOW - SECOND, event="evt_before")
-ELSEWHERE = fact("z", at=NOW - SECOND, event="evt_before")
+BEFORE = fact("a", at=-1, event="evt_before")
+ELSEWHERE = fact("z", at=-1, event="evt_before")
+OLDER = fact("y", at=-9, event="evt_older")
 
 CANCEL = fact("b", "a", event="evt_cancel")
 UNCANCEL = fact("a", "b", event="evt_uncancel")
+A_B, B_C = fact("b", "a", event="evt_2"), fact("c", "b", event="evt_1")
+BORN = fact("a", rank=CREATED)
 
-SECONDS: dict[str, tuple[list[Fact], str, bool]] = {
+SECONDS: dict[str, tuple[str, list[Fact]]] = {
     "created as incomplete, then active": (
-        [fact("incomplete", rank=CREATED), fact("active", "incomplete")],
-        "active",
-        False,
+        "b",
+        [BORN, A_B],
     ),
     "created, active at once, and no word of what was before": (
-        [fact("incomplete", rank=CREATED), fact("active")],
         "active",
-        False,
+        [BORN, fact("active")],
     ),
-    "created, changed twice": (
-        [fact("i", rank=CREATED), fact("j", "i"), fact("a", "j")],
-        "a",
-        False,
-    ),
-    "two changes of the quantity, predecessor known": (
-        [BEFORE, fact("b", "a", event="evt_2"), fact("c", "b", event="evt_1")],
-        "c",
-        False,
-    ),
-    "two changes of the quantity, predecessor not known": (
-        [fact("b", "a", event="evt_2"), fact("c", "b", event="evt_1")],
-        "c",
-        False,
-    ),
-    "two changes of the quantity, the predecessor is another": (
-        [ELSEWHERE, fact("b", "a", event="evt_2"), fact("c", "b", event="evt_1")],
-        "c",
-        False,
-    ),
+    "created, changed twice": ("c", [BORN, A_B, B_C]),
+    "two changes, predecessor known": ("c", [BEFORE, A_B, B_C]),
+    "two changes, predecessor not known": ("c", [A_B, B_C]),
+    "two changes, the predecessor is another": ("c", [ELSEWHERE, A_B, B_C]),
     "two changes that do not say what was before": (
+        "b?",
         [BEFORE, fact("b", event="evt_2"), fact("c", event="evt_1")],
-        "b",
-        True,
     ),
     "two changes from one and the same state": (
-        [BEFORE, fact("b", "a", event="evt_2"), fact("c", "a", event="evt_1")],
-        "b",
-        True,
+        "b?",
+        [BEFORE, A_B, fact("c", "a", event="evt_1")],
     ),
     "two changes with a hole between": (
-        [BEFORE, fact("b", "a", event="evt_2"), fact("d", "c", event="evt_1")],
-        "b",
-        True,
+        "b?",
+        [BEFORE, A_B, fact("d", "c", event="evt_1")],
     ),
     "a change and, after a hole, an event that changed nothing": (
+        "c?",
         [BEFORE, fact("b", "a", event="evt_1"), fact("c", "c", event="evt_2")],
-        "c",
-        True,
     ),
-    "canceled and taken back, predecessor known": (
-        [BEFORE, CANCEL, UNCANCEL],
-        "a",
-        False,
-    ),
-    "taken back and canceled again, predecessor known": (
-        [fact("b", at=NOW - SECOND), CANCEL, UNCANCEL],
-        "b",
-        False,
-    ),
-    "canceled and taken back, predecessor not known": (
-        [CANCEL, UNCANCEL],
-        "a",
-        True,
-    ),
-    "canceled and taken back, the predecessor is on no way": (
+    "canceled and taken back": ("a", [BEFORE, CANCEL, UNCANCEL]),
+    "taken back and canceled again": ("b", [fact("b", at=-1), CANCEL, UNCANCEL]),
+    "a round trip, two predecessors": ("a", [OLDER, BEFORE, CANCEL, UNCANCEL]),
+    "a round trip, predecessor not known": ("a?", [CANCEL, UNCANCEL]),
+    "a round trip, the predecessor is on no way": (
+        "a?",
         [ELSEWHERE, CANCEL, UNCANCEL],
-        "a",
-        True,
     ),
-    "created, canceled and taken back": (
-        [fact("a", rank=CREATED), CANCEL, UNCANCEL],
-        "a",
-        False,
-    ),
+    "created, canceled and taken back": ("a", [BORN, CANCEL, UNCANCEL]),
     "canceled, taken back, then a new quantity; predecessor not known": (
-        [CANCEL, UNCANCEL, fact("c", "a", event="evt_0")],
         "c",
-        False,
+        [CANCEL, UNCANCEL, fact("c", "a", event="evt_0")],
     ),
     "a round trip, and a change that is on no way": (
+        "a?",
         [BEFORE, CANCEL, UNCANCEL, fact("y", "x", event="evt_0")],
-        "a",
-        True,
     ),
     "a change and an event that changed nothing": (
-        [BEFORE, fact("b", "a", event="evt_1"), fact("b", "b", event="evt_2")],
         "b",
-        False,
+        [BEFORE, A_B, fact("b", "b", event="evt_3")],
     ),
     "one change that two events tell, and another": (
-        [
-            BEFORE,
-            fact("b", "a", event="evt_2"),
-            fact("b", "a", event="evt_3"),
-            fact("c", "b"),
-        ],
         "c",
-        False,
+        [BEFORE, A_B, fact("b", "a", event="evt_3"), B_C],
     ),
     "nothing but events that changed nothing": (
-        [BEFORE, fact("a", "a", event="evt_1"), fact("a", "a", event="evt_2")],
         "a",
-        False,
+        [BEFORE, fact("a", "a", event="evt_1"), fact("a", "a", event="evt_2")],
     ),
     "a reminder of the same second knows only what was before": (
-        [BEFORE, fact("a", rank=REMINDED), fact("b", "a")],
         "b",
-        False,
+        [BEFORE, fact("a", rank=REMINDED), A_B],
     ),
     "a reminder of something else comes before the changes": (
-        [fact("y", rank=REMINDED), fact("b", "a")],
         "b",
-        False,
+        [fact("y", rank=REMINDED), A_B],
     ),
     "paused beside the update that says the same": (
-        [BEFORE, fact("p", "a"), fact("p", rank=PAUSED)],
         "p",
-        False,
+        [BEFORE, fact("p", "a"), fact("p", rank=PAUSED)],
     ),
     "paused, with something that no update tells": (
-        [BEFORE, fact("b", "a"), fact("p", rank=PAUSED)],
         "p",
-        False,
+        [BEFORE, A_B, fact("p", rank=PAUSED)],
     ),
     "two snapshots of the strongest rank that no step connects": (
+        "q?",
         [fact("p", rank=PAUSED, event="evt_1"), fact("q", rank=PAUSED, event="evt_2")],
-        "q",
-        True,
     ),
     "one and the same snapshot, told twice": (
-        [fact("b", event="evt_1"), fact("b", event="evt_2")],
         "b",
-        False,
+        [fact("b", event="evt_1"), fact("b", event="evt_2")],
+    ),
+    "the id decides last, so that everyone decides alike": (
+        "b?",
+        [fact("b", event="evt_9"), fact("c", event="evt_1")],
+    ),
+    "canceled, taken back and perhaps canceled again": (
+        "b?",
+        [fact("b", at=-1), CANCEL, UNCANCEL, fact("b", "a", event="evt_again")],
     ),
 }
+"""With `?` it may be another one as well."""
 
 
 @pytest.mark.parametrize("case", SECONDS)
 def test_one_second_ends_where_its_steps_lead_in_every_order(case: str) -> None:
-    facts, name, ambiguous = SECONDS[case]
+    name, facts = SECONDS[case]
 
-    found = {named(order) for order in permutations(facts)}
+    states = {named(order) for order in permutations(facts)}
 
-    assert {(name, ambiguous)} == found
-
-
-def test_the_event_s_id_decides_last_so_that_everyone_decides_alike() -> None:
-    facts = [fact("b", event="evt_9"), fact("c", event="evt_1")]
-
-    assert {("b", True)} == {named(order) for order in permutations(facts)}
-
-
-def test_a_step_that_was_taken_twice_is_not_forgotten() -> None:
-    """Canceled, taken back, canceled again: two events tell the same step.
-
-    Whether that is one step told twice or two steps cannot be known for sure, so the
-    state may be either, but not without saying that it is ambiguous.
-    """
-    again = fact("b", "a", event="evt_again")
-
-    assert ("b", False) == named([BEFORE, CANCEL, UNCANCEL, again]) or folded(
-        [BEFORE, CANCEL, UNCANCEL, again]
-    ).ambiguous
+    assert {(name.rstrip("?"), name.endswith("?"))} == states
+    kept = compact(History(facts))
+    assert folded(facts) == fold(kept)[THING] == fold(compact(kept))[THING]
 
 
 def test_two_creations_of_one_second_are_told_apart_in_every_order() -> None:
     """Not Stripe's way; but a fold that looks at the order is none."""
-    facts = [
-        fact("a", rank=CREATED, event="evt_1"),
-        fact("b", rank=CREATED, event="evt_2"),
-        fact("b", "c", event="evt_3"),
-        fact("c", "b", event="evt_4"),
-    ]
+    births = [fact(n, rank=CREATED, event=f"evt_{n}") for n in "ab"]
+    facts = [*births, fact("b", "c"), fact("c", "b")]
 
     assert 1 == len({named(order) for order in permutations(facts)})
 
 
-def test_one_fact_of_an_event_and_thing_is_enough() -> None:
-    one = fact("b", "a")
+def test_of_several_events_that_tell_the_winner_the_last_one_is_named() -> None:
+    told = [fact("a", event="evt_5"), *(fact("b", "a", event=f"evt_{n}") for n in "19")]
 
-    assert folded([one]) == folded([one, one])
+    winners = {candidates(order)[0].event for order in permutations(told)}
+
+    assert {"evt_9"} == winners
+
+
+def step(before: str | None, after: str, n: int, rank: int = 2) -> Step:
+    return Step(0, rank, f"evt_{n}", before, after)
+
+
+def test_one_step_of_many_that_may_have_been_taken_twice_is_enough_for_doubt() -> None:
+    there_and_back = [step("a", "b", 1), step("a", "b", 2), step("b", "a", 3)]
+    onward = [step("b", "c", 4), step("b", "c", 5)]
+
+    assert is_doubtful([*there_and_back, *onward])
+    assert not is_doubtful(onward)
+
+
+@pytest.mark.parametrize(("rank", "end"), [(1, "c"), (2, "c"), (3, None)])
+def test_what_no_step_touches_is_beaten_by_the_strongest_step(rank, end) -> None:
+    steps = [step("a", "b", 1, 2), step("b", "c", 2, 3), step(None, "x", 9, rank)]
+
+    assert {end} == {end_of(order, []) for order in permutations(steps)}
 
 
 # --- Spells of unpaid -------------------------------------------------------------
 
 
-def spell(*words: str) -> int | None:
-    """Seconds after the start at which the present spell of unpaid began."""
-    facts = [
-        fact(f"{n}{word}", at=NOW + n * SECOND, status=word)
-        for n, word in enumerate(words)
-    ]
-    since = {folded(order).unpaid_since for order in permutations(facts)}
-    assert len(since) == 1
-    at = since.pop()
-    return None if at is None else (at - NOW) // SECOND
-
-
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["active"], None),
-        (["unpaid"], 0),
-        (["active", "unpaid"], 1),
-        (["active", "unpaid", "unpaid", "unpaid"], 1),
-        (["unpaid", "active"], None),
-        (["unpaid", "active", "unpaid"], 2),
-        (["active", "unpaid", "past_due", "unpaid", "unpaid"], 3),
-        (["unpaid", "canceled"], None),
+        ("active", None),
+        ("unpaid", 0),
+        ("active unpaid", 1),
+        ("active unpaid unpaid unpaid", 1),
+        ("unpaid active", None),
+        ("unpaid active unpaid", 2),
+        ("active unpaid past_due unpaid unpaid", 3),
+        ("unpaid canceled", None),
     ],
 )
 def test_a_spell_of_unpaid_begins_with_its_first_event(words, expected) -> None:
-    assert expected == spell(*words)
-
-
-def test_a_spell_may_begin_in_a_second_that_was_paid_before() -> None:
     facts = [
-        fact("p", at=NOW, status="past_due", event="evt_9"),
-        fact("u", "p", at=NOW, status="unpaid", event="evt_1"),
+        fact(f"{n}{word}", at=n, status=word) for n, word in enumerate(words.split())
     ]
 
-    assert {NOW} == {folded(order).unpaid_since for order in permutations(facts)}
+    since = {folded(order).unpaid_since for order in permutations(facts)}
+
+    assert {None if expected is None else NOW + expected * SECOND} == since
 
 
-def test_a_later_event_of_the_spell_does_not_move_its_beginning() -> None:
-    """The ids of the first second are no order: past_due came before unpaid."""
-    first = [
-        fact("p", "a", at=NOW, status="past_due", event="evt_9"),
-        fact("u", "p", at=NOW, status="unpaid", event="evt_1"),
-    ]
-    later = fact("v", "u", at=NOW + SECOND, status="unpaid")
-
-    assert NOW == folded([*first, later]).unpaid_since
-
-
-def test_a_spell_that_ended_in_its_second_is_over() -> None:
-    """The ids are no order here either: unpaid came first, then it was paid."""
-    first = [
-        fact("u", "a", at=NOW, status="unpaid", event="evt_9"),
-        fact("p", "u", at=NOW, status="past_due", event="evt_1"),
-    ]
-    later = fact("v", "p", at=NOW + SECOND, status="unpaid")
-
-    assert NOW + SECOND == folded([*first, later]).unpaid_since
+def spell(*steps: str) -> list[Fact]:
+    """Steps of one second, like `a>b past_due`; their ids are in no order."""
+    facts = []
+    for n, told in enumerate(steps):
+        names, _, word = told.partition(" ")
+        before, _, after = names.partition(">")
+        event = f"evt_{9 - n}"
+        facts.append(fact(after, before or None, status=word, event=event))
+    return facts
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("seconds", "first", "later"),
     [
-        (["active", "unpaid"], 0),
-        (["unpaid", "active"], 1),
-        (["active", "unpaid", "past_due"], 1),
-        (["unpaid", "active", "unpaid"], 0),
+        (0, ["a>p past_due", "p>u unpaid"], []),
+        (0, ["a>p past_due", "p>u unpaid"], [fact("v", "u", at=1, status="unpaid")]),
+        (1, ["a>u unpaid", "u>p past_due"], [fact("v", "p", at=1, status="unpaid")]),
+        # Without steps the last id tells how a second ended.
+        (0, [">1 unpaid", ">0 active"], [fact("u", at=1, status="unpaid")]),
+        (1, [">1 active", ">0 unpaid"], [fact("u", at=1, status="unpaid")]),
     ],
 )
-def test_without_steps_the_last_id_tells_how_a_second_ended(words, expected) -> None:
-    first = [
-        fact(f"{n}", at=NOW, status=word, event=f"evt_{n}")
-        for n, word in enumerate(words)
-    ]
-    now = fact("u", at=NOW + SECOND, status="unpaid")
+def test_a_spell_may_begin_or_end_in_a_second_that_had_both(
+    seconds, first, later
+) -> None:
+    for order in permutations([*spell(*first), *later]):
+        assert NOW + seconds * SECOND == folded(order).unpaid_since
 
-    assert NOW + expected * SECOND == folded([*first, now]).unpaid_since
+
+def test_a_late_event_does_not_move_a_spell_that_began_after_what_was_paid() -> None:
+    life = [(5, "active"), (7, "unpaid"), (9, "unpaid"), (11, "unpaid")]
+    kept = compact(History([fact(f"{n}", at=n, status=word) for n, word in life]))
+    late = fact("3", at=3, status="unpaid")
+
+    since = [fold(united(kept, more))[THING].unpaid_since for more in ([], [late])]
+
+    assert [NOW + 7 * SECOND] * 2 == since
 
 
 def test_a_thing_without_a_status_is_present_until_it_is_deleted() -> None:
@@ -425,13 +417,49 @@ def test_a_thing_without_a_status_is_present_until_it_is_deleted() -> None:
     ]
 
 
-def test_of_several_events_that_tell_the_winner_the_last_one_is_named() -> None:
-    told = [fact("a", event="evt_5"), *(fact("b", "a", event=f"evt_{n}") for n in "19")]
-
-    assert {"evt_9"} == {winner(order)[0].event for order in permutations(told)}
+# --- What compaction leaves -------------------------------------------------------
 
 
-def test_winner_is_a_fact_of_the_set() -> None:
-    facts = [BEFORE, CANCEL, UNCANCEL]
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_a_creation_that_others_repeat_is_kept_as_the_beginning(rank: int) -> None:
+    facts = [BORN, *(fact("a", rank=rank, event=f"evt_{n}") for n in range(2, 6))]
 
-    assert (UNCANCEL, []) == winner(facts)
+    assert ("a", False) == named([*compact(History(facts)).facts, CANCEL, UNCANCEL])
+
+
+MANY = 10_000
+END = fact("end", at=99, final=True, status="canceled")
+
+
+def years(count: int) -> list[Fact]:
+    """Events of many seconds, paid and unpaid in turn."""
+    words = ("active", "unpaid")
+    return [
+        fact(f"s{n}", f"s{n - 1}", at=n, status=words[n // 7 % 2]) for n in range(count)
+    ]
+
+
+def toggles(count: int) -> list[Fact]:
+    """One second in which a subscription goes to and fro between three states."""
+    return [
+        fact("abc"[(n + 1) % 3], "abc"[n % 3], event=f"evt_{n}") for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "left", "unpaid", "seen"),
+    [
+        (years(MANY), 2, 7, {"active", "unpaid"}),
+        ([BORN, *toggles(MANY)], 7, 0, set()),
+        ([*years(50), END], 1, 0, {"active", "unpaid", "canceled"}),
+        ([BORN], 1, 0, set()),
+    ],
+    ids=["of a long life", "of a busy second", "of an end", "of a short life"],
+)
+def test_little_is_left(facts, left, unpaid, seen) -> None:
+    kept = compact(History(facts))
+    retained = kept.retained.get(THING, Retained())
+
+    assert len(kept.facts) <= left
+    assert len(retained.unpaid) <= unpaid
+    assert seen == retained.seen

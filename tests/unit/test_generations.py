@@ -31,50 +31,48 @@ OLD = [told(10, 10, rank=Rank.CREATED), told(20, 10, deleted=True)]
 NEW = [told(30, 30, rank=Rank.CREATED), told(35, 30)]
 
 
+EVER = told(5)
+
+
 @pytest.mark.parametrize(
-    ("facts", "expected"),
+    ("facts", "began", "seen", "expected"),
     [
-        ([], []),
-        ([told(15)], [(None, None)]),
-        ([told(15, deleted=True)], [(None, 15)]),
-        ([told(15, rank=Rank.CREATED)], [(15, None)]),
-        (OLD, [(10, 20)]),
-        ([*OLD, *NEW], [(10, 20), (30, None)]),
-        ([OLD[0], *NEW], [(10, 30), (30, None)]),
-        ([told(5), *NEW], [(None, 30), (30, None)]),
-        ([OLD[0], told(20, deleted=True), *NEW], [(10, 20), (30, None)]),
-        ([*OLD, NEW[0], told(40, deleted=True)], [(10, 20), (30, 40)]),
+        ([], None, 99, []),
+        ([told(15)], 1, 99, [15]),
+        ([told(15, deleted=True)], 15, 99, [15]),
+        ([told(15, deleted=True)], 16, 99, []),
+        ([told(15, rank=Rank.CREATED)], 14, 99, []),
+        ([told(15, rank=Rank.CREATED)], 15, 99, [15]),
+        ([*OLD, *NEW], 9, 99, []),
+        ([*OLD, *NEW], 10, 99, [10]),
+        ([*OLD, *NEW], 20, 99, [10]),
+        ([*OLD, *NEW], 21, 99, []),
+        ([*OLD, *NEW], 30, 99, [30]),
+        ([*OLD, *NEW], 99, 99, [30]),
+        ([*OLD, *NEW], None, 9, []),
+        ([*OLD, *NEW], None, 29, [10]),
+        ([*OLD, *NEW], None, 30, [10, 30]),
+        # The next one ends the one before, whose deletion was not seen.
+        ([OLD[0], *NEW], 30, 99, [10, 30]),
+        ([OLD[0], *NEW], 31, 99, [30]),
+        ([EVER, *NEW], 1, 99, [5]),
+        ([EVER, *NEW], 31, 99, [30]),
+        # A deletion that does not say of which is that of the last.
+        ([OLD[0], told(20, deleted=True), *NEW], 21, 99, []),
+        ([*OLD, NEW[0], told(40, deleted=True)], 40, 99, [30]),
+        ([*OLD, NEW[0], told(40, deleted=True)], 41, 99, []),
     ],
 )
 def test_each_creation_is_a_thing_until_it_is_deleted_or_the_next_is_made(
-    facts: list[Fact], expected: list[tuple[int | None, int | None]]
+    facts: list[Fact], began: int | None, seen: int, expected: list[int]
 ) -> None:
+    """Things are called by their creation, else by when they were told."""
     for order in permutations(facts):
-        found = [(one.created, one.gone) for one in generations(states(list(order)))]
+        there = generations(states(list(order)), seen, began)
 
-        assert expected == found
-
-
-@pytest.mark.parametrize(
-    ("begun", "seen", "expected"),
-    [
-        (9, 99, []),
-        (10, 99, [10]),
-        (20, 99, [10]),
-        (21, 99, []),
-        (30, 99, [30]),
-        (99, 99, [30]),
-        (None, 9, []),
-        (None, 29, [10]),
-        (None, 30, [10, 30]),
-    ],
-)
-def test_what_began_at_an_instant_is_of_what_was_there(
-    begun: int | None, seen: int, expected: list[int]
-) -> None:
-    found = generations(states([*OLD, *NEW]))
-
-    assert expected == [one.created for one in found if one.may_be(begun, seen)]
+        assert expected == [
+            one[0].value.get("created", one[0].fact.stamp.at) for one in there
+        ]
 
 
 @pytest.mark.parametrize(

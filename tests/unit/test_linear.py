@@ -17,7 +17,7 @@ from bridge.domain.document import document
 from bridge.domain.explanation import explain
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import compact, fold
-from bridge.domain.policy import STRIPE
+from bridge.domain.money import STRIPE
 from bridge.domain.refresh import why_refresh
 from bridge.store import codec
 
@@ -65,6 +65,22 @@ def one_thing(count: int) -> list[Fact]:
     ]
 
 
+def trail(count: int) -> list[Fact]:
+    """One second in which every event changes something."""
+    return [
+        told("subscription:sub_1", 1, n=n)._replace(
+            event=f"evt_{n}", after=f"s{n + 1}", before=f"s{n}"
+        )
+        for n in range(count)
+    ]
+
+
+def echoes(count: int) -> list[Fact]:
+    """One second in which every change is told by two events."""
+    once = trail(count // 2)
+    return [*once, *(fact._replace(event=f"{fact.event}_again") for fact in once)]
+
+
 def everything(facts: list[Fact]) -> None:
     history = codec.read(PARTY, {codec.field(f).encode(): codec.row(f) for f in facts})
     codec.rewrite(history, compact(history))
@@ -93,7 +109,7 @@ def calls(do: Callable[[], None]) -> int:
     return count
 
 
-@pytest.mark.parametrize("facts", [many, one_thing])
+@pytest.mark.parametrize("facts", [many, one_thing, trail, echoes])
 def test_twice_the_facts_are_twice_the_work(
     facts: Callable[[int], list[Fact]],
 ) -> None:

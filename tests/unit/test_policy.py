@@ -11,7 +11,7 @@ from bridge.domain.account import Account, Party, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
-from bridge.domain.policy import Policy
+from bridge.domain.money import Policy
 
 NOW = 1_700_000_000_000
 DAY = 86_400_000

@@ -16,7 +16,7 @@ from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import document
 from bridge.domain.facts import Fact, catalogue
 from bridge.domain.fold import History, compact, fold
-from bridge.domain.policy import STRIPE
+from bridge.domain.money import STRIPE
 from bridge.sources.generic import make, recipes
 from bridge.sources.generic.api import as_read
 from bridge.webhook.source import Delivery, Event, Source, Verified

@@ -9,7 +9,7 @@ import pytest
 from bridge.domain.account import Party
 from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.fold import History, fold
-from bridge.domain.policy import Policy
+from bridge.domain.money import Policy
 from bridge.domain.refresh import newest_notice, why_refresh
 from bridge.domain.values import REFRESHED, TO_REFRESH
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import History, Retained, compact, fold
-from bridge.domain.tie_break import Step
+from bridge.domain.facts import Fact, Rank, Stamp, catalogue, pointer, source_of
+from bridge.domain.fold import History, Retained, Step, compact, fold
+from bridge.domain.values import REFRESHED, TO_REFRESH
 from bridge.store.codec import TAB, field, read, rewrite, row
 from tests.support.lives import by_party, law, stories, wild_facts
 
@@ -96,5 +96,16 @@ def test_what_did_not_change_is_not_written_again() -> None:
     assert ([], {}) == rewrite(history, history)
 
 
-def test_an_empty_hash_is_an_empty_past() -> None:
+def test_an_empty_hash_is_an_empty_history() -> None:
     assert History([]) == read("x:1", {})
+
+
+def test_names_that_stand_in_redis_are_spelled_as_ever_and_say_their_source() -> None:
+    named = ["pointer:stripe:customer:cus_1", "catalogue:stripe:coupon:half"]
+
+    assert named == [
+        pointer("stripe", "customer:cus_1"),
+        catalogue("stripe", "coupon:half"),
+    ]
+    assert ("thin", "read", 0) == (TO_REFRESH, REFRESHED, Rank.CREATED)
+    assert {"stripe"} == {source_of(party) for party in ("stripe:cus_1", *named)}

@@ -18,10 +18,28 @@ from typing import (
 
 import pytest
 
-from bridge.domain.values import KINDS, Item, Subscription, Tier
+from bridge.domain import values
+from bridge.domain.values import Item, Subscription, Tier
 
 ROOT = Path(__file__).parents[2]
 FACTS = sorted((ROOT / "bridge" / "sources").rglob("*.facts.json"))
+
+
+KINDS: Mapping[str, Any] = {
+    **dict.fromkeys((values.CUSTOMER, values.NAME, values.EMAIL), values.Customer),
+    **dict.fromkeys(("account", "checkout", values.LINK), values.Names),
+    "subscription": values.Subscription,
+    "part": values.Part,
+    "discount": values.Discount,
+    "coupon": values.Coupon,
+    "price": values.Named,
+    "product": values.Named,
+    "extra": values.Extra,
+    "trait": values.Trait,
+    values.TO_REFRESH: values.Notice,
+    values.REFRESHED: values.Refreshed,
+}
+"""What the name of a thing begins with, up to its colon -> what its value may hold."""
 
 
 def mistakes(value: Any, kind: Any, place: str = "value") -> Iterator[str]:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 
 from marshmallow import ValidationError
 
-from bridge.domain import policy
+from bridge.domain import money
 from bridge.domain.facts import Fact, Rank, catalogue, pointer
 from bridge.domain.money import decimals, rounded
 from bridge.domain.traits import instant
@@ -53,7 +53,7 @@ FORM_NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 Rule = Mapping[str, Any]
 """A rule's loaded lines by name; `source`, `by_id` and `extras` are added to them."""
 
-STATUSES = (*policy.STATUSES, "incomplete", *sorted(ENDED))
+STATUSES = (*money.STATUSES, "incomplete", *sorted(ENDED))
 """What a status must be, by itself or by its lookup."""
 
 DAY = 86_400_000
