@@ -21,6 +21,7 @@ PURE = {
     "bisect",
     "bridge",
     "collections",
+    "contextlib",
     "dataclasses",
     "datetime",
     "decimal",
