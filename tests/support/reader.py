@@ -11,7 +11,7 @@ from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, compact, fold
-from bridge.domain.policy import STRIPE
+from bridge.domain.money import STRIPE
 from bridge.webhook.source import Delivery, Event, Source, Verified
 from tests.support.lives import by_party
 
