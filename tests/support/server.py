@@ -56,7 +56,7 @@ class RedisServer:
     @property
     def pid(self) -> int:
         """Process id of the server."""
-        return self._running.pid
+        return self._running.process.pid
 
     def client(self) -> Redis:
         """A new client that answers with bytes; close it."""
