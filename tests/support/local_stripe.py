@@ -6,8 +6,11 @@ is not expanded, as Stripe's does. Lists are newest first and paged by a cursor.
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -31,6 +34,10 @@ EXPANDABLE = {name for _, name in REFERENCES | INCLUDED}
 DEEPEST = 4
 FIRST_ITEMS = 10
 """Items of a subscription that are shown with it."""
+
+OBJECTS: Mapping[str, Json] = json.loads(
+    Path(__file__).with_name("stripe_objects.json").read_bytes()
+)
 
 SORRY = {"error": {"type": "api_error", "message": f"sorry, {SECRET_PART}"}}
 
@@ -175,112 +182,43 @@ def _ids(value: Any) -> Any:
     return value["id"] if isinstance(value, dict) else value
 
 
-def customer(id_: str, *, created: int = 1_767_000_000, **more: Any) -> Json:
-    """A customer of Stripe."""
-    return {
-        "id": id_,
-        "object": "customer",
-        "created": created,
-        "name": f"The {id_}",
-        "email": f"{id_}@shop.example",
-        "metadata": {},
-        "discount": None,
-        "livemode": False,
-        **more,
-    }
+# --- objects ------------------------------------------------------------------------
+
+
+def made(kind: str, id_: str, **more: Any) -> Json:
+    """An object of Stripe's, as `stripe_objects.json` has its kind but for *more*."""
+    return {"id": id_, "object": kind, **copy.deepcopy(OBJECTS[kind]), **more}
+
+
+def customer(id_: str, **more: Any) -> Json:
+    """A customer, whose name and address tell its id."""
+    own = {"name": f"The {id_}", "email": f"{id_}@shop.example"}
+    return made("customer", id_, **{**own, **more})
 
 
 def price(id_: str = "price_1", unit: int | None = 4900, **more: Any) -> Json:
     """A monthly price; without a *unit* it is tiered."""
-    return {
-        "id": id_,
-        "object": "price",
-        "created": 1_760_000_000,
-        "billing_scheme": "per_unit" if unit is not None else "tiered",
-        "currency": "usd",
-        "nickname": "Pro",
-        "lookup_key": None,
-        "product": {"id": "prod_1", "object": "product", "name": "Everything"},
-        "recurring": {
-            "interval": "month",
-            "interval_count": 1,
-            "usage_type": "licensed",
-        },
-        "tax_behavior": "exclusive",
-        "tiers_mode": None,
-        "type": "recurring",
-        "unit_amount": unit,
-        "unit_amount_decimal": None if unit is None else str(unit),
-        **more,
-    }
+    amounts = {"unit_amount": unit, "unit_amount_decimal": unit and str(unit)}
+    scheme = "tiered" if unit is None else "per_unit"
+    return made("price", id_, **{**amounts, "billing_scheme": scheme, **more})
 
 
 def item(of: Json | None = None, *, id_: str = "si_1", **more: Any) -> Json:
     """One line of a subscription."""
-    return {
-        "id": id_,
-        "object": "subscription_item",
-        "created": 1_767_000_000,
-        "current_period_end": 1_800_000_000,
-        "discounts": [],
-        "price": of or price(),
-        "quantity": 1,
-        "tax_rates": [],
-        **more,
-    }
+    return made("subscription_item", id_, price=of or price(), **more)
 
 
-def subscription(
-    id_: str, of: str, *items: Json, created: int = 1_767_000_000, **more: Any
-) -> Json:
+def subscription(id_: str, of: str, *items: Json, **more: Any) -> Json:
     """A subscription of customer *of*; active, of one item, unless *more* says else."""
-    return {
-        "id": id_,
-        "object": "subscription",
-        "automatic_tax": {"enabled": False},
-        "cancel_at": None,
-        "cancel_at_period_end": False,
-        "canceled_at": None,
-        "created": created,
-        "currency": "usd",
-        "customer": of,
-        "default_tax_rates": [],
-        "discounts": [],
-        "ended_at": None,
-        "items": {"object": "list", "data": list(items) or [item()]},
-        "livemode": False,
-        "metadata": {},
-        "pause_collection": None,
-        "status": "active",
-        "trial_end": None,
-        **more,
-    }
+    lines = {"object": "list", "data": list(items) or [item()]}
+    return made("subscription", id_, **{"customer": of, "items": lines, **more})
 
 
 def coupon(id_: str = "HALF", *, percent: float = 50.0, **more: Any) -> Json:
     """A coupon that lasts for ever, for all products."""
-    return {
-        "id": id_,
-        "object": "coupon",
-        "created": 1_760_000_000,
-        "amount_off": None,
-        "applies_to": None,
-        "currency": None,
-        "duration": "forever",
-        "percent_off": percent,
-        **more,
-    }
+    return made("coupon", id_, percent_off=percent, **more)
 
 
 def discount(of: Json, *, id_: str = "di_1", **more: Any) -> Json:
     """A coupon at work."""
-    return {
-        "id": id_,
-        "object": "discount",
-        "coupon": of,
-        "customer": "cus_1",
-        "end": None,
-        "start": 1_767_000_000,
-        "subscription": None,
-        **more,
-    }
+    return made("discount", id_, coupon=of, **more)
