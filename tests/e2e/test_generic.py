@@ -155,7 +155,7 @@ def test_a_wrong_table_stops_the_start_with_its_places(tmp_path: Path) -> None:
     for line in ("web", "worker"):
         with start(line, environ, tmp_path) as running:
             assert 78 == running.wait()
-            for place in ("id: 'data[' is no JMESPath", "mmr: is no line"):
+            for place in ("id: 'data[' is no JMESPath", "mmr: is unknown"):
                 assert f"sources.shop.events.subscription.{place}" in running.output
 
 

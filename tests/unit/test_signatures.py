@@ -6,6 +6,8 @@ import base64
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 import stripe
@@ -14,17 +16,20 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from bridge.errors import SignatureError
+from bridge.sources.generic import make, recipes
 from bridge.webhook.auth import (
+    BASIC,
     HUBSPOT,
     LONGEST_HEADER,
     STANDARD_WEBHOOKS,
     STRIPE,
     SVIX,
     Scheme,
+    Shown,
     sign,
     verify,
 )
-from bridge.webhook.source import Delivery
+from bridge.webhook.source import Delivery, Source
 
 NOW = 1_700_000_000.0
 BODY = b'{"id": "evt_example", "text": "\xc3\xa4"}'
@@ -32,51 +37,38 @@ TEXT_SECRET = "whsec_example"
 BASE64_SECRET = "whsec_" + base64.b64encode(b"an example key of some length").decode()
 HEX_SECRET = b"an example key".hex()
 
-PADDLE = Scheme(
-    header="paddle-signature",
-    signed="{timestamp}:{body}",
-    separator=";",
-    prefix="h1=",
-    timestamp_prefix="ts=",
-)
-RECURLY = Scheme(
-    header="recurly-signature",
-    signed="{timestamp}.{body}",
-    separator=",",
-    timestamp_first=True,
-    unit="ms",
-)
-ORB = Scheme(
-    header="x-orb-signature",
-    signed="v1:{timestamp}:{body}",
-    separator=" ",
-    prefix="v1=",
-    timestamp_header="x-orb-timestamp",
-    unit="iso",
-)
-CLOSE = Scheme(
-    header="close-sig-hash",
-    signed="{timestamp}{body}",
-    timestamp_header="close-sig-timestamp",
-    key="hex",
-)
-UNTIMED = Scheme(header="x-signature", signed="{body}", algorithm="sha512")
+UNTIMED = Scheme(header="x-example-signature", signed="{body}", algorithm="sha512")
 
+
+def made(lines: Any, *secrets: str) -> Source:
+    """The source of a table that says how it is proved, with these secrets."""
+    names = [f"EXAMPLE_{n}" for n in range(len(secrets))]
+    table = {"verify": lines, "secret_env": names, "party": "'x'", "at": "'2026-01-01'"}
+    new = make("example", table, dict(zip(names, secrets, strict=True)))
+    assert () == new.problems
+    assert new.source is not None
+    return new.source
+
+
+TABLES = {name: recipe["verify"] for name, recipe in recipes().items()}
+HMAC = {
+    name: Scheme(**{k: v for k, v in lines.items() if k != "scheme"})
+    for name, lines in TABLES.items()
+    if "signed" in lines
+}
 SECRETS = {
     STRIPE: TEXT_SECRET,
     STANDARD_WEBHOOKS: BASE64_SECRET,
     SVIX: BASE64_SECRET,
-    PADDLE: TEXT_SECRET,
-    RECURLY: TEXT_SECRET,
-    ORB: TEXT_SECRET,
     HUBSPOT: TEXT_SECRET,
-    CLOSE: HEX_SECRET,
     UNTIMED: TEXT_SECRET,
+    **dict.fromkeys(HMAC.values(), HEX_SECRET),
 }
-"""Every scheme there is, and those that a row is enough for."""
+"""Every scheme there is, those of the recipes too, and a secret that it can use."""
 
 SCHEMES = pytest.mark.parametrize("scheme", SECRETS, ids=lambda scheme: scheme.header)
 ANY_SCHEME = st.sampled_from(list(SECRETS))
+ORB = HMAC["orb"]
 
 
 def signed(scheme: Scheme, body: bytes = BODY, now: float = NOW) -> Delivery:
@@ -87,7 +79,10 @@ def signed(scheme: Scheme, body: bytes = BODY, now: float = NOW) -> Delivery:
 
 
 def is_refused(
-    scheme: Scheme, delivery: Delivery, secrets: tuple[str, ...] = (), now: float = NOW
+    scheme: Scheme | Shown,
+    delivery: Delivery,
+    secrets: tuple[str, ...] = (),
+    now: float = NOW,
 ) -> bool:
     """True for a SignatureError, False for a proof; any other exception fails."""
     try:
@@ -102,6 +97,25 @@ def test_what_was_signed_is_verified(scheme: Scheme) -> None:
     delivery = signed(scheme)
 
     assert delivery == verify(scheme, delivery, (SECRETS[scheme],), NOW)
+
+
+def test_the_recipes_sign_in_every_way_that_is_promised() -> None:
+    assert {
+        *("paddle", "recurly", "maxio", "orb", "close", "lago", "lemonsqueezy")
+    } == set(HMAC)
+
+
+@pytest.mark.parametrize("name", [*HMAC, "standard-webhooks"])
+def test_a_table_believes_what_its_scheme_signs_and_nothing_else(name: str) -> None:
+    delivery = signed(HMAC.get(name, STANDARD_WEBHOOKS))
+    secret = HEX_SECRET if name in HMAC else BASE64_SECRET
+
+    assert delivery == made(TABLES[name], "another", secret).verify(delivery, {}, NOW)
+    for wrong in (delivery._replace(body=BODY + b" "), Delivery("POST", "", {}, BODY)):
+        with pytest.raises(SignatureError):
+            made(TABLES[name], secret).verify(wrong, {}, NOW)
+    with pytest.raises(SignatureError):
+        made(TABLES[name], "another").verify(delivery, {}, NOW)
 
 
 @SCHEMES
@@ -189,12 +203,8 @@ GARBAGE = st.one_of(
     ),
     st.lists(st.text(st.characters(codec=None), max_size=30), max_size=3),
 )
-@example(
-    ORB, {"x-orb-signature": "v1=a", "x-orb-timestamp": "0001-01-01T00:00+14:00"}, []
-)
-@example(
-    ORB, {"x-orb-signature": "v1=a", "x-orb-timestamp": "9999-12-31T23:59-14:00"}, []
-)
+@example(ORB, {ORB.header: "v1=a", ORB.timestamp_header: "0001-01-01T00:00+14:00"}, [])
+@example(ORB, {ORB.header: "v1=a", ORB.timestamp_header: "9999-12-31T23:59-14:00"}, [])
 @example(STRIPE, {"stripe-signature": "t=" + "9" * 4000 + ",v1=a"}, [])
 @example(HUBSPOT, {"x-hubspot-signature-v3": "\x00", HUBSPOT.timestamp_header: "٣"}, [])
 def test_any_garbage_is_refused(
@@ -296,3 +306,45 @@ def test_we_believe_what_standard_webhooks_signs(name: str) -> None:
 
     assert not is_refused(STANDARD_WEBHOOKS, delivery, (unpadded,))
     assert is_refused(STANDARD_WEBHOOKS, delivery, (BASE64_SECRET[:-4] + "AAAA",))
+
+
+# --- Secrets that are shown -----------------------------------------------------
+
+URL = f"https://bridge.example.com/webhooks/x?token={quote('a:b:c')}"
+SHOWN = {
+    BASIC: {"authorization": "Basic " + base64.b64encode(b"a:b:c").decode()},
+    Shown("header", "authorization", "Bearer "): {"authorization": "Bearer a:b:c"},
+    Shown("query", "token"): {},
+}
+"""Every way to show a secret, and the headers of a right one."""
+
+IN_A_TABLE = {
+    "basic": "basic",
+    "header": {"scheme": "header", "header": "Authorization", "prefix": "Bearer "},
+    "query": {"scheme": "query", "name": "token"},
+}
+TEXT = st.text(st.characters(codec=None), max_size=60)
+
+
+@pytest.mark.parametrize("scheme", SHOWN, ids=lambda scheme: scheme.place)
+def test_a_secret_that_is_shown_is_believed(scheme: Shown) -> None:
+    delivery = Delivery("POST", URL, SHOWN[scheme], BODY)
+    source = made(IN_A_TABLE[scheme.place], "another", "a:b:c")
+
+    assert delivery == source.verify(delivery, {}, NOW)
+    assert is_refused(scheme, delivery, ("a:b:d", ""))
+    assert is_refused(scheme, Delivery("POST", "", {}, b"{}"), ("a:b:c",))
+
+
+@given(st.sampled_from(list(SHOWN)), TEXT, st.none() | TEXT)
+@example(Shown("query", "token"), "http://[", None)
+@example(Shown("query", "token"), "http://[::1", None)
+@example(Shown("query", "token"), "//[x]/", None)
+@example(Shown("query", "token"), "\ud800?token=\ud800", None)
+@example(Shown("query", "token"), "?token=a:b:c&token=a:b:c", None)
+def test_any_garbage_that_is_shown_is_refused(
+    scheme: Shown, url: str, header: str | None
+) -> None:
+    headers = {} if header is None else {"authorization": header}
+
+    assert is_refused(scheme, Delivery("POST", url, headers, BODY), ("a:b:c", "x" * 99))
