@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import orjson
@@ -16,6 +15,7 @@ from urllib3 import PoolManager
 
 import bridge.sources.generic
 from bridge.webhook.auth import Scheme, sign
+from tests.support.local_api import ByPath, Reply
 from tests.support.processes import ROOT, start
 from tests.support.stack import Stack, Web
 from tests.support.waiting import eventually
@@ -75,16 +75,22 @@ def test_the_example_of_the_readme_is_less_than_twenty_lines() -> None:
     assert len([line for line in example().splitlines() if line]) < 20
 
 
-def test_a_source_of_a_few_lines_keeps_an_account_right(tmp_path: Path) -> None:
-    config = configured(tmp_path, example())
-    environ = {"BRIDGE_CONFIG": config, "SHOP_WEBHOOK_SECRET": KEY}
-    with Stack(tmp_path, **environ) as stack:
+@contextmanager
+def shop(folder: Path, toml: str) -> Iterator[tuple[Stack, Web]]:
+    """A whole bridge with the source `shop`."""
+    config = configured(folder, toml)
+    with Stack(folder, BRIDGE_CONFIG=config, SHOP_WEBHOOK_SECRET=KEY) as stack:
         web = stack.web()
         stack.worker()
         stack.ready()
+        yield stack, web
+
+
+def test_a_source_of_a_few_lines_keeps_an_account_right(tmp_path: Path) -> None:
+    with shop(tmp_path, example()) as (stack, web):
         answers = [
-            post(web, "shop", SHOP, KEY, told)
-            for told in (event(2), event(1, seats=2), event(2))
+            post(web, "shop", SHOP, KEY, body)
+            for body in (event(2), event(1, seats=2), event(2))
         ]
         forged = post(web, "shop", SHOP, "another", event(3, seats=99))
         odd = post(web, "shop", SHOP, KEY, event(4, state="odd"))
@@ -121,19 +127,12 @@ at = "sent_at"
 def test_what_is_told_of_a_subscription_alone_reaches_its_account(
     tmp_path: Path,
 ) -> None:
-    config = configured(tmp_path, example() + EXTRA)
-    environ = {"BRIDGE_CONFIG": config, "SHOP_WEBHOOK_SECRET": KEY}
-    with Stack(tmp_path, **environ) as stack:
-        web = stack.web()
-        stack.worker()
-        stack.ready()
-        told = {"id": "e1", "type": "component.added", "sent_at": 1_764_000_000}
-        added = post(
-            web, "shop", SHOP, KEY, {**told, "data": {"subscription_id": "s1"}}
-        )
-        kept = post(web, "shop", SHOP, KEY, event(2))
+    with shop(tmp_path, example() + EXTRA) as (stack, web):
+        component = {"id": "e1", "type": "component.added", "sent_at": 1_764_000_000}
+        bodies = ({**component, "data": {"subscription_id": "s1"}}, event(2))
+        answers = [post(web, "shop", SHOP, KEY, body)[1] for body in bodies]
 
-        assert ["queued", "queued"] == [added[1]["receipt"], kept[1]["receipt"]]
+        assert ["queued", "queued"] == [answer["receipt"] for answer in answers]
         assert eventually(stack.has("acme-101", subscriptionStatus="active", seats=3))
         assert "mrr" not in stack.account("acme-101")["traits"]
 
@@ -159,54 +158,31 @@ def test_a_wrong_table_stops_the_start_with_its_places(tmp_path: Path) -> None:
                 assert f"sources.shop.events.subscription.{place}" in running.output
 
 
-class Api(BaseHTTPRequestHandler):
-    """What Recurly's API says of one customer with one subscription."""
-
-    protocol_version = "HTTP/1.1"
-    replies: Mapping[str, str] = {
-        f"/subscriptions/uuid-{UUID}": "read.subscription__quarterly_with_an_add_on",
-        "/accounts/code-blue-door": "read.account__a_company",
-        "/accounts/code-blue-door/subscriptions?limit=200": "",
-        "/plans/plan0example": "",
-    }
-
-    def do_GET(self) -> None:
-        folder = ROOT / "bridge/sources/generic/fixtures/recurly"
-        name = self.replies.get(self.path)
-        told: Any = None
-        if name:
-            told = orjson.loads((folder / f"{name}.json").read_bytes())
-        elif name == "":
-            sub = (
-                folder / f"{self.replies[f'/subscriptions/uuid-{UUID}']}.json"
-            ).read_bytes()
-            row = orjson.loads(sub)
-            plan = row.pop("plan")
-            listed = {"has_more": False, "data": [{**row, "plan": {"id": plan["id"]}}]}
-            told = plan if "plans" in self.path else listed
-        key = self.headers["Authorization"] == "Basic ZXhhbXBsZS1rZXk6"
-        body = orjson.dumps(told or {})
-        self.send_response(200 if told and key else 404 if key else 401)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+def recorded(name: str) -> Any:
+    path = ROOT / "bridge/sources/generic/fixtures/recurly" / f"{name}.json"
+    return orjson.loads(path.read_bytes())
 
 
 @pytest.fixture
-def api() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
-        thread = Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+def api() -> Iterator[ByPath]:
+    """What Recurly's API says of one customer with one subscription."""
+    row = recorded("read.subscription__quarterly_with_an_add_on")
+    plan = row["plan"]
+    rows = [{**row, "plan": {"id": plan["id"]}}]
+    with ByPath() as local:
+        local.replies = {
+            f"/subscriptions/uuid-{UUID}": Reply(row),
+            "/accounts/code-blue-door": Reply(recorded("read.account__a_company")),
+            "/accounts/code-blue-door/subscriptions?limit=200": Reply(
+                {"has_more": False, "data": rows}
+            ),
+            f"/plans/{plan['id']}": Reply(plan),
+        }
+        yield local
 
 
-def test_what_a_thin_event_does_not_tell_is_read(tmp_path: Path, api: str) -> None:
-    toml = f'[sources.recurly]\nrecipe = "recurly"\nread.base = "{api}"\n'
+def test_what_a_thin_event_does_not_tell_is_read(tmp_path: Path, api: ByPath) -> None:
+    toml = f'[sources.recurly]\nrecipe = "recurly"\nread.base = "{api.url}"\n'
     environ = {
         "BRIDGE_CONFIG": configured(tmp_path, toml),
         "RECURLY_WEBHOOK_SECRET": KEY,
@@ -224,3 +200,6 @@ def test_what_a_thin_event_does_not_tell_is_read(tmp_path: Path, api: str) -> No
             stack.has("blue-door", mrr=209.98, planName="Pro, Support"), within=15
         )
         assert "Blue Door" == stack.account("blue-door")["name"]
+        assert {"Basic ZXhhbXBsZS1rZXk6"} == {
+            asked.headers["authorization"] for asked in api.log
+        }

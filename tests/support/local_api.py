@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import orjson
 
@@ -103,6 +103,18 @@ class LocalApi:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+class ByPath(LocalApi):
+    """Has a reply for each path, with its query; 404 for any other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replies: dict[str, Reply] = {}
+
+    def answer(self, asked: Asked) -> Reply:
+        query = f"?{urlencode(asked.query)}" if asked.query else ""
+        return self.replies.get(asked.path + query, Reply({}, 404))
 
 
 class _Handler(BaseHTTPRequestHandler):
