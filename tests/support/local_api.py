@@ -18,12 +18,16 @@ Json = dict[str, Any]
 
 
 class Asked(NamedTuple):
-    """One request as it came: path, query in order, headers, and the client's port."""
+    """One request as it came: path, query in order, headers, and the client's port.
+
+    *body*: the JSON of a POST.
+    """
 
     path: str
     query: list[tuple[str, str]]
     headers: Mapping[str, str]
     client: int
+    body: Any = None
 
 
 class Reply(NamedTuple):
@@ -121,11 +125,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # a reply is one packet: two would wait for one another
 
-    def do_GET(self) -> None:
+    def do_POST(self) -> None:
+        self.do_GET(orjson.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def do_GET(self, sent: Any = None) -> None:
         api: LocalApi = self.server.api  # type: ignore[attr-defined]
         url = urlsplit(self.path)
         query, client = parse_qsl(url.query), self.client_address[1]
-        asked = Asked(url.path, query, dict(self.headers), client)
+        asked = Asked(url.path, query, dict(self.headers), client, sent)
         reply = api.reply(asked, self.path)
         if reply is None:
             linger = struct.pack("ii", 1, 0)

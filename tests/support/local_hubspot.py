@@ -6,21 +6,15 @@ Beside it HubSpot's webhooks: makers of events, and a sender that signs them.
 from __future__ import annotations
 
 import itertools
-import json
-import threading
 import time
-from collections.abc import Callable, Mapping
-from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple, Self
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 from urllib3 import PoolManager, Timeout
 
 from bridge.webhook.auth import HUBSPOT, sign
-
-Json = dict[str, Any]
+from tests.support.local_api import Asked, Json, LocalApi, RefusedError, Reply
 
 TOKEN = "pat-na1-example"
 SECRET = "example-client-secret"
@@ -121,46 +115,36 @@ class Sender:
 # --- the API ------------------------------------------------------------------------
 
 
-class Asked(NamedTuple):
-    """One request as it came."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    body: Any
-    headers: Mapping[str, str]
-
-
-class RefusedError(Exception):
+def refused(status: int, message: str, **more: Any) -> Reply:
     """A reply that is an error of HubSpot's."""
-
-    def __init__(self, status: int, message: str, **more: Any) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"status": "error", "message": message, **more}
+    return Reply({"status": "error", "message": message, **more}, status)
 
 
-class LocalHubspot:
+SCOPES = {"context": {"requiredGranularScopes": ["crm.objects.owners.read"]}}
+
+
+class LocalHubspot(LocalApi):
     """Runs inside `with`, on a free port; *clock* gives its `Date` (seconds)."""
 
+    faults: Mapping[str, Reply] = {
+        **{str(n): refused(n, f"sorry, {SECRET_PART}") for n in (401, 429, 500)},
+        "403": refused(403, f"sorry, {SECRET_PART}", errors=[SCOPES]),
+        "garbage": Reply(f'{{"id": "{SECRET_PART}'.encode()),
+        "odd": Reply({"id": 7, "is": SECRET_PART}),
+    }
+
     def __init__(self, token: str = TOKEN) -> None:
+        super().__init__()
         self.token = token
-        self.clock: Callable[[], float] = time.time
-        self.delay = 0.0
-        self.log: list[Asked] = []
         self.more = False
-        self._records: dict[str, dict[str, Json]] = {"companies": {}, "deals": {}}
-        self._users: dict[str, Json] = {}
+        self._records: dict[str, dict[str, Json]] = {
+            "companies": {},
+            "deals": {},
+            "owners": {},
+        }
         self._merged: dict[str, str] = {}
         self._archived: set[tuple[str, str]] = set()
         self._bound: dict[tuple[str, str], bool] = {}
-        self._faults: list[tuple[int | str, str]] = []
-        self._released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._server.hubspot = self  # type: ignore[attr-defined]
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def company(self, id_: int, **properties: str | None) -> None:
         """Keep a company, or change some of its properties."""
@@ -175,11 +159,9 @@ class LocalHubspot:
         for n, of in enumerate(companies):
             self._bound[str(id_), str(of)] = primary and n == 0
 
-    def user(self, id_: int, *, archived: bool = False, **told: str) -> None:
+    def user(self, id_: int, **properties: str) -> None:
         """Keep one of HubSpot's users."""
-        self._users[str(id_)] = {"id": str(id_), **told}
-        if archived:
-            self._archived.add(("owners", str(id_)))
+        self._records["owners"][str(id_)] = {"id": str(id_), **properties}
 
     def delete(self, kind: str, id_: int, *, forget: bool = False) -> None:
         """Archive a record; with *forget* nothing of what it was bound to is kept."""
@@ -195,55 +177,40 @@ class LocalHubspot:
         """Let the id of one company lead to another's record."""
         self._merged[str(old)] = str(new)
 
-    def fail(self, fault: int | str, where: str = "") -> None:
-        """Answer the next request that *where* is in with a status, or `garbage`."""
-        self._faults.append((fault, where))
-
-    def paths(self) -> list[str]:
-        """The paths of all requests in order."""
-        return [asked.path for asked in self.log]
-
-    def next_fault(self, path: str) -> int | str | None:
-        """Take the fault that this request meets."""
-        for n, (fault, where) in enumerate(self._faults):
-            if where in path:
-                del self._faults[n]
-                return fault
-        return None
-
-    def hang(self) -> None:
-        """Wait until the end."""
-        self._released.wait(60)
-
-    def answer(self, asked: Asked) -> Json:
-        """Return the body of a reply; raises RefusedError."""
+    def answer(self, asked: Asked) -> Reply:
+        """Return the reply to a request; raises RefusedError."""
         if asked.headers.get("Authorization") != f"Bearer {self.token}":
-            raise RefusedError(401, f"{SECRET_PART} is not valid")
+            raise RefusedError(refused(401, f"{SECRET_PART} is not valid"))
+        query = dict(asked.query)
         match asked.path.split("/")[2:]:
-            case ["v3", "objects", kind, "batch", "read"]:
-                return self._batch(kind, asked)
+            case ["v3", "objects", "deals", "batch", "read"]:
+                return self._deals(asked.body)
             case ["v3", "objects", kind, id_]:
-                return self._one(kind, self._merged.get(id_, id_), asked)
+                return self._one(kind, self._merged.get(id_, id_), query)
             case ["v3", "owners", id_]:
-                return self._user(id_, asked)
+                return Reply(self._found("owners", id_, query))
             case ["v4", "associations", "deals", "companies", "batch", "read"]:
-                return {"results": self._companies(asked), "status": "COMPLETE"}
-        raise RefusedError(404, "no such resource")
+                return self._companies(asked.body)
+        raise RefusedError(refused(404, "no such resource"))
 
-    def _one(self, kind: str, id_: str, asked: Asked) -> Json:
-        gone = (kind, id_) in self._archived
-        wants_gone = asked.query.get("archived") == "true"
+    def _found(self, kind: str, id_: str, query: Json) -> Json:
+        """A record, where it is archived or not as is asked."""
+        is_gone = (kind, id_) in self._archived
         found = self._records[kind].get(id_)
-        if found is None or gone != wants_gone:
-            raise RefusedError(404, "resource not found")
-        names = asked.query.get("properties", "").split(",")
-        linked = asked.query.get("associations")
-        rows = self._links(kind, id_)
-        paging = {"paging": {"next": {"after": "9"}}} if self.more else {}
-        bound = {linked: {"results": rows, **paging}} if linked and rows else None
-        return _shown(id_, found, names, gone) | (
-            {"associations": bound} if bound else {}
-        )
+        if found is None or is_gone != (query.get("archived") == "true"):
+            raise RefusedError(refused(404, "resource not found"))
+        return found
+
+    def _one(self, kind: str, id_: str, query: Json) -> Reply:
+        properties = self._found(kind, id_, query)
+        shown = _shown(id_, properties, query.get("properties", "").split(","))
+        if (kind, id_) in self._archived:
+            shown |= {"archived": True, "archivedAt": "2026-10-01T08:00:00.000Z"}
+        linked, rows = query.get("associations"), self._links(kind, id_)
+        if linked and rows:
+            paging = {"paging": {"next": {"after": "9"}}} if self.more else {}
+            shown["associations"] = {linked: {"results": rows, **paging}}
+        return Reply(shown)
 
     def _links(self, kind: str, id_: str) -> list[Json]:
         """Each association is there without a label, and the primary one with it too."""
@@ -257,117 +224,27 @@ class LocalHubspot:
                 rows.append({"id": other, "type": f"{what}_unlabeled"})
         return rows
 
-    def _batch(self, kind: str, asked: Asked) -> Json:
-        ids = [row["id"] for row in asked.body["inputs"]]
+    def _deals(self, body: Json) -> Reply:
+        ids = [row["id"] for row in body["inputs"]]
         if len(ids) > MOST:
-            raise RefusedError(400, "the maximum batch size is 100")
-        found = self._records[kind]
-        there = [i for i in ids if i in found and (kind, i) not in self._archived]
-        names = asked.body["properties"]
-        return {
-            "status": "COMPLETE",
-            "results": [_shown(id_, found[id_], names, False) for id_ in there],
-        }
+            raise RefusedError(refused(400, "the maximum batch size is 100"))
+        found = self._records["deals"]
+        there = [i for i in ids if i in found and ("deals", i) not in self._archived]
+        rows = [_shown(id_, found[id_], body["properties"]) for id_ in there]
+        return Reply({"status": "COMPLETE", "results": rows})
 
-    def _companies(self, asked: Asked) -> list[Json]:
-        rows: list[Json] = []
-        for row in asked.body["inputs"]:
-            ends = [
-                {
-                    "toObjectId": int(of),
-                    "associationTypes": [
-                        {"category": "HUBSPOT_DEFINED", "typeId": 341, "label": None}
-                    ],
-                }
-                for (deal, of) in self._bound
-                if deal == row["id"]
-            ]
-            rows += [{"from": {"id": row["id"]}, "to": ends}] if ends else []
-        return rows
-
-    def _user(self, id_: str, asked: Asked) -> Json:
-        gone = ("owners", id_) in self._archived
-        if id_ not in self._users or gone != (asked.query.get("archived") == "true"):
-            raise RefusedError(404, "resource not found")
-        return self._users[id_]
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def _companies(self, body: Json) -> Reply:
+        label = {"category": "HUBSPOT_DEFINED", "typeId": 341, "label": None}
+        rows = []
+        for row in body["inputs"]:
+            ends = [int(of) for deal, of in self._bound if deal == row["id"]]
+            to = [{"toObjectId": of, "associationTypes": [label]} for of in ends]
+            rows += [{"from": {"id": row["id"]}, "to": to}] if to else []
+        return Reply({"results": rows, "status": "COMPLETE"})
 
 
-def _shown(id_: str, properties: Json, names: list[str], gone: bool) -> Json:
+def _shown(id_: str, properties: Json, names: list[str]) -> Json:
     """A record with the properties that were asked for, and those that always come."""
     own = {"hs_object_id": id_, "createdate": "2026-01-01T08:00:00.000Z"}
     asked = {name: properties.get(name) for name in names if name}
-    told = {"id": id_, "properties": {**own, **asked}, "archived": gone}
-    return told | ({"archivedAt": "2026-10-01T08:00:00.000Z"} if gone else {})
-
-
-BROKEN: Mapping[int | str | None, str] = {
-    "garbage": f'{{"id": "{SECRET_PART}',
-    "odd": f'{{"id": 7, "is": "{SECRET_PART}"}}',
-}
-"""Bodies of replies that are no records."""
-
-
-def _fail(fault: int | str | None) -> None:
-    """Raise what a fault is answered with; nothing where there is none."""
-    if fault == 403:
-        context = {"context": {"requiredGranularScopes": ["crm.objects.owners.read"]}}
-        raise RefusedError(403, f"sorry, {SECRET_PART}", errors=[context])
-    if isinstance(fault, int):
-        raise RefusedError(fault, f"sorry, {SECRET_PART}")
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self._answer("GET", None)
-
-    def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer("POST", json.loads(raw))
-
-    def _answer(self, method: str, body: Any) -> None:
-        hubspot: LocalHubspot = self.server.hubspot  # type: ignore[attr-defined]
-        url = urlsplit(self.path)
-        query = {key: values[0] for key, values in parse_qs(url.query).items()}
-        asked = Asked(method, url.path, query, body, dict(self.headers))
-        hubspot.log.append(asked)
-        time.sleep(hubspot.delay)
-        fault = hubspot.next_fault(self.path)
-        if fault == "hang":
-            hubspot.hang()
-            self.close_connection = True
-            return
-        if fault in BROKEN:
-            self._send(hubspot, 200, BROKEN[fault])
-            return
-        try:
-            _fail(fault)
-            self._send(hubspot, 200, json.dumps(hubspot.answer(asked)))
-        except RefusedError as error:
-            self._send(hubspot, error.status, json.dumps(error.body))
-
-    def _send(self, hubspot: LocalHubspot, status: int, text: str) -> None:
-        body = text.encode()
-        self.send_response_only(status)
-        self.send_header("Date", formatdate(hubspot.clock(), usegmt=True))
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        if status == 429:
-            self.send_header("Retry-After", "3")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing: the log is `LocalHubspot.log`."""
+    return {"id": id_, "properties": {**own, **asked}, "archived": False}
