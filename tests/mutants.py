@@ -36,7 +36,7 @@ CRM = "generic_facts salesforce hubspot_facts chargebee"
 
 TESTS = {
     "account": f"account cases stripe catalogue {CRM} document fold",
-    "catalogue": "catalogue generations catalogue_stories cases account document",
+    "catalogue": "catalogue catalogue_stories cases account document",
     "tie_break": "tie_break cases fold compaction",
     "document": f"document policy cases catalogue {CRM}",
     "facts": "facts stripe fold rows",

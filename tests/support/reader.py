@@ -9,7 +9,7 @@ from typing import Any
 from bridge.config import Table
 from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import Document, document
-from bridge.domain.facts import Fact
+from bridge.domain.facts import Fact, PartyKind, PartyName
 from bridge.domain.fold import History, compact, fold
 from bridge.domain.money import STRIPE
 from bridge.webhook.source import Delivery, Event, Source, Verified
@@ -71,8 +71,16 @@ class Reader:
 
 
 def folded(facts: Iterable[Fact]) -> list[Party]:
-    """The parties of these facts, each compacted and folded."""
+    """The parties of these facts, compacted and folded, each with its source's catalogue."""
+    things = {
+        PartyName.parse(party): fold(compact(History(own)))
+        for party, own in by_party(facts).items()
+    }
+    shared = {
+        name.id: own for name, own in things.items() if name.kind == PartyKind.CATALOGUE
+    }
     return [
-        Party(name, fold(compact(History(own))))
-        for name, own in by_party(facts).items()
+        Party(f"{name.source}:{name.id}", own, shared)
+        for name, own in things.items()
+        if name.kind != PartyKind.CATALOGUE
     ]

@@ -6,32 +6,32 @@ its coupon, an item the ids of price and product; each is told by events of its 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
-from typing import Any, NamedTuple
+from itertools import permutations
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.account import Party, unite
+from bridge.domain.account import unite
+from bridge.domain.catalogue import generations, there_at
 from bridge.domain.document import Document, document
-from bridge.domain.facts import Fact, PartyKind, catalogue, kind_of
-from bridge.domain.fold import History, compact, fold
+from bridge.domain.facts import Fact, Rank, Stamp
+from bridge.domain.fold import History, State, compact, fold
 from bridge.sources.stripe import SOURCE
 from bridge.webhook.source import Event
-from tests.support.lives import by_party, law
+from tests.support.lives import law
+from tests.support.local_stripe import Json, customer, item, price, subscription
+from tests.support.reader import Reader, folded
 
 START = 1_793_520_000
-OPTIONS = {option.name: option.default for option in SOURCE.options}
 COUPONS = {"half": 50, "tenth": 10, "third": 33.33}
 UNIT = 30_000
 
-
-class Story(NamedTuple):
-    """The facts of a life, the discounts that stand in the end, and the plan's name."""
-
-    facts: list[Fact]
-    standing: list[float]
-    plan: str
+A_COUPON = st.sampled_from(sorted(COUPONS))
+PAUSES = st.sampled_from([1, 60, 86_400])
 
 
 class Teller:
@@ -41,53 +41,45 @@ class Teller:
     when they were created.
     """
 
-    def __init__(self, *, dated: bool) -> None:
+    def __init__(self, *, dated: bool = True) -> None:
         self.at = START
-        self.facts: list[Fact] = []
+        self.events: list[Event] = []
         self.listed: dict[str, float] = {}
         self.coupons: dict[str, tuple[float, int]] = {}
         self.plan = "Team"
         self.dated = dated
 
-    def tell(self, kind: str, thing: dict[str, Any], **previous: Any) -> None:
-        """One event about *thing* as it is now."""
-        id_ = f"evt_{1000 - len(self.facts)}"
-        data: dict[str, Any] = {"object": thing}
-        if previous:
-            data["previous_attributes"] = previous
-        event = Event(id_, kind, self.at * 1000, {"data": data})
-        handler = SOURCE.handlers[kind]
-        loaded = handler.schema.load(event.body)
-        self.facts += handler.facts(event, loaded, OPTIONS)
+    @property
+    def facts(self) -> list[Fact]:
+        return [*Reader(SOURCE, STRIPE_MODE="test").facts_of(self.events)]
 
-    def subscription(self) -> dict[str, Any]:
-        price = {
-            "id": "price_1",
-            "product": "prod_1",
-            "currency": "usd",
-            "unit_amount": UNIT,
-            "recurring": {"interval": "month"},
-        }
-        item = {"price": price, "current_period_end": START + 10**6, "discounts": []}
-        return {
-            "id": "sub_1",
-            "customer": "cus_1",
-            "status": "active",
-            "currency": "usd",
-            "items": {"data": [item]},
-            "discounts": list(self.listed),
-        }
+    def tell(self, kind: str, shown: Json, **previous: Any) -> None:
+        """One event about an object as it is now."""
+        data = {"object": shown, "previous_attributes": previous or None}
+        id_ = f"evt_{1000 - len(self.events)}"
+        self.events.append(Event(id_, kind, self.at * 1000, {"data": data}))
 
-    def discount(self, id_: str, coupon: str, start: int) -> dict[str, Any]:
-        return {
+    def begin(self, **customers: Any) -> None:
+        self.tell("customer.created", customer("cus_1", name="Acme", **customers))
+        self.tell("customer.subscription.created", self.subscription())
+
+    def subscription(self) -> Json:
+        of = price("price_1", UNIT, product="prod_1", nickname=None)
+        return subscription("sub_1", "cus_1", item(of), discounts=list(self.listed))
+
+    def list_(self, before: list[str]) -> None:
+        kind = "customer.subscription.updated"
+        self.tell(kind, self.subscription(), discounts=before)
+
+    def discount(self, id_: str, coupon: str, start: int) -> Json:
+        own = {
             "id": id_,
-            "customer": "cus_1",
-            "subscription": "sub_1",
             "start": start,
             "source": {"type": "coupon", "coupon": coupon},
         }
+        return {"customer": "cus_1", "subscription": "sub_1", **own}
 
-    def coupon(self, id_: str) -> dict[str, Any]:
+    def coupon(self, id_: str) -> Json:
         percent, created = self.coupons[id_]
         terms = {"id": id_, "percent_off": percent, "duration": "forever"}
         return {**terms, "created": created} if self.dated else terms
@@ -102,19 +94,18 @@ class Teller:
         self.make(coupon, percent)
 
     def attach(self, coupon: str) -> None:
-        before, id_ = list(self.listed), f"di_{len(self.facts)}_{coupon}"
+        before, id_ = list(self.listed), f"di_{len(self.events)}_{coupon}"
         self.listed[id_] = self.coupons[coupon][0]
         self.tell("customer.discount.created", self.discount(id_, coupon, self.at))
-        told = self.subscription()
-        self.tell("customer.subscription.updated", told, discounts=before)
+        self.list_(before)
 
     def detach(self) -> None:
-        before, id_ = list(self.listed), next(iter(self.listed))
-        self.listed.pop(id_)
-        gone = self.discount(id_, id_.rpartition("_")[2], START)
-        self.tell("customer.discount.deleted", gone)
-        told = self.subscription()
-        self.tell("customer.subscription.updated", told, discounts=before)
+        if self.listed:
+            before, id_ = list(self.listed), next(iter(self.listed))
+            self.listed.pop(id_)
+            gone = self.discount(id_, id_.rpartition("_")[2], START)
+            self.tell("customer.discount.deleted", gone)
+            self.list_(before)
 
     def rename(self, name: str) -> None:
         self.plan = name
@@ -122,92 +113,70 @@ class Teller:
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> Story:
+def stories(draw: st.DrawFn) -> Teller:
     teller = Teller(dated=draw(st.booleans()))
     teller.tell("product.created", {"id": "prod_1", "name": teller.plan})
     for coupon, percent in COUPONS.items():
         teller.make(coupon, percent)
-    teller.tell("customer.created", {"id": "cus_1", "name": "Acme"})
-    teller.tell("customer.subscription.created", teller.subscription())
+    teller.begin()
     for _ in range(draw(st.integers(0, 6))):
-        teller.at += draw(st.sampled_from([1, 60, 86_400]))
-        steps = ["attach", "attach", "detach", "rename", "make anew"]
-        step = draw(st.sampled_from(steps))
-        if step == "attach":
-            teller.attach(draw(st.sampled_from(sorted(COUPONS))))
-        elif step == "detach" and teller.listed:
-            teller.detach()
-        elif step == "make anew":
-            coupon = draw(st.sampled_from(sorted(COUPONS)))
-            teller.make_anew(coupon, draw(st.sampled_from([5, 10, 50])))
-        elif step == "rename":
-            teller.rename(draw(st.sampled_from(["Team", "Pro", "Scale"])))
-    return Story(teller.facts, list(teller.listed.values()), teller.plan)
+        teller.at += draw(PAUSES)
+        match draw(st.sampled_from(["attach", "attach", "detach", "rename", "make"])):
+            case "attach":
+                teller.attach(draw(A_COUPON))
+            case "detach":
+                teller.detach()
+            case "rename":
+                teller.rename(draw(st.sampled_from(["Team", "Pro", "Scale"])))
+            case "make":
+                teller.make_anew(draw(A_COUPON), draw(st.sampled_from([5, 10, 50])))
+    return teller
 
 
-def read(facts: list[Fact], compacted: bool = False) -> Document:
+def read(facts: Iterable[Fact]) -> Document:
     """The way of the worker: the customer's facts, and each thing of the catalogue."""
-
-    def folded(own: list[Fact]) -> dict[str, Any]:
-        history = History(own)
-        return fold(compact(history) if compacted else history)
-
-    own = [fact for fact in facts if kind_of(fact.party) != PartyKind.CATALOGUE]
-    prefix = catalogue("stripe", "")
-    shared = {
-        name.removeprefix(prefix): folded(told)
-        for name, told in by_party(facts).items()
-        if name.startswith(prefix)
-    }
-    party = Party("stripe:cus_1", folded(own), shared)
-    return document(unite("acme", [party]))
+    return document(unite("acme", folded(facts)))
 
 
 @given(stories(), st.data())
 @law(200)
 def test_what_is_told_apart_adds_up_in_any_order(
-    story: Story, data: st.DataObject
+    story: Teller, data: st.DataObject
 ) -> None:
     left = Fraction(UNIT)
-    for percent in story.standing:
+    for percent in story.listed.values():
         left *= 1 - Fraction(str(percent)) / 100
     expected = float(Fraction(int(left + Fraction(1, 2)), 100))
-    order = data.draw(st.permutations(story.facts))
+    facts = story.facts
 
-    found = read(order)
+    found = read(data.draw(st.permutations(facts)))
 
     assert {} == dict(found.unknown)
     assert (expected, story.plan) == (found.traits["mrr"], found.traits["planName"])
-    assert found == read(story.facts * 2, compacted=True)
+    assert found == read(facts * 2)
 
 
 @given(stories(), st.data())
 @law(200)
 def test_what_was_never_told_is_unknown_or_right(
-    story: Story, data: st.DataObject
+    story: Teller, data: st.DataObject
 ) -> None:
     """But for the end of a coupon: who hears of neither it nor the next sees one."""
-    apart = [
-        fact
-        for fact in story.facts
-        if fact.thing.startswith(("coupon:", "discount:"))
-        and fact.kind != "coupon.deleted"
-    ]
-    ids = sorted({fact.event for fact in apart})
+    apart = ("coupon.created", "coupon.updated", "customer.discount.")
+    ids = [event.id for event in story.events if event.type.startswith(apart)]
     lost = data.draw(st.sets(st.sampled_from(ids), max_size=4))
+    facts = story.facts
 
-    found = read([fact for fact in story.facts if fact.event not in lost])
+    found = read([fact for fact in facts if fact.event not in lost])
 
-    whole = read(story.facts).traits["mrr"]
-    assert "mrr" in found.unknown or whole == found.traits["mrr"]
+    assert "mrr" in found.unknown or read(facts).traits["mrr"] == found.traits["mrr"]
 
 
 def test_no_deletion_of_a_coupon_takes_the_place_of_one_before() -> None:
     """Made anew twice, without dates: the deletions alone tell that there was another."""
     teller = Teller(dated=False)
     teller.make("half", 50)
-    teller.tell("customer.created", {"id": "cus_1", "name": "Acme"})
-    teller.tell("customer.subscription.created", teller.subscription())
+    teller.begin()
     teller.make_anew("half", 5)
     lost = teller.facts[-1]
     teller.at += 1
@@ -227,16 +196,13 @@ class Giver(Teller):
     """Tells of the one discount that a customer has at a time; *held* is what it takes."""
 
     held: float = 0
-    discount_now: dict[str, Any] | None = None
-
-    def whole(self) -> dict[str, Any]:
-        return {"id": "cus_1", "name": "Acme", "discount": self.discount_now}
+    given: Json | None = None
 
     def give(self, percent: float, way: str) -> None:
         coupon = {"id": f"c{percent}", "percent_off": percent, "duration": "forever"}
-        old, id_ = self.discount_now, f"di_{len(self.facts)}"
+        old, id_ = self.given, f"di_{len(self.events)}"
         new = {"id": id_, "customer": "cus_1", "start": self.at, "coupon": coupon}
-        self.discount_now, self.held = new, percent
+        self.given, self.held = new, percent
         if old and way == "made":
             self.tell("customer.discount.deleted", old)
         if not old or way == "made":
@@ -246,18 +212,17 @@ class Giver(Teller):
             self.tell("customer.discount.updated", new, **before)
 
     def take(self) -> None:
-        if self.discount_now:
-            self.tell("customer.discount.deleted", self.discount_now)
-        self.discount_now, self.held = None, 0
+        if self.given:
+            self.tell("customer.discount.deleted", self.given)
+        self.given, self.held = None, 0
 
 
 @st.composite
 def gifts(draw: st.DrawFn) -> Giver:
-    giver = Giver(dated=True)
-    giver.tell("customer.created", giver.whole())
-    giver.tell("customer.subscription.created", giver.subscription())
+    giver = Giver()
+    giver.begin(discount=None)
     for _ in range(draw(st.integers(0, 6))):
-        giver.at += draw(st.sampled_from([1, 86_400]))
+        giver.at += draw(PAUSES)
         step = draw(st.sampled_from(["give", "give", "take", ""]))
         if step == "give":
             way = draw(st.sampled_from(["made", "named", "switched"]))
@@ -265,7 +230,8 @@ def gifts(draw: st.DrawFn) -> Giver:
         elif step == "take":
             giver.take()
         if not step or draw(st.booleans()):
-            giver.tell("customer.updated", giver.whole())
+            shown = customer("cus_1", name="Acme", discount=giver.given)
+            giver.tell("customer.updated", shown)
     return giver
 
 
@@ -274,9 +240,85 @@ def gifts(draw: st.DrawFn) -> Giver:
 def test_a_customer_has_the_discount_that_it_was_given_last(
     giver: Giver, data: st.DataObject
 ) -> None:
-    order = data.draw(st.permutations(giver.facts))
+    facts = giver.facts
 
-    found = read(order)
+    found = read(data.draw(st.permutations(facts)))
 
     assert UNIT * (100 - giver.held) / 10_000 == found.traits["mrr"]
-    assert found == read(giver.facts * 2, compacted=True)
+    assert found == read(facts * 2)
+
+
+# --- An id that was used again: which of the things that had it is meant ------------
+
+
+def told(
+    at: int, created: int | None = None, *, rank: int = 2, deleted: bool = False
+) -> Fact:
+    """What an event told *at* of a coupon made when *created*; None: it did not say."""
+    thing = "coupon:save" if created is None else f"coupon:save@{created}"
+    value = {"percent": str(at)}
+    value |= {} if created is None else {"created": created}
+    value |= {"deleted": True} if deleted else {}
+    event = f"evt_{at}_{created}_{rank}"
+    return Fact("catalogue:x", thing, Stamp(False, at, rank), event, "k", value, event)
+
+
+def states(facts: Iterable[Fact]) -> list[State]:
+    return list(fold(compact(History(facts))).values())
+
+
+OLD = [told(10, 10, rank=Rank.CREATED), told(20, 10, deleted=True)]
+NEW = [told(30, 30, rank=Rank.CREATED), told(35, 30)]
+EVER = told(5)
+
+
+@pytest.mark.parametrize(
+    ("facts", "began", "seen", "expected"),
+    [
+        ([], None, 99, []),
+        ([told(15)], 1, 99, [15]),
+        ([told(15, deleted=True)], 15, 99, [15]),
+        ([told(15, deleted=True)], 16, 99, []),
+        ([told(15, rank=Rank.CREATED)], 14, 99, []),
+        ([told(15, rank=Rank.CREATED)], 15, 99, [15]),
+        ([*OLD, *NEW], 9, 99, []),
+        ([*OLD, *NEW], 10, 99, [10]),
+        ([*OLD, *NEW], 20, 99, [10]),
+        ([*OLD, *NEW], 21, 99, []),
+        ([*OLD, *NEW], 30, 99, [30]),
+        ([*OLD, *NEW], 99, 99, [30]),
+        ([*OLD, *NEW], None, 9, []),
+        ([*OLD, *NEW], None, 29, [10]),
+        ([*OLD, *NEW], None, 30, [10, 30]),
+        # The next one ends the one before, whose deletion was not seen.
+        ([OLD[0], *NEW], 30, 99, [10, 30]),
+        ([OLD[0], *NEW], 31, 99, [30]),
+        ([EVER, *NEW], 1, 99, [5]),
+        ([EVER, *NEW], 31, 99, [30]),
+        # A deletion that does not say of which is that of the last.
+        ([OLD[0], told(20, deleted=True), *NEW], 21, 99, []),
+        ([*OLD, NEW[0], told(40, deleted=True)], 40, 99, [30]),
+        ([*OLD, NEW[0], told(40, deleted=True)], 41, 99, []),
+    ],
+)
+def test_each_creation_is_a_thing_until_it_is_deleted_or_the_next_is_made(
+    facts: list[Fact], began: int | None, seen: int, expected: list[int]
+) -> None:
+    """Things are called by their creation, else by when they were told."""
+    for order in permutations(facts):
+        there = generations(states(order), seen, began)
+
+        assert expected == [
+            one[0].value.get("created", one[0].fact.stamp.at) for one in there
+        ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"), [(9, None), (10, "20"), (29, "20"), (30, "35"), (99, "35")]
+)
+def test_a_name_is_the_newest_of_what_was_there(
+    seen: int, expected: str | None
+) -> None:
+    found = there_at(states([*OLD, *NEW]), seen)
+
+    assert expected == (found and found.value["percent"])
