@@ -32,9 +32,6 @@ def simulator(host: str, port: int, keys: tuple[str, ...], limit: int) -> None:
       VITALLY_BASE_URL=http://127.0.0.1:9000 VITALLY_API_KEY=sk_test_example \\
         python -m bridge accounts list
     """
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     running = Simulator(keys, host, port, limit=limit)
     try:
         running.start()
@@ -43,6 +40,9 @@ def simulator(host: str, port: int, keys: tuple[str, ...], limit: int) -> None:
             f"the simulator cannot listen on {host}:{port} ({error.strerror}); "
             "choose another --port, or 0 for any free one"
         ) from error
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     click.echo(f"Vitally simulator listening on {running.url}")
     stop.wait()
     running.stop()

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from bridge.store.health import Watch
-from tests.support.command import Command, Done, Process, invoked, typed
+from tests.support.command import Run, called
 from tests.support.desk import Bench, bench
 from tests.support.local_stripe import KEY, LocalStripe
 from tests.support.server import RedisServer
@@ -42,9 +42,9 @@ def environ(redis_server: RedisServer, desk: Bench) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(environ: dict[str, str]) -> Command:
+def run(environ: dict[str, str]) -> Run:
     """Call a command here, with these settings."""
-    return partial(invoked, environ=environ)
+    return partial(called, environ=environ)
 
 
 @pytest.fixture
@@ -65,13 +65,3 @@ def stripe_environ(
         "STRIPE_API_BASE": stripe.url,
         "STRIPE_MODE": "test",
     }
-
-
-@pytest.fixture
-def read_stripe(stripe_environ: dict[str, str]) -> Process:
-    """Call a command that reads Stripe's API, as a process."""
-
-    def call(*words: str, status: int = 0, **said: str) -> Done:
-        return typed(*words, environ=stripe_environ | said, status=status)
-
-    return call

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import partial
+from pathlib import Path
 
-import orjson
 import pytest
 import urllib3
 
-from bridge import cli
-from tests.support.processes import ROOT, environment
+from tests.support.command import Run, called
+from tests.support.processes import Running
 from tests.support.vitally import Simulator
-
-CLI = [sys.executable, "-m", "bridge"]
-
-
-class Said(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self):
-        return orjson.loads(self.out)
 
 
 @pytest.fixture
@@ -38,43 +24,33 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def accounts(simulator, monkeypatch, capsys):
-    """Call `accounts` with arguments, perhaps with a line typed."""
-    monkeypatch.setenv("VITALLY_BASE_URL", simulator.url)
-    monkeypatch.setenv("VITALLY_API_KEY", "sk_test_example")
-
-    def call(*arguments: str, typed: str = "") -> Said:
-        monkeypatch.setattr(sys, "argv", ["vitally-bridge", "accounts", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return Said(int(ended.value.code or 0), *capsys.readouterr())
-
-    return call
+def accounts(simulator: Simulator) -> Run:
+    environ = {"VITALLY_BASE_URL": simulator.url, "VITALLY_API_KEY": "sk_test_example"}
+    return partial(called, "accounts", environ=environ)
 
 
-def test_an_account_is_created_and_seen(accounts):
-    made = accounts("create", "acme-101", "--name", "Acme", "--trait", "mrr=99.5")
-    table = accounts("list")
-    card = accounts("get", "acme-101")
-
-    assert [0, 0, 0] == [made.status, table.status, card.status]
-    assert re.search(r"^acme-101 +Acme +99\.5 +- ", table.out, re.MULTILINE)
-    assert re.search(r"^ +mrr +99\.5$", card.out, re.MULTILINE)
+@pytest.fixture
+def acme(accounts: Run) -> str:
+    accounts("create", "acme-101", "--name", "Acme", "--trait", "mrr=99.5")
+    return "acme-101"
 
 
-def test_traits_are_json_or_text_and_null_removes(accounts, simulator):
-    accounts("create", "acme-101", "--name", "Acme", "--trait", "old=1")
+def test_an_account_is_created_and_seen(accounts, acme):
+    table, card = accounts("list").out, accounts("get", acme).out
 
+    assert re.search(r"^acme-101 +Acme +99\.5 +- ", table, re.MULTILINE)
+    assert re.search(r"^ +mrr +99\.5$", card, re.MULTILINE)
+    assert "healthScores" in accounts("health", acme).json
+
+
+def test_traits_are_json_or_text_and_null_removes(accounts, acme, simulator):
     said = accounts(
-        "update",
-        "acme-101",
-        *("--trait", "old=null", "--trait", "n=7", "--trait", 'quoted="7"'),
-        *("--trait", "text=a=b c", "--trait", "list=[1,2]", "--json"),
+        *("update", acme, "--trait", "mrr=null", "--trait", "n=7", "--json"),
+        *("--trait", 'quoted="7"', "--trait", "text=a=b c", "--trait", "list=[1,2]"),
     )
 
     traits = {"n": 7, "quoted": "7", "text": "a=b c", "list": [1, 2]}
-    assert traits == said.json["traits"] == simulator.account("acme-101")["traits"]
+    assert traits == said.json["traits"] == simulator.account(acme)["traits"]
 
 
 def test_names_owners_and_organizations_are_changed(accounts, simulator):
@@ -86,18 +62,11 @@ def test_names_owners_and_organizations_are_changed(accounts, simulator):
     accounts("create", "a", "--name", "A", "--organization", made["id"])
 
     members = accounts("list", "--organization", "org-1", "--json").json["results"]
-    changed = accounts(
-        "update",
-        "a",
-        "--name",
-        "B",
-        "--remove-owner",
-        "--remove-organization",
-        "--json",
-    )
+    takes_away = ("--remove-owner", "--remove-organization", "--json")
+    changed = accounts("update", "a", "--name", "B", *takes_away).json
 
     assert ["a"] == [account["externalId"] for account in members]
-    assert ("B", None) == (changed.json["name"], changed.json["organizationId"])
+    assert ("B", None) == (changed["name"], changed["organizationId"])
     body = simulator.writes()[-1]["body"]
     assert {"name": "B", "organizationId": None, "accountOwnerId": None} == body
 
@@ -105,75 +74,61 @@ def test_names_owners_and_organizations_are_changed(accounts, simulator):
 def test_a_list_tells_where_to_go_on_or_goes_on_itself(accounts):
     for index in range(5):
         accounts("create", f"a-{index}", "--name", f"A {index}")
+    page = ("list", "--limit", "2", "--sort", "createdAt")
 
-    first = accounts("list", "--limit", "2", "--sort", "createdAt")
+    first = accounts(*page)
     cursor = first.err.strip().rpartition(" ")[2]
-    second = accounts("list", "--limit", "2", "--cursor", cursor, "--sort", "createdAt")
-    every = accounts("list", "--limit", "2", "--all", "--json")
+    second = accounts(*page, "--cursor", cursor)
+    every = accounts("list", "--limit", "2", "--all", "--json").json
 
     assert 2 + 1 == len(first.out.splitlines()) == len(second.out.splitlines())
     assert first.out != second.out
-    assert {f"a-{i}" for i in range(5)} == {
-        account["externalId"] for account in every.json["results"]
-    }
-    assert every.json["next"] is None
+    ids = {account["externalId"] for account in every["results"]}
+    assert ({f"a-{i}" for i in range(5)}, None) == (ids, every["next"])
 
 
-def test_health_scores_are_shown_as_they_come(accounts):
-    accounts("create", "acme-101", "--name", "Acme")
+@pytest.mark.parametrize("given", [{"typed": "acme\n"}, {"typed": ""}, {}])
+def test_a_delete_wants_the_external_id_typed(accounts, acme, simulator, given):
+    words = () if given else ("--confirm", "Acme")
+    wrong = accounts("delete", acme, *words, **given, status=1)
 
-    assert "healthScores" in accounts("health", "acme-101").json
-
-
-def test_a_delete_wants_the_external_id_typed(accounts, simulator):
-    accounts("create", "acme-101", "--name", "Acme")
-
-    wrong = accounts("delete", "acme-101", typed="acme\n")
-    empty = accounts("delete", "acme-101")
-    scripted = accounts("delete", "acme-101", "--confirm", "Acme")
-
-    assert [1, 1, 1] == [wrong.status, empty.status, scripted.status]
-    assert "nothing was deleted" in wrong.err
     assert "Acme" in wrong.err
-    assert simulator.account("acme-101")
-    done = accounts("delete", "acme-101", typed="acme-101\n")
-    assert (0, None) == (done.status, simulator.account("acme-101"))
+    assert simulator.account(acme)
+    accounts("delete", acme, typed=f"{acme}\n")
+    assert simulator.account(acme) is None
 
 
-def test_a_script_confirms_with_an_option(accounts, simulator):
-    made = accounts("create", "acme-101", "--name", "Acme", "--json").json
+def test_a_script_confirms_with_an_option(accounts, acme, simulator):
+    id_ = simulator.account(acme)["id"]
 
-    said = accounts("delete", made["id"], "--confirm", "acme-101")
+    wrong = accounts("delete", id_, "--confirm", id_, status=1).err
+    assert "nothing was deleted" in wrong
+    accounts("delete", id_, "--confirm", acme)
+    assert [] == simulator.accounts()
 
-    assert (0, []) == (said.status, simulator.accounts())
 
-
-def test_a_dry_run_shows_the_body_and_writes_nothing(accounts, simulator, monkeypatch):
-    accounts("create", "acme-101", "--name", "Acme")
-    monkeypatch.setenv("BRIDGE_DRY_RUN", "true")
-
-    said = accounts("update", "acme-101", "--trait", "mrr=1")
-    kept = accounts("delete", "acme-101", "--confirm", "acme-101")
+def test_a_dry_run_shows_the_body_and_writes_nothing(accounts, acme, simulator):
+    said = accounts("update", acme, "--trait", "mrr=1", BRIDGE_DRY_RUN="true")
+    accounts("delete", acme, "--confirm", acme, BRIDGE_DRY_RUN="true")
 
     assert {"traits": {"mrr": 1}} == said.json
-    assert [0, 0] == [said.status, kept.status]
     assert 1 == len(simulator.writes())
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("words", "reason"),
     [
-        (["get", "nobody"], "account 'nobody' at .*: 404: .*; check the id with"),
-        (["get", "."], "the id cannot be part of a web address"),
-        (["update", "nobody", "--name", "N"], "404"),
-        (["list", "--cursor", "x"], "400: from is no cursor; correct it"),
+        ("get nobody", "account 'nobody' at .*: 404: .*; check the id with"),
+        ("get .", "the id cannot be part of a web address"),
+        ("update nobody --name N", "404"),
+        ("list --cursor x", "400: from is no cursor; correct it"),
     ],
 )
-def test_a_mistake_is_one_sentence(accounts, arguments, words):
-    said = accounts(*arguments)
+def test_a_mistake_is_one_sentence(accounts, words, reason):
+    said = accounts(*words.split(), status=1)
 
-    assert (1, "") == (said.status, said.out)
-    assert re.fullmatch(f"vitally-bridge: .*{words}.*\n", said.err)
+    assert "" == said.out
+    assert re.fullmatch(f"vitally-bridge: .*{reason}.*\n", said.err)
 
 
 @pytest.mark.parametrize(
@@ -188,50 +143,42 @@ def test_a_mistake_is_one_sentence(accounts, arguments, words):
 def test_each_refusal_says_what_next(accounts, simulator, fault, words):
     simulator.break_with([{"kind": "status", **fault}])
 
-    said = accounts("get", "acme-101")
+    said = accounts("get", "acme-101", status=1).err
 
-    assert 1 == said.status
-    assert words in said.err
-    assert "sk_test_example" not in said.err
-    assert 1 == said.err.count("\n")
+    assert words in said
+    assert "sk_test_example" not in said
+    assert 1 == said.count("\n")
 
 
 def test_vitally_out_of_reach_is_one_sentence(accounts, simulator):
     simulator.stop()
 
-    said = accounts("list")
+    said = accounts("list", status=1).err
 
-    assert 1 == said.status
-    assert f"the list of accounts at {simulator.url}: the connection was refused" in (
-        said.err
-    )
+    reason = f"the list of accounts at {simulator.url}: the connection was refused"
+    assert reason in said
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("words", "reason"),
     [
-        (["update", "a", "--trait", "mrr"], "is not of the form key=value"),
-        (["update", "a"], "nothing to change"),
-        (["list", "--organization", "o", "--status", "active"], "neither"),
-        (["list", "--limit", "101"], "101"),
-        (["update", "a", "--organization", "o", "--remove-organization"], "exclude"),
-        (["create", "a"], "--name"),
+        ("update a --trait mrr", "is not of the form key=value"),
+        ("update a", "nothing to change"),
+        ("list --organization o --status active", "neither"),
+        ("list --limit 101", "101"),
+        ("update a --organization o --remove-organization", "exclude"),
+        ("create a", "--name"),
     ],
 )
-def test_a_wrong_call_is_a_usage_error(accounts, simulator, arguments, words):
-    said = accounts(*arguments)
-
-    assert 2 == said.status
-    assert words in said.err
+def test_a_wrong_call_is_a_usage_error(accounts, simulator, words, reason):
+    assert reason in accounts(*words.split(), status=2).err
     assert [] == simulator.log()
 
 
-def test_missing_settings_are_named(accounts, monkeypatch):
-    monkeypatch.delenv("VITALLY_API_KEY")
+def test_missing_settings_are_named(accounts):
+    said = accounts("list", VITALLY_API_KEY="", status=78).err
 
-    said = accounts("list")
-
-    assert (78, True) == (said.status, "VITALLY_API_KEY is required" in said.err)
+    assert "VITALLY_API_KEY is required" in said
 
 
 def test_a_name_cannot_steer_the_terminal(accounts):
@@ -240,44 +187,28 @@ def test_a_name_cannot_steer_the_terminal(accounts):
     assert "\x1b" not in accounts("list").out + accounts("get", "acme-101").out
 
 
-def test_the_simulator_command_prints_its_address_and_ends_with_0():
-    command = [*CLI, "simulator", "--port", "0", "--key", "sk_test_cli"]
-    command += ["--limit", "50"]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            line = process.stdout.readline()
-            url = re.search(r"http://127\.0\.0\.1:\d+", line)[0]
-            with urllib3.PoolManager() as pool:
-                login = urllib3.make_headers(basic_auth="sk_test_cli:")
-                path = f"{url}/resources/accounts"
-                reply = pool.request("GET", path, headers=login)
-        finally:
-            process.send_signal(signal.SIGTERM)
-        status = process.wait(10)
+def test_the_simulator_command_prints_its_address_and_ends_with_0(tmp_path: Path):
+    command = [sys.executable, "-m", "bridge", "simulator", "--port", "0"]
+    command += ["--key", "sk_test_cli", "--limit", "50"]
+    with Running(command, environ={}, folder=tmp_path) as running:
+        running.wait_for("\n")
+        url = re.search(r"http://127\.0\.0\.1:\d+", running.output)[0]
+        login = urllib3.make_headers(basic_auth="sk_test_cli:")
+        path = f"{url}/resources/accounts"
+        reply = urllib3.request("GET", path, headers=login)
+        running.signal(signal.SIGTERM)
+        status = running.wait(10)
 
-    assert (0, 200, "49") == (
-        status,
-        reply.status,
-        reply.headers["RateLimit-Remaining"],
-    )
-    assert "sk_test_cli" not in line
+    assert (0, 200) == (status, reply.status)
+    assert "49" == reply.headers["RateLimit-Remaining"]
+    assert "sk_test_cli" not in running.output
 
 
 def test_a_taken_port_is_one_sentence(simulator):
     port = simulator.url.rpartition(":")[2]
 
-    said = subprocess.run(
-        [*CLI, "simulator", "--port", port],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    said = called("simulator", "--port", port, environ={}, status=1)
 
-    assert (1, "") == (said.returncode, said.stdout)
-    assert f"cannot listen on 127.0.0.1:{port}" in said.stderr
-    assert 1 == said.stderr.count("\n")
+    assert "" == said.out
+    assert f"cannot listen on 127.0.0.1:{port}" in said.err
+    assert 1 == said.err.count("\n")

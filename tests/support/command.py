@@ -1,56 +1,56 @@
-"""Calling `python -m bridge`: within the test, or as a process of its own."""
+"""Calling `vitally-bridge` within the test, as a person would type it."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from click.testing import CliRunner, Result
+import orjson
+import pytest
+from click.testing import CliRunner
 
-from bridge.cli import cli
-from tests.support.processes import ROOT, environment
-
-Command = Callable[..., Result]
-Done = subprocess.CompletedProcess[str]
-Process = Callable[..., Done]
+from bridge import cli
 
 
-def invoked(
+class Said(NamedTuple):
+    """What a command has printed; bytes that are no text are escaped as surrogates."""
+
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What was printed with `--json`."""
+        return orjson.loads(self.out)
+
+    def line(self, word: str) -> str:
+        """The one line of the output that begins with *word*, single-spaced."""
+        lines = (" ".join(line.split()) for line in self.out.splitlines())
+        (found,) = (line for line in lines if line.startswith(word))
+        return found
+
+
+Run = Callable[..., Said]
+
+
+def called(
     *words: str,
-    environ: Mapping[str, str],
-    fails: type[BaseException] | None = None,
+    environ: Mapping[str, object],
+    status: int = 0,
     typed: str = "",
-) -> Result:
-    """Call a command here; it raises *fails*, or nothing."""
-    result = CliRunner().invoke(cli, words, env=environ, input=typed)
-    if fails is None:
-        assert result.exception is None, (result.output, result.exception)
-    else:
-        assert isinstance(result.exception, fails), result.output
-    return result
-
-
-def typed(*words: str, environ: Mapping[str, str], status: int = 0) -> Done:
-    """Call a command as a process, which ends with *status* and without a traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bridge", *words],
-        cwd=ROOT,
-        env=environment(environ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert status == done.returncode, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def line(result: Result, word: str) -> str:
-    """The one line of the output that begins with *word*."""
-    (found,) = (
-        one for one in result.output.splitlines() if one.strip().startswith(word)
-    )
-    return " ".join(found.split())
+    **more: object,
+) -> Said:
+    """Call a command; it ends with *status*. *more* are settings beside *environ*."""
+    env = {name: str(value) for name, value in {**environ, **more}.items()}
+    with (
+        CliRunner().isolation(typed, env) as (out, err, _),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(sys, "argv", ["vitally-bridge", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = [stream.getvalue() for stream in (out, err)]
+    said = Said(*(text.decode(errors="surrogateescape") for text in printed))
+    assert status == (ended.value.code or 0), said
+    return said

@@ -1,0 +1,513 @@
+"""`vitally-bridge backfill` and `gaps`: a local Stripe, a real Redis."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import orjson
+import pytest
+from redis import Redis
+
+from bridge.ingest import Ingress
+from bridge.sources import discover
+from bridge.store import keys
+from bridge.store.inspect import Look
+from bridge.webhook.source import Delivery, Verified
+from tests.support.command import Run, called
+from tests.support.desk import QUEUE, Bench, settings
+from tests.support.desk import customer as desk_customer
+from tests.support.local_stripe import (
+    LocalStripe,
+    customer,
+    item,
+    price,
+    subscription,
+)
+from tests.support.processes import ROOT, Running, environment
+from tests.support.server import RedisServer
+from tests.support.waiting import eventually
+
+BACKFILL = [sys.executable, "-m", "bridge", "backfill", "stripe"]
+DAY = 86_400
+FIRST_OF_2026 = 1_767_225_600
+
+
+@pytest.fixture
+def environ(stripe_environ: dict[str, str]) -> dict[str, str]:
+    return stripe_environ
+
+
+@pytest.fixture
+def backfill(run: Run) -> Run:
+    return partial(run, "backfill", "stripe")
+
+
+@pytest.fixture
+def gaps(run: Run) -> Run:
+    return partial(run, "gaps", "stripe")
+
+
+@pytest.fixture
+def deliver(desk: Bench, environ: dict[str, str]) -> Any:
+    """Take events in as their webhooks would."""
+    chosen = settings(desk.vitally.url, environ["REDIS_URL"], STRIPE_MODE="test")
+    ingress = Ingress(chosen, desk.redis, discover().values())
+
+    def deliver(*events: dict[str, Any]) -> None:
+        for event in events:
+            delivery = Delivery("POST", "", {}, orjson.dumps(event))
+            ingress.take_in(ingress.sources["stripe"], Verified(delivery))
+
+    return deliver
+
+
+def shop(stripe: LocalStripe, count: int) -> list[str]:
+    """Put *count* customers with a subscription each; their ids."""
+    ids = [f"cus_{n}" for n in range(count)]
+    for n, id_ in enumerate(ids):
+        stripe.put(customer(id_, created=FIRST_OF_2026 + n * DAY))
+        stripe.put(subscription(f"sub_{n}", id_))
+    return ids
+
+
+def everything(redis: Redis) -> dict[bytes, bytes | None]:
+    found: Any = redis.keys()
+    return {key: redis.dump(key) for key in found}
+
+
+def readings(redis: Redis, ids: list[str]) -> list[int]:
+    """How often each customer was taken in."""
+    rows: Any = (redis.hkeys(keys.facts(f"stripe:{id_}")) for id_ in ids)
+    return [sum(name.startswith(b"customer\tread:") for name in row) for row in rows]
+
+
+def read_singly(stripe: LocalStripe) -> Counter[str]:
+    """How often each customer itself was asked for."""
+    paths = (path.removeprefix("/v1/customers/") for path in stripe.paths())
+    return Counter(path for path in paths if path.startswith("cus_"))
+
+
+def test_what_stripe_has_stands_in_vitally(stripe, backfill, desk):
+    tiers = [{"up_to": None, "unit_amount_decimal": "700", "flat_amount": None}]
+    tiered = price("price_t", None, tiers_mode="graduated", tiers=tiers)
+    stripe.put(tiered, customer("cus_1", name="Acme"))
+    stripe.put(subscription("sub_1", "cus_1", item(tiered, quantity=3)))
+
+    assert "1 customer read: 1 queued" in backfill().err
+    assert ["created"] == desk.work()
+    account = desk.vitally.account("cus_1")
+    status = account["traits"]["subscriptionStatus"]
+    assert ("Acme", 21, "active") == (account["name"], account["traits"]["mrr"], status)
+    assert 0 == desk.redis.scard(keys.INCOMPLETE)
+
+
+def test_the_cost_is_said_before_and_is_a_request_or_two(stripe, backfill, redis):
+    shop(stripe, 20)
+
+    cost, minutes, *_ = backfill(VITALLY_BUDGET_SHARE="0.5").err.splitlines()
+
+    assert "20 customers of Stripe to read" == cost
+    assert minutes.startswith("24 s for one write to Vitally each (10 units) at 50%")
+    # Two for each, and two for the list: once to count, once to read.
+    assert 2 * 20 + 2 == len(stripe.log)
+    # What Vitally's replies have taught counts.
+    redis.hset(keys.RATE, mapping={"limit": 1000, "cost": 1})
+    said = backfill("--yes").err
+    assert "2 s for one write to Vitally each (1 unit) at 80%" in said
+
+
+def test_more_than_a_page_is_read_and_live_events_are_not_kept_waiting(
+    stripe, environ, redis, tmp_path
+):
+    ids = shop(stripe, 130)
+
+    with Running(BACKFILL, environ=environ, folder=tmp_path) as running:
+        running.wait_for("100 jobs wait for a worker")
+        assert 100 == redis.llen(QUEUE)
+        redis.delete(QUEUE)
+        assert 0 == running.wait(), running.output
+
+    assert [1] * 130 == readings(redis, ids)
+    assert "130 customers read: 130 queued" in running.output
+    assert not redis.exists(keys.backfill("stripe"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_backfill_goes_on_where_it_stopped(
+    stripe, environ, backfill, redis, tmp_path, number
+):
+    ids = shop(stripe, 110)
+    stripe.delay = 0.01
+    with Running(BACKFILL, environ=environ, folder=tmp_path) as running:
+        eventually(lambda: len(read_singly(stripe)) >= 20)
+        running.signal(number)
+        running.wait()
+    before = read_singly(stripe)
+    assert 20 <= len(before) < 110
+    if number == signal.SIGINT:
+        assert 130 == running.process.returncode
+        assert "the same command goes on from there" in running.output
+        assert "Traceback" not in running.output
+    redis.delete(QUEUE)
+
+    said = backfill()
+
+    again = {id_ for id_, times in read_singly(stripe).items() if times > 1}
+    # The one at which it stopped may have been on its way.
+    assert len(again) <= 1
+    assert set(ids) == set(read_singly(stripe))
+    assert all(readings(redis, ids))
+    assert {1} == set(readings(redis, [id_ for id_ in ids if id_ not in again]))
+    assert "those that follow stripe:cus_" in said.err
+
+
+def test_a_dry_run_shows_the_documents_and_changes_nothing(stripe, backfill, desk):
+    stripe.put(customer("cus_1", name="Acme"), subscription("sub_1", "cus_1"))
+    backfill()
+    desk.work()
+    stripe.put(
+        subscription("sub_1", "cus_1", item(price(unit=9900))),
+        customer("cus_2", name="Basil", created=1_768_000_000),
+        subscription("sub_2", "cus_2", item(price(unit=None))),
+        customer("cus_3", created=1_766_000_000),
+    )
+    before = everything(desk.redis)
+
+    said = backfill("--dry-run")
+
+    assert before == everything(desk.redis)
+    assert "nothing was written" in said.err
+    second, first, third = said.out.split("stripe:")[1:]
+    assert second.startswith("cus_2: account cus_2, 'Basil'\n")
+    assert "mrr is left out: sub_2" in second
+    assert "  subscriptionStatus = active  <- not written yet\n" in second
+    assert first.startswith("cus_1: account cus_1, 'Acme'\n")
+    assert "  subscriptionStatus = active\n" in first
+    assert third.endswith("'The cus_3'\n  no subscription, so no traits\n")
+
+
+def test_a_dry_run_compares_with_what_vitally_has(stripe, backfill, desk):
+    stripe.clock = lambda: FIRST_OF_2026
+    stripe.put(customer("cus_1"), subscription("sub_1", "cus_1"))
+    backfill()
+    desk.work()
+    stripe.clock = lambda: FIRST_OF_2026 + 60
+    stripe.put(subscription("sub_1", "cus_1", item(price(unit=9900))))
+
+    said = backfill("--dry-run", "--customer", "cus_1")
+    assert "  mrr = 99  <- 49\n" in said.out
+
+    said = backfill("--dry-run", STRIPE_ACCOUNT_ID_KEY="vitally_id")
+    assert "stripe:cus_1: held, neither the customer nor" in said.out
+
+
+def test_only_customers_since_a_day(stripe, backfill, redis):
+    ids = shop(stripe, 6)
+
+    backfill("--since", "2026-01-04")
+
+    assert [0, 0, 0, 1, 1, 1] == readings(redis, ids)
+
+
+def test_only_the_customers_that_are_named(stripe, backfill, redis):
+    ids = shop(stripe, 4)
+
+    named = ("--customer", "cus_3", "--customer", "cus_1", "--customer", "cus_1")
+    backfill(*named)
+
+    assert [0, 1, 0, 1] == readings(redis, ids)
+    assert "/v1/customers" not in stripe.paths()
+    assert "neither --since nor" in backfill(*named, "--restart", status=2).err
+
+
+def test_a_customer_that_does_not_exist_is_said(stripe, backfill, redis):
+    shop(stripe, 1)
+
+    said = backfill("--customer", "cus_9", "--customer", "cus_0", status=1)
+
+    assert "stripe:cus_9: there is no such customer" in said.err
+    assert [1] == readings(redis, ["cus_0"])
+
+
+def test_stripe_s_hiccups_are_waited_for(stripe, backfill, redis):
+    ids = shop(stripe, 3)
+    stripe.fail("429", where="/v1/customers?")
+    stripe.fail("500", where="/v1/customers/cus_1")
+    stripe.fail("reset", where="/v1/subscriptions")
+
+    said = backfill()
+
+    assert [1, 1, 1] == readings(redis, ids)
+    assert "wants fewer requests (429); trying again in 1 s" in said.err
+
+
+def test_a_refused_key_ends_it_at_once(stripe, backfill):
+    said = backfill(status=1, STRIPE_API_KEY="rk_test_wrong").err
+
+    assert "vitally-bridge: Stripe refuses STRIPE_API_KEY (401)" in said
+    assert 1 == len(stripe.log)
+    assert "rk_test" not in said
+
+
+def test_a_permission_that_lacks_is_named(stripe, backfill, gaps):
+    shop(stripe, 2)
+    stripe.forbidden |= {"subscriptions", "events"}
+
+    said = backfill(status=1).err
+    assert "it lacks the permission rak_subscription_read; stopped" in said
+    assert (
+        "vitally-bridge: STRIPE_API_KEY may not read events (403): it lacks the "
+        "permission rak_event_read; stopped after 0 events\n"
+    ) == gaps(status=1).err
+
+
+def test_a_customer_that_is_not_understood_holds_up_no_other(stripe, backfill, redis):
+    ids = shop(stripe, 3)
+    stripe.put(subscription("sub_x", "cus_1", status="of the future"))
+
+    said = backfill(status=1).err
+
+    assert "stripe:cus_1: sub_x is not understood: status" in said
+    assert "1 customer could not be read" in said
+    assert [1, 0, 1] == readings(redis, ids)
+    assert not redis.exists(keys.backfill("stripe"))
+
+
+@pytest.mark.parametrize("command", ["backfill", "gaps"])
+def test_what_cannot_be_read_is_told_who_can_and_what_it_takes(run, command):
+    said = run(command, "acme", status=1).err
+    assert "acme cannot be read afterwards; what can: stripe" in said
+    said = run(command, "stripe", status=78, STRIPE_API_KEY="").err
+    assert "STRIPE_API_KEY is required to read Stripe's own API" in said
+
+
+def test_an_interrupted_one_for_others_is_not_mixed_up(stripe, backfill, redis):
+    ids = shop(stripe, 4)
+    place = {"after": "stripe:cus_2", "since": str(FIRST_OF_2026)}
+    redis.hset(keys.backfill("stripe"), mapping=place)
+
+    said = backfill(status=1).err
+    assert "go on with the same --since, or say --restart" in said
+
+    backfill("--since", "2026-01-01")
+    assert [1, 1, 0, 0] == readings(redis, ids)
+
+    redis.hset(keys.backfill("stripe"), mapping=place)
+    backfill("--restart")
+    assert all(readings(redis, ids))
+
+
+def test_where_it_stopped_may_be_gone(stripe, backfill, redis):
+    shop(stripe, 2)
+    place = {"after": "stripe:cus_9", "since": ""}
+    redis.hset(keys.backfill("stripe"), mapping=place)
+
+    said = backfill(status=1).err
+    assert "Stripe has no such customers, or not any more; say --restart" in said
+
+
+@pytest.mark.parametrize(("answer", "taken"), [(b"n\n", 0), (b"y\n", 1)])
+def test_at_a_terminal_it_asks(stripe, environ, redis, answer, taken):
+    shop(stripe, 1)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        BACKFILL,
+        cwd=ROOT,
+        env=environment(environ),
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        os.write(ours, answer)
+        output, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        os.close(ours)
+        os.close(theirs)
+
+    assert b"Go on? [y/N]" in output
+    assert [taken] == readings(redis, ["cus_0"])
+
+
+def test_redis_that_goes_away_ends_it_with_a_way_on(stripe, environ):
+    shop(stripe, 60)
+    stripe.delay = 0.02
+
+    with RedisServer() as server, ThreadPoolExecutor(1) as beside:
+
+        def kill() -> None:
+            eventually(lambda: len(read_singly(stripe)) >= 5)
+            server.kill()
+
+        killed = beside.submit(kill)
+        away = {**environ, "REDIS_URL": server.url}
+        said = called("backfill", "stripe", environ=away, status=1).err
+        killed.result()
+
+    assert "vitally-bridge: Redis " in said
+    assert "the same command goes on from there" in said
+
+
+@pytest.mark.parametrize(("seconds", "mrr"), [(-60, 49), (60, 99)])
+def test_an_older_webhook_after_it_loses_and_a_newer_one_wins(
+    stripe, backfill, desk, deliver, seconds, mrr
+):
+    stripe.clock = lambda: FIRST_OF_2026
+    stripe.put(customer("cus_1"), subscription("sub_1", "cus_1"))
+    backfill()
+    desk.work()
+    desk.passes(60_000)
+    other = subscription("sub_1", "cus_1", item(price(unit=9900, product="prod_1")))
+
+    deliver(
+        {
+            "id": "evt_1",
+            "object": "event",
+            "type": "customer.subscription.updated",
+            "created": FIRST_OF_2026 + seconds,
+            "livemode": False,
+            "data": {"object": other},
+        }
+    )
+    desk.work()
+
+    assert mrr == desk.vitally.account("cus_1")["traits"]["mrr"]
+
+
+def test_what_ended_long_ago_does_not_jump_the_queue(stripe, backfill, desk):
+    ended = subscription("sub_1", "cus_1", status="canceled", ended_at=FIRST_OF_2026)
+    stripe.put(customer("cus_1"), ended)
+    desk.tell(desk_customer("cus_2"))
+
+    backfill()
+
+    assert ["stripe-cus_2-1", "stripe-cus_1-1"] == desk.queue.waiting()
+
+
+def test_a_backfill_counts_like_events(stripe, backfill, desk):
+    shop(stripe, 3)
+
+    backfill()
+
+    assert 3 == desk.check().accepted
+    assert "workers.jobs.create_account" == desk.pop().func_name
+    assert 1 == Look(desk.redis).standing("stripe:cus_1").pending
+
+
+# gaps
+
+
+def happens(
+    stripe: LocalStripe, number: int, *, ago: int = DAY, **more: Any
+) -> dict[str, Any]:
+    """Put an event that tells of a customer of its own."""
+    event = {
+        "id": f"evt_{number}",
+        "object": "event",
+        "api_version": "2025-08-27.basil",
+        "type": "customer.updated",
+        "created": int(time.time()) - ago,
+        "livemode": False,
+        "data": {"object": customer(f"cus_{number}"), "previous_attributes": {}},
+        **more,
+    }
+    stripe.put(event)
+    return event
+
+
+def taken(redis: Any) -> set[str]:
+    """Ids of all events that have left facts."""
+    found = redis.scan_iter(match=keys.facts("*"), count=1000)
+    return {
+        name.decode().partition("\t")[2] for key in found for name in redis.hkeys(key)
+    }
+
+
+def test_exactly_the_missing_events_are_taken_in(stripe, desk, deliver, gaps):
+    events = [happens(stripe, n) for n in range(230)]
+    missing = {n for n in range(230) if n % 7 == 3}
+    deliver(*(e for n, e in enumerate(events) if n not in missing))
+    before = desk.check()
+
+    *listed, counted = gaps().out.splitlines()
+
+    assert {event["id"] for event in events} == taken(desk.redis)
+    assert f"230 events of 30 days: {230 - len(missing)} seen before" in counted
+    assert {f"evt_{n}" for n in missing} == {line.split()[-1] for line in listed}
+    after = desk.check()
+    assert len(missing) == after.accepted - before.accepted
+    assert 230 - len(missing) == after.duplicate - before.duplicate
+    assert len(missing) == after.waiting - before.waiting
+    assert "230 events of 30 days: 230 seen before\n" == gaps().out
+
+
+def test_a_dry_run_says_what_is_missing_and_changes_nothing(
+    stripe, desk, deliver, gaps
+):
+    events = [happens(stripe, n) for n in range(6)]
+    happens(stripe, 6, livemode=True)
+    happens(stripe, 7, data={"object": {"id": 7}})
+    happens(stripe, 8, data="nothing that is an event")
+    deliver(*events[:4])
+    before = everything(desk.redis)
+
+    *listed, counted = gaps("--dry-run").out.splitlines()
+
+    assert before == everything(desk.redis)
+    what = "9 events of 30 days: 1 ignored, 2 missing, 2 quarantined, 4 seen before"
+    assert what == counted
+    missing = [line for line in listed if "  missing  " in line]
+    assert {"evt_4", "evt_5"} == {line.split()[-1] for line in missing}
+    assert "customer.updated" in missing[0]
+    # A real one does what was said, and keeps what is not understood.
+    assert [line.replace("missing", "taken in") for line in listed] == (
+        gaps().out.splitlines()[:-1]
+    )
+    assert 2 == desk.redis.zcard(keys.QUARANTINED)
+
+
+def test_only_so_far_back_and_only_what_is_read(stripe, redis, gaps):
+    happens(stripe, 1, ago=2 * DAY - 100)
+    happens(stripe, 2, ago=2 * DAY + 100)
+    happens(stripe, 3, type="invoice.paid")
+
+    said = gaps("--days", "2")
+
+    assert {"evt_1"} == taken(redis)
+    assert "1 event of 2 days: 1 taken in" in said.out
+
+
+def test_every_handled_type_is_asked_for_once_in_lists_of_twenty(stripe, gaps):
+    gaps("--dry-run")
+
+    lists = [
+        [value for name, value in asked.query if name.startswith("types[")]
+        for asked in stripe.log
+    ]
+    handled = discover()["stripe"].handlers
+    asked = [kind for kinds in lists for kind in kinds]
+    # What begins with its API's version is a thin event, which that list has not.
+    assert [kind for kind in handled if not kind.startswith("v1.")] == asked
+    assert all(0 < len(kinds) <= 20 for kinds in lists)
+
+
+def test_stripe_s_hiccups_lose_no_page(stripe, redis, gaps):
+    for n in range(120):
+        happens(stripe, n)
+    stripe.fail("429", where="starting_after")
+    stripe.fail("garbage")
+
+    said = gaps()
+
+    assert 120 == len(taken(redis))
+    assert "trying again in 1 s" in said.err

@@ -1,0 +1,257 @@
+"""`status`, `why` and `doctor`, against real state, and what all commands have alike."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from bridge.config import read
+from bridge.domain.traits import instant
+from bridge.store import keys
+from bridge.store.quarantine import Kept, Quarantine
+from tests.support.desk import customer, subscription
+from tests.support.processes import ROOT, environment, free_port
+
+PARTY = "stripe:cus_1"
+
+
+def test_status_of_nothing_at_all(run):
+    said = run("status")
+
+    assert "received 0 = accepted" in said.line("received")
+    assert "none heard for 15 s" in said.line("workers")
+    assert "none" in said.line("oldest unsettled")
+
+
+def test_status_counts_as_the_state_does(run, desk):
+    desk.tell(customer(), subscription())
+    desk.work()
+    desk.tell(customer("cus_2", account=None))
+    desk.work()
+    desk.tell(customer("cus_3", account="three"))
+    desk.breaker.open("Vitally refuses the key (401): no")
+
+    data = run("status", "--json").json
+    said = run("status")
+
+    names = ("received", "accepted", "settled", "pending", "held", "parked")
+    assert [4, 4, 2, 1, 1, 0] == [data[name] for name in names]
+    assert "settled 2" in said.line("settled")
+    assert "STOPPED: Vitally refuses the key" in said.line("writes")
+
+
+# why
+
+
+def test_why_tells_the_traits_the_facts_and_their_events(run, desk):
+    fact = subscription(unit=12300)
+    desk.tell(customer(), fact)
+    desk.work()
+
+    said = run("why", "acme")
+
+    assert "account acme: Acme" in said.out
+    assert fact.event in said.out
+    assert "mrr 123 123" in said.line("mrr")
+    assert "2 of 2 events settled" in said.line("party stripe:cus_1")
+    assert said.out == run("why", PARTY).out
+
+
+def test_why_says_what_nobody_tells_any_more(run, desk):
+    desk.tell(customer(), subscription(unit=100))
+    desk.tell(customer("cus_2"))
+    desk.work()
+    desk.tell(customer(at=5, kind="updated", account="other"))
+    assert desk.pop() is not None
+    desk.leases.move(PARTY, "other")
+
+    assert "mrr 1 none: nobody tells it any more" in run("why", "acme").line("mrr")
+    assert run("why", "acme", "--json").json["to_write"]["mrr"] is None
+
+
+def test_why_as_data_tells_what_vitally_has_since_when_and_what_is_to_be_written(
+    run, desk, environ, tmp_path
+):
+    file = tmp_path / "bridge.toml"
+    file.write_text('[traits]\nmrr = "billing.mrr"\nplanName = false\n')
+    environ["BRIDGE_CONFIG"] = str(file)
+    desk.set(config=read(str(file)))
+    desk.tell(customer(), subscription(unit=100))
+    desk.work()
+    (last,) = desk.look.record("acme", [PARTY]).history
+    desk.tell(subscription(at=5, unit=200))
+
+    data = run("why", "acme", "--json").json
+    mrr = data["traits"]["mrr"]
+    (cause,) = mrr.pop("because")
+
+    told = {"key": "billing.mrr", "wanted": 2, "vitally": 1, "seen_by": "write"}
+    assert told | {"seen_at": instant(last["at"])} == mrr
+    assert ("sub_1", "200") == (cause["subscription"], cause["monthly"])
+    assert (1, {"billing.mrr": 2}) == (data["written"]["billing.mrr"], data["to_write"])
+    assert 1 == data["parties"][0]["rev"] - data["parties"][0]["settled"]
+    assert "planName" not in data["traits"]
+    said = run("why", "acme")
+    assert "planName (switched off) Pro" in said.line("planName")
+    assert "mrr as billing.mrr 1 2 20" in said.line("mrr as")
+
+
+def test_why_of_an_account_with_an_odd_name(run, desk):
+    desk.tell(customer(account="a b/ü%"), subscription())
+    desk.work()
+
+    assert "account a b/ü%: Acme" in run("why", "a b/ü%").out
+
+
+def test_why_of_a_held_party_says_what_to_do(run, desk):
+    desk.tell(customer(account=None))
+    assert "held" not in run("why", PARTY).out
+    desk.work()
+
+    assert "link stripe:cus_1 ACCOUNT" in run("why", PARTY).out
+    data = run("why", PARTY, "--json").json
+    assert (None, 1) == (data["account"], data["parties"][0]["held"])
+    assert ["customer"] == [fact["thing"] for fact in data["facts"]]
+
+
+@pytest.mark.parametrize("named", ["acme", PARTY])
+def test_why_says_how_an_account_stands_that_cannot_be_worked_out(run, desk, named):
+    desk.tell(customer(), subscription())
+    desk.work()
+    desk.redis.hset(keys.facts(PARTY), "subscription:x\te", b"[0, 1]")
+
+    said = run("why", named).out
+    assert "by a fault of the bridge: ValueError" in said
+    assert "party stripe:cus_1: 2 of 2 events settled" in said
+    parties = run("why", named, "--json").json["parties"]
+    assert [PARTY] == [one["party"] for one in parties]
+
+
+# doctor
+
+
+def test_doctor_finds_nothing_wrong_where_nothing_is(run, desk):
+    desk.tell(customer(), subscription())
+    desk.work()
+    desk.redis.zadd(keys.WORKERS, {"one": 2**50})
+
+    said = run("doctor").out
+
+    assert "the counting is right: 2 events accepted" in said
+    assert "every customer was seen from its creation" in said
+    assert "BAD" not in said
+
+
+def test_doctor_names_what_is_wrong(run, desk):
+    desk.tell(subscription("cus_late", account="late"), customer("cus_2", account=None))
+    desk.work()
+    desk.breaker.open("Vitally refuses the key (401): no")
+    desk.vitally.rotate("another_example")
+    desk.redis.hincrby(keys.COUNTERS, "settled", 3)
+
+    said = run("doctor", status=1)
+
+    for words in (
+        "no worker heard for 15 s",
+        "all writes are stopped: Vitally refuses the key",
+        "Invalid API key. (401)",
+        "incomplete histories: stripe:cus_late",
+        "the counting is off: settled: counted 4, found 1",
+        "1 party is held: vitally-bridge held",
+    ):
+        assert words in said.out
+    findings = run("doctor", "--json", status=1).json
+    grades = [finding["grade"] for finding in findings]
+    assert sorted(grades, key=["BAD", "note", "ok"].index) == grades
+    assert grades == [line.split()[0] for line in said.out.splitlines()]
+
+
+def test_doctor_counts_right_after_moves_and_removals(run, desk):
+    desk.tell(customer(), subscription())
+    desk.work()
+    desk.tell(customer(at=5, kind="updated", account="other"))
+    for _ in range(3):
+        desk.work()
+        desk.passes(6000)
+    desk.redis.zadd(keys.WORKERS, {"one": 2**50})
+
+    assert "the counting is right: 3 events accepted" in run("doctor").out
+
+
+# every command
+
+ODD = "x\nforged\x1b[2J\x9b\u202e\x7f"
+"""A line of its own, escapes of a terminal, and a change of direction."""
+
+
+def test_no_sender_can_steer_a_terminal_or_forge_a_line(run, desk):
+    desk.tell(
+        customer(called=ODD, event=ODD, vitally_id=ODD),
+        subscription(sub=ODD, event=ODD),
+    )
+    desk.work()
+    desk.tell(customer(ODD, account=None, called=ODD))
+    desk.work()
+    body = f"{ODD}".encode().replace(b"\n", b"\r") + b"\xff"
+    Quarantine(desk.redis).put(Kept("odd", 0, "stripe", ODD, ODD, body))
+    for words, status in (
+        (("held",), 0),
+        (("held", "--json"), 0),
+        (("why", "acme"), 0),
+        (("why", "acme", "--json"), 0),
+        (("why", f"stripe:{ODD}"), 0),
+        (("quarantine", "list"), 0),
+        (("quarantine", "list", "--json"), 0),
+        (("quarantine", "show", "odd"), 0),
+        (("doctor",), 1),
+        (("status",), 0),
+        (("quarantine", "replay", "--all"), 1),
+        (("discard", f"stripe:{ODD}"), 1),
+        (("discard", f"stripe:{ODD}", "--yes"), 0),
+    ):
+        for shown in "".join(run(*words, status=status)).split("\n"):
+            assert shown.isprintable()
+            assert not shown.startswith("forged")
+
+
+def test_a_redis_that_is_away_is_told_in_words(run):
+    away = f"redis://:hidden_example@127.0.0.1:{free_port()}/0"
+    said = run("status", REDIS_URL=away, status=1)
+
+    assert "Redis does not answer" in said.err
+    assert "hidden_example" not in said.err
+
+
+def test_settings_that_are_wrong_are_told_all_at_once(run):
+    said = run("status", REDIS_URL="http://x", WORKER_PROCESSES="0", status=78)
+
+    assert 2 == said.err.count("vitally-bridge: ")
+
+
+def test_a_redis_that_takes_nothing_is_told_in_words(run, desk):
+    desk.redis.config_set("maxmemory", 1)
+    try:
+        said = run("pause", status=1)
+    finally:
+        desk.redis.config_set("maxmemory", 0)
+
+    words = "vitally-bridge: Redis did not do it (OutOfMemoryError); is it full"
+    assert said.err.startswith(words)
+
+
+def test_a_mistake_is_a_sentence_and_no_traceback(environ):
+    """As a process."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "bridge", "why", "nobody"],
+        env=environment(environ),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 1 == ended.returncode
+    assert ended.stderr.startswith("vitally-bridge: nobody: no such account or party")
+    assert "Traceback" not in ended.stderr
