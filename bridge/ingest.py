@@ -7,6 +7,7 @@ Open this file first. Everything above the 2xx happens here, top to bottom:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -31,13 +32,8 @@ from bridge.webhook.source import Delivery, Event, Source, Verified, refused
 STRENGTH = ("ignored", "duplicate", "coalesced", "queued", "quarantined")
 """Receipts from the weakest to the strongest; a batch is told its strongest."""
 
-PARTY = attrgetter("party")
-
 UNREAD = Event("", "", 0, {}, "observed")
 """Stands for a delivery of a source that is only observed, whatever is in it."""
-
-Jobs = list[Callable[[], object]]
-"""What queues the jobs of a delivery, once the whole of it is stored."""
 
 
 class Receipt(NamedTuple):
@@ -78,20 +74,13 @@ class Ingress:
         is_observed = source.name in self._observed
         events = [UNREAD] if is_observed else _events(source, verified)
         receipts = self._all(source, events)
-        bad = [n for n, one in enumerate(receipts) if one.receipt == "quarantined"]
-        if bad:
-            first = receipts[bad[0]]
-            kept = Kept(
-                _digest(source, verified.body),
-                0,
-                source.name,
-                first.event or "",
-                first.reason or "",
-                verified.body,
-                runs(bad, len(events)),
-                len(events),
-            )
-            self._quarantine.put(kept, len(bad))
+        # The same delivery has the same name in the quarantine whenever it comes again.
+        text = source.name.encode() + b" " + verified.body
+        name = blake2s(text, digest_size=8).hexdigest()
+        kept = Kept(name, 0, source.name, "", "", verified.body)
+        if left := _left(kept, dict(enumerate(receipts)), len(events)):
+            refused_ = sum(one.receipt == "quarantined" for one in receipts)
+            self._quarantine.put(left, refused_)
         return _strongest(receipts)
 
     def replay(self, source: Source, kept: Kept) -> Receipt:
@@ -105,42 +94,38 @@ class Ingress:
         events = _events(source, verified)
         tried = [n for n in range(len(events)) if kept.holds(n, len(events))]
         receipts = self._all(source, [events[n] for n in tried], kept.id)
-        pairs = zip(tried, receipts, strict=True)
-        bad = [(n, one) for n, one in pairs if one.receipt == "quarantined"]
-        if bad:
-            first, of = bad[0][1], len(events)
-            kept = kept._replace(
-                event=first.event or "",
-                reason=first.reason or "",
-                parts=runs([n for n, _ in bad], of),
-                of=of,
-            )
-        self._quarantine.again(kept, left=bool(bad))
+        by_part = dict(zip(tried, receipts, strict=True))
+        self._quarantine.again(kept.id, _left(kept, by_part, len(events)))
         return _strongest(receipts)
+
+    def admit(self, source: Source, facts: Sequence[Fact]) -> Receipt:
+        """Accept the *facts* that were read from a source's API. Raises StorageError."""
+        event = Event(facts[0].event, facts[0].kind, facts[0].stamp.at, {})
+        jobs: list[Callable[[], object]] = []
+        try:
+            return self._store(source, event, facts, "", jobs)
+        finally:
+            _run(jobs)
 
     def _all(
         self, source: Source, events: Sequence[Event], replayed: str = ""
     ) -> list[Receipt]:
         """Take in every event of a delivery; one that is refused leaves no trace yet."""
-        jobs: Jobs = []
+        receipts: list[Receipt] = []
+        ignored: list[tuple[str, str]] = []
+        jobs: list[Callable[[], object]] = []
         try:
-            receipts = [self._event(source, event, jobs, replayed) for event in events]
-            pairs = zip(events, receipts, strict=True)
-            ignored = [(e.id, e.type) for e, r in pairs if r.receipt == "ignored"]
+            for event in events:
+                facts, receipt = self.understood(source, event)
+                if receipt is None:
+                    receipt = self._store(source, event, facts, replayed, jobs)
+                elif receipt.receipt == "ignored":
+                    ignored.append((event.id, event.type))
+                receipts.append(receipt)
             self._accept.ignore(source.name, ignored, replayed)
         finally:
-            _queue(jobs)
+            _run(jobs)
         return receipts
-
-    def _event(
-        self, source: Source, event: Event, jobs: Jobs, replayed: str
-    ) -> Receipt:
-        """Take in what has facts; what is ignored is counted with its siblings."""
-        facts, refusal = self.understood(source, event)
-        if refusal is not None:
-            return refusal
-        creates = source.handlers[event.type].creates
-        return self._admit(source, event, facts, creates, jobs, replayed)
 
     def understood(
         self, source: Source, event: Event
@@ -166,43 +151,38 @@ class Ingress:
             return [], Receipt("ignored", event.id, reason)
         return facts, None
 
-    def admit(
-        self, source: Source, event: Event, facts: Iterable[Fact], *, creates: bool
-    ) -> Receipt:
-        """Accept the *facts* of *event*, party by party. Raises StorageError."""
-        jobs: Jobs = []
-        try:
-            return self._admit(source, event, facts, creates, jobs, "")
-        finally:
-            _queue(jobs)
-
-    def _admit(  # noqa: PLR0913, PLR0917 - what is said of an event beside its facts
+    def _store(
         self,
         source: Source,
         event: Event,
         facts: Iterable[Fact],
-        creates: bool,
-        jobs: Jobs,
         replayed: str,
+        jobs: list[Callable[[], object]],
     ) -> Receipt:
-        cause, receipts = f"{event.type} {event.id}", []
-        for party, some in groupby(sorted(facts, key=PARTY), key=PARTY):
-            own = list(some)
-            taken = self._accept.facts(
-                party, source.name, event.id, event.type, own, replayed
-            )
+        """Accept the *facts* of *event*, party by party; add what queues its *jobs*."""
+        handler, receipts = source.handlers.get(event.type), []
+        for own in by_party(facts):
+            taken = self._accept.facts(source.name, own, replayed)
+            receipts.append(Receipt(taken.receipt, event.id))
             if taken.claim:
                 # Backfilled facts queue at the back; only live endings jump the queue.
                 front = any(
                     f.stamp.final and f.stamp.rank != Rank.FROM_API for f in own
                 )
-                push = partial(self._queue.push, party, taken.claim, cause, front=front)
-                jobs.append(partial(push, creates=creates and not taken.known))
-            receipts.append(Receipt(taken.receipt, event.id))
+                creates = (not handler or handler.creates) and not taken.known
+                cause = f"{event.type} {event.id}"
+                push = partial(self._queue.push, own[0].party, taken.claim, cause)
+                jobs.append(partial(push, creates=creates, front=front))
         return _strongest(receipts)
 
 
-def _queue(jobs: Jobs) -> None:
+def by_party(facts: Iterable[Fact]) -> list[list[Fact]]:
+    """The *facts* of an event, those of each party together."""
+    party = attrgetter("party")
+    return [list(own) for _, own in groupby(sorted(facts, key=party), key=party)]
+
+
+def _run(jobs: Iterable[Callable[[], object]]) -> None:
     """Queue the jobs of a delivery, after all its events: none sees a part of it.
 
     What is accepted is ours whatever comes of this: where it fails, the party's next
@@ -221,20 +201,23 @@ def _events(source: Source, verified: Verified) -> list[Event]:
         return [refused(error)]
 
 
-def _digest(source: Source, body: bytes) -> str:
-    """What a delivery is called in the quarantine: the same whenever it comes again."""
-    return blake2s(source.name.encode() + b" " + body, digest_size=8).hexdigest()
+def _left(kept: Kept, receipts: Mapping[int, Receipt], of: int) -> Kept | None:
+    """The delivery *kept* with those of its *of* parts that were refused; None: none."""
+    bad = [part for part, one in receipts.items() if one.receipt == "quarantined"]
+    if not bad:
+        return None
+    first, parts = receipts[bad[0]], runs(bad, of)
+    event, reason = first.event or "", first.reason or ""
+    return kept._replace(event=event, reason=reason, parts=parts, of=of)
 
 
-def _strongest(receipts: list[Receipt]) -> Receipt:
+def _strongest(receipts: Sequence[Receipt]) -> Receipt:
     if len(receipts) == 1:
         return receipts[0]
     if not receipts:
         return Receipt("ignored", None, "it holds nothing that changes an account")
-    counts: dict[str, int] = {}
-    for one in receipts:
-        counts[one.receipt] = counts.get(one.receipt, 0) + 1
-    top = max(receipts, key=lambda r: STRENGTH.index(r.receipt))
+    counts = Counter(one.receipt for one in receipts)
+    top = max(receipts, key=lambda one: STRENGTH.index(one.receipt))
     return top._replace(counts=counts)
 
 
@@ -242,9 +225,9 @@ def _words(messages: object, where: str = "") -> str:
     """Marshmallow's messages as one line: `data.object.items.0.price: …`."""
     if isinstance(messages, Mapping):
         inner = (
-            _words(said, f"{where}.{key}" if where else str(key))
-            for key, said in messages.items()
+            _words(message, f"{where}.{key}" if where else str(key))
+            for key, message in messages.items()
         )
         return "; ".join(inner)
-    said = " ".join(map(str, messages)) if isinstance(messages, list) else str(messages)
-    return f"{where}: {said}"
+    texts = messages if isinstance(messages, list) else [messages]
+    return f"{where}: {' '.join(map(str, texts))}"

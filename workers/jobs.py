@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from contextvars import ContextVar
 
-from bridge.domain.facts import PartyKind, PartyName
+from bridge.domain.facts import PartyKind, PartyName, kind_of, source_of
 from bridge.domain.values import TO_REFRESH
 from bridge.errors import SourceError
 from bridge.log import fields
@@ -36,7 +36,7 @@ class Jobs:
     def run(self, party: str) -> str:
         """Do the job of *party*; return the outcome's word. Raises redis' errors."""
         other = {PartyKind.CATALOGUE: self._spread, PartyKind.POINTER: self._follow}
-        return self.sync.run(party, other.get(PartyName.parse(party).kind))
+        return self.sync.run(party, other.get(kind_of(party)))
 
     def resume(self) -> None:
         """Queue what was held for a key that is set by now.
@@ -85,8 +85,7 @@ class Jobs:
         notice = view.own.things[TO_REFRESH].fact
         event = f"{notice.event}:{thing.rpartition(':')[2]}"
         fact = notice._replace(party=owner, event=event)
-        source = PartyName.parse(owner).source
-        taken = self.context.accept.facts(owner, source, event, fact.kind, [fact])
+        taken = self.context.accept.facts(source_of(owner), [fact])
         if taken.claim:
             self.context.queue.push(owner, taken.claim, f"{fact.kind} {fact.event}")
 

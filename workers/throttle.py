@@ -13,7 +13,7 @@ from uuid import uuid4
 from redis import Redis
 
 from bridge.store import keys
-from bridge.store.connect import load
+from bridge.store.connect import Scripts
 from bridge.store.inspect import COST, LIMIT
 from bridge.vitally.replies import Rate
 
@@ -27,9 +27,7 @@ class Throttle:
     def __init__(self, redis: Redis, share: float) -> None:
         self._redis = redis
         self._share = share
-        self._reserve = redis.register_script(load("reserve"))
-        self._learn = redis.register_script(load("learn_limit"))
-        self._pause = redis.register_script(load("pause"))
+        self._run = Scripts(redis)
 
     def reserve(self, most_ms: int) -> tuple[int, str]:
         """Reserve the next slot: (ms to wait, slot).
@@ -50,7 +48,7 @@ class Throttle:
 
     def pause(self, ms: int) -> None:
         """Leave Vitally alone for *ms*; a longer pause that is set already stays."""
-        self._pause(keys=[keys.PAUSE], args=[max(1, ms)])
+        self._run("pause", max(1, ms), keys=[keys.PAUSE])
 
     def learn(self, rate: Rate) -> None:
         """Take in what a reply says of the limit.
@@ -59,15 +57,16 @@ class Throttle:
         others use the key, and they go first until it has come back.
         """
         limit, remaining = max(1, rate.limit), max(0, rate.remaining)
-        self._learn(keys=[keys.RATE], args=[limit, remaining, int(rate.write)])
+        seen = (limit, remaining, int(rate.write))
+        self._run("learn_limit", *seen, keys=[keys.RATE])
         missing = limit * (1 - self._share) / 2 - remaining
         if missing > 0:
             self.pause(int(missing * 60_000 / limit))
 
     def _call(self, most_ms: int, slot: str) -> int:
         names = [keys.SLOTS, keys.RATE, keys.PAUSE, keys.PAUSED]
-        args: list[str | float] = [self._share, LIMIT, COST, most_ms, slot, PAUSED_MS]
-        return int(self._reserve(keys=names, args=args))
+        args = (self._share, LIMIT, COST, most_ms, slot, PAUSED_MS)
+        return int(self._run("reserve", *args, keys=names))
 
 
 FIRST_LOOK, LAST_LOOK = 3.0, 60.0

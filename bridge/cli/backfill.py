@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from itertools import groupby, islice
+from itertools import islice
 from typing import Any, TypeVar
 
 import click
@@ -34,14 +34,14 @@ from bridge.errors import (
     SourceError,
     SourceUnreadError,
 )
-from bridge.ingest import PARTY, Ingress
+from bridge.ingest import Ingress, by_party
 from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.sources import every
 from bridge.store.accept import RING, Accept
 from bridge.store.inspect import Look, drained_in, figures
 from bridge.store.refresh import Cursor
-from bridge.webhook.source import Archive, Delivery, Event, Page, Source, Verified
+from bridge.webhook.source import Archive, Delivery, Page, Source, Verified
 
 TRIES = 8
 """Times in a row that a request is made before the command gives up."""
@@ -310,9 +310,7 @@ def _taking_in(kind: Source, session: Session) -> Take:
             note(f"{AHEAD} jobs wait for a worker; going on when they are done")
         while queue.depth() >= AHEAD:
             time.sleep(1)
-        first = facts[0]
-        event = Event(first.event, first.kind, first.stamp.at, {})
-        return ingress.admit(kind, event, facts, creates=True).receipt
+        return ingress.admit(kind, facts).receipt
 
     return take
 
@@ -362,8 +360,5 @@ def _looked_up(
     facts, refusal = ingress.understood(kind, event)
     if refusal is not None:
         return refusal.receipt
-    seen = (
-        accept.has_seen(party, kind.name, event.type, list(own))
-        for party, own in groupby(sorted(facts, key=PARTY), key=PARTY)
-    )
+    seen = (accept.has_seen(kind.name, own) for own in by_party(facts))
     return "duplicate" if all(seen) else "missing"

@@ -99,7 +99,7 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
     event = f"link_{at}"
     value = {"account": account} if account else {}
     fact = Fact(party, LINK, Stamp(False, at, 0), event, "link", value, after=event)
-    taken = Accept(redis).facts(party, "operator", event, "link", [fact])
+    taken = Accept(redis).facts("operator", [fact])
     if taken.claim:
         Queue(redis).push(party, taken.claim, f"link {event}")
     target = account or "where its source says"

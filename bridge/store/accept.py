@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2s
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from redis.exceptions import RedisError
 from bridge.domain.facts import Fact
 from bridge.errors import StorageError
 from bridge.store import codec, keys
-from bridge.store.connect import load
+from bridge.store.connect import Scripts
 
 STALE_CLAIM = 2000
 """Milliseconds after which a claim without a job is taken up by the next event."""
@@ -41,70 +42,53 @@ class Accept:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._accept = redis.register_script(load("accept"))
-        self._note = redis.register_script(load("note"))
+        self._run = Scripts(redis)
 
-    def facts(  # noqa: PLR0913, PLR0917 - the parts of an event
-        self,
-        party: str,
-        source: str,
-        event: str,
-        kind: str,
-        facts: Collection[Fact],
-        replayed: str = "",
-    ) -> Accepted:
-        """Put *facts* of one *event* of *party*; repeating it changes nothing.
+    def facts(self, source: str, facts: Sequence[Fact], replayed: str = "") -> Accepted:
+        """Put the *facts* of one event of one party; repeating it changes nothing.
 
         Of an event that is there, but was told otherwise, both renderings are kept.
         *replayed* is the delivery in the quarantine that the event comes out of.
         """
-        args: list[str | bytes | int] = [
-            party,
-            _digest(source, party, kind, facts),
-            source,
-            event,
-            kind,
-            STALE_CLAIM,
-            RING,
-            JOURNAL,
-            replayed,
-        ]
-        for fact in facts:
-            args += (codec.field(fact), codec.row(fact))
-        try:
-            receipt, claim, known = self._accept(args=args)
-        except RedisError as error:
-            raise StorageError(_plain(error)) from error
+        party, event, kind = facts[0].party, facts[0].event, facts[0].kind
+        head = (party, _digest(source, facts), source, event, kind)
+        limits = (STALE_CLAIM, RING, JOURNAL)
+        rows = [part for f in facts for part in (codec.field(f), codec.row(f))]
+        with stored():
+            answer = self._run("accept", *head, *limits, replayed, *rows)
+        receipt, claim, known = answer
         return Accepted(receipt.decode(), int(claim), bool(known))
 
-    def has_seen(
-        self, party: str, source: str, kind: str, facts: Collection[Fact]
-    ) -> bool:
-        """Whether the event of *facts* of *party* is among the last `RING`."""
-        digest = _digest(source, party, kind, facts)
-        try:
-            return self._redis.zscore(keys.RECENT, digest) is not None
-        except RedisError as error:
-            raise StorageError(_plain(error)) from error
+    def has_seen(self, source: str, facts: Sequence[Fact]) -> bool:
+        """Whether the event of *facts* of one party is among the last `RING`."""
+        with stored():
+            return self._redis.zscore(keys.RECENT, _digest(source, facts)) is not None
 
     def ignore(
         self, source: str, events: Iterable[tuple[str, str]], replayed: str = ""
     ) -> None:
         """Count and journal *events* (id, kind) that leave no facts, in one trip."""
         pairs = [word for event in events for word in event]
-        try:
-            if pairs:
-                self._note(args=[source, JOURNAL, replayed, *pairs])
-        except RedisError as error:
-            raise StorageError(_plain(error)) from error
+        if pairs:
+            with stored():
+                self._run("note", source, JOURNAL, replayed, *pairs)
 
 
-def _digest(source: str, party: str, kind: str, facts: Iterable[Fact]) -> str:
+def _digest(source: str, facts: Sequence[Fact]) -> str:
     """What the ring remembers of an event; another one may have its id."""
-    told = "\n".join((source, party, kind, *sorted(map(codec.field, facts))))
-    return blake2s(told.encode(), digest_size=8).hexdigest()
+    party, kind = facts[0].party, facts[0].kind
+    text = "\n".join((source, party, kind, *sorted(map(codec.field, facts))))
+    return blake2s(text.encode(), digest_size=8).hexdigest()
 
 
-def _plain(error: RedisError) -> str:
-    """The kind of a Redis error; its text may quote what was sent."""
-    return f"Redis did not take it ({type(error).__name__})"
+@contextmanager
+def stored() -> Iterator[None]:
+    """Raise StorageError where Redis does not take something.
+
+    It names the kind of Redis' error alone: its text may quote what was sent.
+    """
+    try:
+        yield
+    except RedisError as error:
+        name = type(error).__name__
+        raise StorageError(f"Redis did not take it ({name})") from error

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from redis import BlockingConnectionPool, Redis
 from redis.backoff import NoBackoff
+from redis.commands.core import Script
 from redis.retry import Retry
 
 LUA = Path(__file__).with_name("lua")
@@ -62,6 +63,20 @@ def milliseconds(redis: Redis) -> int:
     """What time it is on Redis' clock."""
     seconds, micros = redis.time()
     return int(seconds) * 1000 + int(micros) // 1000
+
+
+class Scripts:
+    """Calls the scripts of `lua/` by their names. Raises redis' own errors."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._known: dict[str, Script] = {}
+
+    def __call__(self, name: str, *args: str | bytes | float, **more: Any) -> Any:
+        """Call the script of this *name*; *more* may hold its `keys`."""
+        if name not in self._known:
+            self._known[name] = self._redis.register_script(load(name))
+        return self._known[name](args=args, **more)
 
 
 @cache

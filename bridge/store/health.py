@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from redis import Redis
@@ -86,17 +87,21 @@ STALE = 3.0
 
 SECTIONS = ("memory", "replication", "persistence")
 
+POLICY = "maxmemory-policy"
+
 DOWN = "Redis is down or does not answer in time."
 UNSEEN = "Redis has not been looked at yet."
 LOADING = "Redis is still loading its data."
 READ_ONLY = "Redis is read-only (a replica)."
 DISK = "Redis cannot write its append-only file, and so refuses writes."
 REFUSED = "Redis refuses the user or password in REDIS_URL."
+EVICTS = "Redis may evict keys (maxmemory-policy is {}); it must be noeviction."
+FULL = "Redis is full ({} of {} bytes; {:.0%} of them may be used)."
 SNAPSHOT = "Redis failed to save its last snapshot, and may refuse writes."
 
 
 class View(NamedTuple):
-    """What one look found; *begun* in seconds of the monotonic clock.
+    """What one look saw; *begun* in seconds of the monotonic clock.
 
     *refusals* are why nothing can be written, *worries* what only an operator needs
     to know; sentences both.
@@ -122,19 +127,19 @@ def judge(
     limit = info.get("maxmemory", 0)
     used = info.get("used_memory", 0) - info.get("mem_not_counted_for_evict", 0)
     evicts = policy not in {None, "noeviction"}
-    found = {
+    refusals = {
         LOADING: info.get("loading", 0) == 1,
         READ_ONLY: info.get("role", "master") != "master",
-        f"Redis may evict keys (maxmemory-policy is {policy}); it must be noeviction.": (
-            evicts and not allow_eviction
-        ),
-        f"Redis is full ({used} of {limit} bytes; {share:.0%} of them may be used).": (
-            0 < limit * share <= used and not evicts
-        ),
+        EVICTS.format(policy): evicts and not allow_eviction,
+        FULL.format(used, limit, share): 0 < limit * share <= used and not evicts,
         DISK: info.get("aof_last_write_status", "ok") != "ok",
     }
-    worries = (SNAPSHOT,) if info.get("rdb_last_bgsave_status", "ok") != "ok" else ()
-    return tuple(sentence for sentence, is_so in found.items() if is_so), worries
+    worries = {SNAPSHOT: info.get("rdb_last_bgsave_status", "ok") != "ok"}
+    return _true(refusals), _true(worries)
+
+
+def _true(sentences: Mapping[str, bool]) -> tuple[str, ...]:
+    return tuple(sentence for sentence, is_so in sentences.items() if is_so)
 
 
 class Watch:
@@ -148,7 +153,7 @@ class Watch:
         share: float = 1.0,
         flushes: bool = False,
     ) -> None:
-        self._redis = aside(redis, timeout=PATIENCE, most=1)
+        self._redis: Any = aside(redis, timeout=PATIENCE, most=1)
         self._allow_eviction = allow_eviction
         self._share = share
         self._flushes = flushes
@@ -182,8 +187,8 @@ class Watch:
 
     def refuses(self) -> str | None:
         """Why nothing can be written now, in a sentence; None: try it."""
-        found = self._refusals()
-        return found[0] if found else None
+        refusals = self._refusals()
+        return refusals[0] if refusals else None
 
     def trouble(self) -> tuple[str, ...]:
         """All that is wrong with Redis, a sentence each."""
@@ -217,35 +222,24 @@ class Watch:
 
     def _ask(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Read INFO section by section: several at once are new in Redis 7."""
-        pipe = self._redis.pipeline(transaction=False)
-        for section in SECTIONS:
-            pipe.info(section)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for section in SECTIONS:
+                pipe.info(section)
+            replies = pipe.execute(raise_on_error=False)
         info: dict[str, Any] = {}
-        for reply in pipe.execute(raise_on_error=False):
+        for reply in replies:
             if isinstance(reply, dict):
                 info |= reply
-            elif not _kept_back(reply):
+            # A Redis that works may keep INFO back from us.
+            elif not isinstance(reply, NoPermissionError) and (
+                "unknown command" not in str(reply)
+            ):
                 raise reply
-        policy = self._policy(info)
+        # A managed Redis may tell the policy in INFO, in CONFIG, or not.
+        policy = info.get("maxmemory_policy")
+        if policy is None:
+            with suppress(ResponseError):
+                policy = self._redis.config_get(POLICY).get(POLICY)
         refusals, worries = judge(info, policy, self._allow_eviction, self._share)
         why = unfit(self._redis) if self._flushes and not refusals else None
         return (*refusals, *([why] if why else ())), worries
-
-    def _policy(self, info: Mapping[str, Any]) -> str | None:
-        """Return the policy; a managed Redis may tell it in INFO, in CONFIG, or not."""
-        if "maxmemory_policy" in info:
-            return str(info["maxmemory_policy"])
-        try:
-            told = self._redis.config_get("maxmemory-policy")
-        except ResponseError:
-            return None
-        return next((_text(value) for value in told.values() if value), None)
-
-
-def _kept_back(reply: object) -> bool:
-    """Tell whether a Redis that works does not let us have INFO."""
-    return isinstance(reply, NoPermissionError) or "unknown command" in str(reply)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -29,24 +30,6 @@ def drained_in(writes: int, units: float, cost: float) -> float:
     before makes it up to a minute less.
     """
     return 60 * writes / max(1, units // cost)
-
-
-COUNTED = (
-    "received",
-    "accepted",
-    "duplicate",
-    "ignored",
-    "quarantined",
-    "settled",
-    "pending",
-    "held",
-    "parked",
-    "writes",
-    "saved",
-    "discarded",
-    "quarantine_bytes",
-    "quarantine_dropped",
-)
 
 
 SILENCE_MS = 15_000
@@ -109,66 +92,54 @@ class Figures(NamedTuple):
         return drained_in(self.dirty, self.limit * share, self.cost)
 
 
-def figures(redis: Redis, queue_key: str = "rq:queue:bridge") -> Figures:
-    """Read them all. Raises redis' own errors."""
-    raw = _read(redis, queue_key)
-    seconds, micros = raw["time"]
-    now = seconds * 1000 + micros // 1000
-    counters = {name.decode(): int(n) for name, n in raw["counters"].items()}
-    breaker, paused = (None if text is None else text.decode() for text in raw["stops"])
-    limit, cost = raw["rate"]
-    oldest = raw["oldest"]
-    outcome = "outcome:"
-    return Figures(
-        **{name: counters.get(name, 0) for name in COUNTED},
-        **{name: raw[name] for name in SIZES},
-        oldest_ms=max(0, now - int(oldest[0][1])) if oldest else None,
-        workers={w.decode(): max(0, now - int(at)) for w, at in raw["workers"]},
-        breaker=breaker or None,
-        paused=paused,
-        limit=int(limit or LIMIT),
-        cost=int(cost or COST),
-        outcomes={
-            name.removeprefix(outcome): n
-            for name, n in counters.items()
-            if name.startswith(outcome)
-        },
-    )
-
-
-SIZES = (
-    "waiting",
-    "dirty",
-    "held_parties",
-    "parked_parties",
-    "incomplete",
-    "unknown",
-    "unread",
-    "quarantine_deliveries",
-)
+SIZES = {
+    "waiting": ("LLEN", "rq:queue:bridge"),
+    "dirty": ("ZCARD", keys.DIRTY),
+    "held_parties": ("ZCARD", keys.HELD),
+    "parked_parties": ("ZCARD", keys.PARKED),
+    "incomplete": ("SCARD", keys.INCOMPLETE),
+    "unknown": ("HLEN", keys.UNKNOWN),
+    "unread": ("SCARD", keys.UNREAD),
+    "quarantine_deliveries": ("ZCARD", keys.QUARANTINED),
+}
 """Figures that are the size of a key."""
 
+OUTCOME = "outcome:"
+"""What the counters of the jobs' outcomes begin with."""
 
-def _read(redis: Redis, queue_key: str) -> dict[str, Any]:
-    """All that the figures are made of, in one round trip."""
-    with redis.pipeline(transaction=True) as pipe:
-        pipe.llen(queue_key)
-        pipe.zcard(keys.DIRTY)
-        pipe.zcard(keys.HELD)
-        pipe.zcard(keys.PARKED)
-        pipe.scard(keys.INCOMPLETE)
-        pipe.hlen(keys.UNKNOWN)
-        pipe.scard(keys.UNREAD)
-        pipe.zcard(keys.QUARANTINED)
+
+def figures(redis: Redis) -> Figures:
+    """Read them all, in one round trip. Raises redis' own errors."""
+    client: Any = redis
+    with client.pipeline(transaction=True) as pipe:
+        for command, key in SIZES.values():
+            pipe.execute_command(command, key)
         pipe.hgetall(keys.COUNTERS)
         pipe.zrange(keys.DIRTY, 0, 0, withscores=True)
         pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
         pipe.mget(keys.BREAKER, keys.PAUSED)
         pipe.hmget(keys.RATE, "limit", "cost")
         pipe.time()
-        replies = pipe.execute()
-    names = (*SIZES, "counters", "oldest", "workers", "stops", "rate", "time")
-    return dict(zip(names, replies, strict=True))
+        *sizes, counters, oldest, workers, stops, rate, clock = pipe.execute()
+    now = clock[0] * 1000 + clock[1] // 1000
+    counted = {name.decode(): int(n) for name, n in counters.items()}
+    breaker, paused = (text.decode() if text else None for text in stops)
+    values: dict[str, Any] = {name: counted.get(name, 0) for name in Figures._fields}
+    values |= dict(zip(SIZES, sizes, strict=True))
+    values |= {
+        "oldest_ms": max(0, now - int(oldest[0][1])) if oldest else None,
+        "workers": {name.decode(): max(0, now - int(at)) for name, at in workers},
+        "breaker": breaker,
+        "paused": paused,
+        "limit": int(rate[0] or LIMIT),
+        "cost": int(rate[1] or COST),
+        "outcomes": {
+            name.removeprefix(OUTCOME): n
+            for name, n in counted.items()
+            if name.startswith(OUTCOME)
+        },
+    }
+    return Figures(**values)
 
 
 class Standing(NamedTuple):
@@ -217,18 +188,15 @@ class Look:
 
     def standing(self, party: str) -> Standing | None:
         """Return how a party stands, None where it was never heard of."""
-        names = ("account", "rev", "settled", "held", "parked", "why")
-        row = self._redis.hmget(keys.party(party), *names)
-        if row[1] is None:
-            return self._vacated(party)
-        account, why = (raw.decode() if raw else "" for raw in (row[0], row[-1]))
-        rev, settled, held, parked = (int(raw or 0) for raw in row[1:-1])
-        return Standing(party, account or None, rev, settled, held, parked, why)
-
-    def _vacated(self, party: str) -> Standing | None:
-        """An account that its last party left, where Vitally refuses the removal."""
+        names = ("account", "why", "rev", "settled", "held", "parked")
+        account, why, *numbers = self._redis.hmget(keys.party(party), *names)
+        if numbers[0] is not None:
+            account, why = (raw.decode() if raw else "" for raw in (account, why))
+            rev, settled, held, parked = (int(raw or 0) for raw in numbers)
+            return Standing(party, account or None, rev, settled, held, parked, why)
         if self._redis.zscore(keys.PARKED, party) is None:
             return None
+        # An account that its last party left, where Vitally refuses the removal.
         account = PartyName.parse(party).id
         return Standing(party, account, 0, 0, 0, 0, "its traits cannot be removed")
 
@@ -264,20 +232,19 @@ class Look:
     def listed(self, key: str) -> list[tuple[Standing, int]]:
         """Return the held or parked parties with the instant (ms) since when."""
         rows = self._redis.zrange(key, 0, -1, withscores=True)
-        found = ((self.standing(raw.decode()), int(since)) for raw, since in rows)
-        return [(standing, since) for standing, since in found if standing]
+        pairs = ((self.standing(raw.decode()), int(since)) for raw, since in rows)
+        return [(standing, since) for standing, since in pairs if standing]
 
     def incomplete(self, most: int) -> list[str]:
         """Return up to *most* parties that were first met in mid-life."""
-        found = self._redis.sscan_iter(keys.INCOMPLETE, count=most)
-        return sorted(raw.decode() for raw, _ in zip(found, range(most), strict=False))
+        names = self._redis.sscan_iter(keys.INCOMPLETE, count=most)
+        return sorted(raw.decode() for raw in islice(names, most))
 
     def every_standing(self) -> Iterator[Standing]:
         """Scan all parties; while events come in, a moving picture."""
         prefix = keys.party("")
         # A set: SCAN may return a key twice.
-        found = set(self._redis.scan_iter(match=f"{prefix}*", count=1000))
-        for raw in found:
-            standing = self.standing(raw.decode().removeprefix(prefix))
-            if standing:
+        names = set(self._redis.scan_iter(match=f"{prefix}*", count=1000))
+        for raw in names:
+            if standing := self.standing(raw.decode().removeprefix(prefix)):
                 yield standing

@@ -27,7 +27,7 @@ from bridge.domain.facts import (
 from bridge.domain.fold import State, compact, fold
 from bridge.errors import LostLeaseError
 from bridge.store import codec, keys
-from bridge.store.connect import load
+from bridge.store.connect import Scripts
 from bridge.store.view import NUMBERS, Catalogues, Lease, Member, Outcome, View
 
 LEASE_MS = 6000
@@ -57,16 +57,7 @@ class Leases:
         self.held: Lease | None = None
         self.since = 0.0
         self._redis = redis
-        self._begin = redis.register_script(load("begin"))
-        self._take = redis.register_script(load("take"))
-        self._renew = redis.register_script(load("renew"))
-        self._release = redis.register_script(load("release"))
-        self._ack = redis.register_script(load("ack"))
-        self._postpone = redis.register_script(load("postpone"))
-        self._move = redis.register_script(load("move"))
-        self._claim = redis.register_script(load("claim"))
-        self._record_crash = redis.register_script(load("record_crash"))
-        self._spread = redis.register_script(load("spread"))
+        self._run = Scripts(redis)
 
     def begin(self, party: str) -> View | None:
         """Take the lease of a party's account and read all that a write depends on.
@@ -75,13 +66,13 @@ class Leases:
         account so far the party is read alone, and no lease is taken.
         """
         self.since = monotonic()
-        found = self._begin(args=[party, own_account(party) or "", LEASE_MS, 0])
+        found = self._run("begin", party, own_account(party) or "", LEASE_MS, 0)
         return None if found == [0] else self._view(party, found)
 
     def read_again(self, lease: Lease) -> View:
         """Read it all again under the *lease*. Raises LostLeaseError."""
-        args: list[str | int] = [lease.party, lease.account, LEASE_MS, lease.fence]
-        found = self._begin(args=args)
+        account, fence = lease.account, lease.fence
+        found = self._run("begin", lease.party, account, LEASE_MS, fence)
         if found == [0]:
             raise LostLeaseError(lease.account)
         return self._view(lease.party, found)
@@ -121,7 +112,7 @@ class Leases:
 
     def take(self, account: str, party: str) -> Lease | None:
         """Take the lease; None: another has it and will queue *party* again."""
-        fence = int(self._take(args=[account, party, LEASE_MS]))
+        fence = int(self._run("take", account, party, LEASE_MS))
         if not fence:
             return None
         self.held, self.since = Lease(account, party, fence), monotonic()
@@ -129,8 +120,8 @@ class Leases:
 
     def renew(self, lease: Lease, *marks: str | int) -> None:
         """Prove and prolong the lease. Raises LostLeaseError."""
-        args = [lease.account, lease.fence, LEASE_MS, *(marks or ("", ""))]
-        if not self._renew(args=args):
+        marks = marks or ("", "")
+        if not self._run("renew", lease.account, lease.fence, LEASE_MS, *marks):
             raise LostLeaseError(lease.account)
 
     def mark_unconfirmed(
@@ -147,13 +138,13 @@ class Leases:
         self.held = None
         if not lease.account:
             return []
-        return claims(self._release(args=[lease.account, lease.fence]))
+        return claims(self._run("release", lease.account, lease.fence))
 
     def ack(self, view: View, outcome: Outcome) -> Claims:
         """Confirm *outcome* for every party in *view*. Raises LostLeaseError."""
         text = orjson.dumps(_ack(view, outcome))
         self.held = None
-        found = self._ack(args=[text])
+        found = self._run("ack", text)
         if found == 0:
             raise LostLeaseError(view.account)
         return claims(found)
@@ -171,37 +162,36 @@ class Leases:
         """
         self.held = None
         account, fence = (lease.account, lease.fence) if lease else ("", 0)
-        noted = orjson.dumps(fields or {})
-        args: list[str | bytes | int] = [party, max(0, delay_ms), account, fence, noted]
-        return claims(self._postpone(args=args))
+        noted, delay = orjson.dumps(fields or {}), max(0, delay_ms)
+        return claims(self._run("postpone", party, delay, account, fence, noted))
 
     def record_crash(self, party: str, job: str, why: str) -> tuple[bool, str]:
         """Note a failed *job*; the second at the same facts parks the party with *why*.
 
         Return whether it is parked now, and the failed job before ('' none).
         """
-        parked, before = self._record_crash(args=[party, job, why])
+        parked, before = self._run("record_crash", party, job, why)
         return bool(parked), before.decode()
 
     def move(self, party: str, account: str | None) -> Claims:
         """Make *party* a member of *account*, and of no other."""
-        return claims(self._move(args=[party, account or "", vacated("")]))
+        return claims(self._run("move", party, account or "", vacated("")))
 
     def claim_due(self, most: int) -> Claims:
         """Claim at *most* so many parties whose next try is due."""
-        return claims(self._claim(args=["due", most]))
+        return claims(self._run("claim", "due", most))
 
     def claim_lost(self, party: str, number: str) -> Claims:
         """Claim *party* anew, whose claim of this *number* has lost its job."""
-        return claims(self._claim(args=["lost", party, number]))
+        return claims(self._run("claim", "lost", party, number))
 
     def claim_by_hand(self, party: str) -> Claims:
         """Claim *party* at once; none where a job of it waits, or nothing does."""
-        return claims(self._claim(args=["by hand", party]))
+        return claims(self._run("claim", "by hand", party))
 
     def spread(self, thing: str) -> int:
         """Let some who use the *thing* of a catalogue be looked at again; how many."""
-        return int(self._spread(args=[thing, SPREAD, APART_MS]))
+        return int(self._run("spread", thing, SPREAD, APART_MS))
 
 
 def used(

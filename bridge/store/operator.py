@@ -6,7 +6,7 @@ from redis import Redis
 
 from bridge.store import keys
 from bridge.store.accept import JOURNAL
-from bridge.store.connect import load
+from bridge.store.connect import Scripts
 
 
 def discard(redis: Redis, party: str) -> int | None:
@@ -14,8 +14,8 @@ def discard(redis: Redis, party: str) -> int | None:
 
     None: it is neither. Its facts stay.
     """
-    found = int(redis.register_script(load("discard"))(args=[party, JOURNAL]))
-    return None if found < 0 else found
+    given_up = int(Scripts(redis)("discard", party, JOURNAL))
+    return None if given_up < 0 else given_up
 
 
 def pause(redis: Redis, reason: str) -> None:

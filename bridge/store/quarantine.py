@@ -8,16 +8,15 @@ room or the time is up) is counted as ignored from then on.
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import orjson
 from redis import Redis
-from redis.exceptions import RedisError
 
-from bridge.errors import StorageError
 from bridge.store import keys
-from bridge.store.connect import load
+from bridge.store.accept import stored
+from bridge.store.connect import Scripts
 
 MOST = 1000
 """Deliveries that are kept; the oldest go first."""
@@ -62,13 +61,13 @@ class Kept(NamedTuple):
 
 def runs(parts: Collection[int], of: int) -> Runs | None:
     """Return the refused *parts* (ascending) as runs; None: all of them were."""
-    found: Runs = []
+    joined: Runs = []
     for part in parts:
-        if found and found[-1][1] == part - 1:
-            found[-1][1] = part
+        if joined and joined[-1][1] == part - 1:
+            joined[-1][1] = part
         else:
-            found.append([part, part])
-    return None if len(parts) == of or len(found) > MOST_RUNS else found
+            joined.append([part, part])
+    return None if len(parts) == of or len(joined) > MOST_RUNS else joined
 
 
 class Quarantine:
@@ -76,25 +75,14 @@ class Quarantine:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._put = redis.register_script(load("quarantine_put"))
-        self._again = redis.register_script(load("quarantine_again"))
-        self._drop = redis.register_script(load("quarantine_drop"))
+        self._run = Scripts(redis)
 
     def put(self, kept: Kept, events: int = 1) -> None:
         """Keep a delivery whole, once, and count the *events* of it that are refused."""
-        args: list[str | bytes | int] = [
-            kept.id,
-            _row(kept),
-            MOST,
-            DAYS * 86_400_000,
-            kept.source,
-            kept.event,
-            kept.reason[:200],
-            events,
-            MOST_BYTES,
-            SHARE,
-        ]
-        _ask(self._put, args)
+        head = (kept.id, _row(kept), MOST, DAYS * 86_400_000)
+        line = (kept.source, kept.event, kept.reason[:200], events)
+        with stored():
+            self._run("quarantine_put", *head, *line, MOST_BYTES, SHARE)
 
     def all(self) -> Iterator[Kept]:
         """Every kept delivery, the oldest first."""
@@ -112,23 +100,17 @@ class Quarantine:
 
     def begin(self) -> None:
         """Bring the counting of an older version up to date, before a replay."""
-        _ask(self._again, ["", ""])
+        self.again("", None)
 
-    def again(self, kept: Kept, left: bool) -> None:
+    def again(self, id_: str, left: Kept | None) -> None:
         """Note what a replay has *left* of a delivery; nothing: it goes."""
-        _ask(self._again, [kept.id, _row(kept) if left else ""])
+        with stored():
+            self._run("quarantine_again", id_, _row(left) if left else "")
 
     def drop(self, id_: str) -> None:
         """Forget a delivery; its events are counted as ignored."""
-        _ask(self._drop, [id_])
-
-
-def _ask(script: Any, args: Sequence[str | bytes | int]) -> None:
-    try:
-        script(args=args)
-    except RedisError as error:
-        name = type(error).__name__
-        raise StorageError(f"Redis did not take it ({name})") from error
+        with stored():
+            self._run("quarantine_drop", id_)
 
 
 def _row(kept: Kept) -> bytes:

@@ -13,7 +13,7 @@ from redis import Redis
 from bridge.domain.facts import Fact
 from bridge.errors import LostLeaseError
 from bridge.store import codec, keys
-from bridge.store.connect import load, milliseconds
+from bridge.store.connect import Scripts, milliseconds
 from bridge.store.view import Lease
 
 MOST_A_SECOND = 10
@@ -28,14 +28,12 @@ class Refreshes:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._learn = redis.register_script(load("learn"))
+        self._run = Scripts(redis)
 
     def learn(self, lease: Lease, facts: Iterable[Fact]) -> None:
         """Add the *facts* of the leased party. Raises LostLeaseError."""
-        args: list[str | bytes | int] = [lease.party, lease.fence]
-        for fact in facts:
-            args += (codec.field(fact), codec.row(fact))
-        if not self._learn(args=args):
+        rows = [part for f in facts for part in (codec.field(f), codec.row(f))]
+        if not self._run("learn", lease.party, lease.fence, *rows):
             raise LostLeaseError(lease.party)
 
     def may(self, source: str) -> bool:

@@ -53,10 +53,10 @@ def dedupe_first() -> None:
     """An event is marked as seen before its facts are stored."""
     real = accept.Accept.facts
 
-    def facts(self: Any, party: str, source: str, event: str, *more: Any) -> Any:
-        if not self._redis.set(f"seen:{source}:{event}", 1, nx=True):
+    def facts(self: Any, source: str, facts: Any, *more: Any) -> Any:
+        if not self._redis.set(f"seen:{source}:{facts[0].event}", 1, nx=True):
             return accept.Accepted("duplicate", 0, known=True)
-        return real(self, party, source, event, *more)
+        return real(self, source, facts, *more)
 
     accept.Accept.facts = facts
 

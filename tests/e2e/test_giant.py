@@ -19,9 +19,7 @@ pytestmark = pytest.mark.alone
 
 
 def tell(stack: Stack, fact: Fact) -> None:
-    taken = Accept(stack.redis).facts(
-        fact.party, "stripe", fact.event, fact.kind, [fact]
-    )
+    taken = Accept(stack.redis).facts("stripe", [fact])
     if taken.claim:
         Queue(stack.redis).push(fact.party, taken.claim, fact.event)
 

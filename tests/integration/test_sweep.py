@@ -119,7 +119,7 @@ def test_a_lost_job_is_found_however_many_wait_before_it(desk: Bench) -> None:
     """A backlog must not blind the sweeper: the end of a subscription overtakes it."""
     for n in range(600):
         fact = customer(f"cus_{n}", account=f"acme-{n}")
-        taken = desk.accept.facts(fact.party, "stripe", fact.event, "x", [fact])
+        taken = desk.accept.facts("stripe", [fact])
         desk.queue.push(fact.party, taken.claim, "x")
     desk.tell(subscription("cus_x", status="canceled", kind="deleted"))
     lost = desk.pop()

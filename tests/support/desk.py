@@ -160,7 +160,7 @@ class Bench:
 
     def take(self, fact: Fact) -> Accepted:
         """Take a fact in and die before its job is queued."""
-        taken = self.accept.facts(fact.party, "stripe", fact.event, fact.kind, [fact])
+        taken = self.accept.facts("stripe", [fact])
         self.check()
         return taken
 
