@@ -27,7 +27,7 @@ CLASSES: Mapping[str, Class] = {
         "without an append-only file: then a lost Redis is lost, as the contract says",
     ),
     "F2": Class("Redis is full, or may evict", ("e2e/test_redis_faults.py",)),
-    "F3": Class("Redis is slow or stalls", ("e2e/test_serve.py",)),
+    "F3": Class("Redis is slow or stalls", ("e2e/test_stalled.py",)),
     "F4": Class("executed, and the reply is lost", ("e2e/test_redis_faults.py",)),
     "F5": Class("a worker is killed at each step", (KILL,)),
     "F6": Class(

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 
 import pytest
 import urllib3
-from redis import Redis
 
-from tests.e2e.test_serve import (
-    HALF_BODY,
-    HALF_HEADERS,
-    MEBIBYTE,
-    SECRET,
-    Web,
-    environ,
-)
-from tests.support.processes import Running, free_port, start
+from bridge.webhook.auth import STRIPE, sign
 from tests.support.proxy import Proxy, delay, resp
 from tests.support.raw import head, send
-from tests.support.server import RedisServer
+from tests.support.stack import Stack, Web
+from tests.support.stripe import SECRET
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.alone
@@ -41,13 +29,19 @@ CHUNKED = "Transfer-Encoding: chunked"
 
 HOOK = "POST /webhooks/stripe"
 NOBODY = "POST /webhooks/nobody"
+OTHER = "PUT /webhooks/stripe"
+
+MEBIBYTE = 1024 * 1024
+
+HALF_HEADERS = head(HOOK, "X-Half: ").removesuffix(b"\r\n\r\n")
+HALF_BODY = head(HOOK, "Content-Length: 4000") + b"{"
 
 STALLS = (
     HALF_HEADERS,
     HALF_BODY,
     HALF_BODY.replace(b"stripe", b"nobody"),
     head(HOOK, CHUNKED) + b"4\r\nhalf\r\n",
-    head("PUT /webhooks/stripe", "Content-Length: 9") + b"half",
+    head(OTHER, "Content-Length: 9") + b"half",
     head("POST /console/queues/", "Content-Length: 9") + b"half",
     b"",
     head("GET /healthz"),
@@ -55,23 +49,37 @@ STALLS = (
 
 
 @pytest.fixture(scope="module")
-def web(
-    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Web]:
-    port = free_port()
-    settings = environ(redis_server.url, port) | {"CONSOLE_PASSWORD": PASSWORD}
-    with start("web", settings, tmp_path_factory.mktemp("web")) as running:
-        made = Web(running, port)
-        eventually(made.is_alive, 20, what="the web process")
-        eventually(made.takes)
-        yield made
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("web")
+    with Stack(folder, CONSOLE_PASSWORD=PASSWORD) as stack:
+        stack.web()
+        yield stack
+
+
+@pytest.fixture
+def web(running: Stack) -> Web:
+    """The one web process of all these tests; nothing is in its Redis."""
+    (web,) = running.webs
+    running.redis.flushall()
+    eventually(web.takes)
+    running.redis.flushall()
+    return web
 
 
 def signed(body: bytes) -> str:
     """The header that makes *body* authentic."""
-    at = str(int(time.time()))
-    mark = hmac.new(SECRET.encode(), f"{at}.".encode() + body, hashlib.sha256)
-    return f"Stripe-Signature: t={at},v1={mark.hexdigest()}"
+    ((name, value),) = sign(STRIPE, SECRET, body, time.time()).items()
+    return f"{name}: {value}"
+
+
+def waits_for(web: Web, posted: list[Future[tuple[int, float]]]) -> list[float]:
+    """Ask whether it lives until all are answered: the seconds of each answer."""
+    seconds = []
+    while not all(one.done() for one in posted) or len(seconds) < 5:
+        asked = time.monotonic()
+        assert web.is_alive()
+        seconds.append(time.monotonic() - asked)
+    return seconds
 
 
 def chunk(piece: bytes) -> bytes:
@@ -115,22 +123,21 @@ def test_two_thousand_stalled_senders_stop_nobody_and_are_closed(web: Web) -> No
 
 def test_what_drips_is_closed_after_ten_seconds_as_a_whole(web: Web) -> None:
     drips = [b"a"] * 14
-    beginnings = (
-        (HALF_HEADERS, []),
-        (head(HOOK, "Content-Length: 4000"), [408]),
-        (head(HOOK, CHUNKED), [408]),
-    )
-
-    def drip(beginning: bytes) -> tuple[list[int], float]:
-        pieces = [chunk(x) for x in drips] if CHUNKED.encode() in beginning else drips
-        told = send(web.port, beginning, *pieces, gap=1.0)
-        return told.statuses, told.seconds
-
+    beginnings = {
+        HALF_HEADERS: (drips, []),
+        head(HOOK, "Content-Length: 4000"): (drips, [408]),
+        head(HOOK, CHUNKED): ([chunk(drip) for drip in drips], [408]),
+    }
     with ThreadPoolExecutor(len(beginnings)) as pool:
-        found = list(pool.map(drip, [beginning for beginning, _ in beginnings]))
+        sent = [
+            pool.submit(send, web.port, beginning, *pieces, gap=1.0)
+            for beginning, (pieces, _) in beginnings.items()
+        ]
+        answers = [one.result() for one in sent]
 
-    assert [statuses for _, statuses in beginnings] == [one for one, _ in found]
-    assert all(9 < seconds < 15 for _, seconds in found), found
+    expected = [statuses for _, statuses in beginnings.values()]
+    assert expected == [answer.statuses for answer in answers]
+    assert [] == [x.seconds for x in answers if not 9 < x.seconds < 15]
 
 
 BODY = b"not an event"
@@ -173,10 +180,15 @@ ODD = {
     "OPTIONS of all": (head("OPTIONS *", CLOSE), [404]),
     "a path that is no UTF-8": (head("GET /webhooks/%ff%00", CLOSE), [404]),
     "a header that is no ASCII": (head("GET /healthz", CLOSE, "X: \xe9\xff"), [200]),
+    "a mebibyte": (
+        head(HOOK, CLOSE, f"Content-Length: {MEBIBYTE}", signed(b"x" * MEBIBYTE))
+        + b"x" * MEBIBYTE,
+        [202],
+    ),
     "an unknown source": (head(NOBODY, "Content-Length: 9"), [404]),
     "an unknown source in chunks": (head(NOBODY, CHUNKED), [404]),
-    "another method": (head("PUT /webhooks/stripe", "Content-Length: 9"), [405]),
-    "another method in chunks": (head("PUT /webhooks/stripe", CHUNKED), [405]),
+    "another method": (head(OTHER, "Content-Length: 9"), [405]),
+    "another method in chunks": (head(OTHER, CHUNKED), [405]),
     "too much": (head(HOOK, f"Content-Length: {MEBIBYTE + 1}"), [413]),
     "a page with a body": (head("GET /readyz", "Content-Length: 9"), [503]),
 }
@@ -191,7 +203,7 @@ def test_what_is_sent_oddly_is_answered_once_and_at_once(web: Web, name: str) ->
     assert told.seconds < 2
 
 
-@pytest.mark.parametrize("sender", [HOOK, NOBODY, "PUT /webhooks/stripe"])
+@pytest.mark.parametrize("sender", [HOOK, NOBODY, OTHER])
 def test_a_refusal_is_there_before_the_body(web: Web, sender: str) -> None:
     length = 9 if sender != HOOK else MEBIBYTE + 1
     with socket.create_connection(("127.0.0.1", web.port), timeout=2) as peer:
@@ -230,16 +242,16 @@ CUT = {
 
 
 @pytest.mark.parametrize("name", CUT)
-def test_a_body_that_is_cut_off_is_no_body(web: Web, redis: Redis, name: str) -> None:
-    told = send(web.port, CUT[name], ends=True)
+def test_a_body_that_is_cut_off_is_no_body(web: Web, running: Stack, name: str) -> None:
+    answer = send(web.port, CUT[name], ends=True)
 
-    assert [400] == told.statuses
-    assert b"the body ended early" in told.text
-    assert 0 == redis.dbsize()
+    assert [400] == answer.statuses
+    assert b"the body ended early" in answer.text
+    assert 0 == running.redis.dbsize()
 
 
 def test_a_sender_that_is_gone_in_the_middle_leaves_nothing(
-    web: Web, redis: Redis
+    web: Web, running: Stack
 ) -> None:
     def refused() -> int:
         return web.running.output.count('"status":400')
@@ -250,14 +262,18 @@ def test_a_sender_that_is_gone_in_the_middle_leaves_nothing(
             peer.sendall(cut)
     eventually(lambda: refused() == before + len(CUT))
 
-    assert 0 == redis.dbsize()
+    assert 0 == running.redis.dbsize()
 
 
-def test_too_much_in_chunks_is_413_and_the_answer_arrives(web: Web) -> None:
-    pieces = [chunk(b"x" * 65_536)] * 48
-    told = send(web.port, head(HOOK, CHUNKED), *pieces, chunk(b""))
+def test_too_large_a_body_is_answered_and_not_cut_off(web: Web) -> None:
+    """Also to a client that sends all of it before it reads."""
+    pieces = [b"x" * 65_536] * 48
+    whole = web.ask("POST", "/webhooks/stripe", body=b"".join(pieces))
+    chunked = web.ask("POST", "/webhooks/stripe", body=iter(pieces), chunked=True)
+    nobody = web.ask("POST", "/webhooks/nobody", body=b"".join(pieces))
 
-    assert [413] == told.statuses
+    assert [413, 413, 404] == [whole.status, chunked.status, nobody.status]
+    assert {"error": "the body is over 1 MiB"} == whole.json() == chunked.json()
 
 
 def test_unfinished_bodies_do_not_fill_the_memory(web: Web) -> None:
@@ -273,11 +289,12 @@ def test_unfinished_bodies_do_not_fill_the_memory(web: Web) -> None:
             except OSError:
                 continue
         status, seconds = web.deliver()
-        rss = _kilobytes(web.worker(), "VmRSS")
+        lines = Path(f"/proc/{web.child}/status").read_text(encoding="ascii")
+        (rss,) = (x for x in lines.splitlines() if x.startswith("VmRSS:"))
 
     assert 202 == status
     assert seconds < 1
-    assert rss < 200 * 1024
+    assert int(rss.split()[1]) < 200 * 1024
 
 
 def test_guesses_of_the_console_s_password_wait_and_the_right_one_does_not(
@@ -314,29 +331,17 @@ def test_guesses_of_the_console_s_password_wait_and_the_right_one_does_not(
     assert "wrong console password" in web.running.output
 
 
-def _kilobytes(pid: int, name: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    (line,) = (one for one in lines if one.startswith(f"{name}:"))
-    return int(line.split()[1])
-
-
-def test_a_redis_that_hangs_keeps_nobody_from_healthz(tmp_path: Path) -> None:
-    port = free_port()
-    with (
-        RedisServer() as server,
-        start("web", environ(server.url, port), tmp_path) as running,
-        ThreadPoolExecutor(40) as pool,
-    ):
-        web = Web(running, port)
-        eventually(lambda: web.tell(web.takes), 20)
-        server.pause()
+def test_a_redis_that_hangs_keeps_nobody_from_healthz_nor_longer_than_two_seconds(
+    stack: Stack,
+) -> None:
+    web = stack.web()
+    eventually(web.takes, 20)
+    with ThreadPoolExecutor(40) as pool:
+        stack.redis_server.pause()
         posted = [pool.submit(web.deliver) for _ in range(40)]
-        alive = []
-        while not all(one.done() for one in posted) or len(alive) < 5:
-            asked = time.monotonic()
-            assert web.is_alive()
-            alive.append(time.monotonic() - asked)
-        server.resume()
+        alive = waits_for(web, posted)
+        stack.redis_server.resume()
+    eventually(web.takes, 5)
 
     assert {503} == {one.result()[0] for one in posted}
     assert max(one.result()[1] for one in posted) < 2
@@ -344,59 +349,21 @@ def test_a_redis_that_hangs_keeps_nobody_from_healthz(tmp_path: Path) -> None:
 
 
 def test_a_redis_that_is_slow_delays_no_answer_beyond_two_seconds(
-    tmp_path: Path,
+    stack: Stack,
 ) -> None:
     """It always answers in time; more come in than it takes."""
-    port = free_port()
-    with RedisServer() as server, Proxy(server.port, resp) as between:
-        url = f"redis://127.0.0.1:{between.port}/0"
-        with (
-            start("web", environ(url, port), tmp_path) as running,
-            ThreadPoolExecutor(80) as pool,
-        ):
-            web = Web(running, port)
-            eventually(lambda: web.tell(web.takes), 20)
-            rule = between.on(b"EVAL", delay(0.3), times=None)
-            posted = [pool.submit(web.deliver, b"event %d" % n) for n in range(80)]
-            alive = []
-            while not all(one.done() for one in posted):
-                asked = time.monotonic()
-                assert web.is_alive()
-                alive.append(time.monotonic() - asked)
-            rule.release()
-            answers = [one.result() for one in posted]
+    with (
+        Proxy(stack.redis_server.port, resp) as between,
+        ThreadPoolExecutor(80) as pool,
+    ):
+        web = stack.web(REDIS_URL=f"redis://127.0.0.1:{between.port}/0")
+        eventually(web.takes, 20)
+        rule = between.on(b"EVAL", delay(0.3), times=None)
+        posted = [pool.submit(web.deliver, b"event %d" % n) for n in range(80)]
+        alive = waits_for(web, posted)
+        rule.release()
+        answers = [one.result() for one in posted]
 
     assert {202, 503} == {status for status, _ in answers}
     assert max(seconds for _, seconds in answers) < 2
     assert max(alive) < 1
-
-
-COMMANDS = {"serve": ("-m", "bridge", "serve"), "workers": ("-m", "workers")}
-
-
-@pytest.mark.parametrize("process", COMMANDS)
-def test_a_signal_while_it_starts_ends_it_with_status_0(
-    redis_server: RedisServer, tmp_path: Path, process: str
-) -> None:
-    """Python itself needs a moment before a first line of ours can run."""
-    ended = []
-    for step in range(6):
-        settings = environ(redis_server.url, free_port())
-        command = [sys.executable, *COMMANDS[process]]
-        with Running(command, environ=settings, folder=tmp_path) as running:
-            eventually(lambda pid=running.pid: _catches(pid), 10)
-            if step == 0:
-                assert "granian" not in Path(f"/proc/{running.pid}/maps").read_text()
-                assert "hiredis" not in Path(f"/proc/{running.pid}/maps").read_text()
-            time.sleep(step * 0.05)
-            running.signal(signal.SIGTERM)
-            ended.append(running.wait())
-
-    assert [0] * 6 == ended
-
-
-def _catches(pid: int) -> bool:
-    """Whether the process has said what a SIGTERM does."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    (caught,) = (one for one in lines if one.startswith("SigCgt:"))
-    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
 from redis import Redis
-from urllib3 import HTTPConnectionPool, Timeout
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
 from bridge.store.connect import connect
 from bridge.store.inspect import Figures, figures
+from bridge.webhook.auth import STRIPE, sign
 from tests.support.processes import Running, end_all, free_port, start
 from tests.support.server import RedisServer
 from tests.support.stripe import SECRET, Stripe
@@ -38,17 +40,47 @@ class Web:
         self.port = port
         self.url = f"http://{HERE}:{port}"
 
+    def ask(self, method: str, path: str, **more: Any) -> BaseHTTPResponse:
+        """Ask it; raises urllib3's HTTPError where nobody answers."""
+        with HTTPConnectionPool(HERE, self.port, retries=False, timeout=5) as pool:
+            return pool.request(method, path, **more)
+
     def get(self, path: str) -> tuple[int, str]:
         """Ask it; status and body, (0, '') where nobody answers."""
-        timeout = Timeout(3)
-        with HTTPConnectionPool(
-            HERE, self.port, retries=False, timeout=timeout
-        ) as pool:
-            try:
-                reply = pool.request("GET", path)
-            except HTTPError:
-                return 0, ""
-            return reply.status, reply.data.decode()
+        try:
+            reply = self.ask("GET", path)
+        except HTTPError:
+            return 0, ""
+        return reply.status, reply.data.decode()
+
+    def deliver(self, body: bytes = b"not an event") -> tuple[int, float]:
+        """Post what is signed as Stripe's; status (0: no answer) and seconds."""
+        headers = sign(STRIPE, SECRET, body, time.time())
+        begun = time.monotonic()
+        try:
+            status = self.ask(
+                "POST", "/webhooks/stripe", body=body, headers=headers
+            ).status
+        except HTTPError:
+            status = 0
+        return status, time.monotonic() - begun
+
+    def is_alive(self) -> bool:
+        """Whether it answers."""
+        return self.get("/healthz")[0] == 200
+
+    def takes(self) -> bool:
+        """Whether it takes a delivery."""
+        return self.deliver()[0] == 202
+
+    @property
+    def child(self) -> int:
+        """Process id of the one process under it."""
+        pid = self.running.pid
+        path = Path(f"/proc/{pid}/task/{pid}/children")
+        children = path.read_text(encoding="ascii").split()
+        assert 1 == len(children)
+        return int(children[0])
 
 
 class Stack:
@@ -97,7 +129,7 @@ class Stack:
         running = self.start("web", {**self.environ, **environ, "PORT": port})
         web = Web(running, port)
         self.webs.append(web)
-        eventually(lambda: web.get("/healthz")[0] == 200, 20, what="a web process")
+        eventually(web.is_alive, 20, what="a web process")
         return web
 
     def worker(self, **environ: object) -> Running:
