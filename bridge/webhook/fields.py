@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, missing
@@ -153,18 +154,16 @@ class Whole(Checked):
         )
 
 
-class UnixTime(Whole):
+class UnixTime(Checked):
     """Whole seconds since the epoch, kept as milliseconds."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(0, LATEST, **options)
+    must = f"be a whole number from 0 to {LATEST}"
 
     def read(self, value: Any) -> Any:
-        found = super().read(value)
-        return found if found is UNREAD else found * 1000
+        return value * 1000 if type(value) is int and 0 <= value <= LATEST else UNREAD
 
 
-_DECIMAL = re.compile(r"(-?)([0-9]{1,16})(?:\.([0-9]{1,12}))?", re.ASCII)
+_DECIMAL = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,12})?", re.ASCII)
 
 
 class Minor(Checked):
@@ -174,42 +173,31 @@ class Minor(Checked):
     zeros, so that equal amounts are equal texts.
     """
 
+    low, high = -MOST, MOST
     must = f"be a decimal number, at most {MOST}, with at most 12 decimals"
 
     def read(self, value: Any) -> Any:
-        if type(value) is int:
-            return str(value) if -MOST <= value <= MOST else UNREAD
-        return _plain(value, MOST) if type(value) is str else UNREAD
+        text = str(value) if type(value) is int and abs(value) <= MOST else value
+        if type(text) is not str or not _DECIMAL.fullmatch(text):
+            return UNREAD
+        number = Decimal(text)
+        # 28 digits are exact; adding 0 makes 0 of -0.
+        is_within = self.low <= number <= self.high
+        return format(number.normalize() + 0, "f") if is_within else UNREAD
 
 
-class Percent(Checked):
+class Percent(Minor):
     """A percentage from 0 to *most* (`20`, `33.33`, `"7.7"`), kept as decimal text."""
 
     def __init__(self, most: int = 100, **options: Any) -> None:
         super().__init__(**options)
-        self.most = most
+        self.low, self.high = 0, most
         self.must = f"be a number from 0 to {most}"
 
     def read(self, value: Any) -> Any:
-        if type(value) is str:
-            return UNREAD if value.startswith("-") else _plain(value, self.most)
-        # The comparison comes first: NaN fails it, and no huge number is written out.
-        if type(value) not in {int, float} or not 0 <= value <= self.most:
-            return UNREAD
-        return _plain(f"{value:.12f}", self.most)
-
-
-def _plain(text: str, most: int) -> Any:
-    """*text* without needless zeros; UNREAD where it is no decimal up to *most*."""
-    found = _DECIMAL.fullmatch(text)
-    if found is None:
-        return UNREAD
-    whole = int(found[2])
-    fraction = (found[3] or "").rstrip("0")
-    if whole > most or (whole == most and fraction):
-        return UNREAD
-    number = f"{whole}.{fraction}" if fraction else str(whole)
-    return "-" + number if found[1] and number != "0" else number
+        # NaN is not between, and no huge number is written out.
+        is_float = type(value) is float and 0 <= value <= self.high
+        return super().read(f"{value:.12f}" if is_float else value)
 
 
 class Currency(Checked):

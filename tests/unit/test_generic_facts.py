@@ -22,6 +22,7 @@ from bridge.errors import PayloadError
 from bridge.sources.generic import make, over, recipes
 from bridge.sources.generic.values import CONVERTERS, instant
 from bridge.webhook.source import Delivery, Event, Source, Verified
+from tests.support.reader import Reader
 
 BASE = {
     "verify": "basic",
@@ -54,12 +55,7 @@ def split(reads: Source, body: Any, **headers: str) -> list[Event]:
 
 
 def facts(reads: Source, *bodies: Any) -> list[Fact]:
-    every: list[Fact] = []
-    for event in (event for body in bodies for event in split(reads, body)):
-        handler = reads.handlers.get(event.type)
-        if handler is not None:
-            every += handler.facts(event, handler.schema.load(event.body), {})
-    return every
+    return Reader(reads).facts(*bodies)
 
 
 def event(**more: Any) -> dict[str, Any]:

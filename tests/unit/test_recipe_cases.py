@@ -6,21 +6,20 @@ fall, and read at each of its looks. How a table is written: `tests/cases/README
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from bridge.domain.account import Identity, Party, identify, unite
+from bridge.domain.account import Identity, identify, unite
 from bridge.domain.document import document
-from bridge.domain.facts import Fact, catalogue
-from bridge.domain.fold import History, compact, fold
+from bridge.domain.facts import Fact
 from bridge.domain.money import STRIPE
 from bridge.sources.generic import make, recipes
 from bridge.sources.generic.api import as_read
 from bridge.webhook.source import Delivery, Event, Source, Verified
-from tests.support.lives import by_party
+from tests.support.reader import Reader, folded
 from tests.support.recipe_cases import (
     DAY_0,
     Book,
@@ -60,21 +59,7 @@ def facts_of(reads: Source, book: Book, told: Told) -> Iterator[Fact]:
         yield from as_read(found, f"{book.recipe}:{party}", at)
     else:
         body = Delivery("POST", "", told.headers, told.encoded(book.recipe))
-        for event in reads.split(Verified(body)):
-            if event.type in reads.handlers:
-                yield from reads.handlers[event.type].facts(event, {}, {})
-
-
-def customers(recipe: str, facts: Iterable[Fact]) -> Iterator[Party]:
-    """The parties that are customers, with what is told of no customer."""
-    folded = {n: fold(compact(History(own))) for n, own in by_party(facts).items()}
-    prefix = catalogue(recipe, "")
-    shared = {
-        n.removeprefix(prefix): t for n, t in folded.items() if n.startswith(prefix)
-    }
-    for name, things in folded.items():
-        if not name.startswith(prefix):
-            yield Party(name, things, shared)
+        yield from Reader(reads).facts_of(reads.split(Verified(body)))
 
 
 @pytest.mark.parametrize(("book", "case", "rising"), parameters())
@@ -84,7 +69,7 @@ def test_a_life_has_its_traits_in_whatever_order_it_is_delivered(
     reads, told = source(book, case), book.told(case, rising=rising)
     for order in (told, told[::-1], [*told[::2], *told]):
         facts = [fact for one in order for fact in facts_of(reads, book, one)]
-        parties = [*customers(book.recipe, facts)]
+        parties = folded(facts)
         account = unite("account", parties)
         docs = [
             document(account, STRIPE, seconds(look.now) * 1000) for look in looks(case)
