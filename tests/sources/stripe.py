@@ -19,5 +19,15 @@ KNOWN = [
         SECRET,
         on={"STRIPE_WEBHOOK_SECRET": ("whsec_rolled", SECRET)},
         fixtures=FOLDER / "stripe" / "fixtures",
+        mistakes=[
+            ({"account": []}, "account must be a list of places"),
+            ({"account": "customer.id"}, "account must be a list of places"),
+            ({"account": ["customer.name"]}, "account.0 must be one of customer.id, "),
+            (
+                {"account": ["customer.id", "checkout.metadata"]},
+                "account.1 must be one ",
+            ),
+            ({"account": [7]}, "account.0 must be one of customer.id, "),
+        ],
     )
 ]

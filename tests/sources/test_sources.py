@@ -21,7 +21,7 @@ from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
 from bridge.domain.values import TO_REFRESH
 from bridge.errors import PayloadError, SignatureError
-from bridge.sources import discover
+from bridge.sources import discover, tables
 from bridge.sources.generic import recipes
 from tests.sources.known import NOW, Known, every, golden_of
 
@@ -126,6 +126,10 @@ def test_a_mistake_in_its_table_is_named(known: Known, said: Any, begins: str) -
 
     assert [begins] == [problem[: len(begins)] for problem in table.problems]
     assert ({}, []) == (table.values, list(table.traits))
+
+
+def test_what_is_no_table_is_named() -> None:
+    assert ["sources.solaris must be a table"] == [*tables({"solaris": 1}).problems]
 
 
 @each

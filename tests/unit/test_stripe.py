@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
-from bridge.domain.account import Identity, identify
+from bridge.domain.account import Identity
 from bridge.domain.facts import Fact
-from bridge.domain.fold import History, fold
-from bridge.errors import ConfigError, PayloadError
-from bridge.sources import load
+from bridge.errors import PayloadError
 from bridge.sources.stripe import SOURCE
 from bridge.sources.stripe.facts import RANKS, rewound
-from bridge.webhook.source import Delivery, Event, Verified
+from bridge.webhook.source import Event
 from bridge.webhook.values import digest
 from tests.sources.known import FOLDER
 from tests.sources.stripe import KNOWN
+from tests.support.reader import Reader
 
 FIXTURES = FOLDER / "stripe" / "fixtures"
-DEFAULTS = KNOWN[0].options
 NOW = 1_793_520_000
 
 
@@ -62,19 +60,12 @@ def having(*items: Any, **more: Any) -> dict[str, Any]:
 
 
 def split(body: Any) -> Event:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    (event,) = SOURCE.split(Verified(Delivery("POST", "", {}, raw)))
+    (event,) = Reader(SOURCE).events(body)
     return event
 
 
-def facts(event: Event, **options: Any) -> list[Fact]:
-    handler = SOURCE.handlers[event.type]
-    loaded = handler.schema.load(event.body)
-    return list(handler.facts(event, loaded, {**DEFAULTS, **options}))
-
-
 def fact(body: Any, **options: Any) -> Fact:
-    (found,) = facts(split(body), **options)
+    (found,) = Reader(SOURCE, STRIPE_MODE="live", **options).facts(body)
     return found
 
 
@@ -165,9 +156,9 @@ def test_events_of_others_are_ignored_with_the_reason(
     mode: str, changes: dict[str, Any], ignored: bool
 ) -> None:
     """A mode that is missing counts as right."""
-    reason = SOURCE.ignores(split(event(**changes)), {**DEFAULTS, "STRIPE_MODE": mode})
+    body = event(type="customer.created", **changes)
 
-    assert ignored == bool(reason)
+    assert ignored == bool(Reader(SOURCE, STRIPE_MODE=mode).why_not(body))
 
 
 # --- stamps and digests -----------------------------------------------------------
@@ -296,20 +287,10 @@ def test_a_new_account_id_is_a_new_state() -> None:
     assert moved.before != moved.after
 
 
-BY_KEY = {"STRIPE_ACCOUNT_ID_KEY": "key"}
 TABLE = (
     'account = ["subscription.metadata.team", "customer.metadata.key", "customer.id"]'
 )
 TRUSTING = 'account = ["customer.metadata.key", "checkout.client_reference_id"]'
-
-
-def settings(folder: Path, lines: str = "", **environ: str) -> dict[str, Any]:
-    """The sources' options where `[sources.stripe]` has these *lines*."""
-    path = folder / "bridge.toml"
-    path.write_text(f"[sources.stripe]\n{lines}\n", encoding="utf-8")
-    own = {"REDIS_URL": "redis://127.0.0.1:1/0", "VITALLY_API_KEY": "sk_test_example"}
-    own |= {"VITALLY_BASE_URL": "http://127.0.0.1:1", "BRIDGE_CONFIG": str(path)}
-    return dict(load({**own, **environ})[0].sources)
 
 
 Told = tuple[str, dict[str, Any]]
@@ -330,81 +311,57 @@ def checkout(**more: Any) -> Told:
     return "checkout.session.completed", {**whole, **more}
 
 
-def named(told: Iterable[Told], options: dict[str, Any]) -> Identity:
-    """The identity of the party of which these were events."""
-    found: list[Fact] = []
-    for n, (kind, thing) in enumerate(told):
-        body = {"data": {"object": thing}}
-        found += facts(Event(f"evt_{n}", kind, n * 1000, body), **options)
-    return identify(fold(History(found)))
+def named(told: list[Told], lines: str = "", key: str | None = None) -> Identity:
+    """Whose the party is of which these were events, in whatever order they came."""
+    reader = Reader(SOURCE, tomllib.loads(lines), STRIPE_ACCOUNT_ID_KEY=key)
+    bodies = [
+        event(id=f"evt_{n}", type=kind, created=n, data={"object": thing})
+        for n, (kind, thing) in enumerate(told)
+    ]
+    ((identity,), _) = reader.outcome(*bodies)
+    return identity
 
 
 @pytest.mark.parametrize(
     ("lines", "key", "expected", "told"),
     [
-        (TABLE, {}, "cus_1", [customer()]),
-        (TABLE, {}, "cus_1", [subscription()]),
-        (TABLE, {}, "vit", [customer(key="vit"), subscription()]),
-        (TABLE, {}, "team", [customer(key="vit"), subscription(team="team")]),
-        (TABLE, {}, None, [subscription(team="a"), subscription("sub_2", team="b")]),
-        (TABLE, {}, "team", [subscription(team="team"), subscription("sub_2")]),
+        (TABLE, None, "cus_1", [customer()]),
+        (TABLE, None, "cus_1", [subscription()]),
+        (TABLE, None, "vit", [customer(key="vit"), subscription()]),
+        (TABLE, None, "team", [customer(key="vit"), subscription(team="team")]),
+        (TABLE, None, None, [subscription(team="a"), subscription("sub_2", team="b")]),
+        (TABLE, None, "team", [subscription(team="team"), subscription("sub_2")]),
         # A buyer writes what a checkout names: it counts only where it is listed.
-        ("", BY_KEY, "by-cus", [customer(key="by-cus"), checkout()]),
-        ("", BY_KEY, "by-sub", [customer(), subscription(key="by-sub"), checkout()]),
-        ("", BY_KEY, None, [customer(), subscription(), checkout()]),
-        ("", BY_KEY, None, [customer(), checkout(client_reference_id=None)]),
-        ("", BY_KEY, None, [checkout(customer=None)]),
-        ("", {}, None, [checkout()]),
-        (TRUSTING, {}, "by-checkout", [customer(), checkout()]),
-        (TRUSTING, {}, "by-cus", [checkout(), customer(key="by-cus")]),
+        ("", "key", "by-cus", [customer(key="by-cus"), checkout()]),
+        ("", "key", "by-sub", [customer(), subscription(key="by-sub"), checkout()]),
+        ("", "key", None, [customer(), subscription(), checkout()]),
+        ("", "key", None, [customer(), checkout(client_reference_id=None)]),
+        (TRUSTING, None, "by-checkout", [customer(), checkout()]),
+        (TRUSTING, None, "by-cus", [checkout(), customer(key="by-cus")]),
     ],
 )
 def test_the_first_place_that_names_an_account_wins(
-    lines: str, key: Any, expected: Any, told: list[Told], tmp_path: Path
+    lines: str, key: str | None, expected: Any, told: list[Told]
 ) -> None:
-    options = settings(tmp_path, lines, **key)
-
-    assert expected == named(told, options).account
-    assert expected == named(told[::-1], options).account
+    assert expected == named(told, lines, key).account
 
 
-def test_what_a_buyer_claims_is_told_to_whoever_links_the_party(tmp_path: Path) -> None:
+def test_what_a_buyer_claims_is_told_to_whoever_links_the_party() -> None:
     told = [checkout(id="cs_2", client_reference_id="b" * 300), checkout(), customer()]
-    options = settings(tmp_path, **BY_KEY)
 
-    claims = f"claims {'b' * 100}, by-checkout: link it if so"
-    assert claims in named(told, options).reason
-    assert claims in named(told[::-1], options).reason
-
-
-def test_a_claim_is_no_fact_where_the_customer_s_id_is_the_account() -> None:
-    kind, thing = checkout()
-
-    assert [] == facts(Event("evt_1", kind, 0, {"data": {"object": thing}}))
+    reason = named(told, key="key").reason
+    assert f"claims {'b' * 100}, by-checkout: link it if so" in reason
 
 
 @pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        ("account = []", ".account must be a list of places"),
-        ('account = "customer.id"', ".account must be a list of places"),
-        ('account = ["customer.name"]', ".account.0 must be one of customer.id, "),
-        (
-            'account = ["customer.id", "customer.metadata"]',
-            ".account.1 must be one of ",
-        ),
-        ("account = [7]", ".account.0 must be one of customer.id, "),
-        ("acount = []", ".acount is unknown; there are account"),
-        ("[sources]\nsolaris = 1", "sources.solaris must be a table"),
-    ],
+    ("key", "shown"), [(None, checkout()), ("key", checkout(customer=None))]
 )
-def test_a_mistake_in_the_table_is_named_with_its_place(
-    line: str, problem: str, tmp_path: Path
+def test_a_claim_of_nobody_or_where_the_id_is_the_account_is_no_fact(
+    key: str | None, shown: Told
 ) -> None:
-    with pytest.raises(ConfigError) as caught:
-        settings(tmp_path, line)
+    body = event(type=shown[0], data={"object": shown[1]})
 
-    assert problem in str(caught.value)
+    assert [] == Reader(SOURCE, STRIPE_ACCOUNT_ID_KEY=key).facts(body)
 
 
 # --- snapshots --------------------------------------------------------------------
@@ -539,6 +496,7 @@ def test_any_change_of_an_event_yields_a_fact_or_is_refused(
         return
     assert loaded == Schema.load(schema, body)
     with contextlib.suppress(ValidationError):
-        for found in facts(Event(body["id"], body["type"], NOW * 1000, body)):
+        shown = Event(body["id"], body["type"], NOW * 1000, body)
+        for found in Reader(SOURCE).facts_of([shown]):
             again = Fact(**json.loads(json.dumps(found._asdict())))
             assert found == again._replace(stamp=found.stamp)
