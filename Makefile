@@ -50,10 +50,9 @@ test: lint  ## run every check, eight minutes (ARGS="-k stripe": some of the tes
 	@$(BIN)/python -m tests.support.size
 
 .PHONY: chaos
-chaos: $(STAMP)  ## kill, stall and lie for longer (SEED=1,2,3 SECONDS=60, REPLAY=log)
+chaos: $(STAMP)  ## kill, stall and lie for longer (SEED=1,2,3 SECONDS=60 FAULTS=worker_killed,link_reset)
 	@CHAOS_SEED=$(or $(SEED),1) CHAOS_SECONDS=$(or $(SECONDS),60) \
-		CHAOS_REPLAY=$(REPLAY) $(BIN)/python -m pytest -m chaos \
-		tests/chaos$(if $(REPLAY),/test_chaos.py) $(ARGS)
+		CHAOS_FAULTS=$(FAULTS) $(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
 
 .PHONY: soak
 soak: $(STAMP)  ## load for an hour, does anything grow? (MINUTES=60 RATE=50)

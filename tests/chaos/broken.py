@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from bridge import ingest
@@ -32,23 +32,6 @@ def edit(name: str, found: str, other: str) -> None:
     connect._file = file
 
 
-def no_lease() -> None:
-    """Whoever asks for a lease gets it."""
-    edit(
-        "take", "if redis.call('EXISTS', lease_of(ARGV[1])) == 1 then", "if false then"
-    )
-
-
-def no_sweep() -> None:
-    """Nobody looks for lost jobs."""
-    sweep.Sweeper.sweep = lambda self: None
-
-
-def difference_after_doubt() -> None:
-    """After a write that was not confirmed the ledger is believed all the same."""
-    sync.whole = difference
-
-
 def dedupe_first() -> None:
     """An event is marked as seen before its facts are stored."""
     real = accept.Accept.facts
@@ -67,16 +50,6 @@ def no_throttle() -> None:
     throttle.Throttle.wait = lambda self: 0
 
 
-def no_second_look() -> None:
-    """What an unconfirmed request may still do later is not looked at."""
-    outcomes._still_owed = lambda view: 0
-
-
-def lost_leases_forgotten() -> None:
-    """What was sent under a lease that was lost meanwhile is left as it is."""
-    edit("postpone", "redis.call('HINCRBY', account_of(ARGV[3]), 'stale', 1)", "")
-
-
 def talkative() -> None:
     """Each delivery is logged whole."""
     real = ingest.Ingress.receive
@@ -88,23 +61,26 @@ def talkative() -> None:
     ingest.Ingress.receive = receive
 
 
-VARIANTS: Mapping[str, Callable[[], None]] = {
-    act.__name__: act
-    for act in (
-        no_lease,
-        no_sweep,
-        difference_after_doubt,
-        dedupe_first,
-        no_throttle,
-        no_second_look,
-        lost_leases_forgotten,
-        talkative,
-    )
+NOTES = "redis.call('HINCRBY', account_of(ARGV[3]), 'stale', 1)"
+
+VARIANTS = {
+    # Whoever asks for a lease gets it.
+    "no_lease": partial(edit, "begin", "elseif holder then", "elseif false then"),
+    # Nobody looks for lost jobs.
+    "no_sweep": partial(setattr, sweep.Sweeper, "sweep", lambda self: None),
+    # After a write that was not confirmed the ledger is believed all the same.
+    "difference_after_doubt": partial(setattr, sync, "whole", difference),
+    "dedupe_first": dedupe_first,
+    "no_throttle": no_throttle,
+    # What an unconfirmed request may still do later is not looked at.
+    "no_second_look": partial(setattr, outcomes, "_still_owed", lambda view: 0),
+    # What was sent under a lease that was lost meanwhile is left as it is.
+    "lost_leases_forgotten": partial(edit, "postpone", NOTES, ""),
+    "talkative": talkative,
 }
 
 if __name__ in {"__main__", "__mp_main__"}:
     VARIANTS[sys.argv[1]]()
 
 if __name__ == "__main__":
-    run = {"worker": worker, "web": lambda: web.serve(load(os.environ)[0])}
-    sys.exit(run[sys.argv[2]]())
+    sys.exit(worker() if sys.argv[2] == "worker" else web.serve(load(os.environ)[0]))

@@ -99,8 +99,7 @@ def _writes(world: World) -> Iterator[str]:
 
 def budget(world: World) -> Iterator[str]:
     """What is wrong with the units that were spent so far."""
-    log = world.stack.vitally.log()
-    writes = [(e["started"], e["cost"]) for e in log if e["method"] != "GET"]
+    writes = [(e["started"], e["cost"]) for e in world.stack.vitally.writes()]
     for place, (begun, _) in enumerate(writes):
         spent = sum(cost for at, cost in writes[place:] if at < begun + MINUTE)
         if spent > world.limit * SHARE:
