@@ -83,50 +83,10 @@ class AccountView(NamedTuple):
         return [self._replace(all=subs) for subs in product(*choices)]
 
 
-class Trait(NamedTuple):
-    """One trait, read off the subscriptions that it is *of*, for people a *meaning*.
-
-    *tells* is what one of them tells; *sums_up* makes the trait of what all tell. Either
-    raises UnknownError where the facts do not say it.
-    """
-
-    of: Callable[[AccountView], Sequence[Subscription]]
-    tells: Callable[[Subscription, AccountView], Any]
-    sums_up: Callable[[AccountView, list[Any]], Result]
-    meaning: str
-
-    def read(self, view: AccountView) -> Result:
-        """The trait as *view* has it."""
-        try:
-            return self.sums_up(view, [self.tells(sub, view) for sub in self.of(view)])
-        except UnknownError as error:
-            return Unknown(str(error))
-
-
-TABLE: dict[str, Trait] = {}
-"""Each trait, in the order in which people see them."""
-
-SumsUp = Callable[[AccountView, list[Any]], Result]
-
-
-def _trait(
-    name: str, of: str, tells: Callable[[Subscription, AccountView], Any]
-) -> Callable[[SumsUp], SumsUp]:
-    """Enter the decorated function, whose docstring is the meaning, into the table."""
-
-    def enter(sums_up: SumsUp) -> SumsUp:
-        meaning = " ".join(str(sums_up.__doc__).split())
-        TABLE[name] = Trait(attrgetter(of), tells, sums_up, meaning)
-        return sums_up
-
-    return enter
-
-
 def _payment(sub: Subscription, view: AccountView) -> Payment:
     return payment(sub, view.policy, view.now)
 
 
-@_trait("mrr", "counting", _payment)
 def _mrr(view: AccountView, payments: list[Payment]) -> Result:
     """What all live subscriptions (`active`, `past_due`) pay a month.
 
@@ -158,7 +118,6 @@ def _converted(sums: Mapping[str, Fraction], policy: Policy) -> dict[str, Fracti
     return {policy.base: sum(worth, Fraction(0))}
 
 
-@_trait("nextRenewalDate", "live", lambda sub, _: renews_at(sub))
 def _next_renewal(_: AccountView, dates: list[int | None]) -> Result:
     """When the first licensed item of a live subscription renews.
 
@@ -175,7 +134,6 @@ def _instant(
     return instant(choose(there)) if there else None
 
 
-@_trait("churnedAt", "all", lambda sub, _: sub.ended_at if sub.was_live else None)
 def _churned(view: AccountView, ends: list[int | None]) -> Result:
     """When the last subscription that ever was live ended.
 
@@ -185,7 +143,6 @@ def _churned(view: AccountView, ends: list[int | None]) -> Result:
     return _instant(max, ends) if is_over else None
 
 
-@_trait("trialEndDate", "all", lambda sub, _: sub.trial_end)
 def _trial_end(view: AccountView, ends: list[int | None]) -> Result:
     """The latest trial end, cut short where the subscription ended before.
 
@@ -198,7 +155,6 @@ def _trial_end(view: AccountView, ends: list[int | None]) -> Result:
     return _instant(max, (end for _, end in tried)) or SILENT
 
 
-@_trait("subscriptionStatus", "all", lambda sub, _: sub.status)
 def _status(view: AccountView, words: list[str]) -> Result:
     """The strongest status of all subscriptions.
 
@@ -209,7 +165,6 @@ def _status(view: AccountView, words: list[str]) -> Result:
     return next((word for word in STRONGEST if word in words), ended)
 
 
-@_trait("planName", "live", lambda sub, _: sorted(plan_names(sub)))
 def _plan(view: AccountView, names: list[list[str]]) -> Result:
     """The plan names of the live subscriptions, sorted, joined by a comma.
 
@@ -221,7 +176,6 @@ def _plan(view: AccountView, names: list[list[str]]) -> Result:
     return shortened(", ".join(sorted({*chain.from_iterable(names)}))) or None
 
 
-@_trait("billingCurrency", "all", lambda sub, _: sub.currency)
 def _currency(view: AccountView, _: list[str | None]) -> Result:
     """ISO code of the live subscriptions, else of the trialing ones.
 
@@ -246,7 +200,47 @@ def _is_free(sub: Subscription, view: AccountView) -> bool:
         return False
 
 
-@_trait("cancelAt", "live", lambda sub, _: cancels_at(sub))
 def _cancel_at(_: AccountView, dates: list[int | None]) -> Result:
     """The earliest scheduled end of a live subscription, else `null`."""
     return _instant(min, dates)
+
+
+class Trait(NamedTuple):
+    """One trait of an account, made of what each of some subscriptions tells.
+
+    *of* says which these are, *tells* what one of them tells, *sums_up* what all of it
+    comes to. The last two raise UnknownError where the facts do not say it.
+    """
+
+    sums_up: Callable[[AccountView, list[Any]], Result]
+    of: Callable[[AccountView], Sequence[Subscription]]
+    tells: Callable[[Subscription, AccountView], Any]
+
+    @property
+    def meaning(self) -> str:
+        """What it is, for people."""
+        return " ".join(str(self.sums_up.__doc__).split())
+
+    def read(self, view: AccountView) -> Result:
+        """The trait as *view* has it."""
+        try:
+            return self.sums_up(view, [self.tells(sub, view) for sub in self.of(view)])
+        except UnknownError as error:
+            return Unknown(str(error))
+
+
+ALL, LIVE, COUNTING = map(attrgetter, ("all", "live", "counting"))
+
+TABLE: Mapping[str, Trait] = {
+    "mrr": Trait(_mrr, COUNTING, _payment),
+    "nextRenewalDate": Trait(_next_renewal, LIVE, lambda sub, _: renews_at(sub)),
+    "churnedAt": Trait(
+        _churned, ALL, lambda sub, _: sub.ended_at if sub.was_live else None
+    ),
+    "trialEndDate": Trait(_trial_end, ALL, lambda sub, _: sub.trial_end),
+    "subscriptionStatus": Trait(_status, ALL, lambda sub, _: sub.status),
+    "planName": Trait(_plan, LIVE, lambda sub, _: sorted(plan_names(sub))),
+    "billingCurrency": Trait(_currency, ALL, lambda sub, _: sub.currency),
+    "cancelAt": Trait(_cancel_at, LIVE, lambda sub, _: cancels_at(sub)),
+}
+"""Each trait, in the order in which people see them."""
