@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from bridge.domain.account import Party, unite
-from bridge.domain.catalogue import references
+from bridge.domain.catalogue import generations, references, there_at
 from bridge.domain.document import Document, document
-from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import History, fold
+from bridge.domain.facts import Fact, Rank, Stamp
+from bridge.domain.fold import History, State, compact, fold
 from bridge.domain.money import Policy
 from tests.support.lives import by_party
 
@@ -94,31 +94,19 @@ LISTED = subscribed(discounts=[{"id": "di_1"}])
         (None, [LISTED, discount(), told("coupon:half", 0, EURO_OFF)]),
         (100, [LISTED, discount(), coupon(products=["prod_2"])]),
         (90, [LISTED, discount(**TERMS | {"percent": "10"}), coupon()]),
+        # It began with the subscription's snapshot, after it, or is over since.
+        (50, [subscribed(1), discount(1), coupon()]),
+        (50, [subscribed(1), discount(2), coupon()]),
+        (100, [subscribed(2), discount(1), coupon()]),
+        # Of an item alone, or of another subscription.
+        (100, [subscribed(1), discount(2, item="si_1"), coupon()]),
+        (100, [subscribed(1), discount(2, subscription="sub_2"), coupon()]),
     ],
 )
 def test_a_discount_is_put_together_from_all_that_tells_of_it(expected, facts) -> None:
     found = {repr(read(*order).traits.get("mrr")) for order in permutations(facts)}
 
     assert {repr(expected)} == found
-
-
-def test_a_discount_that_began_after_the_subscription_was_seen_counts() -> None:
-    assert 50 == read(subscribed(1), discount(1), coupon()).traits["mrr"]
-    assert 50 == read(subscribed(1), discount(2), coupon()).traits["mrr"]
-
-
-def test_a_discount_that_a_later_snapshot_does_not_list_is_over() -> None:
-    assert 100 == read(subscribed(2), discount(1), coupon()).traits["mrr"]
-
-
-def test_a_discount_of_an_item_alone_is_none_of_the_subscription() -> None:
-    assert 100 == read(subscribed(1), discount(2, item="si_1"), coupon()).traits["mrr"]
-
-
-def test_a_discount_of_another_subscription_is_none_of_this() -> None:
-    of_another = discount(2, subscription="sub_2")
-
-    assert 100 == read(subscribed(1), of_another, coupon()).traits["mrr"]
 
 
 @pytest.mark.parametrize(
@@ -170,57 +158,48 @@ def test_of_two_discounts_of_a_customer_the_last_that_began_counts(
         assert expected == read(*order, day=9).traits["mrr"]
 
 
-def test_the_newer_word_on_a_discount_s_end_counts() -> None:
-    ends_late = {"id": "di_1", **TERMS, "duration": "repeating", "ends": 90 * DAY}
-    sub = subscribed(1, discounts=[ends_late])
-    sooner = discount(2, **TERMS | {"duration": "repeating"}, ends=3 * DAY)
-    policy = Policy(discounts="active")
+@pytest.mark.parametrize(("day", "ends"), [(0, 90), (1, 90), (2, 3)])
+def test_the_newer_word_on_a_discount_s_end_counts(day: int, ends: int) -> None:
+    months = TERMS | {"duration": "repeating"}
+    late = subscribed(1, discounts=[{"id": "di_1", **months, "ends": 90 * DAY}])
+    sooner = discount(day, **months, ends=3 * DAY)
 
-    assert 3 * DAY == read(sub, sooner, policy=policy).until
-    same = discount(1, **TERMS | {"duration": "repeating"}, ends=3 * DAY)
-    assert 90 * DAY == read(sub, same, policy=policy).until
-    older = discount(0, **TERMS | {"duration": "repeating"}, ends=3 * DAY)
-    assert 90 * DAY == read(sub, older, policy=policy).until
+    found = read(late, sooner, policy=Policy(discounts="active"))
+
+    assert ends * DAY == found.until
+
+
+NAMED = {**ITEM, "name": "Month", "product_name": "Team"}
 
 
 @pytest.mark.parametrize(
-    ("expected", "facts"),
+    ("expected", "item", "facts"),
     [
-        (None, []),
-        ("Team", [told("product:prod_1", 0, {"name": "Team"})]),
-        ("Month", [told("price:price_1", 2, {"name": "Month"})]),
+        (None, {}, []),
+        ("Team", {}, [told("product:prod_1", 0, {"name": "Team"})]),
+        ("Month", {}, [told("price:price_1", 2, {"name": "Month"})]),
         (
             "Month",
+            {},
             [
                 told("price:price_1", 2, {"name": "Month"}),
                 told("product:prod_1", 3, {"name": "Team"}),
             ],
         ),
-        (None, [told("price:price_1", 0, {"name": "Month"})]),
-        (None, [told("price:price_1", 1, {"name": "Month"})]),
-        ("month_1", [told("price:price_1", 2, {"lookup": "month_1"})]),
+        (None, {}, [told("price:price_1", 1, {"name": "Month"})]),
+        ("month_1", {}, [told("price:price_1", 2, {"lookup": "month_1"})]),
+        # Beside its item a product's name stays until a later one.
+        ("Crew", {"product_name": "Crew"}, [told("product:prod_1", 1, {"name": "T"})]),
+        ("T", {"product_name": "Crew"}, [told("product:prod_1", 2, {"name": "T"})]),
+        # A nickname that was taken away since is no name.
+        ("Month", NAMED, []),
+        ("Team", NAMED, [told("price:price_1", 2, {})]),
     ],
 )
-def test_a_plan_has_the_name_that_was_told_last(expected, facts) -> None:
-    assert expected == read(subscribed(1), *facts).traits["planName"]
+def test_a_plan_has_the_name_that_was_told_last(expected, item, facts) -> None:
+    found = read(subscribed(1, item={**ITEM, **item}), *facts)
 
-
-@pytest.mark.parametrize(("day", "expected"), [(0, "Crew"), (1, "Crew"), (2, "Team")])
-def test_a_product_s_name_beside_its_item_stays_until_a_later_one(
-    day: int, expected: str
-) -> None:
-    named = subscribed(1, item={**ITEM, "product_name": "Crew"})
-    product = told("product:prod_1", day, {"name": "Team"})
-
-    assert expected == read(named, product).traits["planName"]
-
-
-def test_a_nickname_that_was_taken_away_since_is_no_name() -> None:
-    named = subscribed(1, item={**ITEM, "name": "Month", "product_name": "Team"})
-    cleared = told("price:price_1", 2, {})
-
-    assert "Month" == read(named).traits["planName"]
-    assert "Team" == read(named, cleared).traits["planName"]
+    assert expected == found.traits["planName"]
 
 
 def test_what_a_party_needs_of_the_catalogue_is_what_it_refers_to() -> None:
@@ -235,36 +214,109 @@ def test_what_a_party_needs_of_the_catalogue_is_what_it_refers_to() -> None:
     expected = {"price:price_1", "product:prod_1"}
     expected |= {"coupon:item", "coupon:half", "coupon:whole", "coupon:alone"}
     assert expected == references(fold(History(facts)))
-
-
-def test_an_ended_subscription_needs_nothing() -> None:
     ended = subscribed(2, status="canceled")
-
     assert set() == references(fold(History([ended])))
 
 
-def test_what_only_the_api_tells_outlives_the_next_webhook() -> None:
-    tiers = [{"up_to": 5, "unit": "700"}, {"up_to": None, "unit": "600"}]
-    reading = told(
-        "read",
-        1,
-        {
-            "tiers": {"price_1": {"tiers": tiers, "tiers_mode": "volume"}},
-            "names": {"prod_1": "Team"},
-        },
-    )
+TIERS = [{"up_to": 5, "unit": "700"}, {"up_to": None, "unit": "600"}]
+
+
+@pytest.mark.parametrize(
+    ("mrr", "name", "more"),
+    [
+        (60, "Team", []),
+        (60, "Team", [told("price:price_1", 0, {"created": 0})]),
+        (60, "Team", [told("price:price_1", 1, {"created": DAY})]),
+        # Another plan has that id since it was read.
+        (None, "Team", [told("price:price_1", 2, {"created": 2 * DAY})]),
+        (60, "Crew", [told("product:prod_1", 3, {"name": "Crew"})]),
+    ],
+)
+def test_what_only_the_api_tells_outlives_the_next_webhook(mrr, name, more) -> None:
+    tiers = {"price_1": {"tiers": TIERS, "tiers_mode": "volume"}}
+    refreshed = told("read", 1, {"tiers": tiers, "names": {"prod_1": "Team"}})
     tiered = {k: v for k, v in ITEM.items() if k != "unit"}
     tiered |= {"scheme": "tiered", "quantity": 10}
 
-    found = read(subscribed(2, item=tiered), reading)
+    found = read(subscribed(2, item=tiered), refreshed, *more)
 
-    assert (60, "Team") == (found.traits["mrr"], found.traits["planName"])
-    older = told("price:price_1", 0, {"created": 0})
-    assert 60 == read(subscribed(2, item=tiered), reading, older).traits["mrr"]
-    made_anew = told("price:price_1", 2, {"created": 2 * DAY})
-    unknown = read(subscribed(2, item=tiered), reading, made_anew).unknown
-    assert "tiers" in unknown["mrr"]
-    renamed = told("product:prod_1", 3, {"name": "Crew"})
-    assert (
-        "Crew" == read(subscribed(2, item=tiered), reading, renamed).traits["planName"]
-    )
+    assert (mrr, name) == (found.traits.get("mrr"), found.traits["planName"])
+    assert ("tiers" in found.unknown.get("mrr", "")) == (mrr is None)
+
+
+# --- An id that was used again ----------------------------------------------------
+
+
+def of_id(
+    at: int, created: int | None = None, *, rank: int = 2, deleted: bool = False
+) -> Fact:
+    """What an event told *at* of a coupon made when *created*; None: it did not say."""
+    thing = "coupon:save" if created is None else f"coupon:save@{created}"
+    value = {"percent": str(at)}
+    value |= {} if created is None else {"created": created}
+    value |= {"deleted": True} if deleted else {}
+    event = f"evt_{at}_{created}_{rank}"
+    return Fact("catalogue:x", thing, Stamp(False, at, rank), event, "k", value, event)
+
+
+def states(facts: list[Fact]) -> list[State]:
+    return list(fold(compact(History(facts))).values())
+
+
+OLD = [of_id(10, 10, rank=Rank.CREATED), of_id(20, 10, deleted=True)]
+NEW = [of_id(30, 30, rank=Rank.CREATED), of_id(35, 30)]
+
+
+EVER = of_id(5)
+
+
+@pytest.mark.parametrize(
+    ("facts", "began", "seen", "expected"),
+    [
+        ([], None, 99, []),
+        ([of_id(15)], 1, 99, [15]),
+        ([of_id(15, deleted=True)], 15, 99, [15]),
+        ([of_id(15, deleted=True)], 16, 99, []),
+        ([of_id(15, rank=Rank.CREATED)], 14, 99, []),
+        ([of_id(15, rank=Rank.CREATED)], 15, 99, [15]),
+        ([*OLD, *NEW], 9, 99, []),
+        ([*OLD, *NEW], 10, 99, [10]),
+        ([*OLD, *NEW], 20, 99, [10]),
+        ([*OLD, *NEW], 21, 99, []),
+        ([*OLD, *NEW], 30, 99, [30]),
+        ([*OLD, *NEW], 99, 99, [30]),
+        ([*OLD, *NEW], None, 9, []),
+        ([*OLD, *NEW], None, 29, [10]),
+        ([*OLD, *NEW], None, 30, [10, 30]),
+        # The next one ends the one before, whose deletion was not seen.
+        ([OLD[0], *NEW], 30, 99, [10, 30]),
+        ([OLD[0], *NEW], 31, 99, [30]),
+        ([EVER, *NEW], 1, 99, [5]),
+        ([EVER, *NEW], 31, 99, [30]),
+        # A deletion that does not say of which is that of the last.
+        ([OLD[0], of_id(20, deleted=True), *NEW], 21, 99, []),
+        ([*OLD, NEW[0], of_id(40, deleted=True)], 40, 99, [30]),
+        ([*OLD, NEW[0], of_id(40, deleted=True)], 41, 99, []),
+    ],
+)
+def test_each_creation_is_a_thing_until_it_is_deleted_or_the_next_is_made(
+    facts: list[Fact], began: int | None, seen: int, expected: list[int]
+) -> None:
+    """Things are called by their creation, else by when they were told."""
+    for order in permutations(facts):
+        there = generations(states(list(order)), seen, began)
+
+        assert expected == [
+            one[0].value.get("created", one[0].fact.stamp.at) for one in there
+        ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"), [(9, None), (10, "20"), (29, "20"), (30, "35"), (99, "35")]
+)
+def test_a_name_is_the_newest_of_what_was_there(
+    seen: int, expected: str | None
+) -> None:
+    found = there_at(states([*OLD, *NEW]), seen)
+
+    assert expected == (found and found.value["percent"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bridge.domain.account import Account, Party, unite
 from bridge.domain.document import Ledger
 from bridge.domain.explanation import explain, explained, facts_of
@@ -15,184 +17,135 @@ from bridge.domain.traits import TABLE, instant
 NOW = 1_700_000_000_000
 
 
-def account(*more: Fact, **subscriptions: dict[str, Any]) -> Account:
-    facts = [*more] + [
-        Fact(
-            "stripe:cus_1",
-            f"subscription:{name}",
-            Stamp(False, NOW, 0),
-            f"evt_{name}",
-            "customer.subscription.created",
-            {"status": "active", "currency": "usd"} | value,
-            name,
-        )
-        for name, value in subscriptions.items()
-    ]
+def fact(thing: str, value: dict[str, Any], event: str = "evt_1") -> Fact:
+    stamp = Stamp(False, NOW, 0)
+    return Fact("stripe:cus_1", thing, stamp, event, "k", value, repr(value))
+
+
+def sub(id_: str = "sub_1", event: str = "evt_1", **value: Any) -> Fact:
+    value = {"status": "active", "currency": "usd", "items": [YEARLY]} | value
+    return fact(f"subscription:{id_}", value, event)
+
+
+def account(*facts: Fact) -> Account:
     return unite("acme", [Party("stripe:cus_1", fold(History(facts)))])
 
 
 YEARLY = {"price": "price_1", "unit": "120000", "interval": "year", "quantity": 2}
+QUARTERLY = YEARLY | {"interval": "month", "count": 3}
+HALF = {"coupon": "half", "percent": "50", "duration": "forever"}
+OVER = {"status": "canceled", "ended_at": NOW}
+
+TERMS = "sub_1: the terms of discount di_1 are not known"
+PERIOD = "sub_1: the end of its period is not in the event"
 
 
-def test_without_a_subscription_there_is_nothing_to_explain() -> None:
+def test_each_trait_is_explained_where_there_is_a_subscription() -> None:
     assert {} == explain(account())
-
-
-def test_each_trait_is_explained() -> None:
-    tried = {"items": [YEARLY], "trial_end": NOW}
-
-    assert set(TABLE) == set(explain(account(sub_1=tried)))
+    assert set(TABLE) == set(explain(account(sub(trial_end=NOW))))
 
 
 def test_money_is_worked_out_item_by_item() -> None:
-    half = {"coupon": "half", "percent": "50", "duration": "forever"}
-    told = explain(account(sub_1={"items": [YEARLY], "discounts": [half]}))["mrr"]
-    expected = {
-        "subscription": "sub_1",
-        "party": "stripe:cus_1",
-        "event": "evt_sub_1",
-        "status": "active",
-        "currency": "usd",
-        "monthly": "10000",
-        "items": [
-            {
-                "price": "price_1",
-                "quantity": 2,
-                "interval": "year",
-                "count": 1,
-                "factor": "1/12",
-                "gross": "20000",
-                "discounts": ["half"],
-                "monthly": "10000",
-            }
-        ],
-    }
+    item = {"price": "price_1", "quantity": 2, "interval": "year", "count": 1}
+    item |= {"factor": "1/12", "gross": "20000", "discounts": ["half"]}
+    item |= {"monthly": "10000"}
+    cause = {"subscription": "sub_1", "party": "stripe:cus_1", "event": "evt_1"}
+    cause |= {"status": "active", "currency": "usd", "monthly": "10000"}
+    cause |= {"items": [item]}
 
-    assert [expected] == told
+    assert [cause] == explain(account(sub(discounts=[HALF])))["mrr"]
+    (quarterly,) = explain(account(sub(items=[QUARTERLY])))["mrr"]
+    assert "1/3" == quarterly["items"][0]["factor"]
 
 
-def test_what_is_not_known_says_why() -> None:
-    told = explain(account(sub_1={"items": [YEARLY], "discounts": [{"id": "di_1"}]}))
+@pytest.mark.parametrize(
+    ("trait", "key", "expected", "facts"),
+    [
+        ("mrr", "unknown", [TERMS], [sub(discounts=[{"id": "di_1"}])]),
+        ("cancelAt", "unknown", [PERIOD], [sub(cancel_at_period_end=True)]),
+        (
+            "nextRenewalDate",
+            "value",
+            [NOW + 1],
+            [sub(items=[YEARLY | {"ends": NOW + 1}])],
+        ),
+        # An end is that of what was live.
+        (
+            "churnedAt",
+            "value",
+            [NOW, None],
+            [sub(**OVER), sub("sub_2", **OVER, trial_end=NOW)],
+        ),
+        ("planName", "value", [["Pro"]], [sub(items=[YEARLY | {"name": "Pro"}])]),
+        # Only what counts is in the sum.
+        ("mrr", "subscription", ["sub_1"], [sub(), sub("sub_2", status="past_due")]),
+        ("subscriptionStatus", "ambiguous", [None], [sub()]),
+        (
+            "subscriptionStatus",
+            "ambiguous",
+            [True],
+            [sub(), sub(event="e", currency="eur")],
+        ),
+        ("mrr", "ambiguous", [True], [sub(), sub(event="e", currency="eur")]),
+    ],
+)
+def test_a_cause_says_what_a_subscription_gave(trait, key, expected, facts) -> None:
+    causes = explain(account(*facts), Policy(statuses=frozenset({"active"})))[trait]
 
-    assert (
-        "sub_1: the terms of discount di_1 are not known" == told["mrr"][0]["unknown"]
-    )
-
-
-def test_a_date_that_is_not_known_says_why() -> None:
-    told = explain(account(sub_1={"items": [YEARLY], "cancel_at_period_end": True}))
-
-    why = "sub_1: the end of its period is not in the event"
-    assert [why] == [cause["unknown"] for cause in told["cancelAt"]]
-
-
-def test_a_subscription_whose_order_is_not_certain_says_so() -> None:
-    rival = Fact(
-        *("stripe:cus_1", "subscription:sub_1", Stamp(False, NOW, 0), "evt_z", "k"),
-        *({"status": "active"}, "rival"),
-    )
-    sure = explain(account(sub_1={}))["subscriptionStatus"]
-    unsure = explain(account(rival, sub_1={}))["subscriptionStatus"]
-
-    assert [None, True] == [cause.get("ambiguous") for cause in (*sure, *unsure)]
-
-
-def test_an_end_is_that_of_what_was_live() -> None:
-    ended = {"status": "canceled", "ended_at": NOW, "items": [YEARLY]}
-    tried = ended | {"trial_end": NOW}
-    told = explain(account(sub_1=ended, sub_2=tried))["churnedAt"]
-
-    assert [NOW, None] == [cause["value"] for cause in told]
-
-
-def test_a_factor_is_for_one_month() -> None:
-    quarterly = YEARLY | {"interval": "month", "count": 3}
-    told = explain(account(sub_1={"items": [quarterly]}))["mrr"]
-
-    assert ["1/3"] == [item["factor"] for item in told[0]["items"]]
+    assert expected == [cause.get(key) for cause in causes]
+    assert all(cause["party"] == "stripe:cus_1" for cause in causes)
 
 
 def test_what_a_source_tells_as_it_is_names_the_event() -> None:
-    stage = Fact(
-        *("hubspot:1", "trait:stage", Stamp(False, NOW, 2), "evt_1", "k"),
-        *({"is": "customer"}, "a"),
-    )
-    said = explain(unite("acme", [Party("hubspot:1", fold(History([stage])))]))
+    found = explain(account(fact("trait:stage", {"is": "customer"})))
 
-    cause = {"source": "hubspot", "party": "hubspot:1", "event": "evt_1"}
-    assert {"stage": [cause | {"value": "customer"}]} == said
-
-
-def test_only_what_counts_is_in_the_sum() -> None:
-    both = account(sub_1={"items": [YEARLY]}, sub_2={"status": "past_due", "items": []})
-
-    told = explain(both, Policy(statuses=frozenset({"active"})))["mrr"]
-
-    assert ["sub_1"] == [cause["subscription"] for cause in told]
-
-
-def test_a_date_names_the_subscription_that_gave_it() -> None:
-    ends = {"ends": NOW + 1000}
-    told = explain(account(sub_1={"items": [YEARLY | ends]}))["nextRenewalDate"]
-
-    assert [("sub_1", NOW + 1000)] == [(c["subscription"], c["value"]) for c in told]
+    cause = {"source": "stripe", "party": "stripe:cus_1", "event": "evt_1"}
+    assert {"stage": [cause | {"value": "customer"}]} == found
 
 
 KEYS = {**dict.fromkeys(TABLE), "mrr": "billing.mrr", "planName": "planName"}
-PLAN = YEARLY | {"name": "Pro"}
 
 
 def wrote(at: int, did: str = "updated", **traits: Any) -> dict[str, Any]:
     """A line of an account's history."""
-    named = {"mrr": "billing.mrr"}
-    return {
-        "at": at,
-        "did": did,
-        "traits": {named.get(k, k): traits[k] for k in traits},
-    }
+    named = {{"mrr": "billing.mrr"}.get(k, k): v for k, v in traits.items()}
+    return {"at": at, "did": did, "traits": named}
 
 
 def test_a_trait_tells_what_is_wanted_and_when_vitally_had_what() -> None:
     ledger = Ledger(None, {"billing.mrr": 99, "planName": "Pro"})
     history = [wrote(NOW + 9, "dry run", mrr=200), wrote(NOW, mrr=99, planName="Old")]
+    own = account(sub(items=[YEARLY | {"name": "Pro"}]))
 
-    found = explained(account(sub_1={"items": [PLAN]}), ledger, history, KEYS)
+    found = explained(own, ledger, history, KEYS)
 
     causes = found["because"]
     mrr = {"key": "billing.mrr", "wanted": 200, "vitally": 99, "because": causes["mrr"]}
     seen = {"seen_at": instant(NOW), "seen_by": "write"}
     plan = {"key": "planName", "wanted": "Pro", "vitally": "Pro"}
-    assert {
-        "mrr": mrr | seen,
-        "planName": plan | {"because": causes["planName"]},
-    } == found["traits"]
+    plan |= {"because": causes["planName"]}
+    assert {"mrr": mrr | seen, "planName": plan} == found["traits"]
     assert {"billing.mrr": 200} == found["to_write"]
     assert "active" == found["facts_say"]["subscriptionStatus"]
 
 
-def test_what_is_not_known_is_not_there() -> None:
-    unsure = {"items": [{"price": "price_1", "interval": "year"}]}
+def test_what_is_not_known_is_not_there_and_what_nobody_tells_is_gone() -> None:
+    ledger = Ledger(None, {"billing.mrr": 9})
+    unsure = sub(items=[{"price": "price_1", "interval": "year"}])
 
-    found = explained(account(sub_1=unsure), Ledger(None, {"billing.mrr": 9}), [], KEYS)
+    unknown, gone = (explained(account(*f), ledger, [], KEYS) for f in ([unsure], []))
 
-    mrr = {"key": "billing.mrr", "vitally": 9, "because": found["because"]["mrr"]}
-    assert mrr == found["traits"]["mrr"]
-    assert "its unit amount is not in the event" in found["unknown"]["mrr"]
+    mrr = {"key": "billing.mrr", "vitally": 9, "because": unknown["because"]["mrr"]}
+    assert mrr == unknown["traits"]["mrr"]
+    assert "its unit amount is not in the event" in unknown["unknown"]["mrr"]
+    mrr = {"key": "billing.mrr", "wanted": None, "vitally": 9, "because": []}
+    assert ({"mrr": mrr}, ["billing.mrr"]) == (gone["traits"], gone["gone"])
     assert {} == explained(account(), Ledger(), [], KEYS)["traits"]
 
 
-def test_what_nobody_tells_any_more_is_wanted_no_more() -> None:
-    found = explained(account(), Ledger(None, {"billing.mrr": 9}), [], KEYS)
-
-    gone = {"key": "billing.mrr", "wanted": None, "vitally": 9, "because": []}
-    assert ({"mrr": gone}, ["billing.mrr"]) == (found["traits"], found["gone"])
-
-
 def test_facts_are_told_as_data() -> None:
-    value = {"status": "active", "currency": "usd"}
-    fact = Fact("a:1", "b", Stamp(False, NOW, 0), "evt", "kind", value, "a")
-    told = {"party": "a:1", "thing": "b", "event": "evt", "kind": "kind", "at": NOW}
+    party = Party("stripe:cus_1", fold(History([fact("b", {"status": "active"})])))
 
-    assert [told | {"ambiguous": False, "value": value}] == facts_of(
-        Party("a:1", fold(History([fact])))
-    )
+    told = {"party": party.name, "thing": "b", "event": "evt_1", "kind": "k", "at": NOW}
+    told |= {"ambiguous": False, "value": {"status": "active"}}
+    assert [told] == facts_of(party)

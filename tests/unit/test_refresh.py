@@ -10,7 +10,7 @@ from bridge.domain.account import Party
 from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.fold import History, fold
 from bridge.domain.money import Policy
-from bridge.domain.refresh import newest_notice, why_refresh
+from bridge.domain.refresh import newest_notice, refresh_early_by, why_refresh
 from bridge.domain.values import REFRESHED, TO_REFRESH
 
 DAY = 86_400_000
@@ -30,133 +30,132 @@ def sub(number: int = 1, /, rank: int = 2, day: int = 1, **more: Any) -> Fact:
 
 BORN = told("customer", 0, {"name": "Acme"}, Rank.CREATED)
 MET = told("customer", 1, {"name": "Acme"})
-EMPTY = told(TO_REFRESH, 2, {"event": "evt_thin"})
+NOTICE = told(TO_REFRESH, 2, {"event": "evt_thin"})
 
 
-def reading(day: int, answers: int = -1) -> Fact:
-    return told(REFRESHED, day, {TO_REFRESH: answers}, Rank.FROM_API)
+def refreshed(day: int = 2, answers: int = -1, **more: Any) -> Fact:
+    return told(REFRESHED, day, {TO_REFRESH: answers, **more}, Rank.FROM_API)
 
 
-def why(*facts: Fact, **policy: Any) -> str | None:
-    party = Party("x:1", fold(History(facts)))
-    return why_refresh(party, Policy(**policy), 9 * DAY)
+def read(*args: int, **more: Any) -> Fact:
+    """A subscription as a refresh told it."""
+    return sub(*args, rank=Rank.FROM_API, **more)
 
 
-def test_what_tells_enough_is_not_read() -> None:
-    assert why(BORN, sub()) is None
-    assert why(BORN) is None
+def party(*facts: Fact) -> Party:
+    return Party("x:1", fold(History(facts)))
 
 
-def test_a_party_that_was_first_met_in_mid_life_is_read_once() -> None:
-    assert why(MET, sub()) == "it was first met in mid-life"
-    assert why(MET, sub(), reading(2)) is None
+def both(*discounts: dict[str, Any]) -> dict[str, Any]:
+    """A subscription of two products."""
+    items = [{**ITEM, "product": product} for product in ("prod_1", "prod_2")]
+    return {"items": items, "discounts": list(discounts)}
 
 
-def item(product: str) -> dict[str, Any]:
-    return {**ITEM, "product": product}
-
-
-BOTH = [item("prod_1"), item("prod_2")]
 HALF = {"id": "di_1", "coupon": "half", "percent": "50", "duration": "forever"}
+FOR_ALL = {**HALF, "products": []}
+ONE = {"items": [{**ITEM, "product": "prod_1"}] * 2, "discounts": [HALF]}
+UNENDED = {"items": [{"unit": "5000", "interval": "month"}]}
+OTHER = sub(quantity=9)._replace(event="evt_other", after="other")
 
-
-def test_a_discount_of_which_nobody_told_what_it_is_for_is_read() -> None:
-    expected = (
-        "sub_1: whether coupon half is for all products is in no event: "
-        "STRIPE_API_KEY lets the bridge read it"
-    )
-    assert expected == why(BORN, sub(items=BOTH, discounts=[HALF]))
-    assert why(BORN, sub(items=BOTH[:1] * 2, discounts=[HALF])) is None
-    for_all = {**HALF, "products": []}
-    assert why(BORN, sub(items=BOTH, discounts=[for_all])) is None
-    once = {**HALF, "duration": "once"}
-    assert why(BORN, sub(items=BOTH, discounts=[once])) is None
-
-
-def test_what_a_reading_said_of_a_discount_answers_for_later_events() -> None:
-    read = told(
-        REFRESHED,
-        2,
-        {TO_REFRESH: -1, "discounts": {"di_1": {**HALF, "products": []}}},
-        Rank.FROM_API,
-    )
-    bare = sub(day=3, items=BOTH, discounts=[{"id": "di_1"}])
-
-    assert why(BORN, bare, read) is None
-    other = sub(day=3, items=BOTH, discounts=[{"id": "di_1", "coupon": "other"}])
-    assert why(BORN, other, read) is not None
-
-
-def test_a_reading_of_version_0_1_is_read_again_for_its_discounts_and_no_more() -> None:
-    was_read = sub(rank=Rank.FROM_API, items=BOTH, discounts=[HALF])
-    now = told(
-        REFRESHED, 2, {TO_REFRESH: -1, "discounts": {"di_1": HALF}}, Rank.FROM_API
-    )
-
-    assert why(BORN, was_read, reading(1)) is not None
-    assert why(BORN, sub(rank=Rank.FROM_API, discounts=[HALF]), reading(1)) is None
-    assert why(BORN, was_read, now) is None
-
-
-def test_an_event_without_content_is_read_until_a_reading_answers_it() -> None:
-    assert why(BORN, EMPTY) == "an event without content came"
-    assert why(BORN, EMPTY, reading(3, answers=2 * DAY - 1)) is not None
-    assert why(BORN, EMPTY, reading(3, answers=2 * DAY)) is None
-
-
-def test_an_event_without_content_is_read_even_from_the_first_instant_of_all() -> None:
-    first = told(TO_REFRESH, 0, {})
-    silent = told(REFRESHED, 1, {}, Rank.FROM_API)
-
-    assert why(BORN, first) == "an event without content came"
-    assert why(BORN, first, silent) == "an event without content came"
-
-
-@pytest.mark.parametrize("missing", [UNTOLD, {"more": True}, {"items": [{}]}])
-def test_an_amount_that_is_not_told_is_read(missing: dict[str, Any]) -> None:
-    assert "sub_1: " in str(why(BORN, sub(**missing)))
-    assert why(BORN, sub(rank=Rank.FROM_API, **missing)) is None
-
-
-def test_what_has_ended_is_never_read_for() -> None:
-    assert why(BORN, sub(status="canceled", **UNTOLD)) is None
-
-
-def test_what_comes_after_one_that_needs_nothing_is_looked_at_too() -> None:
-    ended, known = sub(1, status="canceled"), sub(2, rank=Rank.FROM_API, **UNTOLD)
-
-    assert "sub_3: " in str(why(BORN, ended, known, sub(3, **UNTOLD)))
+MID_LIFE = "it was first met in mid-life"
+NO_CONTENT = "an event without content came"
+TERMS = "sub_1: the terms of discount di_1 are not known"
+PERIOD = "sub_1: the end of its period is not in the event"
+SCOPE = (
+    "sub_1: whether coupon half is for all products is in no event: "
+    "STRIPE_API_KEY lets the bridge read it"
+)
+ORDER = "sub_1: the order of its events is not certain"
 
 
 @pytest.mark.parametrize(
-    ("status", "wanted"), [("trialing", False), ("paused", False), ("past_due", True)]
+    ("expected", "facts"),
+    [
+        (None, [BORN]),
+        (None, [BORN, sub()]),
+        (MID_LIFE, [MET, sub()]),
+        (None, [MET, sub(), refreshed()]),
+        # A discount of which nobody told what it is for.
+        (SCOPE, [BORN, sub(**both(HALF))]),
+        (None, [BORN, sub(**ONE)]),
+        (None, [BORN, sub(**both(FOR_ALL))]),
+        (None, [BORN, sub(**both({**HALF, "duration": "once"}))]),
+        # What a refresh said of it answers for later events.
+        (
+            None,
+            [
+                BORN,
+                sub(**both({"id": "di_1"}), day=3),
+                refreshed(discounts={"di_1": FOR_ALL}),
+            ],
+        ),
+        (
+            "sub_1: the terms of discount other are not known",
+            [
+                BORN,
+                sub(**both({"id": "di_1", "coupon": "other"}), day=3),
+                refreshed(discounts={"di_1": FOR_ALL}),
+            ],
+        ),
+        # A refresh of version 0.1 is made again for its discounts and for no more.
+        (SCOPE, [BORN, read(**both(HALF)), refreshed(1)]),
+        (None, [BORN, read(discounts=[HALF]), refreshed(1)]),
+        (None, [BORN, read(**both(HALF)), refreshed(discounts={"di_1": HALF})]),
+        # An event without content is read until a refresh answers it.
+        (NO_CONTENT, [BORN, NOTICE]),
+        (NO_CONTENT, [BORN, NOTICE, refreshed(3, answers=2 * DAY - 1)]),
+        (None, [BORN, NOTICE, refreshed(3, answers=2 * DAY)]),
+        (NO_CONTENT, [BORN, told(TO_REFRESH, 0, {})]),
+        (NO_CONTENT, [BORN, told(TO_REFRESH, 0, {}), told(REFRESHED, 1, {}, 9)]),
+        # An amount that is not told, if it counts.
+        (TERMS, [BORN, sub(**UNTOLD)]),
+        (None, [BORN, read(**UNTOLD)]),
+        ("sub_1: the event holds only a part of its items", [BORN, sub(more=True)]),
+        (
+            "sub_1: an item: its unit amount is not in the event",
+            [BORN, sub(items=[{}])],
+        ),
+        (None, [BORN, sub(status="canceled", **UNTOLD)]),
+        (None, [BORN, sub(status="trialing", **UNTOLD)]),
+        (None, [BORN, sub(status="paused", **UNTOLD)]),
+        (TERMS, [BORN, sub(status="past_due", **UNTOLD)]),
+        (TERMS, [BORN, read(0, **UNTOLD), sub(**UNTOLD), sub(2, status="canceled")]),
+        # An end of a period.
+        (PERIOD, [BORN, sub(**UNENDED)]),
+        (PERIOD, [BORN, sub(**UNENDED, cancel_at_period_end=True)]),
+        (None, [BORN, sub(**UNENDED, status="paused")]),
+        (ORDER, [BORN, sub(), OTHER]),
+    ],
 )
-def test_an_amount_that_does_not_count_is_not_read(status: str, wanted: bool) -> None:
-    assert wanted == (why(BORN, sub(status=status, **UNTOLD)) is not None)
+def test_a_party_is_refreshed_for_what_its_events_do_not_tell(expected, facts) -> None:
+    assert expected == why_refresh(party(*facts), Policy(), 9 * DAY)
 
 
 def test_the_policy_says_what_counts() -> None:
-    trial = sub(status="trialing", **UNTOLD)
+    trial = party(BORN, sub(status="trialing", **UNTOLD))
+    all_untold = party(BORN, sub(**UNTOLD))
 
-    assert why(BORN, trial, statuses=frozenset({"trialing"})) is not None
-    assert why(BORN, sub(**UNTOLD), discounts="none") is None
-
-
-@pytest.mark.parametrize("more", [{}, {"cancel_at_period_end": True}])
-def test_an_end_of_the_period_that_is_not_told_is_read(more: dict[str, Any]) -> None:
-    unended = {"items": [{"unit": "5000", "interval": "month"}], **more}
-
-    assert "the end of its period" in str(why(BORN, sub(**unended)))
-    assert why(BORN, sub(status="paused", **unended)) is None
+    assert TERMS == why_refresh(trial, Policy(statuses=frozenset({"trialing"})), 0)
+    assert why_refresh(all_untold, Policy(discounts="none"), 0) is None
 
 
-def test_an_order_that_is_not_certain_is_read() -> None:
-    twice = [sub(rank=rank, quantity=rank) for rank in (2, 2)]
-    twice[1] = twice[1]._replace(event="evt_other", after="other")
-
-    assert "the order of its events is not certain" in str(why(BORN, *twice))
+TWICE = told(TO_REFRESH, 2, {"twice": True})
 
 
-def test_a_reading_answers_the_newest_event_without_content() -> None:
-    assert newest_notice(Party("x:1", fold(History([BORN, EMPTY])))) == 2 * DAY
-    assert newest_notice(Party("x:1", fold(History([BORN])))) == -1
+@pytest.mark.parametrize(
+    ("newest", "early", "facts"),
+    [
+        (-1, 0, [BORN]),
+        (2 * DAY, 0, [BORN, NOTICE, refreshed(answers=DAY)]),
+        (2 * DAY, 0, [BORN, TWICE]),
+        (2 * DAY, DAY, [BORN, TWICE, refreshed(answers=DAY)]),
+        (2 * DAY, 0, [BORN, TWICE, refreshed(answers=3 * DAY)]),
+    ],
+)
+def test_a_refresh_may_have_come_before_all_of_a_merge_was_there(
+    newest, early, facts
+) -> None:
+    found = party(*facts)
+
+    assert (newest, early) == (newest_notice(found), refresh_early_by(found))
