@@ -1,4 +1,4 @@
-"""A log line: its form, and what never gets into it."""
+"""A log line: its form, and what never gets into it or onto a terminal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge import log
-from bridge.log import fields
+from bridge.log import fields, plain
 
 LOG = logging.getLogger("bridge.test")
 
@@ -80,25 +82,18 @@ def test_a_text_line_is_for_the_eye(pipe: Pipe) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_a_value_cannot_forge_a_line_or_a_field(form: str, pipe: Pipe) -> None:
+def test_a_value_can_neither_forge_a_line_nor_steer_a_terminal(
+    form: str, pipe: Pipe
+) -> None:
     log.configure("INFO", form, pipe.fd)
-    LOG.info("a\nb", extra=fields(event='x\n{"level":"error"} status=202'))
-    lines = pipe.lines()
-
-    assert len(lines) == 1
-    assert " status=202" not in lines[0].replace('} status=202"', "")
-
-
-@pytest.mark.parametrize("form", ["json", "text"])
-def test_a_value_cannot_steer_a_terminal(form: str, pipe: Pipe) -> None:
-    log.configure("INFO", form, pipe.fd)
+    forged = 'x\n{"level":"error"} status=202'
     odd = "\x1b[2J\x9b\u202e\u2028\x85\x7f"
-    LOG.info("a %s", odd, extra=fields(event=odd))
-    text = pipe.text()
+    LOG.info("a\nb %s", odd, extra=fields(event=forged, odd=odd))
+    (line,) = pipe.lines()
 
-    assert text.endswith("\n")
-    assert text[:-1].isprintable()
-    assert form == "text" or odd == json.loads(text)["event"]
+    assert line.isprintable()
+    assert " status=202" not in line.replace('} status=202"', "")
+    assert form == "text" or odd == json.loads(line)["odd"]
 
 
 def test_of_rq_s_lines_the_first_is_told(pipe: Pipe) -> None:
@@ -160,3 +155,37 @@ def test_a_closed_output_is_nobodys_error(pipe: Pipe) -> None:
         handler.stream.close()
 
     assert pipe.lines() == []
+
+
+# --- Text of others -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Søren & Fils — 20 %", "Søren & Fils — 20 %"),
+        ("a\nb\r\tc", "a\\nb\\r\\tc"),
+        ("\x1b[2J\x7f", "\\u001b[2J\\u007f"),
+        ("\x9b1m\x85", "\\u009b1m\\u0085"),
+        ("\u202eevil\u2066\u200f", "\\u202eevil\\u2066\\u200f"),
+        ("\u2028\ufeff\ud800", "\\u2028\\ufeff\\ud800"),
+        ("\U000e0001", "\\udb40\\udc01"),
+    ],
+)
+def test_what_is_not_printable_is_escaped(text: str, shown: str) -> None:
+    assert shown == plain(text)
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_any_text_becomes_one_printable_line(text: str) -> None:
+    assert plain(text).isprintable()
+    assert plain(text) == plain(plain(text))
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_json_stays_the_same_json(text: str) -> None:
+    raw = '"' + json.dumps(text, ensure_ascii=False)[1:-1] + '"'
+
+    assert text.encode("utf-16", "surrogatepass") == json.loads(plain(raw)).encode(
+        "utf-16", "surrogatepass"
+    )

@@ -43,8 +43,11 @@ def pair(user: str, password: str) -> dict[str, str]:
     return {f"{name}USERNAME": user, f"{name}PASSWORD": password}
 
 
+SALESFORCE = {"SALESFORCE_ORG_ID": "00D"}
+
+
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "words"),
     [
         (pair("a-long-user-name", ""), "CHARGEBEE_WEBHOOK_PASSWORD must be set, and"),
         (pair("a-long-user-name", "x"), "CHARGEBEE_WEBHOOK_PASSWORD must be set, and"),
@@ -55,39 +58,27 @@ def pair(user: str, password: str) -> dict[str, str]:
         ({"STRIPE_WEBHOOK_SECRET": "whsec_"}, "holds a secret of 6 characters"),
         ({"STRIPE_WEBHOOK_SECRET": f"{GOOD},short"}, "a secret of 5 characters"),
         ({"HUBSPOT_CLIENT_SECRET": "fifteen.letters"}, "a secret of 15 characters"),
-        (
-            {"SALESFORCE_ORG_ID": "00D", "SALESFORCE_WEBHOOK_TOKEN": "token"},
-            "SALESFORCE_WEBHOOK_TOKEN holds a secret of 5 characters; it must have",
-        ),
+        (SALESFORCE | {"SALESFORCE_WEBHOOK_TOKEN": "token"}, "5 characters; it must"),
+        # What guards nothing, or is long enough.
+        (pair("hook-user", "hook-password"), ""),
+        (pair("", GOOD), ""),
+        ({"STRIPE_WEBHOOK_SECRET": "whsec_x"}, ""),
+        ({"STRIPE_WEBHOOK_SECRET": GOOD}, ""),
+        ({"SALESFORCE_WEBHOOK_TOKEN": "off"}, ""),
+        (SALESFORCE | {"SALESFORCE_WEBHOOK_TOKEN": GOOD}, ""),
+        ({"CONSOLE_PASSWORD": "short"}, ""),
+        ({"SHOP_SECRET": GOOD}, ""),
+        ({"SHOP_SECRET": "whsec_x"}, ""),
+        ({}, ""),
     ],
 )
-def test_a_weak_secret_is_refused(
-    tmp_path: Path, more: dict[str, str], said: str
+def test_a_weak_secret_is_refused_where_it_guards(
+    tmp_path: Path, more: dict[str, str], words: str
 ) -> None:
-    (problem,) = problems(environ(tmp_path, **more))
+    named = problems(environ(tmp_path, SHOP.format(name="SHOP_SECRET"), **more))
 
-    assert said in problem
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        pair("hook-user", "hook-password"),
-        pair("", GOOD),
-        {"STRIPE_WEBHOOK_SECRET": "whsec_x"},
-        {"STRIPE_WEBHOOK_SECRET": GOOD},
-        {"SALESFORCE_WEBHOOK_TOKEN": "off"},
-        {"SALESFORCE_ORG_ID": "00D", "SALESFORCE_WEBHOOK_TOKEN": GOOD},
-        {"CONSOLE_PASSWORD": "short"},
-        {"SHOP_SECRET": GOOD},
-        {"SHOP_SECRET": "whsec_x"},
-        {},
-    ],
-)
-def test_one_that_guards_nothing_or_is_long_is_not(
-    tmp_path: Path, more: dict[str, str]
-) -> None:
-    assert [] == problems(environ(tmp_path, SHOP.format(name="SHOP_SECRET"), **more))
+    assert len(named) == bool(words)
+    assert words in "".join(named)
 
 
 @pytest.mark.parametrize("name", ["HOME", "PATH", "VITALLY_API_KEY", "PORT"])
@@ -113,25 +104,12 @@ def test_a_path_is_no_secret_whatever_its_length(tmp_path: Path) -> None:
 
 
 def test_all_that_is_weak_is_named_at_once_with_all_else(tmp_path: Path) -> None:
-    found = problems(
-        environ(
-            tmp_path,
-            SHOP.format(name="SHOP_SECRET") + "[nothing]\n",
-            SHOP_SECRET="x",
-            STRIPE_WEBHOOK_SECRET="x",
-            PORT="none",
-            **pair("user", "x"),
-        )
-    )
+    toml = SHOP.format(name="SHOP_SECRET") + "[nothing]\n"
+    more = {"SHOP_SECRET": "x", "STRIPE_WEBHOOK_SECRET": "x", "PORT": "none"}
+    named = problems(environ(tmp_path, toml, **more, **pair("user", "x")))
 
-    for said in (
-        "PORT must",
-        "nothing is unknown",
-        "SHOP_SECRET holds",
-        "STRIPE_",
-        "CHARGEBEE_",
-    ):
-        assert 1 == sum(said in problem for problem in found), said
+    for words in ("PORT must", "nothing is", "SHOP_SECRET holds", "STRIPE_", "CHARGE"):
+        assert 1 == sum(words in problem for problem in named), words
 
 
 def test_what_is_short_and_not_refused_is_warned_about(tmp_path: Path) -> None:
