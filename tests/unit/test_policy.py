@@ -48,6 +48,48 @@ ENDED = half(duration="repeating", ends=NOW - DAY)
 ONCE = half(duration="once")
 
 
+GONE = {"status": "canceled", "ended_at": NOW}
+LATE, TRIAL = {"status": "past_due"}, {"status": "trialing"}
+UNTOLD = {"discounts": [{"id": "di_1"}]}
+YEN = {"currency": "jpy", "items": [MONTHLY | {"unit": "5000"}]}
+UGX = {"currency": "ugx", "items": [MONTHLY | {"unit": "3700000"}]}
+ISK = {"currency": "isk", "items": [MONTHLY | {"unit": "500000"}]}
+WEEKLY = {"items": [MONTHLY | {"interval": "week"}]}
+DAILY = {"items": [MONTHLY | {"interval": "day"}]}
+
+DOLLARS = Policy(base="usd", rates={"jpy": Fraction("0.0067")})
+KRONUR = Policy(base="isk", rates={"ugx": Fraction("0.001"), "isk": Fraction(1)})
+EUROS = Policy(base="usd", rates={"eur": Fraction(1)})
+OWN_DAYS = Policy(week=Fraction("4.33"), day=Fraction(30))
+STRICT = Policy(statuses=frozenset({"active"}))
+WIDE = Policy(statuses=frozenset({"active", "trialing"}))
+
+
+@pytest.mark.parametrize(
+    ("policy", "lives", "mrr"),
+    [
+        # Terms that nobody needs need not be known.
+        (Policy(discounts="none"), [UNTOLD], 100),
+        (Policy(discounts="all"), [UNTOLD], "left out"),
+        (Policy(), [{}, LATE, TRIAL], 200),
+        (STRICT, [{}, LATE, TRIAL], 100),
+        (WIDE, [{}, LATE, TRIAL], 200),
+        (Policy(empty="null"), [GONE], None),
+        (Policy(empty="zero"), [GONE], 0),
+        (OWN_DAYS, [WEEKLY], 433),
+        (OWN_DAYS, [DAILY], 3000),
+        # Rates add several currencies up in the base; one stays what it is.
+        (DOLLARS, [{}, YEN], 133.5),
+        (DOLLARS, [YEN], 5000),
+        # UGX 3,700,000 are 37,000 shillings at Stripe; in ISK as the base 37 kronur.
+        (KRONUR, [UGX, ISK], 5037),
+        (EUROS, [{}, {"currency": "gbp"}], "left out"),
+    ],
+)
+def test_each_choice_makes_its_number(policy, lives, mrr) -> None:
+    assert mrr == read(policy, *lives).traits.get("mrr", "left out")
+
+
 @pytest.mark.parametrize(
     ("discounts", "amounts"),
     [
@@ -64,80 +106,17 @@ def test_the_discounts_that_count_are_a_choice(discounts, amounts) -> None:
     assert amounts == tuple(read(policy, life).traits["mrr"] for life in lives)
 
 
-def test_terms_that_nobody_needs_need_not_be_known() -> None:
-    unknown = {"discounts": [{"id": "di_1"}]}
+def test_an_end_is_an_appointment_where_it_changes_the_number() -> None:
+    policy, ended = Policy(discounts="active"), NOW + DAY
 
-    assert 100 == read(Policy(discounts="none"), unknown).traits["mrr"]
-    assert "mrr" in read(Policy(discounts="all"), unknown).unknown
-
-
-def test_an_end_that_changes_the_number_is_an_appointment() -> None:
-    policy = Policy(discounts="active")
-
-    assert NOW + DAY == read(policy, REPEATING).until
-    assert read(policy, REPEATING, now=NOW + DAY).until is None
-    assert 100 == read(policy, REPEATING, now=NOW + DAY).traits["mrr"]
-
-
-def test_without_that_choice_time_changes_nothing() -> None:
+    assert ended == read(policy, REPEATING).until
+    assert read(policy, REPEATING, now=ended).until is None
+    assert 100 == read(policy, REPEATING, now=ended).traits["mrr"]
     assert read(Policy(), REPEATING).until is None
     assert read(Policy(discounts="all"), REPEATING).until is None
 
 
-def test_the_statuses_that_count_are_a_choice() -> None:
-    late, trial = {"status": "past_due"}, {"status": "trialing"}
+def test_a_rate_that_is_missing_is_named() -> None:
+    doc = read(EUROS, {}, {"currency": "gbp"})
 
-    assert 200 == read(Policy(), {}, late, trial).traits["mrr"]
-    strict = Policy(statuses=frozenset({"active"}))
-    assert 100 == read(strict, {}, late, trial).traits["mrr"]
-    wide = Policy(statuses=frozenset({"active", "trialing"}))
-    assert 200 == read(wide, {}, late, trial).traits["mrr"]
-
-
-@pytest.mark.parametrize(("empty", "expected"), [("null", None), ("zero", 0)])
-def test_the_number_where_nothing_counts_is_a_choice(empty, expected) -> None:
-    gone = {"status": "canceled", "ended_at": NOW}
-
-    assert expected == read(Policy(empty=empty), gone).traits["mrr"]
-
-
-def test_weeks_and_days_are_a_choice() -> None:
-    weekly = {"items": [MONTHLY | {"interval": "week"}]}
-    daily = {"items": [MONTHLY | {"interval": "day"}]}
-    policy = Policy(week=Fraction("4.33"), day=Fraction(30))
-
-    assert 433 == read(policy, weekly).traits["mrr"]
-    assert 3000 == read(policy, daily).traits["mrr"]
-
-
-def test_rates_add_several_currencies_up_in_the_base() -> None:
-    policy = Policy(base="usd", rates={"jpy": Fraction("0.0067")})
-    yen = {"currency": "jpy", "items": [MONTHLY | {"unit": "5000"}]}
-
-    assert 133.5 == read(policy, {}, yen).traits["mrr"]
-
-
-def test_amounts_are_converted_from_the_units_of_their_source() -> None:
-    """UGX 3,700,000 are 37,000 shillings at Stripe; in ISK as the base 37 kronur."""
-    rates = {"ugx": Fraction("0.001"), "isk": Fraction(1)}
-    shillings = {"currency": "ugx", "items": [MONTHLY | {"unit": "3700000"}]}
-    kronur = {"currency": "isk", "items": [MONTHLY | {"unit": "500000"}]}
-
-    found = read(Policy(base="isk", rates=rates), shillings, kronur)
-
-    assert 5037 == found.traits["mrr"]
-
-
-def test_one_currency_stays_what_it_is() -> None:
-    policy = Policy(base="usd", rates={"jpy": Fraction("0.0067")})
-    yen = {"currency": "jpy", "items": [MONTHLY | {"unit": "5000"}]}
-
-    assert 5000 == read(policy, yen).traits["mrr"]
-
-
-def test_a_missing_rate_leaves_the_number_out() -> None:
-    policy = Policy(base="usd", rates={"eur": Fraction(1)})
-    doc = read(policy, {}, {"currency": "gbp"})
-
-    assert "mrr" not in doc.traits
     assert "several currencies and no rates: GBP, USD" == doc.unknown["mrr"]

@@ -92,37 +92,17 @@ def is_refused(
     return False
 
 
-@SCHEMES
-def test_what_was_signed_is_verified(scheme: Scheme) -> None:
-    delivery = signed(scheme)
-
-    assert delivery == verify(scheme, delivery, (SECRETS[scheme],), NOW)
-
-
 def test_the_recipes_sign_in_every_way_that_is_promised() -> None:
     assert {
         *("paddle", "recurly", "maxio", "orb", "close", "lago", "lemonsqueezy")
     } == set(HMAC)
 
 
-@pytest.mark.parametrize("name", [*HMAC, "standard-webhooks"])
-def test_a_table_believes_what_its_scheme_signs_and_nothing_else(name: str) -> None:
-    delivery = signed(HMAC.get(name, STANDARD_WEBHOOKS))
-    secret = HEX_SECRET if name in HMAC else BASE64_SECRET
-
-    assert delivery == made(TABLES[name], "another", secret).verify(delivery, {}, NOW)
-    for wrong in (delivery._replace(body=BODY + b" "), Delivery("POST", "", {}, BODY)):
-        with pytest.raises(SignatureError):
-            made(TABLES[name], secret).verify(wrong, {}, NOW)
-    with pytest.raises(SignatureError):
-        made(TABLES[name], "another").verify(delivery, {}, NOW)
-
-
 @SCHEMES
 def test_any_of_several_secrets_will_do(scheme: Scheme) -> None:
-    delivery = signed(scheme)
+    delivery, secrets = signed(scheme), ("", "%", "ff", SECRETS[scheme])
 
-    assert not is_refused(scheme, delivery, ("", "%", "ff", SECRETS[scheme]))
+    assert delivery == verify(scheme, delivery, secrets, NOW)
     assert is_refused(scheme, delivery, ("", "%", "ff", BASE64_SECRET + "ABCD"))
     with pytest.raises(SignatureError):
         verify(scheme, delivery, (), NOW)
@@ -215,28 +195,20 @@ def test_any_garbage_is_refused(
     assert is_refused(scheme, delivery, (*secrets, SECRETS[scheme]))
 
 
+T = "t=1700000000"
+
+
 @pytest.mark.parametrize(
     "header",
     [
-        "",
-        "t=1700000000",
-        "v1={good}",
-        "t=1700000000,v1=",
-        "t=1700000000,v0={good}",
-        "t=1700000000,t=1700000000,v1={good}",
-        "t=1700000000,v1={good},t=1699999999,v1={good}",
-        "t=+1700000000,v1={good}",
-        "t=-1,v1={good}",
-        "t=1_700_000_000,v1={good}",
-        "t=1.7e9,v1={good}",
-        "t=nan,v1={good}",
+        *("", T, "v1={good}", f"{T},v1=", f"{T},v0={{good}}", f"{T},{T},v1={{good}}"),
+        f"{T},v1={{good}},t=1699999999,v1={{good}}",
+        *("t=+1700000000,v1={good}", "t=-1,v1={good}", "t=1_700_000_000,v1={good}"),
+        *("t=1.7e9,v1={good}", "t=nan,v1={good}", "t=,v1={good}"),
         "t=\u0661\u0667\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660,v1={good}",
-        "t=1700000000\x00,v1={good}",
-        "t=,v1={good}",
-        "t=" + "9" * 400 + ",v1={good}",
-        "T=1700000000,V1={good}",
-        "t=1700000000,v1={good}\xff",
-        "t=1700000000,v1={good}" + "," * LONGEST_HEADER,
+        f"t={'9' * 400},v1={{good}}",
+        *(f"{T}\x00,v1={{good}}", f"{T},v1={{good}}\xff", "T=1700000000,V1={good}"),
+        f"{T},v1={{good}}{',' * LONGEST_HEADER}",
     ],
 )
 def test_a_malformed_header_is_refused(header: str) -> None:
