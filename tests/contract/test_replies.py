@@ -9,8 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import VitallyError, VitallyLimitedError, VitallyUnavailableError
-from bridge.vitally.replies import Rate, Reply, rate, reason, retry_after, value
+from bridge.errors import (
+    VitallyError,
+    VitallyLimitedError,
+    VitallyRefusedError,
+    VitallyUnavailableError,
+)
+from bridge.vitally.replies import (
+    Rate,
+    Reply,
+    already_exists,
+    rate,
+    reason,
+    retry_after,
+    value,
+)
 
 RECORDED_400 = {
     "error": {
@@ -137,3 +150,28 @@ def test_a_204_is_empty():
 def test_no_reply_raises_anything_but_ours(status, body, headers):
     with suppress(VitallyError):
         value(Reply(status, headers, body), ("sk_test_example",), NOW)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "exists"),
+    [
+        (409, "answered 409 without a reason", True),
+        (409, "Conflict", True),
+        (400, "Account with externalId acme-101 already exists", True),
+        (400, "externalId must be unique", True),
+        (400, "Duplicate externalId", True),
+        (400, "an account with this externalId exists", True),
+        (422, "externalId has already been taken", True),
+        (400, "/externalId must be string", False),
+        (400, "organization does not exist", False),
+        (400, "no such organization exist", False),
+        (400, "/traits must NOT have duplicate items", False),
+        (404, "it already exists", False),
+        (413, "already exists", False),
+        (500, "duplicate", False),
+    ],
+)
+def test_which_refusals_of_a_creation_say_that_the_account_is_there(
+    status, words, exists
+):
+    assert exists == already_exists(VitallyRefusedError(words, status))
