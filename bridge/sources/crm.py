@@ -1,22 +1,44 @@
-"""What the sources of CRMs share: which field of a record means what.
+"""What the sources of CRMs share: which field of a record means what, and a won deal.
 
-`[sources.NAME]` of `bridge.toml` says it, with the tables `traits` and one for deals;
+`[sources.NAME]` of `bridge.toml` says which, with the tables `traits` and one of deals;
 the README of each source shows an example.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Mapping
-from typing import Any, ClassVar, NamedTuple
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
 
-from marshmallow import ValidationError, fields, post_load
+from marshmallow import ValidationError, fields
 
-from bridge.config import Lines, Table
+from bridge.config import Lines, NamedLines, Table, check, text
+from bridge.domain.money import bridged
+from bridge.domain.traits import Known
+from bridge.domain.values import Subscription
+from bridge.webhook.fields import UNREAD, Currency
 from bridge.webhook.source import Options
-from bridge.webhook.values import TraitMapping, field_name
+from bridge.webhook.values import CONVERTERS, kept
+
+FIELD = re.compile(r"[A-Za-z0-9_.-]{1,255}", re.ASCII)
 
 Fields = Mapping[str, str | None]
 """Fields of a record: always texts; None where one is empty."""
+
+# --- What the table says --------------------------------------------------------
+
+
+class TraitMapping(NamedTuple):
+    """Where a trait comes from: a *field* of a record, and the word of its converter."""
+
+    field: str
+    kind: str = "text"
+
+    def convert(self, text: str | None) -> Known:
+        """Return the trait's value, None where *text* is empty. Raises ValueError."""
+        stripped = (text or "").strip()
+        return CONVERTERS[self.kind](stripped) if stripped else None
 
 
 class Deals(NamedTuple):
@@ -63,30 +85,75 @@ def rules(source: str, options: Options) -> Rules:
     return found
 
 
-class TableLines(Lines):
-    """The table of a *source*."""
+def table(
+    source: str,
+    word: str,
+    deals: str,
+    currency: fields.Field[Any],
+    *kinds: str,
+    **more: fields.Field[Any],
+) -> Callable[[Mapping[str, Any]], Table]:
+    """How the table of a *source* is read.
 
-    source: ClassVar[str]
-
-    @post_load
-    def table(self, lines: Any, **_: Any) -> Table:
-        """Return what the table says."""
-        rules = Rules(**lines)
-        return Table({f"{self.source}.rules": rules}, tuple(rules.traits))
-
-
-def deal_lines(word: str, currency: fields.Field[Any], **options: Any) -> fields.Nested:
-    """The table of a deal's fields; *word* is what the source calls a field."""
-    lines = {
+    *word* is what it calls a field, *deals* the name of its table of deals, *kinds* are
+    converters of its own, *more* further lines.
+    """
+    own = {
         "mrr": field_name(word, required=True),
         "renews": field_name(word),
         "ended": field_name(word),
         "currency": currency,
     }
-    schema = Lines.from_dict(lines)
-    return fields.Nested(
-        schema, load_default=None, post_load=lambda read: Deals(**read), **options
-    )
+    as_deals: Any = {"attribute": "deals", "post_load": lambda row: Deals(**row)}
+    lines = {
+        "account": field_name(word, load_default=""),
+        "traits": trait_lines(word, *kinds),
+        deals: fields.Nested(Lines.from_dict(own), load_default=None, **as_deals),
+        **more,
+    }
+    schema = Lines.from_dict(lines)()
+
+    def read(given: Mapping[str, Any]) -> Table:
+        found, problems = check(schema, given)
+        if problems:
+            return Table(problems=problems)
+        return Table({f"{source}.rules": Rules(**found)}, tuple(found["traits"]))
+
+    return read
+
+
+def field_name(word: str, **options: Any) -> fields.String:
+    """The name of a field; *word* is what the source calls one."""
+    return text(FIELD.pattern, f"must be the name of a {word}", **options)
+
+
+def trait_lines(word: str, *more: str) -> NamedLines:
+    """A table of traits: `plan = "Plan"`, `ends = { field = "End", as = "date" }`.
+
+    *more* are converters of the source's own.
+    """
+    kinds = (*CONVERTERS, *more)
+
+    def line(value: Any) -> TraitMapping:
+        row = value if isinstance(value, dict) else {word: value}
+        field, kind = str(row.get(word, "")), row.get("as", "text")
+        if row.keys() - {word, "as"} or kind not in kinds or not FIELD.fullmatch(field):
+            raise ValidationError(
+                f'must be a {word}, or {{ {word} = "…", as = "…" }} '
+                f"with one of {', '.join(kinds)}"
+            )
+        return TraitMapping(field, kind)
+
+    name = fields.String(validate=_can_name_a_trait)
+    return NamedLines(fields.Function(deserialize=line), name, load_default=dict)
+
+
+def _can_name_a_trait(name: str) -> None:
+    if name == "name" or name != name.strip() or not name.isprintable():
+        raise ValidationError("cannot be the name of a trait")
+
+
+# --- What a record says ---------------------------------------------------------
 
 
 def read(fields: Fields, name: str, convert: Callable[[str], Any]) -> Any:
@@ -96,3 +163,35 @@ def read(fields: Fields, name: str, convert: Callable[[str], Any]) -> Any:
         return convert(text) if text else None
     except ValueError as error:
         raise ValidationError({name: [f"It {error}."]}) from None
+
+
+def won_deal(  # noqa: PLR0913 - what a deal says
+    *,
+    mrr: Decimal | None,
+    currency: Any,
+    at: int,
+    renews: Any = None,
+    ended: Any = None,
+    plan: Any = None,
+) -> Subscription | None:
+    """Return the subscription that a won deal of a CRM is, *at* its version (ms).
+
+    None without an amount a month (*mrr*, major units): it was sold once. With an end
+    (*ended*, ms) in the future it is live until then.
+    """
+    if not mrr:
+        return None
+    code = Currency().read(currency)
+    # Without a currency it is a subscription all the same, which renews.
+    known = "" if code is UNREAD else code
+    is_over = ended is not None and ended <= at
+    value: Subscription = {
+        "status": "canceled" if is_over else "active",
+        "currency": known,
+        "mrr": format(bridged(mrr, known).normalize(), "f"),
+        "plan": plan,
+        "ends": renews,
+    }
+    date: Literal["ended_at", "cancel_at"] = "ended_at" if is_over else "cancel_at"
+    value[date] = ended
+    return kept(value)

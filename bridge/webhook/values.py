@@ -7,21 +7,18 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from hashlib import blake2s
-from typing import Any, Literal, NamedTuple, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import orjson
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError
 
-from bridge import config
-from bridge.domain.money import bridged
 from bridge.domain.traits import EPOCH, Known, instant
-from bridge.domain.values import LONGEST, MOST, Subscription, Value
-from bridge.webhook.fields import LATEST, UNREAD, Currency, cleaned
+from bridge.domain.values import LONGEST, MOST, Value
+from bridge.webhook.fields import LATEST, cleaned
 
 FIRST = -2_208_988_800_000
 """1900-01-01T00:00:00Z in milliseconds: what is older is a mistake."""
 
-_FIELD = re.compile(r"[A-Za-z0-9_.-]{1,255}", re.ASCII)
 _NUMBER = re.compile(
     r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", re.ASCII
 )
@@ -70,39 +67,7 @@ def kept(value: Value | None = None, /, **pairs: Any) -> Any:
     return {key: value for key, value in every.items() if value or type(value) is int}
 
 
-def won_deal(  # noqa: PLR0913 - what a deal says
-    *,
-    mrr: Decimal | None,
-    currency: Any,
-    at: int,
-    renews: Any = None,
-    ended: Any = None,
-    plan: Any = None,
-) -> Subscription | None:
-    """Return the subscription that a won deal of a CRM is, *at* its version (ms).
-
-    None without an amount a month (*mrr*, major units): it was sold once. With an end
-    (*ended*, ms) in the future it is live until then.
-    """
-    if not mrr:
-        return None
-    code = Currency().read(currency)
-    # Without a currency it is a subscription all the same, which renews.
-    known = "" if code is UNREAD else code
-    is_over = ended is not None and ended <= at
-    value: Subscription = {
-        "status": "canceled" if is_over else "active",
-        "currency": known,
-        "mrr": format(bridged(mrr, known).normalize(), "f"),
-        "plan": plan,
-        "ends": renews,
-    }
-    date: Literal["ended_at", "cancel_at"] = "ended_at" if is_over else "cancel_at"
-    value[date] = ended
-    return kept(value)
-
-
-# --- What the text of a CRM's field means ---------------------------------------
+# --- What a text means ----------------------------------------------------------
 
 
 def decimal(text: str) -> Decimal:
@@ -148,61 +113,3 @@ CONVERTERS: Mapping[str, Callable[[str], Known]] = {
 }
 """Word of `bridge.toml` -> what reads a text that is not empty; it raises ValueError
 with what the text *must be*."""
-
-
-class TraitMapping(NamedTuple):
-    """Where a trait comes from: a *field* of a record, and the word of its converter."""
-
-    field: str
-    kind: str = "text"
-
-    def convert(self, text: str | None) -> Known:
-        """Return the trait's value, None where *text* is empty. Raises ValueError."""
-        stripped = (text or "").strip()
-        return CONVERTERS[self.kind](stripped) if stripped else None
-
-
-def field_name(word: str, **options: Any) -> fields.String:
-    """A line of `bridge.toml` that names one of a record's fields, called *word*."""
-    return config.text(_FIELD.pattern, f"must be the name of a {word}", **options)
-
-
-def trait_lines(word: str = "field", *more: str) -> config.NamedLines:
-    """A table of traits: `plan = "Plan"`, `ends = { field = "End", as = "date" }`.
-
-    *word* is what the source calls a field, *more* are converters of its own.
-    """
-    return config.NamedLines(
-        TraitLine(word, (*CONVERTERS, *more)),
-        fields.String(validate=_can_name_a_trait),
-        load_default=dict,
-    )
-
-
-def _can_name_a_trait(name: str) -> None:
-    if name == "name" or name != name.strip() or not name.isprintable():
-        raise ValidationError("cannot be the name of a trait")
-
-
-class TraitLine(fields.Field[TraitMapping]):
-    """The field of a trait, with one of the converters *kinds* or without."""
-
-    def __init__(self, word: str, kinds: tuple[str, ...]) -> None:
-        super().__init__()
-        self.word = word
-        self.kinds = kinds
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> TraitMapping:
-        word = self.word
-        row = value if isinstance(value, dict) else {word: value}
-        field, kind = str(row.get(word, "")), row.get("as", "text")
-        if (
-            row.keys() - {word, "as"}
-            or kind not in self.kinds
-            or not _FIELD.fullmatch(field)
-        ):
-            raise ValidationError(
-                f'must be a {word}, or {{ {word} = "…", as = "…" }} '
-                f"with one of {', '.join(self.kinds)}"
-            )
-        return TraitMapping(field, kind)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from bridge.webhook.values import CONVERTERS, TraitMapping, milliseconds, trait_lines
+from bridge.sources.crm import TraitMapping, trait_lines
+from bridge.webhook.values import CONVERTERS, milliseconds
 
 
 @pytest.mark.parametrize(
@@ -102,5 +103,5 @@ def test_a_source_may_have_a_word_and_converters_of_its_own() -> None:
 
     assert {"csm": TraitMapping("owner", "user"), "plan": TraitMapping("plan")} == found
     with pytest.raises(ValidationError) as refused:
-        trait_lines().deserialize(said)
+        trait_lines("field").deserialize(said)
     assert ["csm"] == [*refused.value.messages_dict]

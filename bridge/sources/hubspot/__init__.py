@@ -12,7 +12,7 @@ from bridge.sources.crm import Rules
 from bridge.sources.hubspot.api import connect
 from bridge.sources.hubspot.facts import (
     HANDLERS,
-    TableLines,
+    TABLE,
     of_company,
     of_deal,
     rules,
@@ -29,7 +29,6 @@ from bridge.webhook.source import (
     each,
     is_name,
     json_value,
-    read_by,
 )
 
 OPTIONS = (
@@ -166,7 +165,7 @@ SOURCE = Source(
     api=connect,
     key="HUBSPOT_ACCESS_TOKEN",
     crm=True,
-    table=read_by(TableLines()),
+    table=TABLE,
     weak=lambda options: judged(
         "HUBSPOT_CLIENT_SECRET", options["HUBSPOT_CLIENT_SECRET"]
     ),

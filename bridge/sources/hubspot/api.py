@@ -16,7 +16,7 @@ from bridge.domain.facts import Fact, Rank
 from bridge.domain.values import REFRESHED, Customer, Subscription, Value
 from bridge.errors import SourceUnreadError
 from bridge.sources import crm
-from bridge.sources.crm import Deals, Fields, Rules
+from bridge.sources.crm import Deals, Fields, Rules, TraitMapping, won_deal
 from bridge.sources.http import TIMEOUT, HttpApi, Reply, understood
 from bridge.sources.hubspot.facts import (
     OWNER,
@@ -30,7 +30,7 @@ from bridge.sources.hubspot.facts import (
 )
 from bridge.webhook.fields import UNREAD, Id, Label, Payload, Text, Whole
 from bridge.webhook.source import Event, Options
-from bridge.webhook.values import TraitMapping, decimal, kept, milliseconds, won_deal
+from bridge.webhook.values import decimal, kept, milliseconds
 
 LOG = logging.getLogger("bridge.hubspot")
 

@@ -25,10 +25,10 @@ from bridge.domain.values import (
     Trait,
 )
 from bridge.sources import crm
-from bridge.sources.crm import Deals, Fields, Rules
+from bridge.sources.crm import Deals, Fields, Rules, TraitMapping
 from bridge.webhook.fields import UNREAD, Payload, Text, Whole, cleaned
 from bridge.webhook.source import Event, Handlers, Options
-from bridge.webhook.values import TraitMapping, field_name, kept, trait_lines
+from bridge.webhook.values import kept
 
 EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf-8"))
 """The types of events by what reads them, each with its meaning."""
@@ -45,13 +45,8 @@ Named = TypeVar("Named", Customer, Trait)
 rules = partial(crm.rules, "hubspot")
 
 
-class TableLines(crm.TableLines):
-    """`[sources.hubspot]`."""
-
-    source = "hubspot"
-    account = field_name("property", load_default="")
-    traits = trait_lines("property", OWNER)
-    deals = crm.deal_lines("property", currency())
+TABLE = crm.table("hubspot", "property", "deals", currency(), OWNER)
+"""Reads `[sources.hubspot]`."""
 
 
 def of_company(rules: Rules) -> list[str]:

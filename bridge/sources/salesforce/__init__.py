@@ -31,6 +31,7 @@ from bridge.domain.values import (
 from bridge.errors import PayloadError, SignatureError
 from bridge.settings import Option, text
 from bridge.sources import crm
+from bridge.sources.crm import field_name, won_deal
 from bridge.webhook import auth
 from bridge.webhook.fields import UNREAD, Checked, Label, Payload, Word
 from bridge.webhook.source import (
@@ -43,16 +44,8 @@ from bridge.webhook.source import (
     Verified,
     each,
     is_name,
-    read_by,
 )
-from bridge.webhook.values import (
-    decimal,
-    field_name,
-    kept,
-    milliseconds,
-    trait_lines,
-    won_deal,
-)
+from bridge.webhook.values import decimal, kept, milliseconds
 
 ORGANISATION, TOKEN = "SALESFORCE_ORG_ID", "SALESFORCE_WEBHOOK_TOKEN"
 
@@ -98,20 +91,18 @@ HANDLERS = Handlers()
 rules = partial(crm.rules, "salesforce")
 
 
-class TableLines(crm.TableLines):
-    """`[sources.salesforce]`."""
-
-    source = "salesforce"
-    account = field_name("field", load_default="")
-    traits = trait_lines()
-    selected = fields.List(
+TABLE = crm.table(
+    "salesforce",
+    "field",
+    "opportunities",
+    field_name("field", required=True),
+    selected=fields.List(
         field_name("field"),
         load_default=[],
         error_messages={"invalid": "must be a list of names of fields"},
-    )
-    opportunities = crm.deal_lines(
-        "field", field_name("field", required=True), attribute="deals"
-    )
+    ),
+)
+"""Reads `[sources.salesforce]`."""
 
 
 # --- A message ------------------------------------------------------------------
@@ -335,6 +326,6 @@ SOURCE = Source(
     handlers=HANDLERS,
     answer=ACK,
     crm=True,
-    table=read_by(TableLines()),
+    table=TABLE,
     weak=lambda options: auth.judged(TOKEN, options[TOKEN]),
 )
