@@ -36,29 +36,17 @@ class UnknownError(Exception):
 # --- The order of facts -------------------------------------------------------
 
 
-def lives(facts: Iterable[Fact]) -> Lives:
-    """The histories that *facts* tell."""
-    found: dict[str, dict[str, list[Fact]]] = {}
-    for fact in facts:
-        found.setdefault(fact.party, {}).setdefault(fact.thing, []).append(fact)
-    return {
-        party: {thing: history(own) for thing, own in things.items()}
-        for party, things in found.items()
-    }
-
-
 def possible(facts: Iterable[Fact]) -> list[Lives]:
     """All histories that may be meant, where nothing tells what came last."""
     own: dict[tuple[str, str], list[Fact]] = {}
     for fact in facts:
         own.setdefault((fact.party, fact.thing), []).append(fact)
-    choices = [[(key, one) for one in endings(told)] for key, told in own.items()]
     found: list[Lives] = []
-    for chosen in itertools.product(*choices):
-        told: dict[str, dict[str, Snapshots]] = {}
-        for (party, thing), one in chosen:
-            told.setdefault(party, {})[thing] = one
-        found.append(told)
+    for pasts in itertools.product(*map(endings, own.values())):
+        lives: dict[str, dict[str, Snapshots]] = {}
+        for (party, thing), past in zip(own, pasts, strict=True):
+            lives.setdefault(party, {})[thing] = past
+        found.append(lives)
     return found
 
 
