@@ -13,10 +13,9 @@ from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
 from marshmallow import ValidationError, fields, validate
 
-from bridge.config import NATIVE, Lines, NamedLines, one_of
+from bridge.config import Lines, NamedLines, one_of
 from bridge.config import text as matching
 from bridge.domain.facts import Rank
-from bridge.domain.values import LONGEST
 from bridge.settings import base_url
 from bridge.sources.generic.events import FORMS
 from bridge.sources.generic.values import (
@@ -24,11 +23,9 @@ from bridge.sources.generic.values import (
     SCALARS,
     ValuePath,
     label,
-    scalar,
     text,
 )
 from bridge.webhook import auth
-from bridge.webhook.fields import NAME
 
 LONGEST_PATH = 500
 """Characters of a path; the parser of a much longer one would leave the stack."""
@@ -122,21 +119,16 @@ class Value(fields.Field[ValuePath]):
     """A path in quotes, or a table with it.
 
     *kinds* are what `as` may be, the first without it; none: any, and without it JSON.
-    *trait*: it is that of a trait, which only `null_clears` clears. *shown*: how many
-    characters of a text are kept for people to read; 0: it is no such.
+    A `label` is a text. *trait*: it is that of a trait, which only `null_clears` clears.
     """
 
-    def __init__(
-        self, *kinds: str, trait: bool = False, shown: int = 0, **options: Any
-    ) -> None:
+    def __init__(self, *kinds: str, trait: bool = False, **options: Any) -> None:
         super().__init__(**options)
         clears = {"null_clears": fields.Boolean(load_default=False)} if trait else {}
-        self.schema = schema(**PARTS, **clears, **{"as": one_of(kinds or SCALARS)})
-        self.usual = kinds[0] if kinds else ""
+        words = [kind.replace("label", "text") for kind in kinds] or SCALARS
+        self.schema = schema(**PARTS, **clears, **{"as": one_of(words)})
+        self.kinds = kinds
         self.trait = trait
-        self.converters = {**CONVERTERS, "": scalar}
-        if shown:
-            self.converters["text"] = partial(label, most=shown)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> ValuePath:
         given = {"path": value} if isinstance(value, str) else value
@@ -144,19 +136,21 @@ class Value(fields.Field[ValuePath]):
             must = "must be a path in quotes, or a table with `path` or `header`"
             raise ValidationError(must)
         parts = self.schema.load(given)
-        path, kind = _compiled(parts.get("path", "`null`")), parts.get("as", self.usual)
+        path, kind = _compiled(parts.get("path", "`null`")), parts.get("as")
+        if kind is None or "label" in self.kinds:
+            kind = self.kinds[0] if self.kinds else ""
+        convert = label if self.trait and kind == "text" else CONVERTERS[kind]
         keys = _plain_keys(path) if parts.get("null_clears", not self.trait) else []
         if parts.get("null_clears") and not keys:
             must = "needs a plain path, like data.plan"
             raise ValidationError({"null_clears": [must]})
         headers = [name.lower() for name in parts.get("header", ())]
-        lookup = parts.get("lookup")
-        return ValuePath(path, self.converters[kind], kind, headers, lookup, keys)
+        return ValuePath(path, convert, kind, headers, parts.get("lookup"), keys)
 
 
-def _values(kind: str, *names: str) -> dict[str, Value]:
-    """Lines of one kind."""
-    return {name: Value(kind) for name in names}
+def _values(**kinds: str) -> dict[str, Value]:
+    """Lines by their kinds."""
+    return {line: Value(kind) for kind in kinds for line in kinds[kind].split()}
 
 
 # --- Who is believed ------------------------------------------------------------
@@ -164,19 +158,14 @@ def _values(kind: str, *names: str) -> dict[str, Value]:
 TEXT, NEEDED = fields.String(), fields.String(required=True)
 TOLERANCE = validate.Range(1, 86_400, error="must be seconds, at most a day")
 HMAC = schema(
-    scheme=TEXT,
-    header=NEEDED,
-    signed=NEEDED,
-    separator=TEXT,
-    prefix=TEXT,
-    timestamp_header=TEXT,
-    timestamp_prefix=TEXT,
+    **dict.fromkeys(("scheme", "separator", "prefix", "key_prefix"), TEXT),
+    **dict.fromkeys(("timestamp_header", "timestamp_prefix"), TEXT),
+    **dict.fromkeys(("header", "signed"), NEEDED),
     timestamp_first=fields.Boolean(),
     unit=one_of(auth.INSTANTS),
     tolerance=fields.Integer(strict=True, validate=TOLERANCE),
     algorithm=one_of(("sha256", "sha512", "sha1")),
     key=one_of(auth.KEYS),
-    key_prefix=TEXT,
     encoding=one_of(auth.DIGESTS),
 )
 
@@ -217,26 +206,12 @@ class Verify(fields.Field[Any]):
 # --- Rules ----------------------------------------------------------------------
 
 
-def _not_vitally_s(name: str) -> None:
-    if name.lower().startswith(NATIVE):
-        must = "must be another name: Vitally's own syncs write this one"
-        raise ValidationError(must)
-
-
 TRAITS = NamedLines(
-    lambda name: Value(*OURS.get(name, ()), trait=True, shown=LONGEST),
-    fields.String(
-        validate=[
-            _not_vitally_s,
-            validate.Regexp(
-                r"[A-Za-z][A-Za-z0-9_.-]{0,99}\Z",
-                error="must be a name of letters and digits",
-            ),
-        ]
-    ),
+    lambda name: Value(*OURS.get(name, ()), trait=True),
+    matching("[A-Za-z][A-Za-z0-9_.-]{0,99}", "must be a name of letters and digits"),
     load_default=dict,
 )
-SHARED = {**_values("text", "party", "account"), **_values("instant", "at")}
+SHARED = _values(text="party account", instant="at")
 """Lines that a source may say for all its rules."""
 
 RULE = {
@@ -246,40 +221,26 @@ RULE = {
     "currency": Value("currency"),
     "traits": TRAITS,
 }
-ENDED = schema(when=Value("truth"), at=Value("instant"))
+ENDED = schema(**_values(truth="when", instant="at"))
 MRR = schema(
     amount=Value("minor", "major", required=True),
-    quantity=Value("count"),
-    interval=Value("interval"),
-    count=Value("whole"),
-    currency=Value("currency"),
-    name=Value("text", shown=NAME),
-    discount=Value("text"),
-    **_values("list", "items", "discounts"),
-    **_values("truth", "tax_included", "usage"),
-    **_values("instant", "from", "until"),
+    **_values(label="name", text="discount", interval="interval", currency="currency"),
+    **_values(count="quantity", whole="count", instant="from until"),
+    **_values(list="items discounts", truth="tax_included usage"),
 )
 KINDS: Mapping[str, Lines] = {
     "trait": schema(**RULE),
-    "customer": schema(
-        **RULE,
-        name=Value("text", shown=NAME),
-        email=Value("text", shown=NAME),
-        deleted=Value("truth"),
-    ),
+    "customer": schema(**RULE, **_values(label="name email", truth="deleted")),
     "subscription": schema(
         **RULE,
         id=Value("text", required=True),
-        status=Value("text"),
-        plan=Value("text", shown=NAME),
         ended=fields.Nested(ENDED, load_default=dict),
         mrr=fields.Nested(MRR, load_default=dict),
         order=Texts(TYPE, "must be up to 8 types of events", most=Rank.FROM_API - 1),
         tie=Value("whole", "instant"),
-        trial_days=Value("count"),
-        **_values("boolean", "cancel_at_period_end", "renews"),
-        **_values("instant", "starts", "ends", "cancel_at"),
-        **_values("instant", "trial_end", "trialing_until"),
+        **_values(text="status", label="plan", count="trial_days"),
+        **_values(boolean="cancel_at_period_end renews"),
+        **_values(instant="starts ends cancel_at trial_end trialing_until"),
     ),
     "extra": schema(**RULE, id=Value("text", required=True)),
     "thin": schema(**RULE, thing=WORD, id=Value("text")),
@@ -324,11 +285,8 @@ def _rows(**lines: Any) -> NamedLines:
     return NamedLines(fields.Nested(schema(**lines)), WORD, load_default=dict)
 
 
-URL = fields.String(
-    required=True,
-    validate=validate.Regexp(
-        r"/[^{}]*(\{id\}[^{}]*)*\Z", error="must begin with / and may hold {{id}}"
-    ),
+URL = matching(
+    r"/[^{}]*(\{id\}[^{}]*)*", "must begin with / and may hold {{id}}", required=True
 )
 """What follows the host, with `{id}` where the id goes."""
 

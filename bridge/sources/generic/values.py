@@ -18,7 +18,7 @@ from marshmallow import ValidationError
 from bridge.domain.money import bridged, decimals
 from bridge.domain.values import LONGEST, MOST
 from bridge.webhook.auth import FIRST_MS
-from bridge.webhook.fields import LATEST, UNREAD, Currency, cleaned
+from bridge.webhook.fields import LATEST, NAME, UNREAD, Currency, cleaned
 from bridge.webhook.values import CONVERTERS as OF_TEXT
 from bridge.webhook.values import decimal, is_bounded, milliseconds
 
@@ -215,7 +215,9 @@ def listed(value: Any) -> list[Any]:
 
 
 CONVERTERS: Mapping[str, Convert] = {
+    "": scalar,
     "text": text,
+    "label": lambda value: label(value, NAME),
     "number": lambda value: OF_TEXT["number"](text(value)),
     "boolean": lambda value: OF_TEXT["boolean"](text(value)),
     "instant": instant,
@@ -230,7 +232,7 @@ CONVERTERS: Mapping[str, Convert] = {
     "truth": lambda value: value not in (False, "false", [], {}),
     "list": listed,
 }
-"""Word of `as`, or of a line that can be nothing else -> its converter."""
+"""Word of `as`, "" without one, or of a line that can be nothing else -> its converter."""
 
 SCALARS = ("text", "number", "boolean", "instant", "day", "minor", "major")
 """What the line of a trait may say."""
