@@ -1,0 +1,112 @@
+"""How the command line explains itself, and how data looks on it and as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from bridge.cli import COMMANDS, cli, program
+from bridge.cli.output import ago, as_json, cell, count, json_lines, moment, show, table
+
+
+def every_command() -> Iterator[str]:
+    """What may be typed after the program's name."""
+    yield ""
+    context = click.Context(cli)
+    for name in COMMANDS:
+        yield name
+        command = cli.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from (f"{name} {part}" for part in command.commands)
+
+
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [
+        ("/app/bridge/__main__.py", "python -m bridge"),
+        ("/usr/local/bin/vitally-bridge", "vitally-bridge"),
+        ("vitally-bridge", "vitally-bridge"),
+        ("/app/workers/__main__.py", "python -m bridge"),
+        ("", "python -m bridge"),
+    ],
+)
+def test_help_and_hints_call_it_as_it_was_called(called, name, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [called])
+    said = CliRunner().invoke(cli, ["quarantine", "list", "--help"]).output
+
+    assert name == program()
+    assert f"\n    {name} quarantine list\n" in said
+
+
+@pytest.mark.parametrize("command", list(every_command()))
+def test_every_command_explains_itself_with_an_example(command):
+    result = CliRunner().invoke(cli, [*command.split(), "--help"])
+
+    assert 0 == result.exit_code
+    _, _, examples = result.output.partition("Example:\n")
+    assert f"python -m bridge {command}".rstrip() in examples
+
+
+class Pair(NamedTuple):
+    one: int
+    two: str | None
+
+
+def test_data_is_printed_in_words_or_as_json():
+    data = {"pairs": [Pair(1, "a\x1b[2J"), Pair(2, None)]}
+
+    @click.command
+    @as_json
+    def shows() -> None:
+        show(data, lambda it: [f"{len(it['pairs'])} pairs"])
+
+    words, printed = (
+        CliRunner().invoke(shows, flags).output for flags in ([], ["--json"])
+    )
+
+    assert "2 pairs\n" == words
+    assert "\x1b" not in printed
+    pairs = [{"one": 1, "two": "a\x1b[2J"}, {"one": 2, "two": None}]
+    assert {"pairs": pairs} == json.loads(printed)
+    assert ["{", '  "one": 1,', '  "two": null', "}"] == json_lines(Pair(1, None))
+
+
+def test_a_table_is_as_wide_as_it_needs_to_be():
+    rows = [("long one", 1), ("b\n", None), ("c", [True])]
+    lines = ["A         B", "long one  1", "b\\n       -", "c         [true]"]
+
+    assert lines == table(("A", "B"), rows)
+    assert ["A  B"] == table(("A", "B"), [])
+    assert [] == table((), [])
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (cell(None), "-"),
+        (cell("a\tb"), "a\\tb"),
+        (cell(1.50), "1.5"),
+        (cell(False), "false"),
+        (cell(""), ""),
+        (count(0, "event"), "0 events"),
+        (count(1, "event"), "1 event"),
+        (count(2000, "event"), "2,000 events"),
+        (count(2, "party", "parties"), "2 parties"),
+        (ago(0), "0 s"),
+        (ago(89_000), "89 s"),
+        (ago(240_000), "4 min"),
+        (ago(7.2e6), "2 h"),
+        (ago(2e8), "2 d"),
+        (moment(0), "1970-01-01 00:00:00"),
+        (moment(10**18), f"{10**18} ms"),
+        (moment(-(10**18)), f"{-(10**18)} ms"),
+    ],
+)
+def test_values_are_texts_of_one_line(shown, text):
+    assert text == shown
