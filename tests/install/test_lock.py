@@ -12,9 +12,9 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.index import NEWER, Index
+from tests.support.index import NEWER
 from tests.support.processes import ROOT
-from tests.support.pythons import VERSIONS, Environment, Installed, pins
+from tests.support.pythons import VERSIONS, Environment, pins
 
 LOCKS = sorted(ROOT.glob("requirements*.txt"))
 
@@ -37,7 +37,7 @@ def applies(marker: Marker | None, extra: str) -> bool:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
-def test_all_that_a_locked_package_asks_for_is_pinned_as_it_asks(lock: Path) -> None:
+def test_all_that_a_locked_package_asks_for_is_pinned_as_it_asks(lock):
     """With its extras and without: an old pip takes these for different things."""
     locked = {(pin.name, pin.extras) for pin in pins(lock)}
     wanted = {
@@ -51,9 +51,7 @@ def test_all_that_a_locked_package_asks_for_is_pinned_as_it_asks(lock: Path) -> 
     assert set() == wanted - locked
 
 
-def test_each_choice_of_extras_is_pinned_where_a_lock_has_several(
-    tmp_path: Path,
-) -> None:
+def test_each_choice_of_extras_is_pinned_where_a_lock_has_several(tmp_path):
     lock = tmp_path / "lock.txt"
     lock.write_text("# made\na==1 \\\n  --hash=x\nb[d,e]==2 ; m \\\n  --hash=y\n")
     subprocess.run([sys.executable, ROOT / ".ci" / "extras.py", lock], check=True)
@@ -80,8 +78,8 @@ def locked(lock: Path, *, everywhere: bool) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("name", [lock.name for lock in LOCKS])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_release_that_is_newer_than_the_lock_changes_nothing(
-    version: str, name: str, installed: Installed, index: Index, tmp_path: Path
-) -> None:
+    version, name, installed, index, tmp_path
+):
     """`pip install -r` and no more: with the pip that this Python brings."""
     pip = ("-m", "pip", "install", "--quiet", "--no-compile", "--target", tmp_path)
     lock = index.lock(name)
@@ -93,15 +91,15 @@ def test_a_release_that_is_newer_than_the_lock_changes_nothing(
 
 
 def test_the_index_of_these_tests_does_offer_newer_releases(
-    installed: Installed, index: Index, tmp_path: Path, running: str
-) -> None:
+    installed, index, tmp_path, running
+):
     pip = ("-m", "pip", "install", "--quiet", "--no-compile", "--target", tmp_path)
     installed(running).run(*pip, "flask", cwd=tmp_path, environ=index.environ)
 
     assert {NEWER} == set(versions(tmp_path).values())
 
 
-def test_make_installs_the_lock_and_the_command(made: Path) -> None:
+def test_make_installs_the_lock_and_the_command(made):
     """See the fixture: `.ci/venv`, in a checkout, from the same index."""
     environment = Environment(made / ".venv")
     found = set(versions(environment.site).items())

@@ -9,8 +9,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.support.processes import ROOT, Running, free_port, procfile
-from tests.support.pythons import VERSIONS, Environment, Installed, interpreter
-from tests.support.server import RedisServer
+from tests.support.pythons import VERSIONS, Environment, interpreter
 from tests.support.waiting import eventually
 
 EXAMPLE = {"VITALLY_API_KEY": "example", "VITALLY_BASE_URL": "http://127.0.0.1:9"}
@@ -26,8 +25,8 @@ def start(line: str, made: Environment, folder: Path, **said: object) -> Running
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_it_installs_the_lock_and_runs_both_processes(
-    version: str, installed: Installed, redis_server: RedisServer, tmp_path: Path
-) -> None:
+    version, installed, redis_server, tmp_path
+):
     made, port = installed(version), free_port()
     url = redis_server.url
     with (
@@ -46,11 +45,11 @@ def test_it_installs_the_lock_and_runs_both_processes(
         assert 0 == worker.terminate(), worker.output
 
 
-def test_one_of_them_is_here() -> None:
+def test_one_of_them_is_here():
     assert any(interpreter(version) for version in VERSIONS)
 
 
-def test_the_one_that_heroku_takes_is_promised_and_is_the_image_s() -> None:
+def test_the_one_that_heroku_takes_is_promised_and_is_the_image_s():
     """https://devcenter.heroku.com/articles/python-runtimes: one line, `major.minor`."""
     named = (ROOT / ".python-version").read_text(encoding="utf-8")
     image = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
