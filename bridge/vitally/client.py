@@ -21,6 +21,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote, urlencode
 
@@ -52,7 +53,7 @@ CHUNK = 1 << 16
 SHORTEST_SECRET = 6
 """Characters below which blotting out a key would blot out ordinary words."""
 
-_FAILURES: tuple[tuple[type[Exception], str], ...] = (
+FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (NameResolutionError, "its host name cannot be resolved"),
     (NewConnectionError, "the connection was refused or its host is unreachable"),
     (ConnectTimeoutError, "no connection within the time allowed"),
@@ -186,47 +187,57 @@ class Vitally:
         self, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> Any:
         """Send one request and return its parsed reply; raises VitallyError."""
-        sending = _content(body)
+        try:
+            content = None if body is None else orjson.dumps(body)
+        except TypeError as error:
+            raise VitallyRefusedError(f"the body is no JSON: {error}") from None
         if self._process != os.getpid():
             self._pool, self._process = self._new_pool(), os.getpid()
-        self._exchange.begin(self._deadline)
+        exchange = self._exchange
+        exchange.until, exchange.sent = time.monotonic() + self._deadline, False
         try:
-            reply = self._exchanged(method, path, sending)
+            response = self._pool.urlopen(
+                method,
+                path,
+                body=content,
+                headers=self._headers,
+                timeout=Timeout(total=self._deadline, connect=self._deadline / 2),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            reply = self._reply(method, response)
         except (HTTPError, OSError) as error:
             raise self._failure(error) from error
         return value(reply, self._secrets, time.time())
 
-    def _exchanged(self, method: str, path: str, sending: bytes | None) -> Reply:
-        response = self._pool.urlopen(
-            method,
-            path,
-            body=sending,
-            headers=self._headers,
-            timeout=Timeout(total=self._deadline, connect=self._deadline / 2),
-            retries=False,
-            redirect=False,
-            preload_content=False,
-            decode_content=False,
-        )
+    def _reply(self, method: str, response: BaseHTTPResponse) -> Reply:
+        """Read the whole reply; raises VitallyUnavailableError where it is too large."""
+        body = bytearray()
         try:
             observed = rate(response.headers)
             if observed is not None and self._observe is not None:
                 self._observe(observed._replace(write=method != "GET"))
-            reply = Reply(response.status, response.headers, _whole(response))
+            # To the empty read: only there does urllib3 notice one that is too short.
+            while len(body) <= BODY_CAP and (chunk := response.read(CHUNK)):
+                body += chunk
         except BaseException:
             # A write ends when its connection is closed: leave none open behind us.
             response.close()
             raise
+        if len(body) > BODY_CAP:
+            response.close()
+            words = f"answered more than {BODY_CAP} bytes"
+            raise VitallyUnavailableError(words, response.status)
         response.release_conn()
-        return reply
+        return Reply(response.status, response.headers, bytes(body))
 
     def _failure(self, error: Exception) -> VitallyUnavailableError:
-        sent = self._exchange.sent
+        words = next(words for kind, words in FAILURES if isinstance(error, kind))
         if time.monotonic() >= self._exchange.until:
             words = f"no complete answer within {self._deadline:g} s"
-            return VitallyUnavailableError(words, sent=sent)
-        words = next(words for kind, words in _FAILURES if isinstance(error, kind))
-        return VitallyUnavailableError(words, sent=sent)
+        return VitallyUnavailableError(words, sent=self._exchange.sent)
 
     def _new_pool(self) -> HTTPConnectionPool:
         """A few kept connections to the one host; no proxy of the environment is used."""
@@ -237,18 +248,6 @@ class Vitally:
         return pool
 
 
-def _whole(response: BaseHTTPResponse) -> bytes:
-    """Return the body; raises VitallyUnavailableError where it is too large."""
-    body = bytearray()
-    # To the empty read: only there does urllib3 notice a body that is too short.
-    while chunk := response.read(CHUNK):
-        body += chunk
-        if len(body) > BODY_CAP:
-            words = f"answered more than {BODY_CAP} bytes"
-            raise VitallyUnavailableError(words, response.status)
-    return bytes(body)
-
-
 def _address(*parts: str) -> str:
     """Path of a resource, each part percent-encoded whole.
 
@@ -256,33 +255,19 @@ def _address(*parts: str) -> str:
     address the list, and URL libraries resolve `.` and `..` away.
     """
     for part in parts:
-        if part in {"", ".", ".."} or any(map(_unprintable, part)):
+        unprintable = (unicodedata.category(c) in {"Cc", "Cs"} for c in part)
+        if part in {"", ".", ".."} or any(unprintable):
             raise VitallyRefusedError("the id cannot be part of a web address")
     return "/resources/" + "/".join(quote(part, safe="") for part in parts)
-
-
-def _unprintable(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Cs"}
-
-
-def _content(body: Mapping[str, Any] | None) -> bytes | None:
-    """Return *body* as JSON; raises VitallyRefusedError where it is none."""
-    if body is None:
-        return None
-    try:
-        return orjson.dumps(body)
-    except TypeError as error:
-        raise VitallyRefusedError(f"the body is no JSON: {error}") from None
 
 
 def _secrets(authorization: str) -> tuple[str, ...]:
     """Every form in which the key could come back in a reply."""
     encoded = authorization.removeprefix("Basic ")
-    try:
+    forms = [authorization, encoded]
+    with suppress(binascii.Error, UnicodeDecodeError):
         pair = base64.b64decode(encoded, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return (authorization, encoded)
-    forms = (authorization, encoded, pair, pair.partition(":")[0])
+        forms += [pair, pair.partition(":")[0]]
     return tuple(form for form in forms if len(form) >= SHORTEST_SECRET)
 
 
@@ -295,11 +280,6 @@ class _Exchange(threading.local):
 
     until: float = 0.0
     sent: bool = False
-
-    def begin(self, seconds: float) -> None:
-        """Start an exchange that may take *seconds*."""
-        self.until = time.monotonic() + seconds
-        self.sent = False
 
     def left(self) -> float:
         """Seconds that are left; raises TimeoutError where there are none."""

@@ -12,7 +12,6 @@ import logging
 import re
 import secrets
 import time
-from base64 import b64encode
 from collections.abc import Callable
 from functools import cache, partial
 from hashlib import sha256
@@ -21,8 +20,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, abort, g, redirect, request
-from markupsafe import escape
+from flask import Flask, Response, abort, g, redirect, render_template, request
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
@@ -52,29 +50,14 @@ FIELD = "csrf"
 
 REALM = WWWAuthenticate("basic", {"realm": "vitally-bridge", "charset": "UTF-8"})
 
-STYLE = (
-    "body { font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 4rem auto }"
-)
-STYLE_HASH = b64encode(sha256(STYLE.encode()).digest()).decode()
-
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title} - vitally-bridge</title>
-<style>{style}</style>
-<h1>{title}</h1>
-<p>{text}</p>
-"""
-
 POLICY = (
     "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; "
-    "style-src-elem 'self' 'sha256-{style}'; style-src-attr 'unsafe-inline'; img-src 'self' data:; object-src 'none'; "
+    "style-src-elem 'self' 'nonce-{nonce}'; style-src-attr 'unsafe-inline'; img-src 'self' data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Only scripts with the page's nonce run, and no page brings a style sheet but our own:
-text that is shown unescaped after all could do neither. The dashboard's templates need
-`eval`, and its rows are coloured by attributes."""
+"""Only scripts and style sheets with the page's nonce count: text that is shown unescaped
+after all could bring neither. The dashboard's templates need `eval`, and its rows are
+coloured by attributes."""
 
 SEAL = {
     "X-Content-Type-Options": "nosniff",
@@ -130,7 +113,7 @@ def mount_console(app: Flask, settings: Settings, redis: Redis) -> None:
 
 def create_console(settings: Settings, redis: Redis) -> Flask:
     """Make the console's app, which believes to be at the root."""
-    app = Flask("bridge.web.console", template_folder=None)
+    app = Flask(__name__)
     guard = Guard(
         settings.console_username,
         settings.console_password or "",
@@ -152,8 +135,8 @@ def start() -> AnyResponse:
 
 
 def page(title: str, text: str) -> str:
-    """Return a page of a heading and a sentence, both escaped."""
-    return PAGE.format(style=STYLE, title=escape(title), text=escape(text))
+    """Return a page of a heading and a sentence."""
+    return render_template("page.html", title=title, text=text)
 
 
 def refused(error: HTTPException) -> AnyResponse:
@@ -219,7 +202,7 @@ class Guard:
         All that the page's templates insert is escaped: a sender may have written it.
         """
         response.headers.update(SEAL)
-        policy = POLICY.format(nonce=g.nonce, style=STYLE_HASH)
+        policy = POLICY.format(nonce=g.nonce)
         response.headers["Content-Security-Policy"] = policy
         if response.mimetype == "text/html" and response.status_code == HTTPStatus.OK:
             script = (

@@ -51,8 +51,15 @@ GAUGES = {
     "incomplete": "Parties with an incomplete history.",
     "unknown": "Accounts with a trait that cannot be known.",
     "unread": "Objects whose events have no content, held for want of an API key.",
+    "oldest_seconds": "Age of the oldest change that is not in Vitally; 0: there is none.",
+    "drain_seconds": "Seconds that Vitally's rate limit needs for all that waits.",
+    "workers": "Workers heard from in the last 15 s.",
+    "stopped": "1 while all writes have stopped because Vitally refuses the key.",
+    "paused": "1 while somebody has stopped all writes by hand.",
 }
 """Figure -> what it is now."""
+
+METRICS = {CounterMetricFamily: COUNTERS, GaugeMetricFamily: GAUGES}
 
 NAMES = {
     "saved": "writes_saved",
@@ -98,35 +105,21 @@ class Health(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield `redis_up`, and all the rest only where it is 1."""
         seen = self._figures()
-        yield _gauge("redis_up", "1 while Redis answers.", seen is not None)
+        up = seen is not None
+        yield GaugeMetricFamily(f"{PREFIX}redis_up", "1 while Redis answers.", up)
         if seen is None:
             return
-        for figure, meaning in COUNTERS.items():
-            name = PREFIX + NAMES.get(figure, figure)
-            yield CounterMetricFamily(name, meaning, getattr(seen, figure))
-        for figure, meaning in GAUGES.items():
-            yield _gauge(NAMES.get(figure, figure), meaning, getattr(seen, figure))
-        yield _gauge(
-            "oldest_seconds",
-            "Age of the oldest change that is not in Vitally; 0: there is none.",
-            (seen.oldest_ms or 0) / 1000,
-        )
-        yield _gauge(
-            "drain_seconds",
-            "Seconds that Vitally's rate limit needs for all that waits.",
-            seen.drained_in(self._share),
-        )
-        yield _gauge("workers", "Workers heard from in the last 15 s.", len(seen.heard))
-        yield _gauge(
-            "stopped",
-            "1 while all writes have stopped because Vitally refuses the key.",
-            seen.breaker is not None,
-        )
-        yield _gauge(
-            "paused",
-            "1 while somebody has stopped all writes by hand.",
-            seen.paused is not None,
-        )
+        values = seen._asdict() | {
+            "oldest_seconds": (seen.oldest_ms or 0) / 1000,
+            "drain_seconds": seen.drained_in(self._share),
+            "workers": len(seen.heard),
+            "stopped": seen.breaker is not None,
+            "paused": seen.paused is not None,
+        }
+        for kind, meanings in METRICS.items():
+            for figure, meaning in meanings.items():
+                name = PREFIX + NAMES.get(figure, figure)
+                yield kind(name, meaning, value=values[figure])
         jobs = CounterMetricFamily(
             f"{PREFIX}jobs", "Jobs done, by outcome.", labels=["outcome"]
         )
@@ -142,10 +135,6 @@ class Health(Collector):
         except (RedisError, StorageError, OSError):
             self._watch.failed()
             return None
-
-
-def _gauge(name: str, meaning: str, value: float) -> Metric:
-    return GaugeMetricFamily(PREFIX + name, meaning, value)
 
 
 def add_health(app: Flask, redis: Redis, watch: Watch, share: float) -> None:
