@@ -158,7 +158,8 @@ def unite(id_: str, parties: Collection[Party], now: int | None = None) -> Accou
         for p in sorted(parties, key=lambda p: p.name)
     ]
     here = [p for p in ordered if p.deleted_at is None] or ordered
-    away = [p for p in ordered if p not in here and not _is_final(p)]
+    away = [p for p in ordered if p not in here]
+    may_come_back = [p for p in away if not p.things[CUSTOMER].fact.stamp.final]
     names = ((source_of(p.name), name) for p in here for name in _names(p))
     return Account(
         id_,
@@ -166,7 +167,7 @@ def unite(id_: str, parties: Collection[Party], now: int | None = None) -> Accou
         tuple(sub for p in ordered for sub in subscriptions(p)),
         tuple(p.name for p in ordered if is_incomplete(p.things)),
         not any(_was_alive(p.things) for p in ordered),
-        {**_told(away), **_told(here)},
+        {**_told(may_come_back), **_told(here)},
         min(waiting.values(), default=None),
     )
 
@@ -178,10 +179,6 @@ def is_incomplete(things: Things) -> bool:
 
 def _deleted_at(customer: State) -> int | None:
     return customer.fact.stamp.at if customer.value.get("deleted") else None
-
-
-def _is_final(party: Party) -> bool:
-    return party.things[CUSTOMER].fact.stamp.final
 
 
 def _was_alive(things: Things) -> bool:

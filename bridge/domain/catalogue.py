@@ -84,17 +84,20 @@ class References:
         self._refreshed: Refreshed = (
             things[REFRESHED].value if REFRESHED in things else {}
         )
-        self._replaced: dict[str, Discount] = {}
+        told = [s for name, s in sorted(things.items()) if name.startswith(DISCOUNT)]
+        self._replaced: dict[str, Discount] = {
+            state.value["replaces"]: state.value
+            for state in told
+            if state.value.get("replaces")
+        }
         self._began: defaultdict[str | None, list[State]] = defaultdict(list)
-        told = [state for name, state in sorted(things.items()) if _is_discount(name)]
-        for state in told:
-            if state.value.get("replaces"):
-                self._replaced[state.value["replaces"]] = state.value
         for state in told:
             # A discount of an item is left out: its item lists it.
-            value: Discount = state.value
-            if not value.get("item") and value.get("id") not in self._replaced:
-                self._began[value.get("subscription")].append(state)
+            if (
+                not state.value.get("item")
+                and state.value.get("id") not in self._replaced
+            ):
+                self._began[state.value.get("subscription")].append(state)
         self._customer_discounts = self._of_customer()
 
     def _of_customer(self) -> Discounts:
@@ -210,10 +213,6 @@ class References:
             newest = self._newest(item["discounts"])
             whole["discounts"] = self._with_terms(newest, seen)
         return whole
-
-
-def _is_discount(thing: str) -> bool:
-    return thing.startswith(DISCOUNT)
 
 
 def _later(began: Iterable[State], seen: int, listed: Discounts) -> list[State]:

@@ -157,9 +157,11 @@ def compact(history: History) -> History:
         needed = _needed(facts)
         for event in dict.fromkeys(map(_event, needed)):
             kept += events[event]
-        every = (before or Retained()).joined(facts).kept()
-        if before is not None or every != Retained().joined(needed).kept():
-            retained[thing] = every
+        least = (before or Retained()).joined(needed)
+        same = set(map(id, needed))
+        every = least.joined([fact for fact in facts if id(fact) not in same])
+        if before is not None or every.kept() != least.kept():
+            retained[thing] = every.kept()
     return History(kept, retained)
 
 
