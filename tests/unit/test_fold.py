@@ -197,134 +197,91 @@ def test_an_older_event_never_wins_and_an_end_beats_all(expected, facts) -> None
 
 # --- One second -----------------------------------------------------------------
 
-BEFORE = fact("a", at=-1, event="evt_before")
-ELSEWHERE = fact("z", at=-1, event="evt_before")
-OLDER = fact("y", at=-9, event="evt_older")
+KINDS = {"<": (-1, UPDATED), "*": (0, CREATED), "~": (0, REMINDED), "^": (0, PAUSED)}
 
-CANCEL = fact("b", "a", event="evt_cancel")
-UNCANCEL = fact("a", "b", event="evt_uncancel")
-A_B, B_C = fact("b", "a", event="evt_2"), fact("c", "b", event="evt_1")
-BORN = fact("a", rank=CREATED)
 
-SECONDS: dict[str, tuple[str, list[Fact]]] = {
-    "created as incomplete, then active": (
-        "b",
-        [BORN, A_B],
-    ),
-    "created, active at once, and no word of what was before": (
-        "active",
-        [BORN, fact("active")],
-    ),
-    "created, changed twice": ("c", [BORN, A_B, B_C]),
-    "two changes, predecessor known": ("c", [BEFORE, A_B, B_C]),
-    "two changes, predecessor not known": ("c", [A_B, B_C]),
-    "two changes, the predecessor is another": ("c", [ELSEWHERE, A_B, B_C]),
-    "two changes that do not say what was before": (
-        "b?",
-        [BEFORE, fact("b", event="evt_2"), fact("c", event="evt_1")],
-    ),
-    "two changes from one and the same state": (
-        "b?",
-        [BEFORE, A_B, fact("c", "a", event="evt_1")],
-    ),
-    "two changes with a hole between": (
-        "b?",
-        [BEFORE, A_B, fact("d", "c", event="evt_1")],
-    ),
-    "a change and, after a hole, an event that changed nothing": (
-        "c?",
-        [BEFORE, fact("b", "a", event="evt_1"), fact("c", "c", event="evt_2")],
-    ),
-    "canceled and taken back": ("a", [BEFORE, CANCEL, UNCANCEL]),
-    "taken back and canceled again": ("b", [fact("b", at=-1), CANCEL, UNCANCEL]),
-    "a round trip, two predecessors": ("a", [OLDER, BEFORE, CANCEL, UNCANCEL]),
-    "a round trip, predecessor not known": ("a?", [CANCEL, UNCANCEL]),
-    "a round trip, the predecessor is on no way": (
-        "a?",
-        [ELSEWHERE, CANCEL, UNCANCEL],
-    ),
-    "created, canceled and taken back": ("a", [BORN, CANCEL, UNCANCEL]),
-    "canceled, taken back, then a new quantity; predecessor not known": (
-        "c",
-        [CANCEL, UNCANCEL, fact("c", "a", event="evt_0")],
-    ),
-    "a round trip, and a change that is on no way": (
-        "a?",
-        [BEFORE, CANCEL, UNCANCEL, fact("y", "x", event="evt_0")],
-    ),
-    "a change and an event that changed nothing": (
-        "b",
-        [BEFORE, A_B, fact("b", "b", event="evt_3")],
-    ),
-    "one change that two events tell, and another": (
-        "c",
-        [BEFORE, A_B, fact("b", "a", event="evt_3"), B_C],
-    ),
-    "nothing but events that changed nothing": (
-        "a",
-        [BEFORE, fact("a", "a", event="evt_1"), fact("a", "a", event="evt_2")],
-    ),
-    "a reminder of the same second knows only what was before": (
-        "b",
-        [BEFORE, fact("a", rank=REMINDED), A_B],
-    ),
-    "a reminder of something else comes before the changes": (
-        "b",
-        [fact("y", rank=REMINDED), A_B],
-    ),
-    "paused beside the update that says the same": (
-        "p",
-        [BEFORE, fact("p", "a"), fact("p", rank=PAUSED)],
-    ),
-    "paused, with something that no update tells": (
-        "p",
-        [BEFORE, A_B, fact("p", rank=PAUSED)],
-    ),
-    "two snapshots of the strongest rank that no step connects": (
-        "q?",
-        [fact("p", rank=PAUSED, event="evt_1"), fact("q", rank=PAUSED, event="evt_2")],
-    ),
-    "one and the same snapshot, told twice": (
-        "b",
-        [fact("b", event="evt_1"), fact("b", event="evt_2")],
-    ),
-    "the id decides last, so that everyone decides alike": (
-        "b?",
-        [fact("b", event="evt_9"), fact("c", event="evt_1")],
-    ),
-    "canceled, taken back and perhaps canceled again": (
-        "b?",
-        [fact("b", at=-1), CANCEL, UNCANCEL, fact("b", "a", event="evt_again")],
-    ),
+def second(steps: str, *words: str) -> list[Fact]:
+    """Events like `a>b` (a became b) and `>b` (b, nothing says what was before).
+
+    `<a` is of the second before, `*a` a creation, `~a` a reminder, `^a` a pause. Ids are
+    in the opposite order. *words* are their statuses, if they are not all active.
+    """
+    facts = []
+    for n, step in enumerate(steps.split()):
+        at, rank = KINDS.get(step[0], (0, UPDATED))
+        before, _, after = step.rpartition(">")
+        status, event = words[n] if words else "active", f"evt_{9 - n}"
+        name = after.strip("<*~^")
+        facts.append(
+            fact(name, before or None, at=at, rank=rank, event=event, status=status)
+        )
+    return facts
+
+
+SECONDS = {
+    "created, then active": ("b", "*a a>b"),
+    "created, active at once, and no word of what was before": ("b", "*a >b"),
+    "created, changed twice": ("c", "*a a>b b>c"),
+    "two changes, predecessor known": ("c", "<a a>b b>c"),
+    "two changes, predecessor not known": ("c", "a>b b>c"),
+    "two changes, the predecessor is another": ("c", "<z a>b b>c"),
+    "two changes that do not say what was before": ("b?", "<a >b >c"),
+    "two changes from one and the same state": ("b?", "<a a>b a>c"),
+    "two changes with a hole between": ("b?", "<a a>b c>d"),
+    "a change and, after a hole, what changed nothing": ("c?", "<a c>c a>b"),
+    "canceled and taken back": ("a", "<a a>b b>a"),
+    "taken back and canceled again": ("b", "<b a>b b>a"),
+    "a round trip, predecessor not known": ("a?", "b>a a>b"),
+    "a round trip, the predecessor is on no way": ("a?", "<z b>a a>b"),
+    "created, canceled and taken back": ("a", "*a a>b b>a"),
+    "a round trip and a new quantity": ("c", "a>b b>a a>c"),
+    "a round trip, and a change that is on no way": ("a?", "<a b>a a>b x>y"),
+    "a change and an event that changed nothing": ("b", "<a a>b b>b"),
+    "one change that two events tell, and another": ("c", "<a a>b a>b b>c"),
+    "nothing but events that changed nothing": ("a", "<a a>a a>a"),
+    "a reminder knows only what was before": ("b", "<a ~a a>b"),
+    "a reminder of something else comes before the changes": ("b", "~y a>b"),
+    "paused beside the update that says the same": ("p", "<a a>p ^p"),
+    "paused, with something that no update tells": ("p", "<a a>b ^p"),
+    "two of the strongest rank that no step connects": ("q?", "^q ^p"),
+    "one and the same snapshot, told twice": ("b", ">b >b"),
+    "the id decides last, so that everyone decides alike": ("b?", ">b >c"),
+    "canceled, taken back and perhaps canceled again": ("b?", "<b a>b b>a a>b"),
 }
-"""With `?` it may be another one as well."""
+"""What is true in the end, with `?` if it may be another one as well."""
 
 
 @pytest.mark.parametrize("case", SECONDS)
 def test_one_second_ends_where_its_steps_lead_in_every_order(case: str) -> None:
-    name, facts = SECONDS[case]
+    name, steps = SECONDS[case]
+    facts = second(steps)
 
     states = {named(order) for order in permutations(facts)}
 
-    assert {(name.rstrip("?"), name.endswith("?"))} == states
+    assert {(name[0], name.endswith("?"))} == states
     kept = compact(History(facts))
     assert folded(facts) == fold(kept)[THING] == fold(compact(kept))[THING]
 
 
+def test_a_round_trip_ends_with_the_newest_of_what_was_before() -> None:
+    older = fact("b", at=-9, event="evt_older")
+
+    assert ("a", False) == named([older, *second("<a a>b b>a")])
+
+
 def test_two_creations_of_one_second_are_told_apart_in_every_order() -> None:
     """Not Stripe's way; but a fold that looks at the order is none."""
-    births = [fact(n, rank=CREATED, event=f"evt_{n}") for n in "ab"]
-    facts = [*births, fact("b", "c"), fact("c", "b")]
+    facts = second("*a *b c>b b>c")
 
     assert 1 == len({named(order) for order in permutations(facts)})
 
 
 def test_of_several_events_that_tell_the_winner_the_last_one_is_named() -> None:
-    told = [fact("a", event="evt_5"), *(fact("b", "a", event=f"evt_{n}") for n in "19")]
+    told = second(">a a>b a>b")
 
     winners = {candidates(order)[0].event for order in permutations(told)}
 
-    assert {"evt_9"} == winners
+    assert {"evt_8"} == winners
 
 
 def step(before: str | None, after: str, n: int, rank: int = 2) -> Step:
@@ -372,32 +329,25 @@ def test_a_spell_of_unpaid_begins_with_its_first_event(words, expected) -> None:
     assert {None if expected is None else NOW + expected * SECOND} == since
 
 
-def spell(*steps: str) -> list[Fact]:
-    """Steps of one second, like `a>b past_due`; their ids are in no order."""
-    facts = []
-    for n, told in enumerate(steps):
-        names, _, word = told.partition(" ")
-        before, _, after = names.partition(">")
-        event = f"evt_{9 - n}"
-        facts.append(fact(after, before or None, status=word, event=event))
-    return facts
-
-
 @pytest.mark.parametrize(
-    ("seconds", "first", "later"),
+    ("seconds", "steps", "words", "later"),
     [
-        (0, ["a>p past_due", "p>u unpaid"], []),
-        (0, ["a>p past_due", "p>u unpaid"], [fact("v", "u", at=1, status="unpaid")]),
-        (1, ["a>u unpaid", "u>p past_due"], [fact("v", "p", at=1, status="unpaid")]),
+        (0, "a>p p>u", ("past_due", "unpaid"), []),
+        (0, "a>p p>u", ("past_due", "unpaid"), ["u"]),
+        (1, "a>u u>p", ("unpaid", "past_due"), ["p"]),
         # Without steps the last id tells how a second ended.
-        (0, [">1 unpaid", ">0 active"], [fact("u", at=1, status="unpaid")]),
-        (1, [">1 active", ">0 unpaid"], [fact("u", at=1, status="unpaid")]),
+        (0, ">u >a", ("unpaid", "active"), [None]),
+        (1, ">a >u", ("active", "unpaid"), [None]),
+        (0, ">u >a >v", ("unpaid", "active", "unpaid"), [None]),
     ],
 )
 def test_a_spell_may_begin_or_end_in_a_second_that_had_both(
-    seconds, first, later
+    seconds, steps, words, later
 ) -> None:
-    for order in permutations([*spell(*first), *later]):
+    """The ids are in no order where the steps say more."""
+    next_ = [fact("w", before, at=1, status="unpaid") for before in later]
+
+    for order in permutations([*second(steps, *words), *next_]):
         assert NOW + seconds * SECOND == folded(order).unpaid_since
 
 
@@ -419,12 +369,17 @@ def test_a_thing_without_a_status_is_present_until_it_is_deleted() -> None:
 
 # --- What compaction leaves -------------------------------------------------------
 
+BORN = second("*a")
+
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_a_creation_that_others_repeat_is_kept_as_the_beginning(rank: int) -> None:
-    facts = [BORN, *(fact("a", rank=rank, event=f"evt_{n}") for n in range(2, 6))]
+    facts = [*BORN, *(fact("a", rank=rank, event=f"evt_{n}") for n in range(2, 6))]
+    kept = compact(History(facts))
 
-    assert ("a", False) == named([*compact(History(facts)).facts, CANCEL, UNCANCEL])
+    state = fold(united(kept, second("b>a a>b")))[THING]
+
+    assert ("a", ()) == (state.value["name"], state.rivals)
 
 
 MANY = 10_000
@@ -450,9 +405,9 @@ def toggles(count: int) -> list[Fact]:
     ("facts", "left", "unpaid", "seen"),
     [
         (years(MANY), 2, 7, {"active", "unpaid"}),
-        ([BORN, *toggles(MANY)], 7, 0, set()),
+        ([*BORN, *toggles(MANY)], 7, 0, set()),
         ([*years(50), END], 1, 0, {"active", "unpaid", "canceled"}),
-        ([BORN], 1, 0, set()),
+        (BORN, 1, 0, set()),
     ],
     ids=["of a long life", "of a busy second", "of an end", "of a short life"],
 )
