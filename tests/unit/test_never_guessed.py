@@ -22,13 +22,12 @@ from marshmallow import ValidationError
 from bridge.domain.account import unite
 from bridge.domain.document import document
 from bridge.errors import PayloadError
-from bridge.sources import chargebee
+from bridge.sources import chargebee, stripe
 from tests.support.lives import law
 from tests.support.reader import Reader, folded
 from tests.support.recipe_cases import books, looks
 from tests.support.stripe_cases import events, every, seconds
 from tests.unit import test_recipe_cases
-from tests.unit.test_cases import facts, outcome
 
 Json = Any
 Path = tuple[Any, ...]
@@ -107,7 +106,8 @@ def check(
 
 
 def mrr(case: Json, body: Json) -> object:
-    doc = outcome(facts(case, [orjson.dumps(body)]))[1]
+    reader = Reader(stripe.SOURCE, STRIPE_ACCOUNT_ID_KEY=case.get("account_key"))
+    doc = reader.outcome(body)[1]
     return doc.traits.get("mrr", "left out")
 
 
