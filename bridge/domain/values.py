@@ -263,3 +263,19 @@ class Tiers(TypedDict, total=False):
 
     tiers: list[Tier]
     tiers_mode: str
+
+
+AnyValue = (
+    Customer
+    | Names
+    | Subscription
+    | Part
+    | Discount
+    | Coupon
+    | Named
+    | Extra
+    | Trait
+    | Notice
+    | Refreshed
+)
+"""The value of a fact that a source makes: mypy takes no dictionary beside these."""

@@ -15,7 +15,7 @@ from marshmallow import Schema
 
 from bridge.config import Lines, Table, check
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.values import Value
+from bridge.domain.values import AnyValue, Value
 from bridge.errors import PayloadError
 from bridge.settings import Option
 from bridge.webhook.fields import BROKEN
@@ -69,7 +69,7 @@ class Event(NamedTuple):
         self,
         party: str,
         thing: str,
-        value: Value,
+        value: AnyValue,
         rank: int,
         *,
         final: bool = False,

@@ -17,7 +17,7 @@ from marshmallow import post_load
 from bridge.config import Lines, Table
 from bridge.config import text as line
 from bridge.domain.facts import Fact, Rank
-from bridge.domain.values import VOID, Subscription, Value
+from bridge.domain.values import VOID, AnyValue, Subscription
 from bridge.errors import PayloadError
 from bridge.settings import Option, text
 from bridge.sources.chargebee import resources
@@ -163,7 +163,7 @@ def _account(event: Event, kind: str, customer: str, options: Options) -> str:
     return name if is_name(name) else ""
 
 
-def _fact(event: Event, shown: Shown, party: str, thing: str, value: Value) -> Fact:
+def _fact(event: Event, shown: Shown, party: str, thing: str, value: AnyValue) -> Fact:
     seconds = max(0, event.at - shown["version"]) // 1000
     rank = LATER + 2 * seconds + (event.type == RECOUNTED)
     if event.type == "customer_created":

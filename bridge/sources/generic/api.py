@@ -105,5 +105,6 @@ class GenericApi:
 def as_read(facts: Iterable[Fact], party: str, at: int) -> list[Fact]:
     """Return what was read of *party* at one instant (ms), and that it was read."""
     event = Event(f"read:{at}", "read", at, {})
-    values = {fact.thing: fact.value for fact in facts} | {REFRESHED: {}}
+    values: dict[str, Any] = {fact.thing: fact.value for fact in facts}
+    values[REFRESHED] = {}
     return [event.fact(party, thing, v, Rank.FROM_API) for thing, v in values.items()]

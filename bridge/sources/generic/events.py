@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from functools import partial
 from hashlib import blake2s
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from marshmallow import ValidationError
@@ -22,18 +22,17 @@ from bridge.domain.facts import Fact, Rank, catalogue, pointer
 from bridge.domain.money import decimals, rounded
 from bridge.domain.traits import instant
 from bridge.domain.values import (
-    EMAIL,
     ENDED,
     EXTRA,
-    NAME,
     SUBSCRIPTION,
     TO_REFRESH,
     UNTOLD,
     VOID,
+    AnyValue,
+    Customer,
     Discount,
     Item,
     Subscription,
-    Value,
 )
 from bridge.errors import PayloadError
 from bridge.sources.generic.values import CONVERTERS, Absent, in_minor, read
@@ -193,8 +192,8 @@ def facts(rules: Mapping[str, Rule], event: Event) -> list[Fact]:
     by_id = any(rule["by_id"] for rule in rules.values())
     for party in dict.fromkeys(fact.party for fact in every):
         if party not in known:
-            value = kept(account=party.partition(":")[2] if by_id else None)
-            every.append(IMPLIED.fact(party, "customer", value, Rank.CREATED))
+            named = Customer(account=party.partition(":")[2] if by_id else "")
+            every.append(IMPLIED.fact(party, "customer", kept(named), Rank.CREATED))
     return every
 
 
@@ -214,7 +213,7 @@ def _facts(rule: Rule, event: Event) -> Iterator[Fact]:
     if party is None and kind not in {"thin", "extra"}:
         return
     whose = f"{name}:{party}"
-    things: Iterable[tuple[str, Value]]
+    things: Iterable[tuple[str, AnyValue]]
     if kind == "thin":
         things = [(TO_REFRESH, {"event": event.id})]
         if party is None:  # Only the source may know whose it is.
@@ -253,7 +252,9 @@ def _id(rule: Rule, body: Any) -> str:
     return id_
 
 
-def _things(rule: Rule, body: Any, at: int, party: str) -> Iterator[tuple[str, Value]]:
+def _things(
+    rule: Rule, body: Any, at: int, party: str
+) -> Iterator[tuple[str, AnyValue]]:
     account = read(rule, body, "account")
     if rule["kind"] == "customer":
         yield from _customer(rule, body, party)
@@ -270,16 +271,22 @@ def _things(rule: Rule, body: Any, at: int, party: str) -> Iterator[tuple[str, V
             yield f"trait:{name}", {"is": value}
 
 
-def _customer(rule: Rule, body: Any, party: str) -> Iterator[tuple[str, Value]]:
+def _customer(rule: Rule, body: Any, party: str) -> Iterator[tuple[str, AnyValue]]:
     """Yield what the event has of a customer; each part is a thing of its own."""
-    own = party if rule["by_id"] else None
-    yield "customer", kept(account=own, deleted=read(rule, body, "deleted"))
+    own, is_gone = party if rule["by_id"] else "", read(rule, body, "deleted")
+    yield "customer", kept(Customer(account=own, deleted=is_gone))
     # The customer's own word of its account comes before that of its subscriptions.
-    ranks = {NAME: None, EMAIL: None} | ({} if own else {"account": 0})
-    for thing, rank in ranks.items():
+    parts: tuple[Literal["name", "email", "account"], ...] = (
+        "name",
+        "email",
+        "account",
+    )
+    for thing in parts[: 2 if own else 3]:
         value = read(rule, body, thing, absent=Absent)
         if value is not Absent:
-            yield thing, kept(**{thing: value, "rank": rank})
+            told: Customer = {"rank": 0} if thing == "account" else {}
+            told[thing] = value
+            yield thing, kept(told)
 
 
 def _minor(amount: str, currency: str | None) -> int | float:

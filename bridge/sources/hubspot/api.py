@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from marshmallow import Schema, ValidationError, fields
 
 from bridge import log
 from bridge.domain.facts import Fact, Rank
-from bridge.domain.values import REFRESHED, Customer, Subscription, Value
+from bridge.domain.values import REFRESHED, AnyValue, Customer, Subscription
 from bridge.errors import SourceUnreadError
 from bridge.sources import crm
 from bridge.sources.crm import Deals, Fields, Rules, TraitMapping, won_deal
@@ -129,7 +129,9 @@ class HubspotApi:
         if reply is None:
             return []
         is_merged = reply.body["id"] != asked
-        things = [self._merged(reply)] if is_merged else self._company(reply)
+        things: Iterable[tuple[str, AnyValue]] = self._company(reply)
+        if is_merged:
+            things = [self._merged(reply)]
         event = Event(f"read:{reply.at}", "read", reply.at, {})
         facts = [
             event.fact(party, thing, value, Rank.FROM_API, final=is_merged)
@@ -177,7 +179,7 @@ class HubspotApi:
         gone = Customer(account=account, deleted=True, into=PREFIX + left)
         return "customer", kept(gone)
 
-    def _company(self, reply: Reply) -> Iterator[tuple[str, Value]]:
+    def _company(self, reply: Reply) -> Iterator[tuple[str, AnyValue]]:
         """Yield all of a company."""
         id_, properties = reply.body["id"], reply.body["properties"]
         is_gone = bool(reply.body["archived"])

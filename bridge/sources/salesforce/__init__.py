@@ -20,12 +20,12 @@ from marshmallow import ValidationError, fields
 from bridge.domain.facts import Fact, Rank
 from bridge.domain.values import (
     VOID,
+    AnyValue,
     Customer,
     Names,
     Part,
     Subscription,
     Trait,
-    Value,
     part,
 )
 from bridge.errors import PayloadError, SignatureError
@@ -307,7 +307,7 @@ def _external(text: str) -> str:
     return text
 
 
-def _fact(event: Event, loaded: Any, party: str, thing: str, value: Value) -> Fact:
+def _fact(event: Event, loaded: Any, party: str, thing: str, value: AnyValue) -> Fact:
     if not event.at:
         reason = "Select it for the outbound message: it tells which record is newer."
         raise ValidationError({"SystemModstamp": [reason]})

@@ -12,7 +12,16 @@ from functools import lru_cache, partial
 from typing import Any
 
 from bridge.domain.facts import Fact, Rank
-from bridge.domain.values import ENDED, LIVE, REFRESHED, TERMS, Refreshed, Tiers, Value
+from bridge.domain.values import (
+    ENDED,
+    LIVE,
+    REFRESHED,
+    TERMS,
+    AnyValue,
+    Refreshed,
+    Tiers,
+    Value,
+)
 from bridge.errors import ConfigError, SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, understood
 from bridge.sources.stripe import snapshot
@@ -88,7 +97,7 @@ class StripeApi:
         rest = first if page.after else first + CHUNK
         return Page(page.rows, f"{rest}:{page.after}" if rest < len(KINDS) else "")
 
-    def _values(self, customer: Json, id_: str) -> Iterator[tuple[str, Value]]:
+    def _values(self, customer: Json, id_: str) -> Iterator[tuple[str, AnyValue]]:
         """Yield the customer and its subscriptions by the names of their things.
 
         Of a deleted customer Stripe keeps the id alone. Where its metadata named the
@@ -106,16 +115,16 @@ class StripeApi:
             yield f"subscription:{raw['id']}", value
 
     def _value(
-        self, schema: Payload, make: Callable[..., Value], raw: Json, **more: bool
-    ) -> Value:
+        self, schema: Payload, make: Callable[..., AnyValue], raw: Json, **more: bool
+    ) -> AnyValue:
         """What *make* makes of an object. Raises SourceUnreadError."""
 
-        def read(raw: Json) -> Value:
+        def read(raw: Json) -> AnyValue:
             if schema.load(raw).get("status") not in ENDED:
                 self._complete(raw)
             return make(schema.load(raw), self._places, **more)
 
-        value: Value = understood(read, raw, str(raw.get("id")))
+        value: AnyValue = understood(read, raw, str(raw.get("id")))
         return value
 
     def _complete(self, raw: Json) -> None:

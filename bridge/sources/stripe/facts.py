@@ -16,7 +16,7 @@ from typing import Any
 from marshmallow import ValidationError
 
 from bridge.domain.facts import Fact, Rank, catalogue, pointer
-from bridge.domain.values import TO_REFRESH, Value
+from bridge.domain.values import TO_REFRESH, AnyValue, Value
 from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION, event_of
 from bridge.sources.stripe.snapshot import Place, Places
@@ -182,7 +182,7 @@ def _begun(event: Event, told: int | None) -> int | None:
 
 
 def _fact(
-    event: Event, party: str, thing: str, value: Value, before: str | None = None
+    event: Event, party: str, thing: str, value: AnyValue, before: str | None = None
 ) -> Fact:
     rank = RANKS.get(event.type.rpartition(".")[2], Rank.UPDATED)
     # In the catalogue an id may be used again.
