@@ -26,10 +26,9 @@ from bridge.webhook.fields import (
 )
 
 
-class AppliesTo(Payload):
-    """The products to which a coupon is limited."""
-
-    products = fields.List(Id())
+def part(*, required: bool = False, **parts: fields.Field[Any]) -> fields.Nested:
+    """An object within another, which has no name of its own."""
+    return fields.Nested(Payload.from_dict(parts), required=required)
 
 
 class Coupon(Payload):
@@ -40,14 +39,8 @@ class Coupon(Payload):
     amount_off = Minor()
     currency = Currency()
     duration = Word("forever", "once", "repeating")
-    applies_to = fields.Nested(AppliesTo)
+    applies_to = part(products=fields.List(Id()))
     created = UnixTime()
-
-
-class DiscountOrigin(Payload):
-    """Where the coupon stands since 2025-09-30: `source.coupon`."""
-
-    coupon = Reference(Coupon)
 
 
 class Discount(Payload):
@@ -55,7 +48,8 @@ class Discount(Payload):
 
     id = Id()
     coupon = Reference(Coupon)
-    source = fields.Nested(DiscountOrigin)
+    source = part(coupon=Reference(Coupon))
+    """Where the coupon stands since 2025-09-30."""
     start = end = UnixTime()
     customer = customer_account = subscription = subscription_item = Id()
 
@@ -66,14 +60,6 @@ class Product(Payload):
     id = Id(required=True)
     name = Label()
     created = UnixTime()
-
-
-class Recurring(Payload):
-    """How often a price is charged."""
-
-    interval = Word("day", "week", "month", "year")
-    interval_count = Whole(1, 2**31)
-    usage_type = Word("licensed", "metered")
 
 
 class Top(Whole):
@@ -91,11 +77,12 @@ class Tier(Payload):
     flat_amount_decimal = flat_amount = Minor()
 
 
-class Package(Payload):
-    """Units are sold in packages of *divide_by*."""
+class Recurring(Payload):
+    """How often a price is charged."""
 
-    divide_by = Whole(1)
-    round = Word("up", "down")
+    interval = Word("day", "week", "month", "year")
+    interval_count = Whole(1, 2**31)
+    usage_type = Word("licensed", "metered")
 
 
 class Price(Recurring):
@@ -111,16 +98,15 @@ class Price(Recurring):
     billing_scheme = Word("per_unit", "tiered")
     tiers_mode = Word("graduated", "volume")
     tiers = fields.List(fields.Nested(Tier))
-    transform_quantity = transform_usage = fields.Nested(Package)
+    transform_quantity = transform_usage = part(
+        divide_by=Whole(1), round=Word("up", "down")
+    )
     tax_behavior = Word("exclusive", "inclusive", "unspecified")
     created = UnixTime()
 
 
-class TaxRate(Payload):
-    """A rate in percent; only an inclusive one is part of a price."""
-
-    percentage = Percent(most=1000)
-    inclusive = fields.Boolean()
+TAX_RATES = fields.List(part(percentage=Percent(most=1000), inclusive=fields.Boolean()))
+"""Rates in percent; only an inclusive one is part of a price."""
 
 
 class Item(Payload):
@@ -130,21 +116,8 @@ class Item(Payload):
     plan = fields.Raw()
     quantity = Whole()
     current_period_end = UnixTime()
-    tax_rates = fields.List(fields.Nested(TaxRate))
+    tax_rates = TAX_RATES
     discounts = fields.List(Reference(Discount))
-
-
-class Items(Payload):
-    """The first page of a subscription's items."""
-
-    data = fields.List(fields.Nested(Item), required=True)
-    has_more = fields.Boolean()
-
-
-class AutomaticTax(Payload):
-    """Stripe Tax, which computes rates that no event shows."""
-
-    enabled = fields.Boolean()
 
 
 class Discounted(Payload):
@@ -181,13 +154,16 @@ class Subscription(Discounted):
         required=True,
     )
     currency = Currency()
-    items = fields.Nested(Items)
+    items = part(
+        data=fields.List(fields.Nested(Item), required=True), has_more=fields.Boolean()
+    )
     plan = pause_collection = fields.Raw()
     quantity = Whole()
     current_period_end = trial_end = ended_at = cancel_at = UnixTime()
     cancel_at_period_end = fields.Boolean()
-    default_tax_rates = fields.List(fields.Nested(TaxRate))
-    automatic_tax = fields.Nested(AutomaticTax)
+    default_tax_rates = TAX_RATES
+    automatic_tax = part(enabled=fields.Boolean())
+    """Stripe Tax, which computes rates that no event shows."""
 
 
 class Checkout(Payload):
@@ -199,27 +175,17 @@ class Checkout(Payload):
     metadata = fields.Dict()
 
 
-class Related(Payload):
-    """The object that a thin event is about: only its type and id."""
-
-    id = Id(required=True)
-    type = Text(required=True)
-
-
 class Thin(Payload):
     """An event that tells only what changed: https://docs.stripe.com/api/v2/events."""
 
-    related_object = fields.Nested(Related, required=True)
+    related_object = part(id=Id(required=True), type=Text(required=True), required=True)
 
 
 def event_of(schema: type[Payload]) -> Schema:
     """The schema of an event about an object, and about what was different before."""
-    parts: dict[str, fields.Field[Any]] = {
-        "object": fields.Nested(schema, required=True),
-        "previous_attributes": fields.Dict(),
-    }
-    data = fields.Nested(Payload.from_dict(parts, name="Data"), required=True)
-    return Payload.from_dict({"data": data}, name="Event")()
+    shown = fields.Nested(schema, required=True)
+    data = part(object=shown, previous_attributes=fields.Dict(), required=True)
+    return Payload.from_dict({"data": data})()
 
 
 CUSTOMER, SUBSCRIPTION, ITEM, PRICE = Customer(), Subscription(), Item(), Price()
