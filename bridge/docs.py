@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bridge import sources
 from bridge.domain.traits import TABLE
-from bridge.settings import OPTIONS, Option
+from bridge.settings import OPTIONS, Option, meaning
 from bridge.sources import discover
 
 REGION = "<!-- begin: {0} -->\n{1}<!-- end: {0} -->"
@@ -45,7 +45,7 @@ def table(heading: Row, rows: Iterable[Row]) -> str:
 def settings_table() -> str:
     """Render one line for each environment variable."""
     rows = (
-        (f"`{o.name}`", o.meaning + (" *Secret.*" if o.secret else ""), _default(o))
+        (f"`{o.name}`", meaning(o) + (" *Secret.*" if o.secret else ""), _default(o))
         for o in options()
     )
     return table(("name", "meaning", "default"), rows)
@@ -70,7 +70,7 @@ def traits_table() -> str:
 def environment() -> str:
     """Render `deploy/env.example`: each variable with its meaning above it."""
     return HEADING + "".join(
-        f"\n# {o.meaning}\n{'' if o.required else '#'}{o.name}={_text(o)}\n"
+        f"\n# {meaning(o)}\n{'' if o.required else '#'}{o.name}={_text(o)}\n"
         for o in options()
     )
 

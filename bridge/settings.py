@@ -6,12 +6,15 @@ own; sources bring more. No mistake repeats the text, which may be a secret or h
 
 from __future__ import annotations
 
+import ast
 import base64
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from functools import cache
 from ipaddress import IPv6Address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -162,7 +165,7 @@ def read_all(
             if given:
                 values[option.name] = option.parse(given)
             elif option.required and option.name not in without:
-                problems.append(f"{option.name} is required: {option.meaning}")
+                problems.append(f"{option.name} is required: {meaning(option)}")
         except TextError as error:
             problems.append(f"{option.name} {error}")
         except ValueError:  # a library's words may quote the text
@@ -201,9 +204,9 @@ def _misspelt(environ: Mapping[str, str], options: Iterable[Option]) -> list[str
     ]
 
 
-def _setting(parse: Parse, default: Any, meaning: str, **more: Any) -> Any:
-    """A field of `Settings`, declared as the `Option` of its name is."""
-    option = Option("", parse, meaning, default, **more)
+def _setting(parse: Parse, default: Any = None, **more: Any) -> Any:
+    """A field of `Settings`; the text below it says what its option means."""
+    option = Option("", parse, "", default, **more)
     return field(repr=not option.secret, metadata={"option": option})
 
 
@@ -215,94 +218,53 @@ class Settings:
     the sources' own options by name.
     """
 
-    port: int = _setting(whole(0, 65535), 8000, "Port of the web process.")
-    redis_url: str = _setting(
-        redis_url,
-        None,
-        "Where Redis is: `redis://`, `rediss://` or `unix://`.",
-        required=True,
-        secret=True,
-    )
-    redis_tls_verify: bool = _setting(
-        boolean, True, "`false` for a self-signed `rediss://`, as on Heroku."
-    )
-    vitally_api_key: str = _setting(
-        header_value,
-        None,
-        "REST key: the raw token or the ready `Basic …` header value.",
-        required=True,
-        secret=True,
-    )
-    vitally_subdomain: str | None = _setting(
-        subdomain, None, "The name before `.vitally.io`; needed in the US region."
-    )
-    vitally_region: str = _setting(
-        one_of("us", "eu"), "us", "Data centre of the workspace."
-    )
-    vitally_base_url: str = _setting(
-        base_url,
-        None,
-        "Replaces host and scheme, e.g. `http://127.0.0.1:9000`.",
-        shown="from region and subdomain",
-    )
-    vitally_budget_share: float = _setting(
-        share, 0.8, "Part of Vitally's rate limit that the bridge may use."
-    )
-    bridge_config: str | None = _setting(
-        text,
-        None,
-        "Path of the optional `bridge.toml` (trait names, money).",
-        shown="`bridge.toml` if it exists",
-    )
-    bridge_public_url: str | None = _setting(
-        base_url,
-        None,
-        "The address that senders call; unset: the `Host` they name, with the scheme "
-        "in their router's `X-Forwarded-Proto`.",
-    )
+    port: int = _setting(whole(0, 65535), 8000)
+    """Port of the web process."""
+    redis_url: str = _setting(redis_url, required=True, secret=True)
+    """Where Redis is: `redis://`, `rediss://` or `unix://`."""
+    redis_tls_verify: bool = _setting(boolean, True)
+    """`false` for a self-signed `rediss://`, as on Heroku."""
+    vitally_api_key: str = _setting(header_value, required=True, secret=True)
+    """REST key: the raw token or the ready `Basic …` header value."""
+    vitally_subdomain: str | None = _setting(subdomain)
+    """The name before `.vitally.io`; needed in the US region."""
+    vitally_region: str = _setting(one_of("us", "eu"), "us")
+    """Data centre of the workspace."""
+    vitally_base_url: str = _setting(base_url, shown="from region and subdomain")
+    """Replaces host and scheme, e.g. `http://127.0.0.1:9000`."""
+    vitally_budget_share: float = _setting(share, 0.8)
+    """Part of Vitally's rate limit that the bridge may use."""
+    bridge_config: str | None = _setting(text, shown="`bridge.toml` if it exists")
+    """Path of the optional `bridge.toml` (trait names, money)."""
+    bridge_public_url: str | None = _setting(base_url)
+    """The address that senders call; unset: the `Host` they name, with the scheme in
+    their router's `X-Forwarded-Proto`."""
     bridge_create: str = _setting(
-        one_of("customer", "subscription", "never"),
-        "customer",
-        "When an account that Vitally does not have is created: with any event of "
-        "the customer, once a subscription is known, or never (held).",
+        one_of("customer", "subscription", "never"), "customer"
     )
-    bridge_dry_run: bool = _setting(
-        boolean, False, "`true`: everything but the write to Vitally."
-    )
-    bridge_allow_eviction: bool = _setting(
-        boolean,
-        False,
-        "`true`: run on a Redis that may evict keys (and so lose accounts).",
-    )
-    bridge_redis_share: float = _setting(
-        share,
-        0.9,
-        "Part of Redis' `maxmemory` from which on new events are answered 503, so that "
-        "the workers have room left to make room; `1`: not before it is full.",
-    )
-    bridge_durability: str = _setting(
-        one_of("redis", "fsync"),
-        "redis",
-        "What a 2xx waits for: that Redis has the event (`redis`: how safe it is there, "
-        "its `appendfsync` says), or that it is on Redis' disk (`fsync`: `WAITAOF`, "
-        "Redis 7.2 or Valkey with `appendonly yes`).",
-    )
-    console_username: str = _setting(text, "admin", "User of the console.")
-    console_password: str | None = _setting(
-        text,
-        None,
-        "Password of the console and the queue dashboard; unset: both are off (404).",
-        secret=True,
-    )
-    worker_processes: int = _setting(
-        whole(1, 64), 1, "Worker processes that `python -m workers` keeps."
-    )
-    log_level: str = _setting(
-        one_of("DEBUG", "INFO", "WARNING", "ERROR"),
-        "INFO",
-        "Least level that is logged.",
-    )
-    log_format: str = _setting(one_of("json", "text"), "json", "Form of a log line.")
+    """When an account that Vitally does not have is created: with any event of the
+    customer, once a subscription is known, or never (held)."""
+    bridge_dry_run: bool = _setting(boolean, False)
+    """`true`: everything but the write to Vitally."""
+    bridge_allow_eviction: bool = _setting(boolean, False)
+    """`true`: run on a Redis that may evict keys (and so lose accounts)."""
+    bridge_redis_share: float = _setting(share, 0.9)
+    """Part of Redis' `maxmemory` from which on new events are answered 503, so that the
+    workers have room left to make room; `1`: not before it is full."""
+    bridge_durability: str = _setting(one_of("redis", "fsync"), "redis")
+    """What a 2xx waits for: that Redis has the event (`redis`: how safe it is there, its
+    `appendfsync` says), or that it is on Redis' disk (`fsync`: `WAITAOF`, Redis 7.2 or
+    Valkey with `appendonly yes`)."""
+    console_username: str = _setting(text, "admin")
+    """User of the console."""
+    console_password: str | None = _setting(text, secret=True)
+    """Password of the console and the queue dashboard; unset: both are off (404)."""
+    worker_processes: int = _setting(whole(1, 64), 1)
+    """Worker processes that `python -m workers` keeps."""
+    log_level: str = _setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
+    """Least level that is logged."""
+    log_format: str = _setting(one_of("json", "text"), "json")
+    """Form of a log line."""
     sources: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -340,6 +302,23 @@ OPTIONS = tuple(
     if one.metadata
 )
 """Every variable of the bridge itself; the sources bring their own."""
+
+
+def meaning(option: Option) -> str:
+    """What an option says that it means, or of the bridge's own the text below its field."""
+    return option.meaning or _texts()[option.name.lower()]
+
+
+@cache
+def _texts() -> dict[str, str]:
+    module = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    (made,) = (n for n in module.body if getattr(n, "name", "") == Settings.__name__)
+    texts: dict[str, str] = {}
+    for above, below in pairwise(ast.iter_child_nodes(made)):
+        match above, below:
+            case ast.AnnAssign(ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                texts[name] = " ".join(text.split())
+    return texts
 
 
 def values_of(

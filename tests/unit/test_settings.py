@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import ConfigError
-from bridge.settings import OPTIONS, Option, Settings, several
+from bridge.settings import OPTIONS, Option, Settings, meaning, several
 
 ENVIRON = {
     "REDIS_URL": "redis://:example-password@127.0.0.1:6379/0",
@@ -222,4 +222,6 @@ def test_the_key_becomes_a_basic_header_without_password(key: str) -> None:
 
 
 def test_each_option_says_what_it_means() -> None:
-    assert [] == [option.name for option in OPTIONS if not option.meaning.endswith(".")]
+    assert [] == [
+        option.name for option in OPTIONS if not meaning(option).endswith(".")
+    ]
