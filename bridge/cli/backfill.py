@@ -215,15 +215,15 @@ def _each(
 ) -> Counter[str]:
     """Take one part after the other, and say how far it is; count what became of them."""
     became: Counter[str] = Counter()
-    begun = said = time.monotonic()
+    begun = noted = time.monotonic()
     try:
         for part in parts:
             became[take(part)] += 1
             if cursor:
                 cursor.put(str(part))
-            if time.monotonic() - said >= EVERY:
-                said = time.monotonic()
-                note(_progress(became.total(), what, said - begun, total))
+            if time.monotonic() - noted >= EVERY:
+                noted = time.monotonic()
+                note(_progress(became.total(), what, noted - begun, total))
     except (KeyboardInterrupt, BridgeError, RedisError) as error:
         way_on = "; the same command goes on from there" if cursor else ""
         stopped = f"stopped after {count(became.total(), what)}{way_on}"
@@ -277,11 +277,11 @@ def _announce(
     least = "at least " if size > counted else ""
     where = f", those that follow {after}" if after else ""
     note(f"{least}{count(counted, 'customer')} of {kind.title} to read{where}")
-    now, share = figures(session.redis), session.settings.vitally_budget_share
-    needed = ago(drained_in(counted, now.limit * share, now.cost) * 1000)
+    totals, share = figures(session.redis), session.settings.vitally_budget_share
+    needed = ago(drained_in(counted, totals.limit * share, totals.cost) * 1000)
     note(
-        f"{least}{needed} for one write to Vitally each ({count(now.cost, 'unit')}) at "
-        f"{share:.0%} of its {now.limit:,} units a minute; what is equal needs none"
+        f"{least}{needed} for one write to Vitally each ({count(totals.cost, 'unit')}) at "
+        f"{share:.0%} of its {totals.limit:,} units a minute; what is equal needs none"
     )
     if size and ask and sys.stdin.isatty():
         click.confirm("Go on?", abort=True, err=True)

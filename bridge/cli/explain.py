@@ -38,10 +38,10 @@ def why(account: str) -> None:
     Example:
       python -m bridge why acme-101
     """
-    here = opened()
-    look = Look(here.redis)
+    session = opened()
+    look = Look(session.redis)
     try:
-        data = _data(look, account, here.config)
+        data = _data(look, account, session.config)
     except (BridgeError, RedisError):
         raise
     except Exception as error:  # noqa: BLE001 - how it stands is told all the same
@@ -182,10 +182,10 @@ def _party(standing: Standing, data: Data) -> Iterator[str]:
 
 def _fact(fact: Data) -> str:
     word = fact["value"].get("status") or fact["value"].get("account")
-    told = f"{fact['kind']} {fact['event']} at {moment(fact['at'])}"
+    event = f"{fact['kind']} {fact['event']} at {moment(fact['at'])}"
     unsure = "  (ambiguous order)" if fact["ambiguous"] else ""
     what = f"{fact['thing']}  {word}" if word else fact["thing"]
-    return f"  {what}  <- {told}{unsure}"
+    return f"  {what}  <- {event}{unsure}"
 
 
 def _pays(cause: Data) -> Iterator[str]:
@@ -224,7 +224,8 @@ def because(cause: Data) -> str:
         return str(cause["unknown"])
     if "subscription" not in cause:
         return f"{cause['source']} tells it so: {cause['event']}"
-    said = cause["value"]
-    instant = moment(said) if isinstance(said, int) else value(said)
-    names = ", ".join(said) if isinstance(said, list) else instant
-    return f"{cause['subscription']}: {names}"
+    known = cause["value"]
+    if isinstance(known, list):
+        return f"{cause['subscription']}: {', '.join(known)}"
+    shown = moment(known) if isinstance(known, int) else value(known)
+    return f"{cause['subscription']}: {shown}"

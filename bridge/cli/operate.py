@@ -153,11 +153,11 @@ def _parties(redis: Redis, names: Iterable[str]) -> list[str]:
     return list(parties)
 
 
-def _say_what_stops(now: Figures) -> None:
-    if now.paused is not None:
-        say(f"writes are paused ({now.paused}): see `{program()} resume`")
-    elif now.breaker:
-        say(f"writes are stopped: {now.breaker}")
+def _say_what_stops(totals: Figures) -> None:
+    if totals.paused is not None:
+        say(f"writes are paused ({totals.paused}): see `{program()} resume`")
+    elif totals.breaker:
+        say(f"writes are stopped: {totals.breaker}")
 
 
 @click.command(cls=Command)
@@ -219,11 +219,11 @@ def resume() -> None:
     """
     settings, _, redis = opened()
     was_paused = operator.resume(redis)
-    now = figures(redis)
-    seconds = now.drained_in(settings.vitally_budget_share)
+    totals = figures(redis)
+    seconds = totals.drained_in(settings.vitally_budget_share)
     say("writes go on" if was_paused else "writes were not paused")
-    say(f"to be written: {to_write(now, seconds)}")
-    _say_what_stops(now)
+    say(f"to be written: {to_write(totals, seconds)}")
+    _say_what_stops(totals)
 
 
 @click.group(cls=Group)

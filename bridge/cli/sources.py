@@ -181,16 +181,16 @@ def _read(
     except PayloadError as error:
         raise BridgeError(f"quarantined: {error.reason}") from None
     facts = [fact for _, own, _ in events for fact in own]
-    told = [fact for fact in facts if fact.thing != TO_REFRESH]
-    parties = sorted({fact.party for fact in told})
+    whole = [fact for fact in facts if fact.thing != TO_REFRESH]
+    parties = sorted({fact.party for fact in whole})
     return {
         "events": [
             {"event": one.id, "type": one.type, "facts": own, "refusal": refusal}
             for one, own, refusal in events
         ],
-        "to_read_with": source.key if len(told) < len(facts) else None,
+        "to_read_with": source.key if len(whole) < len(facts) else None,
         "accounts": [
-            _account(party, [fact for fact in told if fact.party == party], config)
+            _account(party, [fact for fact in whole if fact.party == party], config)
             for party in parties
             if kind_of(party) != PartyKind.CATALOGUE
         ],

@@ -13,7 +13,7 @@ from bridge.cli.output import ago, as_json, count, show, table
 from bridge.errors import BridgeError, VitallyError
 from bridge.settings import Settings
 from bridge.sources import MADE, OBSERVED, every, switched_on, weak_secrets
-from bridge.store.health import unfit
+from bridge.store.health import Watch
 from bridge.store.inspect import Figures, Look, figures
 from bridge.vitally.client import Vitally
 from bridge.vitally.replies import Rate
@@ -51,54 +51,57 @@ def status() -> None:
       python -m bridge status
     """
     session = opened()
-    now = figures(session.redis)
-    seconds = now.drained_in(session.settings.vitally_budget_share)
-    data = now._asdict() | {"drain_seconds": round(seconds)}
-    show(data, lambda _: _in_words(now, seconds))
+    totals = figures(session.redis)
+    seconds = totals.drained_in(session.settings.vitally_budget_share)
+    data = totals._asdict() | {"drain_seconds": round(seconds)}
+    show(data, lambda _: _in_words(totals, seconds))
 
 
-def _in_words(now: Figures, seconds: float) -> list[str]:
-    discarded = f"; {now.discarded} discarded" if now.discarded else ""
+def _in_words(totals: Figures, seconds: float) -> list[str]:
+    discarded = f"; {totals.discarded} discarded" if totals.discarded else ""
     names = {"program": program(), "discarded": discarded}
     sums = (
-        (name, getattr(now, name.strip()), meaning.format_map(names))
+        (name, getattr(totals, name.strip()), meaning.format_map(names))
         for name, meaning in SUMS
     )
-    paused = "running" if now.paused is None else f"PAUSED by hand: {now.paused}"
+    paused = "running" if totals.paused is None else f"PAUSED by hand: {totals.paused}"
     rest = {
-        "oldest unsettled": "none" if now.oldest_ms is None else ago(now.oldest_ms),
-        "to be written": to_write(now, seconds),
-        "jobs waiting": now.waiting,
-        "requests to Vitally": f"{now.writes} made, {now.saved} jobs needed none",
-        "workers": ", ".join(now.heard) or "none heard for 15 s: is a worker running?",
-        "writes": f"STOPPED: {now.breaker}" if now.breaker else paused,
-        "incomplete histories": now.incomplete,
-        "accounts with unknown traits": now.unknown,
-        "objects to be read, but no API key": now.unread,
-        "in the quarantine": _in_quarantine(now),
+        "oldest unsettled": "none"
+        if totals.oldest_ms is None
+        else ago(totals.oldest_ms),
+        "to be written": to_write(totals, seconds),
+        "jobs waiting": totals.waiting,
+        "requests to Vitally": f"{totals.writes} made, {totals.saved} jobs needed none",
+        "workers": ", ".join(totals.heard)
+        or "none heard for 15 s: is a worker running?",
+        "writes": f"STOPPED: {totals.breaker}" if totals.breaker else paused,
+        "incomplete histories": totals.incomplete,
+        "accounts with unknown traits": totals.unknown,
+        "objects to be read, but no API key": totals.unread,
+        "in the quarantine": _in_quarantine(totals),
     }
     return [*table((), sums), "", *table((), rest.items())]
 
 
-def to_write(now: Figures, seconds: float) -> str:
+def to_write(totals: Figures, seconds: float) -> str:
     """Say how much waits, and how long it takes."""
-    if not now.dirty:
+    if not totals.dirty:
         return "nothing"
     parties, about = (
-        count(now.dirty, "party", "parties"),
+        count(totals.dirty, "party", "parties"),
         f"about {ago(seconds * 1000)}",
     )
-    if now.breaker or now.paused is not None:
+    if totals.breaker or totals.paused is not None:
         return f"{parties}, {about} once writes go on"
     return f"{parties}, drained in {about}"
 
 
-def _in_quarantine(now: Figures) -> str:
-    events = count(now.quarantined, "event")
-    deliveries = count(now.quarantine_deliveries, "delivery", "deliveries")
-    dropped = count(now.quarantine_dropped, "delivery was", "deliveries were")
-    more = f"; {dropped} dropped" if now.quarantine_dropped else ""
-    return f"{events} in {deliveries}, {now.quarantine_bytes:,} bytes{more}"
+def _in_quarantine(totals: Figures) -> str:
+    events = count(totals.quarantined, "event")
+    deliveries = count(totals.quarantine_deliveries, "delivery", "deliveries")
+    dropped = count(totals.quarantine_dropped, "delivery was", "deliveries were")
+    more = f"; {dropped} dropped" if totals.quarantine_dropped else ""
+    return f"{events} in {deliveries}, {totals.quarantine_bytes:,} bytes{more}"
 
 
 @click.command(cls=Command)
@@ -129,9 +132,7 @@ def _examine(settings: Settings) -> Findings:
     except BridgeError as error:
         yield BAD, str(error)
         return
-    if settings.bridge_durability == "fsync" and (why := unfit(redis)):
-        yield BAD, why
-    yield from _redis(redis)
+    yield from _redis(redis, settings)
     yield from _running(figures(redis))
     yield from _histories(redis)
     yield _counting(redis)
@@ -174,53 +175,55 @@ def _vitally(settings: Settings) -> Findings:
         yield NOTE, "Vitally's reply says nothing of its rate limit"
 
 
-def _redis(redis: Redis) -> Findings:
+def _redis(redis: Redis, settings: Settings) -> Findings:
+    """What `/readyz` would say of it, and what that leaves out."""
+    flushes = settings.bridge_durability == "fsync"
+    allowed, share = settings.bridge_allow_eviction, settings.bridge_redis_share
+    watch = Watch(redis, allowed, share=share, flushes=flushes)
+    watch.look()
+    watch.stop()
+    for sentence in watch.trouble():
+        yield BAD, sentence.rstrip(".")
     info: dict[str, Any] = dict(redis.info())
-    yield GOOD, f"Redis {info.get('redis_version', '?')} answers"
-    policy = str(info.get("maxmemory_policy", "unknown"))
-    if policy in {"noeviction", "unknown"}:
-        yield GOOD, f"maxmemory-policy is {policy}"
-    else:
-        fix = "CONFIG SET maxmemory-policy noeviction (on Heroku: redis:maxmemory)"
-        yield BAD, f"maxmemory-policy is {policy}, so that accounts may vanish: {fix}"
-    if not int(info.get("aof_enabled", 0)):
+    used = info.get("used_memory", 0) / 1e6
+    yield (
+        GOOD,
+        f"Redis {info.get('redis_version', '?')} answers; {used:.1f} MB are used",
+    )
+    if not info.get("aof_enabled"):
         fix = "appendonly yes loses at most a second (see deploy/redis.conf)"
         yield NOTE, f"the append-only file is off: a restart may lose events; {fix}"
-    elif info.get("aof_last_write_status", "ok") != "ok":
-        yield BAD, "the last write of the append-only file failed: is the disk full?"
-    else:
-        yield GOOD, "the append-only file is on"
-    most, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
-    if most and used > 0.8 * most:
-        yield BAD, f"{used * 100 // most} % of Redis' maxmemory are used; give it more"
-    else:
-        yield GOOD, f"{used / 1e6:.1f} MB are used"
 
 
-def _running(now: Figures) -> Findings:
+def _running(totals: Figures) -> Findings:
     bridge = program()
-    if now.heard:
-        yield GOOD, f"{count(len(now.heard), 'worker')} heard: {', '.join(now.heard)}"
+    if totals.heard:
+        yield (
+            GOOD,
+            f"{count(len(totals.heard), 'worker')} heard: {', '.join(totals.heard)}",
+        )
     else:
         yield BAD, "no worker heard for 15 s; start one: python -m workers"
-    if now.breaker:
-        yield BAD, f"all writes are stopped: {now.breaker}"
-    if now.paused is not None:
+    if totals.breaker:
+        yield BAD, f"all writes are stopped: {totals.breaker}"
+    if totals.paused is not None:
         yield (
             NOTE,
-            f"all writes are paused by hand: {now.paused}; see `{bridge} resume`",
+            f"all writes are paused by hand: {totals.paused}; see `{bridge} resume`",
         )
-    if now.unread:
-        what = f"{count(now.unread, 'object')} came without content; set the API key of"
+    if totals.unread:
+        what = (
+            f"{count(totals.unread, 'object')} came without content; set the API key of"
+        )
         yield BAD, f"{what} their source, or choose snapshot events: {bridge} held"
-    if now.held_parties:
-        parties = count(now.held_parties, "party is", "parties are")
+    if totals.held_parties:
+        parties = count(totals.held_parties, "party is", "parties are")
         yield NOTE, f"{parties} held: {bridge} held"
-    if now.parked_parties:
-        changes = count(now.parked_parties, "change is", "changes are")
+    if totals.parked_parties:
+        changes = count(totals.parked_parties, "change is", "changes are")
         yield NOTE, f"{changes} parked: {bridge} parked"
-    if now.quarantine_deliveries or now.quarantine_dropped:
-        kept = f"in the quarantine: {_in_quarantine(now)}"
+    if totals.quarantine_deliveries or totals.quarantine_dropped:
+        kept = f"in the quarantine: {_in_quarantine(totals)}"
         yield NOTE, f"{kept}; see `{bridge} quarantine list`"
 
 
@@ -237,10 +240,10 @@ def _histories(redis: Redis) -> Findings:
 def _counting(redis: Redis) -> tuple[str, str]:
     """Count again by scanning; while events come in the two may be a moment apart."""
     for _ in range(3):
-        now = figures(redis)
+        totals = figures(redis)
         parties = list(Look(redis).every_standing())
         after = figures(redis)
-        if now == after._replace(workers=now.workers, oldest_ms=now.oldest_ms):
+        if totals == after._replace(workers=totals.workers, oldest_ms=totals.oldest_ms):
             break
     else:
         return NOTE, "events are coming in; the counting was not checked by a scan"
@@ -248,13 +251,13 @@ def _counting(redis: Redis) -> tuple[str, str]:
     scanned = {word: sum(getattr(one, word) for one in parties) for word in words}
     scanned = {"accepted": sum(one.rev for one in parties), **scanned}
     off = [
-        f"{word}: counted {getattr(now, word)}, found {number}"
+        f"{word}: counted {getattr(totals, word)}, found {number}"
         for word, number in scanned.items()
-        if getattr(now, word) != number
+        if getattr(totals, word) != number
     ]
-    inside = now.accepted + now.duplicate + now.ignored + now.quarantined
-    if now.received != inside:
-        off.append(f"received: counted {now.received}, its parts are {inside}")
+    inside = totals.accepted + totals.duplicate + totals.ignored + totals.quarantined
+    if totals.received != inside:
+        off.append(f"received: counted {totals.received}, its parts are {inside}")
     if off:
         return BAD, f"the counting is off: {'; '.join(off)}"
-    return GOOD, f"the counting is right: {count(now.accepted, 'event')} accepted"
+    return GOOD, f"the counting is right: {count(totals.accepted, 'event')} accepted"

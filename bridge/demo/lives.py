@@ -74,15 +74,15 @@ def in_order(life: Life, start: int) -> Iterator[Delivery]:
     for number, step in enumerate(life["events"], 1):
         kind, _, event = step.get("type", "subscription.updated").rpartition(".")
         id_ = step.get("id", IDS[kind])
-        known[id_] = now = known.get(id_, {}) | step
+        known[id_] = state = known.get(id_, {}) | step
         before = objects.get(id_, {})
         own = {"id": _own(id_, account), "object": kind}
         if kind == "customer":
-            own |= {name: now[name] for name in ("name", "email", "metadata")}
+            own |= {name: state[name] for name in ("name", "email", "metadata")}
         else:
             own |= {"customer": _own("cus_1", account)}
         if kind == "subscription":
-            own |= _subscription(now, start, on_items=rendering == "items")
+            own |= _subscription(state, start, on_items=rendering == "items")
         objects[id_] = own
         data: Json = {"object": own}
         if event == "updated":
@@ -110,10 +110,10 @@ def _own(id_: str, account: str) -> str:
     return f"{prefix}_{account.replace('-', '_')}_{number}"
 
 
-def _subscription(now: Life, start: int, *, on_items: bool) -> Json:
-    (item,) = now["items"]
+def _subscription(state: Life, start: int, *, on_items: bool) -> Json:
+    (item,) = state["items"]
     period = {"current_period_end": instant(item["ends"], start)}
-    currency, every = now.get("currency", "usd"), item.get("every", "month")
+    currency, every = state.get("currency", "usd"), item.get("every", "month")
     price = {
         "id": f"price_{item['name'].lower().replace(' ', '_')}_{currency}",
         "object": "price",
@@ -137,10 +137,10 @@ def _subscription(now: Life, start: int, *, on_items: bool) -> Json:
         "quantity": item.get("quantity", 1),
         **(period if on_items else {}),
     }
-    instants = {name: now.get(name) for name in INSTANTS}
+    instants = {name: state.get(name) for name in INSTANTS}
     return {
-        "status": now["status"],
-        "cancel_at_period_end": now.get("cancel_at_period_end", False),
+        "status": state["status"],
+        "cancel_at_period_end": state.get("cancel_at_period_end", False),
         "currency": currency,
         "items": {"object": "list", "data": [row], "has_more": False},
         "metadata": {},
@@ -149,25 +149,25 @@ def _subscription(now: Life, start: int, *, on_items: bool) -> Json:
     }
 
 
-def _previous(before: Json, now: Json) -> Json:
+def _previous(before: Json, after: Json) -> Json:
     """The values that differ, as they were; of a list the whole of it."""
     return {
         key: {"data": old["data"]} if key == "items" else old
         for key, old in before.items()
-        if old != now[key]
+        if old != after[key]
     }
 
 
 def _shuffled(deliveries: list[Delivery], rng: Random) -> list[Delivery]:
     """Let some be overtaken by what came next, and some come twice."""
     late = rng.sample(range(len(deliveries) - 1), max(1, len(deliveries) // LATE))
-    found = [
+    posted = [
         delivery._replace(day=next_.day + 0.001, note="late") if n in late else delivery
         for n, (delivery, next_) in enumerate(pairwise(deliveries))
     ] + deliveries[-1:]
-    twice = rng.sample(found, max(1, len(deliveries) // TWICE))
+    twice = rng.sample(posted, max(1, len(deliveries) // TWICE))
     again = (
         delivery._replace(day=delivery.day + rng.uniform(0.01, 2), note="again")
         for delivery in twice
     )
-    return [*found, *again]
+    return [*posted, *again]

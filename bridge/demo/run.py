@@ -78,9 +78,9 @@ Everything stays up until Ctrl-C:
 What to do next: look around in the console, or paste into another terminal{where}:
 """
 
-AGAIN = """
-What to do next: {demo}
-It plays the same month and stays up, with lines to paste for {asked},
+AGAIN = f"""
+What to do next: run it once more without --exit
+It plays the same month and stays up, with lines to paste for `{ASK[0]}` and `{ASK[1]}`,
 and the address, user and password of the console."""
 
 
@@ -118,7 +118,7 @@ def demo(exits: bool, seed: int) -> None:
             if not exits:
                 _stay(stack)
         if exits:
-            click.echo(_again())
+            click.echo(AGAIN)
         status = 0 if is_right else 1
     except EndedError:
         click.echo("Ended.")
@@ -291,14 +291,6 @@ def _stay(stack: Stack) -> None:
     with suppress(EndedError):
         while True:
             stack.pause(0.5)
-
-
-def _again() -> str:
-    """What to do next where nothing has stayed up."""
-    where, python = _typed()
-    is_make = not where and Path("Makefile").is_file()
-    command = "make demo" if is_make else f"{where}{python} -m bridge demo"
-    return AGAIN.format(demo=command, asked=" and ".join(f"`{one}`" for one in ASK))
 
 
 def _typed() -> tuple[str, str]:

@@ -168,6 +168,17 @@ def test_doctor_names_what_is_wrong(run, desk):
     assert grades == [line.split()[0] for line in said.out.splitlines()]
 
 
+def test_doctor_says_of_redis_what_readiness_says(run, desk):
+    desk.redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        said = run("doctor", status=1)
+    finally:
+        desk.redis.config_set("maxmemory-policy", "noeviction")
+
+    evicts = "BAD Redis may evict keys (maxmemory-policy is allkeys-lru); it must be"
+    assert said.line("BAD Redis").startswith(evicts)
+
+
 def test_doctor_counts_right_after_moves_and_removals(run, desk):
     desk.tell(customer(), subscription())
     desk.work()
