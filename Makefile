@@ -17,6 +17,7 @@ STAMP := $(VENV)/installed
 DEMO := $(VENV)/installed-demo
 ONLY_FOR_LOCK := uv==0.13.9
 ONLY_FOR_BENCH := gunicorn==27.0.1
+ONLY_FOR_MUTANTS := mutmut==3.8.1
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links \
 	--no-config --custom-compile-command "make lock" $(UPGRADE)
@@ -61,7 +62,10 @@ soak: $(STAMP)  ## load for an hour, does anything grow? (MINUTES=60 RATE=50)
 
 .PHONY: mutants
 mutants: $(STAMP)  ## break the numbers in every small way: do the tests see it? (an hour; ARGS="money")
-	@nice -n 10 $(BIN)/python -m tests.mutants $(ARGS)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_MUTANTS)"
+	@nice -n 10 $(BIN)/python -m mutmut run \
+		$(foreach module,$(or $(ARGS),*),"bridge.domain.$(module).*")
+	@$(BIN)/python -m mutmut results
 
 .PHONY: bench
 bench: $(STAMP)  ## measure the costs beside their goals, 4 minutes (ARGS="ingress": one part; --profile)
