@@ -5,12 +5,11 @@ from __future__ import annotations
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import suppress
 
 import pytest
 from urllib3.exceptions import HTTPError
 
-from tests.support.processes import Running
 from tests.support.stack import Stack
 from tests.support.stripe import Shop, Stripe
 from tests.support.waiting import eventually
@@ -24,11 +23,15 @@ BEFORE_COMMIT = {"kind": "delay", "seconds": 5}
 AFTER_COMMIT = {"kind": "timeout_after_commit"}
 
 
-def in_flight(stack: Stack, fault: str, method: str) -> bool:
-    return any(
-        entry["ended"] is None and (fault, method) == (entry["fault"], entry["method"])
-        for entry in stack.vitally.writes()
-    )
+def waits_for(stack: Stack, fault: str, method: str) -> None:
+    """A write of this *method*, with this *fault*, is in flight."""
+
+    def in_flight() -> bool:
+        sought = (None, fault, method)
+        writes = stack.vitally.writes()
+        return any(sought == (w["ended"], w["fault"], w["method"]) for w in writes)
+
+    eventually(in_flight, what=f"a {method} in flight: {fault}")
 
 
 def test_a_kill_in_mid_write_is_healed_by_the_restarted_worker(stack: Stack) -> None:
@@ -37,56 +40,45 @@ def test_a_kill_in_mid_write_is_healed_by_the_restarted_worker(stack: Stack) -> 
     worker = stack.worker(WORKER_PROCESSES=4)
     stripe = stack.ready().stripe()
     eventually(lambda: len(stack.figures().workers) == 4, what="four workers")
-    known = [Shop(), Shop()]
+    known, new = [Shop(), Shop()], [Shop(), Shop()]
     for shop in known:
         stripe.post(shop.signs_up())
     eventually(lambda: len(stack.creations()) == len(known))
     stack.settled()
     faults = [BEFORE_COMMIT, AFTER_COMMIT]
-    stack.vitally.break_with(
-        [
-            {**fault, "match": {"method": "PUT", "path": f"*/{shop.id}"}}
-            for fault, shop in zip(faults, known, strict=True)
-        ]
-        + [{**fault, "match": {"method": "POST"}} for fault in faults]
-    )
-    new = [Shop(), Shop()]
-    for shop in new:
-        stripe.post(shop.signs_up())
-    for shop in known:
-        stripe.post(shop.begins())
+    matches = [{"method": "PUT", "path": f"*/{shop.id}"} for shop in known]
+    matches += [{"method": "POST"}] * 2
+    pairs = zip(faults * 2, matches, strict=True)
+    stack.vitally.break_with([{**fault, "match": match} for fault, match in pairs])
+    for event in [s.signs_up() for s in new] + [s.begins() for s in known]:
+        stripe.post(event)
     for fault in faults:
         for method in ("PUT", "POST"):
-            what = f"a {method} in flight: {fault}"
-            eventually(
-                lambda f=fault, m=method: in_flight(stack, f["kind"], m), what=what
-            )
+            waits_for(stack, str(fault["kind"]), method)
     worker.kill()
     for shop in new:
         stripe.post(shop.begins(quantity=2))
-    killed = time.monotonic()
+    end = time.monotonic() + RECOVERY
     stack.worker()
 
-    for shop, mrr in ((known[0], 49), (known[1], 49), (new[0], 98), (new[1], 98)):
-        left = killed + RECOVERY - time.monotonic()
-        assert eventually(stack.has(shop.id, mrr=mrr), left)
+    for shop, mrr in zip(known + new, (49, 49, 98, 98), strict=True):
+        assert eventually(stack.has(shop.id, mrr=mrr), end - time.monotonic())
     assert sorted(shop.id for shop in known + new) == sorted(stack.creations())
     assert [] == stack.overlaps()
-    seen = stack.settled(killed + RECOVERY - time.monotonic())
+    seen = stack.settled(end - time.monotonic())
     assert (8, 8, 0, 0) == (seen.accepted, seen.settled, seen.held, seen.parked)
 
 
 def test_another_worker_takes_over_what_a_killed_one_held(stack: Stack) -> None:
     stack.web()
-    first = stack.worker(WORKER_PROCESSES=1)
-    stripe = stack.ready().stripe()
-    shop = Shop()
+    first = stack.worker()
+    stripe, shop = stack.ready().stripe(), Shop()
     stripe.post(shop.signs_up())
     eventually(lambda: stack.vitally.account(shop.id))
     stack.vitally.break_with([{**AFTER_COMMIT, "match": {"method": "PUT"}}])
     stripe.post(shop.begins())
-    eventually(lambda: in_flight(stack, "timeout_after_commit", "PUT"))
-    stack.worker(WORKER_PROCESSES=1)
+    waits_for(stack, "timeout_after_commit", "PUT")
+    stack.worker()
     eventually(lambda: len(stack.figures().workers) == 2)
     first.kill()
     killed = time.monotonic()
@@ -94,39 +86,30 @@ def test_another_worker_takes_over_what_a_killed_one_held(stack: Stack) -> None:
 
     assert eventually(stack.has(shop.id, mrr=245), RECOVERY)
     stack.settled(killed + RECOVERY - time.monotonic())
-    assert [shop.id] == stack.creations()
-    assert [] == stack.overlaps()
+    assert ([shop.id], []) == (stack.creations(), stack.overlaps())
 
 
-def lives(stripe: Stripe, shops: list[Shop]) -> set[str]:
-    """Play each shop's life at once; which of the events were answered 202."""
-
-    def play(shop: Shop) -> list[str]:
-        events = [shop.signs_up(), shop.begins(), shop.changes(quantity=2)]
-        return [event["id"] for event in events if taken(stripe, event)]
-
-    with ThreadPoolExecutor(8) as pool:
-        return {id_ for found in pool.map(play, shops) for id_ in found}
-
-
-def taken(stripe: Stripe, event: dict[str, Any]) -> bool:
-    try:
-        return 202 == stripe.post(event).status
-    except HTTPError:
-        return False
+def play(stripe: Stripe, shop: Shop) -> list[str]:
+    """The life of a shop; which of its events were answered 202."""
+    taken = []
+    for event in (shop.signs_up(), shop.begins(), shop.changes(quantity=2)):
+        with suppress(HTTPError):
+            if stripe.post(event).status == 202:
+                taken.append(event["id"])
+    return taken
 
 
 def test_an_orderly_stop_under_load_loses_nothing(stack: Stack) -> None:
     web, worker = stack.web(), stack.worker()
     stripe = stack.ready().stripe()
     shops = [Shop() for _ in range(300)]
-    with ThreadPoolExecutor(1) as sender:
-        sending = sender.submit(lives, stripe, shops)
+    with ThreadPoolExecutor(8) as pool:
+        playing = [pool.submit(play, stripe, shop) for shop in shops]
         eventually(lambda: len(stack.creations()) >= 5)
         for running in (web.running, worker):
             running.signal(signal.SIGTERM)
         ends = [running.wait() for running in (web.running, worker)]
-        answered = sending.result()
+        answered = {id_ for life in playing for id_ in life.result()}
 
     assert [0, 0] == ends
     assert 20 < len(answered) < 900, "the stop fell into the load"
@@ -146,29 +129,23 @@ def test_an_orderly_stop_under_load_loses_nothing(stack: Stack) -> None:
     assert [] == stack.overlaps()
 
 
-def says(worker: Running, words: str) -> bool:
-    return words in worker.output
-
-
 def test_a_redis_that_is_down_at_the_start_is_waited_for(stack: Stack) -> None:
     stack.redis_server.kill()
     web, worker = stack.web(), stack.worker()
     stripe, shop = stack.stripe(), Shop()
-    told = shop.signs_up()
+    event = shop.signs_up()
     begun = time.monotonic()
-    refused = stripe.post(told)
-    took = time.monotonic() - begun
+    refused = stripe.post(event)
 
+    assert time.monotonic() - begun < 2
     assert (503, True) == (refused.status, "Retry-After" in refused.headers)
-    assert took < 2
     assert 200 == web.get("/healthz")[0]
     status, reasons = web.get("/readyz")
     assert (503, True) == (status, "Redis" in reasons)
-    assert eventually(lambda: says(worker, "waiting for redis"))
+    worker.wait_for("waiting for redis")
     assert worker.is_alive
 
     stack.redis_server.restart()
     stack.ready()
-
-    assert 202 == stripe.post(told).status
+    assert 202 == stripe.post(event).status
     assert eventually(lambda: stack.vitally.account(shop.id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
+from itertools import groupby, pairwise
 from random import Random
 from typing import Any
 
@@ -31,18 +31,19 @@ def test_two_stacks_create_once_and_never_write_at_the_same_time(stack: Stack) -
         stack.web()
         stack.worker(WORKER_PROCESSES=2)
     stripe = stack.ready().stripe()
+    slow = {"kind": "delay", "seconds": 0.05, "match": {"method": "P*"}, "times": None}
+    stack.vitally.break_with([slow])
     shops = [Shop(rendering) for rendering in (ON_ITEMS, ON_SUBSCRIPTION)]
     shops += [Shop() for _ in range(CUSTOMERS - len(shops))]
-    told = [event for shop in shops for event in life(shop)]
-    posted = told * 2
+    events = [event for shop in shops for event in life(shop)]
+    posted = events * 2
     Random(1).shuffle(posted)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(stripe.post, posted))
-    seen = stack.settled(30)
+    figures = stack.settled(30)
 
     assert {202} == {answer.status for answer in answers}
     assert sorted(shop.id for shop in shops) == sorted(stack.creations())
-    assert [] == stack.overlaps()
     for shop in shops:
         assert stack.has(
             shop.id,
@@ -53,30 +54,13 @@ def test_two_stacks_create_once_and_never_write_at_the_same_time(stack: Stack) -
             subscriptionStatus="active",
             planName="Pro",
         )()
-    assert (len(posted), len(told)) == (seen.received, seen.accepted)
-    assert (len(told), len(told)) == (seen.duplicate, seen.settled)
+    assert (len(posted), len(events)) == (figures.received, figures.accepted)
+    assert (len(events), len(events)) == (figures.duplicate, figures.settled)
 
-
-def test_the_log_of_the_simulator_says_the_same_of_each_account(stack: Stack) -> None:
-    """The intervals themselves, and not only the simulator's own flag."""
-    for _ in range(2):
-        stack.web()
-        stack.worker(WORKER_PROCESSES=2)
-    stripe = stack.ready().stripe()
-    stack.vitally.break_with(
-        [{"kind": "delay", "seconds": 0.05, "match": {"method": "P*"}, "times": None}]
-    )
-    shops = [Shop() for _ in range(6)]
-    posted = [event for shop in shops for event in life(shop)]
-    Random(2).shuffle(posted)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(stripe.post, posted))
-    stack.settled(30)
+    # The intervals themselves, and not only the simulator's own flag.
+    assert [] == stack.overlaps()
     writes = sorted(stack.vitally.writes(), key=lambda w: (w["account"], w["started"]))
-
     assert {shop.id for shop in shops} == {write["account"] for write in writes}
     for _, of_account in groupby(writes, key=lambda w: w["account"]):
-        spans = [(write["started"], write["ended"]) for write in of_account]
-        ends = [end for _, end in spans[:-1]]
-        starts = [start for start, _ in spans[1:]]
-        assert all(end <= start for end, start in zip(ends, starts, strict=True))
+        pairs = pairwise(of_account)
+        assert all(one["ended"] <= next_["started"] for one, next_ in pairs)

@@ -8,9 +8,11 @@ from functools import partial
 import pytest
 from redis import Redis
 
+from bridge.ingest import Ingress
+from bridge.sources import discover
 from bridge.store.health import Watch
 from tests.support.command import Run, called
-from tests.support.desk import Bench, bench
+from tests.support.desk import Bench, bench, settings
 from tests.support.local_stripe import KEY, LocalStripe
 from tests.support.server import RedisServer
 
@@ -19,6 +21,17 @@ from tests.support.server import RedisServer
 def desk(redis: Redis) -> Iterator[Bench]:
     with bench(redis) as made:
         yield made
+
+
+@pytest.fixture
+def ingress(desk: Bench, redis_server: RedisServer) -> Ingress:
+    """The way in to the desk, for Stripe and HubSpot."""
+    chosen = settings(
+        desk.vitally.url,
+        redis_server.url,
+        HUBSPOT_CLIENT_SECRET="example-client-secret",
+    )
+    return Ingress(chosen, desk.redis, discover().values())
 
 
 @pytest.fixture

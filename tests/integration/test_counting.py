@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,12 +12,16 @@ from redis import Redis
 
 from bridge.domain.account import unite
 from bridge.domain.document import document
+from bridge.domain.facts import Fact
 from bridge.store import keys
 from bridge.vitally.replies import Rate
 from tests.support.desk import NOON, Bench, bench, customer, link, subscription
 from tests.support.waiting import eventually
 
 FAULTS = ("status", "reset_before", "reset_after_commit", "truncated")
+REFUSED: dict[str, Any] = {"status": 400, "body": {"error": "no"}, "times": 2}
+
+Counts = tuple[int, int, int, int]
 
 
 @pytest.fixture
@@ -28,49 +32,58 @@ def desk(redis: Redis) -> Iterator[Bench]:
         yield made
 
 
-def counts(desk: Bench) -> tuple[int, int, int, int]:
+def counts(desk: Bench) -> Counts:
     """Settled, pending, held and parked, after they were found to add up."""
-    now = desk.check()
-    return now.settled, now.pending, now.held, now.parked
+    figures = desk.check()
+    return figures.settled, figures.pending, figures.held, figures.parked
 
 
-def test_an_event_goes_from_pending_to_settled(desk: Bench) -> None:
-    desk.tell(customer())
-    assert (0, 1, 0, 0) == counts(desk)
-    desk.work()
-    assert (1, 0, 0, 0) == counts(desk)
+@pytest.mark.parametrize(
+    ("fault", "rounds"),
+    [
+        ({}, [([customer()], (0, 1, 0, 0), (1, 0, 0, 0))]),
+        (
+            {},
+            [
+                ([customer(account=None), subscription()], (0, 2, 0, 0), (0, 0, 2, 0)),
+                ([link("cus_1", "acme")], (0, 1, 2, 0), (3, 0, 0, 0)),
+            ],
+        ),
+        (
+            REFUSED,
+            [
+                ([customer()], (0, 1, 0, 0), (0, 0, 0, 1)),
+                (
+                    [customer(at=5, kind="updated", account=None)],
+                    (0, 1, 0, 1),
+                    (0, 0, 2, 0),
+                ),
+            ],
+        ),
+    ],
+    ids=["settled", "held, then linked", "parked, then without an account"],
+)
+def test_events_go_from_pending_to_where_they_belong(
+    desk: Bench,
+    fault: dict[str, Any],
+    rounds: Sequence[tuple[list[Fact], Counts, Counts]],
+) -> None:
+    if fault:
+        desk.fault("status", "PUT", **fault)
+    for facts, before, after in rounds:
+        desk.tell(*facts)
+        assert before == counts(desk)
+        desk.work()
+        assert after == counts(desk)
 
-
-def test_held_events_become_settled_by_the_link(desk: Bench) -> None:
-    desk.tell(customer(account=None), subscription())
-    desk.work()
-    assert (0, 0, 2, 0) == counts(desk)
-    desk.tell(link("cus_1", "acme"))
-    assert (0, 1, 2, 0) == counts(desk)
-    desk.work()
-    assert (3, 0, 0, 0) == counts(desk)
-
-
-def test_parked_events_become_held_where_the_account_is_lost(desk: Bench) -> None:
-    desk.fault("status", "PUT", status=400, body={"error": "no"}, times=2)
-    desk.tell(customer())
-    desk.work()
-    assert (0, 0, 0, 1) == counts(desk)
-    desk.tell(customer(at=5, kind="updated", account=None))
-    desk.work()
-    assert (0, 0, 2, 0) == counts(desk)
     assert 0 == desk.redis.zcard(keys.PARKED)
 
 
 def test_the_events_of_both_parties_are_parked_with_their_account(desk: Bench) -> None:
-    desk.tell(customer(), customer("cus_2"))
-    desk.work()
-    desk.passes(60_000)
-    desk.fault("status", "PUT", status=400, body={"error": "no"})
+    desk.rests(customer(), customer("cus_2"))
+    desk.fault("status", "PUT", **REFUSED)
     desk.tell(subscription(), subscription("cus_2", "sub_2"))
-    job = desk.pop()
-    assert job is not None
-    desk.jobs.run(job.args[0])
+    desk.next()
 
     assert (2, 0, 0, 2) == counts(desk)
 
@@ -78,35 +91,35 @@ def test_the_events_of_both_parties_are_parked_with_their_account(desk: Bench) -
 def test_what_arrives_during_a_write_stays_pending(desk: Bench) -> None:
     desk.fault("delay", "POST", seconds=0.4)
     desk.tell(customer(), customer("cus_2"))
-    job = desk.pop()
-    assert job is not None
-    running = threading.Thread(target=desk.jobs.run, args=(job.args[0],))
+    running = threading.Thread(target=desk.jobs.run, args=(desk.popped(),))
     running.start()
     # What came before the job has read the facts would be written by it.
     eventually(lambda: "POST" in dict(desk.writes()), what="a creation")
-    told = 0
+    came = 0
     while running.is_alive():
-        told += 1
-        desk.tell(subscription(at=told), subscription("cus_2", "sub_2", at=told))
+        came += 1
+        desk.tell(subscription(at=came), subscription("cus_2", "sub_2", at=came))
         running.join(0.05)
 
     # The account of the other party was not known when this one was written.
-    assert (1, 2 * told + 1, 0, 0) == counts(desk)
+    assert (1, 2 * came + 1, 0, 0) == counts(desk)
 
 
 def shaken(desk: Bench, chance: random.Random) -> None:
     """One step of a life in which everything happens."""
-    name = chance.choice(["cus_1", "cus_2", "cus_3"])
-    at = chance.randrange(50)
-    steps = (
-        lambda: desk.tell(customer(name, at=at, kind="updated")),
-        lambda: desk.tell(
-            customer(name, at=at, kind="updated", account=chance.choice(["a", "b"]))
-        ),
-        lambda: desk.tell(customer(name, at=at, kind="updated", account=None)),
+    name, at = chance.choice(["cus_1", "cus_2", "cus_3"]), chance.randrange(50)
+
+    def renamed(**more: Any) -> None:
+        desk.tell(customer(name, at=at, kind="updated", **more))
+
+    sub = subscription(name, f"sub_{name}", at=at, unit=at)
+    steps: tuple[Callable[[], object], ...] = (
+        renamed,
+        lambda: renamed(account=chance.choice(["a", "b"])),
+        lambda: renamed(account=None),
         lambda: desk.tell(link(name, chance.choice([None, "a", "c"]), at=at)),
-        lambda: desk.tell(subscription(name, f"sub_{name}", at=at, unit=at)),
-        lambda: desk.take(subscription(name, f"sub_{name}", at=at, unit=at)),
+        lambda: desk.tell(sub),
+        lambda: desk.take(sub),
         lambda: desk.fault(chance.choice(FAULTS), "PUT"),
         lambda: desk.fault("status", "*", status=chance.choice([400, 404, 429, 503])),
         desk.pop,
@@ -140,20 +153,16 @@ def test_whatever_happens_the_counting_adds_up_and_the_end_is_right(
     assert (0, 0, set()) == (pending, parked, desk.dirty())
     assert settled + held == desk.check().accepted
     for account in ("acme", "a", "b", "c"):
-        assert said(desk, account) == shown(desk, account), account
+        there = desk.vitally.account(account)
+        assert wanted(desk, account) == (there["traits"] if there else {}), account
     owed = desk.redis.keys(keys.account("*"))
     assert [None] * len(owed) == [desk.redis.hget(key, "doubt") for key in owed]
 
 
-def said(desk: Bench, account: str) -> dict[str, Any]:
+def wanted(desk: Bench, account: str) -> dict[str, Any]:
     """What the facts of an account's parties say, folded anew."""
     parties = desk.look.members_of(account)
-    found = [desk.look.member(party).party({}) for party in parties]
+    members = [desk.look.member(party).party({}) for party in parties]
     policy = desk.context.config.policy
-    traits = document(unite(account, found), policy, NOON).traits
+    traits = document(unite(account, members), policy, NOON).traits
     return {trait: value for trait, value in traits.items() if value is not None}
-
-
-def shown(desk: Bench, account: str) -> dict[str, Any]:
-    """What Vitally has of it; nothing where it has no such account."""
-    return desk.traits(account) if desk.vitally.account(account) else {}

@@ -7,10 +7,12 @@ import pytest
 from bridge.domain.document import Ledger
 from bridge.errors import LostLeaseError
 from bridge.store import keys
-from bridge.store.lease import LEASE_MS, Lease, Outcome
+from bridge.store.lease import LEASE_MS
+from bridge.store.view import Lease, Outcome
 from tests.support.desk import Bench, customer, subscription
 
 ODD = "a b/ü%" + "x" * 200
+PARTY = "stripe:cus_1"
 
 
 def taken(desk: Bench, account: str = "acme", name: str = "cus_1") -> Lease:
@@ -19,43 +21,33 @@ def taken(desk: Bench, account: str = "acme", name: str = "cus_1") -> Lease:
     return lease
 
 
-def lost(desk: Bench, account: str = "acme") -> None:
+def lost(desk: Bench) -> None:
     """The time of the lease is over."""
-    desk.redis.delete(keys.lease(account))
+    desk.redis.delete(keys.lease("acme"))
 
 
-def test_a_lease_shuts_out_everybody_else(desk: Bench) -> None:
-    taken(desk)
+def test_a_lease_shuts_out_everybody_else_and_has_a_higher_number(desk: Bench) -> None:
+    first = taken(desk)
 
     assert desk.leases.take("acme", "stripe:cus_2") is None
-    assert desk.leases.take("other", "stripe:cus_2") is not None
+    assert first.fence < taken(desk, "other", "cus_2").fence
 
 
-def test_each_lease_has_a_higher_number(desk: Bench) -> None:
-    first = taken(desk, "one")
-
-    assert first.fence < taken(desk, "two").fence
-
-
-def test_a_lease_expires_by_itself_within_ten_seconds(desk: Bench) -> None:
-    taken(desk)
-
-    assert LEASE_MS - 1000 < desk.redis.pttl(keys.lease("acme")) <= LEASE_MS < 10_000
-
-
-def test_keeping_a_lease_prolongs_it(desk: Bench) -> None:
-    lease = taken(desk)
-    desk.redis.pexpire(keys.lease("acme"), 100)
-
+def test_a_lease_expires_by_itself_within_ten_seconds_unless_renewed(
+    desk: Bench,
+) -> None:
+    lease, key = taken(desk), keys.lease("acme")
+    assert LEASE_MS - 1000 < desk.redis.pttl(key) <= LEASE_MS < 10_000
+    desk.redis.pexpire(key, 100)
     desk.leases.renew(lease)
 
-    assert LEASE_MS - 1000 < desk.redis.pttl(keys.lease("acme"))
+    assert LEASE_MS - 1000 < desk.redis.pttl(key)
 
 
 def test_a_holder_that_lost_its_lease_can_do_nothing(desk: Bench) -> None:
     desk.tell(customer())
     lease = taken(desk)
-    desk.leases.move("stripe:cus_1", "acme")
+    desk.leases.move(PARTY, "acme")
     view = desk.leases.read_again(lease)
     lost(desk)
     newer = taken(desk)
@@ -65,33 +57,29 @@ def test_a_holder_that_lost_its_lease_can_do_nothing(desk: Bench) -> None:
     with pytest.raises(LostLeaseError):
         desk.leases.ack(view, Outcome("created", ledger=Ledger()))
     assert [] == desk.leases.release(lease)
-
     desk.leases.renew(newer)
-    assert 1 == desk.check().pending
-    assert 0 == desk.redis.exists(keys.account("acme"))
+    assert (1, 0) == (desk.check().pending, desk.redis.exists(keys.account("acme")))
 
 
 def test_a_loser_is_queued_once_when_the_holder_is_done(desk: Bench) -> None:
     desk.tell(customer())
     lease = taken(desk, name="cus_9")
     assert ["retried"] == desk.work()
-    assert "retried" == desk.run("cus_1")
+    assert "retried" == desk.jobs.run(PARTY)
     assert "queued" == desk.claim()["claim"]
     assert "coalesced" == desk.tell(subscription()).receipt
-
     claims = desk.leases.release(lease)
 
-    assert [("stripe:cus_1", 2)] == claims
+    assert [(PARTY, 2)] == claims
     desk.queue.push_all(claims, "came meanwhile")
     assert ["created"] == desk.work()
     assert 0 == desk.redis.exists(keys.waiters("acme"))
 
 
 def test_a_loser_whose_events_the_holder_settled_is_not_queued(desk: Bench) -> None:
-    desk.tell(customer())
-    desk.work()
+    desk.does(customer())
     lease = taken(desk, name="cus_9")
-    assert "retried" == desk.run("cus_1")
+    assert "retried" == desk.jobs.run(PARTY)
 
     assert [] == desk.leases.release(lease)
     assert "claim" not in desk.claim()
@@ -99,14 +87,10 @@ def test_a_loser_whose_events_the_holder_settled_is_not_queued(desk: Bench) -> N
 
 def test_a_write_whose_lease_was_lost_leaves_the_ledger_in_doubt(desk: Bench) -> None:
     """The zombie's request goes out, its outcome does not count."""
-    desk.tell(customer(), subscription(at=1))
-    desk.work()
-    desk.passes(60_000)
+    desk.rests(customer(), subscription(at=1))
     desk.tell(subscription(at=2, unit=100))
-    zombie = taken(desk)
-    desk.leases.mark_unconfirmed(zombie, 2, ["mrr"])
+    desk.leases.mark_unconfirmed(taken(desk), 2, ["mrr"])
     lost(desk)
-
     assert ["updated"] == desk.work()
 
     assert {"subscriptionStatus", "planName", "mrr"} <= set(desk.bodies()[-1]["traits"])
@@ -117,6 +101,20 @@ def test_a_write_whose_lease_was_lost_leaves_the_ledger_in_doubt(desk: Bench) ->
     assert 1 == desk.traits()["mrr"]
 
 
+def test_what_was_sent_under_a_lost_lease_is_made_good(desk: Bench) -> None:
+    assert ["created"] == desk.rests(customer(), subscription(at=1))
+    before = len(desk.writes())
+    desk.leases.postpone(PARTY, 0, Lease("acme", PARTY, 10**9))
+    words = []
+    for ms in (10, 60_000, 600_000):
+        desk.passes(ms)
+        words.append(desk.work())
+
+    assert [["updated"], ["updated"], []] == words
+    assert [("PUT", 200)] * 2 == desk.writes()[before:]
+    assert {"mrr", "planName"} <= set(desk.bodies()[-1]["traits"])
+
+
 def test_a_job_waits_for_the_lease_of_a_dead_worker(desk: Bench) -> None:
     desk.tell(customer())
     taken(desk)
@@ -125,42 +123,36 @@ def test_a_job_waits_for_the_lease_of_a_dead_worker(desk: Bench) -> None:
     assert 0 == desk.queue.depth()
     desk.passes(LEASE_MS)
     lost(desk)
-    desk.sweep(2500)
+    desk.sweep()
 
     assert ["created"] == desk.work()
 
 
 def test_an_acknowledgement_carries_odd_names_and_huge_numbers(desk: Bench) -> None:
-    desk.tell(customer("cus_1", account=ODD))
-    party = "stripe:cus_1"
-    desk.redis.hset(keys.party(party), mapping={"rev": 2**52, "settled": 2**52 - 1})
-    desk.leases.move(party, ODD)
-    lease = taken(desk, ODD)
-    view = desk.leases.read_again(lease)
-
+    desk.tell(customer(account=ODD))
+    numbers = {"rev": 2**52, "settled": 2**52 - 1}
+    desk.redis.hset(keys.party(PARTY), mapping=numbers)
+    desk.leases.move(PARTY, ODD)
+    view = desk.leases.read_again(taken(desk, ODD))
     desk.leases.ack(view, Outcome("unchanged", history={"at": 2**60}))
 
-    assert str(2**52) == desk.claim()["settled"]
-    assert set() == desk.dirty()
+    assert (str(2**52), set()) == (desk.claim()["settled"], desk.dirty())
 
 
 def test_an_acknowledgement_of_nothing_at_all_is_none(desk: Bench) -> None:
-    lease = taken(desk, "empty")
+    view = desk.leases.read_again(taken(desk, "empty"))
 
-    assert [] == desk.leases.ack(desk.leases.read_again(lease), Outcome("unchanged"))
+    assert [] == desk.leases.ack(view, Outcome("unchanged"))
     assert 0 == desk.redis.exists(keys.lease("empty"))
 
 
 def test_a_revision_that_moved_is_not_settled(desk: Bench) -> None:
     desk.tell(customer())
-    desk.leases.move("stripe:cus_1", "acme")
-    lease = taken(desk)
-    view = desk.leases.read_again(lease)
+    desk.leases.move(PARTY, "acme")
+    view = desk.leases.read_again(taken(desk))
     desk.tell(subscription())
 
-    claims = desk.leases.ack(view, Outcome("unchanged"))
-
-    assert [("stripe:cus_1", 2)] == claims
+    assert [(PARTY, 2)] == desk.leases.ack(view, Outcome("unchanged"))
     assert (1, 1) == (desk.standing().settled, desk.standing().pending)
     assert {"cus_1"} == desk.dirty()
 
@@ -169,37 +161,11 @@ def test_a_party_that_waits_is_not_forgotten_when_another_settles_it(
     desk: Bench,
 ) -> None:
     """Its wait is over with the other's write; its next event is queued at once."""
-    desk.tell(customer(), customer("cus_2"))
-    desk.work()
-    desk.passes(60_000)
+    desk.rests(customer(), customer("cus_2"))
     desk.tell(subscription("cus_2", "sub_2", at=1))
-    job = desk.pop()
-    assert job is not None
-    desk.leases.postpone("stripe:cus_2", 60_000)
-    desk.tell(subscription(at=1))
-    assert ["updated"] == desk.work()
+    desk.leases.postpone(desk.popped(), 60_000)
+    assert ["updated"] == desk.does(subscription(at=1))
     assert set() == desk.dirty()
 
-    taken_in = desk.tell(subscription("cus_2", "sub_2", at=2, unit=100))
-
-    assert "queued" == taken_in.receipt
-    assert 1 == desk.queue.depth()
-
-
-def test_what_was_sent_under_a_lost_lease_is_made_good(desk: Bench) -> None:
-    desk.tell(customer(), subscription(at=1))
-    assert ["created"] == desk.work()
-    desk.passes(60_000)
-    before = len(desk.writes())
-
-    lost = Lease("acme", "stripe:cus_1", 10**9)
-    desk.leases.postpone("stripe:cus_1", 0, lost)
-    desk.passes(10)
-    assert ["updated"] == desk.work()
-    desk.passes(60_000)
-    assert ["updated"] == desk.work()
-    desk.passes(600_000)
-    assert [] == desk.work()
-
-    assert [("PUT", 200)] * 2 == desk.writes()[before:]
-    assert {"mrr", "planName"} <= set(desk.bodies()[-1]["traits"])
+    accepted = desk.tell(subscription("cus_2", "sub_2", at=2, unit=100))
+    assert ("queued", 1) == (accepted.receipt, desk.queue.depth())

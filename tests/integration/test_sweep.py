@@ -2,70 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 
+import pytest
+
 from bridge.store import keys
-from tests.support.desk import (
-    BETWEEN,
-    QUEUE,
-    Bench,
-    customer,
-    subscription,
-)
+from tests.support.desk import BETWEEN, QUEUE, Bench, customer, subscription
 from tests.support.waiting import eventually
 
 STARTED = "rq:wip:bridge"
+PARTY = "stripe:cus_1"
 
 
-def test_a_claim_that_nobody_queued_is_queued(desk: Bench) -> None:
+def never_queued(desk: Bench) -> None:
     desk.take(customer())
-    desk.sweep()
-
-    assert ["stripe-cus_1-2"] == desk.queue.waiting()
-    assert ["created"] == desk.work()
 
 
-def test_a_job_that_vanished_is_replaced(desk: Bench) -> None:
+def vanished(desk: Bench) -> None:
     desk.tell(customer())
-    assert desk.pop() is not None
+    desk.popped()
     desk.redis.delete("rq:job:stripe-cus_1-1")
-    desk.sweep()
-
-    assert ["stripe-cus_1-2"] == desk.queue.waiting()
-    assert ["created"] == desk.work()
 
 
-def test_a_job_stuck_between_two_lists_is_replaced_and_removed(desk: Bench) -> None:
+def between_two_lists(desk: Bench) -> None:
     desk.tell(customer())
     desk.redis.lmove(QUEUE, BETWEEN, "LEFT", "RIGHT")
-    desk.sweep()
-
-    assert ["stripe-cus_1-2"] == desk.queue.waiting()
-    assert 0 == desk.redis.llen(BETWEEN)
-    assert 0 == desk.redis.exists("rq:job:stripe-cus_1-1")
 
 
-def test_a_started_job_without_a_lease_is_replaced_and_removed(desk: Bench) -> None:
+def started_and_died(desk: Bench) -> None:
     desk.tell(customer())
     job = desk.pop()
     assert job is not None
     job.set_status("started")
     desk.redis.zadd(STARTED, {f"{job.id}:execution": 2**40})
-    desk.sweep()
-
-    assert ["stripe-cus_1-2"] == desk.queue.waiting()
-    assert 0 == desk.redis.exists("rq:job:stripe-cus_1-1")
 
 
-def test_a_job_whose_account_is_leased_is_left_alone(desk: Bench) -> None:
+@pytest.mark.parametrize(
+    "loses", [never_queued, vanished, between_two_lists, started_and_died]
+)
+def test_a_lost_job_is_replaced_once_and_nothing_is_left_of_it(
+    desk: Bench, loses: Callable[[Bench], None]
+) -> None:
+    loses(desk)
+    for _ in range(2):
+        desk.sweep()
+
+        assert ["stripe-cus_1-2"] == desk.queue.waiting()
+        assert 0 == desk.redis.llen(BETWEEN)
+        assert 0 == desk.redis.exists("rq:job:stripe-cus_1-1")
+    assert ["created"] == desk.work()
+
+
+def leased(desk: Bench) -> None:
     desk.tell(customer())
-    job = desk.pop()
-    desk.leases.move("stripe:cus_1", "acme")
-    assert job is not None
-    assert desk.leases.take("acme", "stripe:cus_1") is not None
+    desk.leases.move(PARTY, "acme")
+    assert desk.leases.take("acme", desk.popped()) is not None
+
+
+def settled(desk: Bench) -> None:
+    desk.does(customer())
+
+
+def postponed(desk: Bench) -> None:
+    desk.fault("status", "PUT", status=503)
+    assert ["retried"] == desk.does(customer())
+    desk.leases.postpone(PARTY, 60_000)
+
+
+@pytest.mark.parametrize("keeps", [leased, settled, postponed])
+def test_a_party_that_somebody_works_on_is_left_alone(
+    desk: Bench, keeps: Callable[[Bench], None]
+) -> None:
+    keeps(desk)
     desk.sweep()
 
     assert 0 == desk.queue.depth()
+
+
+def test_a_party_that_waits_for_its_next_try_is_queued_then(desk: Bench) -> None:
+    postponed(desk)
+    desk.sweep()
+
+    assert "coalesced" == desk.tell(subscription()).receipt
+    desk.passes(61_000)
+    assert ["created"] == desk.work()
 
 
 def test_a_job_that_waits_in_the_list_is_left_alone_however_long(desk: Bench) -> None:
@@ -76,40 +97,21 @@ def test_a_job_that_waits_in_the_list_is_left_alone_however_long(desk: Bench) ->
     assert ["stripe-cus_1-1"] == desk.queue.waiting()
 
 
-def test_a_party_that_waits_for_its_next_try_is_left_alone(desk: Bench) -> None:
-    desk.fault("status", "PUT", status=503)
-    desk.tell(customer())
-    assert ["retried"] == desk.work()
-    desk.leases.postpone("stripe:cus_1", 60_000)
-    desk.sweep()
-
-    assert 0 == desk.queue.depth()
-    assert "coalesced" == desk.tell(subscription()).receipt
-    desk.passes(61_000)
-    assert ["created"] == desk.work()
-
-
 def test_a_job_on_its_way_gets_its_time(desk: Bench) -> None:
     desk.take(customer())
+    began = monotonic()
     desk.sweeper.sweep()
     desk.sweeper.sweep()
-
     assert 0 == desk.queue.depth()
 
-
-def test_what_is_settled_is_no_business_of_the_sweeper(desk: Bench) -> None:
-    desk.tell(customer())
-    desk.work()
-    desk.sweep()
-
-    assert 0 == desk.queue.depth()
+    eventually(lambda: desk.sweeper.tick() or desk.queue.depth())
+    assert 2 <= monotonic() - began
 
 
 def test_a_death_between_claim_and_job_of_a_next_try_is_healed(desk: Bench) -> None:
     desk.fault("status", "PUT", status=503)
-    desk.tell(customer())
-    desk.work()
-    desk.redis.zrem(keys.LATER, "stripe:cus_1")  # claimed as due, and then death
+    desk.does(customer())
+    desk.redis.zrem(keys.LATER, PARTY)  # claimed as due, and then death
     desk.sweep()
 
     assert ["created"] == desk.work()
@@ -119,80 +121,44 @@ def test_a_lost_job_is_found_however_many_wait_before_it(desk: Bench) -> None:
     """A backlog must not blind the sweeper: the end of a subscription overtakes it."""
     for n in range(600):
         fact = customer(f"cus_{n}", account=f"acme-{n}")
-        taken = desk.accept.facts("stripe", [fact])
-        desk.queue.push(fact.party, taken.claim, "x")
+        accepted = desk.accept.facts("stripe", [fact])
+        desk.queue.push(fact.party, accepted.claim, "x")
     desk.tell(subscription("cus_x", status="canceled", kind="deleted"))
-    lost = desk.pop()
-    assert lost is not None
-    assert "stripe:cus_x" == lost.args[0]
+    assert "stripe:cus_x" == desk.popped()
     desk.sweep()
 
     assert "stripe-cus_x-2" in desk.queue.waiting()
 
 
-def test_revived_within_a_few_seconds_of_real_time(desk: Bench) -> None:
-    desk.take(customer())
-    began = monotonic()
-
-    eventually(lambda: desk.sweeper.tick() or desk.queue.depth(), 8)
-
-    assert 7 > monotonic() - began
-
-
-def test_one_worker_sweeps_at_a_time(desk: Bench) -> None:
-    two = desk.another_sweeper("two")
-    desk.sweeper.tick()
+def test_one_worker_sweeps_at_a_time_and_another_once_it_left_or_died(
+    desk: Bench,
+) -> None:
+    one, two = desk.sweeper, desk.another_sweeper("two")
+    one.tick()
     two.tick()
-
-    assert (True, False) == (desk.sweeper.leads(), two.leads())
+    assert (True, False) == (one.leads(), two.leads())
     assert b"one" == desk.redis.get(keys.SWEEPER)
 
-
-def test_another_sweeps_once_the_first_has_left(desk: Bench) -> None:
-    two = desk.another_sweeper("two")
-    desk.sweeper.tick()
-    desk.sweeper.leave()
-
-    assert two.leads()
-    assert not desk.sweeper.leads()
-
-
-def test_another_sweeps_a_few_seconds_after_the_first_died(desk: Bench) -> None:
-    two = desk.another_sweeper("two")
-    desk.sweeper.tick()
-
+    one.leave()
+    assert (True, False) == (two.leads(), one.leads())
     assert 0 < desk.redis.pttl(keys.SWEEPER) <= 4000
     desk.redis.delete(keys.SWEEPER)
-    assert two.leads()
-
-
-def test_a_repeat_of_the_sweep_queues_nothing_twice(desk: Bench) -> None:
-    desk.take(customer())
-    desk.sweep()
-    desk.sweep()
-
-    assert ["stripe-cus_1-2"] == desk.queue.waiting()
+    assert one.leads()
 
 
 def test_the_place_of_a_party_without_an_account_is_found_too(desk: Bench) -> None:
     desk.tell(customer(account=None))
-    assert desk.pop() is not None
+    desk.popped()
     desk.sweep()
 
     assert ["held"] == desk.work()
 
 
 def test_the_removal_of_an_account_left_is_found_too(desk: Bench) -> None:
-    desk.tell(customer(), subscription(unit=100))
-    desk.work()
-    desk.passes(60_000)
+    desk.rests(customer(), subscription(unit=100))
     desk.tell(customer(at=5, kind="updated", account="other"))
-    job = desk.pop()
-    assert job is not None
-    desk.jobs.run(job.args[0])
-    lost = desk.pop()
-    assert lost is not None
-    assert "vacated:acme" == lost.args[0]
+    desk.next()
+    assert "vacated:acme" == desk.popped()
     desk.sweep()
     desk.work()
 

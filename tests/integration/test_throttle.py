@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from time import monotonic
 
 import pytest
@@ -15,7 +14,6 @@ from bridge.vitally.replies import Rate
 from tests.support.desk import Bench, customer, subscription
 from tests.support.waiting import eventually
 from workers.throttle import Throttle
-from workers.write import Postponed
 
 pytestmark = pytest.mark.alone
 
@@ -27,43 +25,73 @@ def throttle(redis: Redis) -> Throttle:
     return Throttle(redis, 0.8)
 
 
-def costs(throttle: Throttle, units: int, limit: int = 1000) -> None:
-    """Replies have shown a limit, and that a write costs *units*."""
-    left = limit
-    throttle.learn(Rate(limit, left, 0.0, write=False))
-    for _ in range(9):
-        left -= units
-        throttle.learn(Rate(limit, left, 0.0, write=True))
+def rate(limit: int, left: int, *, write: bool = True) -> Rate:
+    return Rate(limit, left, 0.0, write=write)
 
 
 def slots(redis: Redis) -> list[int]:
     """Every reserved slot in milliseconds, the earliest first."""
-    found = redis.zrange(keys.SLOTS, 0, -1, withscores=True)
-    return [int(at) for _, at in found]
+    pairs = redis.zrange(keys.SLOTS, 0, -1, withscores=True)
+    return [int(at) for _, at in pairs]
+
+
+# --- Slots ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("cost", "most"), [(1, 800), (10, 80), (30, 26)])
 def test_no_sixty_seconds_hold_more_writes_than_the_share(
     redis: Redis, throttle: Throttle, cost: int, most: int
 ) -> None:
-    costs(throttle, cost)
+    """Replies have shown what a write costs."""
+    for n in range(10):
+        throttle.learn(rate(1000, 1000 - n * cost, write=n > 0))
     for _ in range(2 * most + 10):
         throttle.reserve(10 * MINUTE)
-
     taken = slots(redis)
 
     assert 2 * most + 10 == len(taken)
-    widths = [taken[n + most] - taken[n] for n in range(len(taken) - most)]
-    assert min(widths) > MINUTE
+    assert MINUTE < min(taken[n + most] - taken[n] for n in range(len(taken) - most))
 
 
-def test_a_write_is_taken_to_cost_ten_until_a_reply_has_shown_it(
-    throttle: Throttle,
+def test_many_writers_share_one_budget_and_a_write_is_taken_to_cost_ten(
+    redis: Redis, throttle: Throttle
 ) -> None:
-    waits = [throttle.reserve(MINUTE)[0] for _ in range(81)]
+    another = Throttle(redis, 0.8)
+    waits = [one.reserve(0)[0] for _ in range(41) for one in (throttle, another)]
 
     assert [0] * 80 == waits[:80]
-    assert MINUTE - 2000 < abs(waits[80]) <= MINUTE + 1
+    assert MINUTE - 3000 < -waits[80] <= MINUTE + 1
+    # What is too far off is not reserved.
+    assert 80 == len(slots(redis))
+    assert MINUTE - 3000 < throttle.reserve(MINUTE + 1)[0] <= MINUTE + 1
+
+
+def test_looking_reserves_nothing(redis: Redis, throttle: Throttle) -> None:
+    assert (0, []) == (throttle.wait(), slots(redis))
+
+
+def test_a_slot_that_was_given_back_is_free_again(throttle: Throttle) -> None:
+    taken = [throttle.reserve(0) for _ in range(80)]
+    assert 0 > throttle.reserve(0)[0]
+    throttle.give_back(taken[3][1])
+
+    assert 0 == throttle.reserve(0)[0]
+
+
+@pytest.mark.parametrize(
+    ("pauses", "wait"), [([4000], 4000), ([10_000, 100], 10_000), ([500, 9000], 9000)]
+)
+def test_the_longest_pause_holds_back_every_write(
+    throttle: Throttle, pauses: list[int], wait: int
+) -> None:
+    for ms in pauses:
+        throttle.pause(ms)
+
+    assert wait - 500 < throttle.wait() <= wait
+    assert wait - 500 < -throttle.reserve(1000)[0] <= wait
+
+
+# --- What replies tell ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("units", [1, 10])
@@ -75,23 +103,15 @@ def test_the_cost_of_a_write_is_learned_from_the_replies(
     rates: list[Rate] = []
     client = Vitally(desk.vitally.url, desk.vitally.authorization, observe=rates.append)
     client.probe()
-    desk.throttle.learn(Rate(rates[-1].limit, rates[-1].remaining, 0.0, write=False))
     for n in range(9):
         client.update("acme", {"traits": {"mrr": n}})
-        desk.throttle.learn(Rate(rates[-1].limit, rates[-1].remaining, 0.0, write=True))
+    for n, one in enumerate(rates):
+        desk.throttle.learn(rate(one.limit, one.remaining, write=n > 0))
+    assert units == int(desk.redis.hget(keys.RATE, "cost"))
 
-    learned = int(desk.redis.hget(keys.RATE, "cost"))
-
-    assert units == learned
-
-
-def test_one_odd_reply_does_not_change_what_was_learned(
-    redis: Redis, throttle: Throttle
-) -> None:
-    costs(throttle, 1)
-    throttle.learn(Rate(1000, 500, 0.0, write=True))
-
-    assert b"1" == redis.hget(keys.RATE, "cost")
+    # One odd reply does not change what was learned.
+    desk.throttle.learn(rate(1000, 500))
+    assert units == int(desk.redis.hget(keys.RATE, "cost"))
 
 
 @pytest.mark.parametrize(
@@ -100,118 +120,54 @@ def test_one_odd_reply_does_not_change_what_was_learned(
 def test_odd_limits_never_stop_the_throttle_for_good(
     throttle: Throttle, limit: int, remaining: int
 ) -> None:
-    throttle.learn(Rate(limit, remaining, 0.0, write=False))
-    throttle.learn(Rate(limit, remaining, 0.0, write=True))
+    for write in (False, True):
+        throttle.learn(rate(limit, remaining, write=write))
 
     assert 0 <= throttle.reserve(MINUTE)[0] <= 6000
 
 
-def test_a_slot_that_was_given_back_is_free_again(throttle: Throttle) -> None:
-    taken = [throttle.reserve(0) for _ in range(80)]
-    assert 0 > throttle.reserve(0)[0]
-
-    throttle.give_back(taken[3][1])
-
-    assert 0 == throttle.reserve(0)[0]
-
-
-def test_a_slot_too_far_off_is_not_reserved(redis: Redis, throttle: Throttle) -> None:
-    for _ in range(80):
-        throttle.reserve(0)
-
-    wait, _slot = throttle.reserve(5000)
-
-    assert MINUTE - 3000 < -wait <= MINUTE + 1
-    assert 80 == len(slots(redis))
-
-
-def test_looking_reserves_nothing(redis: Redis, throttle: Throttle) -> None:
-    assert 0 == throttle.wait()
-    assert [] == slots(redis)
-
-
-def test_a_pause_holds_back_every_write(throttle: Throttle) -> None:
-    throttle.pause(4000)
-
-    assert 3500 < throttle.wait() <= 4000
-    assert 3500 < -throttle.reserve(1000)[0] <= 4000
-
-
-def test_others_who_use_the_key_go_first(throttle: Throttle) -> None:
-    throttle.learn(Rate(1000, 40, 0.0, write=True))
-
-    assert 3600 == pytest.approx(throttle.wait(), abs=300)
-
-
-def test_what_the_bridge_leaves_by_itself_is_no_sign_of_others(
-    throttle: Throttle,
+@pytest.mark.parametrize(("left", "wait"), [(40, 3600), (200, 0)])
+def test_others_who_use_the_key_go_first(
+    throttle: Throttle, left: int, wait: int
 ) -> None:
-    throttle.learn(Rate(1000, 200, 0.0, write=True))
+    """The bridge alone leaves a fifth; where half of that is gone there are others."""
+    throttle.learn(rate(1000, left))
 
-    assert 0 == throttle.wait()
-
-
-def test_a_shorter_pause_does_not_end_a_longer_one(throttle: Throttle) -> None:
-    throttle.pause(10_000)
-    throttle.pause(100)
-
-    assert 9000 < throttle.wait()
+    assert wait == pytest.approx(throttle.wait(), abs=300)
 
 
-def test_a_longer_pause_replaces_a_shorter_one(throttle: Throttle) -> None:
-    throttle.pause(500)
-    throttle.pause(10_000)
-
-    assert 9000 < throttle.wait()
-
-
-def test_many_writers_share_one_budget(redis: Redis) -> None:
-    one, two = Throttle(redis, 0.8), Throttle(redis, 0.8)
-    free = Counter(
-        throttle.reserve(0)[0] == 0 for _ in range(60) for throttle in (one, two)
-    )
-
-    assert 80 == free[True]
+# --- Jobs that wait -------------------------------------------------------------------
 
 
 def test_a_job_whose_slot_is_far_off_waits_elsewhere(desk: Bench) -> None:
     for _ in range(80):
         desk.throttle.reserve(0)
-    desk.tell(customer())
 
-    assert ["retried"] == desk.work()
-
-    assert [] == desk.writes()
+    assert ["retried"] == desk.does(customer())
     assert 55 < (desk.due_in() or 0) <= 61
-    assert 80 == len(slots(desk.redis))
+    assert ([], 80) == (desk.writes(), len(slots(desk.redis)))
 
 
 def test_a_write_that_the_wait_made_needless_gives_its_slot_back(desk: Bench) -> None:
-    desk.tell(customer(), subscription(at=1, unit=100))
-    desk.work()
-    desk.passes(60_000)
+    desk.rests(customer(), subscription(at=1, unit=100))
     desk.redis.delete(keys.SLOTS)
-    desk.throttle.pause(400)
+    desk.throttle.pause(2000)
     desk.tell(subscription(at=2, unit=200))
-    job = desk.pop()
-    assert job is not None
     words: list[str] = []
-    running = threading.Thread(target=lambda: words.append(desk.jobs.run(job.args[0])))
+    running = threading.Thread(target=lambda: words.append(desk.next()))
     began = monotonic()
     running.start()
-    eventually(lambda: desk.redis.exists(keys.lease("acme")))
     eventually(lambda: slots(desk.redis))
     desk.tell(subscription(at=3, unit=100))
     running.join()
 
     assert ["unchanged"] == words
-    assert 0.3 < monotonic() - began < 3
+    assert monotonic() - began > 1.5
     assert [] == slots(desk.redis)
 
 
 def test_a_creation_takes_a_slot_for_each_of_its_requests(desk: Bench) -> None:
-    desk.tell(customer())
-    desk.work()
+    desk.does(customer())
 
     assert 2 == len(desk.writes()) == len(slots(desk.redis))
 
@@ -221,42 +177,27 @@ def test_a_creation_does_not_go_on_while_vitally_wants_to_be_left_alone(
 ) -> None:
     """Another worker was told to wait two minutes between this one's PUT and POST."""
     desk.fault("status", "PUT", status=404, body={"error": "Account not found."})
-    desk.tell(customer())
-    job = desk.pop()
-    assert job is not None
-    doubt = desk.leases.mark_unconfirmed
+    mark = desk.leases.mark_unconfirmed
 
-    def told(*args: object) -> None:
-        doubt(*args)  # type: ignore[arg-type]
+    def mark_and_pause(*args: object) -> None:
+        mark(*args)  # type: ignore[arg-type]
         desk.throttle.pause(120_000)
 
-    desk.leases.mark_unconfirmed = told  # type: ignore[method-assign]
-    desk.jobs.run(job.args[0])
-
-    assert [("PUT", 404)] == desk.writes()
-    assert {"cus_1"} == desk.dirty()
+    desk.leases.mark_unconfirmed = mark_and_pause  # type: ignore[method-assign]
+    assert ["retried"] == desk.does(customer())
+    assert ([("PUT", 404)], {"cus_1"}) == (desk.writes(), desk.dirty())
 
 
-def test_a_stop_ends_the_wait_for_a_slot(desk: Bench) -> None:
-    desk.throttle.pause(4000)
-    desk.tell(customer())
+@pytest.mark.parametrize(("pause", "writes"), [(4000, []), (0, [("PUT", 404)])])
+def test_a_stop_ends_the_wait_for_a_slot_and_is_no_failure(
+    desk: Bench, pause: int, writes: list[tuple[str, int]]
+) -> None:
+    """Before the first request, and between two."""
+    desk.throttle.pause(pause)
     desk.stop.set()
     began = monotonic()
 
-    assert ["retried"] == desk.work()
-
-    assert 1 > monotonic() - began
-    assert [] == desk.writes() + slots(desk.redis)
-    assert {"cus_1"} == desk.dirty()
-
-
-def test_a_stop_between_two_requests_is_no_failure(desk: Bench) -> None:
-    desk.tell(customer())
-    desk.stop.set()
-    try:
-        words = desk.work()
-    except Postponed:  # pragma: no cover
-        pytest.fail("the stop is an outcome of the job")
-
-    assert ["retried"] == words
-    assert [("PUT", 404)] == desk.writes()
+    assert ["retried"] == desk.does(customer())
+    assert 2 > monotonic() - began
+    assert (writes, {"cus_1"}) == (desk.writes(), desk.dirty())
+    assert len(writes) == len(slots(desk.redis))

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+from redis import Redis
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from bridge.log import content
 from bridge.store import keys
 from tests.support.desk import BETWEEN, Bench, customer, subscription
 from tests.support.processes import Running
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
+from workers.rq_worker import SafeWorker
 
 RECOVERY = 15.0
 """Seconds within which what a dead worker held is taken up: the contract's."""
 
 
+@pytest.fixture
 def desk(stack: Stack) -> Bench:
     return Bench(stack.redis, stack.vitally, 7.5)
+
+
+@pytest.fixture
+def worker(stack: Stack) -> Running:
+    """A worker that is heard of."""
+    running = stack.worker()
+    heard(stack)
+    return running
 
 
 def heard(stack: Stack, workers: int = 1) -> None:
@@ -27,14 +46,16 @@ def heard(stack: Stack, workers: int = 1) -> None:
     eventually(lambda: len(stack.figures().workers) == workers, 20, what=what)
 
 
-def flying(stack: Stack) -> list[dict[str, Any]]:
-    """Writes that have begun and are not answered yet."""
-    return [one for one in stack.vitally.writes() if one["ended"] is None]
+def in_mid_write(desk: Bench, seconds: float) -> None:
+    """A worker has begun a PUT that takes so long."""
+    desk.exists("acme", "By hand")
+    desk.fault("delay", "PUT", seconds=seconds)
+    desk.tell(customer(), subscription(unit=100))
+    eventually(lambda: is_writing(desk), what="a write")
 
 
-def put(seconds: float, **match: str) -> dict[str, Any]:
-    """A fault: the next PUT takes so long."""
-    return {"kind": "delay", "match": {"method": "PUT", **match}, "seconds": seconds}
+def is_writing(desk: Bench) -> bool:
+    return any(one["ended"] is None for one in desk.vitally.writes())
 
 
 def children(running: Running) -> list[int]:
@@ -50,231 +71,213 @@ def lives(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-def test_an_idle_worker_ends_at_sigterm(stack: Stack) -> None:
-    worker = stack.worker()
-    heard(stack)
+# --- The stop -------------------------------------------------------------------------
+
+
+def test_an_idle_worker_ends_at_sigterm(stack: Stack, worker: Running) -> None:
     began = time.monotonic()
 
     assert 0 == worker.terminate()
-
     assert 5 > time.monotonic() - began
     assert {} == stack.figures().workers
 
 
-def test_a_worker_ends_at_sigterm_while_redis_is_away(stack: Stack) -> None:
-    worker = stack.worker()
-    heard(stack)
+def test_a_worker_ends_at_sigterm_while_redis_is_away(
+    stack: Stack, worker: Running
+) -> None:
     stack.redis_server.kill()
 
     assert 0 == worker.terminate()
 
 
-def test_a_busy_worker_ends_at_sigterm_although_redis_stalls(stack: Stack) -> None:
-    worker = stack.worker()
-    heard(stack)
-    bench = desk(stack)
-    stack.vitally.break_with([put(1.0)])
-    bench.tell(customer())
-    eventually(lambda: flying(stack))
+def test_a_busy_worker_ends_at_sigterm_although_redis_stalls(
+    stack: Stack, desk: Bench, worker: Running
+) -> None:
+    in_mid_write(desk, 1.0)
     stack.redis_server.pause()
 
     assert 0 == worker.terminate()
 
 
-def test_a_busy_worker_finishes_its_write_at_sigterm(stack: Stack) -> None:
-    worker = stack.worker()
-    heard(stack)
-    bench = desk(stack)
-    bench.exists("acme", "By hand")
-    stack.vitally.break_with([put(1.5)])
-    bench.tell(customer(), subscription(unit=100))
-    bench.tell(customer("cus_2", account="two"))
-    eventually(lambda: flying(stack))
+def test_a_busy_worker_finishes_its_write_at_sigterm(
+    stack: Stack, desk: Bench, worker: Running
+) -> None:
+    in_mid_write(desk, 1.5)
+    desk.tell(customer("cus_2", account="two"))
 
     assert 0 == worker.terminate()
-
-    assert 1 == bench.traits()["mrr"]
-    assert "claim" not in bench.claim()
-    assert 2 == bench.standing().settled
-    assert ["stripe-cus_2-1"] == bench.queue.waiting()
+    assert (1, 2) == (desk.traits()["mrr"], desk.standing().settled)
+    assert "claim" not in desk.claim()
+    assert ["stripe-cus_2-1"] == desk.queue.waiting()
     assert 0 == stack.redis.llen(BETWEEN)
     assert [] == stack.redis.keys(keys.lease("*"))
 
 
 def test_a_worker_that_is_killed_in_mid_write_leaves_it_to_the_next(
-    stack: Stack,
+    stack: Stack, desk: Bench, worker: Running
 ) -> None:
-    worker = stack.worker()
-    heard(stack)
-    bench = desk(stack)
-    bench.exists("acme", "By hand")
-    stack.vitally.break_with([put(5.0)])
-    bench.tell(customer(), subscription(unit=100))
-    eventually(lambda: flying(stack))
+    in_mid_write(desk, 5.0)
     worker.kill()
     killed = time.monotonic()
-    bench.tell(subscription(at=5, unit=200))
+    desk.tell(subscription(at=5, unit=200))
     stack.worker()
 
-    eventually(lambda: bench.traits().get("mrr") == 2, RECOVERY)
-    left = killed + RECOVERY - time.monotonic()
-    eventually(lambda: not bench.dirty(), left)
-    assert 3 == bench.standing().settled
-    assert [] == stack.overlaps()
+    eventually(lambda: desk.traits().get("mrr") == 2, RECOVERY)
+    eventually(lambda: not desk.dirty(), killed + RECOVERY - time.monotonic())
+    assert (3, []) == (desk.standing().settled, stack.overlaps())
 
 
-def test_a_worker_that_starts_with_a_read_only_redis_waits_for_it(stack: Stack) -> None:
-    desk(stack).tell(customer(), subscription())
-    stack.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
-    worker = stack.worker()
-    worker.wait_for("ReadOnlyError")
-    assert worker.is_alive
-
-    stack.redis.execute_command("REPLICAOF", "NO", "ONE")
-
-    assert eventually(stack.has("acme", mrr=450), 20)
-    assert 0 == worker.terminate()
+# --- Redis ----------------------------------------------------------------------------
 
 
-def test_a_worker_that_waits_for_a_read_only_redis_ends_at_sigterm(
-    stack: Stack,
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_worker_that_starts_with_a_read_only_redis_waits_for_it(
+    stack: Stack, desk: Bench, *, comes_back: bool
 ) -> None:
+    desk.tell(customer(), subscription())
     stack.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
     worker = stack.worker()
     worker.wait_for("ReadOnlyError")
+    assert worker.is_alive
+    if comes_back:
+        stack.redis.execute_command("REPLICAOF", "NO", "ONE")
+        assert eventually(stack.has("acme", mrr=450), 20)
 
     assert 0 == worker.terminate()
 
 
-def test_a_worker_outlives_a_redis_that_dies_between_jobs(stack: Stack) -> None:
-    worker = stack.worker()
-    heard(stack)
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_a_worker_outlives_a_redis_that_dies(
+    stack: Stack, desk: Bench, worker: Running, *, is_busy: bool
+) -> None:
+    if is_busy:
+        in_mid_write(desk, 2.0)
     stack.redis_server.kill()
+    eventually(lambda: not is_writing(desk))
     worker.wait_for("redis")
     stack.redis_server.restart()
-    bench = desk(stack)
-    bench.tell(customer(), subscription(unit=100))
+    if not is_busy:
+        desk.tell(customer(), subscription(unit=100))
 
-    eventually(lambda: bench.traits()["mrr"] == 1, RECOVERY)
-    assert worker.is_alive
-
-
-def test_a_worker_outlives_a_redis_that_dies_in_mid_job(stack: Stack) -> None:
-    worker = stack.worker()
-    heard(stack)
-    bench = desk(stack)
-    bench.exists("acme", "By hand")
-    stack.vitally.break_with([put(2.0)])
-    bench.tell(customer(), subscription(unit=100))
-    eventually(lambda: flying(stack))
-    stack.redis_server.kill()
-    eventually(lambda: not flying(stack))
-    worker.wait_for("redis")
-    stack.redis_server.restart()
-
-    eventually(lambda: not bench.dirty(), 2 * RECOVERY, what=worker.output)
-    assert 1 == bench.traits()["mrr"]
+    eventually(lambda: not desk.dirty(), 2 * RECOVERY, what=worker.output)
+    assert 1 == desk.traits()["mrr"]
     assert worker.is_alive, worker.output
     assert 0 == stack.redis.llen(BETWEEN)
 
 
-def test_a_worker_outlives_a_redis_that_stalls_in_mid_job(stack: Stack) -> None:
-    worker = stack.worker()
-    heard(stack)
-    bench = desk(stack)
-    bench.exists("acme", "By hand")
-    stack.vitally.break_with([put(1.0)])
-    bench.tell(customer(), subscription(unit=100))
-    eventually(lambda: flying(stack))
+def test_a_worker_outlives_a_redis_that_stalls_in_mid_job(
+    stack: Stack, desk: Bench, worker: Running
+) -> None:
+    in_mid_write(desk, 1.0)
     stack.redis_server.pause()
     eventually(lambda: worker.output.count("TimeoutError") > 2, 20)
     stack.redis_server.resume()
 
-    eventually(lambda: not bench.dirty(), RECOVERY, what=worker.output)
-    assert 1 == bench.traits()["mrr"]
+    eventually(lambda: not desk.dirty(), RECOVERY, what=worker.output)
+    assert 1 == desk.traits()["mrr"]
     assert worker.is_alive, worker.output
 
 
-def test_nothing_is_popped_while_the_key_is_refused(stack: Stack) -> None:
+# --- What goes wrong in it ------------------------------------------------------------
+
+
+def test_nothing_is_popped_while_the_key_is_refused(stack: Stack, desk: Bench) -> None:
     stack.vitally.rotate("another_example")
     stack.worker()
     heard(stack)
-    bench = desk(stack)
-    eventually(bench.breaker.reason)
-    bench.tell(customer(), customer("cus_2", account="two"))
+    eventually(desk.breaker.reason)
+    desk.tell(customer(), customer("cus_2", account="two"))
     eventually(lambda: len(stack.vitally.log()) > 1, what="a probe")
 
-    assert 2 == bench.queue.depth()
-    assert [] == bench.writes()
+    assert (2, []) == (desk.queue.depth(), desk.writes())
     stack.vitally.rotate("sk_test_example")
-    eventually(lambda: not bench.dirty(), RECOVERY)
+    eventually(lambda: not desk.dirty(), RECOVERY)
     assert {"acme", "two"} == {one["externalId"] for one in stack.vitally.accounts()}
 
 
 def test_a_party_that_cannot_be_folded_is_parked_and_blocks_nobody(
-    stack: Stack,
+    stack: Stack, desk: Bench
 ) -> None:
-    bench = desk(stack)
-    bench.tell(customer("bad", account="bad"))
+    """Each try is a new job; kept for days they would fill Redis."""
+    desk.tell(customer("bad", account="bad"))
     row = keys.facts("stripe:bad")
     stack.redis.hset(row, "subscription:sub\tevt", b"[0, 1, 2]")
-    bench.tell(customer("good", account="good"))
+    desk.tell(customer("good", account="good"))
     worker = stack.worker()
 
-    eventually(lambda: bench.name("good") == "Acme", RECOVERY)
-    eventually(lambda: bench.due_in("bad"), what=worker.output)
-    eventually(lambda: bench.check().pending == 1)
-    assert 0 == bench.check().parked
-    eventually(lambda: bench.check().parked == 1, RECOVERY)
-    assert [] == stack.redis.keys(keys.lease("*"))
-    assert bench.due_in("bad") is None
-
-
-def test_a_party_that_cannot_be_folded_leaves_few_failed_jobs(stack: Stack) -> None:
-    """Each try is a new job; kept for days they would fill Redis."""
-    bench = desk(stack)
-    bench.tell(customer("bad", account="bad"))
-    row = keys.facts("stripe:bad")
-    stack.redis.hset(row, "subscription:sub\tevt", b"[0, 1, 2]")
-    stack.worker()
+    eventually(lambda: desk.name("good") == "Acme", RECOVERY)
+    eventually(lambda: desk.due_in("bad"), what=worker.output)
+    eventually(lambda: desk.check().pending == 1)
+    assert 0 == desk.check().parked
     for n in range(1, 4):
-        eventually(lambda n=n: bench.check().parked == n, RECOVERY)
-        bench.tell(customer("bad", account="bad", kind="updated", at=n))
-
+        eventually(lambda n=n: desk.check().parked == n, RECOVERY)
+        assert [] == stack.redis.keys(keys.lease("*"))
+        assert desk.due_in("bad") is None
+        desk.tell(customer("bad", account="bad", kind="updated", at=n))
     assert 2 >= len(stack.redis.keys("rq:job:*"))
+
+
+def test_a_failed_job_is_logged_without_its_message(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It tells where, and no word of what a sender sent."""
+    worker = SafeWorker(redis, lambda: 0.0, threading.Event(), "one")
+    handled: list[str] = []
+
+    def handler(job: Job, *exc_info: Any) -> bool:
+        handled.append(job.id)
+        return True
+
+    worker.push_exc_handler(handler)  # type: ignore[no-untyped-call]
+    job = Job.create(
+        "workers.jobs.update_traits",
+        args=("stripe:cus_1",),
+        id="job-1",
+        connection=redis,
+        serializer=JSONSerializer,
+    )
+    caplog.set_level(logging.DEBUG)
+    try:
+        int("card 4242")
+    except ValueError:
+        worker.handle_exception(job, *sys.exc_info())
+    (line,) = [content(r) for r in caplog.records if r.levelname == "ERROR"]
+
+    assert ["job-1"] == handled
+    assert ("job failed", "ValueError") == (line["message"], line["error"])
+    assert line["where"][-1].startswith(f"{Path(__file__).name}:")
+    assert "4242" not in str([content(record) for record in caplog.records])
+
+
+# --- Several of them ------------------------------------------------------------------
 
 
 def test_several_workers_are_kept_and_end_together(stack: Stack) -> None:
     keeper = stack.worker(WORKER_PROCESSES=2)
     heard(stack, 2)
-    first = children(keeper)
-    os.kill(first[0], signal.SIGKILL)
+    first, second = children(keeper)
+    os.kill(first, signal.SIGKILL)
 
-    def replaced() -> bool:
-        now = children(keeper)
-        return len(now) == 2 and first[0] not in now
+    def is_replaced() -> bool:
+        return len(children(keeper)) == 2 and first not in children(keeper)
 
-    eventually(replaced, 10)
-    eventually(lambda: len(stack.figures().workers) == 3, 15)
+    eventually(is_replaced)
+    heard(stack, 3)
     kept = children(keeper)
-    assert first[1] in kept
+    assert second in kept
     assert 0 == keeper.terminate()
     assert not any(map(lives, kept))
 
 
-def test_no_worker_is_left_behind_by_a_keeper_that_is_killed(stack: Stack) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_no_worker_is_left_behind_by_a_keeper_that_is_killed(
+    stack: Stack, *, at_once: bool
+) -> None:
+    """Not even before its workers could ask the kernel to tell them."""
     keeper = stack.worker(WORKER_PROCESSES=2)
-    heard(stack, 2)
-    kept = children(keeper)
+    if not at_once:
+        heard(stack, 2)
+    kept = eventually(lambda: children(keeper))
     os.kill(keeper.pid, signal.SIGKILL)
 
-    eventually(lambda: not any(map(lives, kept)), 10)
-
-
-def test_a_keeper_killed_at_once_leaves_no_worker_behind(stack: Stack) -> None:
-    """Before its workers could ask the kernel to tell them."""
-    keeper = stack.worker(WORKER_PROCESSES=2)
-    kept = eventually(lambda: children(keeper), 10)
-    os.kill(keeper.pid, signal.SIGKILL)
-
-    eventually(lambda: not any(map(lives, kept)), 10)
+    eventually(lambda: not any(map(lives, kept)))

@@ -25,8 +25,8 @@ from bridge.settings import Settings
 from bridge.sources import discover
 from bridge.store import keys
 from bridge.store.accept import Accepted
+from bridge.store.connect import milliseconds
 from bridge.store.inspect import Figures, Look, Standing, figures
-from bridge.store.view import Outcome
 from bridge.vitally.client import Vitally
 from tests.support.vitally import Simulator
 from workers.context import Context
@@ -40,6 +40,8 @@ NOON = 1_767_225_600_000
 
 MOST_JOBS = 50
 """Jobs that one `work` does before it says that they never end."""
+
+RANKS = {"created": 0, "updated": 2, "deleted": 4}
 
 _numbers = count(1)
 
@@ -56,9 +58,8 @@ def customer(
 ) -> Fact:
     """A snapshot of customer *name*, *at* seconds after noon."""
     value = {"name": called, "account": account, **more}
-    rank = {"created": 0, "updated": 2, "deleted": 4}[kind]
-    told = f"customer.{kind}"
-    return _fact(name, "customer", (kind == "deleted", at, rank), told, value, event)
+    stamp = (kind == "deleted", at, RANKS[kind])
+    return _fact(name, "customer", stamp, f"customer.{kind}", value, event)
 
 
 def subscription(
@@ -82,9 +83,8 @@ def subscription(
         "ended_at": NOON + at * 1000 if final else None,
         **more,
     }
-    rank = {"created": 0, "updated": 2, "deleted": 4}[kind]
-    told = f"customer.subscription.{kind}"
-    return _fact(name, f"subscription:{sub}", (final, at, rank), told, value, event)
+    stamp, type_ = (final, at, RANKS[kind]), f"customer.subscription.{kind}"
+    return _fact(name, f"subscription:{sub}", stamp, type_, value, event)
 
 
 def link(name: str, account: str | None, *, at: int = 0) -> Fact:
@@ -102,10 +102,9 @@ def _fact(
 ) -> Fact:
     final, at, rank = stamp
     number = next(_numbers)
-    told = {key: one for key, one in value.items() if one is not None}
-    moment = Stamp(final, NOON + at * 1000, rank)
-    id_ = event or f"evt_{number}"
-    return Fact(f"stripe:{name}", thing, moment, id_, kind, told, f"state_{number}")
+    known = {key: one for key, one in value.items() if one is not None}
+    moment, id_ = Stamp(final, NOON + at * 1000, rank), event or f"evt_{number}"
+    return Fact(f"stripe:{name}", thing, moment, id_, kind, known, f"state_{number}")
 
 
 def settings(url: str, redis_url: str, **values: str) -> Settings:
@@ -150,29 +149,17 @@ class Bench:
     def tell(self, *facts: Fact) -> Accepted:
         """Take facts in, each as one event, and queue the job as the ingress does."""
         for fact in facts:
-            taken = self.take(fact)
-            if taken.claim:
-                front = fact.stamp.final
-                self.queue.push(
-                    fact.party, taken.claim, f"{fact.kind} {fact.event}", front=front
-                )
-        return taken
+            accepted = self.take(fact)
+            if accepted.claim:
+                cause, front = f"{fact.kind} {fact.event}", fact.stamp.final
+                self.queue.push(fact.party, accepted.claim, cause, front=front)
+        return accepted
 
     def take(self, fact: Fact) -> Accepted:
         """Take a fact in and die before its job is queued."""
-        taken = self.accept.facts("stripe", [fact])
+        accepted = self.accept.facts("stripe", [fact])
         self.check()
-        return taken
-
-    def run(self, name: str) -> str:
-        """Do a job of customer *name* that no queue held."""
-        word = self.jobs.run(f"stripe:{name}")
-        self.check()
-        return word
-
-    def unchanged(self) -> Outcome:
-        """The outcome of a job that found nothing to write."""
-        return Outcome("unchanged", known=True)
+        return accepted
 
     def work(self) -> list[str]:
         """Do all jobs that wait; return their outcomes."""
@@ -183,6 +170,37 @@ class Bench:
             self.check()
             assert len(words) < MOST_JOBS, f"jobs without end: {words}"
         return words
+
+    def does(self, *facts: Fact) -> list[str]:
+        """Take facts in and do all jobs; return their outcomes."""
+        for fact in facts:
+            self.tell(fact)
+        return self.work()
+
+    def rests(self, *facts: Fact) -> list[str]:
+        """The same; then a minute passes, in which nothing happens."""
+        words = self.does(*facts)
+        self.passes(60_000)
+        return words
+
+    def settles(self, *facts: Fact) -> None:
+        """Take facts in and work until nothing is left to do, however long it takes."""
+        self.does(*facts)
+        for _ in range(10):
+            self.passes(6000)
+            if not self.work() and not self.dirty():
+                return
+        raise AssertionError(f"still not in Vitally: {self.dirty()}")
+
+    def popped(self) -> str:
+        """Take the first job out of the queue; its party."""
+        job = self.pop()
+        assert job is not None, "no job waits"
+        return str(job.args[0])
+
+    def next(self) -> str:
+        """Do the first job that waits, and no other; return its outcome."""
+        return self.jobs.run(self.popped())
 
     def pop(self) -> Job | None:
         """Take the first job out of the queue, as a worker that then dies would."""
@@ -238,18 +256,18 @@ class Bench:
         parts = now.accepted + now.duplicate + now.ignored + now.quarantined
         assert now.received == parts, now
         assert now.accepted == now.settled + now.pending + now.held + now.parked, now
-        found = list(self.look.every_standing())
+        standings = list(self.look.every_standing())
         for word in ("settled", "pending", "held", "parked"):
-            scanned = sum(getattr(one, word) for one in found)
-            assert getattr(now, word) == scanned, (word, now, found)
-            assert min((getattr(one, word) for one in found), default=0) >= 0, found
+            scanned = [getattr(one, word) for one in standings]
+            assert getattr(now, word) == sum(scanned), (word, now, standings)
+            assert min(scanned, default=0) >= 0, standings
         return now
 
     def standing(self, name: str = "cus_1") -> Standing:
         """How customer *name* stands."""
-        found = self.look.standing(f"stripe:{name}")
-        assert found is not None
-        return found
+        standing = self.look.standing(f"stripe:{name}")
+        assert standing is not None
+        return standing
 
     def claim(self, name: str = "cus_1") -> dict[str, str]:
         """The claim of customer *name*: claim, job, claims."""
@@ -259,13 +277,12 @@ class Bench:
     def due_in(self, name: str = "cus_1") -> float | None:
         """Seconds until the next try of customer *name*; None: there is none."""
         at = self.redis.zscore(keys.LATER, f"stripe:{name}")
-        seconds, micros = self.redis.time()
-        return None if at is None else at / 1000 - seconds - micros / 1e6
+        return None if at is None else (at - milliseconds(self.redis)) / 1000
 
     def dirty(self) -> set[str]:
         """Customers of which something is not in Vitally."""
-        found = self.redis.zrange(keys.DIRTY, 0, -1)
-        return {raw.decode().removeprefix("stripe:") for raw in found}
+        parties = self.redis.zrange(keys.DIRTY, 0, -1)
+        return {raw.decode().removeprefix("stripe:") for raw in parties}
 
     def writes(self) -> list[tuple[str, int | None]]:
         """Method and status of each write, in the order of arrival."""
@@ -275,18 +292,20 @@ class Bench:
         """What each write carried."""
         return [one["body"] for one in self.vitally.writes()]
 
+    def account(self, account: str) -> dict[str, Any]:
+        """What Vitally has of an account; AssertionError where it has none."""
+        there = self.vitally.account(account)
+        assert there is not None, f"no account {account}"
+        return there
+
     def traits(self, account: str = "acme") -> dict[str, Any]:
         """The traits that Vitally has of an account."""
-        found = self.vitally.account(account)
-        assert found is not None, f"no account {account}"
-        traits: dict[str, Any] = found["traits"]
+        traits: dict[str, Any] = self.account(account)["traits"]
         return traits
 
     def name(self, account: str = "acme") -> str:
         """What Vitally calls an account."""
-        found = self.vitally.account(account)
-        assert found is not None, f"no account {account}"
-        return str(found["name"])
+        return str(self.account(account)["name"])
 
     def exists(self, account: str, name: str, **traits: Any) -> None:
         """Vitally has an account already; not one of the bridge's writes."""
