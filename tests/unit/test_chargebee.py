@@ -299,36 +299,17 @@ def test_another_customer_of_the_event_is_not_the_subscription_s() -> None:
 
 # --- Who may send, and what is no event ----------------------------------------------
 
-RIGHT = headers()["authorization"]
-
-
-def verify(own: dict[str, str], username: str, password: str) -> None:
-    """Raises SignatureError."""
-    names = ("CHARGEBEE_WEBHOOK_USERNAME", "CHARGEBEE_WEBHOOK_PASSWORD")
-    options = dict(zip(names, (username or None, password or None), strict=True))
-    assert SOURCE.enabled(options)
-    SOURCE.verify(Delivery("POST", "/webhooks/chargebee", own, b"{}"), options, 0)
-
 
 @pytest.mark.parametrize("pair", [("only-a-user", ""), ("", "only-a-password")])
 def test_either_alone_is_enough_to_be_switched_on(pair: tuple[str, str]) -> None:
-    verify(headers(*pair), *pair)
-    with pytest.raises(SignatureError):
-        verify(headers("", ""), *pair)
+    names = ("CHARGEBEE_WEBHOOK_USERNAME", "CHARGEBEE_WEBHOOK_PASSWORD")
+    options = {name: word or None for name, word in zip(names, pair, strict=True)}
+    right = Delivery("POST", "/webhooks/chargebee", headers(*pair), b"{}")
 
-
-@pytest.mark.parametrize(
-    "shown",
-    [
-        *("", "Basic", "Basic !", RIGHT.replace("Basic", "Bearer")),
-        *(f"{RIGHT}, {RIGHT}", f"{RIGHT}\N{SNOWMAN}"),
-        headers(username="wrong")["authorization"],
-        headers(password="")["authorization"],
-    ],
-)
-def test_anything_else_is_refused(shown: str) -> None:
+    assert SOURCE.enabled(options)
+    assert SOURCE.verify(right, options, 0)
     with pytest.raises(SignatureError):
-        verify({"authorization": shown}, "bridge", "example-password")
+        SOURCE.verify(right._replace(headers=headers("", "")), options, 0)
 
 
 @pytest.mark.parametrize(

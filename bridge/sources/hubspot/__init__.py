@@ -10,13 +10,7 @@ from bridge.errors import PayloadError
 from bridge.settings import Option, base_url, several, text
 from bridge.sources.crm import Rules
 from bridge.sources.hubspot.api import connect
-from bridge.sources.hubspot.facts import (
-    HANDLERS,
-    TABLE,
-    of_company,
-    of_deal,
-    rules,
-)
+from bridge.sources.hubspot.facts import HANDLERS, TABLE, of_company, of_deal, rules
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
 from bridge.webhook.fields import LATEST

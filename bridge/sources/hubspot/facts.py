@@ -17,13 +17,7 @@ from marshmallow import fields
 
 from bridge.config import currency
 from bridge.domain.facts import Fact, Rank, pointer
-from bridge.domain.values import (
-    TO_REFRESH,
-    Customer,
-    Names,
-    Notice,
-    Trait,
-)
+from bridge.domain.values import TO_REFRESH, Customer, Names, Notice, Trait
 from bridge.sources import crm
 from bridge.sources.crm import Deals, Fields, Rules, TraitMapping
 from bridge.webhook.fields import UNREAD, Payload, Text, Whole, cleaned
