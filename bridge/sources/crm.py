@@ -74,15 +74,15 @@ class Rules(NamedTuple):
         """The account of a *company* whose own id names it; "" where a field does."""
         return "" if self.account else company
 
-    def tells(self, fields: Container[str], name: str) -> bool:
+    def selects(self, fields: Container[str], name: str) -> bool:
         """Whether an event with these *fields* says something of the field *name*."""
         return name in fields or name in self.selected
 
 
-def rules(source: str, options: Options) -> Rules:
+def rules_of(source: str, options: Options) -> Rules:
     """What the table of a *source* says, or would say by default."""
-    found: Rules = options.get(f"{source}.rules", Rules())
-    return found
+    rules: Rules = options.get(f"{source}.rules", Rules())
+    return rules
 
 
 def table(
@@ -114,10 +114,10 @@ def table(
     schema = Lines.from_dict(lines)()
 
     def read(given: Mapping[str, Any]) -> Table:
-        found, problems = check(schema, given)
+        loaded, problems = check(schema, given)
         if problems:
             return Table(problems=problems)
-        return Table({f"{source}.rules": Rules(**found)}, tuple(found["traits"]))
+        return Table({f"{source}.rules": Rules(**loaded)}, tuple(loaded["traits"]))
 
     return read
 

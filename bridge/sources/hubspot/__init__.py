@@ -10,7 +10,7 @@ from bridge.errors import PayloadError
 from bridge.settings import Option, base_url, several, text
 from bridge.sources.crm import Rules
 from bridge.sources.hubspot.api import connect
-from bridge.sources.hubspot.facts import HANDLERS, TABLE, of_company, of_deal, rules
+from bridge.sources.hubspot.facts import HANDLERS, TABLE, of_company, of_deal, rules_of
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
 from bridge.webhook.fields import LATEST
@@ -110,26 +110,26 @@ def kind(body: Mapping[str, Any]) -> str:
 
 def ignores(event: Event, options: Options) -> str | None:
     """Return why *event* changes no account under these *options*, or None."""
-    found, (about, _, what) = rules(options), event.type.partition(".")
+    rules, (about, _, what) = rules_of(options), event.type.partition(".")
     if event.type not in HANDLERS:
         return None
-    if found.deals is None and (about == "deal" or what == "associationChange"):
+    if rules.deals is None and (about == "deal" or what == "associationChange"):
         return "deals are read only where [sources.hubspot.deals] says so"
     if what == "associationChange" and {*_ends(event.body)} != {*OBJECTS.values()}:
         return "it binds no deal to a company"
-    return _unread(about, event.body, found) if what == "propertyChange" else None
+    return _unread(about, event.body, rules) if what == "propertyChange" else None
 
 
-def _unread(about: str, body: Mapping[str, Any], found: Rules) -> str | None:
+def _unread(about: str, body: Mapping[str, Any], rules: Rules) -> str | None:
     """Why a property does not matter; what is no property's name is for the schema."""
-    name, deals = body.get("propertyName"), found.deals
-    wanted = of_company(found)
+    name, deals = body.get("propertyName"), rules.deals
+    wanted = of_company(rules)
     if about == "deal" and deals:
         wanted = [WON, *of_deal(deals)]
     if is_name(name) and name not in wanted:
         return f"nothing is made of the property {name} of a {about}"
     if about == "company" and body.get("propertyValue") == REDACTED:
-        return f"the property {name} is sensitive: its value is not told"
+        return f"the property {name} is sensitive: HubSpot does not tell its value"
     return None
 
 

@@ -24,7 +24,7 @@ from bridge.sources.hubspot.facts import (
     company,
     of_company,
     of_deal,
-    rules,
+    rules_of,
     shown,
     stripped,
 )
@@ -169,8 +169,8 @@ class HubspotApi:
         asked = {"inputs": [{"id": id_} for id_ in ids], **more}
         rows = fields.List(fields.Nested(row), required=True)
         schema = Payload.from_dict({"results": rows})()
-        found = _loaded(schema, self._http.post(f"{path}/batch/read", asked))
-        return list(found["results"])
+        reply = self._http.post(f"{path}/batch/read", asked)
+        return list(_loaded(schema, reply)["results"])
 
     def _merged(self, reply: Reply) -> tuple[str, Customer]:
         left = reply.body["id"]
@@ -285,4 +285,4 @@ def connect(options: Options, timeout: float = TIMEOUT) -> HubspotApi | None:
         wait=WAIT,
         timeout=timeout,
     )
-    return HubspotApi(http, rules(options))
+    return HubspotApi(http, rules_of(options))

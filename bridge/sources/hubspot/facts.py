@@ -36,7 +36,7 @@ OWNER = "owner"
 
 Named = TypeVar("Named", Customer, Trait)
 
-rules = partial(crm.rules, "hubspot")
+rules_of = partial(crm.rules_of, "hubspot")
 
 
 TABLE = crm.table("hubspot", "property", "deals", currency(), OWNER)
@@ -54,7 +54,7 @@ def of_deal(deals: Deals) -> list[str]:
     return ["dealname", "hs_is_closed_won", "deal_currency_code", *deals.fields]
 
 
-# --- What is told of a company, by events and by the API ------------------------
+# --- What events and the API tell of a company ----------------------------------
 
 
 def company(
@@ -124,16 +124,16 @@ class Association(Payload):
 @HANDLERS.on(Change(), EVENTS["changed"], creates=EVENTS["changed"])
 def changed(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield what a property of a company tells; the name of a user has to be read."""
-    found, id_ = rules(options), str(loaded["object_id"])
+    rules, id_ = rules_of(options), str(loaded["object_id"])
     name, text = loaded["name"], loaded["value"]
 
     def read(line: TraitMapping) -> Any:
         is_user = line.kind == OWNER and text
         return UNREAD if is_user else crm.read({name: text}, name, line.convert)
 
-    for thing, value in company(id_, {name: text}, found, read):
+    for thing, value in company(id_, {name: text}, rules, read):
         yield event.fact(PREFIX + id_, thing, value, Rank.UPDATED)
-    if text and TraitMapping(name, OWNER) in found.traits.values():
+    if text and TraitMapping(name, OWNER) in rules.traits.values():
         yield _ask(event, f"company:{id_}")
 
 
@@ -142,7 +142,7 @@ def begun(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield a company that is new, or back."""
     id_ = str(loaded["object_id"])
     rank = Rank.CREATED if event.type == "company.creation" else Rank.UPDATED
-    value = kept(Customer(account=rules(options).own(id_)))
+    value = kept(Customer(account=rules_of(options).own(id_)))
     yield event.fact(PREFIX + id_, "customer", value, rank)
     yield event.fact(PREFIX + id_, TO_REFRESH, {}, Rank.UPDATED)
 
@@ -151,7 +151,7 @@ def begun(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 def deleted(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield a company's end, not final: it can be restored."""
     id_ = str(loaded["object_id"])
-    value = kept(Customer(account=rules(options).own(id_), deleted=True))
+    value = kept(Customer(account=rules_of(options).own(id_), deleted=True))
     yield event.fact(PREFIX + id_, "customer", value, Rank.CREATED)
 
 
@@ -163,13 +163,13 @@ def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     one is known. Where a property names the account, only the API can tell it; it is
     asked once more where it was asked in the second of the merge.
     """
-    found, left = rules(options), str(loaded["new"] or loaded["primary"])
+    rules, left = rules_of(options), str(loaded["new"] or loaded["primary"])
     gone = sorted({str(i) for i in (loaded["primary"], *loaded["merged"])} - {left})
-    value = kept(Customer(account=found.own(left), deleted=True, into=PREFIX + left))
+    value = kept(Customer(account=rules.own(left), deleted=True, into=PREFIX + left))
     for id_ in gone:
         yield event.fact(PREFIX + id_, "customer", value, Rank.CREATED, final=True)
-    if found.account or found.deals:
-        for id_ in [left, *(gone if found.account else ())]:
+    if rules.account or rules.deals:
+        for id_ in [left, *(gone if rules.account else ())]:
             yield _ask(event, f"company:{id_}", Notice(twice=True))
 
 

@@ -88,7 +88,7 @@ ACK = Answer(
 
 HANDLERS = Handlers()
 
-rules = partial(crm.rules, "salesforce")
+rules_of = partial(crm.rules_of, "salesforce")
 
 
 TABLE = crm.table(
@@ -130,10 +130,10 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
 
 def split(delivery: Verified) -> Iterator[Event]:
     """Yield one event for each record, up to a hundred. Raises PayloadError."""
-    told = [*_parsed(delivery.body).iter(f"{OUTBOUND}Notification")]
-    if not told:
+    notifications = [*_parsed(delivery.body).iter(f"{OUTBOUND}Notification")]
+    if not notifications:
         raise PayloadError("the message holds no notification")
-    yield from each(_event, told)
+    yield from each(_event, notifications)
 
 
 def _parsed(body: bytes) -> Element:
@@ -215,16 +215,16 @@ def ignores(event: Event, options: Options) -> str | None:
     if not event.body:
         return "the record is empty: it was deleted before the message was sent"
     if event.type == "Opportunity":
-        return _untold(event.body, rules(options))
+        return _too_little(event.body, rules_of(options))
     return None
 
 
-def _untold(fields: crm.Fields, found: crm.Rules) -> str | None:
+def _too_little(fields: crm.Fields, rules: crm.Rules) -> str | None:
     """Why a message about an Opportunity tells too little of it, None: it does not.
 
     Of a deal that is not won, or deleted, no more matters.
     """
-    won, deals = fields.get("IsWon"), found.deals
+    won, deals = fields.get("IsWon"), rules.deals
     if deals is None:
         return "bridge.toml has no [sources.salesforce.opportunities]"
     if not fields.get("AccountId"):
@@ -233,7 +233,7 @@ def _untold(fields: crm.Fields, found: crm.Rules) -> str | None:
         return None
     if won is None:
         return "the deal does not say whether it is won; IsWon must be selected"
-    if not any(found.tells(fields, name) for name in ("Name", *deals.fields)):
+    if not any(rules.selects(fields, name) for name in ("Name", *deals.fields)):
         return f"the deal does not say what it pays; {deals.mrr} must be selected"
     return None
 
@@ -244,21 +244,21 @@ def _untold(fields: crm.Fields, found: crm.Rules) -> str | None:
     creates={"Account"},
 )
 def account(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the customer and what is told of it.
+    """Yield the customer and its parts.
 
     A record that is sent with anything in it is there, unless it says that it is not.
     """
-    found, fields, id_ = rules(options), event.body, loaded["id"]
+    rules, fields, id_ = rules_of(options), event.body, loaded["id"]
     is_deleted, fact = loaded["deleted"] == "true", partial(_fact, event, loaded, id_)
-    value = Customer(account=found.own(id_), deleted=is_deleted)
+    value = Customer(account=rules.own(id_), deleted=is_deleted)
     yield fact("customer", kept(value))
-    if found.account and found.tells(fields, found.account):
-        named = crm.read(fields, found.account, _external)
+    if rules.account and rules.selects(fields, rules.account):
+        named = crm.read(fields, rules.account, _external)
         yield fact("account", kept(Names(account=named)))
-    if found.tells(fields, "Name"):
+    if rules.selects(fields, "Name"):
         yield fact("name", kept(Customer(name=loaded["name"])))
-    for trait, line in found.traits.items():
-        if found.tells(fields, line.field) and not is_deleted:
+    for trait, line in rules.traits.items():
+        if rules.selects(fields, line.field) and not is_deleted:
             is_ = crm.read(fields, line.field, line.convert)
             yield fact(f"trait:{trait}", Trait({"is": is_}))
 
@@ -276,27 +276,27 @@ def opportunity(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     so is one without an amount a month: it was sold once. Where a message does not say
     the amount, it stays what it was.
     """
-    found, fields, owner = rules(options), event.body, loaded["account"]
-    deals, id_ = found.deals, f"opp-{loaded['id']}"
+    rules, fields, owner = rules_of(options), event.body, loaded["account"]
+    deals, id_ = rules.deals, f"opp-{loaded['id']}"
     if deals is None or owner is None:
         return
     is_deleted, fact = loaded["deleted"] == "true", partial(_fact, event, loaded, owner)
     is_won = loaded["won"] == "true" and not is_deleted
-    if not is_won or found.tells(fields, deals.mrr):
+    if not is_won or rules.selects(fields, deals.mrr):
         void: Subscription = {"status": VOID}
         mrr = crm.read(fields, deals.mrr, decimal) if is_won else None
         currency = fields.get(deals.currency, deals.currency)
         value = won_deal(mrr=mrr, currency=currency, at=event.at) or void
-        value["account"] = found.own(owner)
+        value["account"] = rules.own(owner)
         yield fact(f"subscription:{id_}", kept(value))
     if is_deleted:
         return
-    if found.tells(fields, "Name"):
+    if rules.selects(fields, "Name"):
         yield fact(part(id_, "plan"), kept(Part(plan=loaded["name"])))
-    if found.tells(fields, deals.renews):
+    if rules.selects(fields, deals.renews):
         ends = crm.read(fields, deals.renews, milliseconds)
         yield fact(part(id_, "ends"), kept(Part(ends=ends)))
-    if found.tells(fields, deals.ended):
+    if rules.selects(fields, deals.ended):
         ended = crm.read(fields, deals.ended, milliseconds)
         yield fact(part(id_, "ended"), kept(Part(ended=ended)))
 
