@@ -28,10 +28,7 @@ WRONG = {
     "a slash in the password": ("REDIS_URL", b"redis://:hidden/x@127.0.0.1:6379/0"),
     "a hash in the password": ("REDIS_URL", b"redis://:hidden#x@127.0.0.1:6379/0"),
     "an unknown query": ("REDIS_URL", b"redis://:hidden@127.0.0.1:1/0?hidden=1"),
-    "a query with an odd value": (
-        "REDIS_URL",
-        b"redis://:hidden@127.0.0.1:1?db=hidden",
-    ),
+    "an odd value of a query": ("REDIS_URL", b"redis://:hidden@127.0.0.1:1?db=hidden"),
     "a broken address": ("REDIS_URL", b"redis://:hidden@[::1:6379/0"),
     "no port": ("REDIS_URL", b"redis://:hidden@127.0.0.1:99999/0"),
     "a broken API address": ("VITALLY_BASE_URL", b"https://hidden:hidden@[::1"),
@@ -44,8 +41,15 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-@pytest.mark.parametrize("process", PROCESSES)
+# All read the environment in one way: each mistake once, and some in each process.
+@pytest.mark.parametrize(
+    ("process", "name"),
+    [
+        *(("web", name) for name in WRONG),
+        *(("worker", name) for name in ("no UTF-8", "a folder for a file")),
+        *(("command", name) for name in ("a broken address", "Stripe's address")),
+    ],
+)
 def test_it_ends_with_78_and_a_sentence(
     tmp_path: Path, process: str, name: str
 ) -> None:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -20,141 +20,117 @@ LOG = logging.getLogger("bridge.test")
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
-
-class Pipe:
-    """Collects what is logged; reading it empties it."""
-
-    def __init__(self) -> None:
-        self._read, self.fd = os.pipe()
-        os.set_blocking(self._read, False)
-
-    def text(self) -> str:
-        try:
-            return os.read(self._read, 65_536).decode()
-        except BlockingIOError:
-            return ""
-
-    def lines(self) -> list[str]:
-        return self.text().splitlines()
-
-    def close(self) -> None:
-        os.close(self._read)
-        os.close(self.fd)
+FORMS = pytest.mark.parametrize("form", ["json", "text"])
+Lines = Callable[[], list[str]]
 
 
 @pytest.fixture
-def pipe() -> Iterator[Pipe]:
-    made = Pipe()
+def lines(capfd: pytest.CaptureFixture[str]) -> Iterator[Lines]:
+    """What has been logged since it was asked last."""
     root = logging.getLogger()
     level = root.level
-    yield made
+
+    def since() -> list[str]:
+        return capfd.readouterr().out.splitlines()
+
+    yield since
     for handler in tuple(root.handlers):
         if isinstance(handler.formatter, log.OneLine):
             root.removeHandler(handler)
     root.setLevel(level)
-    made.close()
 
 
-def test_a_json_line_tells_its_fields_after_its_head(pipe: Pipe) -> None:
-    log.configure("INFO", "json", pipe.fd)
+def test_a_json_line_tells_its_fields_after_its_head(lines: Lines) -> None:
+    log.configure("INFO", "json")
     LOG.info("delivery", extra=fields(source="stripe", reason=None, ms=1.5))
-    (line,) = pipe.lines()
-    said = json.loads(line)
+    (line,) = map(json.loads, lines())
 
-    assert list(said) == ["at", "level", "logger", "message", "source", "ms"]
-    assert INSTANT.fullmatch(said.pop("at"))
-    assert said == {
-        "level": "info",
-        "logger": "bridge.test",
-        "message": "delivery",
-        "source": "stripe",
-        "ms": 1.5,
-    }
+    assert list(line) == ["at", "level", "logger", "message", "source", "ms"]
+    assert INSTANT.fullmatch(line["at"])
+    assert [*line.values()][1:] == ["info", "bridge.test", "delivery", "stripe", 1.5]
 
 
-def test_a_text_line_is_for_the_eye(pipe: Pipe) -> None:
-    log.configure("INFO", "text", pipe.fd)
+def test_a_text_line_is_for_the_eye(lines: Lines) -> None:
+    log.configure("INFO", "text")
     LOG.warning("job %s", "done", extra=fields(event="evt_1", counts={"queued": 2}))
-    (line,) = pipe.lines()
-    _, _, rest = line.partition("Z ")
+    (line,) = lines()
 
-    assert rest == 'WARNING job done event=evt_1 counts="{\\"queued\\":2}"'
+    assert line.partition("Z ")[2] == (
+        'WARNING job done event=evt_1 counts="{\\"queued\\":2}"'
+    )
 
 
-@pytest.mark.parametrize("form", ["json", "text"])
+@FORMS
 def test_a_value_can_neither_forge_a_line_nor_steer_a_terminal(
-    form: str, pipe: Pipe
+    form: str, lines: Lines
 ) -> None:
-    log.configure("INFO", form, pipe.fd)
+    log.configure("INFO", form)
     forged = 'x\n{"level":"error"} status=202'
     odd = "\x1b[2J\x9b\u202e\u2028\x85\x7f"
     LOG.info("a\nb %s", odd, extra=fields(event=forged, odd=odd))
-    (line,) = pipe.lines()
+    (line,) = lines()
 
     assert line.isprintable()
     assert " status=202" not in line.replace('} status=202"', "")
     assert form == "text" or odd == json.loads(line)["odd"]
 
 
-def test_of_rq_s_lines_the_first_is_told(pipe: Pipe) -> None:
-    log.configure("INFO", "json", pipe.fd)
+def test_of_rq_s_lines_the_first_is_told(lines: Lines) -> None:
+    log.configure("INFO", "json")
     logging.getLogger("rq.example").error("job %s failed\n%s", "x", "card 4242")
-    (line,) = pipe.lines()
+    (line,) = lines()
 
     assert "job x failed" == json.loads(line)["message"]
     assert "4242" not in line
 
 
-def test_an_exception_tells_where_but_not_what(pipe: Pipe) -> None:
-    log.configure("INFO", "json", pipe.fd)
+def test_an_exception_tells_where_but_not_what(lines: Lines) -> None:
+    log.configure("INFO", "json")
     try:
         int("card 4242")
     except ValueError:
         LOG.exception("delivery failed")
-    (line,) = pipe.lines()
+    (line,) = lines()
 
     assert "4242" not in line
     assert json.loads(line)["error"] == "ValueError"
     assert json.loads(line)["where"][-1].startswith("test_log.py:")
 
 
+@FORMS
 @pytest.mark.parametrize("value", ["\ud800", 2**70, b"x", object])
-@pytest.mark.parametrize("form", ["json", "text"])
-def test_any_value_can_be_logged(form: str, value: object, pipe: Pipe) -> None:
-    log.configure("INFO", form, pipe.fd)
+def test_any_value_can_be_logged(form: str, value: object, lines: Lines) -> None:
+    log.configure("INFO", form)
     LOG.info("odd", extra=fields(value=value))
-    (line,) = pipe.lines()
+    (line,) = lines()
 
     assert form == "text" or list(json.loads(line)) == [*log.HEAD, "value"]
 
 
-def test_a_line_below_the_level_is_not_written(pipe: Pipe) -> None:
-    log.configure("WARNING", "json", pipe.fd)
+@pytest.mark.parametrize(("level", "count"), [("WARNING", 0), ("INFO", 1)])
+def test_a_line_of_the_level_is_written_once(
+    level: str, count: int, lines: Lines
+) -> None:
+    log.configure(level, "json")
+    log.configure(level, "json")
     LOG.info("delivery")
 
-    assert pipe.lines() == []
+    assert count == len(lines())
 
 
-def test_configuring_twice_does_not_double_the_lines(pipe: Pipe) -> None:
-    log.configure("INFO", "json", pipe.fd)
-    log.configure("INFO", "json", pipe.fd)
-    LOG.info("delivery")
-
-    assert len(pipe.lines()) == 1
-
-
-def test_a_closed_output_is_nobodys_error(pipe: Pipe) -> None:
-    gone = Pipe()
-    log.configure("INFO", "json", gone.fd)
+def test_a_closed_output_is_nobodys_error(lines: Lines) -> None:
+    gone, written = os.pipe()
+    log.configure("INFO", "json", written)
     (handler,) = (
         h for h in logging.getLogger().handlers if isinstance(h.formatter, log.OneLine)
     )
-    gone.close()
+    os.close(gone)
+    os.close(written)
     LOG.info("delivery")
     with suppress(OSError):  # what it could not write, when it is closed
         handler.stream.close()
 
-    assert pipe.lines() == []
+    assert lines() == []
 
 
 # --- Text of others -------------------------------------------------------------
