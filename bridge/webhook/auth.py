@@ -289,18 +289,17 @@ def _timestamp(scheme: Scheme, parts: list[str], delivery: Delivery, now: float)
 def _message(scheme: Scheme, delivery: Delivery, timestamp: str) -> bytes:
     """Return the bytes that are signed."""
     known = {"timestamp": timestamp, "method": delivery.method, "url": delivery.url}
+    known |= {f"header:{name}": value for name, value in delivery.headers.items()}
     message = b""
     for index, piece in enumerate(_NAME.split(scheme.signed)):
         if index % 2 == 0:
             message += piece.encode()
         elif piece == "body":
             message += delivery.body
+        elif known.get(piece):
+            message += _bytes(known[piece])
         else:
-            header = piece.removeprefix("header:")
-            value = known[piece] if piece in known else delivery.headers.get(header)
-            if not value:
-                raise SignatureError(f"{piece} is signed, and missing")
-            message += _bytes(value)
+            raise SignatureError(f"{piece} is signed, and missing")
     return message
 
 

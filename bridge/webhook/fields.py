@@ -227,13 +227,9 @@ class Id(Checked):
 class Reference(fields.Nested):
     """An object, or only its id: `"di_1"` is read as `{"id": "di_1"}`."""
 
-    def deserialize(
-        self,
-        value: Any,
-        attr: str | None = None,
-        data: Mapping[str, Any] | None = None,
-        **options: Any,
-    ) -> Any:
-        """Return what the nested schema makes of it; raises ValidationError."""
-        whole = {"id": value} if type(value) is str else value
-        return super().deserialize(whole, attr, data, **options)
+    def __init__(self, nested: Any, **options: Any) -> None:
+        super().__init__(nested, pre_load=_object, **options)
+
+
+def _object(value: Any) -> Any:
+    return {"id": value} if type(value) is str else value

@@ -211,11 +211,6 @@ class Archive(SourceApi, Protocol):
         """Bodies (JSON objects) of the events since then that its handlers read."""
 
 
-def no_api(options: Options) -> SourceApi | None:
-    """Of a source whose deliveries tell everything, or that has no key."""
-    return None
-
-
 def read_by(schema: Schema) -> Callable[[Mapping[str, Any]], Table]:
     """Read a source's table by a *schema* that makes a Table of it."""
 
@@ -257,8 +252,8 @@ class Source:
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     without_effect: Mapping[str, str] = field(default_factory=dict)
     """Types that one might expect to be read -> why they are not."""
-    api: Callable[[Options], SourceApi | None] = no_api
-    """The source's own API, None where its key is not set."""
+    api: Callable[[Options], SourceApi | None] = lambda _: None
+    """The source's own API; None without its key, or where deliveries tell everything."""
     archive: Callable[[Options], Archive | None] | None = None
     """The same where it can list, too; else None."""
     key: str = ""
