@@ -35,7 +35,7 @@ from bridge.domain.values import (
     Subscription,
 )
 from bridge.errors import PayloadError
-from bridge.sources.generic.values import CONVERTERS, Absent, in_minor, read
+from bridge.sources.generic.values import ABSENT, CONVERTERS, in_minor, read
 from bridge.webhook.fields import BROKEN, LATEST
 from bridge.webhook.source import Event, Verified, each, is_name, json_value
 from bridge.webhook.values import kept
@@ -96,13 +96,11 @@ def _name(
     """The event's id or type; None where it has none."""
     try:
         name = table[line].read(row, delivery.headers)
-    except Absent:
-        return None
     except ValueError as error:
         raise PayloadError(f"the event's {line} {error}") from None
-    if not is_name(name):
+    if name is not ABSENT and not is_name(name):
         raise PayloadError(f"the event's {line} cannot be one")
-    return name
+    return None if name is ABSENT else name
 
 
 def _rows(table: Mapping[str, Any], body: bytes) -> list[Any]:
@@ -264,8 +262,8 @@ def _things(
     elif account is not None:
         yield "account", {"account": account}
     for name, path in rule["traits"].items():
-        value = read(rule["traits"], body, name, "traits.", Absent)
-        if value is not Absent:
+        value = read(rule["traits"], body, name, "traits.", ABSENT)
+        if value is not ABSENT:
             if value is not None and path.kind in SHOWN:
                 value = SHOWN[path.kind](value, read(rule, body, "currency"))
             yield f"trait:{name}", {"is": value}
@@ -282,8 +280,8 @@ def _customer(rule: Rule, body: Any, party: str) -> Iterator[tuple[str, AnyValue
         "account",
     )
     for thing in parts[: 2 if own else 3]:
-        value = read(rule, body, thing, absent=Absent)
-        if value is not Absent:
+        value = read(rule, body, thing, absent=ABSENT)
+        if value is not ABSENT:
             told: Customer = {"rank": 0} if thing == "account" else {}
             told[thing] = value
             yield thing, kept(told)

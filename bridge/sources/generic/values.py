@@ -41,8 +41,8 @@ INTERVALS: Mapping[str, tuple[str, int]] = {
 """Word of an interval -> the interval that money knows, and how many of it."""
 
 
-class Absent(Exception):  # noqa: N818 - no error: the sender has no opinion
-    """The delivery does not have the value."""
+ABSENT: Any = object()
+"""Stands for a value that a delivery does not have: the sender has no opinion."""
 
 
 class ValuePath(NamedTuple):
@@ -59,10 +59,9 @@ class ValuePath(NamedTuple):
     clears: Sequence[str] = ()
 
     def read(self, body: Any, headers: Mapping[str, str] | None = None) -> Any:
-        """Return the value, None where it is cleared.
+        """Return the value, None where it is cleared, ABSENT where there is none.
 
-        Raises Absent where there is none, ValueError where it is not what it must be;
-        that quotes nothing of it.
+        Raises ValueError where it is not what it must be, which quotes nothing of it.
         """
         sent = headers or {}
         value = next((sent[name] for name in self.headers if name in sent), None)
@@ -72,9 +71,7 @@ class ValuePath(NamedTuple):
             except UNFIT:
                 raise ValueError("its path does not fit what came") from None
         if value is None or value == "":
-            if self.clears and _has(body, self.clears):
-                return None
-            raise Absent
+            return None if self.clears and _has(body, self.clears) else ABSENT
         if self.lookup is not None:
             word = text(value)
             if word not in self.lookup and "*" not in self.lookup:
@@ -102,11 +99,10 @@ def read(
     """
     path: ValuePath | None = table.get(line)
     try:
-        return absent if path is None else path.read(body)
-    except Absent:
-        return absent
+        value = ABSENT if path is None else path.read(body)
     except ValueError as error:
         raise ValidationError({place + line: [str(error)]}) from None
+    return absent if value is ABSENT else value
 
 
 # --- Converters -----------------------------------------------------------------
