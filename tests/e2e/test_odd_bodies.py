@@ -12,9 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
-from urllib3 import PoolManager
 
 from bridge.webhook.auth import STRIPE, Scheme, sign
 from tests.support.stack import Stack, Web
@@ -58,14 +56,13 @@ class Senders:
     """A shop and Stripe, who post raw bytes to one bridge."""
 
     def __init__(self, web: Web) -> None:
-        self._url = web.url
-        self._pool = PoolManager(retries=False, timeout=10)
+        self._web = web
 
     def post(self, name: str, scheme: Scheme, secret: str, body: bytes) -> Any:
         headers = sign(scheme, secret, body, time.time())
-        url = f"{self._url}/webhooks/{name}"
-        reply = self._pool.request("POST", url, body=body, headers=headers)
-        return reply.status, orjson.loads(reply.data)["receipt"]
+        path = f"/webhooks/{name}"
+        reply = self._web.ask("POST", path, body=body, headers=headers)
+        return reply.status, reply.json()["receipt"]
 
     def shop(self, told: str) -> Any:
         """Tell of customer *n*: *told* follows its id in the JSON."""
@@ -73,10 +70,10 @@ class Senders:
         body = f'{{"id": "e{n}", "at": "2026-11-24T09:00:00Z", "who": "c{n}", {told}}}'
         return self.post("shop", SHOP, KEY, body.encode())
 
-    def stripe(self, **changes: tuple[str, str]) -> Any:
+    def stripe(self, *changes: tuple[str, str]) -> Any:
         """Tell of a subscription, with texts of its JSON replaced."""
         body = json.dumps(next(events(CASE, "items")))
-        for old, new in changes.values():
+        for old, new in changes:
             assert old in body
             body = body.replace(old, new)
         return self.post("stripe", STRIPE, SECRET, body.encode())
@@ -87,18 +84,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder: Path = tmp_path_factory.mktemp("odd")
     config = folder / "bridge.toml"
     config.write_text(TOML, encoding="utf-8")
-    environ = {"BRIDGE_CONFIG": str(config), "SHOP_WEBHOOK_SECRET": KEY}
-    environ["STRIPE_MODE"] = "live"
-    with Stack(folder, **environ) as made:
-        yield made
+    environ = {"BRIDGE_CONFIG": config, "SHOP_WEBHOOK_SECRET": KEY}
+    with Stack(folder, STRIPE_MODE="live", **environ) as made:
+        made.web()
+        made.worker()
+        yield made.ready()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def senders(stack: Stack) -> Senders:
-    web = stack.web()
-    stack.worker()
-    stack.ready()
-    return Senders(web)
+    return Senders(stack.webs[0])
 
 
 @pytest.mark.parametrize(
@@ -129,24 +124,22 @@ def test_a_number_without_bounds_is_quarantined(senders: Senders, told: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("field", "new"),
+    ("old", "new"),
     [
-        ("unit_amount", ('"unit_amount": 5000', '"unit_amount": 1e400')),
-        ("unit_amount", ('"unit_amount": 5000', '"unit_amount": 9007199254740993')),
-        ("decimal", ('decimal": "5000"', 'decimal": "1e999999"')),
-        ("decimal", ('decimal": "5000"', 'decimal": "NaN"')),
-        ("decimal", ('decimal": "5000"', 'decimal": "5000,5"')),
-        ("count", ('"interval_count": 1', '"interval_count": true')),
-        ("count", ('"interval_count": 1', '"interval_count": 0')),
-        ("ends", ('"current_period_end": 1796083200', '"current_period_end": 1e17')),
-        ("id", ('"customer": "cus_1"', r'"customer": "cus_\ud83d"')),
-        ("event", ('"id": "evt_900"', r'"id": "evt_\ud83d"')),
+        ('"unit_amount": 5000', '"unit_amount": 1e400'),
+        ('"unit_amount": 5000', '"unit_amount": 9007199254740993'),
+        ('decimal": "5000"', 'decimal": "1e999999"'),
+        ('decimal": "5000"', 'decimal": "NaN"'),
+        ('decimal": "5000"', 'decimal": "5000,5"'),
+        ('"interval_count": 1', '"interval_count": true'),
+        ('"interval_count": 1', '"interval_count": 0'),
+        ('"current_period_end": 1796083200', '"current_period_end": 1e17'),
+        ('"customer": "cus_1"', r'"customer": "cus_\ud83d"'),
+        ('"id": "evt_900"', r'"id": "evt_\ud83d"'),
     ],
 )
-def test_so_is_what_stripe_does_not_write(
-    senders: Senders, field: str, new: tuple[str, str]
-) -> None:
-    assert (202, "quarantined") == senders.stripe(**{field: new})
+def test_so_is_what_stripe_does_not_write(senders: Senders, old: str, new: str) -> None:
+    assert (202, "quarantined") == senders.stripe((old, new))
 
 
 @pytest.mark.parametrize(
@@ -163,9 +156,7 @@ def test_a_long_or_odd_name_holds_up_no_money(
 ) -> None:
     owner = f"cus_odd_{number}"
     answer = senders.stripe(
-        name=("NAME", text),
-        event=("evt_900", f"evt_odd_{number}"),
-        own=('"cus_1"', f'"{owner}"'),
+        ("NAME", text), ("evt_900", f"evt_odd_{number}"), ('"cus_1"', f'"{owner}"')
     )
 
     assert (202, "queued") == answer

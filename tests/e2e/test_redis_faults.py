@@ -1,7 +1,7 @@
 """Redis read-only, full, or gone in the middle of an event: a 503, and nothing halved.
 
-Others are where they were first needed: down and back (test_kill.py), stalled and
-allowed to evict (test_serve.py).
+Others are where they were first needed: down and back (test_kill.py), stalled
+(test_stalled.py) and allowed to evict (test_serve.py).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from bridge.store import keys, operator
-from tests.support.proxy import LOSE_REPLY, LOSE_REQUEST, Proxy, resp
-from tests.support.stack import Stack
+from tests.support.proxy import LOSE_REPLY, LOSE_REQUEST, Act, Proxy, resp
+from tests.support.stack import Stack, Web
 from tests.support.stripe import Answer, Shop, Stripe
 from tests.support.waiting import eventually
 
@@ -34,12 +34,17 @@ def refused(answer: Answer) -> bool:
     return answer.status == 503 and "Retry-After" in answer.headers
 
 
-def post(stripe: Stripe, told: dict[str, Any]) -> Answer:
+def post(stripe: Stripe, event: dict[str, Any]) -> Answer:
     """Post once; whatever Redis does, the answer is there in two seconds."""
     begun = time.monotonic()
-    answer = stripe.post(told)
+    answer = stripe.post(event)
     assert time.monotonic() - begun < 2
     return answer
+
+
+def taken(stripe: Stripe, event: dict[str, Any]) -> Answer:
+    """Send it again until it is taken, as a sender does."""
+    return eventually(lambda: (one := post(stripe, event)).status == 202 and one, 15)
 
 
 def parties(stack: Stack) -> set[str]:
@@ -70,31 +75,35 @@ def test_a_redis_that_becomes_a_replica_refuses_until_it_is_none(stack: Stack) -
     stack.settled()
 
     stack.redis.replicaof("127.0.0.1", "1")
-    told = shop.begins()
-    answers = [post(stripe, told) for _ in range(3)]
+    event = shop.begins()
+    answers = [post(stripe, event) for _ in range(3)]
     _, reasons = eventually(lambda: (said := web.get("/readyz"))[0] == 503 and said)
     stack.redis.replicaof("NO", "ONE")
-    taken = eventually(lambda: (one := post(stripe, told)).status == 202 and one, 5)
 
     assert all(refused(answer) for answer in answers)
     assert "read-only" in reasons
-    assert "queued" == taken.receipt
+    assert taken(stripe, event).receipt in {"queued", "coalesced"}
     stack.settled()
     assert eventually(stack.has(shop.id, mrr=49))
     assert worker.is_alive
     adds_up(stack, 2)
 
 
-def filled(stack: Stack, stripe: Stripe, shop: Shop) -> tuple[int, dict[str, Any]]:
-    """Post until it is refused: how many were taken, and the event that was not."""
+def filled(
+    stack: Stack, web: Web, stripe: Stripe, shop: Shop
+) -> tuple[int, dict[str, Any]]:
+    """Post until Redis is full: how many were taken, and the event that was not."""
     used = stack.redis.info("memory")["used_memory"]
     stack.redis_server.config(maxmemory=int((used + ROOM) / 0.9))
-    for taken in range(1000):
-        told = shop.changes(quantity=1 + taken)
-        answer = post(stripe, told)
-        if answer.status != 202:
+    count, event = 0, shop.changes(quantity=1)
+    for _ in range(3000):
+        answer = post(stripe, event)
+        if answer.status == 202:
+            count += 1
+            event = shop.changes(quantity=1 + count)
+        elif "Redis is full" in web.get("/readyz")[1]:
             assert refused(answer)
-            return taken, told
+            return count, event
         time.sleep(0.02)
     raise AssertionError("it was never full")
 
@@ -104,30 +113,27 @@ def test_before_redis_is_full_events_are_refused_and_workers_make_room(
 ) -> None:
     web, worker = stack.web(), stack.worker()
     stripe, shop = stack.ready().stripe(), Shop()
-    for told in (shop.signs_up(), shop.begins()):
-        post(stripe, told)
+    for event in (shop.signs_up(), shop.begins()):
+        post(stripe, event)
     stack.settled()
     operator.pause(stack.redis, "nothing is folded while it fills up")
     worker.wait_for("writes paused by hand")
 
-    taken, told = filled(stack, stripe, shop)
-    status, reasons = web.get("/readyz")
+    count, event = filled(stack, web, stripe, shop)
     memory = stack.redis.info("memory")
 
-    assert taken > 10
-    assert (503, True) == (status, "Redis is full" in reasons), reasons
-    assert 0.9 < memory["used_memory"] / memory["maxmemory"] < 1
-    adds_up(stack, 2 + taken)
+    assert count > 10
+    assert 0.85 < memory["used_memory"] / memory["maxmemory"] < 1
+    adds_up(stack, 2 + count)
     # The customer's two things as they were, and one fact of each event since.
-    assert 2 + taken <= stack.redis.hlen(keys.facts(f"stripe:{shop.id}")) <= 4 + taken
+    assert 2 + count <= stack.redis.hlen(keys.facts(f"stripe:{shop.id}")) <= 4 + count
 
     operator.resume(stack.redis)
 
-    again = eventually(lambda: (one := post(stripe, told)).status == 202 and one, 15)
-    assert "duplicate" != again.receipt
+    assert "duplicate" != taken(stripe, event).receipt
     stack.settled()
-    assert eventually(stack.has(shop.id, mrr=49 * (1 + taken)))
-    adds_up(stack, 3 + taken)
+    assert eventually(stack.has(shop.id, mrr=49 * (1 + count)))
+    adds_up(stack, 3 + count)
     assert "OutOfMemory" not in web.running.output + worker.output
 
 
@@ -145,11 +151,11 @@ def test_a_redis_that_is_full_to_the_brim_takes_an_event_whole_or_not_at_all(
     full = [post(stripe, shop.signs_up()) for shop in shops[1:4]]
     stack.redis_server.config(maxmemory=0)
     eventually(lambda: web.get("/readyz")[0] == 200)
-    taken = [post(stripe, shop.signs_up()) for shop in shops[4:]]
+    after = [post(stripe, shop.signs_up()) for shop in shops[4:]]
 
     assert all(refused(answer) for answer in full)
     assert "OutOfMemory" in web.running.output
-    assert ["queued"] * 2 == [answer.receipt for answer in taken]
+    assert ["queued"] * 2 == [answer.receipt for answer in after]
     assert {shop.id for shop in (shops[0], *shops[4:])} == parties(stack)
     stack.settled()
     adds_up(stack, 3)
@@ -166,39 +172,23 @@ def proxy(stack: Stack) -> Iterator[Proxy]:
         yield between
 
 
-def test_an_event_whose_receipt_was_lost_is_a_duplicate_and_written_once(
-    stack: Stack, proxy: Proxy
+@pytest.mark.parametrize(
+    ("act", "is_done", "receipt"),
+    [(LOSE_REPLY, True, "duplicate"), (LOSE_REQUEST, False, "queued")],
+    ids=["reply", "request"],
+)
+def test_an_event_that_was_lost_on_the_way_is_there_whole_or_not_and_written_once(
+    stack: Stack, proxy: Proxy, act: Act, is_done: bool, receipt: str
 ) -> None:
     stripe, shop = stack.stripe(), Shop()
     assert 202 == post(stripe, Shop().signs_up()).status
-    told = shop.signs_up()
-    lost = proxy.on(rb"EVALSHA.*" + told["id"].encode(), LOSE_REPLY)
+    event = shop.signs_up()
+    lost = proxy.on(rb"EVALSHA.*" + event["id"].encode(), act)
 
-    answer = post(stripe, told)
-
+    assert refused(post(stripe, event))
     assert lost.caught.is_set()
-    assert refused(answer)
-    assert shop.id in parties(stack)
-    again = eventually(lambda: (one := post(stripe, told)).status == 202 and one, 5)
-    assert "duplicate" == again.receipt
+    assert is_done == (shop.id in parties(stack))
+    assert receipt == taken(stripe, event).receipt
     stack.settled()
-    assert eventually(lambda: stack.vitally.account(shop.id))
     assert 1 == stack.creations().count(shop.id)
-    adds_up(stack, 2)
-
-
-def test_an_event_that_did_not_reach_redis_leaves_no_trace(
-    stack: Stack, proxy: Proxy
-) -> None:
-    stripe, shop = stack.stripe(), Shop()
-    assert 202 == post(stripe, Shop().signs_up()).status
-    told = shop.signs_up()
-    proxy.on(rb"EVALSHA.*" + told["id"].encode(), LOSE_REQUEST)
-
-    assert refused(post(stripe, told))
-    assert shop.id not in parties(stack)
-
-    again = eventually(lambda: (one := post(stripe, told)).status == 202 and one, 5)
-    assert "queued" == again.receipt
-    assert eventually(lambda: stack.vitally.account(shop.id))
     adds_up(stack, 2)
