@@ -1,10 +1,16 @@
-"""What Stripe sends, at its full size: a subscription that renews, signed.
+"""What Stripe sends of a customer's months, at its full size, signed.
 
-Written after https://docs.stripe.com/api/subscriptions/object; the values are made up.
+`event.json` is written after https://docs.stripe.com/api/subscriptions/object; its
+values are made up, and the ids that are filled in are as long as Stripe's own.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,8 +18,11 @@ import orjson
 from bridge.webhook.auth import STRIPE, sign
 from tests.support.stripe import BORN, MONTH, SECRET
 
-PATH = "/webhooks/stripe"
+Event = dict[str, Any]
+Moment = list[Event]
+"""Events that come within seconds of one another."""
 
+PATH = "/webhooks/stripe"
 SENT = {
     "Host": "bridge.example",
     "Accept": "*/*; q=0.5, application/xml",
@@ -21,10 +30,33 @@ SENT = {
     "Content-Type": "application/json; charset=utf-8",
     "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
 }
+TEMPLATE = orjson.loads(Path(__file__).with_name("event.json").read_bytes())
+
+RENEWALS = 3
+PAID = (
+    "invoice.finalized",
+    "payment_intent.created",
+    "charge.succeeded",
+    "payment_intent.succeeded",
+    "invoice.paid",
+    "invoice.payment_succeeded",
+)
+FAILED = ("invoice.finalized", "payment_intent.payment_failed", "charge.failed")
+"""What Stripe sends round a change of a subscription; no account depends on it.
+
+https://docs.stripe.com/billing/subscriptions/webhooks#events
+"""
+
+_numbers = count(1)
 
 
-def request(event: dict[str, Any], now: float) -> bytes:
-    """Return the whole HTTP request that delivers *event*, signed at *now* (seconds)."""
+def requests(events: Iterable[Event]) -> list[bytes]:
+    """The whole HTTP requests that deliver *events*, signed now."""
+    now = time.time()
+    return [_request(event, now) for event in events]
+
+
+def _request(event: Event, now: float) -> bytes:
     body = orjson.dumps(event, option=orjson.OPT_INDENT_2)
     headers = sign(STRIPE, SECRET, body, now, headers=SENT)
     lines = [f"POST {PATH} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
@@ -32,198 +64,107 @@ def request(event: dict[str, Any], now: float) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def customer_id(number: int) -> str:
-    """Return an id; all ids here are as long as Stripe's own."""
-    return f"cus_Q{number:013}"
+class Customer:
+    """One customer; each call makes the event that tells what became of it."""
+
+    def __init__(self) -> None:
+        self.id = f"cus_Q{next(_numbers):013}"
+        self._events = count(1)
+        self._things: dict[str, Event] = {}
+
+    def signs_up(self) -> Event:
+        """Make `customer.created`."""
+        shown = {
+            "id": self.id,
+            "object": "customer",
+            "created": BORN,
+            "currency": "usd",
+            "delinquent": False,
+            "email": f"billing@{self.id[5:]}.example",
+            "livemode": False,
+            "metadata": {},
+            "name": f"Example Company {self.id[-4:]} Ltd",
+        }
+        return self._event("customer.created", shown)
+
+    def begins(self, of: int = 1, **changes: Any) -> Event:
+        """Make `customer.subscription.created`."""
+        begun = deepcopy(TEMPLATE["data"]["object"])
+        ends = {"current_period_start": BORN, "current_period_end": BORN + MONTH}
+        begun |= {"id": f"sub_1{self.id[4:]}{of:09}", "customer": self.id, **ends}
+        self._things[begun["id"]] = begun | changes
+        return self._event("customer.subscription.created", begun | changes)
+
+    def changes(self, of: int = 1, **changes: Any) -> Event:
+        """Make `customer.subscription.updated`."""
+        id_ = f"sub_1{self.id[4:]}{of:09}"
+        before = self._things[id_]
+        self._things[id_] = before | changes
+        event = self._event("customer.subscription.updated", self._things[id_])
+        event["data"]["previous_attributes"] = {name: before[name] for name in changes}
+        return event
+
+    def seats(self, quantity: int) -> Event:
+        """Make the `customer.subscription.updated` of another number of seats."""
+        items = deepcopy(TEMPLATE["data"]["object"]["items"])
+        items["data"][0]["quantity"] = quantity
+        return self.changes(quantity=quantity, items=items)
+
+    def ends(self) -> Event:
+        """Make `customer.subscription.deleted`."""
+        ended = {"status": "canceled", "ended_at": BORN + MONTH}
+        return self.changes(**ended) | {"type": "customer.subscription.deleted"}
+
+    def noise(self, *types: str) -> Moment:
+        """Make events of these types, which change no account."""
+        shown = TEMPLATE["data"]["object"] | {"customer": self.id}
+        return [
+            self._event(type_, shown | {"object": type_.partition(".")[0]})
+            for type_ in types
+        ]
+
+    def _event(self, type_: str, shown: Event) -> Event:
+        number = next(self._events)
+        return TEMPLATE | {
+            "id": f"evt_1{self.id[4:]}{number:09}",
+            "type": type_,
+            "created": BORN + 60 * number,
+            "data": {"object": shown},
+        }
 
 
-def renewal(customer: str, number: int, of: int = 1) -> dict[str, Any]:
-    """Return `customer.subscription.updated` of about 4 KB: renewal *number*."""
-    begins = BORN + number * MONTH
-    before = {
-        "current_period_end": begins,
-        "current_period_start": begins - MONTH,
-        "latest_invoice": "in_1Q0example00000000before",
-    }
-    shown = _subscription(customer, begins, of)
-    told = _event(customer, 10 * number + of, "subscription.updated", shown)
-    told["created"] = begins + 3600
-    told["data"]["previous_attributes"] = before
-    return told
+def life(customer: Customer, number: int) -> Iterator[Moment]:
+    """Months of a customer: a sign-up, renewals, and what happens to some."""
+    yield [
+        customer.signs_up(),
+        *customer.noise("payment_method.attached"),
+        customer.begins(status="incomplete"),
+        *customer.noise("invoice.created", *PAID),
+        customer.changes(status="active"),
+    ]
+    for month in range(RENEWALS):
+        begins = BORN + (month + 1) * MONTH
+        period = {"current_period_start": begins, "current_period_end": begins + MONTH}
+        created = customer.noise("invoice.created")
+        if number % 10 == month:
+            late = customer.changes(status="past_due", **period)
+            yield [*created, late, *customer.noise(*FAILED)]
+            yield [*customer.noise(*PAID), customer.changes(status="active")]
+        else:
+            yield [*created, customer.changes(**period), *customer.noise(*PAID)]
+        if number % 3 == month:
+            seats = [customer.seats(13 + month + more) for more in range(2)]
+            yield [*seats, *customer.noise("invoiceitem.created")]
 
 
-def beginning(customer: str, of: int) -> dict[str, Any]:
-    """Return `customer.subscription.created` of the same size."""
-    return _event(
-        customer, of, "subscription.created", _subscription(customer, BORN, of)
-    )
+def months(customers: int) -> list[list[Moment]]:
+    """The moments of new customers, first the first of each."""
+    lives = [list(life(Customer(), number)) for number in range(customers)]
+    longest = max(map(len, lives))
+    return [[one[nth] for one in lives if len(one) > nth] for nth in range(longest)]
 
 
-def sign_up(customer: str) -> dict[str, Any]:
-    """Return `customer.created`."""
-    shown = {
-        "id": customer,
-        "object": "customer",
-        "created": BORN,
-        "currency": "usd",
-        "delinquent": False,
-        "email": f"billing@{customer[5:]}.example",
-        "livemode": False,
-        "metadata": {},
-        "name": f"Example Company {customer[-4:]} Ltd",
-    }
-    return _event(customer, 0, "created", shown)
-
-
-def _event(
-    customer: str, number: int, what: str, shown: dict[str, Any]
-) -> dict[str, Any]:
-    return {
-        "id": f"evt_1{customer[4:]}{number:09}",
-        "object": "event",
-        "api_version": "2024-06-20",
-        "created": BORN,
-        "data": {"object": shown},
-        "livemode": False,
-        "pending_webhooks": 1,
-        "request": {"id": None, "idempotency_key": None},
-        "type": f"customer.{what}",
-    }
-
-
-def _subscription(customer: str, begins: int, of: int) -> dict[str, Any]:
-    id_ = f"sub_1{customer[4:]}{of:09}"
-    item = {
-        "id": f"si_{customer[4:]}",
-        "object": "subscription_item",
-        "billing_thresholds": None,
-        "created": BORN,
-        "discounts": [],
-        "metadata": {},
-        "plan": _plan(),
-        "price": _price(),
-        "quantity": 12,
-        "subscription": id_,
-        "tax_rates": [],
-    }
-    nothing = dict.fromkeys(
-        (
-            "application",
-            "application_fee_percent",
-            "billing_cycle_anchor_config",
-            "billing_thresholds",
-            "cancel_at",
-            "canceled_at",
-            "days_until_due",
-            "default_source",
-            "description",
-            "discount",
-            "ended_at",
-            "next_pending_invoice_item_invoice",
-            "on_behalf_of",
-            "pause_collection",
-            "pending_invoice_item_interval",
-            "pending_setup_intent",
-            "pending_update",
-            "schedule",
-            "test_clock",
-            "transfer_data",
-            "trial_end",
-            "trial_start",
-        )
-    )
-    return {
-        "id": id_,
-        "object": "subscription",
-        **nothing,
-        "automatic_tax": {"enabled": False, "liability": None},
-        "billing_cycle_anchor": BORN,
-        "cancel_at_period_end": False,
-        "cancellation_details": {"comment": None, "feedback": None, "reason": None},
-        "collection_method": "charge_automatically",
-        "created": BORN,
-        "currency": "usd",
-        "current_period_end": begins + MONTH,
-        "current_period_start": begins,
-        "customer": customer,
-        "default_payment_method": "pm_1Q0example0000000000card",
-        "default_tax_rates": [],
-        "discounts": [],
-        "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}},
-        "items": {
-            "object": "list",
-            "data": [item],
-            "has_more": False,
-            "total_count": 1,
-            "url": f"/v1/subscription_items?subscription={id_}",
-        },
-        "latest_invoice": "in_1Q0example000000000after",
-        "livemode": False,
-        "metadata": {"workspace": "w_4711", "sales_rep": "example"},
-        "payment_settings": {
-            "payment_method_options": None,
-            "payment_method_types": None,
-            "save_default_payment_method": "off",
-        },
-        "quantity": 12,
-        "start_date": BORN,
-        "status": "active",
-        "trial_settings": {"end_behavior": {"missing_payment_method": "cancel"}},
-    }
-
-
-def _plan() -> dict[str, Any]:
-    """The older name of the price; events of this version show both."""
-    return {
-        "id": "price_1Q0example0000000000team",
-        "object": "plan",
-        "active": True,
-        "aggregate_usage": None,
-        "amount": 1500,
-        "amount_decimal": "1500",
-        "billing_scheme": "per_unit",
-        "created": BORN,
-        "currency": "usd",
-        "interval": "month",
-        "interval_count": 1,
-        "livemode": False,
-        "metadata": {},
-        "meter": None,
-        "nickname": "Team",
-        "product": "prod_Q0example0teams",
-        "tiers_mode": None,
-        "transform_usage": None,
-        "trial_period_days": None,
-        "usage_type": "licensed",
-    }
-
-
-def _price() -> dict[str, Any]:
-    return {
-        "id": "price_1Q0example0000000000team",
-        "object": "price",
-        "active": True,
-        "billing_scheme": "per_unit",
-        "created": BORN,
-        "currency": "usd",
-        "custom_unit_amount": None,
-        "livemode": False,
-        "lookup_key": None,
-        "metadata": {},
-        "nickname": "Team",
-        "product": "prod_Q0example0teams",
-        "recurring": {
-            "aggregate_usage": None,
-            "interval": "month",
-            "interval_count": 1,
-            "meter": None,
-            "trial_period_days": None,
-            "usage_type": "licensed",
-        },
-        "tax_behavior": "unspecified",
-        "tiers_mode": None,
-        "transform_quantity": None,
-        "type": "recurring",
-        "unit_amount": 1500,
-        "unit_amount_decimal": "1500",
-    }
+def in_turn(moments: Sequence[Moment]) -> Moment:
+    """The first event of each moment, then the second of each, and so on."""
+    longest = max(map(len, moments))
+    return [m[nth] for nth in range(longest) for m in moments if len(m) > nth]

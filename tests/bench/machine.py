@@ -39,13 +39,8 @@ def spent(before: Clock, after: Clock) -> float:
     return sum(ns - before.get(thread, 0) for thread, ns in after.items()) / 1e9
 
 
-def memory(pid: int) -> tuple[float, float]:
-    """Return (PSS, RSS) in MB: PSS of the whole family, RSS of its largest process."""
-    told = [_memory(one) for one in family(pid)]
-    return sum(pss for pss, _ in told), max(rss for _, rss in told)
-
-
-def _memory(pid: int) -> tuple[float, float]:
-    text = (PROC / f"{pid}/smaps_rollup").read_text()
-    lines = dict(re.findall(r"^(Pss|Rss):\s+(\d+) kB", text, re.MULTILINE))
-    return int(lines["Pss"]) / 1024, int(lines["Rss"]) / 1024
+def memory(pid: int) -> float:
+    """Return the PSS of a process and all below it, in MB."""
+    rollups = [(PROC / f"{one}/smaps_rollup").read_text() for one in family(pid)]
+    kilobytes = [int(re.findall(r"^Pss: +(\d+)", r, re.MULTILINE)[0]) for r in rollups]
+    return sum(kilobytes) / 1024

@@ -55,7 +55,7 @@ def test_a_full_disk_takes_nothing_and_loses_nothing(stack: Stack) -> None:
     stack.redis.bgrewriteaof()
     taken = eventually(lambda: (a := stripe.post(told)).status == 202 and a)
     assert "duplicate" != taken.receipt
-    seen = stack.settled(20)
+    seen = stack.settled()
     assert (3, 3) == (seen.accepted, seen.settled)
     assert stack.has(known.id, mrr=49)()
     assert [known.id, new.id] == stack.creations()
@@ -78,8 +78,8 @@ def test_an_empty_redis_is_worked_with_at_once_and_nobody_is_restarted(
     for told in (new.signs_up(), new.begins(), old.changes(quantity=3)):
         eventually(lambda t=told: stripe.post(t).status == 202)
 
-    assert eventually(stack.has(new.id, mrr=49), 15)
-    assert eventually(stack.has(old.id, mrr=147), 15)
+    assert eventually(stack.has(new.id, mrr=49))
+    assert eventually(stack.has(old.id, mrr=147))
     seen = stack.settled()
     assert (3, 3) == (seen.accepted, seen.settled)
     assert [old.id, new.id] == stack.creations()

@@ -96,7 +96,7 @@ def test_any_order_and_repetition_ends_in_the_same_account(
         ends.append((shop.id, life(shop)))
         for place in order:
             assert 202 == stripe.post(ends[-1][1].events[place]).status
-    shared.settled(30)
+    shared.settled()
 
     for id_, end in ends:
         assert shared.has(id_, **end.traits)()

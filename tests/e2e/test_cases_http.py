@@ -68,11 +68,12 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         senders = {key: Stripe([web.url]) for key, web in webs.items()}
 
         def play(case: Case, rendering: str) -> list[Answer]:
-            own, post = mark(case, rendering), senders[case.get("account_key")].post
+            own = mark(case, rendering)
+            deliver = senders[case.get("account_key")].deliver
             told = [owned(event, own) for event in events(case, rendering)]
-            return [post(event) for event in (*told, *reversed(told))]
+            return [deliver(event) for event in (*told, *reversed(told))]
 
-        with ThreadPoolExecutor(8) as pool:
+        with ThreadPoolExecutor(4) as pool:
             answers = list(pool.map(play, *zip(*every(), strict=True)))
         assert {202} == {answer.status for played in answers for answer in played}
         for sender in senders.values():
@@ -80,8 +81,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         assert 0 == stack.figures().quarantined
         stack.worker(WORKER_PROCESSES=2)
         stack.ready().settled(120)
-        eventually(lambda: not _soon(stack), 60, what="all that a catalogue changes")
-        stack.settled(60)
+        eventually(lambda: not _soon(stack), what="all that a catalogue changes")
+        stack.settled()
         yield Played(
             {a["externalId"]: a for a in stack.vitally.accounts()}, Look(stack.redis)
         )

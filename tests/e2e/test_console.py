@@ -52,7 +52,7 @@ class Browser:
         )
         self._http = urllib3.PoolManager(timeout=60, retries=False)
         self._url = f"http://127.0.0.1:{port}"
-        eventually(self._alive, 20, what="chromedriver")
+        eventually(self._alive, what="chromedriver")
         options = {"args": [*ARGUMENTS, f"--user-data-dir={folder}"]}
         wanted = {
             "goog:chromeOptions": options,
@@ -134,7 +134,7 @@ def url(
     address = f"127.0.0.1:{port}"
     folder = tmp_path_factory.mktemp("web")
     with start("web", environ, folder):
-        eventually(lambda: is_alive(address), 20, what="the web process")
+        eventually(lambda: is_alive(address), what="the web process")
         yield address
 
 

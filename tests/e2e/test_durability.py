@@ -120,7 +120,7 @@ def test_many_wait_for_the_disk_at_once_and_what_was_taken_outlives_a_crash(
 
     assert [202] * 100 == [status for status, _ in answers]
     assert max(seconds for _, seconds in answers) < 2
-    stack.ready().settled(30)
+    stack.ready().settled()
     assert {shop.id for shop in shops} <= set(stack.creations())
 
 

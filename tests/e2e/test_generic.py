@@ -196,9 +196,7 @@ def test_what_a_thin_event_does_not_tell_is_read(tmp_path: Path, api: ByPath) ->
         stack.ready()
 
         assert 202 == post(web, "recurly", RECURLY, KEY, thin)[0]
-        assert eventually(
-            stack.has("blue-door", mrr=209.98, planName="Pro, Support"), within=15
-        )
+        assert eventually(stack.has("blue-door", mrr=209.98, planName="Pro, Support"))
         assert "Blue Door" == stack.account("blue-door")["name"]
         assert {"Basic ZXhhbXBsZS1rZXk6"} == {
             asked.headers["authorization"] for asked in api.log

@@ -335,8 +335,8 @@ def test_a_merge_into_a_new_record_is_one_write_and_no_churn(
     if late:
         happens()
 
-    assert eventually(lambda: named.traits(accounts[0])["mrr"] == 200, 20)
-    assert eventually(lambda: not any(named.traits(accounts[1]).values()), 20)
+    assert eventually(lambda: named.traits(accounts[0])["mrr"] == 200)
+    assert eventually(lambda: not any(named.traits(accounts[1]).values()))
     kept, left = (
         [write["body"]["traits"] for write in named.writes(account, before)]
         for account in accounts

@@ -17,6 +17,7 @@ def stripe(shared: Stack) -> Stripe:
 
 
 @pytest.mark.parametrize("version", [ON_ITEMS, ON_SUBSCRIPTION])
+@pytest.mark.alone
 def test_a_new_customer_is_a_right_account_within_two_seconds(
     shared: Stack, stripe: Stripe, version: str
 ) -> None:

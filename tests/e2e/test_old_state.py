@@ -66,7 +66,7 @@ def test_an_older_version_s_state_is_taken_over_under_load(stack: Stack) -> None
         posting = pool.map(stripe.post, told)
         stack.worker(WORKER_PROCESSES=2)
         answers = list(posting)
-    seen = stack.settled(60)
+    seen = stack.settled()
 
     assert {202} == {answer.status for answer in answers}
     for id_, mrr in EXPECTED.items():

@@ -44,7 +44,7 @@ def post(stripe: Stripe, event: dict[str, Any]) -> Answer:
 
 def taken(stripe: Stripe, event: dict[str, Any]) -> Answer:
     """Send it again until it is taken, as a sender does."""
-    return eventually(lambda: (one := post(stripe, event)).status == 202 and one, 15)
+    return eventually(lambda: (one := post(stripe, event)).status == 202 and one)
 
 
 def parties(stack: Stack) -> set[str]:

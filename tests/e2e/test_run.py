@@ -71,15 +71,15 @@ def test_what_dies_is_started_again(stack: Stack, one: Web, name: str) -> None:
             return stripe.post(shop.signs_up()).status == 202
         return False
 
-    eventually(taken, 20, what="a 202")
-    eventually(lambda: stack.vitally.account(shop.id), 20, what="the account")
+    eventually(taken, what="a 202")
+    eventually(lambda: stack.vitally.account(shop.id), what="the account")
 
 
 def test_both_end_when_their_parent_is_killed(stack: Stack, one: Web) -> None:
     kept = children(one.running.pid).values()
     one.running.process.kill()
 
-    eventually(lambda: not alive(kept), 20, what="their end")
+    eventually(lambda: not alive(kept), what="their end")
 
 
 def test_wrong_settings_are_named_once(stack: Stack) -> None:

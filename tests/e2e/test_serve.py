@@ -84,7 +84,7 @@ def test_a_worker_does_not_outlive_its_parent(web: Web) -> None:
     worker = web.child
     os.kill(web.running.pid, signal.SIGKILL)
 
-    eventually(lambda: not Path(f"/proc/{worker}").exists(), 5)
+    eventually(lambda: not Path(f"/proc/{worker}").exists())
 
 
 def test_a_redis_that_is_away_or_may_evict_costs_a_503_until_it_is_well(
@@ -97,12 +97,12 @@ def test_a_redis_that_is_away_or_may_evict_costs_a_503_until_it_is_well(
     assert 503 == status == web.get("/readyz")[0]
     assert seconds < 2
     stack.redis_server.restart()
-    eventually(web.takes, 5)
+    eventually(web.takes)
     stack.redis_server.config(maxmemory_policy="allkeys-lru")
-    eventually(lambda: web.deliver()[0] == 503, 2)
+    eventually(lambda: web.deliver()[0] == 503)
     assert "allkeys-lru" in web.get("/readyz")[1]
     stack.redis_server.config(maxmemory_policy="noeviction")
-    eventually(web.takes, 2)
+    eventually(web.takes)
 
 
 def test_without_a_source_it_runs_and_says_so(stack: Stack) -> None:
@@ -162,7 +162,7 @@ def test_a_signal_while_it_starts_ends_it_with_status_0(
         command = [sys.executable, *COMMANDS[process]]
         environ = stack.environ | {"PORT": 0}
         with Running(command, environ=environ, folder=stack.folder) as running:
-            eventually(lambda pid=running.pid: _catches(pid), 10)
+            eventually(lambda pid=running.pid: _catches(pid))
             if step == 0:
                 loaded = Path(f"/proc/{running.pid}/maps").read_text(encoding="utf-8")
                 assert "granian" not in loaded

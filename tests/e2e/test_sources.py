@@ -339,7 +339,7 @@ def test_three_systems_in_any_order_make_one_account(bridge: Stack) -> None:
             bridge.settled()
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda say: say(), worlds[-1].sayings))
-    bridge.settled(30)
+    bridge.settled()
 
     expected = {
         "mrr": 98,

@@ -40,7 +40,7 @@ def test_two_stacks_create_once_and_never_write_at_the_same_time(stack: Stack) -
     Random(1).shuffle(posted)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(stripe.post, posted))
-    figures = stack.settled(30)
+    figures = stack.settled()
 
     assert {202} == {answer.status for answer in answers}
     assert sorted(shop.id for shop in shops) == sorted(stack.creations())

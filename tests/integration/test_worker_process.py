@@ -43,7 +43,7 @@ def worker(stack: Stack) -> Running:
 
 def heard(stack: Stack, workers: int = 1) -> None:
     what = f"{workers} workers"
-    eventually(lambda: len(stack.figures().workers) == workers, 20, what=what)
+    eventually(lambda: len(stack.figures().workers) == workers, what=what)
 
 
 def in_mid_write(desk: Bench, seconds: float) -> None:
@@ -141,7 +141,7 @@ def test_a_worker_that_starts_with_a_read_only_redis_waits_for_it(
     assert worker.is_alive
     if comes_back:
         stack.redis.execute_command("REPLICAOF", "NO", "ONE")
-        assert eventually(stack.has("acme", mrr=450), 20)
+        assert eventually(stack.has("acme", mrr=450))
 
     assert 0 == worker.terminate()
 
@@ -170,7 +170,7 @@ def test_a_worker_outlives_a_redis_that_stalls_in_mid_job(
 ) -> None:
     in_mid_write(desk, 1.0)
     stack.redis_server.pause()
-    eventually(lambda: worker.output.count("TimeoutError") > 2, 20)
+    eventually(lambda: worker.output.count("TimeoutError") > 2)
     stack.redis_server.resume()
 
     eventually(lambda: not desk.dirty(), RECOVERY, what=worker.output)

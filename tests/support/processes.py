@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from bridge.redis_server import free_port as free_port  # noqa: PLC0414 - for tests
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository."""
@@ -95,7 +95,7 @@ class Running:
         """True while it has not ended."""
         return self.process.poll() is None
 
-    def wait_for(self, text: str, within: float = 15.0) -> None:
+    def wait_for(self, text: str, within: float = PATIENCE) -> None:
         """Wait until it has written *text*; AssertionError with what it did write."""
 
         def written() -> bool:

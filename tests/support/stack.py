@@ -19,7 +19,7 @@ from tests.support.processes import Running, end_all, free_port, start
 from tests.support.server import RedisServer
 from tests.support.stripe import SECRET, Stripe
 from tests.support.vitally import Simulator
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 HERE = "127.0.0.1"
 KEY = "sk_test_example"
@@ -129,7 +129,7 @@ class Stack:
         running = self.start("web", {**self.environ, **environ, "PORT": port})
         web = Web(running, port)
         self.webs.append(web)
-        eventually(web.is_alive, 20, what="a web process")
+        eventually(web.is_alive, what="a web process")
         return web
 
     def worker(self, **environ: object) -> Running:
@@ -145,7 +145,7 @@ class Stack:
     def ready(self) -> Self:
         """Wait until every web process says that the bridge is ready."""
         for web in self.webs:
-            eventually(lambda w=web: w.get("/readyz")[0] == 200, 20, what="readiness")
+            eventually(lambda w=web: w.get("/readyz")[0] == 200, what="readiness")
         return self
 
     def stripe(self) -> Stripe:
@@ -156,7 +156,7 @@ class Stack:
         """The figures of this moment."""
         return figures(self.redis)
 
-    def settled(self, within: float = 15.0) -> Figures:
+    def settled(self, within: float = PATIENCE) -> Figures:
         """Wait until nothing is pending or dirty; the figures then."""
 
         def quiet() -> Figures | None:

@@ -15,6 +15,7 @@ from urllib3 import PoolManager, Timeout
 
 from bridge.webhook.auth import STRIPE, sign
 from tests.support.local_stripe import Json, customer, item, price, subscription
+from tests.support.waiting import eventually
 
 SECRET = "whsec_example"
 
@@ -69,6 +70,10 @@ class Stripe:
     def post(self, event: Mapping[str, Any]) -> Answer:
         """Deliver an event once, signed now."""
         return self.raw(*delivery(event, self._secret, time.time()))
+
+    def deliver(self, event: Mapping[str, Any]) -> Answer:
+        """Deliver an event as Stripe does: once more, while it is answered 503."""
+        return eventually(lambda: (a := self.post(event)).status != 503 and a)
 
     def raw(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Post bytes as they are."""

@@ -10,9 +10,12 @@ Found = TypeVar("Found")
 
 POLL_SECONDS = 0.02
 
+PATIENCE = 60.0
+"""Seconds: a test of what happens, not of how fast, may run on a busy machine."""
+
 
 def eventually(
-    check: Callable[[], Found], within: float = 10.0, *, what: str = ""
+    check: Callable[[], Found], within: float = PATIENCE, *, what: str = ""
 ) -> Found:
     """Return the first true value of *check*, asked again and again.
 

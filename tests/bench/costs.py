@@ -1,0 +1,137 @@
+"""What is written, held and worked for each account, and how soon a process is there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from bridge.store import keys
+from tests.bench import machine
+from tests.bench.events import Customer, Moment, in_turn, months, requests
+from tests.bench.load import deliver
+from tests.bench.report import Figure, figure, say
+from tests.support.one_event import entered
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+
+CUSTOMERS = 60
+HOUR_MS = 3_600_000
+
+ACCOUNTS = 1500
+
+BOOTS = 5
+
+PASSING = (keys.RECENT, keys.JOURNAL, keys.SLOTS)
+"""Logs that are capped, or of the last minute: they do not grow with the accounts."""
+
+JOBS = ("rq:job:*", "rq:queue:*")
+
+
+def writes(folder: Path) -> dict[str, Figure]:
+    """Return the writes for 1000 events, and those for all of them once more."""
+    with Stack(folder) as stack:
+        stack.web()
+        stack.worker()
+        stack.ready()
+        sent: Moment = []
+        for moments in months(CUSTOMERS):
+            say(f"writes: {len(moments)} customers have a moment")
+            events = in_turn(moments)
+            _post(stack, [*events, *events[::50]])
+            sent += events
+            _days_pass(stack)
+        received, written = stack.figures().received, len(stack.vitally.writes())
+        say(f"writes: all {len(sent)} events again, with and without the ring")
+        _post(stack, sent)
+        stack.redis.delete(keys.RECENT)
+        _days_pass(stack)
+        _post(stack, sent)
+        repeats = len(stack.vitally.writes()) - written
+    return {
+        "writes": figure([1000 * written / received]),
+        "repeats": figure([repeats]),
+    }
+
+
+def _days_pass(stack: Stack) -> None:
+    """Let the last write of every account be long ago, as it is between renewals."""
+    for key in stack.redis.scan_iter(match=f"{keys.account('')}*"):
+        stack.redis.hincrby(key, "wrote_at", -HOUR_MS)
+
+
+def memory(folder: Path) -> dict[str, Figure]:
+    """Return bytes of Redis, MB and CPU; at rest is: all settled, no worker running."""
+    customers = [Customer() for _ in range(ACCOUNTS)]
+    with Stack(folder) as stack:
+        web, worker = stack.web(), stack.worker()
+        stack.ready()
+        empty, clock = _used(stack), machine.clock(worker.pid)
+        say(f"memory: {ACCOUNTS} accounts with two subscriptions each")
+        _post(stack, [one.signs_up() for one in customers])
+        _post(stack, [one.begins(of) for of in (1, 2) for one in customers])
+        spent = machine.spent(clock, machine.clock(worker.pid))
+        settled = len(stack.vitally.writes())
+        pss = {
+            p: machine.memory(r.pid)
+            for p, r in (("web", web.running), ("worker", worker))
+        }
+        worker.terminate()
+        stack.redis.delete(*PASSING)
+        rest = _used(stack)
+        say("memory: one more event of each waits")
+        deliver(web.port, requests(one.seats(9) for one in customers))
+        stack.redis.delete(*PASSING)
+        waiting = _used(stack)
+        for pattern in JOBS:
+            for key in stack.redis.scan_iter(match=pattern, count=1000):
+                stack.redis.delete(key)
+        without = _used(stack)
+    return {
+        "account": figure([(rest - empty) / ACCOUNTS]),
+        "event": figure([(waiting - rest) / ACCOUNTS]),
+        "job": figure([(waiting - without) / ACCOUNTS]),
+        "worker CPU": figure([1000 * spent / settled]),
+        **{name: figure([mb]) for name, mb in pss.items()},
+    }
+
+
+def trips(_: Path) -> dict[str, Figure]:
+    """Return how often an event and its job go to Redis and back."""
+    found = entered()
+    return {"accept trips": figure([found.queued]), "job trips": figure([found.job])}
+
+
+def boot(folder: Path) -> dict[str, Figure]:
+    """Return milliseconds until a web process answers, and until a worker works."""
+    found: dict[str, list[float]] = {"web boot": [], "worker boot": []}
+    with Stack(folder) as stack:
+        for number in range(BOOTS):
+            say(f"boot: {number + 1} of {BOOTS}")
+            begun = time.monotonic()
+            stack.web()
+            found["web boot"].append((time.monotonic() - begun) * 1000)
+            begun = time.monotonic()
+            stack.worker()
+            eventually(lambda n=number: len(stack.figures().workers) > n)
+            found["worker boot"].append((time.monotonic() - begun) * 1000)
+    return {name: figure(samples) for name, samples in found.items()}
+
+
+def _post(stack: Stack, events: Moment) -> None:
+    deliver(stack.webs[0].port, requests(events))
+    stack.settled(120)
+
+
+def _used(stack: Stack) -> int:
+    """Bytes of the data; what waits for the disk or for a client is none of it."""
+
+    def calm() -> int:
+        first, second = (_once(stack), time.sleep(0.2), _once(stack))[::2]
+        return second if abs(second - first) < 4096 else 0
+
+    return eventually(calm, what="a Redis at rest")
+
+
+def _once(stack: Stack) -> int:
+    info: dict[str, int] = stack.redis.info("memory")
+    return info["used_memory"] - info["mem_not_counted_for_evict"]
