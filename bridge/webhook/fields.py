@@ -38,8 +38,8 @@ class Payload(Schema):
     def load(self, data: Any, **options: Any) -> Any:
         """Return what `Schema.load` returns; raises ValidationError as it does.
 
-        It asks marshmallow only about what the fields of this module do not take at
-        once: its general way makes an event half as dear again.
+        Only what a field of this module does not take at once goes to marshmallow, whose
+        general way would cost half an event more.
         """
         if type(data) is not dict or any(options.values()) or self._hooks:
             return super().load(data, **options)
@@ -61,9 +61,9 @@ def _loaded(field: fields.Field[Any], value: Any) -> Any:
     if (value is None or value is missing) and not field.required:
         return None
     if isinstance(field, Checked):
-        found = field.read(value)
-        if found is not UNREAD:
-            return found
+        read = field.read(value)
+        if read is not UNREAD:
+            return read
     return field.deserialize(value)
 
 
@@ -79,10 +79,10 @@ class Checked(fields.Field[Any]):
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
     ) -> Any:
-        found = self.read(value)
-        if found is UNREAD:
+        read = self.read(value)
+        if read is UNREAD:
             raise ValidationError(f"Must {self.must}.")
-        return found
+        return read
 
 
 NAME = 255

@@ -97,7 +97,7 @@ def json_value(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except (ValueError, RecursionError):
-        mended = _ESCAPE.sub(lambda found: _MARK if found[1] else found[0], body)
+        mended = _ESCAPE.sub(lambda escape: _MARK if escape[1] else escape[0], body)
     try:
         return orjson.loads(mended)
     except (ValueError, RecursionError):
@@ -106,10 +106,10 @@ def json_value(body: bytes) -> Any:
 
 def json_object(body: bytes) -> dict[str, Any]:
     """Return the one JSON object that *body* is. Raises PayloadError."""
-    found = json_value(body)
-    if not isinstance(found, dict):
+    value = json_value(body)
+    if not isinstance(value, dict):
         raise PayloadError("the body is no JSON object")
-    return found
+    return value
 
 
 def is_name(value: Any) -> TypeGuard[str]:
@@ -185,7 +185,7 @@ class SourceApi(Protocol):
 
 
 class Weakness(NamedTuple):
-    """What is said of a secret; *refused*: the processes do not start with it."""
+    """What is weak about a secret; *refused*: the processes do not start with it."""
 
     text: str
     refused: bool = True
@@ -222,7 +222,7 @@ def read_by(schema: Schema) -> Callable[[Mapping[str, Any]], Table]:
 
 
 NO_TABLE = read_by(Lines())
-"""Of a source about which nothing can be said there."""
+"""Of a source that has no lines there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ FOR_ALL_ITEMS = {"interval", "count", "from", "until"}
 
 
 def events(table: Mapping[str, Any], delivery: Verified) -> Iterator[Event]:
-    """Return the events of a delivery, as its source's table says they are found.
+    """Return the events of a delivery, as its source's table says where they are.
 
     One that has no id is called by a digest of the delivery's bytes, which are the same
     whenever it is sent again. Raises PayloadError where the body holds no event.
@@ -282,9 +282,9 @@ def _customer(rule: Rule, body: Any, party: str) -> Iterator[tuple[str, AnyValue
     for thing in parts[: 2 if own else 3]:
         value = read(rule, body, thing, absent=ABSENT)
         if value is not ABSENT:
-            told: Customer = {"rank": 0} if thing == "account" else {}
-            told[thing] = value
-            yield thing, kept(told)
+            news: Customer = {"rank": 0} if thing == "account" else {}
+            news[thing] = value
+            yield thing, kept(news)
 
 
 def _minor(amount: str, currency: str | None) -> int | float:
