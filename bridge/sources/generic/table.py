@@ -16,7 +16,6 @@ from marshmallow import ValidationError, fields, validate
 from bridge.config import Lines, NamedLines, one_of
 from bridge.config import text as matching
 from bridge.domain.facts import Rank
-from bridge.settings import base_url
 from bridge.sources.generic.events import FORMS
 from bridge.sources.generic.values import (
     CONVERTERS,
@@ -33,7 +32,7 @@ LONGEST_PATH = 500
 FUNCTIONS = frozenset(Functions().FUNCTION_TABLE)
 
 TYPE = r"[\x21-\x7e]{1,255}"
-LOCAL = re.compile(r"http://(127\.0\.0\.1|localhost)(:[0-9]+)?")
+BASE = r"(https://[\w.-]+|http://(127\.0\.0\.1|localhost))(:[0-9]{1,5})?/?"
 WORD = matching("[a-z0-9_-]{1,40}", "must be a short word in lower case")
 
 DATE = ("instant", "day")
@@ -270,16 +269,6 @@ def _variable(whose: str) -> Texts:
     return Texts("[A-Z][A-Z0-9_]{2,99}", must, required=True)
 
 
-def _base(value: str) -> None:
-    """Raise ValidationError where *value* is no host that may be read."""
-    try:
-        base_url(value)
-    except ValueError as error:
-        raise ValidationError(str(error)) from None
-    if not value.startswith("https://") and not LOCAL.fullmatch(value):
-        raise ValidationError("must begin with https://")
-
-
 def _rows(**lines: Any) -> NamedLines:
     """Tables of one form, by short words."""
     return NamedLines(fields.Nested(schema(**lines)), WORD, load_default=dict)
@@ -291,7 +280,7 @@ URL = matching(
 """What follows the host, with `{id}` where the id goes."""
 
 READ = schema(
-    base=fields.String(required=True, validate=_base),
+    base=matching(BASE, "must be https://host[:port] and nothing more", required=True),
     key_env=_variable("key"),
     scheme=one_of(("bearer", "basic"), load_default="bearer"),
     headers=fields.Dict(fields.String(), fields.String(), load_default=dict),
