@@ -247,7 +247,7 @@ class Source:
     split: Callable[[Verified], Iterable[Event]]
     """Events of a delivery, those that cannot be read too (`Event.refusal`); raises
     PayloadError where the body as a whole cannot be read."""
-    ignores: Callable[[Event, Options], str | None]
+    ignores: Callable[[Event, Options], str | None] = lambda *_: None
     """The reason to ignore an event whatever its type is, or None."""
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     without_effect: Mapping[str, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from hashlib import blake2s
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast
 
 import orjson
 from marshmallow import ValidationError
@@ -57,14 +57,10 @@ def digest(value: Value) -> str:
 Whole = TypeVar("Whole", bound=Value)
 
 
-@overload
-def kept(value: Whole, /) -> Whole: ...
-@overload
-def kept(**pairs: Any) -> dict[str, Any]: ...
-def kept(value: Value | None = None, /, **pairs: Any) -> Any:
-    """Return the pairs that tell something: None, False and empty are left out, 0 is not."""
-    every = {**(value or {}), **pairs}
-    return {key: value for key, value in every.items() if value or type(value) is int}
+def kept(value: Whole) -> Whole:
+    """Return what tells something: None, False and empty are left out, 0 is not."""
+    pairs: Any = {key: v for key, v in value.items() if v or type(v) is int}
+    return cast("Whole", pairs)
 
 
 # --- What a text means ----------------------------------------------------------

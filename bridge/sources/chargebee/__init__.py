@@ -179,7 +179,6 @@ SOURCE = Source(
     enabled=lambda options: bool(options[USERNAME] or options[PASSWORD]),
     verify=verify,
     split=split,
-    ignores=lambda event, options: None,  # the type alone says whether it is for us
     handlers=HANDLERS,
     without_effect=EVENTS["without_effect"],
     table=read_by(TableLines()),

@@ -186,7 +186,6 @@ def _source(
         enabled=lambda _: bool(valid),
         verify=lambda delivery, _, now: verify(table["verify"], delivery, valid, now),
         split=lambda delivery: list(events(table, delivery)),
-        ignores=lambda *_: None,
         handlers=handlers,
         api=lambda _: api,
         key=key,

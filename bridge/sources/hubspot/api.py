@@ -157,7 +157,7 @@ class HubspotApi:
     def _one(self, schema: Schema, path: str, id_: str, **query: str) -> Reply | None:
         """One thing, also one that was deleted; None where there is none."""
         for more in ({}, {"archived": "true"}):
-            reply = self._http.get(path, id_, kept(**query, **more))
+            reply = self._http.get(path, id_, kept({**query, **more}))
             if reply is not None:
                 return reply._replace(body=_loaded(schema, reply))
         return None
