@@ -192,6 +192,7 @@ def tiered(quantity: int, mode: str | None, tiers: Any) -> dict[str, Any]:
         ("end below", tiered(11, "volume", SHORT)),
         ("end below", tiered(11, "graduated", SHORT)),
         ("not in order", tiered(3, "volume", TIERS[::-1])),
+        ("not in order", tiered(3, "volume", [*SHORT, *SHORT])),
         ("not in order", tiered(3, "graduated", [*TIERS, *TIERS])),
         ("packages", {"unit": "100", "package": {"by": 5, "round": "half"}}),
         ("packages", {"unit": "100", "package": {"by": None, "round": "up"}}),
@@ -249,6 +250,7 @@ def left(items: list[PricedItem], *discounts: Any, **more: Any) -> Fraction | st
         (9000, TWO, [off("10%", products=[])]),
         (2500, [item(2000), YEARLY], [off("500", products=["a"])]),
         (4000, SAME, [off("4000", among=["a", "b"])]),
+        (6000, [*SAME, item(2000)], [off("4000", among=["a", "b"])]),
     ],
 )
 def test_a_discount_comes_off_what_it_is_for(expected, items, discounts) -> None:
