@@ -119,7 +119,11 @@ def test_no_facts_break_a_document(facts: list[Fact]) -> None:
 
 
 def fact(
-    thing: str, value: dict[str, Any], event: str = "", party: str = "x:1", **stamp: Any
+    thing: str,
+    value: dict[str, Any],
+    event: str = "",
+    party: str = "stripe:1",
+    **stamp: Any,
 ) -> Fact:
     """What an event told; its id is named after the thing where that does not matter."""
     told = Stamp(stamp.get("final", False), stamp.get("at", 0), stamp.get("rank", 0))
@@ -127,14 +131,16 @@ def fact(
     return Fact(party, thing, told, name, "k", value, repr(sorted(value.items())))
 
 
-def sub(unit: int = 5000, currency: str | None = "usd", **more: Any) -> dict[str, Any]:
-    """A monthly subscription."""
-    items = [{"unit": str(unit), "interval": "month", "ends": 9000}]
+def sub(
+    unit: int = 5000, currency: str | None = "usd", interval: str = "month", **more: Any
+) -> dict[str, Any]:
+    """An active subscription of one item."""
+    items = [{"unit": str(unit), "interval": interval, "ends": 9000}]
     named = {"currency": currency} if currency else {}
     return {"status": "active", **named, "items": items, **more}
 
 
-def subs(*values: dict[str, Any], party: str = "x:1") -> list[Fact]:
+def subs(*values: dict[str, Any], party: str = "stripe:1") -> list[Fact]:
     return [fact(f"subscription:s{n}", v, party=party) for n, v in enumerate(values)]
 
 
@@ -145,24 +151,64 @@ def doc(*facts: Fact, policy: Policy = STRIPE, now: int = 2000) -> Document:
 
 
 RATES = {"eur": Fraction("1.08"), "jpy": Fraction("0.0067"), "kwd": Fraction("3.25")}
-IN_DOLLARS = STRIPE._replace(base="usd", rates=RATES)
-IN_YEN = STRIPE._replace(base="jpy", rates={"usd": Fraction("149.256")})
+IN_DOLLARS = Policy(base="usd", rates=RATES)
+IN_YEN = Policy(base="jpy", rates={"usd": Fraction("149.256")})
+IN_KRONUR = Policy(base="isk", rates={"ugx": Fraction("0.001")})
+OWN_MONTHS = Policy(week=Fraction("4.33"), day=Fraction(30))
+STRICT = Policy(statuses=frozenset({"active"}))
+WIDE = Policy(statuses=frozenset({"active", "trialing"}), empty="zero")
+ALL = [sub(10_000), sub(10_000, status="past_due"), sub(10_000, status="trialing")]
+OVER = {"status": "canceled", "currency": "usd", "ended_at": 1000}
 
 
 @pytest.mark.parametrize(
     ("expected", "policy", "values"),
     [
+        # Rates make one sum of several currencies; one stays what it is.
         (104, IN_DOLLARS, [sub(5000), sub(5000, "eur")]),
         (87.5, IN_DOLLARS, [sub(5000, "eur"), sub(5000, "jpy")]),
         (66.64, IN_DOLLARS, [sub(5000), sub(5120, "kwd")]),
         (50, IN_DOLLARS, [sub(5000, "eur")]),
         (12_463, IN_YEN, [sub(5000, "jpy"), sub(5000)]),
+        # UGX 3,700,000 are 37,000 shillings at Stripe.
+        (5037, IN_KRONUR, [sub(3_700_000, "ugx"), sub(500_000, "isk")]),
+        (433, OWN_MONTHS, [sub(10_000, interval="week")]),
+        (3000, OWN_MONTHS, [sub(10_000, interval="day")]),
+        (200, STRIPE, ALL),
+        (100, STRICT, ALL),
+        (200, WIDE, ALL),
+        (None, STRIPE, [OVER]),
+        (0, WIDE, [OVER]),
     ],
 )
-def test_with_rates_several_currencies_are_one_sum_in_the_base(
-    expected, policy, values
-) -> None:
+def test_what_counts_and_in_which_money_is_a_choice(expected, policy, values) -> None:
     assert expected == doc(*subs(*values), policy=policy).traits["mrr"]
+
+
+HALF = {"coupon": "half", "percent": "50"}
+FOREVER = HALF | {"duration": "forever"}
+MONTHS = HALF | {"duration": "repeating", "ends": 3000}
+PAST = HALF | {"duration": "repeating", "ends": 1000}
+ONCE = HALF | {"duration": "once"}
+
+
+@pytest.mark.parametrize(
+    ("discounts", "amounts"),
+    [
+        ("forever", (50, 100, 100, 100, None)),
+        ("active", (50, 50, 100, 50, None)),
+        ("all", (50, 50, 50, 50, None)),
+        ("none", (100, 100, 100, 100, 100)),
+    ],
+)
+def test_the_discounts_that_count_are_a_choice(discounts, amounts) -> None:
+    """Terms that nobody needs need not be known."""
+    docs = [
+        doc(*subs(sub(10_000, discounts=[one])), policy=Policy(discounts=discounts))
+        for one in (FOREVER, MONTHS, PAST, ONCE, {"id": "di_1"})
+    ]
+
+    assert amounts == tuple(found.traits.get("mrr") for found in docs)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +243,12 @@ def test_what_cannot_be_known_is_left_out_with_the_reason(
 
     assert trait not in found.traits
     assert reason == found.unknown[trait]
+
+
+def test_a_missing_rate_leaves_the_number_out() -> None:
+    found = doc(*subs(sub(), sub(1, "gbp")), policy=IN_DOLLARS)
+
+    assert "several currencies and no rates: GBP, USD" == found.unknown["mrr"]
 
 
 def test_many_plan_names_are_cut() -> None:
@@ -238,17 +290,25 @@ def test_billing_comes_first_for_money_and_a_crm_for_the_rest_unless_listed(
     assert expected == (found.name.text, found.traits["mrr"], found.traits["stage"])
 
 
-def test_a_document_says_when_a_discount_changes_it_without_an_event() -> None:
-    half = {"percent": "50", "duration": "repeating"}
-    facts = subs(*(sub(discounts=[{**half, "ends": at}]) for at in (3000, 9000)))
-    policy = STRIPE._replace(discounts="active")
+@pytest.mark.parametrize(
+    ("discounts", "now", "until", "mrr"),
+    [
+        ("active", 0, 3000, 100),
+        ("active", 3000, 9000, 150),
+        ("active", 9000, None, 200),
+        ("forever", 0, None, 200),
+        ("all", 0, None, 100),
+    ],
+)
+def test_an_end_that_changes_the_number_is_an_appointment(
+    discounts, now, until, mrr
+) -> None:
+    late = MONTHS | {"ends": 9000}
+    facts = subs(*(sub(10_000, discounts=[one]) for one in (MONTHS, late)))
 
-    docs = [doc(*facts, policy=policy, now=now) for now in (0, 3000, 9000)]
+    found = doc(*facts, policy=Policy(discounts=discounts), now=now)
 
-    assert [(3000, 50), (9000, 75), (None, 100)] == [
-        (found.until, found.traits["mrr"]) for found in docs
-    ]
-    assert doc(*facts, now=0).until is None
+    assert (until, mrr) == (found.until, found.traits["mrr"])
 
 
 def test_a_document_says_when_a_merge_is_waited_for_no_longer() -> None:
@@ -271,7 +331,6 @@ def test_of_two_that_know_subscriptions_the_live_one_tells_the_currency(live) ->
 
 # --- Events of one instant whose order nothing tells --------------------------------
 
-OVER = {"status": "canceled", "currency": "usd", "ended_at": 1000}
 MONEY = {"mrr", "churnedAt", "subscriptionStatus"}
 
 
@@ -301,9 +360,9 @@ def two(thing: str, one: dict[str, Any], other: dict[str, Any]) -> list[Fact]:
             {"seats"},
             [
                 fact("trait:seats", {"is": 1}),
-                fact("trait:seats", {"is": 2}, party="x:2"),
+                fact("trait:seats", {"is": 2}, party="stripe:2"),
                 fact("trait:stage", {"is": "x"}),
-                fact("trait:stage", {"is": "x"}, party="x:2"),
+                fact("trait:stage", {"is": "x"}, party="stripe:2"),
             ],
         ),
     ],
