@@ -214,9 +214,8 @@ def _tiered(tiers: Sequence[Tier], mode: str | None, quantity: Fraction) -> Frac
         raise UnknownError("the tiers of its price are not in the event")
     if mode not in {"volume", "graduated"}:
         raise UnknownError("how its tiers add up is not in the event")
-    ends: list[float | Fraction] = [
-        inf if (end := tier.get("up_to")) is None else end for tier in tiers
-    ]
+    told = (tier.get("up_to") for tier in tiers)
+    ends: list[float | Fraction] = [inf if end is None else end for end in told]
     if any(end >= following for end, following in pairwise(ends)):
         raise UnknownError("the tiers of its price are not in order")
     last = bisect_left(ends, quantity)
@@ -224,23 +223,19 @@ def _tiered(tiers: Sequence[Tier], mode: str | None, quantity: Fraction) -> Frac
         raise UnknownError("the tiers of its price end below its quantity")
     if mode == "volume":
         return _tier_amount(tiers[last], quantity)
-    bounds = [0, *ends[:last], quantity]
-    return sum(
-        (
-            _tier_amount(tier, top - below)
-            for tier, (below, top) in zip(tiers, pairwise(bounds), strict=False)
-        ),
-        Fraction(0),
-    )
+    amount, below = Fraction(0), Fraction(0)
+    tops = [*(Fraction(end) for end in ends[:last]), quantity]
+    for tier, top in zip(tiers[: last + 1], tops, strict=True):
+        amount += _tier_amount(tier, top - below)
+        below = top
+    return amount
 
 
-def _tier_amount(tier: Tier, units: float | Fraction) -> Fraction:
+def _tier_amount(tier: Tier, units: Fraction) -> Fraction:
     """An amount for each of *units*, a flat one, or both; one that is not told is 0."""
     if not {"unit", "flat"} & tier.keys():
         raise UnknownError("a tier of its price has no amount in the event")
-    return Fraction(tier.get("flat", 0)) + Fraction(tier.get("unit", 0)) * Fraction(
-        units
-    )
+    return Fraction(tier.get("flat", 0)) + Fraction(tier.get("unit", 0)) * units
 
 
 # --- Discounts ----------------------------------------------------------------------
@@ -327,7 +322,7 @@ def _take_off(
     before = total(chosen)
     if not before:
         return items
-    left = max(_left(before, discount, chosen, currency, policy), Fraction(0)) / before
+    left = _share_left(before, discount, chosen, currency, policy)
     return [
         item._replace(monthly=item.monthly * left, taken=(*item.taken, label))
         if item in chosen
@@ -336,26 +331,26 @@ def _take_off(
     ]
 
 
-def _left(
+def _share_left(
     before: Fraction,
     discount: Discount,
     chosen: Sequence[PricedItem],
     currency: str,
     policy: Policy,
 ) -> Fraction:
-    """What a discount leaves of *before* (a month); below 0 is possible."""
+    """The share that a discount leaves of what costs *before* a month; 0 at least."""
     if "percent" in discount:
-        return before * (1 - Fraction(discount["percent"]) / 100)
+        return max(1 - Fraction(discount["percent"]) / 100, Fraction(0))
     other = discount.get("currency")
     if other != currency:
-        raise UnknownError(
-            f"discount {_label(discount)} is in {other}, not in {currency}"
-        )
+        reason = f"discount {_label(discount)} is in {other}, not in {currency}"
+        raise UnknownError(reason)
     # An amount is taken off each invoice, so it has the rhythm of the invoices.
     rhythms = {item.interval for item in chosen}
     if len(rhythms) > 1:
         raise UnknownError("an amount is taken off items of different intervals")
-    return before - monthly(Fraction(discount["amount"]), *rhythms.pop(), policy)
+    off = monthly(Fraction(discount["amount"]), *rhythms.pop(), policy)
+    return max((before - off) / before, Fraction(0))
 
 
 def _is_same_for_any(

@@ -249,6 +249,7 @@ def left(items: list[PricedItem], *discounts: Any, **more: Any) -> Fraction | st
         (5500, [*ONE, YEARLY], [off("50%")]),
         (9000, TWO, [off("10%", products=[])]),
         (2500, [item(2000), YEARLY], [off("500", products=["a"])]),
+        (-500, [item(-1000)], [off("50%")]),
         (4000, SAME, [off("4000", among=["a", "b"])]),
         (6000, [*SAME, item(2000)], [off("4000", among=["a", "b"])]),
     ],
