@@ -133,11 +133,8 @@ class HttpApi:
             at = parsedate_to_datetime(reply.headers["Date"]).timestamp() - took
             return Reply(self.read(data), floor(at * 1000))
         except (KeyError, PayloadError, TypeError, ValueError):
-            raise self.unreadable(what) from None
-
-    def unreadable(self, what: str) -> SourceError:
-        """The error of a reply about *what* that is not what it should be."""
-        return SourceError(f"{self.title}'s reply about {what} cannot be read")
+            reason = f"{self.title}'s reply about {what} cannot be read"
+            raise SourceError(reason) from None
 
     def _failure(self, reply: Any, data: bytes, what: str) -> SourceError:
         """What a reply means that is neither good nor 404."""

@@ -26,7 +26,7 @@ from bridge.errors import ConfigError, SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, understood
 from bridge.sources.stripe import snapshot
 from bridge.sources.stripe.facts import HANDLERS, PREFIX, V1, places
-from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION
+from bridge.sources.stripe.schemas import CUSTOMER, PAGE, SUBSCRIPTION
 from bridge.sources.stripe.snapshot import essence, is_final
 from bridge.webhook.fields import Payload
 from bridge.webhook.source import Event, Options, Page
@@ -181,12 +181,9 @@ class StripeApi:
         reply = self._http.get(kind, query={"limit": MOST, **query, **more})
         if reply is None:
             raise SourceUnreadError(f"Stripe has no such {kind}, or not any more")
-        rows = reply.body.get("data")
-        if not isinstance(rows, list) or not all(
-            isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows
-        ):
-            raise self._http.unreadable(kind)
-        return Page(rows, rows[-1]["id"] if reply.body.get("has_more") and rows else "")
+        page = understood(PAGE.load, reply.body, kind)
+        rows = page["data"]
+        return Page(rows, rows[-1]["id"] if page["has_more"] and rows else "")
 
     def _every(self, kind: str, query: Mapping[str, Any]) -> Iterator[Json]:
         """Read a list to its end."""

@@ -24,19 +24,6 @@ from bridge.webhook.fields import Payload
 from bridge.webhook.source import Event, Handlers, Options, is_name
 from bridge.webhook.values import digest
 
-RANKS = {
-    "created": Rank.CREATED,
-    "trial_will_end": Rank.NOTICE,
-    "pending_update_applied": Rank.NOTICE,
-    "pending_update_expired": Rank.NOTICE,
-    "updated": Rank.UPDATED,
-    "completed": Rank.UPDATED,
-    "paused": Rank.SWITCHED,
-    "resumed": Rank.SWITCHED,
-    "deleted": Rank.DELETED,
-}
-"""Last word of an event's type -> its rank among events of one second."""
-
 DEEPEST = 8
 """Levels to which previous attributes are put back; Stripe's own reach four."""
 
@@ -50,6 +37,8 @@ ACCOUNT = "stripe.account"
 
 EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf-8"))
 """The types of events by what reads them, each with its meaning."""
+
+RANKS = {word: Rank[rank] for word, rank in EVENTS["ranks"].items()}
 
 HANDLERS = Handlers()
 

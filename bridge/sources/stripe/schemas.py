@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import INCLUDE, Schema, fields
 
 from bridge.webhook.fields import (
     Currency,
@@ -181,6 +181,19 @@ class Thin(Payload):
     related_object = part(id=Id(required=True), type=Text(required=True), required=True)
 
 
+class Listed(Payload):
+    """What all objects of a list have."""
+
+    id = Text(required=True)
+
+
+class Page(Payload):
+    """A page of a list of the API, its objects whole."""
+
+    data = fields.List(fields.Nested(Listed, unknown=INCLUDE), required=True)
+    has_more = fields.Boolean()
+
+
 def event_of(schema: type[Payload]) -> Schema:
     """The schema of an event about an object, and about what was different before."""
     shown = fields.Nested(schema, required=True)
@@ -188,4 +201,5 @@ def event_of(schema: type[Payload]) -> Schema:
     return Payload.from_dict({"data": data})()
 
 
-CUSTOMER, SUBSCRIPTION, ITEM, PRICE = Customer(), Subscription(), Item(), Price()
+CUSTOMER, SUBSCRIPTION, PAGE = Customer(), Subscription(), Page()
+ITEM, PRICE = Item(), Price()
