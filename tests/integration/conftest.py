@@ -13,7 +13,6 @@ from bridge.sources import discover
 from bridge.store.health import Watch
 from tests.support.command import Run, called
 from tests.support.desk import Bench, bench, settings
-from tests.support.local_stripe import KEY, LocalStripe
 from tests.support.server import RedisServer
 
 
@@ -58,23 +57,3 @@ def environ(redis_server: RedisServer, desk: Bench) -> dict[str, str]:
 def run(environ: dict[str, str]) -> Run:
     """Call a command here, with these settings."""
     return partial(called, environ=environ)
-
-
-@pytest.fixture
-def stripe() -> Iterator[LocalStripe]:
-    """Stripe's API, empty."""
-    with LocalStripe() as running:
-        yield running
-
-
-@pytest.fixture
-def stripe_environ(
-    redis: Redis, redis_server: RedisServer, stripe: LocalStripe
-) -> dict[str, str]:
-    """The settings of a command that reads Stripe's API, and no more."""
-    return {
-        "REDIS_URL": redis_server.url,
-        "STRIPE_API_KEY": KEY,
-        "STRIPE_API_BASE": stripe.url,
-        "STRIPE_MODE": "test",
-    }

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from tests.support.command import Run, called
 from tests.support.desk import QUEUE, Bench, settings
 from tests.support.desk import customer as desk_customer
 from tests.support.local_stripe import (
+    KEY,
     LocalStripe,
     customer,
     item,
@@ -42,8 +44,17 @@ FIRST_OF_2026 = 1_767_225_600
 
 
 @pytest.fixture
-def environ(stripe_environ: dict[str, str]) -> dict[str, str]:
-    return stripe_environ
+def stripe() -> Iterator[LocalStripe]:
+    """Stripe's API, empty."""
+    with LocalStripe() as running:
+        yield running
+
+
+@pytest.fixture
+def environ(redis: Redis, redis_server: RedisServer, stripe: LocalStripe) -> Any:
+    """The settings of a command that reads Stripe's API, and no more."""
+    api = {"STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe.url, "STRIPE_MODE": "test"}
+    return {"REDIS_URL": redis_server.url, **api}
 
 
 @pytest.fixture
@@ -77,6 +88,20 @@ def shop(stripe: LocalStripe, count: int) -> list[str]:
         stripe.put(customer(id_, created=FIRST_OF_2026 + n * DAY))
         stripe.put(subscription(f"sub_{n}", id_))
     return ids
+
+
+def event(id_: str, created: float, told: Any, **more: Any) -> dict[str, Any]:
+    """An event that tells of a customer, or of what *more* says."""
+    return {
+        "id": id_,
+        "object": "event",
+        "api_version": "2025-08-27.basil",
+        "type": "customer.updated",
+        "created": int(created),
+        "livemode": False,
+        "data": {"object": told, "previous_attributes": {}},
+        **more,
+    }
 
 
 def everything(redis: Redis) -> dict[bytes, bytes | None]:
@@ -171,9 +196,11 @@ def test_an_interrupted_backfill_goes_on_where_it_stopped(
 
 
 def test_a_dry_run_shows_the_documents_and_changes_nothing(stripe, backfill, desk):
+    stripe.clock = lambda: FIRST_OF_2026
     stripe.put(customer("cus_1", name="Acme"), subscription("sub_1", "cus_1"))
     backfill()
     desk.work()
+    stripe.clock = lambda: FIRST_OF_2026 + 60
     stripe.put(
         subscription("sub_1", "cus_1", item(price(unit=9900))),
         customer("cus_2", name="Basil", created=1_768_000_000),
@@ -192,50 +219,32 @@ def test_a_dry_run_shows_the_documents_and_changes_nothing(stripe, backfill, des
     assert "  subscriptionStatus = active  <- not written yet\n" in second
     assert first.startswith("cus_1: account cus_1, 'Acme'\n")
     assert "  subscriptionStatus = active\n" in first
+    assert "  mrr = 99  <- 49\n" in first
     assert third.endswith("'The cus_3'\n  no subscription, so no traits\n")
-
-
-def test_a_dry_run_compares_with_what_vitally_has(stripe, backfill, desk):
-    stripe.clock = lambda: FIRST_OF_2026
-    stripe.put(customer("cus_1"), subscription("sub_1", "cus_1"))
-    backfill()
-    desk.work()
-    stripe.clock = lambda: FIRST_OF_2026 + 60
-    stripe.put(subscription("sub_1", "cus_1", item(price(unit=9900))))
-
-    said = backfill("--dry-run", "--customer", "cus_1")
-    assert "  mrr = 99  <- 49\n" in said.out
-
     said = backfill("--dry-run", STRIPE_ACCOUNT_ID_KEY="vitally_id")
     assert "stripe:cus_1: held, neither the customer nor" in said.out
 
 
-def test_only_customers_since_a_day(stripe, backfill, redis):
+@pytest.mark.parametrize(
+    ("words", "status", "taken"),
+    [
+        ("--since 2026-01-04", 0, [0, 0, 0, 1, 1, 1]),
+        ("--customer cus_3 --customer cus_1 --customer cus_1", 0, [0, 1, 0, 1, 0, 0]),
+        ("--customer cus_9 --customer cus_0", 1, [1, 0, 0, 0, 0, 0]),
+        ("--customer cus_0 --restart", 2, [0] * 6),
+    ],
+)
+def test_only_the_customers_that_are_asked_for(
+    stripe, backfill, redis, words, status, taken
+):
     ids = shop(stripe, 6)
 
-    backfill("--since", "2026-01-04")
+    said = backfill(*words.split(), status=status).err
 
-    assert [0, 0, 0, 1, 1, 1] == readings(redis, ids)
-
-
-def test_only_the_customers_that_are_named(stripe, backfill, redis):
-    ids = shop(stripe, 4)
-
-    named = ("--customer", "cus_3", "--customer", "cus_1", "--customer", "cus_1")
-    backfill(*named)
-
-    assert [0, 1, 0, 1] == readings(redis, ids)
-    assert "/v1/customers" not in stripe.paths()
-    assert "neither --since nor" in backfill(*named, "--restart", status=2).err
-
-
-def test_a_customer_that_does_not_exist_is_said(stripe, backfill, redis):
-    shop(stripe, 1)
-
-    said = backfill("--customer", "cus_9", "--customer", "cus_0", status=1)
-
-    assert "stripe:cus_9: there is no such customer" in said.err
-    assert [1] == readings(redis, ["cus_0"])
+    assert taken == readings(redis, ids)
+    assert ("--customer" in words) == ("/v1/customers" not in stripe.paths())
+    unknown = "stripe:cus_9: there is no such customer"
+    assert (status == 1) == (unknown in said)
 
 
 def test_stripe_s_hiccups_are_waited_for(stripe, backfill, redis):
@@ -292,25 +301,19 @@ def test_what_cannot_be_read_is_told_who_can_and_what_it_takes(run, command):
 
 def test_an_interrupted_one_for_others_is_not_mixed_up(stripe, backfill, redis):
     ids = shop(stripe, 4)
-    place = {"after": "stripe:cus_2", "since": str(FIRST_OF_2026)}
-    redis.hset(keys.backfill("stripe"), mapping=place)
+    stopped = partial(redis.hset, keys.backfill("stripe"))
+    stopped(mapping={"after": "stripe:cus_2", "since": FIRST_OF_2026})
 
     said = backfill(status=1).err
     assert "go on with the same --since, or say --restart" in said
-
     backfill("--since", "2026-01-01")
     assert [1, 1, 0, 0] == readings(redis, ids)
 
-    redis.hset(keys.backfill("stripe"), mapping=place)
+    stopped(mapping={"after": "stripe:cus_2", "since": FIRST_OF_2026})
     backfill("--restart")
     assert all(readings(redis, ids))
 
-
-def test_where_it_stopped_may_be_gone(stripe, backfill, redis):
-    shop(stripe, 2)
-    place = {"after": "stripe:cus_9", "since": ""}
-    redis.hset(keys.backfill("stripe"), mapping=place)
-
+    stopped(mapping={"after": "stripe:cus_9", "since": ""})
     said = backfill(status=1).err
     assert "Stripe has no such customers, or not any more; say --restart" in said
 
@@ -369,16 +372,8 @@ def test_an_older_webhook_after_it_loses_and_a_newer_one_wins(
     desk.passes(60_000)
     other = subscription("sub_1", "cus_1", item(price(unit=9900, product="prod_1")))
 
-    deliver(
-        {
-            "id": "evt_1",
-            "object": "event",
-            "type": "customer.subscription.updated",
-            "created": FIRST_OF_2026 + seconds,
-            "livemode": False,
-            "data": {"object": other},
-        }
-    )
+    kind = "customer.subscription.updated"
+    deliver(event("evt_1", FIRST_OF_2026 + seconds, other, type=kind))
     desk.work()
 
     assert mrr == desk.vitally.account("cus_1")["traits"]["mrr"]
@@ -411,18 +406,10 @@ def happens(
     stripe: LocalStripe, number: int, *, ago: int = DAY, **more: Any
 ) -> dict[str, Any]:
     """Put an event that tells of a customer of its own."""
-    event = {
-        "id": f"evt_{number}",
-        "object": "event",
-        "api_version": "2025-08-27.basil",
-        "type": "customer.updated",
-        "created": int(time.time()) - ago,
-        "livemode": False,
-        "data": {"object": customer(f"cus_{number}"), "previous_attributes": {}},
-        **more,
-    }
-    stripe.put(event)
-    return event
+    told = customer(f"cus_{number}")
+    happened = event(f"evt_{number}", time.time() - ago, told, **more)
+    stripe.put(happened)
+    return happened
 
 
 def taken(redis: Any) -> set[str]:
