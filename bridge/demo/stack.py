@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
@@ -22,9 +22,6 @@ from bridge.demo.lives import ACCOUNT_KEY
 from bridge.errors import BridgeError
 from bridge.vitally.simulator import Simulator
 
-LINES = {"web": ("-m", "bridge", "serve"), "worker": ("-m", "workers")}
-"""The Procfile's lines, run by the Python that runs the demo."""
-
 HERE = "127.0.0.1"
 HOME = Path(__file__).resolve().parents[2]
 """Folder of the two packages: the repository, or where pip has put them."""
@@ -32,9 +29,11 @@ HOME = Path(__file__).resolve().parents[2]
 KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 """All that a process of the demo gets of the user's environment."""
 
+LOG = "bridge.log"
+LAST_LINES = 5
+
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
-LAST_LINES = 5
 
 
 class DemoError(BridgeError):
@@ -49,46 +48,30 @@ class EndedError(BridgeError):
 class Stack:
     """What runs: where it is, and the example secrets of this one run.
 
-    *stop* is set when the user wants it to end. A process leads a group of its own, so
-    that Ctrl-C reaches the demo alone; its log is a file in *folder*.
+    *web* are connections to the bridge's web process, *process* runs the whole bridge;
+    *stop* is set when the user wants it to end.
     """
 
     folder: Path
-    stop: Event
     redis_url: str
     vitally: Simulator
     web: HTTPConnectionPool
     webhook_secret: str
     password: str
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    process: subprocess.Popen[bytes]
+    stop: Event
 
     def pause(self, seconds: float) -> None:
-        """Wait. Raises EndedError, and DemoError where a process has ended."""
+        """Wait. Raises EndedError, and DemoError where the bridge has ended."""
         if self.stop.wait(seconds):
             raise EndedError("ended by the user")
-        for name, process in self.processes.items():
-            if (status := process.poll()) is not None:
-                words = f"the {name} process has ended with status {status}"
-                raise DemoError(f"{words}: {self.last_words(name)}")
+        if (status := self.process.poll()) is not None:
+            raise DemoError(f"the bridge has ended with status {status}: {self.log()}")
 
-    def last_words(self, name: str) -> str:
-        """The end of a process's log."""
-        log = self.folder / f"{name}.log"
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return "\n  ".join(["", *lines[-LAST_LINES:]]) or "it said nothing"
-
-    def start(self, name: str, environ: Mapping[str, str]) -> None:
-        """Start one of the lines."""
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, *LINES[name]],
-                cwd=self.folder,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                process_group=0,
-            )
+    def log(self) -> str:
+        """The last lines of the bridge's log."""
+        text = (self.folder / LOG).read_text(encoding="utf-8", errors="replace")
+        return "\n  ".join(["", *text.strip().splitlines()[-LAST_LINES:]])
 
     def wait_until_ready(self) -> None:
         """Ask `/readyz` until it says so. Raises DemoError, EndedError."""
@@ -103,21 +86,8 @@ class Stack:
             if answer.get("ready"):
                 return
             reasons = answer.get("reasons", [])
-        logs = [f"{name}: {self.last_words(name)}" for name in self.processes]
-        why = [f"not ready after {START_SECONDS:g} s", *reasons, *logs]
-        raise DemoError("\n".join(why))
-
-    def end(self) -> None:
-        """Ask all to end, then wait for each; what stays is killed with its group."""
-        for process in self.processes.values():
-            process.terminate()
-        until = time.monotonic() + STOP_SECONDS
-        for process in self.processes.values():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, until - time.monotonic()))
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        why = "\n".join([f"not ready after {START_SECONDS:g} s", *reasons])
+        raise DemoError(f"{why}\n{self.log()}")
 
 
 @contextmanager
@@ -127,35 +97,58 @@ def running(folder: Path, stop: Event) -> Iterator[Stack]:
     Raises DemoError, EndedError (*stop* was set), and BridgeError without a Redis.
     """
     key = f"sk_test_example_{secrets.token_hex(8)}"
+    secret = f"whsec_example_{secrets.token_hex(16)}"
+    password = f"example-{secrets.token_hex(4)}"
     with ExitStack() as ending:
         server = redis_server.start(folder / "redis")
         ending.callback(server.stop)
+        vitally = ending.enter_context(Simulator((key,)))
         port = redis_server.free_port()
-        stack = Stack(
-            folder,
-            stop,
-            server.url,
-            ending.enter_context(Simulator((key,))),
-            HTTPConnectionPool(HERE, port, timeout=Timeout(10), retries=False),
-            webhook_secret=f"whsec_example_{secrets.token_hex(16)}",
-            password=f"example-{secrets.token_hex(4)}",
-        )
         values = {
-            "REDIS_URL": stack.redis_url,
+            "REDIS_URL": server.url,
             "VITALLY_API_KEY": key,
-            "VITALLY_BASE_URL": stack.vitally.url,
-            "STRIPE_WEBHOOK_SECRET": stack.webhook_secret,
+            "VITALLY_BASE_URL": vitally.url,
+            "STRIPE_WEBHOOK_SECRET": secret,
             "STRIPE_MODE": "test",
             "STRIPE_ACCOUNT_ID_KEY": ACCOUNT_KEY,
-            "CONSOLE_PASSWORD": stack.password,
+            "CONSOLE_PASSWORD": password,
             "PORT": str(port),
         }
-        ending.callback(stack.end)
-        ending.callback(stack.web.close)
-        for name in LINES:
-            stack.start(name, environment(os.environ, values))
+        process = ending.enter_context(_bridge(folder, environment(os.environ, values)))
+        web = HTTPConnectionPool(HERE, port, timeout=Timeout(10), retries=False)
+        ending.callback(web.close)
+        stack = Stack(folder, server.url, vitally, web, secret, password, process, stop)
         stack.wait_until_ready()
         yield stack
+
+
+@contextmanager
+def _bridge(
+    folder: Path, environ: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the web and a worker process, and end them; what stays is killed.
+
+    They are a group of their own, so that Ctrl-C reaches the demo alone.
+    """
+    with (folder / LOG).open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bridge", "run"],
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            process_group=0,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def environment(

@@ -17,8 +17,8 @@ from urllib3.util import make_headers
 
 from bridge.demo.lives import LIVES, deliveries
 from bridge.demo.run import drawn, verdicts
-from bridge.demo.stack import LINES, environment
-from tests.support.processes import ROOT, Running, procfile
+from bridge.demo.stack import environment
+from tests.support.processes import ROOT, Running
 
 MISLEADING = {
     "REDIS_URL": "redis://127.0.0.1:9/0",
@@ -119,12 +119,6 @@ def test_ctrl_c_in_the_middle_ends_it_without_a_traceback(tmp_path):
     assert "Traceback" not in running.output
     assert running.output.endswith("Ended.\n")
     assert [] == left(tmp_path)
-
-
-def test_the_demo_starts_the_procfile_s_lines():
-    lines = {name: " ".join(("python", *line)) for name, line in LINES.items()}
-
-    assert procfile() == lines
 
 
 def test_nothing_that_the_user_has_set_reaches_a_process_of_the_demo():
