@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import click
 import orjson
+from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
 from bridge.cli import Command
@@ -39,12 +40,13 @@ DAYS = 30
 DAY_SECONDS = 0.2
 """How long a day takes."""
 
-TRIES = 5
-"""So often a delivery that is answered 503 is sent, as Stripe would."""
+AGAIN_AT_503 = Retry(
+    connect=0, read=0, status=4, status_forcelist=[503], allowed_methods=None
+)
+"""A delivery is sent again after `Retry-After`, as Stripe would."""
 
 SETTLE_SECONDS = 30.0
 
-UNAVAILABLE = 503
 ACCEPTED = 202
 
 DATES = ("nextRenewalDate", "cancelAt", "churnedAt", "trialEndDate")
@@ -101,7 +103,8 @@ def demo(exits: bool, seed: int) -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    stop, signals = Event(), list[int]()
+    stop = Event()
+    signals: list[int] = []
 
     def end(number: int, _frame: object) -> None:
         signals.append(number)
@@ -163,22 +166,20 @@ def _month(stack: Stack, seed: int) -> bool:
 
 def _send(stack: Stack, delivery: Delivery) -> str:
     """Post one delivery, again while Redis is slow, and return its receipt."""
-    body, answer = orjson.dumps(delivery.event), ""
-    for _ in range(TRIES):
-        kind = {"Content-Type": "application/json; charset=utf-8"}
-        signed = sign(STRIPE, stack.webhook_secret, body, time.time(), headers=kind)
-        try:
-            reply = stack.web.request("POST", "/webhooks/stripe", body, headers=signed)
-        except HTTPError as error:
-            stack.pause(0)
-            raise DemoError(f"the web process does not answer: {error}") from error
-        if reply.status == ACCEPTED:
-            return str(reply.json()["receipt"])
-        answer = f"{reply.status}: {reply.data.decode(errors='replace')}"
-        if reply.status != UNAVAILABLE:
-            break
-        stack.pause(1)
-    raise DemoError(f"the web process answered {answer}")
+    body = orjson.dumps(delivery.event)
+    kind = {"Content-Type": "application/json; charset=utf-8"}
+    signed = sign(STRIPE, stack.webhook_secret, body, time.time(), headers=kind)
+    try:
+        reply = stack.web.request(
+            "POST", "/webhooks/stripe", body, headers=signed, retries=AGAIN_AT_503
+        )
+    except HTTPError as error:
+        stack.pause(0)
+        raise DemoError(f"the web process does not answer: {error}") from error
+    if reply.status != ACCEPTED:
+        text = reply.data.decode(errors="replace")
+        raise DemoError(f"the web process answered {reply.status}: {text}")
+    return str(reply.json()["receipt"])
 
 
 def _settled(stack: Stack, sent: int) -> Figures:

@@ -13,15 +13,13 @@ from rq import Queue as RqQueue
 from rq.registry import FailedJobRegistry
 from rq.serializers import JSONSerializer
 
-from bridge.ingest import Ingress
 from bridge.queue import NAME
-from bridge.sources import discover
 from bridge.store import keys, operator
 from bridge.store.inspect import drained_in
 from bridge.store.quarantine import Kept, Quarantine
 from bridge.webhook.source import Delivery, Verified
 from tests.support.command import Run, Said
-from tests.support.desk import Bench, customer, link, settings, subscription
+from tests.support.desk import Bench, customer, link, subscription
 from tests.support.stripe import Shop
 from tests.support.waiting import eventually
 from workers.throttle import Throttle
@@ -555,9 +553,7 @@ def test_the_quarantine_is_listed_shown_replayed_and_dropped(run, desk):
     run("quarantine", "drop", "bad", status=1)
 
 
-def test_a_replay_that_is_refused_again_stays_one_entry(run, desk, environ):
-    chosen = settings(desk.vitally.url, environ["REDIS_URL"])
-    ingress = Ingress(chosen, desk.redis, discover().values())
+def test_a_replay_that_is_refused_again_stays_one_entry(run, desk, ingress):
     delivery = Delivery("POST", "/webhooks/stripe", {}, b"no json")
     ingress.take_in(ingress.sources["stripe"], Verified(delivery))
     for _ in range(3):
