@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,12 @@ import urllib3
 from redis import Redis
 from rq import Queue, SimpleWorker
 from rq.job import Job
+from werkzeug import Response
+from werkzeug.serving import make_server
 
 from bridge.queue import NAME
 from bridge.redis_server import free_port
-from tests.support.processes import start
-from tests.support.server import RedisServer
+from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
 PASSWORD = "console-example"
@@ -83,8 +83,8 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """Return what the console of the page says, and forget it."""
-        said = self._do("POST", f"{self._session}/se/log", type="browser")
-        return [line["message"] for line in said]
+        lines = self._do("POST", f"{self._session}/se/log", type="browser")
+        return [x["message"] for x in lines if "favicon" not in x["message"]]
 
     def screenshot(self, path: Path) -> None:
         image = self._do("GET", f"{self._session}/screenshot")
@@ -119,44 +119,22 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def url(
-    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """Run the web process; its address, known to nobody but the test."""
-    port = free_port()
-    environ = {
-        "PORT": port,
-        "REDIS_URL": redis_server.url,
-        "VITALLY_API_KEY": "sk_example",
-        "VITALLY_SUBDOMAIN": "acme",
-        "CONSOLE_PASSWORD": PASSWORD,
-    }
-    address = f"127.0.0.1:{port}"
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("web")
-    with start("web", environ, folder):
-        eventually(lambda: is_alive(address), what="the web process")
-        yield address
-
-
-def is_alive(address: str) -> bool:
-    try:
-        answer = urllib3.request("GET", f"http://{address}/healthz", retries=False)
-    except urllib3.exceptions.HTTPError:
-        return False
-    return answer.status == 200
-
-
-def job_that_fails(party: str) -> None:
-    raise ValueError(f"<img src=x onerror=\"document.title='hacked'\"> {party}")
+    with Stack(folder, CONSOLE_PASSWORD=PASSWORD) as made:
+        made.web()
+        yield made
 
 
 @pytest.fixture
-def failed(redis: Redis) -> Job:
-    queue = Queue(NAME, connection=redis, serializer="json")
-    job = queue.enqueue(job_that_fails, "stripe:cus_1", description="stripe:cus_1")
-    worker = SimpleWorker([queue], connection=redis, serializer="json")
-    worker.work(burst=True, logging_level="CRITICAL")
-    return job
+def redis(stack: Stack) -> Redis:
+    stack.redis.flushall()
+    return stack.redis
+
+
+@pytest.fixture
+def url(stack: Stack) -> str:
+    return f"127.0.0.1:{stack.webs[0].port}"
 
 
 @pytest.fixture
@@ -168,63 +146,74 @@ def inside(browser: Browser, url: str) -> Browser:
     return browser
 
 
+def job_that_fails(party: str) -> None:
+    raise ValueError(f"<img src=x onerror=\"document.title='hacked'\"> {party}")
+
+
+def failing(redis: Redis, text: str, **more: Any) -> tuple[Job, SimpleWorker]:
+    """A job of our queue that has failed, and the worker that ran it."""
+    queue = Queue(NAME, connection=redis, serializer="json")
+    job = queue.enqueue(job_that_fails, text, description=text, **more)
+    worker = SimpleWorker([queue], connection=redis, serializer="json")
+    worker.work(burst=True, logging_level="CRITICAL")
+    return job, worker
+
+
+@pytest.fixture
+def failed(redis: Redis) -> Job:
+    return failing(redis, "stripe:cus_1")[0]
+
+
 def status(job: Job) -> str | None:
     found = job.connection.hget(job.key, "status")
     return found.decode() if isinstance(found, bytes) else None
 
 
-def exists(job: Job) -> bool:
-    return Job.exists(job.id, connection=job.connection)
+def picture(browser: Browser, tmp_path: Path, name: str) -> None:
+    """Keep a picture where a developer wants them."""
+    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
+    browser.screenshot(folder / f"{name}.png")
 
 
 def test_the_queues_are_shown(inside: Browser, failed: Job, tmp_path: Path) -> None:
     eventually(lambda: NAME in inside.text())
-    inside.screenshot(Path(os.environ.get("SCREENSHOTS", tmp_path)) / "queues.png")
+    picture(inside, tmp_path, "queues")
 
-    assert [c for c in inside.complaints() if "favicon" not in c] == []
+    assert [] == inside.complaints()
 
 
-def test_requeue_works_on_the_list_of_jobs(
-    inside: Browser, url: str, failed: Job, tmp_path: Path
-) -> None:
-    inside.open(f"http://{url}/console/queues/0/view/jobs/{NAME}/failed/8/asc/1")
-    eventually(lambda: "stripe:cus_1" in inside.text())
-    inside.screenshot(Path(os.environ.get("SCREENSHOTS", tmp_path)) / "failed.png")
-    inside.click('[data-role="requeue-job-btn"]')
-    eventually(lambda: status(failed) == "queued")
-
-    assert [c for c in inside.complaints() if "favicon" not in c] == []
+LIST, JOB = f"jobs/{NAME}/failed/8/asc/1", "job/{id}"
 
 
 @pytest.mark.parametrize(
-    ("button", "left"),
+    ("page", "button", "asks", "left"),
     [
-        ("#requeue-all-btn", "queued"),
-        ("#empty-btn", None),
-        ('[data-role="delete-job-btn"]', None),
+        (LIST, '[data-role="requeue-job-btn"]', False, "queued"),
+        (LIST, "#requeue-all-btn", True, "queued"),
+        (LIST, "#empty-btn", True, None),
+        (LIST, '[data-role="delete-job-btn"]', True, None),
+        (JOB, "#delete-job-btn", True, None),
     ],
 )
-def test_what_asks_first_works_once_confirmed(
-    inside: Browser, url: str, failed: Job, button: str, left: str | None
+def test_a_button_does_what_it_says_some_once_confirmed(
+    inside: Browser,
+    url: str,
+    failed: Job,
+    tmp_path: Path,
+    page: str,
+    button: str,
+    asks: bool,
+    left: str | None,
 ) -> None:
-    inside.open(f"http://{url}/console/queues/0/view/jobs/{NAME}/failed/8/asc/1")
+    inside.open(f"http://{url}/console/queues/0/view/{page.format(id=failed.id)}")
     eventually(lambda: "stripe:cus_1" in inside.text())
+    picture(inside, tmp_path, page.partition("/")[0])
     inside.click(button)
-    inside.confirm()
-
+    if asks:
+        inside.confirm()
     eventually(lambda: status(failed) == left)
 
-
-def test_delete_works_on_the_page_of_a_job(
-    inside: Browser, url: str, failed: Job, tmp_path: Path
-) -> None:
-    inside.open(f"http://{url}/console/queues/0/view/job/{failed.id}")
-    eventually(lambda: "ValueError" in inside.text())
-    inside.screenshot(Path(os.environ.get("SCREENSHOTS", tmp_path)) / "job.png")
-    inside.click("#delete-job-btn")
-    inside.confirm()
-
-    assert eventually(lambda: not exists(failed))
+    assert [] == inside.complaints()
 
 
 HOSTILE = (
@@ -240,12 +229,8 @@ HOSTILE = (
 def hostile(redis: Redis) -> Job:
     """A failed job of RQ's own, with hostile text wherever there is any."""
     text = "stripe:cus_1 " + " ".join(HOSTILE)
-    queue = Queue(NAME, connection=redis, serializer="json")
-    job = queue.enqueue(
-        job_that_fails, text, description=text, meta={"said": text}, job_id="hostile"
-    )
-    worker = SimpleWorker([queue], connection=redis, serializer="json")
-    worker.work(burst=True, logging_level="CRITICAL")
+    job, worker = failing(redis, text, meta={"said": text}, job_id="hostile")
+    queue = worker.queues[0]
     worker.register_birth()
     worker.prepare_execution(queue.enqueue(print, text, description=text))
     Queue(f"{NAME} {text}", connection=redis, serializer="json").enqueue(print)
@@ -260,8 +245,7 @@ def test_text_of_a_sender_is_text_on_every_page(
 ) -> None:
     inside.open(f"http://{url}/console/queues/0/view/{page}")
     eventually(lambda: "stripe:cus_1" in inside.text())
-    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
-    inside.screenshot(folder / f"hostile-{page.partition('/')[0]}.png")
+    picture(inside, tmp_path, f"hostile-{page.partition('/')[0]}")
     text = inside.text()
 
     # The page of the workers shows the beginning of a call alone.
@@ -270,7 +254,7 @@ def test_text_of_a_sender_is_text_on_every_page(
     assert url in inside.run("return location.href")
     assert "hacked" != inside.run("return document.title")
     assert 0 == inside.run("return document.querySelectorAll('td meta, p meta').length")
-    assert [c for c in inside.complaints() if "favicon" not in c] == []
+    assert [] == inside.complaints()
 
 
 def test_what_a_page_showed_unescaped_could_not_run_nor_hide_it(
@@ -287,30 +271,12 @@ def test_what_a_page_showed_unescaped_could_not_run_nor_hide_it(
     assert "hacked" != inside.run("return document.title")
 
 
-class OtherSite(BaseHTTPRequestHandler):
-    """Sends whoever comes to the console, with whatever password they hold."""
-
-    target = ""
-
-    def do_GET(self) -> None:
-        body = (
-            f'<form id=f method=post action="{self.target}"></form>'
-            "<script>document.title='sent'; f.submit()</script>"
-        ).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *words: Any) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def other_site(url: str) -> Iterator[str]:
-    OtherSite.target = f"http://{url}/console/queues/requeue/{NAME}"
-    site = ThreadingHTTPServer(("127.0.0.1", 0), OtherSite)
+    """A page that sends whoever comes to the console, with what password they hold."""
+    action = f"http://{url}/console/queues/requeue/{NAME}"
+    html = f"<form id=f method=post action={action}></form><script>f.submit()</script>"
+    site = make_server("127.0.0.1", 0, Response(html, mimetype="text/html"))
     threading.Thread(target=site.serve_forever, daemon=True).start()
     yield f"http://localhost:{site.server_port}/"
     site.shutdown()

@@ -84,13 +84,10 @@ def test_what_is_taken_makes_a_connection(url: str, known: dict[str, Any]) -> No
 
 def test_connections_aside_go_the_same_way_and_are_others() -> None:
     client = connect("redis://one/3", verify_tls=True, timeout=0.6, most=2)
-    other = aside(client, timeout=0.1, most=1)
+    pools = [client.connection_pool, aside(client, timeout=0.1, most=1).connection_pool]
 
-    pool, own = client.connection_pool, other.connection_pool
-    assert pool is not own
-    assert ("one", 3, 0.1, 0.6) == (
-        own.connection_kwargs["host"],
-        own.connection_kwargs["db"],
-        own.connection_kwargs["socket_timeout"],
-        pool.connection_kwargs["socket_timeout"],
-    )
+    assert pools[0] is not pools[1]
+    assert [("one", 3, 0.6), ("one", 3, 0.1)] == [
+        tuple(pool.connection_kwargs[name] for name in ("host", "db", "socket_timeout"))
+        for pool in pools
+    ]
