@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from hashlib import blake2s
 from typing import Any
 
@@ -109,17 +108,10 @@ class Queue:
 
 def job_id(party: str, claim: int) -> str:
     """A readable id; RQ allows letters, digits, `_` and `-` alone."""
-    return f"{stem(party)}-{claim}"
-
-
-@lru_cache(maxsize=4096)
-def stem(party: str) -> str:
-    """The beginning of the ids of a party's jobs."""
-    plain = re.sub(r"[^A-Za-z0-9_]", "-", party)
-    if plain == party.replace(":", "-", 1):
-        return plain
-    digest = blake2s(party.encode(), digest_size=4).hexdigest()
-    return f"{plain[:80]}-{digest}"
+    stem = re.sub(r"[^A-Za-z0-9_]", "-", party)
+    if stem != party.replace(":", "-", 1):
+        stem = f"{stem[:80]}-{blake2s(party.encode(), digest_size=4).hexdigest()}"
+    return f"{stem}-{claim}"
 
 
 def _described(party: str, cause: str) -> str:

@@ -38,41 +38,17 @@ Gate = Callable[[], float]
 """Seconds for which nothing is to be popped; raises StopRequested to end."""
 
 
-def gated(gate: Gate, stop: threading.Event) -> type[Queue]:
-    """A queue class that asks *gate* before each pop."""
-
-    class Gated(Queue):
-        """Pops only while the gate is open."""
-
-        @classmethod
-        def dequeue_any(
-            cls, queues: Any, timeout: int | None, *args: Any, **kwargs: Any
-        ) -> tuple[Job, Queue] | None:
-            if stop.is_set():
-                raise StopRequested
-            closed = gate()
-            if closed > 0:
-                stop.wait(min(closed, 1.0))
-                raise DequeueTimeout(timeout or 0, [q.key for q in queues])
-            short = min(timeout, BLOCK) if timeout else timeout
-            return super().dequeue_any(queues, short, *args, **kwargs)
-
-    return Gated
-
-
 class SafeWorker(SimpleWorker):
     """One worker process: no fork per job, keep-alive to Vitally."""
 
     def __init__(
         self, redis: Redis, gate: Gate, stop: threading.Event, name: str
     ) -> None:
-        self._stop_flag = stop
-        queue_class = gated(gate, stop)
+        self._gate, self._stop_flag = gate, stop
         super().__init__(
-            [queue_class(NAME, connection=redis, serializer=JSONSerializer)],
+            [Queue(NAME, connection=redis, serializer=JSONSerializer)],
             name=name,
             connection=redis,
-            queue_class=queue_class,
             serializer=JSONSerializer,
             worker_ttl=WORKER_TTL,
             maintenance_interval=30,
@@ -88,7 +64,7 @@ class SafeWorker(SimpleWorker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
-        """Wait for a job; while Redis is away too, a stop is asked for between tries.
+        """Wait for the gate and a job; between tries a stop is asked for.
 
         RQ's own loop beats before it pops, so that without a Redis it never comes to
         the place where a stop is honoured.
@@ -98,9 +74,13 @@ class SafeWorker(SimpleWorker):
                 self.heartbeat()
                 if self.should_run_maintenance_tasks:
                     self.run_maintenance_tasks()  # type: ignore[no-untyped-call]
+                closed = self._gate()
+                if closed or self._stop_flag.is_set():
+                    self._stop_flag.wait(min(closed, 1.0))
+                    continue
                 return self.queue_class.dequeue_any(
                     self._ordered_queues,
-                    timeout,
+                    min(timeout, BLOCK) if timeout else timeout,
                     connection=self.connection,
                     job_class=self.job_class,
                     serializer=self.serializer,

@@ -311,7 +311,7 @@ def created(state: State) -> int | None:
     return state.fact.stamp.at if told is None and is_creation else told
 
 
-def there_at(states: Iterable[State], seen: int) -> State | None:
+def there_at(states: Collection[State], seen: int) -> State | None:
     """The newest state of what had the id when it was *seen* (ms)."""
-    there = generations(states, seen)
+    there = generations(states, seen) if states else []
     return there[-1][-1] if there else None

@@ -78,52 +78,34 @@ RATE = PREFIX + "throttle:rate"
 PAUSE = PREFIX + "throttle:pause"
 """Exists while Vitally wants to be left alone; expires."""
 
+# The keys of one party, account or source: `facts("stripe:cus_1")`.
 
-def facts(party: str) -> str:
-    """Hash: `thing TAB event` (`TAB rendering`) -> fact; `thing TAB` -> what is retained of it."""
-    return f"{PREFIX}facts:{party}"
+facts = (PREFIX + "facts:{}").format
+"""Hash: `thing TAB event` (`TAB rendering`) -> fact; `thing TAB` -> what is retained of it."""
 
+party = (PREFIX + "party:{}").format
+"""Hash: rev, nudges, settled, held, parked, account, why, claim, job and so on."""
 
-def party(party: str) -> str:
-    """Hash: rev, nudges, settled, held, parked, account, why, claim, job and so on."""
-    return f"{PREFIX}party:{party}"
+account = (PREFIX + "account:{}").format
+"""Hash: ledger, doubt, tries, pace … of one account."""
 
+members = (PREFIX + "members:{}").format
+"""Set of the parties of an account."""
 
-def account(account: str) -> str:
-    """Hash: ledger, doubt, tries, pace … of one account."""
-    return f"{PREFIX}account:{account}"
+history = (PREFIX + "history:{}").format
+"""Capped list of what was last written to an account."""
 
+lease = (PREFIX + "lease:{}").format
+"""Fencing number of whoever may write the account; expires."""
 
-def members(account: str) -> str:
-    """Set of the parties of an account."""
-    return f"{PREFIX}members:{account}"
+waiters = (PREFIX + "again:{}").format
+"""Set of the parties whose jobs came while another held the lease."""
 
+uses = (PREFIX + "uses:{}").format
+"""Set of the parties that use a thing of a catalogue."""
 
-def history(account: str) -> str:
-    """Capped list of what was last written to an account."""
-    return f"{PREFIX}history:{account}"
+reads = (PREFIX + "reads:{}:{}").format
+"""How many parties were read from a source in one second; expires."""
 
-
-def lease(account: str) -> str:
-    """Fencing number of whoever may write the account; expires."""
-    return f"{PREFIX}lease:{account}"
-
-
-def waiters(account: str) -> str:
-    """Set of the parties whose jobs came while another held the lease."""
-    return f"{PREFIX}again:{account}"
-
-
-def uses(party: str) -> str:
-    """Set of the parties that use a thing of a catalogue."""
-    return f"{PREFIX}uses:{party}"
-
-
-def reads(source: str, second: int) -> str:
-    """How many parties were read from a source in one second; expires."""
-    return f"{PREFIX}reads:{source}:{second}"
-
-
-def backfill(source: str) -> str:
-    """Hash: after which party a backfill was interrupted, and what it asked for."""
-    return f"{PREFIX}backfill:{source}"
+backfill = (PREFIX + "backfill:{}").format
+"""Hash: after which party a backfill was interrupted, and what it asked for."""

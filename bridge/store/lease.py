@@ -66,19 +66,19 @@ class Leases:
         account so far the party is read alone, and no lease is taken.
         """
         self.since = monotonic()
-        found = self._run("begin", party, own_account(party) or "", LEASE_MS, 0)
-        return None if found == [0] else self._view(party, found)
+        answer = self._run("begin", party, own_account(party) or "", LEASE_MS, 0)
+        return None if answer == [0] else self._view(party, answer)
 
     def read_again(self, lease: Lease) -> View:
         """Read it all again under the *lease*. Raises LostLeaseError."""
         account, fence = lease.account, lease.fence
-        found = self._run("begin", lease.party, account, LEASE_MS, fence)
-        if found == [0]:
-            raise LostLeaseError(lease.account)
-        return self._view(lease.party, found)
+        answer = self._run("begin", lease.party, account, LEASE_MS, fence)
+        if answer == [0]:
+            raise LostLeaseError(account)
+        return self._view(lease.party, answer)
 
-    def _view(self, party: str, found: Sequence[Any]) -> View:
-        fence, account, now, record, rows = found
+    def _view(self, party: str, answer: Sequence[Any]) -> View:
+        fence, account, now, record, rows = answer
         lease = Lease(account.decode(), party, fence)
         self.held = lease if lease.account else None
         read = [_member(n.decode(), head, _pairs(facts)) for n, head, facts in rows]
@@ -142,12 +142,37 @@ class Leases:
 
     def ack(self, view: View, outcome: Outcome) -> Claims:
         """Confirm *outcome* for every party in *view*. Raises LostLeaseError."""
-        text = orjson.dumps(_ack(view, outcome))
+        fields = dict(outcome.fields)
+        if outcome.ledger is not None:
+            fields["ledger"] = _text(as_json(outcome.ledger))
+        counts = {f"outcome:{outcome.word}": 1}
+        if outcome.writes:
+            counts["writes"] = outcome.writes
+        elif outcome.word == "unchanged":
+            counts["saved"] = 1
+        text = _text(
+            {
+                "account": view.account,
+                "fence": str(view.lease.fence),
+                "party": view.own.name,
+                "to": outcome.to,
+                "why": outcome.why,
+                "parties": [_compacted(member) for member in view.members],
+                "set": fields,
+                "unset": list(outcome.unset),
+                "unknown": _text(outcome.unknown),
+                "history": _text(outcome.history),
+                "counts": counts,
+                "later": outcome.later_ms,
+                "known": outcome.known,
+                "made_good": outcome.made_good,
+            }
+        )
         self.held = None
-        found = self._run("ack", text)
-        if found == 0:
+        answer = self._run("ack", text)
+        if answer == 0:
             raise LostLeaseError(view.account)
-        return claims(found)
+        return claims(answer)
 
     def postpone(
         self,
@@ -219,12 +244,12 @@ def used(
         for listed, _, _ in wanted:
             pipe.hgetall(keys.facts(listed))
         replies = pipe.execute()[-len(wanted) :]
-    found: dict[str, dict[str, Mapping[str, State]]] = {}
+    known: dict[str, dict[str, Mapping[str, State]]] = {}
     for (listed, name, thing), raw in zip(wanted, replies, strict=True):
         if raw:
             things = fold(codec.read(listed, raw))
-            found.setdefault(source_of(name), {})[thing] = things
-    return found
+            known.setdefault(source_of(name), {})[thing] = things
+    return known
 
 
 def own_account(party: str) -> str | None:
@@ -242,10 +267,10 @@ def home(member: Member) -> tuple[str | None, str]:
 
 
 def _member(
-    name: str, head: Sequence[bytes | None], rows_: Mapping[bytes, bytes]
+    name: str, head: Sequence[bytes | None], rows: Mapping[bytes, bytes]
 ) -> Member:
     rev, account, catalogue_revision = head
-    history = codec.read(name, rows_)
+    history = codec.read(name, rows)
     belongs = account.decode() if account else None
     return Member(
         name,
@@ -262,39 +287,13 @@ def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def claims(found: Iterable[tuple[bytes, int]]) -> Claims:
+def claims(answer: Iterable[tuple[bytes, int]]) -> Claims:
     """Read what a script returns of the parties that it claimed."""
-    return [(party.decode(), int(claim)) for party, claim in found]
+    return [(party.decode(), int(claim)) for party, claim in answer]
 
 
-def _ack(view: View, outcome: Outcome) -> dict[str, Any]:
-    fields = dict(outcome.fields)
-    if outcome.ledger is not None:
-        fields["ledger"] = orjson.dumps(as_json(outcome.ledger)).decode()
-    counts = {f"outcome:{outcome.word}": 1}
-    if outcome.writes:
-        counts["writes"] = outcome.writes
-    elif outcome.word == "unchanged":
-        counts["saved"] = 1
-    return {
-        "account": view.account,
-        "fence": str(view.lease.fence),
-        "party": view.own.name,
-        "to": outcome.to,
-        "why": outcome.why,
-        "parties": [_acked(member) for member in view.members],
-        "set": fields,
-        "unset": list(outcome.unset),
-        "unknown": orjson.dumps(outcome.unknown).decode() if outcome.unknown else "",
-        "history": orjson.dumps(outcome.history).decode() if outcome.history else "",
-        "counts": counts,
-        "later": outcome.later_ms,
-        "known": outcome.known,
-        "made_good": outcome.made_good,
-    }
-
-
-def _acked(member: Member) -> dict[str, Any]:
+def _compacted(member: Member) -> dict[str, Any]:
+    """A party whose facts up to the revision that was read become fewer."""
     gone, put = codec.rewrite(member.history, compact(member.history))
     is_customer = kind_of(member.name) == PartyKind.CUSTOMER
     return {
@@ -306,3 +305,8 @@ def _acked(member: Member) -> dict[str, Any]:
         "ghost": member.is_vacated,
         "incomplete": is_customer and is_incomplete(member.things),
     }
+
+
+def _text(data: object) -> str:
+    """JSON, or "" of nothing."""
+    return orjson.dumps(data).decode() if data else ""

@@ -283,6 +283,7 @@ def test_a_vacated_account_that_vitally_lost_is_left_alone(desk: Bench) -> None:
     desk.client.delete("acme")
     desk.settles(moves("other"))
 
+    assert (0, 0) == (desk.check().held, desk.redis.zcard(keys.LATER))
     assert ["other"] == [one["externalId"] for one in desk.vitally.accounts()]
 
 

@@ -56,6 +56,7 @@ def test_a_write_carries_only_what_differs_and_no_difference_is_no_request(
 ) -> None:
     created(desk)
     assert ["unchanged"] == desk.does(subscription(at=2))
+    assert "1" == desk.claim()["known"]
     assert (2, 1) == (len(desk.writes()), desk.check().saved)
 
     assert ["updated"] == desk.does(subscription(at=3, unit=90000))
@@ -88,6 +89,7 @@ def test_a_customer_that_was_only_ever_deleted_creates_nothing(desk: Bench) -> N
     assert ["unchanged"] == desk.does(customer(kind="deleted", deleted=True))
 
     assert ([], 1) == (desk.writes(), desk.standing().settled)
+    assert "known" not in desk.claim()
 
 
 def test_traits_are_written_under_the_keys_of_the_file(desk: Bench) -> None:

@@ -9,19 +9,21 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import NamedTuple
 
+from flask.testing import FlaskClient
 from redis import Redis
 
 from bridge.ingest import Ingress
+from bridge.settings import Settings
 from bridge.sources import discover
 from bridge.store.health import Watch
 from bridge.web import create_app
-from tests.support.desk import Bench, bench, settings
+from tests.support.desk import bench, settings
 from tests.support.processes import ROOT
 from tests.support.round_trips import round_trips
 from tests.support.server import RedisServer
@@ -73,32 +75,10 @@ def _named(entered: set[CodeType]) -> frozenset[tuple[str, str]]:
     )
 
 
-class _Life:
-    """A shop whose account is there already, and how its next event is told."""
-
-    def __init__(self, desk: Bench, url: str, watch: Watch) -> None:
-        self.desk = desk
-        self.shop = Shop()
-        said = settings(desk.vitally.url, url, STRIPE_MODE="test")
-        ingress = Ingress(said, desk.redis, discover().values())
-        app = create_app(said, ingress=ingress, redis=desk.redis, watch=watch)
-        self._client = app.test_client()
-        self.post(self.shop.signs_up())
-        self.post(self.shop.begins())
-        desk.work()
-        desk.passes(PACE)
-
-    def post(self, told: dict[str, object]) -> None:
-        """Deliver an event; AssertionError where it is not taken."""
-        body, headers = delivery(told, SECRET, time.time())
-        reply = self._client.post("/webhooks/stripe", data=body, headers=headers)
-        assert 202 == reply.status_code, reply.text
-
-    def work(self) -> None:
-        """Do the job of the shop, which writes once."""
-        before = len(self.desk.writes())
-        self.desk.jobs.run(f"stripe:{self.shop.id}")
-        assert [("PUT", 200)] == self.desk.writes()[before:]
+def _client(chosen: Settings, redis: Redis, watch: Watch) -> FlaskClient:
+    """A client of the web app."""
+    ingress = Ingress(chosen, redis, discover().values())
+    return create_app(chosen, ingress=ingress, redis=redis, watch=watch).test_client()
 
 
 def entered() -> Entered:
@@ -110,30 +90,41 @@ def entered() -> Entered:
         watch = Watch(redis)
         watch.look()
         ending.callback(watch.stop)
-        life = _Life(desk, server.url, watch)
-        update = life.shop.changes(quantity=2)
+        chosen = settings(desk.vitally.url, server.url, STRIPE_MODE="test")
+        client, shop = _client(chosen, redis, watch), Shop()
+
+        def post(event: dict[str, object]) -> None:
+            body, headers = delivery(event, SECRET, time.time())
+            reply = client.post("/webhooks/stripe", data=body, headers=headers)
+            assert 202 == reply.status_code, reply.text
+
+        def work() -> None:
+            before = len(desk.writes())
+            desk.jobs.run(f"stripe:{shop.id}")
+            assert [("PUT", 200)] == desk.writes()[before:]
+
+        post(shop.signs_up())
+        post(shop.begins())
+        desk.work()
+        desk.passes(PACE)
+        update = shop.changes(quantity=2)
         with traced() as seen:
-            life.post(update)
-            life.work()
+            post(update)
+            work()
         desk.pop()
         desk.passes(PACE)
-
-        def trips(step: Callable[[], None]) -> int:
-            return len(round_trips(redis, step))
-
-        more, most = life.shop.changes(quantity=3), life.shop.changes(quantity=4)
-        queued = trips(lambda: life.post(more))
-        joined = trips(lambda: life.post(most))
-        return Entered(_named(seen), queued, joined, trips(life.work))
+        more, most = shop.changes(quantity=3), shop.changes(quantity=4)
+        steps = (lambda: post(more)), (lambda: post(most)), work
+        return Entered(_named(seen), *(len(round_trips(redis, step)) for step in steps))
 
 
-def table(found: Entered) -> str:
+def table(event: Entered) -> str:
     """What `make size` prints."""
     rows = [
-        ("files that one event enters", len(found.files)),
-        ("functions that it enters", len(found.functions)),
-        ("round trips to Redis: taking it in", found.joined),
-        ("  where a job is queued", found.queued),
-        ("  a job with one PUT", found.job),
+        ("files that one event enters", len(event.files)),
+        ("functions that it enters", len(event.functions)),
+        ("round trips to Redis: taking it in", event.joined),
+        ("  where a job is queued", event.queued),
+        ("  a job with one PUT", event.job),
     ]
     return "\n".join(f"{words:36}{number:>8}" for words, number in rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -45,9 +44,6 @@ def view(name: str = "x:1", **more: Any) -> View:
     rest |= {"own": member, "members": (member,), "catalogues": {}}
     rest |= {"ledger": Ledger(), "exists": True, "now": NOW, "unconfirmed_traits": ()}
     return View(**(rest | more))
-
-
-VACANT = view("vacated:acme")
 
 
 # --- Vitally's answers ----------------------------------------------------------------
@@ -143,13 +139,6 @@ def test_after_three_days_a_change_is_parked_with_the_last_answer(
     assert park is None or "tried for 3 days; the last answer: sorry" == park.why
 
 
-def test_a_refused_change_is_parked_with_vitally_s_reason() -> None:
-    park = outcomes.failed(VitallyRefusedError("bad trait", 422), view(), 1.0).park
-
-    assert park is not None
-    assert ("parked", "bad trait") == (park.to, park.why)
-
-
 def test_a_limit_is_no_failed_attempt() -> None:
     error = VitallyLimitedError("slow down", 1.0)
 
@@ -198,16 +187,6 @@ def test_a_source_is_asked_again_as_it_says(error: SourceError, delay: int) -> N
 # --- The pace of an account -----------------------------------------------------------
 
 
-def test_an_account_that_keeps_changing_is_written_at_growing_intervals() -> None:
-    at, pace, wrote_at, writes = NOW, 0, 0, []
-    for _ in range(7):
-        at += outcomes.pace_wait(pace, wrote_at, at)
-        pace, wrote_at = outcomes.next_pace(pace, wrote_at, at), at
-        writes.append(at)
-
-    assert [1000, 2000, 5000, 5000, 5000, 5000] == [b - a for a, b in pairwise(writes)]
-
-
 @pytest.mark.parametrize(
     ("pace", "rest", "expected"),
     [(3, 10_000, 3), (3, 15_000, 3), (3, 15_001, 1), (1, 7000, 2), (1, 7001, 1)],
@@ -236,15 +215,6 @@ def test_a_long_job_rests_twice_as_long_and_not_less_than_its_pace(
 # --- Ends of a job --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("exists", [True, False])
-def test_what_does_not_differ_is_settled_without_a_write(*, exists: bool) -> None:
-    outcome = outcomes.unchanged(view(exists=exists), DOC)
-
-    assert ("unchanged", "settled", 0) == (outcome.word, outcome.to, outcome.writes)
-    assert ({"planName": "why"}, exists) == (outcome.unknown, outcome.known)
-    assert {"tries", "since", "not_before"} == set(outcome.unset)
-
-
 @pytest.mark.parametrize(
     ("until", "more", "later"),
     [
@@ -267,17 +237,6 @@ def test_a_dry_run_says_what_it_would_have_written() -> None:
 
     line = {"at": NOW, "did": "dry run", "traits": {"mrr": 50}, "name": "Acme"}
     assert ("unchanged", line, None) == (outcome.word, outcome.history, outcome.ledger)
-
-
-def test_an_account_that_vitally_does_not_have_is_held_and_looked_for_daily() -> None:
-    held, gone = outcomes.held(view(), "unknown"), outcomes.held(VACANT, "left")
-
-    assert ("held", "held", "unknown", DAY) == (
-        *(held.word, held.to, held.why),
-        held.later_ms,
-    )
-    assert ("unchanged", "settled", 0) == (gone.word, gone.to, gone.later_ms)
-    assert "ledger" in gone.unset
 
 
 def test_after_a_write_the_ledger_is_the_document() -> None:
@@ -305,13 +264,6 @@ def test_after_a_doubtful_request_the_whole_is_written_once_more(
     assert later == outcome.later_ms
     assert (str(NOW + later) if later else None) == outcome.fields.get("confirm_at")
     assert bool(later) == ("doubt" not in outcome.unset)
-
-
-def test_what_the_last_party_left_behind_has_no_ledger() -> None:
-    outcome = outcomes.written(VACANT, DOC, DONE)
-
-    assert (None, False) == (outcome.ledger, outcome.known)
-    assert "ledger" in outcome.unset
 
 
 EMPTY = Account("acme", (), (), (), False)
