@@ -36,19 +36,24 @@ demo: $(DEMO)  ## see it work, on this machine alone (ARGS=--exit: end by itself
 .PHONY: check
 check: lint  ## run what a change should pass before it is shown, a minute
 	@echo "tests ..."
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit tests/sources tests/contract \
-		tests/architecture $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --hypothesis-profile=quick \
+		tests/unit tests/sources tests/contract tests/architecture $(ARGS)
 
-# First what measures seconds, one after another and without the cost of measuring
-# coverage; 5: ARGS chose none of them.
+# First what measures seconds, one after another; 5: ARGS chose none of them.
 .PHONY: test
 test: lint  ## run every check, eight minutes (ARGS="-k stripe": some of the tests)
 	@echo "tests that measure seconds ..."
 	@$(BIN)/python -m pytest -m "(alone or chaos) $(UNASKED)" $(ARGS) || [ $$? = 5 ]
 	@echo "all others, $(JOBS) at a time ..."
-	@$(BIN)/python -m tests.support.again $(SIDE_BY_SIDE) --cov \
+	@$(BIN)/python -m tests.support.again $(SIDE_BY_SIDE) \
 		-m "not alone and not chaos $(UNASKED)" $(ARGS)
 	@$(BIN)/python -m tests.support.size
+
+# Not part of `make test`: measuring doubles the processor time of all processes.
+.PHONY: coverage
+coverage: $(STAMP)  ## print the lines that no test enters, in any process (15 minutes)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov \
+		-m "not alone and not chaos $(UNASKED)" $(ARGS)
 
 .PHONY: chaos
 chaos: $(STAMP)  ## kill, stall and lie for longer (SEED=1,2,3 SECONDS=60 FAULTS=worker_killed,link_reset)

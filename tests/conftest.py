@@ -17,6 +17,7 @@ from tests.support.stack import Stack
 
 # No deadline for one example: how busy the machine is says nothing about the law.
 settings.register_profile("bridge", deadline=None, print_blob=True)
+settings.register_profile("quick", settings.get_profile("bridge"), max_examples=20)
 settings.load_profile("bridge")
 
 TOGETHER = ("install", "chaos", "e2e", "integration")

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from redis import Redis
 
@@ -25,6 +25,7 @@ from bridge.store.quarantine import Quarantine
 from bridge.webhook.source import Delivery, Source, Verified
 from tests.sources.known import every
 from tests.support import desk
+from tests.support.lives import law
 from tests.support.server import RedisServer
 
 KNOWN = {known.name: known for known in every()}
@@ -142,11 +143,11 @@ def test_whatever_is_sent_gets_a_receipt(client: Redis, name: str) -> None:
     source, options = switched_on(name)
 
     @given(hostile(name) | st.binary(max_size=50))
-    @settings(max_examples=40 if KNOWN[name].off else 150)
-    def law(body: bytes) -> None:
+    @law(40 if KNOWN[name].off else 150)
+    def is_held(body: bytes) -> None:
         assert taken(client, source, options, body) in STRENGTH
 
-    law()
+    is_held()
 
 
 PIECES = (
@@ -158,11 +159,11 @@ PIECES = (
 
 def test_whatever_form_is_sent_gets_a_receipt(client: Redis) -> None:
     @given(st.lists(st.sampled_from(PIECES), max_size=25).map(b"".join))
-    @settings(max_examples=300)
-    def law(body: bytes) -> None:
+    @law(300)
+    def is_held(body: bytes) -> None:
         assert taken(client, form(), {}, body) in STRENGTH
 
-    law()
+    is_held()
 
 
 MEBIBYTE = 1024 * 1024
