@@ -46,10 +46,9 @@ HANDLERS = Handlers()
 def places(options: Options) -> Places:
     """The list of `bridge.toml`, else what STRIPE_ACCOUNT_ID_KEY stands for."""
     key, listed = options["STRIPE_ACCOUNT_ID_KEY"], options.get(ACCOUNT)
-    by_key = tuple(
-        Place(kind, "metadata", key) for kind in ("customer", "subscription")
-    )
-    return listed or (by_key if key else (Place("customer", "id"),))
+    if listed or not key:
+        return listed or (Place("customer", "id"),)
+    return Place("customer", "metadata", key), Place("subscription", "metadata", key)
 
 
 @HANDLERS.on(
@@ -61,9 +60,9 @@ def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
     """Yield the customer's snapshot."""
     shown, is_gone = loaded["data"]["object"], event.type == "customer.deleted"
     make = partial(snapshot.customer, places=places(options))
-    value, before = make(shown, deleted=is_gone), _before(event, loaded, CUSTOMER, make)
-    party = PREFIX + shown["id"]
-    yield _fact(event, party, "customer", value, before)
+    before = _before(event, loaded, CUSTOMER, make)
+    value = make(shown, deleted=is_gone)
+    yield _fact(event, PREFIX + shown["id"], "customer", value, before)
 
 
 @HANDLERS.on(event_of(schemas.Subscription), EVENTS["subscription"])
@@ -79,9 +78,9 @@ def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[
     is_gone = event.type == "customer.subscription.deleted"
     make = partial(snapshot.subscription, places=places(options))
     value = make(shown, deleted_at=event.at if is_gone else None)
-    party, thing = PREFIX + customer, f"subscription:{shown['id']}"
     before = _before(event, loaded, SUBSCRIPTION, make)
-    yield _fact(event, party, thing, value, before)
+    thing = f"subscription:{shown['id']}"
+    yield _fact(event, PREFIX + customer, thing, value, before)
 
 
 @HANDLERS.on(event_of(schemas.Discount), EVENTS["discount"])
@@ -186,10 +185,8 @@ def _before(
     event: Event, loaded: Any, schema: Payload, make: Callable[[Any], Value]
 ) -> str | None:
     """Digest of the state that *event* replaced; None where it does not say so."""
-    shown, previous = (
-        event.body["data"]["object"],
-        loaded["data"]["previous_attributes"],
-    )
+    shown = event.body["data"]["object"]
+    previous = loaded["data"]["previous_attributes"]
     if not previous:
         return None
     if previous.keys() & schema.fields.keys():

@@ -65,9 +65,8 @@ def account(kind: str, loaded: Loaded, of: str | None, places: Places) -> Names:
             name = name.strip() if isinstance(name, str) else None
         if name:
             usual = 0 if kind == "customer" or (rank == 0 and name == of) else 1
-            return (
-                {"account": name} if rank == usual else Names(account=name, rank=rank)
-            )
+            names = Names(account=name)
+            return names if rank == usual else {**names, "rank": rank}
     return {}
 
 
