@@ -123,10 +123,15 @@ class Switched(product.Simulator):
     def make_app(self) -> Flask:
         app = super().make_app()
         self.organizations = own = Organizations(self)
-        path = "/resources/organizations"
-        app.add_url_rule(path, "list", own.list_accounts, methods=["GET"])
-        app.add_url_rule(path, "create", own.create, methods=["POST"])
-        app.add_url_rule(f"{path}/<name>", "get", own.get, methods=["GET"])
+        path, accounts = "/resources/organizations", "/resources/accounts"
+        for method, rule, view in (
+            ("GET", f"{accounts}/<name>/healthScores", self.health),
+            ("GET", path, own.list_accounts),
+            ("POST", path, own.create),
+            ("GET", f"{path}/<name>", own.get),
+            ("GET", f"{path}/<name>/accounts", self.list_members),
+        ):
+            app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
         return app
 
     def clear(self) -> None:
@@ -213,8 +218,15 @@ class Switched(product.Simulator):
                     product.invalid(path, "type", {"type": kind}, f"must be {kind}")
         return body
 
+    def health(self, name: str) -> dict[str, Any]:
+        """The shape of the breakdown is not documented, this one is ours."""
+        self.find_or_404(name)
+        return {"healthScore": None, "healthScores": []}
+
     def list_members(self, name: str) -> dict[str, Any]:
-        return super().list_members(self._organization(name, 404))
+        id_ = self._organization(name, 404)
+        members = [a for a in self.by_id.values() if a["organizationId"] == id_]
+        return self.page_of(members, "activeOrChurned")
 
     def _organization(self, name: str, otherwise: int) -> str:
         found = self.organizations.find(name)
