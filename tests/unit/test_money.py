@@ -310,6 +310,13 @@ def test_a_discount_gives_nothing_back(cents, discounts) -> None:
     assert 0 <= found <= sum(cents)
 
 
+def test_an_amount_off_each_week_is_as_many_a_month_as_the_policy_says() -> None:
+    own = STRIPE._replace(week=Fraction(4))
+    weekly = PricedItem(Fraction(4000), "a", ("week", 1))
+
+    assert 3600 == left([weekly], off("100"), policy=own)
+
+
 def test_terms_that_do_not_count_need_not_be_known() -> None:
     assert 10_000 == left(ONE, {"id": "di_1"}, policy=STRIPE._replace(discounts="none"))
 

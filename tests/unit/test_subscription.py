@@ -127,6 +127,14 @@ def test_each_item_is_called_as_people_know_it() -> None:
     ]
 
 
+def test_a_tax_is_in_neither_amount_of_an_item() -> None:
+    taxed = MONTHLY | {"unit": "6000", "tax": ["20"]}
+
+    (item,) = payment(sub(taxed, discounts=[HALF])).items
+
+    assert (5000, 2500, ("half",)) == (item.gross, item.monthly, item.taken)
+
+
 def test_a_discount_ends_whether_an_item_has_it_or_all() -> None:
     early, late = HALF | {"ends": NOW + DAY}, HALF | {"ends": NOW + 9 * DAY}
 
