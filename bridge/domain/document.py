@@ -109,12 +109,8 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
                 by_trait[name][source] = result
     for name, by_source in account.told.items():
         by_trait[name] |= {source: _word(state) for source, state in by_source.items()}
-    ordered = [*TABLE, *sorted(by_trait.keys() - TABLE.keys())]
-    return {
-        name: _first(name, by_trait[name], policy)
-        for name in ordered
-        if name in by_trait
-    }
+    names = dict.fromkeys([*TABLE, *sorted(by_trait)])
+    return {n: _first(n, by_trait[n], policy) for n in names if n in by_trait}
 
 
 def _first(

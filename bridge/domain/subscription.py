@@ -231,13 +231,13 @@ def payment(sub: Subscription, policy: Policy = STRIPE, now: int = 0) -> Payment
             )
         items: list[PricedItem] = []
         if "mrr" in sub.value:
-            monthly_ = Fraction(sub.value["mrr"])
+            amount = Fraction(sub.value["mrr"])
         else:
             items = _priced(sub, sub.currency, policy, now)
-            monthly_ = total(items)
-        if monthly_ < 0:
+            amount = total(items)
+        if amount < 0:
             raise UnknownError("its amounts come to less than nothing")
-        return Payment(monthly_, items)
+        return Payment(amount, items)
 
 
 def _priced(

@@ -12,8 +12,9 @@ from bridge.config import Config
 from bridge.domain.document import TRAITS, Document, Ledger, settled
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
-from bridge.store.view import Lease, Member, View
+from bridge.store.view import Member, View
 from tests.support.lives import by_party, law, stories
+from tests.unit.test_outcomes import view
 from workers.outcomes import unconfirmed
 from workers.sync import Desired, desired_state
 
@@ -51,28 +52,12 @@ class Side(NamedTuple):
 
 
 def seen(parties: Sequence[Member], side: Side) -> View:
-    numbers = dict.fromkeys(
-        [
-            "lost_lease_writes",
-            "confirm_at",
-            "tries",
-            "since",
-            "pace",
-            "wrote_at",
-            "not_before",
-        ],
-        0,
-    )
-    return View(
-        lease=Lease("acme", "stripe:cus_1", 1),
+    return view(
         own=parties[0] if parties else NOBODY,
         members=tuple(parties),
         ledger=side.ledger,
-        exists=True,
         unconfirmed_traits=side.sent,
         unconfirmed_writes=0 if side.sure else 2,
-        now=0,
-        **numbers,
     )
 
 
