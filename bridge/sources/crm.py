@@ -61,8 +61,8 @@ class Deals(NamedTuple):
 class Rules(NamedTuple):
     """The field that names a company's account, those of its traits, and of deals.
 
-    A field that an event does not hold is no news. Of those in *selected*, which every
-    event holds, it is an empty one. *deals*: None where deals are not read.
+    A field that an event lacks has not changed. One of *selected*, which every event
+    has, is empty where it is missing. *deals*: None where deals are not read.
     """
 
     account: str = ""
@@ -75,7 +75,7 @@ class Rules(NamedTuple):
         return "" if self.account else company
 
     def selects(self, fields: Container[str], name: str) -> bool:
-        """Whether an event with these *fields* says something of the field *name*."""
+        """Whether an event with these *fields* says what the field *name* is."""
         return name in fields or name in self.selected
 
 

@@ -1,8 +1,8 @@
 """How one of HubSpot's events becomes stamped facts about companies.
 
-An event tells one property or none, so that each property is a thing of its own. What
-only the API can tell is asked for by facts without content: of a company itself, or by
-a pointer, which is held while there is no token.
+An event holds one property or none, so each property is a thing of its own. A fact
+without content asks the API for what no event holds: a fact of the company, or of a
+pointer where the company is not known. Pointers are held while there is no token.
 """
 
 from __future__ import annotations
@@ -159,9 +159,9 @@ def deleted(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the final end of companies that became one.
 
-    Each belongs to the account of the one that is left, and goes on as it was until that
-    one is known. Where a property names the account, only the API can tell it; it is
-    asked once more where it was asked in the second of the merge.
+    Each belongs to the account of the company that is left, and stays as it was until
+    that one is known. Where a property names the account, only the API can tell it; it
+    is asked again if its answer is from the very second of the merge.
     """
     rules, left = rules_of(options), str(loaded["new"] or loaded["primary"])
     gone = sorted({str(i) for i in (loaded["primary"], *loaded["merged"])} - {left})

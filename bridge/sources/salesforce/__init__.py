@@ -1,8 +1,8 @@
 """Salesforce's outbound messages: how one is proved, split, read and acknowledged.
 
-A notification tells the fields that its message selects as they were when it was sent,
-so that each is a thing of its own; the record's own SystemModstamp says which of two is
-the later one. A deleted record is not final: its organisation can undelete it.
+A notification holds the fields that its message selects, as they were when it was sent;
+so each field is a thing of its own. The record's SystemModstamp says which of two
+notifications is newer. A deleted record is not final: it can be undeleted.
 """
 
 from __future__ import annotations
@@ -220,9 +220,9 @@ def ignores(event: Event, options: Options) -> str | None:
 
 
 def _too_little(fields: crm.Fields, rules: crm.Rules) -> str | None:
-    """Why a message about an Opportunity tells too little of it, None: it does not.
+    """What a message about an Opportunity lacks, None: nothing that is needed.
 
-    Of a deal that is not won, or deleted, no more matters.
+    Of a deal that is lost or deleted nothing more is needed.
     """
     won, deals = fields.get("IsWon"), rules.deals
     if deals is None:
@@ -246,7 +246,7 @@ def _too_little(fields: crm.Fields, rules: crm.Rules) -> str | None:
 def account(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the customer and its parts.
 
-    A record that is sent with anything in it is there, unless it says that it is not.
+    A record with any field in it exists, unless it says that it is deleted.
     """
     rules, fields, id_ = rules_of(options), event.body, loaded["id"]
     is_deleted, fact = loaded["deleted"] == "true", partial(_fact, event, loaded, id_)
@@ -272,9 +272,9 @@ def account(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 def opportunity(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the subscription that a won deal is, and its parts.
 
-    Any other deal is void, so that one that was won and then lost is no subscription;
-    so is one without an amount a month: it was sold once. Where a message does not say
-    the amount, it stays what it was.
+    Any other deal is void, so that one that was won and then lost is no subscription.
+    So is one without an amount a month: it was sold once. An amount that a message does
+    not select stays what it was.
     """
     rules, fields, owner = rules_of(options), event.body, loaded["account"]
     deals, id_ = rules.deals, f"opp-{loaded['id']}"
