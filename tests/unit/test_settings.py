@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ ENVIRON = {
     "VITALLY_SUBDOMAIN": "acme",
 }
 
+CASES = Path(__file__).parents[1] / "cases"
+MISTAKES = tomllib.loads((CASES / "mistakes.toml").read_text("utf-8"))["environment"]
 SOURCE_OPTIONS = (
     Option("EXAMPLE_SECRET", several, "An example.", secret=True),
     Option("EXAMPLE_MODE", str, "Another.", "live"),
@@ -60,42 +63,9 @@ def test_what_a_caller_can_do_without_is_empty() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("PORT", "65536", "whole number from 0 to 65535"),
-        ("PORT", "80a", "whole number"),
-        ("PORT", "-1", "whole number"),
-        ("PORT", "٨", "whole number"),
-        ("REDIS_URL", "http://127.0.0.1", "begin with redis://"),
-        ("REDIS_TLS_VERIFY", "no", "true or false"),
-        ("VITALLY_API_KEY", "two\nlines", "printable ASCII"),
-        ("VITALLY_API_KEY", "käse", "printable ASCII"),
-        ("VITALLY_SUBDOMAIN", "acme.vitally.io", "one DNS label"),
-        ("VITALLY_SUBDOMAIN", "-acme", "one DNS label"),
-        ("VITALLY_REGION", "EU", "one of us, eu"),
-        ("VITALLY_BASE_URL", "ftp://example.com", "http(s)://"),
-        ("VITALLY_BASE_URL", "http://example.com/resources", "nothing more"),
-        ("VITALLY_BASE_URL", "http://user@example.com", "nothing more"),
-        ("VITALLY_BASE_URL", "http://example.com:port", "nothing more"),
-        ("VITALLY_BASE_URL", "http://", "nothing more"),
-        ("VITALLY_BASE_URL", "http://[::1", "nothing more"),
-        ("VITALLY_BASE_URL", "http://[:::::]", "nothing more"),
-        ("VITALLY_BASE_URL", "http://example.com:0", "nothing more"),
-        ("VITALLY_BASE_URL", "http://example.com:65536", "nothing more"),
-        ("VITALLY_BASE_URL", "http://example .com", "nothing more"),
-        ("VITALLY_BASE_URL", "http://exa\nmple.com", "nothing more"),
-        ("VITALLY_BASE_URL", "http://\u2100.com", "nothing more"),
-        ("BRIDGE_PUBLIC_URL", "https://user:example@[", "nothing more"),
-        ("BRIDGE_PUBLIC_URL", "https://example.com?x", "nothing more"),
+        *MISTAKES,
         ("CONSOLE_USERNAME", "\udcff", "UTF-8"),
         ("CONSOLE_PASSWORD", "example\udcff", "UTF-8"),
-        ("VITALLY_BUDGET_SHARE", "0", "above 0"),
-        ("VITALLY_BUDGET_SHARE", "1.01", "not above 1"),
-        ("VITALLY_BUDGET_SHARE", "nan", "a number"),
-        ("BRIDGE_CREATE", "always", "one of customer, subscription, never"),
-        ("BRIDGE_DRY_RUN", "1", "true or false"),
-        ("WORKER_PROCESSES", "0", "from 1 to 64"),
-        ("LOG_LEVEL", "TRACE", "one of DEBUG"),
-        ("LOG_FORMAT", "xml", "one of json, text"),
-        ("EXAMPLE_SECRET", ", ,", "at least one value"),
     ],
 )
 def test_a_mistake_is_named(name: str, value: str, said: str) -> None:
