@@ -81,6 +81,7 @@ class Unread:
 
 
 TOO_LARGE = Unread(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is over 1 MiB")
+"""Also stands for any body that nobody reads; what comes of it is dropped."""
 ENDED_EARLY = Unread(HTTPStatus.BAD_REQUEST, "the body ended early")
 TOO_LATE = Unread(HTTPStatus.REQUEST_TIMEOUT, "the body did not come within 10 s")
 BUSY = Unread(HTTPStatus.SERVICE_UNAVAILABLE, NOT_STORED)
@@ -120,7 +121,8 @@ class Front:
         if length != 0:
             body = await self._body(length, receive) if is_read else TOO_LARGE
         environ["wsgi.input"] = body
-        if path == "/healthz" or (is_hook and not is_read):  # nobody is asked
+        # Redis is not asked for these two: they need no thread.
+        if path == "/healthz" or (is_hook and not is_read):
             status, headers, answer = self._call(environ)
         else:
             pool = self._deliveries if is_hook else self._pages

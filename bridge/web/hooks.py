@@ -99,7 +99,9 @@ class Hooks:
         try:
             receipt = self._receive(source, self._delivery(name))
         except HTTPException as error:  # the body is too large, or not there
-            return error.code or 400, {"error": error.description}, None
+            is_busy = error.code == HTTPStatus.SERVICE_UNAVAILABLE
+            reason = "too many deliveries at once" if is_busy else None
+            return error.code or 400, {"error": error.description}, reason
         except SignatureError as error:
             return 401, {"error": "unauthorized"}, str(error)[:LONGEST_REASON]
         except StorageError as error:
