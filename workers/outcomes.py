@@ -167,14 +167,13 @@ def failed(error: VitallyError, view: View, chance: float) -> Decision:
         return Decision(row.word, _limited(error.retry_after), noted)
     if isinstance(error, VitallyKeyError):
         return Decision(row.word, STOPPED_MS, noted, breaker=stopped(error))
-    since = view.since or view.now
-    reason = error.reason
-    if view.now - since >= GIVE_UP_DAYS * DAY_MS:
+    reason, since = error.reason, view.since or view.now
+    if row.word == "retry":
+        if view.now - since < GIVE_UP_DAYS * DAY_MS:
+            longest = min(MOST_MS, FIRST_MS * 2 ** min(view.tries, 20))
+            noted |= {"tries": str(view.tries + 1), "since": str(since)}
+            return Decision(row.word, max(250, int(longest * chance)), noted)
         reason = f"tried for {GIVE_UP_DAYS} days; the last answer: {reason}"
-    elif row.word == "retry":
-        longest = min(MOST_MS, FIRST_MS * 2 ** min(view.tries, 20))
-        noted |= {"tries": str(view.tries + 1), "since": str(since)}
-        return Decision(row.word, max(250, int(longest * chance)), noted)
     park = Outcome("parked", "parked", reason, unset=FORGOTTEN, fields=noted)
     return Decision("parked", park=park)
 

@@ -214,26 +214,21 @@ def test_a_creation_that_is_not_confirmed_is_repeated_without_a_second_account(
 # --- Faults of Vitally ----------------------------------------------------------------
 
 
-def test_404_to_put_and_post_stops_all_writes_with_the_reason(desk: Bench) -> None:
-    desk.fault("status", "POST", status=404, body={"error": "Cannot POST"})
-    assert ["retried"] == desk.does(customer())
-
-    assert "base URL or subdomain" in (desk.breaker.reason() or "")
-    assert 1 == desk.check().pending
-    desk.sweeper.probe()
-    assert desk.breaker.reason() is None
-    desk.passes(2000)
-    assert ["created"] == desk.work()
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_stops_all_writes_and_keeps_all_work(
-    desk: Bench, status: int
+@pytest.mark.parametrize(
+    ("method", "status", "reason"),
+    [
+        ("PUT", 401, "refuses the key (401)"),
+        ("PUT", 403, "refuses the key (403)"),
+        ("POST", 404, "base URL or subdomain"),
+    ],
+)
+def test_a_refused_key_or_a_wrong_address_stops_all_writes_and_keeps_all_work(
+    desk: Bench, method: str, status: int, reason: str
 ) -> None:
-    desk.fault("status", "PUT", status=status, body={"error": "Invalid API key."})
+    desk.fault("status", method, status=status, body={"error": "no"})
     assert ["retried"] == desk.does(customer())
 
-    assert f"refuses the key ({status})" in (desk.breaker.reason() or "")
+    assert reason in (desk.breaker.reason() or "")
     assert ({"cus_1"}, 1) == (desk.dirty(), desk.check().pending)
     desk.passes(5000)
     assert desk.breaker.reason() is None
@@ -250,8 +245,8 @@ def test_a_429_waits_as_told_and_is_no_failed_attempt(
     desk.fault("status", "PUT", status=429, body={"error": "slow"}, headers=headers)
     assert ["retried"] == desk.does(subscription(at=2, unit=100))
 
-    assert seconds - 0.5 < (desk.due_in() or 0) <= seconds
-    assert seconds * 1000 - 500 < desk.throttle.wait() <= seconds * 1000
+    assert seconds - 3 < (desk.due_in() or 0) <= seconds
+    assert seconds * 1000 - 3000 < desk.throttle.wait() <= seconds * 1000
     assert 0 == desk.look.record("acme", ["stripe:cus_1"]).tries
     desk.passes(seconds * 1000 + 100)
     assert ["updated"] == desk.work()
@@ -289,7 +284,7 @@ def test_a_write_that_times_out_is_repeated_whole_and_once_more_later(
     assert ["updated"] == hasty.work()
 
     assert every == set(hasty.bodies()[-1]["traits"])
-    assert 29 < (hasty.due_in() or 0) <= 30
+    assert 25 < (hasty.due_in() or 0) <= 30
     assert 0 == hasty.check().pending
     hasty.passes(31_000)
     assert ["updated"] == hasty.work()

@@ -135,6 +135,10 @@ def test_after_three_days_a_change_is_parked_with_the_last_answer(
     tired = view(tries=tries, since=NOW - age)
     park = outcomes.failed(VitallyUnavailableError("sorry", 503), tired, 1.0).park
 
+    refusal = outcomes.failed(VitallyRefusedError("bad trait", 422), tired, 1.0).park
+
+    assert refusal is not None
+    assert ("parked", "bad trait") == (refusal.to, refusal.why)
     assert is_parked == (park is not None)
     assert park is None or "tried for 3 days; the last answer: sorry" == park.why
 
