@@ -95,8 +95,8 @@ class AccountSync:
             self.leases.postpone(party, 1000)
             word = "retried"
         ms = round((monotonic() - began) * 1000)
-        told = fields(party=party, account=account or None, outcome=word, ms=ms)
-        log.info("job", extra=told)
+        line = fields(party=party, account=account or None, outcome=word, ms=ms)
+        log.info("job", extra=line)
         return word
 
     def _job(self, view: View, refresh: Refresh) -> str:
@@ -160,8 +160,9 @@ class AccountSync:
     def _failed(self, view: View, error: VitallyError) -> str:
         """Do what follows Vitally's answer; everybody waits where it is not ours."""
         decision = outcomes.failed(error, view, self.context.chance())
-        told = {"status": error.status, "reason": error.reason, "next": decision.word}
-        log.warning("write", extra=fields(account=view.account, **told))
+        answer = {"status": error.status, "reason": error.reason}
+        line = fields(account=view.account, **answer, next=decision.word)
+        log.warning("write", extra=line)
         if decision.word == "limited":
             self.context.throttle.pause(decision.delay_ms)
         if decision.breaker and self.context.breaker.open(decision.breaker):

@@ -32,8 +32,8 @@ def read(party: str, rows: Mapping[bytes, bytes]) -> History:
     facts: list[Fact] = []
     retained: dict[str, Retained] = {}
     for name, raw in rows.items():
-        thing, _, told = name.decode().partition(TAB)
-        event, _, form = told.partition(TAB)
+        thing, _, rest = name.decode().partition(TAB)
+        event, _, form = rest.partition(TAB)
         if event:
             final, at, rank, kind, after, before, value = orjson.loads(raw)
             stamp = Stamp(bool(final), at, rank)
@@ -59,7 +59,7 @@ def rewrite(old: History, new: History) -> tuple[list[str], dict[str, str]]:
 
 def _retained(data: Any) -> Retained:
     seen, creation_seen, trial, paid, unpaid = data
-    steps = (frozenset(Step(*step) for step in told) for told in (paid, unpaid))
+    steps = (frozenset(Step(*step) for step in some) for some in (paid, unpaid))
     return Retained(frozenset(seen), bool(creation_seen), bool(trial), *steps)
 
 
