@@ -246,7 +246,7 @@ def _some_of(words: Collection[str]) -> fields.List[Any]:
     return some(one_of(words), must)
 
 
-# --- The file -----
+# --- The lines of the file ------------------------------------------------------
 
 
 class Key(fields.Field[Any]):

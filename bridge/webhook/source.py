@@ -139,19 +139,19 @@ def each(make: Callable[[Any], Event], parts: Sequence[Any]) -> Iterator[Event]:
             yield refused(error)
 
 
+Facts = Callable[[Event, Any, Options], Iterable[Fact]]
+"""(event, what its schema made of the body, options) -> what the event tells."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
     """How one type of event is validated, what facts it yields, and why we want it."""
 
     schema: Schema
-    facts: Callable[[Event, Any, Options], Iterable[Fact]]
+    facts: Facts
     meaning: str
     creates: bool = False
     """True where the event may be the first of an account (`create_account`)."""
-
-
-Facts = Callable[[Event, Any, Options], Iterable[Fact]]
-"""(event, what its schema made of the body, options) -> what the event tells."""
 
 
 class Handlers(dict[str, Handler]):
