@@ -10,20 +10,18 @@ from __future__ import annotations
 import re
 import select
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple, Self
 
+from tests.support.vitally.network import RESET, gone
+
 HERE = "127.0.0.1"
 
 POLL = 0.02
 """Seconds between looks of a connection that is held."""
-
-_RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER on, zero seconds: closing sends a reset."""
 
 MULTI, EXEC, DISCARD = (
     b"*1\r\n$%d\r\n%s\r\n" % (len(word), word)
@@ -316,7 +314,7 @@ class _Link:
         """Carry nothing until the release; see who goes meanwhile."""
         assert self._rule is not None
         assert self._held_since is not None
-        if not self._is_alone and _has_gone(self._client):
+        if not self._is_alone and gone(self._client):
             if not self._rule.act.late:
                 return "close"
             self._is_alone = True
@@ -346,18 +344,9 @@ class _Link:
                 continue
             with suppress(OSError):
                 if reset:
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 end.close()
         self.proxy.forget(self)
-
-
-def _has_gone(end: socket.socket) -> bool:
-    try:
-        return end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
 
 
 def anything(content: bytes) -> int:
