@@ -78,9 +78,10 @@ def configured(without: Collection[str] = ()) -> tuple[Settings, Config]:
 
 
 def reached(settings: Settings) -> Redis:
-    """Return a Redis that answers. Raises StorageError, in words."""
+    """Return a Redis that answers, until the command ends. Raises StorageError."""
     url, verify_tls = settings.redis_url, settings.redis_tls_verify
     client = connect(url, verify_tls=verify_tls, timeout=PATIENCE, most=2)
+    click.get_current_context().call_on_close(client.connection_pool.disconnect)
     try:
         client.ping()
     except RedisError as error:

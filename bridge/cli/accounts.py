@@ -86,6 +86,8 @@ def vitally(what: str) -> Iterator[tuple[Vitally, Settings]]:
         after = WHAT_NEXT.get(type(error), "correct it and try again")
         after = after.format(program=program())
         raise BridgeError(f"{what} at {client.base_url}: {reason}; {after}") from error
+    finally:
+        client.close()
 
 
 def named(account: str) -> str:
