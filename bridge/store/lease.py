@@ -80,13 +80,12 @@ class Leases:
     def _view(self, party: str, answer: Sequence[Any]) -> View:
         fence, account, now, record, rows = answer
         lease = Lease(account.decode(), party, fence)
-        self.held = lease if lease.account else None
         read = [_member(n.decode(), head, _pairs(facts)) for n, head, facts in rows]
         own = read[0]
         if lease.account:
             read = sorted(m for m in read if home(m)[0] == lease.account)
         known = {k.decode(): v.decode() for k, v in _pairs(record).items()}
-        return View(
+        view = View(
             lease,
             own,
             tuple(read),
@@ -97,6 +96,9 @@ class Leases:
             catalogues=used(self._redis, read),
             **{name: int(known.get(field, 0)) for name, field in NUMBERS.items()},
         )
+        # Only now: the lease of what cannot be read is not prolonged.
+        self.held = lease if lease.account else None
+        return view
 
     def members(self, parties: Sequence[str]) -> list[Member]:
         """Read *parties* whole; the revision first, so that it is never too new."""

@@ -477,15 +477,22 @@ def test_an_account_that_keeps_changing_is_written_at_growing_intervals(
     assert 5 == desk.traits()["mrr"]
 
 
-def test_a_party_that_cannot_be_folded_blocks_and_spins_nobody(desk: Bench) -> None:
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_party_that_cannot_be_folded_blocks_and_spins_nobody(
+    desk: Bench, *, is_known: bool
+) -> None:
     desk.tell(customer("bad", account="bad"), customer("good", account="good"))
+    if is_known:
+        desk.leases.move("stripe:bad", "bad")
     row = keys.facts("stripe:bad")
     desk.redis.hset(row, "subscription:sub\tevt", b"[0, 1, 2]")
     with pytest.raises(ValueError, match="unpack"):
         desk.next()
 
+    # The lease of its account, if it has one, ends by itself: nobody prolongs it.
+    assert desk.leases.held is None
     assert ["created"] == desk.work()
-    assert [] == list(desk.redis.scan_iter(match=keys.lease("*")))
+    assert [keys.lease("bad").encode()] * is_known == desk.redis.keys(keys.lease("*"))
 
 
 def test_two_jobs_of_one_account_never_write_at_the_same_time(desk: Bench) -> None:
