@@ -2,7 +2,8 @@
 
 Nothing here knows how the bridge computes: histories instead of winners, all ways
 through a second instead of degrees, a tier looked up for every single unit. Traits
-that cannot be known are absent.
+that cannot be known are absent. It knows what `lives.py` makes and no more: every
+item has a product, a rhythm and an end, every subscription all of its items.
 """
 
 from __future__ import annotations
@@ -197,17 +198,13 @@ class Sub(NamedTuple):
         if self.ended <= trial:
             return False
         days = {"day": (1, 1), "week": (7, 7), "month": (28, 31), "year": (365, 366)}
-        cycles = [
-            (n * i.get("count", 1) * 86_400_000, i)
-            for i in self.now.get("items", ())
-            for n in days[i["interval"]]
-        ]
-        shorter, longer = cycles[::2], [length for length, _ in cycles[1::2]]
-        begun = [
-            i.get("ends", self.now.get("ends", 0)) - length for length, i in shorter
-        ]
-        beyond = self.ended - trial > max(longer, default=366 * 86_400_000)
-        return beyond or any(at >= trial for at in begun)
+        begun, longest = [], 0
+        for item in self.now["items"]:
+            cycle = item.get("count", 1) * 86_400_000
+            shorter, longer = days[item["interval"]]
+            begun.append(item["ends"] - shorter * cycle)
+            longest = max(longest, longer * cycle)
+        return self.ended - trial > longest or any(at >= trial for at in begun)
 
     @property
     def ended(self) -> int:
@@ -252,7 +249,7 @@ def _subs(things: Mapping[str, Snapshots]) -> Iterator[Sub]:
     deleted = at if last.get("deleted") else None
     told = [past for thing, past in things.items() if thing != "customer"]
     going = [past[-1][1] for past in told if past[-1][1]["status"] not in ENDED]
-    beside = {i["product"] for now in going for i in now.get("items", ())}
+    beside = {i["product"] for now in going for i in now["items"]}
     for past in told:
         yield Sub(past, deleted, last.get("discounts", ()), beside)
 
@@ -261,15 +258,10 @@ def _live(subs: Iterable[Sub]) -> list[Sub]:
     return [sub for sub in subs if sub.status in LIVE]
 
 
-def _part(sub: Sub) -> bool:
-    """Not all of its items are told, or none."""
-    return bool(sub.now.get("more")) or not sub.now.get("items")
-
-
 def _licensed(sub: Sub) -> list[Value]:
     return [
         item
-        for item in sub.now.get("items", ())
+        for item in sub.now["items"]
         if item.get("usage") != "metered" and not item.get("one_time")
     ]
 
@@ -280,10 +272,9 @@ def _iso(ms: int) -> str:
 
 
 def _mrr(subs: list[Sub]) -> Fraction | None:
-    live = _live(subs)
-    if not live:
+    worth = [(sub.now["currency"], _worth(sub)) for sub in _live(subs)]
+    if not worth:
         return None
-    worth = [(sub.now.get("currency"), _worth(sub)) for sub in live]
     total = sum((amount for _, amount in worth), Fraction(0))
     if not total:
         return Fraction(0)
@@ -293,23 +284,22 @@ def _mrr(subs: list[Sub]) -> Fraction | None:
 
 
 def _one(found: set[Any]) -> Any:
-    if len(found) != 1 or None in found:
+    if len(found) != 1:
         raise UnknownError
     return next(iter(found))
 
 
 def _worth(sub: Sub) -> Fraction:
     """Minor units a month, exact."""
-    if sub.now.get("currency") is None or _part(sub):
-        raise UnknownError
     lines = []
     for item in _licensed(sub):
-        line = [_month(_gross(item), item), item, _tax(sub, item)]
+        taxes = sum((Fraction(rate) / 100 for rate in item.get("tax", ())), Fraction(0))
+        line = [_month(_gross(item), item), item, 1 + taxes]
         for discount in item.get("discounts", ()):
             _take(discount, [line], sub.now["currency"])
         lines.append(line)
     own = sub.now.get("discounts")
-    among = {item.get("product") for item in sub.now.get("items", ())}
+    among = {item["product"] for item in sub.now["items"]}
     counting = [d for d in own or sub.customer_discounts if _counts(d)]
     for discount in counting:
         if "products" not in discount and any(Fraction(line[0]) for line in lines):
@@ -330,14 +320,14 @@ def _counts(discount: Value) -> bool:
 
 
 def _is_one_amount(
-    discount: Value, lines: list[list[Any]], products: Collection[str | None]
+    discount: Value, lines: list[list[Any]], products: Collection[str]
 ) -> bool:
     """Whether it is the same amount off whichever product's lines."""
     left = []
     for product in products:
         tried = [list(line) for line in lines]
         only = {**discount, "products": [product]}
-        hit = [line for line in tried if line[1].get("product") == product]
+        hit = [line for line in tried if line[1]["product"] == product]
         enough = hit and "amount" in discount
         if not enough or sum(line[0] for line in hit) < _month(
             Fraction(discount["amount"]), hit[0][1]
@@ -349,8 +339,6 @@ def _is_one_amount(
 
 
 def _month(amount: Fraction, item: Value) -> Fraction:
-    if "interval" not in item:
-        raise UnknownError
     a_year = {"month": 12, "year": 1, "week": 52, "day": 365}[item["interval"]]
     return amount * a_year / 12 / item.get("count", 1)
 
@@ -359,8 +347,6 @@ def _gross(item: Value) -> Fraction:
     quantity = item.get("quantity", 1)
     if item.get("scheme") == "tiered":
         return _in_tiers(item, quantity)
-    if "unit" not in item:
-        raise UnknownError
     package = item.get("package")
     if package:
         whole, rest = divmod(quantity, package["by"])
@@ -391,30 +377,17 @@ def _in_tiers(item: Value, quantity: int) -> Fraction:
     )
 
 
-def _tax(sub: Sub, item: Value) -> Fraction:
-    rates = item.get("tax") or sub.now.get("tax") or ()
-    if item.get("inclusive") and not rates and sub.now.get("automatic_tax"):
-        raise UnknownError
-    return 1 + sum((Fraction(rate) / 100 for rate in rates), Fraction(0))
-
-
 def _take(discount: Value, lines: list[list[Any]], currency: str) -> None:
     """Take *discount* off each line's share."""
-    if not _counts(discount):
-        return
     only = discount.get("products")
-    hit = [line for line in lines if only is None or line[1].get("product") in only]
-    if only is not None and any(not line[1].get("product") for line in lines):
-        raise UnknownError
-    if not sum(Fraction(line[0]) for line in hit):
+    hit = [line for line in lines if only is None or line[1]["product"] in only]
+    total = sum(Fraction(line[0]) for line in hit)
+    if not total:
         return
     share = Fraction(discount.get("percent", 0)) / 100
     if "amount" in discount:
-        if discount["currency"] != currency:
-            raise UnknownError
-        total = sum(Fraction(line[0]) for line in hit)
         rhythms = {(line[1]["interval"], line[1].get("count", 1)) for line in hit}
-        if len(rhythms) > 1:
+        if discount["currency"] != currency or len(rhythms) > 1:
             raise UnknownError
         off = _month(Fraction(discount["amount"]), hit[0][1])
         share = min(Fraction(1), off / total)
@@ -423,26 +396,14 @@ def _take(discount: Value, lines: list[list[Any]], currency: str) -> None:
 
 
 def _renewal(subs: list[Sub]) -> str | None:
-    ends = []
-    for sub in _live(subs):
-        items = _licensed(sub)
-        if sub.now.get("cancel_at_period_end"):
-            continue
-        if _part(sub):
-            raise UnknownError
-        if not items:
-            continue
-        of_items = _ends(sub, items)
-        if not of_items:
-            raise UnknownError
-        stop = sub.now.get("cancel_at", float("inf"))
-        ends += [end for end in of_items if end < stop]
+    ends = [
+        item["ends"]
+        for sub in _live(subs)
+        for item in _licensed(sub)
+        if not sub.now.get("cancel_at_period_end")
+        and item["ends"] < sub.now.get("cancel_at", float("inf"))
+    ]
     return _iso(min(ends)) if ends else None
-
-
-def _ends(sub: Sub, items: Iterable[Value]) -> list[int]:
-    own = [item["ends"] for item in items if "ends" in item]
-    return own or ([sub.now["ends"]] if "ends" in sub.now else [])
 
 
 def _churned(subs: list[Sub]) -> str | None:
@@ -473,8 +434,6 @@ def _status(subs: list[Sub]) -> str:
 
 
 def _plan(subs: list[Sub]) -> str | None:
-    if any(_part(sub) for sub in _live(subs)):
-        raise UnknownError
     items = [item for sub in _live(subs) for item in _licensed(sub)]
     names = [i.get("name", i.get("product_name", i.get("lookup"))) for i in items]
     return ", ".join(sorted({name for name in names if name})) or None
@@ -483,9 +442,9 @@ def _plan(subs: list[Sub]) -> str | None:
 def _currency(subs: list[Sub]) -> str:
     trialing = [sub for sub in subs if sub.status == "trialing"]
     told = _live(subs) or trialing
-    found = {sub.now.get("currency") for sub in told}
+    found = {sub.now["currency"] for sub in told}
     if len(found) > 1:
-        found = {s.now.get("currency") for s in told if not _is_free(s)} or found
+        found = {s.now["currency"] for s in told if not _is_free(s)} or found
     return str(_one(found)).upper()
 
 
@@ -502,10 +461,7 @@ def _cancel_at(subs: list[Sub]) -> str | None:
         if "cancel_at" in sub.now:
             ends.append(sub.now["cancel_at"])
         elif sub.now.get("cancel_at_period_end"):
-            of_items = _ends(sub, sub.now.get("items", ()))
-            if not of_items:
-                raise UnknownError
-            ends.append(min(of_items))
+            ends.append(min(item["ends"] for item in sub.now["items"]))
     return _iso(min(ends)) if ends else None
 
 
