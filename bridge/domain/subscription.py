@@ -203,8 +203,8 @@ def dates(sub: Subscription) -> set[int]:
 
 def discount_ends(sub: Subscription) -> set[int]:
     """The instants (ms) at which a discount ends."""
-    discounted = (sub.value, *sub.items)
-    every = (d for one in discounted for d in one.get("discounts", ()))
+    holders = (sub.value, *sub.items)
+    every = (d for one in holders for d in one.get("discounts", ()))
     return {d["ends"] for d in every if "ends" in d}
 
 
