@@ -6,10 +6,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from redis import Redis
+from xdist.scheduler import LoadScopeScheduling
 
 from bridge.redis_server import find_server
 from tests.support.server import RedisServer
@@ -24,23 +26,38 @@ TOGETHER = ("install", "chaos", "e2e", "integration")
 """Folders whose files share a process or a state that is slow to make, slowest first."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say how `pytest -n` deals the tests out, where `--dist loadgroup` asks for it.
+class ByFile(LoadScopeScheduling):
+    """Deals tests out to the processes of `pytest -n`.
 
-    A file of these folders stays in one process, and what waits long begins first, so
-    that the short tests fill the gaps. Within a folder the order stays random.
+    A file of the folders above stays in one process, and so does all of `install`: its
+    files share what they install. Any other test goes wherever there is time.
     """
-    here = Path(__file__).parent
-    places: dict[pytest.Item, int] = {}
-    for item in items:
-        folder, *rest = item.path.relative_to(here).parts
-        places[item] = len(TOGETHER)
-        if folder in TOGETHER:
-            places[item] = TOGETHER.index(folder)
-            # One group for all installations: they share what they install.
-            name = folder if folder == "install" else "/".join((folder, *rest))
-            item.add_marker(pytest.mark.xdist_group(name))
-    items.sort(key=places.__getitem__)
+
+    def _split_scope(self, nodeid: str) -> str:
+        _, folder, *_ = nodeid.split("/")
+        if folder not in TOGETHER:
+            return nodeid
+        return folder if folder == "install" else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Any
+) -> LoadScopeScheduling | None:
+    """Deal by file where pytest is asked to: `--dist loadscope`."""
+    return ByFile(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what waits long begin first, so that the short tests fill the gaps.
+
+    Within a folder the order stays random.
+    """
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        return TOGETHER.index(folder) if folder in TOGETHER else len(TOGETHER)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(params=["embedded", "redis-server"])
