@@ -22,7 +22,7 @@ settings.register_profile("bridge", deadline=None, print_blob=True)
 settings.register_profile("quick", settings.get_profile("bridge"), max_examples=20)
 settings.load_profile("bridge")
 
-TOGETHER = ("install", "chaos", "e2e", "integration")
+TOGETHER = ("install", "chaos", "e2e", "integration", "architecture")
 """Folders whose files share a process or a state that is slow to make, slowest first."""
 
 

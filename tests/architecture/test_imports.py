@@ -6,12 +6,14 @@ import ast
 import subprocess
 import sys
 import tomllib
+from inspect import isfunction
 from pathlib import Path
-from pkgutil import iter_modules
+from pkgutil import iter_modules, resolve_name
 
 import pytest
 
 import bridge
+from bridge import queue
 from tests.support.processes import ROOT, environment
 
 DOMAIN = sorted((ROOT / "bridge" / "domain").glob("*.py"))
@@ -116,3 +118,12 @@ def test_importing_every_module_warns_of_nothing_and_says_nothing(
     )
 
     assert ("", "") == (done.stdout, done.stderr)
+
+
+def test_the_two_jobs_that_the_bridge_names_are_functions_of_the_workers() -> None:
+    """It names them by string; a string must not rot."""
+    names = {queue.CREATE, queue.UPDATE}
+
+    assert 2 == len(names)
+    assert all(name.startswith("workers.jobs.") for name in names)
+    assert all(isfunction(resolve_name(name)) for name in names)

@@ -72,21 +72,20 @@ def test_the_wheel_brings_its_licence(wheel: Path) -> None:
         assert any(n.endswith("licenses/LICENSE") for n in archive.namelist())
 
 
-def test_the_installed_command_says_what_it_can(
-    installed: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["bin/vitally-bridge", "--help"], "demo"),
+        (["-m", "bridge", "--version"], "0.1"),
+    ],
+    ids=["help", "version"],
+)
+def test_the_installed_command_says_what_it_can_and_is(
+    installed: Path, tmp_path: Path, command: list[str], said: str
 ) -> None:
-    script = installed / "bin" / "vitally-bridge"
-    said = call(str(script), "--help", cwd=tmp_path, PYTHONPATH=str(installed))
+    words = [str(installed / w) if w.startswith("bin/") else w for w in command]
 
-    assert "demo" in said
-
-
-def test_the_installed_command_knows_its_version(
-    installed: Path, tmp_path: Path
-) -> None:
-    said = call("-m", "bridge", "--version", cwd=tmp_path, PYTHONPATH=str(installed))
-
-    assert "0.1.0" in said
+    assert said in call(*words, cwd=tmp_path, PYTHONPATH=str(installed))
 
 
 def start(process_type: str, installed: Path, folder: Path, **said: object) -> Running:
@@ -107,26 +106,18 @@ def test_a_process_without_settings_names_what_it_needs_and_ends_with_78(
         assert "Traceback" not in running.output
 
 
-def test_the_installed_web_process_answers_and_ends_when_told(
-    installed: Path, tmp_path: Path, redis_server: RedisServer
+@pytest.mark.parametrize("process_type", ["web", "worker"])
+def test_an_installed_process_starts_and_ends_when_told(
+    process_type: str, installed: Path, tmp_path: Path, redis_server: RedisServer
 ) -> None:
     port = free_port()
     environ = {**EXAMPLE, "REDIS_URL": redis_server.url, "PORT": port}
-    with start("web", installed, tmp_path, **environ) as running:
-
-        def answers() -> bool:
-            with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as reply:
-                return 200 == reply.status
-
-        assert eventually(answers, what="/healthz")
-        assert 0 == running.terminate(), running.output
-
-
-def test_the_installed_worker_starts_and_ends_when_told(
-    installed: Path, tmp_path: Path, redis_server: RedisServer
-) -> None:
-    environ = {**EXAMPLE, "REDIS_URL": redis_server.url}
-    with start("worker", installed, tmp_path, **environ) as running:
-        running.wait_for("worker starts")
+    with start(process_type, installed, tmp_path, **environ) as running:
+        if process_type == "web":
+            health = f"http://127.0.0.1:{port}/healthz"
+            with eventually(lambda: urlopen(health, timeout=2)) as reply:
+                assert 200 == reply.status
+        else:
+            running.wait_for("worker starts")
 
         assert 0 == running.terminate(), running.output
