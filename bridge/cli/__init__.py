@@ -28,22 +28,19 @@ SCRIPT = "vitally-bridge"
 """The command that the wheel brings, and that `make` puts into `.venv/bin`."""
 
 MODULES = {
-    "bridge.cli.serve": ("serve", "run"),
-    "bridge.demo.run": ("demo",),
-    "bridge.cli.simulator": ("simulator",),
-    "bridge.cli.status": ("status", "doctor"),
-    "bridge.cli.explain": ("why",),
-    "bridge.cli.operate": (
-        *("held", "parked", "link", "retry", "discard"),
-        *("pause", "resume", "quarantine"),
-    ),
-    "bridge.cli.backfill": ("backfill", "gaps"),
-    "bridge.cli.accounts": ("accounts",),
-    "bridge.cli.sources": ("sources",),
+    "bridge.cli.serve": "serve run",
+    "bridge.demo.run": "demo",
+    "bridge.cli.simulator": "simulator",
+    "bridge.cli.status": "status doctor",
+    "bridge.cli.explain": "why",
+    "bridge.cli.operate": "held parked link retry discard pause resume quarantine",
+    "bridge.cli.backfill": "backfill gaps",
+    "bridge.cli.accounts": "accounts",
+    "bridge.cli.sources": "sources",
 }
 """Module, imported when one of its commands is called -> the commands in it."""
 
-COMMANDS = {name: module for module, names in MODULES.items() for name in names}
+COMMANDS = {name: where for where, names in MODULES.items() for name in names.split()}
 
 NO_VITALLY = frozenset({"VITALLY_API_KEY"})
 """Settings that a command can do without which looks at Redis alone."""
