@@ -141,7 +141,7 @@ class StripeApi:
                     self._complete_coupon(coupon)
             price = part.get("price")
             if isinstance(price, dict):
-                self._complete_price(price, is_named=raw["status"] in LIVE)
+                self._complete_price(price, is_named=raw.get("status") in LIVE)
 
     def _complete_price(self, price: Json, *, is_named: bool) -> None:
         if price.get("billing_scheme") == "tiered":
