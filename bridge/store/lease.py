@@ -107,10 +107,8 @@ class Leases:
                 pipe.hmget(keys.party(name), HEAD)
                 pipe.hgetall(keys.facts(name))
             replies = pipe.execute()
-        return [
-            _member(name, replies[2 * n], replies[2 * n + 1])
-            for n, name in enumerate(parties)
-        ]
+        read = zip(parties, replies[::2], replies[1::2], strict=True)
+        return [_member(name, head, facts) for name, head, facts in read]
 
     def take(self, account: str, party: str) -> Lease | None:
         """Take the lease; None: another has it and will queue *party* again."""
