@@ -7,6 +7,7 @@ alike; a ratio is taken within a round.
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -40,28 +41,27 @@ class Server(NamedTuple):
 
 def measure(folder: Path) -> dict[str, Figure]:
     """Return milliseconds of CPU per event of each kind, and ratios."""
-    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    times: dict[str, list[float]] = defaultdict(list)
     with _servers(folder) as servers:
         for number in range(ROUNDS):
             say(f"ingress: round {number + 1} of {ROUNDS}")
-            events = _months()
+            month = _months()
+            changes = [e for e in month if "subscription" in e["type"]]
             turn = number % len(KINDS)
-            for kind in (*KINDS[turn:], *KINDS[:turn]):
-                times[kind].append(_sample(servers[kind], events))
-    own = times["bridge"]
-    ratios = {
-        "empty": [a / b for a, b in zip(own, times["empty"], strict=True)],
-        "textbook": [b / a for a, b in zip(own, times["textbook"], strict=True)],
-        "once": [b / a for a, b in zip(own, times["once"], strict=True)],
-    }
-    return {
-        **{f"ms {kind}": figure(each) for kind, each in times.items()},
-        **{kind: figure(each) for kind, each in ratios.items()},
-    }
+            for name, events in (("", month), (" of a change", changes)):
+                for kind in (*KINDS[turn:], *KINDS[:turn]):
+                    times[kind + name].append(_sample(servers[kind], events))
+    found = {f"ms {kind}": figure(each) for kind, each in times.items()}
+    for name in ("", " of a change"):
+        for kind in KINDS[1:]:
+            pairs = zip(times["bridge" + name], times[kind + name], strict=True)
+            ratios = [a / b if kind == "empty" else b / a for a, b in pairs]
+            found[kind + name] = figure(ratios)
+    return found
 
 
 def _months() -> list[Event]:
-    """All events of some new customers: what was ignored is most of it."""
+    """All events of some new customers; most are ignored."""
     return [event for moments in months(CUSTOMERS) for event in in_turn(moments)]
 
 
