@@ -138,6 +138,11 @@ def test_the_policy_says_what_counts() -> None:
 
     assert TERMS == why_refresh(trial, Policy(statuses=frozenset({"trialing"})), 0)
     assert why_refresh(all_untold, Policy(discounts="none"), 0) is None
+    months = {**HALF, "duration": "repeating", "ends": 9 * DAY}
+    for_a_time = party(BORN, sub(**both(months)))
+    active = Policy(discounts="active")
+    assert SCOPE == why_refresh(for_a_time, active, 9 * DAY - 1)
+    assert why_refresh(for_a_time, active, 9 * DAY) is None
 
 
 TWICE = told(TO_REFRESH, 2, {"twice": True})

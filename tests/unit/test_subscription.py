@@ -255,6 +255,7 @@ TRIED = "trialing canceled"
         (TRIED, 380, {"items": [{"interval": "month"}]}, False),
         (TRIED, 380, {"trial_end": NOW + 14 * DAY}, False),
         (TRIED, 381, {"trial_end": NOW + 14 * DAY}, True),
+        (TRIED, 381, LAST | {"items": [{}]}, True),
         (TRIED, 80, LAST | {"items": [YEARLY]}, False),
         (TRIED, 381, LAST | {"items": [YEARLY]}, True),
         (TRIED, 46, LAST | {"items": [MONTHLY, YEARLY]}, False),
