@@ -1,7 +1,8 @@
-"""The environment as one frozen, typed object; every mistake is named at once.
+"""Settings: the environment as one frozen, typed object; all mistakes are named at once.
 
-First what the text of a variable may be, then how variables are read, then the bridge's
-own; sources bring more. No mistake repeats the text, which may be a secret or hold one.
+The file has three parts: the forms a variable's text may have, how variables are read,
+and the bridge's own variables (sources add theirs). An error message never repeats the
+text, which may contain a secret.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Parse = Callable[[str], Any]
 
 
 class TextError(ValueError):
-    """Says what a text must be, and nothing of what it is: the words are printed."""
+    """Says what a text must be. It is printed, so it must not repeat the text."""
 
 
 class Option(NamedTuple):
@@ -38,9 +39,9 @@ class Option(NamedTuple):
     default: Any = None
     required: bool = False
     secret: bool = False
-    """Its text may come from the file that `NAME_FILE` names, and is never shown."""
+    """The text is never shown, and may come from the file that `NAME_FILE` names."""
     shown: str = ""
-    """What the documentation says in place of the default."""
+    """Shown in the documentation instead of the default."""
 
 
 def matching(pattern: str, must: str, convert: Callable[[str], Any] = str) -> Parse:
@@ -68,7 +69,7 @@ def whole(low: int, high: int) -> Parse:
 
 
 def one_of(*allowed: str) -> Parse:
-    """One of the *allowed* words, as it stands."""
+    """Exactly one of the *allowed* words."""
     return matching("|".join(allowed), f"must be one of {', '.join(allowed)}")
 
 
@@ -81,7 +82,7 @@ def several(text: str) -> tuple[str, ...]:
 
 
 def _address(url: str) -> str:
-    """Return *url*; raises ValueError where its port or IPv6 address is none."""
+    """Return *url*; raises ValueError if its port or IPv6 address is invalid."""
     parts = urlsplit(url)
     if ":" in (parts.hostname or ""):
         IPv6Address(parts.hostname or "")
@@ -119,7 +120,7 @@ base_url = matching(
 
 
 def _query(pairs: str) -> str:
-    """The pattern of a URL's query of these *pairs*, which may be missing."""
+    """The pattern of a URL's optional query made of these *pairs*."""
     return rf"(\?({pairs})(&({pairs}))*)?"
 
 
@@ -153,8 +154,8 @@ def read_all(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the values by name, and each mistake.
 
-    A value that is wrong or missing is the default. *without* names required variables
-    that the caller can do without; their value is then empty.
+    A wrong or missing value is replaced by the default. *without* names required
+    variables that the caller does not need; they may be empty.
     """
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -174,7 +175,7 @@ def read_all(
 
 
 def _given(option: Option, environ: Mapping[str, str]) -> str:
-    """Return a variable's text, its own or of the file that `NAME_FILE` names."""
+    """Return a variable's text, from the environment or from the file in `NAME_FILE`."""
     own = environ.get(option.name, "").strip()
     path = environ.get(f"{option.name}_FILE", "") if option.secret else ""
     if own and path:
@@ -195,7 +196,7 @@ def _given(option: Option, environ: Mapping[str, str]) -> str:
 
 
 def _misspelt(environ: Mapping[str, str], options: Iterable[Option]) -> list[str]:
-    """The mistakes of names that nobody knows: a typo must not be a default."""
+    """Unknown names: without this a typo would silently mean the default."""
     known = {o.name for o in options} | {f"{o.name}_FILE" for o in options if o.secret}
     return [
         f"{name} is no setting of the bridge; is it misspelt?"
@@ -205,17 +206,17 @@ def _misspelt(environ: Mapping[str, str], options: Iterable[Option]) -> list[str
 
 
 def _setting(parse: Parse, default: Any = None, **more: Any) -> Any:
-    """A field of `Settings`; the text below it says what its option means."""
+    """A field of `Settings`; the text below the field is the option's meaning."""
     option = Option("", parse, "", default, **more)
     return field(repr=not option.secret, metadata={"option": option})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says. Secrets are not in the repr.
+    """The settings, read from the environment. Secrets are not in the repr.
 
-    The variable of each field has its name in upper case. *sources* holds the values of
-    the sources' own options by name.
+    Each field's variable is its name in upper case. *sources* maps the names of the
+    sources' own options to their values.
     """
 
     port: int = _setting(whole(0, 65535), 8000)
@@ -223,53 +224,53 @@ class Settings:
     redis_url: str = _setting(redis_url, required=True, secret=True)
     """Where Redis is: `redis://`, `rediss://` or `unix://`."""
     redis_tls_verify: bool = _setting(boolean, True)
-    """`false` for a self-signed `rediss://`, as on Heroku."""
+    """`false` accepts a self-signed `rediss://`, as on Heroku."""
     vitally_api_key: str = _setting(header_value, required=True, secret=True)
-    """REST key: the raw token or the ready `Basic …` header value."""
+    """REST API key: the raw token, or the complete `Basic …` header value."""
     vitally_subdomain: str | None = _setting(subdomain)
-    """The name before `.vitally.io`; needed in the US region."""
+    """The name before `.vitally.io`; required in the US region."""
     vitally_region: str = _setting(one_of("us", "eu"), "us")
-    """Data centre of the workspace."""
+    """Data center of the workspace: `us` or `eu`."""
     vitally_base_url: str = _setting(base_url, shown="from region and subdomain")
-    """Replaces host and scheme, e.g. `http://127.0.0.1:9000`."""
+    """Replaces scheme and host, e.g. `http://127.0.0.1:9000`."""
     vitally_budget_share: float = _setting(share, 0.8)
-    """Part of Vitally's rate limit that the bridge may use."""
+    """The share of Vitally's rate limit that the bridge may use."""
     bridge_config: str | None = _setting(text, shown="`bridge.toml` if it exists")
-    """Path of the optional `bridge.toml` (trait names, money)."""
+    """Path of the optional `bridge.toml` (trait names, money, other sources)."""
     bridge_public_url: str | None = _setting(base_url)
-    """The address that senders call; unset: the `Host` they name, with the scheme in
-    their router's `X-Forwarded-Proto`."""
+    """The public address that senders call. Unset: taken from each request's `Host` and
+    `X-Forwarded-Proto`."""
     bridge_create: str = _setting(
         one_of("customer", "subscription", "never"), "customer"
     )
-    """When an account that Vitally does not have is created: with any event of the
-    customer, once a subscription is known, or never (held)."""
+    """When to create an account that Vitally does not have: `customer`, with any event of
+    the customer; `subscription`, once a subscription is known; `never`, it is held."""
     bridge_dry_run: bool = _setting(boolean, False)
-    """`true`: everything but the write to Vitally."""
+    """`true`: do everything except write to Vitally."""
     bridge_allow_eviction: bool = _setting(boolean, False)
     """`true`: run on a Redis that may evict keys (and so lose accounts)."""
     bridge_redis_share: float = _setting(share, 0.9)
-    """Part of Redis' `maxmemory` from which on new events are answered 503, so that the
-    workers have room left to make room; `1`: not before it is full."""
+    """The share of Redis' `maxmemory` above which new events are answered 503, so that the
+    workers keep room to work; `1`: only once Redis is full."""
     bridge_durability: str = _setting(one_of("redis", "fsync"), "redis")
-    """What a 2xx waits for: that Redis has the event (`redis`: how safe it is there, its
-    `appendfsync` says), or that it is on Redis' disk (`fsync`: `WAITAOF`, Redis 7.2 or
+    """What a 2xx waits for. `redis`: Redis has the event; its `appendfsync` decides how safe
+    it is there. `fsync`: the event is on Redis' disk (`WAITAOF`; needs Redis 7.2 or
     Valkey with `appendonly yes`)."""
     console_username: str = _setting(text, "admin")
-    """User of the console."""
+    """User name for the console."""
     console_password: str | None = _setting(text, secret=True)
-    """Password of the console and the queue dashboard; unset: both are off (404)."""
+    """Password for the console and the queue dashboard. Unset: both are off (404)."""
     worker_processes: int = _setting(whole(1, 64), 1)
-    """Worker processes that `python -m workers` keeps."""
+    """Number of worker processes that `python -m workers` runs."""
     log_level: str = _setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
-    """Least level that is logged."""
+    """Lowest level that is logged."""
     log_format: str = _setting(one_of("json", "text"), "json")
-    """Form of a log line."""
+    """Format of log lines: `json` or `text`."""
     sources: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def vitally_authorization(self) -> str:
-        """The ready `Authorization` header: Basic, the key as user, no password."""
+        """The complete `Authorization` header: Basic, with the key as user and no password."""
         if self.vitally_api_key.startswith("Basic "):
             return self.vitally_api_key
         pair = f"{self.vitally_api_key}:".encode()
@@ -290,7 +291,7 @@ class Settings:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
-        """Return the settings with these *values* by name, the sources' among them."""
+        """Return the settings with these *values* by name, the sources' included."""
         own = {option.name for option in OPTIONS}
         ours = {name.lower(): value for name, value in values.items() if name in own}
         return cls(**ours, sources={n: v for n, v in values.items() if n not in own})
@@ -301,11 +302,11 @@ OPTIONS = tuple(
     for one in fields(Settings)
     if one.metadata
 )
-"""Every variable of the bridge itself; the sources bring their own."""
+"""Every variable of the bridge itself; the sources add their own."""
 
 
 def meaning(option: Option) -> str:
-    """What an option says that it means, or of the bridge's own the text below its field."""
+    """The meaning of an option; for the bridge's own, the text below its field."""
     return option.meaning or _texts()[option.name.lower()]
 
 
@@ -326,9 +327,9 @@ def values_of(
     options: Iterable[Option] = (),
     without: Collection[str] = (),
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the values of all variables, those of the sources' *options* too, and each mistake.
+    """Return the values of all variables, the sources' *options* included, and each mistake.
 
-    *without* names required variables that the caller can do without.
+    *without* names required variables that the caller does not need.
     """
     every = (*OPTIONS, *options)
     values, problems = read_all(every, environ, without)
@@ -348,7 +349,7 @@ NO_SUBDOMAIN = (
 
 
 def _usual_url(values: Mapping[str, Any]) -> str:
-    """Return the address of region and subdomain; empty where one is not known.
+    """Return the address for the region and subdomain; empty if one is missing.
 
     Hosts: https://docs.vitally.io/en/articles/9880654-rest-api-accounts.
     """

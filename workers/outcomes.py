@@ -1,7 +1,7 @@
-"""What follows: Vitally's answer to a write, and every other end of a job.
+"""What follows from each end of a job, Vitally's answers to a write above all.
 
-Pure; nothing is done here. `ANSWERS` is the table by which `failed` decides, and the
-one that the documentation prints: `python -m workers.outcomes README.md`.
+These are pure functions that decide and do nothing. `failed` decides by the table
+`ANSWERS`, which `python -m workers.outcomes README.md` prints into the documentation.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from bridge.store.view import Outcome, View
 from workers.write import Written, WrongAddressError
 
 GIVE_UP_DAYS = 3
-"""A change that could not be delivered for so long is parked."""
+"""A change that could not be delivered for this long is parked."""
 
 FIRST_MS, MOST_MS = 1000, 15 * 60_000
-"""The longest wait after a first failure, and after any number of them."""
+"""The longest wait after the first failure, and after any later one."""
 
 CONFIRM_MS = 30_000
-"""After a write that was not confirmed: how long it may still be on its way."""
+"""How long an unconfirmed write may still be on its way."""
 
 STOPPED_MS = 1000
-"""After a write that found the breaker open."""
+"""Wait after a write that found the breaker open."""
 
 CRASH_MS = 5000
-"""After an exception that nobody foresaw; a second one at the same facts parks them."""
+"""Wait after an unexpected exception; a second one on the same facts parks the party."""
 
 LONG_MS = 500
-"""A job that took longer rests before the next of the same party, so that a large
-account that keeps changing leaves room for others."""
+"""After a longer job its party waits before the next one, so that a large account that
+keeps changing leaves room for others."""
 
 MOST_REST_MS = 10_000
 
@@ -51,23 +51,23 @@ DAY_MS = 86_400_000
 """How often an account that Vitally does not have is looked for again."""
 
 REFRESH_MS, REFUSED_REFRESH_MS = 60_000, 3_600_000
-"""After a refresh that failed, and one that the source refused."""
+"""Wait after a refresh that failed, and after one that the source refused."""
 
 PACES_MS = (0, 1000, 2000, 5000)
-"""Least time between writes of one account that keeps changing: at once, then these."""
+"""Shortest time between writes of an account that keeps changing, growing step by step."""
 
 FORGOTTEN = ("tries", "since", "not_before")
-"""Fields of an account that a success takes away."""
+"""Fields of an account that a success removes."""
 
 CERTAIN = ("doubt", "confirm_at", "sent")
-"""Fields of an account that certainty about its ledger takes away."""
+"""Fields of an account that are removed once its ledger is certain."""
 
 
 class Answer(NamedTuple):
-    """An *answer* of Vitally, the *error* that it is to us, and what *follows*.
+    """An *answer* of Vitally, the *error* class it becomes, and what *follows*.
 
-    *word* is the log's. *unsure*: the request may have changed something. *breaker*:
-    why all writes stop, if they do; it may name the error's status and reason.
+    *word* is what the log says. *unsure*: the request may have changed something.
+    *breaker*: if all writes stop, the reason; it may contain `{status}` and `{reason}`.
     """
 
     answer: str
@@ -79,24 +79,24 @@ class Answer(NamedTuple):
 
 
 BACK_OFF = (
-    f"a random part of {FIRST_MS // 1000} s, twice as long each time up to "
-    f"{MOST_MS // 60_000} min, for {GIVE_UP_DAYS} days, then parked"
+    f"a random wait of up to {FIRST_MS // 1000} s, doubled each time up to "
+    f"{MOST_MS // 60_000} min; parked after {GIVE_UP_DAYS} days"
 )
 
 NOT_SENT = Answer(
-    "connection refused, no address, no TLS: surely not arrived",
+    "connection refused, no address, no TLS: the request surely did not arrive",
     VitallyUnavailableError,
     "retry",
     f"tried again after {BACK_OFF}",
 )
 UNSURE = Answer(
     "time-out after sending, reset, broken off, no JSON, HTML, over 1 MiB, a "
-    "redirect, 408, 425, 5xx: may have arrived",
+    "redirect, 408, 425, 5xx: the request may have arrived",
     VitallyUnavailableError,
     "retry",
-    "the same, with the whole document in place of the difference, and once more "
-    f"{CONFIRM_MS // 1000} s after it went well; a creation looks first whether "
-    "the account is there",
+    "the same, but the whole document is sent instead of the difference, and once more "
+    f"{CONFIRM_MS // 1000} s after a success; a creation first checks whether the "
+    "account exists",
     unsure=True,
 )
 ANSWERS = (
@@ -106,17 +106,17 @@ ANSWERS = (
         "429",
         VitallyLimitedError,
         "limited",
-        "every worker waits for `Retry-After`, else `RateLimit-Reset`; no failed try",
+        "all workers wait for `Retry-After`, else `RateLimit-Reset`; not a failed try",
     ),
     Answer(
         "401, 403",
         VitallyKeyError,
         "stopped",
-        "all writes stop, `/readyz` is red; a probe lets them go on by itself",
+        "all writes stop and `/readyz` is red; they resume once a probe succeeds",
         breaker="Vitally refuses the key ({status}): {reason}",
     ),
     Answer(
-        "404 to the update and to the creation",
+        "404 to both the update and the creation",
         WrongAddressError,
         "stopped",
         "the same: the base URL or the subdomain is wrong",
@@ -127,10 +127,10 @@ ANSWERS = (
         VitallyRefusedError,
         "parked",
         "parked with Vitally's reason; tried again with the next event, or by hand "
-        "(after 400 or 409 to a creation there is one more update first)",
+        "(after 400 or 409 to a creation, one more update is tried first)",
     ),
 )
-"""From the most harmless to the most final. 404 to an update alone means: create it."""
+"""From the most harmless to the most final. A 404 only to an update means: create."""
 
 
 def answer_of(error: VitallyError) -> Answer:
@@ -147,9 +147,9 @@ def stopped(error: VitallyKeyError) -> str:
 
 
 class Decision(NamedTuple):
-    """What a failed write leads to: *park* it, or wait *delay_ms* and note *fields*.
+    """What follows a failed write: *park* it, or wait *delay_ms* and store *fields*.
 
-    *word* is the answer's; *breaker* stops all writes with its reason.
+    *word* is what the log says; *breaker*, if not empty, stops all writes for that reason.
     """
 
     word: str
@@ -160,7 +160,7 @@ class Decision(NamedTuple):
 
 
 def failed(error: VitallyError, view: View, chance: float) -> Decision:
-    """What follows *error*; *chance*, from 0 to 1, spreads the next tries."""
+    """What follows *error*; *chance*, from 0 to 1, randomizes the delay."""
     row = answer_of(error)
     noted = {} if row.unsure else not_sent(view)
     if isinstance(error, VitallyLimitedError):
@@ -179,7 +179,7 @@ def failed(error: VitallyError, view: View, chance: float) -> Decision:
 
 
 def not_sent(view: View) -> dict[str, str]:
-    """What to note where a request was marked and surely did not arrive."""
+    """Fields to store after a request that was marked but surely did not arrive."""
     sent = orjson.dumps(view.unconfirmed_traits).decode()
     return {"doubt": str(view.unconfirmed_writes), "sent": sent}
 
@@ -204,7 +204,7 @@ def pace_wait(pace: int, wrote_at: int, now: int) -> int:
 
 
 def next_pace(pace: int, wrote_at: int, now: int) -> int:
-    """The pace after a write: slower while it keeps changing, fresh after a rest."""
+    """The pace after a write: slower while it keeps changing, reset after a quiet time."""
     last = len(PACES_MS) - 1
     usual = 2 * max(PACES_MS[min(pace, last)], PACES_MS[1])
     if not wrote_at or now - wrote_at > usual + PACES_MS[-1]:
@@ -215,7 +215,7 @@ def next_pace(pace: int, wrote_at: int, now: int) -> int:
 def rest(took_ms: int, pace: int) -> int:
     """Milliseconds between two long jobs of one party: twice as long as the first took.
 
-    Not before it may be written again at its *pace*: that would be work for nothing.
+    At least as long as its *pace* demands: a job before that could not write.
     """
     return max(min(2 * took_ms, MOST_REST_MS), PACES_MS[pace])
 
@@ -232,12 +232,12 @@ def unchanged(view: View, doc: Document) -> Outcome:
 
 
 def dry(view: View, change: Change) -> Outcome:
-    """All but the write."""
+    """The outcome of a dry run: everything but the write."""
     return Outcome("unchanged", history=_line(view, "dry run", change))
 
 
 def held(view: View, reason: str) -> Outcome:
-    """Vitally does not have the account: look again with the next event, or daily."""
+    """Vitally does not have the account: try again with the next event, or in a day."""
     gone = (*FORGOTTEN, *CERTAIN)
     if view.is_vacant:
         return Outcome("unchanged", unset=(*gone, "ledger"))
@@ -248,7 +248,7 @@ def written(view: View, doc: Document, done: Written) -> Outcome:
     """Vitally confirmed: the ledger is the document now."""
     pace = next_pace(view.pace, view.wrote_at, view.now)
     fields = {"pace": str(pace), "wrote_at": str(view.now)}
-    # A request that was not confirmed may still be on its way: once more, whole.
+    # An unconfirmed request may still be on its way: write the whole document again.
     owed = _still_owed(view)
     if owed:
         fields |= {"doubt": "1", "confirm_at": str(view.now + owed)}
@@ -270,18 +270,17 @@ def written(view: View, doc: Document, done: Written) -> Outcome:
 
 
 def unconfirmed(view: View, doc: Document, *, sure: bool = True) -> list[str]:
-    """Traits that an unconfirmed write may have brought, once *doc* was written.
+    """Traits that an unconfirmed write may have set and that *doc* does not contain.
 
-    Those that *doc* says nothing of: should nobody tell them any more, they are removed.
-    While it is not *sure* that no earlier write is on its way, what is gone may come
-    back.
+    If no party supports such a trait any more, it is removed. While an earlier write may
+    still arrive (not *sure*), a removed trait may come back.
     """
     certain = {*doc.traits} if sure else {*doc.traits} - doc.gone
     return sorted({*view.unconfirmed_traits} - certain)
 
 
 def creation_refused(policy: str, account: Account | None) -> str | None:
-    """Why an account that Vitally does not have is not to be created; None: it is."""
+    """Why an account that Vitally does not have must not be created; None: create it."""
     if account is None:
         return "its last party has left it"
     if policy == "never":
@@ -292,14 +291,14 @@ def creation_refused(policy: str, account: Account | None) -> str | None:
 
 
 def _still_owed(view: View) -> int:
-    """Milliseconds until one more whole write; 0: the ledger is certain now."""
+    """Milliseconds until the next whole write; 0: the ledger is certain now."""
     if view.unconfirmed_writes > 1 or view.lost_lease_writes:
         return CONFIRM_MS
     return 0 if view.owes_whole else view.confirm_in
 
 
 def _next_look(view: View, doc: Document, owed: int) -> int:
-    """Milliseconds until a look without an event: a debt, or time itself matters."""
+    """Milliseconds until the next job without an event; 0: none is needed."""
     change = max(1, doc.until - view.now) if doc.until is not None else 0
     return min(filter(None, (owed, change)), default=0)
 

@@ -1,7 +1,7 @@
-"""Whether the process lives, whether the bridge can do its work, and its figures.
+"""`/healthz`, `/readyz` and `/metrics`: is the process alive, is the bridge ready, figures.
 
-All but `/healthz` is read from Redis when somebody asks, and so the same whichever of
-the web processes answers.
+All but `/healthz` is read from Redis for each request, so every web process gives the
+same answer.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ PREFIX = "vitally_bridge_"
 
 COUNTERS = {
     "received": "Events received, per party.",
-    "accepted": "Events taken as new facts.",
-    "duplicate": "Events that were known.",
-    "ignored": "Events of no concern.",
-    "quarantine_dropped": "Deliveries kept unread that had to go.",
-    "writes": "Writes made to Vitally.",
-    "saved": "Writes that were not needed.",
-    "discarded": "Settled events that were given up by hand, without a write.",
+    "accepted": "Events accepted as new facts.",
+    "duplicate": "Events that had been received before.",
+    "ignored": "Events without effect on an account.",
+    "quarantine_dropped": "Deliveries dropped from the quarantine for lack of room or age.",
+    "writes": "Write requests sent to Vitally.",
+    "saved": "Jobs that needed no write.",
+    "discarded": "Settled events that somebody discarded without a write.",
 }
 """Figure -> what it counts; in the metric's name, `_total` follows."""
 
 GAUGES = {
-    "quarantined": "Events kept unread now; a replay or a drop takes them off.",
-    "quarantine_bytes": "Bytes of the deliveries that are kept unread.",
-    "settled": "Accepted events that Vitally has.",
-    "pending": "Accepted events on their way.",
-    "held": "Accepted events without an account.",
-    "parked": "Accepted events that Vitally refuses.",
+    "quarantined": "Events in the quarantine now; a replay or a drop removes them.",
+    "quarantine_bytes": "Bytes of the deliveries in the quarantine.",
+    "settled": "Accepted events that are in Vitally or need no write.",
+    "pending": "Accepted events on their way to Vitally.",
+    "held": "Accepted events whose account is not known.",
+    "parked": "Accepted events that could not be written.",
     "waiting": "Jobs in the queue.",
     "dirty": "Parties with an unsettled event.",
-    "held_parties": "Parties without account.",
-    "parked_parties": "Parties refused.",
+    "held_parties": "Parties whose account is not known.",
+    "parked_parties": "Parties whose change could not be written.",
     "incomplete": "Parties with an incomplete history.",
     "unknown": "Accounts with a trait that cannot be known.",
-    "unread": "Objects whose events have no content, held for want of an API key.",
+    "unread": "Objects whose events have no content, held until an API key is set.",
     "oldest_seconds": "Age of the oldest change that is not in Vitally; 0: there is none.",
-    "drain_seconds": "Seconds that Vitally's rate limit needs for all that waits.",
+    "drain_seconds": "Seconds until all that waits is written, at Vitally's rate limit.",
     "workers": "Workers heard from in the last 15 s.",
-    "stopped": "1 while all writes have stopped because Vitally refuses the key.",
-    "paused": "1 while somebody has stopped all writes by hand.",
+    "stopped": "1 while all writes are stopped because Vitally refuses the key or address.",
+    "paused": "1 while all writes are paused by hand.",
 }
-"""Figure -> what it is now."""
+"""Figure -> its meaning; each is a current value."""
 
 METRICS = {CounterMetricFamily: COUNTERS, GaugeMetricFamily: GAUGES}
 
@@ -76,7 +76,7 @@ NAMES = {
 
 
 class Health(Collector):
-    """What is known of the bridge, as sentences and as metrics.
+    """The state of the bridge, as sentences and as metrics.
 
     *share* is the bridge's part of Vitally's rate limit.
     """
@@ -87,9 +87,9 @@ class Health(Collector):
         self._share = share
 
     def reasons(self) -> tuple[list[str], list[str]]:
-        """Why the bridge cannot do its work, a sentence each; none: it can.
+        """The reasons why the bridge is not ready, and notes; each is a sentence.
 
-        And, second, what is as somebody wants it, but should not be forgotten.
+        A note is a state that somebody chose and should not forget.
         """
         reasons = list(self._watch.trouble())
         seen = self._figures()
@@ -103,7 +103,7 @@ class Health(Collector):
         return reasons, [f"All writes are paused by hand: {seen.paused}."] * paused
 
     def collect(self) -> Iterator[Metric]:
-        """Yield `redis_up`, and all the rest only where it is 1."""
+        """Yield `redis_up`, and all other metrics only if it is 1."""
         seen = self._figures()
         up = seen is not None
         yield GaugeMetricFamily(f"{PREFIX}redis_up", "1 while Redis answers.", up)
@@ -138,7 +138,7 @@ class Health(Collector):
 
 
 def add_health(app: Flask, redis: Redis, watch: Watch, share: float) -> None:
-    """Add `/healthz`, which asks nobody, `/readyz` and `/metrics`."""
+    """Add `/readyz`, `/metrics`, and `/healthz`, which does not use Redis."""
     health = Health(redis, watch, share)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(health)

@@ -43,11 +43,11 @@ OPTIONS = (
     Option(
         USERNAME,
         text,
-        "User of the webhook's basic authentication; neither this nor the password: "
-        "the source is off.",
+        "User for the webhook's basic authentication. Without user and password the "
+        "source is off.",
     ),
     Option(
-        PASSWORD, text, "Password of the webhook's basic authentication.", secret=True
+        PASSWORD, text, "Password for the webhook's basic authentication.", secret=True
     ),
 )
 

@@ -29,14 +29,14 @@ OPTIONS = (
     Option(
         "HUBSPOT_CLIENT_SECRET",
         several,
-        "Client secret of the app that sends; one or several, comma-separated. Unset: "
-        "the source is off. HubSpot signs the address it calls: set BRIDGE_PUBLIC_URL.",
+        "Client secret of the sending app; one or several, comma-separated. Unset: the "
+        "source is off. Also set BRIDGE_PUBLIC_URL: HubSpot signs the address it calls.",
         secret=True,
     ),
     Option(
         "HUBSPOT_ACCESS_TOKEN",
         text,
-        "Access token of a private app: reads companies, their deals and owners.",
+        "Access token of a private app, to read companies, their deals and owners.",
         secret=True,
     ),
     Option(

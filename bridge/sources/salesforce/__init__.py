@@ -53,7 +53,7 @@ OPTIONS = (
     Option(
         ORGANISATION,
         text,
-        "Id of the organisation that sends (*Setup → Company Information*).",
+        "Id of the sending organization (*Setup → Company Information*).",
         shown="the source is off",
     ),
     Option(

@@ -56,7 +56,7 @@ OPTIONS = (
     Option(
         "STRIPE_MODE",
         one_of("live", "test"),
-        "Events of the other mode are ignored.",
+        "`live` or `test`; events of the other mode are ignored.",
         "live",
     ),
     Option(
@@ -69,7 +69,7 @@ OPTIONS = (
     Option(
         "STRIPE_API_KEY",
         text,
-        "Restricted, read-only key: re-reads what an event cannot tell, and backfill.",
+        "Restricted, read-only key, to read what events do not contain, and for backfill.",
         secret=True,
     ),
     Option(
