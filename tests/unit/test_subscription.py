@@ -256,6 +256,7 @@ TRIED = "trialing canceled"
         (TRIED, 380, {"trial_end": NOW + 14 * DAY}, False),
         (TRIED, 381, {"trial_end": NOW + 14 * DAY}, True),
         (TRIED, 381, LAST | {"items": [{}]}, True),
+        (TRIED, 107, LAST | {"items": [PERIOD | {"count": 3}]}, False),
         (TRIED, 80, LAST | {"items": [YEARLY]}, False),
         (TRIED, 381, LAST | {"items": [YEARLY]}, True),
         (TRIED, 46, LAST | {"items": [MONTHLY, YEARLY]}, False),
@@ -268,7 +269,7 @@ TRIED = "trialing canceled"
         (
             TRIED,
             20,
-            LAST | {"items": [PERIOD | {"count": 3}], "ends": NOW + DAY},
+            LAST | {"items": [PERIOD | {"count": 3}], "ends": NOW + 50 * DAY},
             False,
         ),
     ],
