@@ -166,6 +166,8 @@ class Simulator:
             ("GET", f"{accounts}/<name>", self.get),
             ("PUT", f"{accounts}/<name>", self.update),
             ("DELETE", f"{accounts}/<name>", self.delete),
+            ("GET", f"{accounts}/<name>/healthScores", self.health),
+            ("GET", "/resources/organizations/<name>/accounts", self.list_members),
         ):
             app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
         return app
@@ -293,6 +295,16 @@ class Simulator:
         if status not in STAGES:
             abort(400, f"status must be one of {', '.join(STAGES)}")
         return self.page_of(self.by_id.values(), status)
+
+    def health(self, name: str) -> dict[str, Any]:
+        """GET the health scores: their shape is not documented, this one is ours."""
+        self.find_or_404(name)
+        return {"healthScore": None, "healthScores": []}
+
+    def list_members(self, name: str) -> dict[str, Any]:
+        """GET a page of the accounts of an organization: any id that accounts name."""
+        members = [a for a in self.by_id.values() if a["organizationId"] == name]
+        return self.page_of(members, "activeOrChurned")
 
     def show_page(self) -> str:
         """GET the page for people: all accounts at a glance, ignored ones too."""

@@ -450,3 +450,22 @@ def test_the_simulator_of_the_product_keeps_its_limit_and_serves_its_page():
 
 def test_an_odd_status_has_a_phrase_too():
     assert http_bytes(Answer(599, {}, b"")).startswith(b"HTTP/1.1 599 Unknown\r\n")
+
+
+def test_the_product_s_own_answers_every_request_of_the_client():
+    with product.Simulator() as running:
+        client = Vitally(running.url, running.authorization)
+        try:
+            body = {"externalId": "a", "name": "A", "organizationId": "org"}
+            assert "A" == client.create(body)["name"]
+            assert "B" == client.update("a", {"name": "B"})["name"]
+            assert "B" == client.get("a")["name"]
+            assert [] == client.health("a")["healthScores"]
+            pages = client.accounts(), client.organization_accounts("org")
+            assert [["a"], ["a"]] == [
+                [one["externalId"] for one in page.results] for page in pages
+            ]
+            client.delete("a")
+            assert [] == client.accounts().results
+        finally:
+            client.close()

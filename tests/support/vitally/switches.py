@@ -123,13 +123,11 @@ class Switched(product.Simulator):
     def make_app(self) -> Flask:
         app = super().make_app()
         self.organizations = own = Organizations(self)
-        path, accounts = "/resources/organizations", "/resources/accounts"
+        path = "/resources/organizations"
         for method, rule, view in (
-            ("GET", f"{accounts}/<name>/healthScores", self.health),
             ("GET", path, own.list_accounts),
             ("POST", path, own.create),
             ("GET", f"{path}/<name>", own.get),
-            ("GET", f"{path}/<name>/accounts", self.list_members),
         ):
             app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
         return app
@@ -217,11 +215,6 @@ class Switched(product.Simulator):
                     path = f"/traits/{name}"
                     product.invalid(path, "type", {"type": kind}, f"must be {kind}")
         return body
-
-    def health(self, name: str) -> dict[str, Any]:
-        """The shape of the breakdown is not documented, this one is ours."""
-        self.find_or_404(name)
-        return {"healthScore": None, "healthScores": []}
 
     def list_members(self, name: str) -> dict[str, Any]:
         id_ = self._organization(name, 404)
