@@ -199,7 +199,7 @@ def _misspelt(environ: Mapping[str, str], options: Iterable[Option]) -> list[str
     """Unknown names: without this a typo would silently mean the default."""
     known = {o.name for o in options} | {f"{o.name}_FILE" for o in options if o.secret}
     return [
-        f"{name} is no setting of the bridge; is it misspelt?"
+        f"{name} is not a setting of the bridge; is it misspelled?"
         for name in sorted(environ)
         if name.startswith(("BRIDGE_", "VITALLY_")) and name not in known
     ]

@@ -1,4 +1,4 @@
-"""The command line: its commands, what each of them needs, and what errors become."""
+"""The command line: the list of commands, what each needs, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from bridge.sources import load
 from bridge.store.connect import connect
 
 MODULE = "python -m bridge"
-"""Works wherever the packages are; the help of each command is written with it."""
+"""Works wherever the packages are installed; all help texts use it."""
 
 SCRIPT = "vitally-bridge"
-"""The command that the wheel brings, and that `make` puts into `.venv/bin`."""
+"""The command that the wheel installs, and `make` puts into `.venv/bin`."""
 
 MODULES = {
     "bridge.cli.serve": "serve run",
@@ -43,16 +43,16 @@ MODULES = {
 COMMANDS = {name: where for where, names in MODULES.items() for name in names.split()}
 
 NO_VITALLY = frozenset({"VITALLY_API_KEY"})
-"""Settings that a command can do without which looks at Redis alone."""
+"""Settings that a command does not need if it uses only Redis."""
 
 PATIENCE = 5.0
-"""Seconds that a person waits for Redis."""
+"""Seconds that a command waits for Redis."""
 
 ADVICE = (
-    "set what is required in the environment, for a command as for web and worker; "
+    "commands need the same required environment variables as web and worker; "
     "the README lists all settings"
 )
-"""The last line where a setting is missing."""
+"""The last line of the error when a setting is missing."""
 
 
 class Session(NamedTuple):
@@ -90,25 +90,25 @@ def reached(settings: Settings) -> Redis:
 
 
 def program() -> str:
-    """What a person types before a command's name, as this process was called."""
+    """What to type before a command's name, in the way this process was called."""
     return SCRIPT if Path(sys.argv[0]).name == SCRIPT else MODULE
 
 
 class Command(click.Command):
-    """A command with the examples in its help as a person would type them here."""
+    """A command whose help shows examples as one would type them here."""
 
     def get_help(self, ctx: click.Context) -> str:
         return super().get_help(ctx).replace(MODULE, program())
 
 
 class Group(Command, click.Group):
-    """Commands below a name of their own."""
+    """A group of commands, such as `quarantine list`."""
 
     command_class = Command
 
 
 class Program(Group):
-    """All commands, each imported when it is called: none pays for the others."""
+    """All commands; each is imported only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -1,4 +1,4 @@
-"""`python -m bridge accounts`: the whole Accounts API of Vitally, by hand."""
+"""`python -m bridge accounts`: Vitally's whole Accounts API as commands."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ WHAT_NEXT: Mapping[type[VitallyError], str] = {
     VitallyKeyError: "check that VITALLY_API_KEY is a REST key of this workspace",
     VitallyLimitedError: "Vitally's rate limit is used up; wait a minute and try again",
     VitallyMissingError: (
-        "check the id with `{program} accounts list`; where even that finds nothing, "
+        "check the id with `{program} accounts list`; if it is not listed, "
         "check VITALLY_SUBDOMAIN or VITALLY_BASE_URL"
     ),
     VitallyUnavailableError: (
-        "check the address and try again; if this was a write, look first at what "
-        "became of it (`{program} accounts get ID`)"
+        "check the address and try again; if this was a write, first check whether it "
+        "succeeded (`{program} accounts get ID`)"
     ),
 }
 """What a person can do about an error."""
@@ -72,9 +72,9 @@ WHAT_NEXT: Mapping[type[VitallyError], str] = {
 
 @contextmanager
 def vitally(what: str) -> Iterator[tuple[Vitally, Settings]]:
-    """Vitally as the settings name it; an error of it is a sentence about *what*.
+    """A client of Vitally; its errors become sentences about *what*.
 
-    Redis is not needed. Raises ConfigError, and BridgeError: what, where, what next.
+    Redis is not needed. Raises ConfigError, or BridgeError: what, where, what next.
     """
     settings = Settings.from_env(os.environ, options(), without={"REDIS_URL"})
     client = Vitally(settings.vitally_base_url, settings.vitally_authorization)
@@ -91,12 +91,12 @@ def vitally(what: str) -> Iterator[tuple[Vitally, Settings]]:
 
 
 def named(account: str) -> str:
-    """Return what an account is called in a sentence."""
+    """Return the account as a sentence names it."""
     return f"account {plain(account)!r}"
 
 
 def card(account: Account) -> list[str]:
-    """One account: all that Vitally says of it, its traits last."""
+    """The lines of one account: all its fields, the traits last."""
     fields = dict(account)
     traits = sorted((fields.pop("traits", None) or {}).items())
     own = [("traits", "" if traits else None), *((f"  {k}", v) for k, v in traits)]
@@ -112,7 +112,7 @@ def _page(page: Page) -> list[str]:
 
 
 def _short(value: object) -> str:
-    """A value that fits into the list; of an instant its day."""
+    """A value, shortened for the list; an instant becomes its day."""
     text = cell(value)
     text = text[:10] if len(text) == INSTANT and text[10] == "T" else text
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
@@ -122,8 +122,8 @@ def _short(value: object) -> str:
 def accounts() -> None:
     """See and change the accounts in Vitally by hand.
 
-    The bridge goes on to write the traits that it owns. ID is the external id or
-    Vitally's own id.
+    ID is the external id or Vitally's own id. The bridge keeps writing the traits that
+    it owns.
 
     \b
     Example:
@@ -136,12 +136,24 @@ account_id = click.argument("account", metavar="ID")
 
 
 @accounts.command("list")
-@click.option("--status", type=STATUS, help="Vitally's default: active alone.")
-@click.option("--limit", type=click.IntRange(1, 100), help="Rows of a page.")
-@click.option("--cursor", help="Where to go on: the cursor that a page ended with.")
-@click.option("--sort", type=SORT, help="Newest first. With --all: createdAt.")
-@click.option("--organization", metavar="ID", help="Only accounts of this one.")
-@click.option("--all", "wants_all", is_flag=True, help="Every page.")
+@click.option(
+    "--status",
+    type=STATUS,
+    help="Only accounts of this status. Without: Vitally's default, active.",
+)
+@click.option("--limit", type=click.IntRange(1, 100), help="Rows per page.")
+@click.option(
+    "--cursor", help="Continue after this cursor, which the previous page printed."
+)
+@click.option(
+    "--sort",
+    type=SORT,
+    help="Sort by this, newest first. Default with --all: createdAt.",
+)
+@click.option(
+    "--organization", metavar="ID", help="Only accounts of this organization."
+)
+@click.option("--all", "wants_all", is_flag=True, help="Fetch every page.")
 @as_json
 def list_(*, wants_all: bool, **query: Any) -> None:
     """List accounts.
@@ -167,7 +179,7 @@ def _one_page(client: Vitally, organization: str | None, **query: Any) -> Page:
 
 
 def _every_page(client: Vitally, cursor: str | None, **query: Any) -> Page:
-    """Every page as one; by creation, since a list by change skips what changes."""
+    """All pages as one. Sorted by creation: sorted by change, changed accounts get skipped."""
     query |= {"sort": query["sort"] or "createdAt", "limit": query["limit"] or 100}
     results: list[dict[str, Any]] = []
     seen: set[str | None] = {None}
@@ -198,7 +210,7 @@ def get(account: str) -> None:
 @account_id
 @as_json
 def health(account: str) -> None:
-    """Show the health score breakdown of an account, as Vitally tells it (JSON).
+    """Show the health score breakdown of an account as Vitally's JSON.
 
     \b
     Example:
@@ -234,7 +246,7 @@ with_traits = click.option(
 
 
 def _write(account: str, body: dict[str, Any]) -> None:
-    """Create or update it, and show what came of that; in a dry run show the *body*."""
+    """Create or update an account and show the result; in a dry run show the *body*."""
     with vitally(named(account)) as (client, settings):
         if settings.bridge_dry_run:
             note(f"BRIDGE_DRY_RUN is true; {named(account)} would be sent:")
@@ -249,7 +261,7 @@ def _write(account: str, body: dict[str, Any]) -> None:
 @click.argument("account", metavar="EXTERNAL_ID")
 @click.option("--name", required=True, help="Name of the account.")
 @with_traits
-@click.option("--organization", metavar="ID", help="Vitally's id of its organization.")
+@click.option("--organization", metavar="ID", help="Vitally's id of the organization.")
 @as_json
 def create(
     account: str, name: str, traits: dict[str, Any], organization: str | None
@@ -270,12 +282,18 @@ def create(
 @account_id
 @click.option("--name", help="New name.")
 @with_traits
-@click.option("--organization", metavar="ID", help="Put it into this organization.")
-@click.option("--remove-organization", is_flag=True, help="Take it out of its own.")
-@click.option("--remove-owner", is_flag=True, help="Take its owner away.")
+@click.option(
+    "--organization", metavar="ID", help="Move the account into this organization."
+)
+@click.option(
+    "--remove-organization",
+    is_flag=True,
+    help="Remove the account from its organization.",
+)
+@click.option("--remove-owner", is_flag=True, help="Remove the account's owner.")
 @as_json
 def update(account: str, **given: Any) -> None:
-    """Change an account; traits that are not named stay.
+    """Change an account; traits that you do not name stay as they are.
 
     \b
     Example:
@@ -297,9 +315,13 @@ def update(account: str, **given: Any) -> None:
 
 @accounts.command()
 @account_id
-@click.option("--confirm", metavar="ID", help="The external id once more, for scripts.")
+@click.option(
+    "--confirm",
+    metavar="ID",
+    help="Repeat the external id instead of being asked, for scripts.",
+)
 def delete(account: str, confirm: str | None) -> None:
-    """Destroy an account and all that belongs to it alone, for ever.
+    """Delete an account for good, with everything that belongs only to it.
 
     \b
     Example:

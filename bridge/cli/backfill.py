@@ -1,9 +1,9 @@
-"""The commands that read a source's own API: `backfill` its customers, close `gaps`.
+"""Commands that read a source's own API: `backfill` customers, find missed events (`gaps`).
 
-Backfill reads each customer by itself, which costs a request or two, where a list of all
-subscriptions would cost less: but so one accept holds all of a customer as it was at one
-instant, nothing stays in memory, and after any customer it can be interrupted. Writing
-to Vitally takes longer than reading by far.
+Backfill reads customers one by one, at a request or two each. Listing all subscriptions
+would take fewer requests; but this way one accept stores a whole customer as of one
+instant, nothing accumulates in memory, and it can be interrupted after any customer.
+Writing to Vitally takes far longer than reading.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from bridge.store.refresh import Cursor
 from bridge.webhook.source import Archive, Delivery, Page, Source, Verified
 
 TRIES = 8
-"""Times in a row that a request is made before the command gives up."""
+"""Tries of one request before the command gives up."""
 
 LONGEST_WAIT = 120.0
 """Seconds."""
@@ -53,13 +53,13 @@ EVERY = 5.0
 """Seconds between two lines of progress."""
 
 MOST_COUNTED = 10_000
-"""Customers that are counted before it begins."""
+"""Customers counted before a backfill begins; beyond that it says "at least"."""
 
 AHEAD = 100
-"""Jobs that may wait: what happens meanwhile does not wait for a whole backfill."""
+"""Most jobs of a backfill that may wait, so that new events are not held up."""
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as of a shell."""
+"""Exit status after Ctrl-C, as in a shell."""
 
 GONE, UNREAD = "not there", "not understood"
 
@@ -69,23 +69,29 @@ DAY = 86_400
 T = TypeVar("T")
 
 Take = Callable[[str, Sequence[Fact]], str]
-"""Does with the facts of a party what the command is for; returns what became of them."""
+"""Handles the facts of a party; returns a word for the outcome."""
 
 
 @click.command(cls=Command)
 @click.argument("source")
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Began then or later.")
-@click.option("--customer", "ids", multiple=True, help="Only this one; repeatable.")
-@click.option("--dry-run", is_flag=True, help="Show what would be written, no more.")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Only customers created then or later.",
+)
+@click.option(
+    "--customer", "ids", multiple=True, help="Only this customer; repeatable."
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would be written.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--restart", is_flag=True, help="From the start, not where it stopped.")
+@click.option("--restart", is_flag=True, help="Start over, not where it stopped.")
 def backfill(
     source: str, since: datetime | None, ids: tuple[str, ...], **flags: bool
 ) -> None:
-    """Take in all that SOURCE has of its customers, as if its webhooks had told it.
+    """Read all customers of SOURCE, as if webhooks had reported them.
 
-    Reads with the source's key; the workers write what differs. An event that is newer
-    than the reading wins, whenever it comes. Interrupted, the same command goes on
+    Reads SOURCE's API with its key; the workers write what differs. An event newer than
+    the read wins, whenever it arrives. After an interruption the same command goes on
     where it stopped.
 
     \b
@@ -125,12 +131,12 @@ def backfill(
 @click.command(cls=Command)
 @click.argument("source")
 @click.option("--days", type=click.IntRange(1, 30), default=30, help="How far back.")
-@click.option("--dry-run", is_flag=True, help="Say what is missing, no more.")
+@click.option("--dry-run", is_flag=True, help="Only list what is missing.")
 def gaps(source: str, days: int, *, dry_run: bool) -> None:
-    """Ask SOURCE for its events, and take in those that never came.
+    """Fetch the past events of SOURCE, and take in those that never arrived.
 
-    Stripe keeps its events for thirty days. Each goes through the same door as a
-    webhook, so that one that did come changes nothing.
+    Stripe keeps its events for thirty days. Each event is handled like a webhook, so one
+    that did arrive changes nothing.
 
     \b
     Example:
@@ -141,7 +147,7 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
     ingress, accept = Ingress(settings, redis, [kind]), Accept(redis)
 
     def take(body: Mapping[str, Any]) -> str:
-        # Who asked its own API need not prove who has answered.
+        # We asked the API ourselves, so no signature has to be checked.
         path = f"/webhooks/{kind.name}"
         verified = Verified(Delivery("POST", path, {}, orjson.dumps(body)))
         if dry_run:
@@ -160,19 +166,23 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
     read = f"{count(became.total(), 'event')} of {count(days, 'day')}"
     say(f"{read}: {_sums(became, 'nothing to read')}")
     if became["missing"] and became.total() > RING:
-        say(f"only the last {RING:,} events are known as seen")
+        say(
+            f"the bridge remembers only the last {RING:,} events; older ones count as missing"
+        )
 
 
 # --- What both do ----------------------------------------------------------------------
 
 
 def _archive(name: str, settings: Settings) -> tuple[Source, Archive]:
-    """The source *name* and how it is read. Raises BridgeError, ConfigError."""
+    """The source *name* and its API. Raises BridgeError, ConfigError."""
     able = {source.name: source for source in every(settings.sources) if source.archive}
     source = able.get(name)
     if source is None or source.archive is None:
         listed = ", ".join(able)
-        raise BridgeError(f"{name} cannot be read afterwards; what can: {listed}")
+        raise BridgeError(
+            f"{name} has no API that the bridge can read; these have: {listed}"
+        )
     archive = source.archive(settings.sources)
     if archive is None:
         reason = f"{source.key} is required to read {source.title}'s own API"
@@ -181,7 +191,7 @@ def _archive(name: str, settings: Settings) -> tuple[Source, Archive]:
 
 
 def _rows(ask: Callable[[str], Page], after: str = "") -> Iterator[Any]:
-    """Yield the rows of a list, page by page, those that follow *after*."""
+    """Yield the rows of a list that follow *after*, page by page."""
     more = True
     while more:
         page = _patiently(partial(ask, after))
@@ -190,7 +200,7 @@ def _rows(ask: Callable[[str], Page], after: str = "") -> Iterator[Any]:
 
 
 def _patiently(ask: Callable[[], T]) -> T:
-    """Return what *ask* does; ask again where the source fails or wants fewer requests."""
+    """Return what *ask* returns; try again if the source fails or limits requests."""
     for tried in range(TRIES):
         try:
             return ask()
@@ -213,7 +223,7 @@ def _each(
     total: int | None = None,
     cursor: Cursor | None = None,
 ) -> Counter[str]:
-    """Take one part after the other, and say how far it is; count what became of them."""
+    """Call *take* with each of *parts*, print progress, and count the outcomes."""
     became: Counter[str] = Counter()
     begun = noted = time.monotonic()
     try:
@@ -252,14 +262,14 @@ def _sums(became: Counter[str], none: str) -> str:
 
 
 def _place(cursor: Cursor, *, restart: bool) -> str:
-    """The customer after which to go on; "" from the start."""
+    """The customer after which to go on; "" means from the start."""
     if restart:
         cursor.drop()
     place = cursor.place()
     if place is None:
         raise BridgeError(
-            "an interrupted backfill asked for other customers: "
-            "go on with the same --since, or say --restart"
+            "an interrupted backfill had another --since: "
+            "repeat that one to go on, or use --restart"
         )
     return place
 
@@ -267,7 +277,7 @@ def _place(cursor: Cursor, *, restart: bool) -> str:
 def _announce(
     parties: Iterator[str], after: str, kind: Source, session: Session, *, ask: bool
 ) -> int | None:
-    """Say what it will cost, and *ask* a person; how many there are, where it is known."""
+    """Print what the backfill costs and *ask* to go on; return the count, if known."""
     try:
         size = sum(1 for _ in islice(parties, MOST_COUNTED + 1))
     except SourceUnreadError as error:
@@ -281,7 +291,7 @@ def _announce(
     needed = ago(drained_in(counted, totals.limit * share, totals.cost) * 1000)
     note(
         f"{least}{needed} for one write to Vitally each ({count(totals.cost, 'unit')}) at "
-        f"{share:.0%} of its {totals.limit:,} units a minute; what is equal needs none"
+        f"{share:.0%} of its {totals.limit:,} units a minute; unchanged accounts need none"
     )
     if size and ask and sys.stdin.isatty():
         click.confirm("Go on?", abort=True, err=True)

@@ -1,4 +1,4 @@
-"""`python -m bridge why`: "why does Acme show 900?", and the words of such answers."""
+"""`python -m bridge why`: explains an account's values ("why does Acme show 900?")."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def why(account: str) -> None:
 
 
 def _data(look: Look, name: str, config: Config) -> dict[str, Any]:
-    """All there is to say of an account, or of a party without one."""
+    """Everything known of an account, or of a party without one."""
     standing = look.standing(name)
     if standing and standing.account is None:
         facts = facts_of(look.member(name).party({}))
@@ -79,19 +79,20 @@ def worked_out(
     ledger: Ledger = NOTHING_WRITTEN,
     history: Sequence[Data] = (),
 ) -> dict[str, Any]:
-    """What an account of *parties* shall hold now, what Vitally has of it, and why."""
+    """What an account of *parties* should hold now, what Vitally has, and why."""
     now = now_ms()
     whole = unite(account, parties, now)
     return explained(whole, ledger, history, config.traits, config.policy, now)
 
 
 def _fault(look: Look, name: str, error: Exception) -> dict[str, Any]:
-    """How an account or party stands whose numbers cannot be worked out."""
+    """The state of an account or party whose numbers cannot be computed."""
     where = " at ".join([type(error).__name__, *places(error)[-1:]])
     names = [name] if look.standing(name) else look.members_of(name)
     return {
         "account": name,
-        "fault": "its numbers cannot be worked out, by a fault of the bridge: " + where,
+        "fault": "its numbers cannot be computed, because of an error in the bridge: "
+        + where,
         "parties": [one for one in map(look.standing, names) if one],
     }
 
@@ -100,13 +101,13 @@ def _words(data: Data) -> Iterator[str]:
     parties: Sequence[Standing] = data["parties"]
     if "fault" in data:
         yield f"{data['account']}: {data['fault']}"
-        yield "what Vitally has stays as it is"
+        yield "nothing is written to Vitally for now"
     elif data["account"] is not None:
         yield f"account {data['account']}: {data['name']}"
         yield from ("", *_traits(data))
     elif parties[0].held:
-        yield f"{parties[0].party} is held: whose account it is, is not known"
-        yield f"link it: {program()} link {parties[0].party} ACCOUNT"
+        yield f"{parties[0].party} is held: its account is not known"
+        yield f"to link it: {program()} link {parties[0].party} ACCOUNT"
     else:
         yield f"{parties[0].party} has no account yet: its events wait for a worker"
     for party in parties:
@@ -118,7 +119,7 @@ def _words(data: Data) -> Iterator[str]:
 
 
 def _traits(data: Data) -> list[str]:
-    """A row for each trait of which anything is known, unknown or in Vitally."""
+    """A row for each trait that is known, unknown for a reason, or in Vitally."""
     known = {**data["facts_say"], **data["unknown"], **data["traits"]}
     names = [trait for trait in dict.fromkeys((*TRAITS, *known)) if trait in known]
     heading = ("TRAIT", "IN VITALLY", "FACTS SAY", "WRITTEN (UTC)")
@@ -132,11 +133,11 @@ def _row(trait: str, about: Data, data: Data) -> tuple[str, ...]:
     if trait in data["unknown"]:
         says = f"unknown: {data['unknown'][trait]}"
     elif key in data["gone"]:
-        says = "none: nobody tells it any more"
+        says = "none: no party supports it any more"
     elif "wanted" in about:
         says = value(about["wanted"])
     elif about:
-        says = "nothing, so it stays"
+        says = "nothing, so Vitally's value stays"
     else:
         had, says = "(switched off)", value(data["facts_say"][trait])
     written = about.get("seen_at", "")[:19].replace("T", " ")
@@ -144,12 +145,12 @@ def _row(trait: str, about: Data, data: Data) -> tuple[str, ...]:
 
 
 def value(known: object) -> str:
-    """The value of a trait: `none` where it is known that there is none."""
+    """The value of a trait; `none` if it is known that there is none."""
     return "none" if known is None else cell(known)
 
 
 def differences(data: Data) -> Iterator[str]:
-    """What Vitally would hold, and what of it is another value than now."""
+    """What Vitally would hold, each changed value with the current one."""
     for about in data["traits"].values():
         if "wanted" in about:
             had = value(about["vitally"]) if "vitally" in about else "not written yet"
@@ -162,7 +163,7 @@ def differences(data: Data) -> Iterator[str]:
 
 
 def _party(standing: Standing, data: Data) -> Iterator[str]:
-    """How much of a party's events is in Vitally, its facts, and what it pays."""
+    """How many of a party's events are settled, its facts, and what it pays."""
     words = [f"{standing.settled:,} of {count(standing.rev, 'event')} settled"]
     for word in ("pending", "held", "parked"):
         number = getattr(standing, word)
@@ -171,7 +172,7 @@ def _party(standing: Standing, data: Data) -> Iterator[str]:
     if standing.why:
         yield f"  {standing.why}"
     if standing.party in data.get("incomplete", ()):
-        yield "  incomplete history: first met in mid-life"
+        yield "  incomplete history: its first events were not seen"
     for fact in data.get("facts", ()):
         if fact["party"] == standing.party:
             yield _fact(fact)
@@ -217,13 +218,13 @@ def _history(line: Data) -> str:
 
 
 def because(cause: Data) -> str:
-    """What one cause of a trait says, on one line."""
+    """One cause of a trait, on one line."""
     if "monthly" in cause:
         return "; ".join(line.strip() for line in _pays(cause))
     if "unknown" in cause:
         return str(cause["unknown"])
     if "subscription" not in cause:
-        return f"{cause['source']} tells it so: {cause['event']}"
+        return f"{cause['source']} sets it directly: {cause['event']}"
     known = cause["value"]
     if isinstance(known, list):
         return f"{cause['subscription']}: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""The commands of the person on call: what waits and why, and what can be done by hand."""
+"""Commands for whoever is on call: what waits and why, and actions by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bridge.store.lease import Leases
 from bridge.store.quarantine import Kept, Quarantine
 
 STEP = 500
-"""Parties after which the person who waits is told how far it is."""
+"""A line of progress is printed after this many parties."""
 
 
 @click.command(cls=Command)
@@ -33,7 +33,7 @@ STEP = 500
 def held() -> None:
     """List the parties whose account is not known, and why.
 
-    They are tried again with their next event, or by `python -m bridge retry --held`.
+    Each is tried again with its next event, or by `python -m bridge retry --held`.
 
     \b
     Example:
@@ -46,11 +46,11 @@ def held() -> None:
 @click.command(cls=Command)
 @as_json
 def parked() -> None:
-    """List the changes that Vitally refuses or the bridge cannot work out, and why.
+    """List the changes that Vitally refuses or the bridge cannot compute, and why.
 
-    They are tried again with the party's next event, or by `python -m bridge retry`.
-    Where the reason is a fault of the bridge, the failed job that it names (in the
-    queue dashboard) has the traceback.
+    Each is tried again with the party's next event, or by `python -m bridge retry`.
+    If the reason is an error in the bridge, it names a failed job; the queue dashboard
+    shows that job's traceback.
 
     \b
     Example:
@@ -74,12 +74,14 @@ def _list(key: str, empty: str) -> None:
 @click.command(cls=Command)
 @click.argument("party")
 @click.argument("account", required=False)
-@click.option("--remove", is_flag=True, help="Take the link away again.")
-@click.option("--unseen", is_flag=True, help="Link a party no event has named yet.")
+@click.option("--remove", is_flag=True, help="Remove the link.")
+@click.option(
+    "--unseen", is_flag=True, help="Link a party that no event has named yet."
+)
 def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None:
-    """Say whose account PARTY is; all it has done so far moves there.
+    """Assign PARTY to ACCOUNT; all its facts so far move there.
 
-    A link beats what the source says. The account that its last party leaves loses
+    A link overrides what the source says. An account that loses its last party loses
     the traits that the bridge wrote there.
 
     \b
@@ -93,7 +95,7 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
     if not unseen and Look(redis).standing(party) is None:
         raise BridgeError(
             f"{party}: no event has named this party yet; see `{program()} held`, "
-            "or say --unseen"
+            "or use --unseen"
         )
     at = now_ms()
     event = f"link_{at}"
@@ -108,13 +110,13 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
 
 @click.command(cls=Command)
 @click.argument("names", nargs=-1, metavar="[PARTY|ACCOUNT]...")
-@click.option("--parked", is_flag=True, help="All that could not be written.")
-@click.option("--held", is_flag=True, help="All whose account is not known.")
+@click.option("--parked", is_flag=True, help="Everything that could not be written.")
+@click.option("--held", is_flag=True, help="Every party whose account is not known.")
 def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
-    """Try again at once what is parked, held or waits for its next try.
+    """Try again at once what is parked, held or waiting for its next try.
 
-    It is what an event of the party would do as well. Nothing is written twice: a
-    job that finds nothing to write ends without a request.
+    A new event of the party has the same effect. Nothing is written twice: a job that
+    finds nothing to write ends without a request.
 
     \b
     Example:
@@ -122,7 +124,7 @@ def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
       python -m bridge retry --parked
     """
     if bool(names) == (parked or held):
-        raise click.UsageError("name parties or accounts, or say --parked or --held")
+        raise click.UsageError("name parties or accounts, or use --parked or --held")
     redis = opened().redis
     lists = [key for key, on in ((keys.PARKED, parked), (keys.HELD, held)) if on]
     listed = [one.party for key in lists for one, _ in Look(redis).listed(key)]
@@ -137,12 +139,14 @@ def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
             note(f"{number:,} of {len(parties):,} parties ...")
     say(f"{count(queued, 'job')} queued")
     if rest := len(parties) - queued:
-        say(f"{rest:,} more: nothing waits there, or a job is on its way already")
+        say(
+            f"{rest:,} more need no job: nothing waits there, or one is on its way already"
+        )
     _say_what_stops(figures(redis))
 
 
 def _parties(redis: Redis, names: Iterable[str]) -> list[str]:
-    """The parties among *names*, and those of the accounts among them, each once."""
+    """The parties in *names* and the parties of the accounts in *names*, each once."""
     look = Look(redis)
     parties: dict[str, None] = {}
     for name in names:
@@ -162,12 +166,12 @@ def _say_what_stops(totals: Figures) -> None:
 
 @click.command(cls=Command)
 @click.argument("party")
-@click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation, for scripts.")
 def discard(party: str, *, yes: bool) -> None:
-    """Give up the events that PARTY is parked or held with.
+    """Give up the parked or held events of PARTY.
 
     They count as settled, without a write. The party's facts stay: its next event, or
-    a link, brings all of them to Vitally again.
+    a link, tries to write all of them again.
 
     \b
     Example:
@@ -189,17 +193,21 @@ def discard(party: str, *, yes: bool) -> None:
             raise BridgeError("that is not the party; nothing is given up")
     given_up = operator.discard(redis, party)
     if given_up is None:
-        raise BridgeError(f"{party} waits no more; nothing is given up")
+        raise BridgeError(f"{party} is no longer parked or held; nothing is given up")
     say(f"{party}: {count(given_up, 'event')} given up; its facts stay")
 
 
 @click.command(cls=Command)
-@click.option("--reason", default="no reason given", help="What the others are told.")
+@click.option(
+    "--reason",
+    default="no reason given",
+    help="Shown to others wherever the pause is reported.",
+)
 def pause(reason: str) -> None:
-    """Stop all writes to Vitally, of every worker, until `resume`.
+    """Stop all writes to Vitally, by every worker, until `resume`.
 
-    Events are still accepted and kept, and nothing is lost however long it takes. A
-    write that has begun is finished, which takes seconds.
+    Events are still accepted and kept; nothing is lost, however long the pause. Writes
+    that have begun finish within seconds.
 
     \b
     Example:
@@ -211,7 +219,7 @@ def pause(reason: str) -> None:
 
 @click.command(cls=Command)
 def resume() -> None:
-    """Let writes to Vitally go on after `pause`; tell what waits.
+    """Resume writes to Vitally after `pause`, and print what waits.
 
     \b
     Example:
@@ -228,7 +236,7 @@ def resume() -> None:
 
 @click.group(cls=Group)
 def quarantine() -> None:
-    """See and replay the authentic deliveries that could not be read.
+    """Show and replay authentic deliveries that could not be read.
 
     \b
     Example:
@@ -249,7 +257,7 @@ def kept_as(id_: str, redis: Redis) -> Kept:
 @quarantine.command("list")
 @as_json
 def list_() -> None:
-    """List what is kept, the oldest first.
+    """List the deliveries in the quarantine, oldest first.
 
     \b
     Example:
@@ -268,9 +276,11 @@ def list_() -> None:
 
 @quarantine.command("show")
 @click.argument("id_", metavar="ID")
-@click.option("--raw", is_flag=True, help="The bytes as they came, for a file.")
+@click.option("--raw", is_flag=True, help="Print the exact bytes, for a file.")
 def show_body(id_: str, *, raw: bool) -> None:
-    """Print one body (it may hold personal data); what is not printable is escaped.
+    """Print the body of one delivery; it may contain personal data.
+
+    Characters that are not printable are escaped.
 
     \b
     Example:
@@ -288,7 +298,7 @@ def show_body(id_: str, *, raw: bool) -> None:
 @quarantine.command()
 @click.argument("id_", metavar="ID")
 def drop(id_: str) -> None:
-    """Forget one delivery for good; its events are counted as ignored.
+    """Delete one delivery for good; its events count as ignored.
 
     \b
     Example:
@@ -301,11 +311,14 @@ def drop(id_: str) -> None:
 
 @quarantine.command()
 @click.argument("id_", metavar="[ID]", required=False)
-@click.option("--all", "wants_all", is_flag=True, help="All that is kept.")
+@click.option(
+    "--all", "wants_all", is_flag=True, help="Every delivery in the quarantine."
+)
 def replay(id_: str | None, *, wants_all: bool) -> None:
-    """Read a delivery again, after a fix; one that is read leaves the quarantine.
+    """Read a delivery again after a fix; if it can be read, it leaves the quarantine.
 
-    Of a batch only what was refused is read again. Ends with 1 where something stays.
+    Of a batch only the refused events are read again. The exit status is 1 if anything
+    stays in the quarantine.
 
     \b
     Example:

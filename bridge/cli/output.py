@@ -1,8 +1,8 @@
 """How data is printed: as tables and sentences for people, as JSON for programs.
 
-A command makes data (dictionaries, lists, NamedTuples) and says by a function of the data
-alone how it reads in words; `show` prints one of the two. Whatever a sender put into a
-text, each line stays one line and steers no terminal.
+A command makes data (dictionaries, lists, NamedTuples) and a function that turns the
+data into lines of text; `show` prints one or the other. Whatever a sender put into a
+text, each line stays one line and contains no terminal control characters.
 """
 
 from __future__ import annotations

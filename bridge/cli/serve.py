@@ -1,4 +1,4 @@
-"""`python -m bridge serve`, the web process, and `run`, which is web and worker."""
+"""`python -m bridge serve` (the web process) and `run` (web and worker)."""
 
 from __future__ import annotations
 

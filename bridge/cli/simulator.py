@@ -1,4 +1,4 @@
-"""`python -m bridge simulator`: a local Vitally to try things on."""
+"""`python -m bridge simulator`: a local Vitally for experiments."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ UNITS = click.IntRange(min=1)
 
 
 @click.command(cls=Command, context_settings={"max_content_width": 100})
-@click.option("--host", default="127.0.0.1", help="Address.")
-@click.option("--port", default=9000, help="0: any free one.")
-@click.option("--key", "keys", multiple=True, default=[EXAMPLE_KEY], help="REST key.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", default=9000, help="Port to listen on; 0: any free one.")
 @click.option(
-    "--limit", default=1000, type=UNITS, help="Units a minute: write 10, read 1."
+    "--key", "keys", multiple=True, default=[EXAMPLE_KEY], help="REST key to accept."
+)
+@click.option(
+    "--limit",
+    default=1000,
+    type=UNITS,
+    help="Rate limit in units a minute; a write costs 10, a read 1.",
 )
 def simulator(host: str, port: int, keys: tuple[str, ...], limit: int) -> None:
     """Run a local Vitally: the Accounts API with its key, rate limit and errors.

@@ -1,4 +1,4 @@
-"""`python -m bridge sources`: which there are, and how one of them reads a payload."""
+"""`python -m bridge sources`: lists the sources, tries one on a payload, adds one."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _state(source: Source, values: Options) -> str:
     if not source.enabled(values):
         return f"off: {source.options[0].name} is not set"
     if source.name in values[OBSERVED]:
-        return "on, observed: what comes is kept in the quarantine, unread"
+        return "on, observed: deliveries are kept unread in the quarantine"
     return "on"
 
 
@@ -97,19 +97,21 @@ def _listed(data: Data) -> list[str]:
 def new(name: str) -> None:
     """Write a new source NAME as code, in a checkout: its folder, fixtures and tests.
 
-    What is written works, and passes `tests/sources`; what differs is yours to change.
-    Often a table of bridge.toml is enough, and no code: see the README.
+    The new source works and passes `tests/sources`; change what differs. Often a table
+    in bridge.toml is enough and no code is needed: see the README.
 
     \b
     Example:
       python -m bridge sources new acme
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or iskeyword(name):
-        raise BridgeError(f"{name}: a name is small letters, digits and underscores")
+        raise BridgeError(
+            f"{name}: a name consists of small letters, digits and underscores"
+        )
     if not (Path("tests/sources").is_dir() and Path("bridge/sources").is_dir()):
         raise BridgeError("there is no bridge/sources here; go to a checkout's folder")
     if name in {path.stem for path in Path("bridge/sources").iterdir()} | {*recipes()}:
-        raise BridgeError(f"{name}: there is such a source already")
+        raise BridgeError(f"{name}: this source already exists")
     title, dashed = name.replace("_", " ").title(), name.replace("_", "-")
     words = {"name": name, "title": title, "dashed": dashed, "upper": name.upper()}
     templates = (files("bridge.cli") / "new_source").iterdir()
@@ -126,16 +128,18 @@ def new(name: str) -> None:
 @sources.command("try")
 @click.argument("name")
 @click.argument("payload", type=FILE, required=False)
-@click.option("--quarantine", "kept", metavar="ID", help="A delivery that is kept.")
-@click.option("--headers", type=FILE, help="A file of lines `Name: value`.")
+@click.option(
+    "--quarantine", "kept", metavar="ID", help="Read this delivery from the quarantine."
+)
+@click.option("--headers", type=FILE, help="A file of header lines, `Name: value`.")
 @as_json
 def try_(
     name: str, payload: Path | None, kept: str | None, headers: Path | None
 ) -> None:
-    """Print what source NAME reads in PAYLOAD: its facts, the traits, and why.
+    """Print what source NAME reads in PAYLOAD: facts, traits, and why.
 
-    Nothing is stored or sent, and no signature is asked for. In place of a file, a
-    delivery in the quarantine may be read; it stays there.
+    Nothing is stored or sent, and no signature is checked. Instead of a file, a delivery
+    in the quarantine can be read; it stays there.
 
     \b
     Example:
@@ -158,7 +162,7 @@ def try_(
 
 
 def _source(name: str, values: Options) -> Source:
-    """The source *name*, or the recipe where no table uses it."""
+    """The source *name*, or the recipe of that name if no table uses it."""
     known = {source.name: source for source in every(values)}
     if name in recipes():
         made = make(name, {"party": "'a party'", **recipes()[name]}, {})
@@ -172,7 +176,7 @@ def _read(
     source: Source, delivery: Verified, settings: Settings, config: Config
 ) -> dict[str, Any]:
     """The events of a delivery, what is read in them, and the accounts they make."""
-    # Nothing is asked of this Redis: reading an event needs none.
+    # This Redis is never called: reading an event needs none.
     ingress = Ingress(settings, Redis(), [source])
     try:
         events = [
@@ -198,7 +202,7 @@ def _read(
 
 
 def _account(party: str, facts: Sequence[Fact], config: Config) -> dict[str, Any]:
-    """What Vitally would hold if these facts were all."""
+    """What Vitally would hold if there were only these facts."""
     things = fold(History(facts))
     account, reason = identify(things)
     data = worked_out(account or party, [Party(party, things)], config)
@@ -219,7 +223,10 @@ def _words(data: Data) -> Iterator[str]:
         yield from ("", rest)
     parties = [fact.party for event in data["events"] for fact in event["facts"]]
     if PartyKind.CATALOGUE in map(kind_of, parties):
-        yield from ("", "It is told of no customer; it counts for all that use it.")
+        yield from (
+            "",
+            "This names no customer; it applies to all customers that use it.",
+        )
     for account in data["accounts"]:
         rows = [("name", account["name"], "")]
         rows += [

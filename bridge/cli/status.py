@@ -1,4 +1,4 @@
-"""How the bridge stands: `status` counts its events, `doctor` looks for what is wrong."""
+"""The state of the bridge: `status` counts events, `doctor` looks for problems."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ SUMS = (
     ("  ignored", "no effect on an account"),
     ("  quarantined", "not read: {program} quarantine list"),
 )
-"""Figure, below the one that it is a part of -> what it means."""
+"""Each figure, indented below the one that contains it -> its meaning."""
 
 BAD, NOTE, GOOD = GRADES = ("BAD", "note", "ok")
-"""What has to be mended; what one should know; what is well."""
+"""A problem to fix; something to know; all well."""
 
 NAMED = 10
-"""Incomplete histories that are named."""
+"""At most this many incomplete histories are named."""
 
 Findings = Iterator[tuple[str, str]]
-"""Each thing that was looked at: its grade, and a sentence with what to do about it."""
+"""Each check: its grade, and a sentence that says what to do."""
 
 
 @click.command(cls=Command)
 @as_json
 def status() -> None:
-    """Show what became of all events, and when all that waits will be written.
+    """Show what became of all events, and when all waiting changes will be written.
 
     \b
     Example:
@@ -77,14 +77,14 @@ def _in_words(totals: Figures, seconds: float) -> list[str]:
         "writes": f"STOPPED: {totals.breaker}" if totals.breaker else paused,
         "incomplete histories": totals.incomplete,
         "accounts with unknown traits": totals.unknown,
-        "objects to be read, but no API key": totals.unread,
+        "objects to read, but no API key": totals.unread,
         "in the quarantine": _in_quarantine(totals),
     }
     return [*table((), sums), "", *table((), rest.items())]
 
 
 def to_write(totals: Figures, seconds: float) -> str:
-    """Say how much waits, and how long it takes."""
+    """Say how much waits to be written, and how long that takes."""
     if not totals.dirty:
         return "nothing"
     parties, about = (
@@ -109,7 +109,7 @@ def _in_quarantine(totals: Figures) -> str:
 def doctor() -> None:
     """Check settings, Redis, Vitally, workers, histories and the counting.
 
-    What is wrong comes first. Ends with 1 where something is.
+    Problems come first. The exit status is 1 if there are any.
 
     \b
     Example:
@@ -120,7 +120,7 @@ def doctor() -> None:
     lines = [f"{grade:>4}  {what}" for grade, what in findings]
     show(data, lambda _: lines)
     if bad := sum(grade == BAD for grade, _ in findings):
-        raise BridgeError(f"{count(bad, 'thing')} to mend: see BAD above")
+        raise BridgeError(f"{count(bad, 'problem')} to fix: see BAD above")
 
 
 def _examine(settings: Settings) -> Findings:
@@ -145,11 +145,13 @@ def _sources(settings: Settings) -> Findings:
     else:
         names = ", ".join(source.options[0].name for source in every(values))
         yield BAD, f"no source is on; set one of {names}"
-    listed = f"see `{program()} quarantine list`; to end it, take the line away"
+    listed = (
+        f"see `{program()} quarantine list`; to end this, remove its `observe` line"
+    )
     for name in sorted(values[OBSERVED]):
         yield (
             NOTE,
-            f"{name} is only observed, and nothing it sends is taken in: {listed}",
+            f"{name} is only observed; nothing it sends reaches Vitally: {listed}",
         )
     for weak in weak_secrets(settings):
         yield NOTE, f"a weak secret: {weak}"
@@ -176,7 +178,7 @@ def _vitally(settings: Settings) -> Findings:
 
 
 def _redis(redis: Redis, settings: Settings) -> Findings:
-    """What `/readyz` would say of it, and what that leaves out."""
+    """What `/readyz` would say of Redis, and more."""
     flushes = settings.bridge_durability == "fsync"
     allowed, share = settings.bridge_allow_eviction, settings.bridge_redis_share
     watch = Watch(redis, allowed, share=share, flushes=flushes)
@@ -238,7 +240,7 @@ def _histories(redis: Redis) -> Findings:
 
 
 def _counting(redis: Redis) -> tuple[str, str]:
-    """Count again by scanning; while events come in the two may be a moment apart."""
+    """Compare the counters with a scan; while events come in the two may differ briefly."""
     for _ in range(3):
         totals = figures(redis)
         parties = list(Look(redis).every_standing())

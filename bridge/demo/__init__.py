@@ -1,1 +1,1 @@
-"""The demo: a month of eight customers, played through everything, on this machine."""
+"""The demo plays a month of eight customers through the whole bridge on this machine."""

@@ -1,4 +1,4 @@
-"""`python -m bridge demo`: a month of eight customers, played through everything, here."""
+"""`python -m bridge demo`: plays a month of eight customers on this machine."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ COUNTS = """\
 {writes} requests that write to Vitally, {share:.2f} for each delivery."""
 
 ASK = (f"why {LIVES[0]['accounts'][0]}", "status")
-"""Commands that one may ask of the bridge that stays up."""
+"""Commands to try while the demo runs."""
 
 STAYS = """
 Everything stays up until Ctrl-C:
@@ -88,14 +88,13 @@ and the address, user and password of the console."""
 
 @click.command(cls=Command)
 @click.option("--exit", "exits", is_flag=True, help="End when the month is over.")
-@click.option("--seed", default=1, help="Which deliveries come twice or late.")
+@click.option("--seed", default=1, help="Decides which deliveries come twice or late.")
 def demo(exits: bool, seed: int) -> None:
-    """Play a month of eight customers through everything, without configuration.
+    """Play a month of eight customers through the bridge; no configuration needed.
 
-    Starts a Redis of its own, a local Vitally, the web and the worker process; sends
-    signed deliveries, some twice and some late; shows the accounts that Vitally has
-    beside what was expected; and stays until Ctrl-C. The status is 0 where every
-    account is right.
+    Starts its own Redis, a local Vitally, and the bridge's web and worker; sends signed
+    deliveries, some twice and some late; compares Vitally's accounts with what was
+    expected; and runs until Ctrl-C. The exit status is 0 if every account is right.
 
     \b
     Example:
@@ -135,7 +134,7 @@ def demo(exits: bool, seed: int) -> None:
 
 
 def _month(stack: Stack, seed: int) -> bool:
-    """Play the month; return whether every account is right then."""
+    """Play the month; return whether every account is right at its end."""
     start = (int(time.time()) // DAY - DAYS) * DAY
     posted = deliveries(LIVES, start, Random(seed))  # noqa: S311 - no secret
     first = datetime.fromtimestamp(start, UTC)
@@ -202,7 +201,7 @@ def _settled(stack: Stack, sent: int) -> Figures:
 
 
 class Verdict(NamedTuple):
-    """One account: what was *expected*, what Vitally *has*, and where they differ."""
+    """One account: what was *expected*, what Vitally *has*, and the differences."""
 
     account: str
     expected: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""Everything the demo needs, started on this machine and ended by its process ids."""
+"""Starts and stops what the demo needs: Redis, the Vitally simulator, web and worker."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STOP_SECONDS = 20.0
 
 
 class DemoError(BridgeError):
-    """Something that the demo has started does not work."""
+    """A part that the demo started does not work."""
 
 
 class EndedError(BridgeError):
@@ -46,7 +46,7 @@ class EndedError(BridgeError):
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What runs: where it is, and the example secrets of this one run.
+    """What runs: addresses, and the example secrets of this run.
 
     *web* are connections to the bridge's web process, *process* runs the whole bridge;
     *stop* is set when the user wants it to end.

@@ -294,7 +294,7 @@ def test_a_customer_that_is_not_understood_holds_up_no_other(stripe, backfill, r
 @pytest.mark.parametrize("command", ["backfill", "gaps"])
 def test_what_cannot_be_read_is_told_who_can_and_what_it_takes(run, command):
     said = run(command, "acme", status=1).err
-    assert "acme cannot be read afterwards; what can: stripe" in said
+    assert "acme has no API that the bridge can read; these have: stripe" in said
     said = run(command, "stripe", status=78, STRIPE_API_KEY="").err
     assert "STRIPE_API_KEY is required to read Stripe's own API" in said
 
@@ -305,7 +305,7 @@ def test_an_interrupted_one_for_others_is_not_mixed_up(stripe, backfill, redis):
     stopped(mapping={"after": "stripe:cus_2", "since": FIRST_OF_2026})
 
     said = backfill(status=1).err
-    assert "go on with the same --since, or say --restart" in said
+    assert "repeat that one to go on, or use --restart" in said
     backfill("--since", "2026-01-01")
     assert [1, 1, 0, 0] == readings(redis, ids)
 

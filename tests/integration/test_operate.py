@@ -168,7 +168,7 @@ def test_two_retries_are_one_job(run, desk):
     park(desk, "cus_1")
     run("retry", "cus_1")
 
-    more = "1 more: nothing waits there, or a job is on its way already"
+    more = "1 more need no job: nothing waits there, or one is on its way already"
     assert f"0 jobs queued\n{more}\n" == run("retry", PARTY).out
     assert 1 == desk.queue.depth()
 

@@ -78,7 +78,9 @@ def test_what_belongs_to_no_customer_is_no_account(sources):
     file = FIXTURES / "maxio/component_allocation_change__seats.form"
     said = sources("try", "maxio", str(file))
 
-    assert "It is told of no customer; it counts for all that use it." in said.out
+    assert (
+        "This names no customer; it applies to all customers that use it." in said.out
+    )
     assert "account" not in said.out
 
 

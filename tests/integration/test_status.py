@@ -67,7 +67,7 @@ def test_why_says_what_nobody_tells_any_more(run, desk):
     assert desk.pop() is not None
     desk.leases.move(PARTY, "other")
 
-    assert "mrr 1 none: nobody tells it any more" in run("why", "acme").line("mrr")
+    assert "mrr 1 none: no party supports it any more" in run("why", "acme").line("mrr")
     assert run("why", "acme", "--json").json["to_write"]["mrr"] is None
 
 
@@ -123,7 +123,7 @@ def test_why_says_how_an_account_stands_that_cannot_be_worked_out(run, desk, nam
     desk.redis.hset(keys.facts(PARTY), "subscription:x\te", b"[0, 1]")
 
     said = run("why", named).out
-    assert "by a fault of the bridge: ValueError" in said
+    assert "because of an error in the bridge: ValueError" in said
     assert "party stripe:cus_1: 2 of 2 events settled" in said
     parties = run("why", named, "--json").json["parties"]
     assert [PARTY] == [one["party"] for one in parties]

@@ -83,7 +83,7 @@ def test_all_mistakes_are_named_at_once() -> None:
     "name", ["BRIDGE_CREAT", "VITALLY_TOKEN", "BRIDGE_CONFIG_FILE"]
 )
 def test_an_unknown_name_of_ours_is_a_mistake(name: str) -> None:
-    assert (f"{name} is no setting of the bridge; is it misspelt?",) == problems(
+    assert (f"{name} is not a setting of the bridge; is it misspelled?",) == problems(
         ENVIRON | {name: "x"}
     )
 

@@ -117,7 +117,7 @@ def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Mad
     wrong = [*_missing(rules), *unread]
     for line, names in (("secret_env", table["secret_env"]), ("read.key_env", keys)):
         for variable in NO_SECRETS.intersection(names):
-            wrong.append(f"{line}: {variable} is a variable for something else")
+            wrong.append(f"{line}: {variable} is already used for something else")
     if wrong:
         return Made(problems=tuple(wrong))
     traits = dict.fromkeys(trait for rule in rules.values() for trait in rule["traits"])
