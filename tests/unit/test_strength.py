@@ -88,7 +88,7 @@ def test_a_variable_for_something_else_is_no_secret(tmp_path: Path, name: str) -
     (problem,) = problems(environ(tmp_path, toml, HOME="/" + 20 * "x"))
 
     assert problem.endswith(
-        f"sources.shop.secret_env: {name} is a variable for something else"
+        f"sources.shop.secret_env: {name} is already used for something else"
     )
 
 
