@@ -65,7 +65,7 @@ class Leases:
         None: another worker has the lease, and will queue *party* again. Without an
         account so far the party is read alone, and no lease is taken.
         """
-        self.since = monotonic()
+        self.held, self.since = None, monotonic()
         answer = self._run("begin", party, own_account(party) or "", LEASE_MS, 0)
         return None if answer == [0] else self._view(party, answer)
 

@@ -61,6 +61,14 @@ def test_a_holder_that_lost_its_lease_can_do_nothing(desk: Bench) -> None:
     assert (1, 0) == (desk.check().pending, desk.redis.exists(keys.account("acme")))
 
 
+def test_a_job_that_got_no_lease_holds_none(desk: Bench) -> None:
+    desk.does(customer())
+    desk.leases.take("other", "stripe:cus_2")
+    desk.redis.set(keys.lease("acme"), 10**9)
+
+    assert (None, None) == (desk.leases.begin(PARTY), desk.leases.held)
+
+
 def test_a_loser_is_queued_once_when_the_holder_is_done(desk: Bench) -> None:
     desk.tell(customer())
     lease = taken(desk, name="cus_9")
