@@ -127,6 +127,18 @@ def test_the_owner_of_a_thing_is_asked_for(api: GenericApi) -> None:
         api.owner("ticket:8")
 
 
+def test_a_reply_may_be_a_list_itself(local: ByPath, made: Make) -> None:
+    local.replies["/deals/7"] = Reply([{"company": "a/b"}])
+    local.replies["/companies/a%2Fb/deals"] = Reply([{"id": 3}])
+    deals = {"deal": {"url": "/companies/{id}/deals", "each": "@"}}
+    owners = {"deal": {"url": "/deals/{id}", "party": "[0].company"}}
+    api = made(things=deals, owners=owners)
+
+    assert "crm:a/b" == api.owner("deal:7")
+    things = [fact.thing for fact in api.party("crm:a/b")]
+    assert ["subscription:3", REFRESHED] == things
+
+
 def test_a_party_that_is_not_there_has_no_facts(api: GenericApi) -> None:
     assert [] == api.party("crm:nobody")
 

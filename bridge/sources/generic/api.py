@@ -17,7 +17,7 @@ from bridge.errors import SourceUnreadError
 from bridge.sources.generic.values import read
 from bridge.sources.http import HttpApi, understood
 from bridge.webhook.fields import LATEST
-from bridge.webhook.source import Event, Handler
+from bridge.webhook.source import Event, Handler, json_value
 
 MOST = 4 * 1024 * 1024
 """Bytes of a reply that are read."""
@@ -47,6 +47,7 @@ class GenericApi:
             base=table["base"],
             headers={**usual, **table["headers"], "authorization": proof},
             most=MOST,
+            read=json_value,
         )
 
     def owner(self, thing: str) -> str | None:
