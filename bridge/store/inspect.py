@@ -123,7 +123,8 @@ def figures(redis: Redis) -> Figures:
         *sizes, counters, oldest, workers, stops, rate, clock = pipe.execute()
     now = clock[0] * 1000 + clock[1] // 1000
     counted = {name.decode(): int(n) for name, n in counters.items()}
-    breaker, paused = (text.decode() if text else None for text in stops)
+    # Writes that were paused for no reason ("") are paused.
+    breaker, paused = (None if text is None else text.decode() for text in stops)
     values: dict[str, Any] = {name: counted.get(name, 0) for name in Figures._fields}
     values |= dict(zip(SIZES, sizes, strict=True))
     values |= {

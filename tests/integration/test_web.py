@@ -318,6 +318,11 @@ def hear(redis: Redis, worker: str, ago: float = 0.0) -> None:
             200,
             {"ready": True, "notes": ["All writes are paused by hand: a test."]},
         ),
+        (
+            {"heard": 1, keys.PAUSED: ""},
+            200,
+            {"ready": True, "notes": ["All writes are paused by hand: ."]},
+        ),
     ],
 )
 def test_readiness_says_why_not(
