@@ -143,6 +143,14 @@ def test_after_three_days_a_change_is_parked_with_the_last_answer(
     assert park is None or "tried for 3 days; the last answer: sorry" == park.why
 
 
+def test_what_vitally_refuses_is_parked_with_its_own_reason_however_long_ago() -> None:
+    tired = view(tries=9, since=NOW - 30 * DAY)
+    park = outcomes.failed(VitallyRefusedError("bad trait", 422), tired, 1.0).park
+
+    assert park is not None
+    assert "bad trait" == park.why
+
+
 def test_a_limit_is_no_failed_attempt() -> None:
     error = VitallyLimitedError("slow down", 1.0)
 
