@@ -136,13 +136,14 @@ def trait_lines(word: str, *more: str) -> NamedLines:
 
     def line(value: Any) -> TraitMapping:
         row = value if isinstance(value, dict) else {word: value}
-        field, kind = str(row.get(word, "")), row.get("as", "text")
-        if row.keys() - {word, "as"} or kind not in kinds or not FIELD.fullmatch(field):
+        field, kind = row.get(word), row.get("as", "text")
+        is_field = isinstance(field, str) and FIELD.fullmatch(field)
+        if not is_field or row.keys() - {word, "as"} or kind not in kinds:
             raise ValidationError(
                 f'must be a {word}, or {{ {word} = "…", as = "…" }} '
                 f"with one of {', '.join(kinds)}"
             )
-        return TraitMapping(field, kind)
+        return TraitMapping(str(field), kind)
 
     name = fields.String(validate=_can_name_a_trait)
     return NamedLines(fields.Function(deserialize=line), name, load_default=dict)

@@ -270,10 +270,10 @@ def _timestamp(scheme: Scheme, parts: list[str], delivery: Delivery, now: float)
     mark = scheme.timestamp_prefix
     if scheme.timestamp_header:
         times = [delivery.headers.get(scheme.timestamp_header, "")]
-    elif scheme.timestamp_first:
-        times = [parts.pop(0)]
-    else:
+    elif mark:
         times = [part.removeprefix(mark) for part in parts if part.startswith(mark)]
+    else:
+        times = [parts.pop(0)]
     # Two times in one header: which of them was signed is not ours to guess.
     if len(times) != 1:
         raise SignatureError(f"{scheme.header} has not one timestamp")

@@ -23,6 +23,7 @@ KNOWN = [
             ({"account": ""}, "account must be"),
             ({"account": 7}, "account must be"),
             ({"traits": []}, "traits must be a table"),
+            ({"traits": {"x": 7}}, "traits.x must be"),
             ({"traits": {"x": {"property": "y", "as": "colour"}}}, "traits.x must be"),
             ({"traits": {"x": {"field": "y"}}}, "traits.x must be"),
             ({"traits": {"x": {"property": "y", "as": []}}}, "traits.x must be"),

@@ -38,6 +38,13 @@ BASE64_SECRET = "whsec_" + base64.b64encode(b"an example key of some length").de
 HEX_SECRET = b"an example key".hex()
 
 UNTIMED = Scheme(header="x-example-signature", signed="{body}", algorithm="sha512")
+MARKED_FIRST = Scheme(
+    header="x-example",
+    signed="{timestamp}{body}",
+    separator=",",
+    timestamp_prefix="t=",
+    timestamp_first=True,
+)
 
 
 TABLES = {name: recipe["verify"] for name, recipe in recipes().items()}
@@ -52,6 +59,7 @@ SECRETS = {
     SVIX: BASE64_SECRET,
     HUBSPOT: TEXT_SECRET,
     UNTIMED: TEXT_SECRET,
+    MARKED_FIRST: TEXT_SECRET,
     **dict.fromkeys(HMAC.values(), HEX_SECRET),
 }
 """Every scheme there is, those of the recipes too, and a secret that it can use."""
