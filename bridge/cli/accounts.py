@@ -56,7 +56,9 @@ STATUS = click.Choice(["active", "churned", "activeOrChurned"])
 SORT = click.Choice(["updatedAt", "createdAt"])
 
 WHAT_NEXT: Mapping[type[VitallyError], str] = {
-    VitallyKeyError: "check that VITALLY_API_KEY is a REST key of this workspace",
+    VitallyKeyError: (
+        "check that VITALLY_API_KEY is a REST key of this workspace and region"
+    ),
     VitallyLimitedError: "Vitally's rate limit is used up; wait a minute and try again",
     VitallyMissingError: (
         "check the id with `{program} accounts list`; if it is not listed, "
