@@ -22,7 +22,7 @@ from bridge.store import keys
 from bridge.store.connect import connect
 from bridge.store.health import DOWN, Watch
 from bridge.web import create_app
-from bridge.web.front import environ_of
+from bridge.web.front import BUSY, environ_of
 from bridge.web.health import NO_WORKER
 from bridge.webhook.source import Answer, Delivery, Source, Verified
 from tests.support.server import RedisServer
@@ -288,6 +288,18 @@ def test_a_stranger_is_told_nothing_but_401_and_the_log_why(
 
     assert (401, {"error": "unauthorized"}) == (answer.status_code, answer.json)
     assert (401, "the signature does not fit") == (line["status"], line["reason"])
+
+
+def test_the_log_says_why_a_delivery_was_not_even_read(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "bridge.web")
+    unread = {"wsgi.input": BUSY, "wsgi.input_terminated": True}
+    answer = post(client, environ_overrides=unread)
+    line = logged(caplog)
+
+    assert {"error": "not stored, send it again"} == answer.json
+    assert (503, "too many deliveries at once") == (line["status"], line["reason"])
 
 
 def test_an_odd_path_is_not_logged(
