@@ -1,10 +1,10 @@
--- Take one event's facts of one party: the only way in. Repeating it changes nothing;
--- another rendering of an event that is there is kept beside it.
+-- Store one event's facts of one party, and claim a job. Facts of events enter only here.
+-- Repeating it changes nothing; another rendering of a stored event is kept beside it.
 -- The last step of the ingress before the job is queued.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, digest of the event, source, event, kind, stale claim (ms),
 --   length of the ring, length of the journal,
---   delivery in the quarantine that is replayed ('' none), then field and fact in turn
+--   delivery in the quarantine that is replayed ('': none), then pairs of field and fact
 -- RETURNS: receipt, number of the claim to queue a job for (0: none), known account
 -- USES: claiming receiving
 local p, digest = ARGV[1], ARGV[2]
@@ -15,7 +15,7 @@ for i = 10, #ARGV, 2 do
   if not seen and redis.call('HSETNX', facts, field, row) == 1 then
     new = new + 1
   else
-    -- What was seen and is not there any more was compacted: it cannot matter.
+    -- An event that was seen and is gone was compacted, so it no longer matters.
     local had = redis.call('HGET', facts, field)
     if had and had ~= row then
       local form = string.sub(redis.sha1hex(row), 1, 12)

@@ -1,12 +1,12 @@
--- Confirm an outcome for all parties of an account at once; only with the lease.
--- The last step of a job. A party without an account (account '') has no lease: what
--- another worker compacted at the revision that was read, or a later one, stays.
+-- Store the outcome of a job for all parties of an account at once; only with the lease.
+-- The last step of a job. A party without an account (account '') has no lease: if
+-- another worker compacted it at the same or a later revision, its facts stay as they are.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: JSON: account, fence, party (whose job it is), to (settled, held, parked), why,
 --   parties [{name, read, nudged, gone [field], put {field: row}, incomplete, ghost}],
 --   set {field: text} and unset [field] of the account, unknown (text or ''),
 --   history (text or ''), counts {name: n}, later (ms from now; 0: never), known,
---   made_good (writes of lost leases that this one has made good)
+--   made_good (writes under lost leases that this write has corrected)
 -- RETURNS: 0: the lease is lost; else {party, claim} to queue jobs for
 -- USES: claiming settling releasing
 local ack = cjson.decode(ARGV[1])

@@ -1,8 +1,8 @@
--- Take the lease of a party's account and read all that a write of it depends on; with
--- a fence, read again under the lease that is held.
--- Step 1 and 2 of a job. A party without an account is read alone, without a lease.
+-- Take the lease of a party's account, and read all that a write depends on. With a
+-- fence: read again under the lease that we hold.
+-- Steps 1 and 2 of a job. A party without an account is read alone, without a lease.
 -- KEYS: none; all are in prelude.lua
--- ARGV: party, account ('' the one it belongs to so far), lease (ms), fence (0: take it)
+-- ARGV: party, account ('': the one it belongs to so far), lease (ms), fence (0: take it)
 -- RETURNS: {0}: another has the lease (it will queue us again), or ours is lost; else
 --   {fence, account, now, record of the account,
 --    {party, {rev, account, nudges}, facts} for the party and each other one}

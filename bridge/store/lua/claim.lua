@@ -1,6 +1,6 @@
--- Claim parties for a job each: those whose next try is due, one whose job is lost, or
--- one that a person wants tried at once.
--- The sweeper, four times a second and for each loss it is sure of; the command `retry`.
+-- Claim a job for parties: for those whose next try is due, for one whose job is lost, or
+-- for one that a person wants tried at once.
+-- Called by the sweeper (four times a second, and for each job surely lost) and `retry`.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: 'due', at most; or 'lost', party, number of the claim that is lost; or
 --   'by hand', party
@@ -20,7 +20,7 @@ end
 local row = redis.call('HMGET', party_of(p), 'claims', 'claim', 'account')
 local dirty = redis.call('ZSCORE', DIRTY, p)
 if how == 'lost' then
-  -- Somebody else has acted since, or it waits for its next try.
+  -- Another worker has acted since, or the party waits for its next try.
   local waits = row[2] == 'later' and redis.call('ZSCORE', LATER, p)
   if (row[1] or '0') ~= ARGV[3] or not dirty or waits then return {} end
 else

@@ -1,8 +1,8 @@
--- Settle without a write what a party is held or parked with.
--- The command `discard`.
+-- Settle a party's held or parked events without a write.
+-- Called by the command `discard`.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, length of the journal
--- RETURNS: how many events were given up; -1: none waits
+-- RETURNS: how many events were given up; -1: the party is neither held nor parked
 local p = ARGV[1]
 if not (redis.call('ZSCORE', HELD, p) or redis.call('ZSCORE', PARKED, p)) then
   return -1
@@ -19,7 +19,7 @@ if redis.call('EXISTS', key) == 1 then
 end
 redis.call('ZREM', HELD, p)
 redis.call('ZREM', PARKED, p)
--- A newer event that waits for its next try goes on waiting; a daily look is over.
+-- A newer event keeps waiting for its next try; a daily retry ends.
 if row[4] ~= 'later' then redis.call('ZREM', LATER, p) end
 redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[2], '*', 's', 'operator', 'e', '',
   'k', 'discard', 'p', p, 'r', 'discarded')

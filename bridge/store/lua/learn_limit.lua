@@ -1,5 +1,5 @@
--- Learn from a reply what Vitally's limit is and what a write costs: the median of
--- what the last nine were seen to take.
+-- Store what a reply says about Vitally's limit and about the cost of a write; the cost
+-- is the median of the last nine observations.
 -- KEYS: rate
 -- ARGV: limit, remaining, was a write (1 or 0)
 -- RETURNS: the cost of a write in units

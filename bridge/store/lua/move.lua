@@ -1,7 +1,7 @@
--- Make a party a member of another account; both become dirty.
--- Between two tries of a job to take the right lease.
+-- Move a party to another account; both accounts become dirty.
+-- Called when a job finds that its party belongs elsewhere, before it starts again.
 -- KEYS: none; all are in prelude.lua
--- ARGV: party, account it shall belong to ('' none), prefix of a left account's pseudo-party
+-- ARGV: party, new account ('': none), prefix of a left account's pseudo-party
 -- RETURNS: {party, claim} to queue jobs for
 -- USES: claiming
 local p, new = ARGV[1], ARGV[2]

@@ -1,8 +1,8 @@
--- Count the events of a delivery that leave no facts.
--- The last step of the ingress for what is ignored.
+-- Count events of a delivery that have no facts.
+-- The last step of the ingress for ignored events.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: source, length of the journal, delivery in the quarantine that is replayed
---   ('' none), then event and kind in turn
+--   ('': none), then pairs of event and kind
 -- RETURNS: 1
 -- USES: receiving
 for i = 4, #ARGV, 2 do

@@ -1,4 +1,4 @@
--- Leave Vitally alone for a while; a longer pause that is set already stays.
+-- Pause all requests to Vitally for a while; a longer pause that is already set stays.
 -- KEYS: pause
 -- ARGV: ms
 -- RETURNS: 1

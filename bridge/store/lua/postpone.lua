@@ -1,7 +1,7 @@
--- Let a party wait for its next try; the end of a job that could not be done now.
--- The party's claim stays: what arrives meanwhile joins it and does not jump it.
+-- Let a party wait for its next try. The end of a job that could not be done now.
+-- The party's claim stays, so events that arrive in the meantime wait with it.
 -- KEYS: none; all are in prelude.lua
--- ARGV: party, delay (ms), account ('' none), fence, JSON {field: text} of the account
+-- ARGV: party, delay (ms), account ('': none), fence, JSON {field: text} of the account
 -- RETURNS: {party, claim} to queue jobs for
 -- USES: claiming releasing
 local wanted = {}
@@ -12,7 +12,7 @@ redis.call('ZADD', DIRTY, 'NX', int(now), ARGV[1])
 count('outcome:retried', 1)
 if ARGV[3] == '' then return {} end
 if redis.call('GET', lease_of(ARGV[3])) ~= ARGV[4] then
-  -- Somebody else writes by now: what we have sent may stand above it.
+  -- Another worker has the lease, and our request may overwrite what it wrote.
   redis.call('HINCRBY', account_of(ARGV[3]), 'stale', 1)
 else
   for name, text in pairs(cjson.decode(ARGV[5])) do

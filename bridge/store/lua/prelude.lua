@@ -1,5 +1,5 @@
--- What every script begins with: the keys (as bridge/store/keys.py spells them; a test
--- compares), Redis' own clock, and counting.
+-- The beginning of every script: the keys (a test compares them with bridge/store/keys.py),
+-- Redis' own clock, and counting.
 local DIRTY, HELD, PARKED, LATER = 'vb1:dirty', 'vb1:held', 'vb1:parked', 'vb1:later'
 local COUNTERS, RECENT, JOURNAL = 'vb1:counters', 'vb1:recent', 'vb1:journal'
 local INCOMPLETE, UNKNOWN, FENCE = 'vb1:incomplete', 'vb1:unknown', 'vb1:fence'
@@ -13,7 +13,7 @@ local function lease_of(a) return 'vb1:lease:' .. a end
 local function waiters_of(a) return 'vb1:again:' .. a end
 local function uses_of(p) return 'vb1:uses:' .. p end
 
--- Add n to a counter of the whole bridge.
+-- Add n to one of the bridge's counters.
 local function count(name, n)
   if n ~= 0 then redis.call('HINCRBY', COUNTERS, name, n) end
 end
@@ -22,5 +22,5 @@ end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- A number as Redis shall keep it: whole, and not in the form 1e+15.
+-- Format a number for Redis: whole, and never like 1e+15.
 local function int(x) return string.format('%.0f', tonumber(x) or 0) end

@@ -1,9 +1,9 @@
--- Note what a replay has left of a delivery.
--- The command `quarantine replay`.
+-- Update a delivery after a replay: only the events that were refused again stay.
+-- Called by the command `quarantine replay`.
 -- KEYS: none; all are in prelude.lua
--- ARGV: id, JSON of what is left of it ('' nothing: what was counted beyond that were
---   repeats of it)
--- RETURNS: 1; 0: it is not there
+-- ARGV: id, JSON of what is left of it ('': nothing; any count that remains came from
+--   repeats of the delivery)
+-- RETURNS: 1; 0: there is no such delivery
 -- USES: shelf
 if not redis.call('ZSCORE', ORDER, ARGV[1]) then return 0 end
 if ARGV[2] == '' then gone(ARGV[1], 'duplicate')

@@ -1,8 +1,8 @@
--- Forget a delivery; its events count as ignored.
--- The command `quarantine drop`.
+-- Delete a delivery; its events count as ignored.
+-- Called by the command `quarantine drop`.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: id
--- RETURNS: 1; 0: it is not there
+-- RETURNS: 1; 0: there is no such delivery
 -- USES: shelf
 if not redis.call('ZSCORE', ORDER, ARGV[1]) then return 0 end
 gone(ARGV[1], 'ignored')

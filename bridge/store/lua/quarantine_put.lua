@@ -1,9 +1,9 @@
--- Keep an authentic delivery that could not be read; the oldest make room.
--- The ingress.
+-- Keep an authentic delivery that could not be read; the oldest ones make room for it.
+-- Called by the ingress.
 -- KEYS: none; all are in prelude.lua
--- ARGV: id, JSON, most, age (ms), source, event, reason, events, most bytes,
---   which part of maxmemory at most
--- RETURNS: 1; 0: it is larger than all the room there is
+-- ARGV: id, JSON, most deliveries, age (ms), source, event, reason, events, most bytes,
+--   n (use at most 1/n of maxmemory)
+-- RETURNS: 1; 0: it is larger than the whole quarantine may be
 -- USES: shelf
 local id, n = ARGV[1], tonumber(ARGV[8])
 count('received', n); count('quarantined', n)

@@ -1,5 +1,5 @@
--- Count one event as received; one that is replayed, and so leaves the delivery `of`
--- of the quarantine, was counted when that came: it moves.
+-- Count one event as received. A replayed event was counted when its delivery `of` came:
+-- it only leaves the count of the quarantined.
 local function receive(of)
   if of ~= '' and tonumber(redis.call('HGET', QUARANTINED_EVENTS, of) or 0) > 0 then
     redis.call('HINCRBY', QUARANTINED_EVENTS, of, -1)

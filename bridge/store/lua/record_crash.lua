@@ -1,8 +1,8 @@
--- Note a job that ended in an exception nobody foresaw; the second at the same facts
--- parks the party: they will fail again, so a person has to look.
+-- Record a job that ended in an unexpected exception. The second one on the same facts
+-- parks the party: it would fail again, so a person has to look.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, job, why
--- RETURNS: whether the party is parked, and the failed job before ('' none)
+-- RETURNS: whether the party is parked, and the previous failed job ('': none)
 -- USES: settling
 local key = party_of(ARGV[1])
 local row = redis.call('HMGET', key, 'rev', 'nudges', 'stumbled', 'failed')

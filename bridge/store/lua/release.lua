@@ -1,5 +1,5 @@
 -- Give a lease back without an outcome.
--- The end of a job that found its party elsewhere.
+-- Called when a job finds that its party belongs elsewhere.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: account, fence
 -- RETURNS: {party, claim} to queue jobs for

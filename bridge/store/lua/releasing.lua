@@ -1,4 +1,4 @@
--- Give the lease back and claim for those that came meanwhile and are not settled.
+-- Give the lease back, and claim jobs for the waiters that are not settled.
 local function leave(account, wanted)
   for _, p in ipairs(redis.call('SMEMBERS', waiters_of(account))) do
     local row = redis.call('HMGET', party_of(p), 'rev', 'settled', 'held', 'parked')

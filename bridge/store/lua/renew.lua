@@ -1,8 +1,8 @@
--- Prove and prolong a lease; before a request to Vitally, note that it may arrive.
--- Before each request of a job, and once a second by the heartbeat.
+-- Check and extend a lease; before a request to Vitally, record that it may arrive.
+-- Called before each request of a job, and once a second by the heartbeat.
 -- KEYS: none; all are in prelude.lua
--- ARGV: account, fence, lease (ms), whole writes owed from now on ('' as they are),
---   JSON list of the traits that are about to be sent ('' none)
+-- ARGV: account, fence, lease (ms), whole writes owed from now on ('': unchanged),
+--   JSON list of the traits that are about to be sent ('': none)
 -- RETURNS: 1; 0: the lease is lost
 if redis.call('GET', lease_of(ARGV[1])) ~= ARGV[2] then return 0 end
 redis.call('PEXPIRE', lease_of(ARGV[1]), ARGV[3])

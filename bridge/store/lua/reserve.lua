@@ -1,8 +1,8 @@
--- Reserve a slot for a write to Vitally: no more units in any 60 s than are allowed.
--- Before each write of a job.
+-- Reserve a slot for a write to Vitally, so that no 60 s use more units than allowed.
+-- Called before each write of a job.
 -- KEYS: slots, rate, pause, paused by hand
--- ARGV: share, limit, cost, most (ms), id ('' only looks), wait while paused by hand
--- RETURNS: the wait in ms; negative where it is longer than `most` (nothing is reserved)
+-- ARGV: share, limit, cost, most (ms), id ('': do not reserve), wait while paused by hand
+-- RETURNS: the wait in ms; negative if it is longer than `most` (nothing is reserved)
 if redis.call('EXISTS', KEYS[4]) == 1 then return -tonumber(ARGV[6]) end
 local rate = redis.call('HMGET', KEYS[2], 'limit', 'cost')
 local limit = tonumber(rate[1] or ARGV[2])

@@ -1,13 +1,13 @@
--- Replace the facts of the party up to revision `read` by the fewer that fold alike:
--- `less.gone` are fields, `less.put` maps fields to rows.
+-- Replace the facts of the party up to revision `read` by fewer that fold to the same:
+-- `less.gone` lists fields to delete, `less.put` maps fields to rows.
 local function compact(p, read, less)
   for _, field in ipairs(less.gone) do redis.call('HDEL', facts_of(p), field) end
   for field, row in pairs(less.put) do redis.call('HSET', facts_of(p), field, row) end
   redis.call('HSET', party_of(p), 'compacted', int(read))
 end
--- Move what the party has accepted up to revision `read` into the state `to`
--- (settled, held or parked); returns whether newer facts are waiting, its own or of
--- what it uses (`nudged`).
+-- Move the party's events up to revision `read` into the state `to` (settled, held or
+-- parked). Returns whether something newer waits: its own facts, or a change of a
+-- catalogue's thing that it uses (`nudged`).
 local function settle(p, read, nudged, to, why)
   local key = party_of(p)
   local row = redis.call('HMGET', key, 'rev', 'settled', 'held', 'parked', 'nudges')
@@ -30,7 +30,7 @@ local function settle(p, read, nudged, to, why)
     if to == name then redis.call('ZADD', set, 'NX', int(now), p)
     else redis.call('ZREM', set, p) end
   end
-  -- What waited for its next try waits no longer, and its claim is over.
+  -- The party no longer waits for a next try, and that claim is over.
   redis.call('ZREM', LATER, p)
   if redis.call('HGET', key, 'claim') == 'later' then
     redis.call('HDEL', key, 'claim', 'claimed_at', 'job')

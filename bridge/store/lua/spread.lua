@@ -1,7 +1,7 @@
--- Let some of the parties that use a thing of a catalogue be looked at again.
--- The job of a catalogue's thing. A party that looks again is on the list again.
+-- Schedule jobs for some of the parties that use a thing of a catalogue.
+-- Called by the job of that thing. The job of such a party lists it again as a user.
 -- KEYS: none; all are in prelude.lua
--- ARGV: thing of a catalogue, at most, ms between two
+-- ARGV: thing of a catalogue, most parties, ms between two of them
 -- RETURNS: how many parties were reached
 local users = redis.call('SPOP', uses_of(ARGV[1]), ARGV[2])
 for i, p in ipairs(users) do

@@ -1,5 +1,5 @@
--- Take an account's lease, or leave the mark that makes its holder queue us again.
--- Step 1 of a job.
+-- Take a lease, or join the waiters that its holder queues again.
+-- Called before a refresh.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: account, party, lease (ms)
 -- RETURNS: the fencing number; 0: another has the lease
