@@ -1,1 +1,1 @@
-"""What facts mean: pure functions over facts, standard library only (see README.md)."""
+"""The meaning of facts, as pure functions; standard library only (see README.md)."""

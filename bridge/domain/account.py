@@ -1,4 +1,4 @@
-"""Whose account a party is, and what an account is: the union of its parties."""
+"""Which account a party belongs to, and an account as the union of its parties."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from bridge.domain.values import (
 UNNAMED = "neither the customer nor a subscription names an account"
 
 LONGEST_CLAIM = 100
-"""Characters of a claim that are shown."""
+"""Most characters of a claim that are shown."""
 
 LONGEST_ID = 500
-"""Characters of an account's id: what a value of Stripe's metadata may have."""
+"""Most characters of an account's id: the limit of a value in Stripe's metadata."""
 
 MERGE_MS = 600_000
-"""How long a merged party stays as it was while the one that it became is not known.
+"""How long a merged party stays as it was while the party that it became is not known.
 
-A CRM tells of a merge in one event, and what the other party holds by its API alone.
-Nobody has churned in between.
+One event reports the merge, but only the CRM's API has the data of the other party.
+Nobody churned in between.
 """
 
 SECOND_MS = 1000
-"""A refresh in the second of the merge came after it: HubSpot tells whole seconds."""
+"""A refresh in the second of the merge counts as later: HubSpot's clock has whole seconds."""
 
 
 class Party(NamedTuple):
-    """One customer in one source: its folded things.
+    """One customer in one source, with its folded things.
 
-    *catalogue* holds what these refer to: things of the source that many use.
+    *catalogue* holds the shared things of the source that these refer to.
     """
 
     name: str
@@ -60,14 +60,14 @@ class Party(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """The account (Vitally's external id) of a party, or the reason it has none."""
+    """The account (Vitally's external id) of a party, or the *reason* why it has none."""
 
     account: str | None
     reason: str = ""
 
 
 class Name(NamedTuple):
-    """What an account may be called; a higher *rank* is a better name."""
+    """A possible name of an account; a higher *rank* is a better name."""
 
     rank: int
     text: str
@@ -76,9 +76,9 @@ class Name(NamedTuple):
 class Account(NamedTuple):
     """Everything known of one account, over all its parties.
 
-    *told* maps traits that sources tell as they are to each source's latest word;
-    *incomplete* holds the parties that were first met in mid-life. Until *waits* (ms) a
-    merged party is taken as it was before; None: there is none.
+    *told* maps each trait that sources set directly to the latest value from each source.
+    *incomplete* has the parties whose first events were not seen. A merged party counts
+    as it was before the merge until *waits* (ms); None: there is no such party.
     """
 
     id: str
@@ -99,12 +99,12 @@ class Account(NamedTuple):
 
 
 def identify(things: Things) -> Identity:
-    """An operator's link, else the account that the things of the best rank name.
+    """The account of an operator's link, else the one named by things of the best rank.
 
     A thing's `account` has the rank of the rule that found it (`rank`; without one the
-    customer comes before all others). Where things of one rank disagree, the party is
-    held: nothing is guessed. What a stranger could have written (`claims`) names none;
-    it is shown to whoever can link the party.
+    customer comes before all others). If things of one rank disagree, the party is
+    held: nothing is guessed. A value that a stranger could have written (`claims`) names
+    no account; it is only shown to whoever can link the party.
     """
     if LINK in things and things[LINK].value.get("account"):
         return _usable(str(things[LINK].value["account"]))
@@ -145,10 +145,10 @@ def _usable(account: str) -> Identity:
 def unite(id_: str, parties: Collection[Party], now: int | None = None) -> Account:
     """Make one account of its *parties*; the subscriptions of all of them add up.
 
-    A deleted party has no say in the account's name and its other traits, unless there
-    are deleted ones alone; what it said, and nobody else does, stands while it may come
-    back. A merged one stays as it was at *now* (ms; None: long after all of it) while
-    the one that it became is not known yet.
+    A deleted party does not affect the account's name and other traits unless all are
+    deleted; but a trait that only it has set stays while the party may come back. A
+    merged party counts as before at *now* (ms; None: long after everything) while the
+    party that it became is not known yet.
     """
     things = {party.name: party.things for party in parties}
     until = {name: _waits(own, things) for name, own in things.items()}
@@ -173,7 +173,7 @@ def unite(id_: str, parties: Collection[Party], now: int | None = None) -> Accou
 
 
 def is_incomplete(things: Things) -> bool:
-    """Whether a party was met in mid-life: its creation was never seen."""
+    """Whether the creation of a party was never seen."""
     return CUSTOMER not in things or not things[CUSTOMER].creation_seen
 
 
@@ -182,7 +182,7 @@ def _deleted_at(customer: State) -> int | None:
 
 
 def _was_alive(things: Things) -> bool:
-    """Whether anything but the customer's deletion was ever seen."""
+    """Whether anything other than the customer's deletion was ever seen."""
     return any(
         thing.startswith((SUBSCRIPTION, TRAIT, NAME, EMAIL, DISCOUNT, CHECKOUT))
         or (thing == CUSTOMER and state.seen != {"deleted"})
@@ -191,7 +191,7 @@ def _was_alive(things: Things) -> bool:
 
 
 def _names(party: Party) -> Iterator[Name]:
-    """The name of a party, else its address, if it has either."""
+    """The name of a party, else its e-mail address, if it has either."""
     value: dict[str, str] = {}
     for thing in (NAME, EMAIL, CUSTOMER):
         if thing in party.things:
@@ -203,9 +203,9 @@ def _names(party: Party) -> Iterator[Name]:
 
 
 def _told(parties: Iterable[Party]) -> dict[str, dict[str, State]]:
-    """Trait -> source -> the latest word over the source's parties.
+    """Trait -> source -> the latest value over the source's parties.
 
-    The words of one instant are rivals of one another.
+    Values of one instant are rivals: any of them may be the latest.
     """
     told: dict[str, dict[str, State]] = {}
     for party in parties:
@@ -224,10 +224,10 @@ def _told(parties: Iterable[Party]) -> dict[str, dict[str, State]]:
 
 
 def subscriptions(party: Party) -> Iterator[Subscription]:
-    """Every subscription of *party*, with all that other things tell of it.
+    """Every subscription of *party*, completed by what other things say about it.
 
-    One that was never anything but void, or does not say its status, is none. Where it
-    is not known which event is the last, of it or of the customer, it has rivals.
+    If it was only ever void, or has no status, it is not a subscription. If it is not
+    known which event is the last, of it or of the customer, it has rivals.
     """
     references = References(party.things, party.catalogue)
     customer = party.things.get(CUSTOMER)
@@ -250,10 +250,10 @@ def subscriptions(party: Party) -> Iterator[Subscription]:
 
 
 def _waits(things: Things, others: Mapping[str, Things]) -> int:
-    """Until when (ms) a merged party of *things* stays as it was; 0: not any more.
+    """Until when (ms) a merged party of *things* stays as it was; 0: no longer.
 
-    *others* has the things of all parties of its account, by name. If it paid, the one
-    that it became must have been refreshed since the merge.
+    *others* maps the names of all parties of its account to their things. If it paid,
+    the party that it became must have been refreshed since the merge.
     """
     if CUSTOMER not in things or "into" not in things[CUSTOMER].value:
         return 0
@@ -271,7 +271,7 @@ def _waits(things: Things, others: Mapping[str, Things]) -> int:
 
 
 def _not_deleted(things: Things) -> Things:
-    """The *things* of a party as if it had not been merged yet."""
+    """The *things* of a party as they were before it was merged."""
     customer = things[CUSTOMER]
     value = {k: v for k, v in customer.value.items() if k != "deleted"}
     alive = customer._replace(fact=customer.fact._replace(value=value))

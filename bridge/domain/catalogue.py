@@ -1,15 +1,15 @@
-"""What a subscription refers to and does not say itself: discounts, coupons, names.
+"""Completes subscriptions with what they only refer to: discounts, coupons, names.
 
-Since 2025-03-31 a subscription of Stripe may hold a discount's id alone, and since
-2025-09-30 a discount its coupon's id alone; a product's name is never in it. The rest
-is in events of their own: of the customer (thing `discount:…`) or of nobody (things
-`coupon:…`, `price:…`, `product:…` of the source's catalogue).
+Since 2025-03-31 a Stripe subscription may contain only a discount's id, and since
+2025-09-30 a discount only its coupon's id; a product's name is never in it. The details
+come in events of their own: of the customer (thing `discount:…`) or of no customer
+(things `coupon:…`, `price:…`, `product:…` of the source's catalogue).
 
-An id can be used again: a coupon that was deleted may be made anew with other terms, and
-whoever had the old one keeps it. So a thing is its id *and* its creation, and each
-creation is a thing of its own among the facts of the id (`coupon:SAVE@1795000200`). What
-does not say when it was created (`coupon:SAVE`; all facts of version 0.1) belongs to the
-last creation before its own instant.
+An id can be reused: a deleted coupon may be created again with other terms, and
+whoever had the old one keeps it. So a thing is identified by its id *and* its creation
+time, and the facts of one id may hold several things (`coupon:SAVE@1795000200`). A fact
+without a creation time (`coupon:SAVE`; all facts of version 0.1) belongs to the last
+creation before its own instant.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ from bridge.domain.values import (
 
 Things = Mapping[str, State]
 Catalogue = Mapping[str, Things]
-"""Thing of a source's catalogue -> all that had its id (see `generations`)."""
+"""Id of a thing in a source's catalogue -> all things that had it (see `generations`)."""
 Discounts = Sequence[Discount]
 
 UNPRICED: Item = {"price": "what it has beside its plan"}
-"""The item of a subscription on which something is priced nowhere (`extra:ID`)."""
+"""Stands for something on a subscription whose price no event has (`extra:ID`)."""
 
 
 def references(things: Things) -> set[str]:
-    """The things of the catalogue that those of a party refer to."""
+    """The things of the catalogue that a party's things refer to."""
     names: set[str] = set()
     discounts: list[Discount] = []
     for thing, state in things.items():
@@ -71,12 +71,12 @@ def references(things: Things) -> set[str]:
 
 
 def _extra(thing: str) -> str:
-    """The thing of the catalogue that tells of a subscription's extras."""
+    """The thing of the catalogue that reports a subscription's extras."""
     return EXTRA + thing.removeprefix(SUBSCRIPTION)
 
 
 class References:
-    """What the subscriptions of one party refer to: *things* of its own and of all."""
+    """What the subscriptions of one party refer to: its own *things*, and shared ones."""
 
     def __init__(self, things: Things, catalogue: Catalogue) -> None:
         self._things = things
@@ -101,7 +101,7 @@ class References:
         self._customer_discounts = self._of_customer()
 
     def _of_customer(self) -> Discounts:
-        """The customer's own discount, which counts where a subscription has none."""
+        """The customer's own discount, which counts if a subscription has none."""
         customer = self._things.get(CUSTOMER)
         seen = customer.fact.stamp.at if customer else 0
         listed = customer.value.get("discounts", ()) if customer else ()
@@ -117,7 +117,7 @@ class References:
         return self._with_terms(discounts, seen, products)
 
     def completed(self, thing: str, state: State) -> State:
-        """The *state* of a subscription with all that other things tell of it."""
+        """The *state* of a subscription, completed by what other things say about it."""
         id_, seen = thing.removeprefix(SUBSCRIPTION), state.fact.stamp.at
         value = _put_together(id_, state, self._things)
         discounts = self._newest(value.get("discounts", ()))
@@ -135,7 +135,7 @@ class References:
         return state._replace(fact=state.fact._replace(value=value))
 
     def _newest(self, listed: Discounts) -> Discounts:
-        """The discounts *listed*, or what took their places since."""
+        """The *listed* discounts, or those that have replaced them since."""
         return [self._successor(one, len(self._replaced)) for one in listed]
 
     def _successor(self, discount: Discount, steps: int) -> Discount:
@@ -146,9 +146,10 @@ class References:
     def _with_terms(
         self, listed: Discounts, seen: int, products: Collection[str] = ()
     ) -> list[Discount]:
-        """Of the discounts *listed* when *seen* those that stand, with their terms.
+        """The discounts *listed* when *seen* that have not ended, with their terms.
 
-        Where nobody told which of several *products* one is for, it is `among` them.
+        If it is not known which of several *products* a discount is for, it is `among`
+        them.
         """
         standing: list[Discount] = []
         for one in listed:
@@ -168,10 +169,10 @@ class References:
         return standing
 
     def _terms(self, discount: Discount, seen: int) -> Terms:
-        """The terms of the coupon that a *discount* was made of; {}: not known.
+        """The terms of the coupon of a *discount*; {}: not known.
 
-        It is the one that had the id when the discount began: neither a deletion nor a
-        new coupon of that id changes what was made of the old one
+        The coupon is the one that had the id when the discount began: neither deleting
+        it nor creating a new one under that id changes existing discounts
         (https://docs.stripe.com/api/coupons/delete).
         """
         coupons = self._catalogue.get(f"coupon:{discount.get('coupon')}", {})
@@ -184,9 +185,9 @@ class References:
         return cast(Terms, terms[-1]) if is_certain else {}
 
     def _item(self, item: Item, seen: int) -> Item:
-        """An item as *seen* (ms), with the names that its price and product have now.
+        """An item as *seen* (ms), with the current names of its price and product.
 
-        What only the source's own API tells (tiers, names) was kept when it was read.
+        What only the source's API has (tiers, names) was stored when it was read.
         """
         price, product = (
             there_at(self._catalogue.get(name, {}).values(), seen)
@@ -216,7 +217,7 @@ class References:
 
 
 def _later(began: Iterable[State], seen: int, listed: Discounts) -> list[State]:
-    """Of the discounts that *began* those not *listed*, since that was *seen* (ms)."""
+    """The discounts that *began* after the list was *seen* (ms) and are not *listed*."""
     known = {one.get("id") for one in listed}
     return [
         state
@@ -226,10 +227,10 @@ def _later(began: Iterable[State], seen: int, listed: Discounts) -> list[State]:
 
 
 def _last(began: Iterable[State], seen: int, listed: Discounts) -> Discounts:
-    """Of discounts of which there can be one at a time the last that began.
+    """The last discount that began, where there can be only one at a time.
 
-    A customer has one, as a subscription had before `discounts`: another takes its
-    place (https://docs.stripe.com/api/events/types: `customer.discount.updated`).
+    A customer has at most one, as a subscription had before `discounts`; a new one
+    replaces it (https://docs.stripe.com/api/events/types: `customer.discount.updated`).
     """
     later = _later(began, seen, listed)
     if not later:
@@ -241,25 +242,25 @@ def _last(began: Iterable[State], seen: int, listed: Discounts) -> Discounts:
 
 
 def _beginning(state: State) -> tuple[int, int, bool, tuple[Any, ...]]:
-    """Sorts discounts by their beginning; one that is over, and says none, is first."""
+    """Sort key of discounts: their beginning; ended ones without a beginning come first."""
     at, is_over = state.fact.stamp.at, bool(state.value.get("deleted"))
     begin = state.value.get("start", -1 if is_over else at)
     return begin, at, not is_over, state.fact.key
 
 
 def _products(value: Subscription) -> set[str]:
-    """All that a subscription is for, usage too."""
+    """All products of a subscription, metered ones included."""
     return {item["product"] for item in value.get("items", ()) if "product" in item}
 
 
 def _over(old: Discount, new: Discount) -> Discount:
-    """A discount as *new* tells it, and what only *old* does if it has the same coupon."""
+    """The *new* discount, completed from the *old* one if both have the same coupon."""
     is_other = new.get("coupon") not in {None, old.get("coupon")}
     return new if is_other else {**old, **new}
 
 
 def _put_together(id_: str, state: State, things: Things) -> Subscription:
-    """The value of a subscription with those of its parts that were told apart."""
+    """The value of a subscription, with the parts that came in facts of their own."""
     value: dict[str, Any] = {**state.value}
     parts = {p: things[part(id_, p)] for p in PARTS if part(id_, p) in things}
     if parts and value.get("status") == "active":
@@ -281,11 +282,11 @@ def _put_together(id_: str, state: State, things: Things) -> Subscription:
 def generations(
     states: Iterable[State], seen: int, began: int | None = None
 ) -> list[list[State]]:
-    """Of all things that had one id those that may be meant, the oldest first.
+    """The things with one id that a reference may mean, oldest first.
 
-    What was *seen* (ms), and *began* then (None: not told), refers to the id. Each thing
-    is there from its creation, or ever, until it is deleted or the next one is made. Its
-    states are in order, the newest last.
+    The reference was *seen* (ms) and *began* then (None: unknown). Each thing exists from
+    its creation (if known) until it is deleted or the next one is created. Its states are
+    in order, the newest last.
     """
     ordered = sorted(states, key=lambda state: state.fact.key)
     births = [-inf, *sorted({at for at in map(created, ordered) if at is not None})]
@@ -305,13 +306,13 @@ def generations(
 
 
 def created(state: State) -> int | None:
-    """When the thing of a *state* was made (ms); None: it does not say."""
+    """When the thing of a *state* was created (ms); None: unknown."""
     told: int | None = state.value.get("created")
     is_creation = state.fact.stamp.rank == Rank.CREATED
     return state.fact.stamp.at if told is None and is_creation else told
 
 
 def there_at(states: Collection[State], seen: int) -> State | None:
-    """The newest state of what had the id when it was *seen* (ms)."""
+    """The newest state of the thing that had the id when it was *seen* (ms)."""
     there = generations(states, seen) if states else []
     return there[-1][-1] if there else None

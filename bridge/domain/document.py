@@ -1,4 +1,4 @@
-"""What Vitally shall hold of an account, and what a write has to carry for that."""
+"""What Vitally should hold of an account, and what a write must carry to get there."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ ORDER_UNKNOWN = (
 
 
 class Document(NamedTuple):
-    """Name and traits that Vitally shall hold; *unknown* says why traits are left out.
+    """Name and traits that Vitally should hold; *unknown* says why traits are left out.
 
-    *until* is when it changes without an event (ms), None: it does not. *stays* are
-    traits left out although their source is there: they keep what they have. *gone* are
-    those of *traits* that we wrote and that nobody tells any more.
+    *until*: when the document changes without an event (ms); None: never. *stays*: traits
+    that are left out although their source is there; they keep their value. *gone*: those
+    of *traits* that we wrote and that no party supports any more.
     """
 
     name: Name
@@ -45,19 +45,19 @@ class Document(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a write carries: document minus ledger. A *name* of None: leave it."""
+    """What a write carries: document minus ledger. A *name* of None stays as it is."""
 
     name: str | None
     traits: Mapping[str, Known]
 
     @property
     def is_empty(self) -> bool:
-        """Nothing differs, so nothing is sent."""
+        """Whether nothing differs, so that nothing has to be sent."""
         return self.name is None and not self.traits
 
 
 class Ledger(NamedTuple):
-    """What Vitally is known to have of what we wrote; *name* None: not ours."""
+    """What Vitally is known to have from us; a *name* of None is not ours."""
 
     name: Name | None = None
     traits: Mapping[str, Known] = {}
@@ -84,7 +84,7 @@ def document(account: Account, policy: Policy = STRIPE, now: int = 0) -> Documen
 
 
 def _until(account: Account, policy: Policy, now: int) -> int | None:
-    """When *account* changes by its dates alone (ms)."""
+    """When *account* next changes because a date is reached (ms)."""
     instants = {date for sub in account.subscriptions for date in dates(sub)}
     if policy.discounts == "active":
         for view in views_of(account, policy, now).values():
@@ -95,10 +95,11 @@ def _until(account: Account, policy: Policy, now: int) -> int | None:
 
 
 def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, Result]]:
-    """Trait -> the source that sets it, and what that one says.
+    """Trait -> the source that sets it, and its value.
 
-    Of several sources the first with an opinion sets a trait, as *policy* orders them;
-    what that one cannot know is left out, and asked of nobody else. STAYS is no opinion.
+    *policy* orders the sources, and the first one with an opinion sets the trait. If that
+    source cannot know the value, the trait is left out; the others are not asked. STAYS
+    is not an opinion.
     """
     by_trait: defaultdict[str, dict[str, Result]] = defaultdict(dict)
     for source, view in views_of(account, policy, now).items():
@@ -116,13 +117,13 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
 def _first(
     trait: str, results: Mapping[str, Result], policy: Policy
 ) -> tuple[str, Result]:
-    """The source that sets a *trait* of those that have *results*, and its result."""
+    """The source that sets a *trait*, and its result, among all *results*."""
     order = policy.order(trait, billing=trait in TABLE)
     return min(results.items(), key=lambda one: (one[1] == STAYS, order(one[0])))
 
 
 def views_of(account: Account, policy: Policy, now: int) -> dict[str, AccountView]:
-    """The *account* as each source that tells of subscriptions has it at *now* (ms)."""
+    """The *account* at *now* (ms), as each source with subscriptions sees it."""
     by_source: defaultdict[str, list[Subscription]] = defaultdict(list)
     for sub in account.subscriptions:
         by_source[sub.source].append(at(sub, now))
@@ -133,7 +134,7 @@ def views_of(account: Account, policy: Policy, now: int) -> dict[str, AccountVie
 
 
 def _agreed(trait: Trait, view: AccountView, possible: Iterable[AccountView]) -> Result:
-    """The trait where it is the same in all *possible* views; else unknown."""
+    """The trait if it is the same in all *possible* views; else unknown."""
     results = {trait.read(one): None for one in possible}
     if len(results) == 1:
         return next(iter(results))
@@ -142,7 +143,7 @@ def _agreed(trait: Trait, view: AccountView, possible: Iterable[AccountView]) ->
 
 
 def _word(state: State) -> Result:
-    """What a source tells of a trait as it is."""
+    """The value of a trait that a source sets directly."""
     word: Result = state.value["is"]
     if any(rival.value["is"] != word for rival in state.rivals):
         return Unknown(f"{state.fact.party}: {ORDER_UNKNOWN}")
@@ -158,11 +159,10 @@ def keyed(
     ledger: Ledger,
     sent: Iterable[str] = (),
 ) -> Document:
-    """*doc* under the *keys* that traits have in Vitally (None: it is not written).
+    """*doc* with the *keys* that its traits have in Vitally (None: do not write it).
 
-    What the *ledger* says that we wrote and that no party tells any more goes with it.
-    *sent* are keys that a write carried which was never confirmed. A key that no trait
-    has (any more) is left alone.
+    Traits in the *ledger* that no party supports any more are removed. *sent* are the
+    keys of an unconfirmed write. A key that belongs to no trait (any more) is left alone.
     """
     told = {*doc.traits, *doc.unknown, *doc.stays}
     free = {key for trait, key in keys.items() if key and trait not in told}
@@ -172,7 +172,7 @@ def keyed(
 
 
 def removal(ledger: Ledger, sent: Iterable[str] = ()) -> Document:
-    """The document of an account that its last party has left: all of ours goes.
+    """The document of an account that its last party has left: it removes what is ours.
 
     *sent* as for `keyed`.
     """
@@ -186,20 +186,20 @@ def _nothing(keys: Collection[str]) -> dict[str, Known]:
 
 
 def difference(doc: Document, ledger: Ledger) -> Change:
-    """What a write has to carry so that Vitally holds *doc*."""
+    """What a write must carry so that Vitally holds *doc*."""
     had = ledger.traits
     traits = {t: v for t, v in doc.traits.items() if t not in had or had[t] != v}
     return Change(_renamed(doc.name, ledger.name), traits)
 
 
 def whole(doc: Document, ledger: Ledger) -> Change:
-    """All of *doc*, for when the ledger may be wrong; the name only where it is ours."""
+    """All of *doc*, for when the ledger may be wrong; the name only if it is ours."""
     kept = ledger.name.text if ledger.name else None
     return Change(_renamed(doc.name, ledger.name) or kept, doc.traits)
 
 
 def _renamed(new: Name, old: Name | None) -> str | None:
-    """A name replaces only one that we wrote, and none of a higher rank."""
+    """A name replaces only one that we wrote and that has no higher rank."""
     if old is None or new.text == old.text or new.rank < old.rank:
         return None
     return new.text
@@ -208,7 +208,7 @@ def _renamed(new: Name, old: Name | None) -> str | None:
 def settled(doc: Document, ledger: Ledger, *, named: Name | None) -> Ledger:
     """The ledger after *doc* was written; *named*: the name that Vitally has from us.
 
-    What is gone is not ours any more: whoever writes it later keeps it.
+    A removed trait is no longer ours: if somebody else writes it later, it stays.
     """
     ours = {**ledger.traits, **doc.traits}
     return Ledger(named, {key: v for key, v in ours.items() if key not in doc.gone})

@@ -1,7 +1,7 @@
-"""Why an account shows what it shows: subscriptions, items, factors, discounts, events.
+"""Explains an account's values: subscriptions, items, factors, discounts, events.
 
-Data, not prose: the command line and the console choose the words. Amounts are exact
-fractions of minor units a month, as text (`"4333/1"` is written `"4333"`).
+The explanation is data; the command line and the console turn it into text. Amounts are
+exact fractions of minor units a month, as text (`"4333/1"` is written `"4333"`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Because = dict[str, Any]
 """One cause of a trait: `subscription`, `event`, and what it gave."""
 
 WRITES = frozenset({"created", "updated"})
-"""Lines of an account's history after which Vitally has what they carried."""
+"""Outcomes in an account's history after which Vitally has what was sent."""
 
 
 def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
@@ -37,12 +37,12 @@ def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
     policy: Policy = STRIPE,
     now: int = 0,
 ) -> dict[str, Any]:
-    """What *account* shall hold at *now* (ms), what Vitally has of it, and why.
+    """What *account* should hold at *now* (ms), what Vitally has, and why.
 
-    *history* are the last writes, the newest first; *keys* are the traits and their keys
-    in Vitally (None: switched off). What is not known is not there: a trait in `unknown`
-    has no `wanted`, one that the bridge never wrote no `vitally`, and one whose write is
-    not among the last ones no `seen_at`.
+    *history* has the last writes, newest first. *keys* maps traits to their keys in
+    Vitally (None: switched off). Unknown things are absent: a trait in `unknown` has no
+    `wanted`, a trait that the bridge never wrote has no `vitally`, and one whose write is
+    not among the last ones has no `seen_at`.
     """
     doc = document(account, policy, now)
     shall = keyed(doc, keys, ledger)
@@ -74,7 +74,7 @@ def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
 def _seen(
     history: Sequence[Mapping[str, Any]], key: str, value: Known
 ) -> dict[str, Any]:
-    """When Vitally is known to have had *value*, as far as the last writes tell."""
+    """When Vitally was known to have *value*, according to the last writes."""
     for line in history:
         if line["did"] in WRITES and key in line["traits"]:
             was_it = line["traits"][key] == value
@@ -121,7 +121,7 @@ def explain(
 
 
 def _cause(trait: Trait, sub: Subscription, view: AccountView) -> Because:
-    """What one subscription tells of a trait."""
+    """What one subscription contributes to a trait."""
     cause: Because = {"subscription": sub.id, "party": sub.party}
     cause |= {"event": sub.event, "status": sub.status}
     if sub.rivals:

@@ -1,4 +1,4 @@
-"""What a fact is: a stamped snapshot of one thing of one party, in our words."""
+"""A fact: a stamped snapshot of one thing of one party, in our own vocabulary."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from bridge.domain.values import Value
 
 
 class Rank(IntEnum):
-    """Which of a thing's facts of one instant is the later one; stored as a number.
+    """Orders a thing's facts of one instant, earliest first; stored as a number.
 
-    A source may have others between these, or above (Chargebee counts on from 10).
+    A source may use other numbers, between these or above (Chargebee: from 10).
     """
 
     CREATED = 0
     NOTICE = 1
-    """Something is about to happen, or came to nothing."""
+    """Something is about to happen, or did not happen after all."""
     UPDATED = 2
     SWITCHED = 3
     """Paused or resumed."""
     DELETED = 4
     FROM_API = 9
-    """Read from the source's own API: all that happened up to its instant is in it."""
+    """Read from the source's API: it includes everything up to its instant."""
 
 
 class PartyKind(StrEnum):
-    """What a party stands for: a customer of its source, or one of three others."""
+    """The kinds of parties: a customer of its source, or one of three others."""
 
     CUSTOMER = "customer"
     CATALOGUE = "catalogue"
     """A thing that many customers use: a coupon, a price, a product."""
     POINTER = "pointer"
-    """A thing that changed, and only the source can tell whose it is."""
+    """A thing that changed and whose customer only the source's API knows."""
     VACATED = "vacated"
     """An account that its last party left."""
 
 
 class PartyName(NamedTuple):
-    """The name of a party in its parts: `stripe:cus_1`, `catalogue:stripe:coupon:half`.
+    """The parts of a party's name: `stripe:cus_1`, `catalogue:stripe:coupon:half`.
 
-    Of VACATED there is no *source*; its *id* is the account's.
+    VACATED has no *source*; its *id* is the account's.
     """
 
     kind: PartyKind
@@ -85,7 +85,7 @@ def vacated(account: str) -> str:
 
 
 class Stamp(NamedTuple):
-    """When the *source* says a fact became true, with its tie-breaks; never our clock.
+    """When a fact became true by the source's clock, never ours, with tie-breaks.
 
     Compares as a tuple: a final snapshot beats all others, then the later instant
     (*at*, milliseconds), then the rank of the event's type.
@@ -97,14 +97,14 @@ class Stamp(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """One snapshot of a thing of a party, told by one event.
+    """One snapshot of a thing of a party, from one event.
 
     *thing* is `customer` or `subscription:sub_1`, *party* `stripe:cus_1`, *event* the
     source's id and *kind* its type.
-    *after* is a digest of the snapshot, *before* of the state that the event says
-    it replaced (None where it does not say): the chain that orders events of one
-    instant. An event may be told in several renderings, whose *after* is the same;
-    *rendering* names all but the first that came.
+    *after* is a digest of the snapshot, *before* of the state that the event says it
+    replaced (None: it does not say); together they form the chain that orders events of
+    one instant. An event may come in several renderings with the same *after*;
+    *rendering* names each one except the first that came.
     """
 
     party: str

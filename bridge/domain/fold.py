@@ -1,18 +1,18 @@
-"""How a set of facts becomes one state per thing, whatever order it came in.
+"""Folds a set of facts into one state per thing, independent of their order.
 
-`fold` is a function of a set: order, repetition and grouping of deliveries cannot
-matter. `compact` drops what no later fact can make matter again, so that
+`fold` is a function of a set, so the order, repetition and grouping of deliveries cannot
+matter. `compact` drops facts that can never matter again, so that
 `fold(compact(S) + T) == fold(S + T)` for every T, late ones included.
 
 The order of the snapshots of one thing (facts of Stripe, whose clock has whole
-seconds): a final snapshot beats everything; then the later instant; inside one
-instant the chain of `before` and `after`; then the rank of the event's type; then
-the event's id. An id says nothing about time, so the state has *rivals* then, which may
-be the newest as well, and a trait on which they differ is left out.
+seconds): a final snapshot beats everything; then the later instant wins; within one
+instant the chain of `before` and `after` decides, then the rank of the event's type, then
+the event's id. An id says nothing about time: if it decides, the state has *rivals*, each
+of which may be the newest, and a trait on which they differ is left out.
 
 One event may come in several renderings: Stripe sends it to each endpoint in the
-endpoint's own version (https://docs.stripe.com/webhooks/versioning). All have one instant
-and one state (`after`), and each may say what another one leaves out.
+endpoint's own version (https://docs.stripe.com/webhooks/versioning). All have the same
+instant and state (`after`), and each may contain what another one lacks.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.values import Value
 
 WHOLE = frozenset({Rank.CREATED, Rank.FROM_API})
-"""Ranks that tell a thing from its beginning on."""
+"""Ranks of facts that cover a thing from its beginning."""
 
 MOST_TWICE = 8
-"""Steps told twice that are looked into; where there are more, the order is doubtful."""
+"""Most repeated steps that are examined; with more, the order counts as doubtful."""
 
 BY_KEY = attrgetter("key")
-"""Sorts facts where no chain decides."""
+"""Sort key of facts if no chain decides."""
 
 SAME = ("id", "price", "coupon")
-"""Keys in which two rows of a list have to agree to be the same thing."""
+"""Two rows of a list are the same thing if they agree in these keys."""
 
 
 class Step(NamedTuple):
@@ -55,17 +55,16 @@ class Step(NamedTuple):
 
     @property
     def moves(self) -> bool:
-        """Whether it is known to have changed something."""
+        """Whether the step is known to have changed something."""
         return self.before is not None and self.before != self.after
 
 
 class Retained(NamedTuple):
-    """What compaction must not forget about a thing; it only grows, in any order.
+    """What compaction must keep of a thing's history; it only grows, in any order.
 
-    *seen* holds every status it ever had, *creation_seen* whether its creation was seen
-    or the whole of it was read, *trial* whether it ever had a trial. *paid* are the steps
-    of the latest instant at which it was seen not `unpaid`, *unpaid* those since that
-    instant at which it was.
+    *seen*: every status it ever had. *creation_seen*: its creation was seen, or it was
+    read from the API. *trial*: it ever had a trial. *paid*: the steps of the latest
+    instant at which it was not `unpaid`. *unpaid*: the steps to `unpaid` since then.
     """
 
     seen: frozenset[str] = frozenset()
@@ -75,7 +74,7 @@ class Retained(NamedTuple):
     unpaid: frozenset[Step] = frozenset()
 
     def joined(self, facts: Collection[Fact]) -> Retained:
-        """The same with what *facts* tell."""
+        """The same, extended by *facts*."""
         words = {Step.of(fact): _word(fact) for fact in facts}
         unpaid = {step for step, word in words.items() if word == "unpaid"}
         paid = self.paid | (words.keys() - unpaid)
@@ -89,15 +88,15 @@ class Retained(NamedTuple):
         )
 
     def kept(self) -> Retained:
-        """What of it has to be stored: without a spell of `unpaid` no steps.
+        """The part that has to be stored: outside a spell of `unpaid`, no steps.
 
-        The newest facts, which are kept, tell *paid* then.
+        *paid* then follows from the newest facts, which are kept.
         """
         return self if self.unpaid else self._replace(paid=frozenset())
 
 
 class History(NamedTuple):
-    """All that is kept of one party: its facts, and what is retained of each thing."""
+    """Everything kept of one party: its facts, and what is retained of each thing."""
 
     facts: Collection[Fact]
     retained: Mapping[str, Retained] = {}
@@ -106,9 +105,9 @@ class History(NamedTuple):
 class State(NamedTuple):
     """A thing as it is now: the winning *fact*, and what was retained of its history.
 
-    *unpaid_since* (ms) is the first moment of the present spell of `unpaid`, None
-    outside one. *rivals* are the states that may as well be the newest: events of one
-    instant whose order nothing tells.
+    *unpaid_since* (ms) is the start of the current spell of `unpaid`; None: it is not
+    unpaid. *rivals* are other states that may be the newest: they come from events of
+    one instant whose order is unknown.
     """
 
     fact: Fact
@@ -120,7 +119,7 @@ class State(NamedTuple):
 
     @property
     def value(self) -> Any:
-        """The winning snapshot: one of `values`, by the kind of its thing."""
+        """The winning snapshot: one of the kinds of `values.py`, by its thing."""
         return self.fact.value
 
 
@@ -145,7 +144,7 @@ def fold(history: History) -> dict[str, State]:
 
 
 def compact(history: History) -> History:
-    """Return the least that folds to the same, whatever may still arrive."""
+    """Return the smallest history that folds to the same, whatever may still arrive."""
     kept: list[Fact] = []
     retained: dict[str, Retained] = {}
     for thing, events in _by_thing(history.facts).items():
@@ -166,19 +165,19 @@ def compact(history: History) -> History:
 
 
 def status(value: Value) -> str:
-    """The word under which `seen` remembers a snapshot."""
+    """The status of a snapshot, as `seen` stores it."""
     return "deleted" if value.get("deleted") else str(value.get("status", "present"))
 
 
 def _word(fact: Fact) -> str:
-    """The same where the source tells of a trial only when it ends."""
+    """The same, for sources that only say when a trial ends."""
     word = status(fact.value)
     in_trial = fact.stamp.at < fact.value.get("trialing_until", 0)
     return "trialing" if in_trial and word == "active" else word
 
 
 def _unpaid_since(fact: Fact, retained: Retained) -> int | None:
-    """The first instant of the spell; inside one instant the chain tells the last."""
+    """The start of the spell of `unpaid`; the chain orders steps of one instant."""
     if status(fact.value) != "unpaid":
         return None
     last = max((step.at for step in retained.paid), default=None)
@@ -196,7 +195,7 @@ def _unpaid_since(fact: Fact, retained: Retained) -> int | None:
 def _needed(facts: list[Fact]) -> list[Fact]:
     """The newest instant's distinct steps and the one fact before it.
 
-    A step that two events tell is kept twice, since that makes it doubtful.
+    A step that two events report is kept twice, because that makes its order doubtful.
     """
     top, tied, older = _newest(facts)
     if top.stamp.final:
@@ -211,7 +210,7 @@ def _needed(facts: list[Fact]) -> list[Fact]:
 
 
 def _newest(facts: Collection[Fact]) -> tuple[Fact, list[Fact], list[Fact]]:
-    """The last fact by key, all of its instant, and the one before that, if any."""
+    """The last fact by key, all facts of its instant, and the one before that, if any."""
     top = max(facts, key=BY_KEY)
     tied = sorted((f for f in facts if f.stamp.at == top.stamp.at), key=BY_KEY)
     older = max(
@@ -236,18 +235,18 @@ def candidates(facts: Collection[Fact]) -> list[Fact]:
 
 
 def _each(first: Fact, tied: Iterable[Fact]) -> list[Fact]:
-    """*first*, and of *tied* one for each other state that they tell."""
+    """*first*, and one fact of *tied* for each other state."""
     last = {fact.after: fact for fact in tied if fact.after != first.after}
     return [first, *(last[after] for after in sorted(last))]
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:
-    """Sort *steps* as facts are; one that says nothing of before comes first."""
+    """Sort *steps* as facts are sorted; one without a `before` comes first."""
     return sorted(steps, key=lambda s: (s[:3], s.before or "", s.after))
 
 
 def is_doubtful(steps: Iterable[Step]) -> bool:
-    """Whether a step that two events tell can have been taken twice: others lead back."""
+    """Whether a repeated step may really have happened twice: other steps lead back."""
     taken = Counter((step.before or "", step.after) for step in steps if step.moves)
     twice = [edge for edge, times in taken.items() if times > 1]
     return len(twice) > MOST_TWICE or any(
@@ -256,11 +255,11 @@ def is_doubtful(steps: Iterable[Step]) -> bool:
 
 
 def end_of(tied: Sequence[Step], older: Sequence[Step]) -> str | None:
-    """Where the steps of one instant lead, or None where they do not say.
+    """The state to which the steps of one instant lead; None: they do not say.
 
-    The steps are edges from `before` to `after`; an order that takes each once is a
-    trail, whose two ends the degrees give. Where it is a round trip (cancel and
-    un-cancel) it ends where it began, which the predecessor has to tell.
+    The steps are edges from `before` to `after`. An order that takes each edge once is a
+    trail, and the degrees of the states give its two ends. A round trip (cancel and
+    un-cancel) ends where it began; only the fact before it shows where that is.
     """
     edges = {(step.before or "", step.after) for step in tied if step.moves}
     if not edges:

@@ -1,6 +1,6 @@
 """Recurring money: what counts, what an item costs a month, what discounts take off.
 
-Everything is exact. Amounts are `Fraction`s of the minor units (cents) of their source;
+All arithmetic is exact. Amounts are `Fraction`s of the minor units (cents) of their source;
 `exact` turns them into major units, and `rounded` rounds once, half up, at the end.
 """
 
@@ -20,28 +20,27 @@ from bridge.domain.values import Discount, Item, Package, Tier
 # --- The choices of a business ----------------------------------------------------
 
 DISCOUNTS = ("forever", "active", "all", "none")
-"""Which discounts lower the MRR: those without an end; all until their end; all that
-are attached, whatever their end; none."""
+"""Which discounts lower the MRR: those without an end; each until its end; all that are
+attached, whatever their end; none."""
 
 STATUSES = ("active", "past_due", "trialing", "paused", "unpaid")
 """Statuses that may count in MRR."""
 
 EMPTY = ("null", "zero")
-"""What `mrr` is while no subscription counts. In Vitally any number, even 0, marks the
-account as subscribed."""
+"""The value of `mrr` while no subscription counts. In Vitally any number, even 0, makes
+an account subscribed."""
 
 INTERVALS = ("day", "week", "month", "year")
-"""How often an item may be paid."""
+"""The billing intervals of items."""
 
 
 class Policy(NamedTuple):
-    """The choices that a business makes; the defaults are Stripe's own.
+    """The choices that a business makes; the defaults are Stripe's.
 
-    *week* and *day* say how many of them there are in a month. *rates* maps a currency
-    to what one major unit of it is worth in *base*; they are used for accounts that pay
-    in several currencies. *owners* lists, for a trait or the name, the sources that set
-    it, the strongest first; *crm* names the sources that know customers better than
-    money.
+    *week* and *day*: how many of them are in a month. *rates*: the value of one major
+    unit of each currency in *base*, for accounts that pay in several currencies. *owners*:
+    for a trait or the name, the sources that set it, the strongest first. *crm*: the
+    sources that know customers better than money.
     """
 
     discounts: str = "forever"
@@ -57,7 +56,7 @@ class Policy(NamedTuple):
     def order(self, trait: str, *, billing: bool) -> Callable[[str], tuple[Any, ...]]:
         """Return the sort key of sources for *trait*: as listed, else *billing* first.
 
-        Without *billing*, which is for what a CRM knows better, a CRM comes first.
+        If not *billing* (for what a CRM knows better), CRMs come first.
         """
         listed = list(self.owners.get(trait, ()))
 
@@ -68,12 +67,12 @@ class Policy(NamedTuple):
         return key
 
     def per_month(self, interval: str) -> Fraction:
-        """How many of *interval*, one of INTERVALS, there are in a month."""
+        """How many of *interval*, one of INTERVALS, are in a month."""
         months = {"month": Fraction(1), "year": Fraction(1, 12)}
         return {"week": self.week, "day": self.day, **months}[interval]
 
     def rate(self, currency: str) -> Fraction | None:
-        """What one unit of *currency* is worth in *base*; None: not known."""
+        """The value of one unit of *currency* in *base*; None: not known."""
         return Fraction(1) if currency == self.base else self.rates.get(currency)
 
 
@@ -85,12 +84,12 @@ STRIPE = Policy()
 
 
 class UnknownError(Exception):
-    """The facts do not tell a value. It is left out, with this reason; never guessed."""
+    """A value is unknown from the facts. It is left out with this reason, never guessed."""
 
 
 @contextmanager
 def about(name: str) -> Iterator[None]:
-    """Begin the reason why something is unknown with the *name* of what it is about."""
+    """Put the *name* of what is unknown at the beginning of the reason."""
     try:
         yield
     except UnknownError as error:
@@ -134,16 +133,16 @@ BRIDGE_MINOR: Mapping[str, int] = {**STRIPE_MINOR, "ugx": 0}
 stands in Redis is written in them, so they must stay as they are."""
 
 MINOR = {"stripe": STRIPE_MINOR, "chargebee": CHARGEBEE_MINOR}
-"""Sources whose facts hold amounts as they came; all others convert to BRIDGE_MINOR."""
+"""Sources whose facts keep amounts as they came; all others convert to BRIDGE_MINOR."""
 
 
 def decimals(currency: str) -> int:
-    """Digits after the point of the currency itself; *currency* in lower case."""
+    """The decimals of a currency; *currency* is in lower case."""
     return OWN.get(currency, USUAL)
 
 
 def minor_decimals(currency: str, source: str) -> int:
-    """Digits after the point that the facts of *source* count in whole numbers."""
+    """How many decimals the whole minor units in the facts of *source* have."""
     return MINOR.get(source, BRIDGE_MINOR).get(currency, USUAL)
 
 
@@ -175,14 +174,14 @@ def major(minor: Fraction, currency: str, source: str) -> int | float:
 def monthly(
     amount: Fraction, interval: str, count: int, policy: Policy = STRIPE
 ) -> Fraction:
-    """What *amount* every *count* intervals is in one month."""
+    """The amount for one month, if *amount* is paid every *count* intervals."""
     return amount * policy.per_month(interval) / count
 
 
 def item_amount(item: Item) -> Fraction:
     """Minor units of one licensed item in one of its own intervals, tax included.
 
-    One without a quantity is one: https://docs.stripe.com/api/subscriptions/create.
+    A missing quantity means one: https://docs.stripe.com/api/subscriptions/create.
     """
     quantity = Fraction(item.get("quantity", 1))
     if item.get("scheme") == "tiered":
@@ -207,8 +206,8 @@ def _billed(package: Package | None, quantity: Fraction) -> Fraction | int:
 def _tiered(tiers: Sequence[Tier], mode: str | None, quantity: Fraction) -> Fraction:
     """https://docs.stripe.com/subscriptions/pricing-models/tiered-pricing.
 
-    By volume all units cost what the tier says that holds them all; graduated, each tier
-    is paid for the units in it, and the first one in any case.
+    Volume: the tier that contains the total sets the price of all units. Graduated: each
+    tier is charged for the units in it, and the first tier always.
     """
     if not tiers:
         raise UnknownError("the tiers of its price are not in the event")
@@ -232,7 +231,7 @@ def _tiered(tiers: Sequence[Tier], mode: str | None, quantity: Fraction) -> Frac
 
 
 def _tier_amount(tier: Tier, units: Fraction) -> Fraction:
-    """An amount for each of *units*, a flat one, or both; one that is not told is 0."""
+    """An amount for each of *units*, a flat amount, or both; an absent one is 0."""
     if not {"unit", "flat"} & tier.keys():
         raise UnknownError("a tier of its price has no amount in the event")
     return Fraction(tier.get("flat", 0)) + Fraction(tier.get("unit", 0)) * units
@@ -244,8 +243,8 @@ def _tier_amount(tier: Tier, units: Fraction) -> Fraction:
 class PricedItem(NamedTuple):
     """An item in money: its *monthly* amount, its product and its billing interval.
 
-    *gross* is the monthly amount before discounts, *taken* names those that counted.
-    *tax* is the share of the net price that is added to it as inclusive tax.
+    *gross* is the monthly amount before discounts; *taken* names the discounts that
+    counted. *tax* is the inclusive tax as a share of the net price.
     """
 
     monthly: Fraction
@@ -258,13 +257,13 @@ class PricedItem(NamedTuple):
     tax: Fraction = Fraction(0)
 
     def without_tax(self) -> PricedItem:
-        """The same item without the tax that is part of its price."""
+        """The same item without the tax that its price includes."""
         net = 1 + self.tax
         return self._replace(monthly=self.monthly / net, gross=self.gross / net)
 
 
 def total(items: Iterable[PricedItem]) -> Fraction:
-    """What *items* cost a month."""
+    """The monthly cost of *items*."""
     return sum((item.monthly for item in items), Fraction(0))
 
 
@@ -275,10 +274,10 @@ def discounted(
     policy: Policy = STRIPE,
     now: int = 0,
 ) -> list[PricedItem]:
-    """Take *discounts* off in their order, each from what the one before left.
+    """Apply *discounts* in their order, each to what the one before left.
 
-    The *policy* says which of them count at *now* (ms). The terms of those that may
-    count have to be known.
+    The *policy* says which of them count at *now* (ms). The terms of every discount that
+    may count must be known.
     """
     counting = [discount for discount in discounts if _counts(discount, policy, now)]
     left = list(items)
@@ -296,7 +295,7 @@ def discounted(
 
 
 def _label(discount: Discount) -> str:
-    """How a discount is called where people read it."""
+    """The name of a discount for people."""
     return str(discount.get("coupon") or discount.get("id") or "a discount")
 
 
@@ -314,7 +313,7 @@ def _counts(discount: Discount, policy: Policy, now: int) -> bool:
 def _take_off(
     items: list[PricedItem], discount: Discount, currency: str, policy: Policy
 ) -> list[PricedItem]:
-    """Share what a *discount* takes off among the items that it is for."""
+    """Divide the amount of a *discount* among the items that it applies to."""
     label, products = _label(discount), discount.get("products")
     if products and any(item.product is None for item in items):
         raise UnknownError(f"which items discount {label} is for is not known")
@@ -338,7 +337,7 @@ def _share_left(
     currency: str,
     policy: Policy,
 ) -> Fraction:
-    """The share that a discount leaves of what costs *before* a month; 0 at least."""
+    """The share of *before*, a monthly cost, that a discount leaves; at least 0."""
     if "percent" in discount:
         return max(1 - Fraction(discount["percent"]) / 100, Fraction(0))
     other = discount.get("currency")
@@ -356,10 +355,10 @@ def _share_left(
 def _is_same_for_any(
     before: Sequence[PricedItem], after: Sequence[PricedItem], discount: Discount
 ) -> bool:
-    """Whether as much is left, whichever of the products *among* a discount is for.
+    """Whether the result is the same for each of the products *among* a discount.
 
-    An amount does so where all these products are there, each costs as much as the
-    amount or more, and all items have one tax. A percentage does not.
+    It is for an amount, if all these products are present, each costs at least the
+    amount, and all items have the same tax. It never is for a percentage.
     """
     if "percent" in discount or len({item.tax for item in before}) > 1:
         return False

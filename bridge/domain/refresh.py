@@ -1,4 +1,4 @@
-"""When a party has to be refreshed from its source: its events do not tell enough."""
+"""Decides when a party must be refreshed from its source because events say too little."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from bridge.domain.values import (
 
 
 def why_refresh(party: Party, policy: Policy, now: int) -> str | None:
-    """Why *party* is to be refreshed at *now* (ms); None: its events tell enough.
+    """Why *party* must be refreshed at *now* (ms); None: its events say enough.
 
-    Only what came after the last refresh counts: another would say the same.
+    Only what came after the last refresh counts: another refresh would return the same.
     """
     last = party.things.get(REFRESHED)
     if newest_notice(party) > _answered(last):
@@ -44,7 +44,7 @@ def why_refresh(party: Party, policy: Policy, now: int) -> str | None:
 
 
 def _unknown(sub: Subscription, policy: Policy, now: int) -> str | None:
-    """Why what its traits need of a subscription is not known; None: it is."""
+    """What is unknown about a subscription that its traits need; None: nothing."""
     try:
         if sub.status in policy.statuses:
             payment(sub, policy, now)
@@ -57,16 +57,16 @@ def _unknown(sub: Subscription, policy: Policy, now: int) -> str | None:
 
 
 def _asks_for_scopes(sub: Subscription, last: State | None) -> bool:
-    """Whether version 0.1 refreshed it, which kept nothing of its discounts."""
+    """Whether version 0.1 refreshed it; that version stored nothing about discounts."""
     is_old = last is not None and "discounts" not in last.value
     return is_old and any("among" in one for one in sub.value["discounts"])
 
 
 def refresh_early_by(party: Party) -> int:
-    """Milliseconds by which the last refresh came before a merge was over; 0: it did not.
+    """Milliseconds by which the last refresh came before the end of a merge; 0: it did not.
 
-    HubSpot tells of a merge before all of its API knows of it, and by a clock that has
-    whole seconds.
+    HubSpot reports a merge before its whole API knows of it, with a clock of whole
+    seconds.
     """
     asked, last = party.things.get(TO_REFRESH), party.things.get(REFRESHED)
     if asked is None or last is None or not asked.value.get(REFRESH_TWICE):
@@ -75,7 +75,7 @@ def refresh_early_by(party: Party) -> int:
 
 
 def newest_notice(party: Party) -> int:
-    """When (ms) the newest event without content came; -1: none did."""
+    """When (ms) the newest event without content came; -1: there is none."""
     asked = party.things.get(TO_REFRESH)
     return asked.fact.stamp.at if asked else -1
 

@@ -1,7 +1,7 @@
-"""What one subscription means: whether it is live, what it pays, when it renews.
+"""One subscription: whether it is live, what it pays, when it renews.
 
-Statuses are Stripe's words (https://docs.stripe.com/api/subscriptions/object), which
-other sources use too. Instants are milliseconds since the epoch.
+Statuses are Stripe's (https://docs.stripe.com/api/subscriptions/object); other
+sources use them too. Instants are milliseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ DAY = 86_400_000
 """In milliseconds."""
 
 CYCLES = {"day": (1, 1), "week": (7, 7), "month": (28, 31), "year": (365, 366)}
-"""Interval -> the least and the most days that it has."""
+"""Interval -> its fewest and most days."""
 
 
 class Subscription(NamedTuple):
     """One subscription as it is now.
 
-    *ended_at* is when it stopped paying (for `unpaid` the start of the spell), None
-    while it has not. *was_live* says whether it ever paid or should have. *rivals* are
-    what it may be instead, where the order of its events is not known.
+    *ended_at*: when it stopped paying (for `unpaid`, the start of the spell); None: it
+    has not. *was_live*: whether it ever paid or should have. *rivals*: what it may be
+    instead, if the order of its events is not known.
     """
 
     id: str
@@ -64,17 +64,17 @@ class Subscription(NamedTuple):
 
     @property
     def source(self) -> str:
-        """The source that tells of it, which decides what its minor units are."""
+        """The source that reports it, which decides its minor units."""
         return source_of(self.party)
 
     @property
     def currency(self) -> str | None:
-        """ISO code in lower case, where the event tells it."""
+        """ISO code in lower case, if the event has it."""
         return self.value.get("currency")
 
     @property
     def items(self) -> list[Item]:
-        """Licensed, recurring items: metered usage and one-time prices are no MRR."""
+        """Licensed, recurring items; metered usage and one-time prices are not MRR."""
         return [
             item
             for item in self.value.get("items", ())
@@ -83,13 +83,13 @@ class Subscription(NamedTuple):
 
     @property
     def is_partial(self) -> bool:
-        """Whether some of its items, or all, are not told; its *mrr* may be."""
+        """Whether some or all of its items are unknown; its *mrr* may still be known."""
         items = self.value.get("items")
         return bool(self.value.get("more")) or not (items or "mrr" in self.value)
 
     @property
     def trial_end(self) -> int | None:
-        """When its trial ends; one that was cut short ended with the subscription."""
+        """When its trial ends; a trial that was cut short ended with the subscription."""
         end = self.value.get("trial_end")
         if end is None or self.status not in ENDED or self.ended_at is None:
             return end
@@ -122,7 +122,7 @@ def read(id_: str, state: State, deleted_at: int | None) -> Subscription:
 
 
 def _was_live(state: State, ended: int | None) -> bool:
-    """Whether it was seen live, or first met as canceled and not within its trial."""
+    """Whether it was seen live, or first seen as canceled and not within its trial."""
     if state.seen & {*LIVE, "unpaid"}:
         return True
     until, trial = state.value.get("trialing_until"), state.value.get("trial_end")
@@ -136,11 +136,11 @@ def _was_live(state: State, ended: int | None) -> bool:
 
 
 def _outlived(value: values.Subscription, trial: int, ended: int) -> bool:
-    """Whether one that was only seen in its *trial* was live later: the event was lost.
+    """Whether a subscription only seen in its *trial* was live later (a lost event).
 
-    It was if it *ended* in a period that began when the trial was over, or more than its
-    longest billing cycle after the trial (a year, where none is told). Before that, it
-    may have ended for want of a payment method, and never have been live.
+    It was, if it *ended* in a period that began after the trial, or more than its longest
+    billing cycle after the trial (a year, if no cycle is known). If it ended earlier, it
+    may have lacked a payment method and never have been live.
     """
     longest = 0
     for item in value.get("items", ()):
@@ -157,11 +157,11 @@ def _outlived(value: values.Subscription, trial: int, ended: int) -> bool:
 
 
 def at(sub: Subscription, now: int) -> Subscription:
-    """The subscription as its own dates make it at *now* (ms).
+    """The subscription at *now* (ms), according to its own dates.
 
-    An item and a discount count from `from` until `until`. Where no item does, it has
-    not begun or is over. `trialing_until` is the end of a trial during which its
-    source calls it active.
+    An item or discount counts from `from` until `until`. If no item counts, the
+    subscription has not begun or has ended. `trialing_until` is the end of a trial during
+    which the source calls it active.
     """
     value, trial = sub.value.copy(), sub.value.get("trialing_until", 0)
     items = value.get("items", [])
@@ -212,16 +212,16 @@ def discount_ends(sub: Subscription) -> set[int]:
 
 
 class Payment(NamedTuple):
-    """What a subscription pays: minor units a month, in all and item by item."""
+    """What a subscription pays: minor units a month, in total and by item."""
 
     monthly: Fraction
     items: list[PricedItem]
 
 
 def payment(sub: Subscription, policy: Policy = STRIPE, now: int = 0) -> Payment:
-    """What *sub* pays at *now* (ms); where that is not known, UnknownError.
+    """What *sub* pays at *now* (ms). Raises UnknownError if that is not known.
 
-    A source that says the amount itself (`mrr`, minor units a month) is believed.
+    If the source gives the amount itself (`mrr`, minor units a month), that is used.
     """
     with about(sub.id):
         if sub.currency is None:
@@ -243,7 +243,7 @@ def payment(sub: Subscription, policy: Policy = STRIPE, now: int = 0) -> Payment
 def _priced(
     sub: Subscription, currency: str, policy: Policy, now: int
 ) -> list[PricedItem]:
-    """The items of *sub*, all discounts and inclusive taxes taken off."""
+    """The items of *sub* after all discounts and inclusive taxes."""
     if sub.is_partial:
         raise UnknownError(NOT_ALL_ITEMS)
     if not sub.items and any(i.get("usage") == UNTOLD for i in sub.value["items"]):
@@ -260,7 +260,7 @@ def _priced(
 
 
 def _priced_item(sub: Subscription, item: Item, policy: Policy) -> PricedItem:
-    """An item before discounts, with the tax that is part of its price."""
+    """An item before discounts, with the tax that its price includes."""
     amount = item_amount(item)
     if item.get("interval") not in INTERVALS:
         raise UnknownError("its interval is not in the event")
@@ -278,9 +278,9 @@ def _priced_item(sub: Subscription, item: Item, policy: Policy) -> PricedItem:
 
 
 def _inclusive_tax(sub: Subscription, item: Item) -> Fraction:
-    """The share of the net price that inclusive tax adds to it.
+    """The inclusive tax as a share of the net price.
 
-    The item's own rates replace the subscription's; an automatic rate is not told.
+    The item's own rates replace the subscription's; events do not contain automatic rates.
     """
     rates = item.get("tax") or sub.value.get("tax") or ()
     if None in rates:
@@ -294,7 +294,7 @@ def _inclusive_tax(sub: Subscription, item: Item) -> Fraction:
 
 
 def cancels_at(sub: Subscription) -> int | None:
-    """The scheduled end, None where there is none."""
+    """The scheduled end; None: there is none."""
     value = sub.value
     if "cancel_at" in value:
         return value["cancel_at"]
@@ -324,9 +324,9 @@ def renews_at(sub: Subscription) -> int | None:
 
 
 def _is_shared(sub: Subscription) -> bool:
-    """Whether the one period there is may be that of usage, which is no renewal.
+    """Whether the only known period may be that of metered usage, which is not a renewal.
 
-    Of several intervals the subscription's own period is the shortest one's.
+    If intervals differ, the subscription's own period is that of the shortest one.
     """
     if any("ends" in item for item in sub.items):
         return False

@@ -1,4 +1,4 @@
-"""The traits: a table of how each is read off the subscriptions that one source knows.
+"""The traits: a table of how each is computed from the subscriptions of one source.
 
 A trait is a value, `None` (known to have none) or `Unknown` (left out of the write).
 """
@@ -29,7 +29,7 @@ from bridge.domain.values import ENDED, MOST, shortened
 
 
 class Unknown(NamedTuple):
-    """The facts do not tell a trait, and why."""
+    """A trait that the facts do not determine, with the reason."""
 
     reason: str
 
@@ -38,16 +38,16 @@ Known = str | int | float | None
 Result = Known | Unknown
 
 SILENT = Unknown("")
-"""The source has no facts about it: it has no opinion."""
+"""The source has no facts about the trait, so it has no opinion."""
 
 STAYS = Unknown(".")
 """The source has facts, but they neither give a value nor say that there is none."""
 
 MOST_VIEWS = 64
-"""Possible accounts that are tried where the order of events is not certain."""
+"""Most possible accounts that are computed if the order of events is not certain."""
 
 STRONGEST = ("past_due", "active", "trialing", "paused", "incomplete", "unpaid")
-"""Statuses of which the first that a subscription has is the account's."""
+"""The account's status is the first of these that any subscription has."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -67,7 +67,7 @@ class AccountView(NamedTuple):
 
     @property
     def live(self) -> list[Subscription]:
-        """Subscriptions that are live, whatever counts as money."""
+        """Subscriptions that are live, whether or not their amounts count."""
         return [sub for sub in self.all if sub.is_live]
 
     @property
@@ -76,7 +76,7 @@ class AccountView(NamedTuple):
         return [s for s in self.all if s.status in self.policy.statuses]
 
     def possible(self) -> list[AccountView]:
-        """Every view that may be the true one, this first; none where they are too many."""
+        """Every view that may be the true one, this one first; empty if there are too many."""
         choices = [(sub, *sub.rivals) for sub in self.all]
         if prod(map(len, choices)) > MOST_VIEWS:
             return []
@@ -88,7 +88,7 @@ def _payment(sub: Subscription, view: AccountView) -> Payment:
 
 
 def _mrr(view: AccountView, payments: list[Payment]) -> Result:
-    """What all live subscriptions (`active`, `past_due`) pay a month.
+    """What all live subscriptions (`active`, `past_due`) pay per month.
 
     In major units, summed exactly and rounded once; `null` while none is live.
     """
@@ -109,7 +109,7 @@ def _mrr(view: AccountView, payments: list[Payment]) -> Result:
 
 
 def _converted(sums: Mapping[str, Fraction], policy: Policy) -> dict[str, Fraction]:
-    """The *sums* by currency, in major units, as one in the base currency."""
+    """The *sums* by currency, in major units, converted to one sum in the base currency."""
     rates = {code: rate for code in sums if (rate := policy.rate(code)) is not None}
     if policy.base is None or rates.keys() < sums.keys():
         listed = ", ".join(sorted(sums)).upper()
@@ -119,9 +119,10 @@ def _converted(sums: Mapping[str, Fraction], policy: Policy) -> dict[str, Fracti
 
 
 def _next_renewal(_: AccountView, dates: list[int | None]) -> Result:
-    """When the first licensed item of a live subscription renews.
+    """The next date on which a live subscription renews.
 
-    The earliest end of a period, of those that will renew; else `null`.
+    The earliest end of a licensed item's period, over the subscriptions that will renew;
+    else `null`.
     """
     return _instant(min, dates)
 
@@ -129,24 +130,24 @@ def _next_renewal(_: AccountView, dates: list[int | None]) -> Result:
 def _instant(
     choose: Callable[[list[int]], int], dates: Iterable[int | None]
 ) -> str | None:
-    """The earliest (*choose* is `min`) or latest of those *dates* (ms) that there are."""
+    """The earliest (*choose* is `min`) or latest of the *dates* (ms) that are not None."""
     there = [date for date in dates if date is not None]
     return instant(choose(there)) if there else None
 
 
 def _churned(view: AccountView, ends: list[int | None]) -> Result:
-    """When the last subscription that ever was live ended.
+    """When the last of the subscriptions that were ever live ended.
 
-    `null` as soon as one is live, trialing, paused or incomplete again.
+    `null` as soon as a subscription is live, trialing, paused or incomplete again.
     """
     is_over = all(sub.status in ENDED | {"unpaid"} for sub in view.all)
     return _instant(max, ends) if is_over else None
 
 
 def _trial_end(view: AccountView, ends: list[int | None]) -> Result:
-    """The latest trial end, cut short where the subscription ended before.
+    """The latest trial end; earlier if the subscription ended before it.
 
-    It stays after conversion.
+    It stays after the trial converts.
     """
     tried = [one for one in zip(view.all, ends, strict=True) if one[0].had_trial]
     for sub, end in tried:
@@ -158,17 +159,17 @@ def _trial_end(view: AccountView, ends: list[int | None]) -> Result:
 def _status(view: AccountView, words: list[str]) -> Result:
     """The strongest status of all subscriptions.
 
-    That is the first of past_due, active, trialing, paused, incomplete, unpaid, churned;
-    `unconverted` where none ever was live.
+    The first of past_due, active, trialing, paused, incomplete, unpaid, churned that
+    applies; `unconverted` if none was ever live.
     """
     ended = "churned" if any(sub.was_live for sub in view.all) else "unconverted"
     return next((word for word in STRONGEST if word in words), ended)
 
 
 def _plan(view: AccountView, names: list[list[str]]) -> Result:
-    """The plan names of the live subscriptions, sorted, joined by a comma.
+    """The plan names of the live subscriptions, sorted and joined by commas.
 
-    `null` when nothing is live.
+    `null` while nothing is live.
     """
     for sub in view.live:
         if sub.is_partial:
@@ -177,9 +178,9 @@ def _plan(view: AccountView, names: list[list[str]]) -> Result:
 
 
 def _currency(view: AccountView, _: list[str | None]) -> Result:
-    """ISO code of the live subscriptions, else of the trialing ones.
+    """The ISO code of the live subscriptions' currency, else of the trialing ones'.
 
-    A free one beside another currency does not count; left out where there are several.
+    A free subscription in another currency does not count. Left out if there are several.
     """
     subs = view.live or [sub for sub in view.all if sub.status == "trialing"]
     codes = {sub.currency for sub in subs}
@@ -206,10 +207,10 @@ def _cancel_at(_: AccountView, dates: list[int | None]) -> Result:
 
 
 class Trait(NamedTuple):
-    """One trait of an account, made of what each of some subscriptions tells.
+    """One trait of an account, computed from its subscriptions.
 
-    *of* says which these are, *tells* what one of them tells, *sums_up* what all of it
-    comes to. The last two raise UnknownError where the facts do not say it.
+    *of* selects the subscriptions, *tells* returns what one of them contributes, and
+    *sums_up* combines these. The last two raise UnknownError if the facts do not say.
     """
 
     sums_up: Callable[[AccountView, list[Any]], Result]
@@ -218,11 +219,11 @@ class Trait(NamedTuple):
 
     @property
     def meaning(self) -> str:
-        """What it is, for people."""
+        """The trait's meaning, for the README."""
         return " ".join(str(self.sums_up.__doc__).split())
 
     def read(self, view: AccountView) -> Result:
-        """The trait as *view* has it."""
+        """The trait's value in *view*."""
         try:
             return self.sums_up(view, [self.tells(sub, view) for sub in self.of(view)])
         except UnknownError as error:

@@ -1,8 +1,8 @@
-"""What a fact may say: the value of each kind of thing, and the words that it uses.
+"""What a fact may contain: the value of each kind of thing, and the words used in it.
 
-JSON types only. Amounts are decimal text in the minor units of their source, instants
-are whole milliseconds since the epoch (UTC). What nobody told is left out, never
-guessed; so every key may be missing, unless it is `Required`.
+Only JSON types. Amounts are decimal text in the minor units of their source; instants
+are whole milliseconds since the epoch (UTC). Unknown things are left out, never guessed,
+so every key may be missing unless it is `Required`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Mapping
 from typing import Any, Required, TypedDict
 
 Value = Mapping[str, Any]
-"""One of the kinds below, where it does not matter which."""
+"""The value of any kind below."""
 
 MOST = 2**53
-"""Bound of every number in a fact or a trait, either way: whole numbers up to it are kept
-exactly by every reader of JSON."""
+"""The largest absolute number in a fact or trait: every JSON reader keeps whole numbers up
+to it exactly."""
 
 LONGEST = 2000
-"""Characters of a text that is a trait."""
+"""Most characters of a text that is a trait."""
 
 
 def shortened(text: str, most: int = LONGEST) -> str:
-    """*text*, or as much of it as *most* characters hold, the last of them `…`."""
+    """*text*, cut to *most* characters with `…` as the last one if it is longer."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
@@ -30,66 +30,66 @@ def shortened(text: str, most: int = LONGEST) -> str:
 
 CUSTOMER, NAME, EMAIL = "customer", "name", "email"
 LINK = "link"
-"""An operator's word on whose account a party is."""
+"""The thing with which an operator sets a party's account."""
 TO_REFRESH, REFRESHED = "thin", "read"
-"""That the source has to be asked about a party, and what it said that no event tells."""
+"""A request to read a party from its source's API, and what the API returned."""
 SUBSCRIPTION, DISCOUNT, CHECKOUT = "subscription:", "discount:", "checkout:"
 PART = "part:"
 TRAIT = "trait:"
 EXTRA = "extra:"
-"""Says of a subscription, without its customer, that something on it is priced nowhere."""
+"""Reports something on a subscription whose price no event has; it names no customer."""
 
 PARTS = ("ends", "ended", "plan")
-"""Parts of a subscription that may be told apart, each with a stamp of its own."""
+"""Parts of a subscription that may come in facts of their own, with their own stamps."""
 
 
 def part(id_: str, name: str) -> str:
-    """The thing of one part of the subscription *id_*."""
+    """The name of the thing for one part of the subscription *id_*."""
     return f"{PART}{id_}:{name}"
 
 
 # Words in values.
 
 VOID = "void"
-"""Status of what is no subscription, or not any more: a deal that is not won."""
+"""Status of something that is not (or no longer) a subscription, like a lost deal."""
 
 ENDED = frozenset({"canceled", "incomplete_expired", VOID})
-"""Statuses of a subscription that is over."""
+"""Statuses of a subscription that has ended."""
 
 LIVE = frozenset({"active", "past_due"})
-"""Counted in MRR, as Stripe does; `unpaid` is churn there and here."""
+"""Statuses that count in MRR, as at Stripe; `unpaid` is churn there and here."""
 
 UNTOLD = "untold"
-"""Usage of an item that is paid on top of the others and told in no event."""
+"""The `usage` of an item that is paid in addition and that no event contains."""
 
 REFRESH_TWICE = "twice"
-"""Of a notice without content: a refresh in its own second is followed by another."""
+"""In a notice without content: after a refresh in its own second, refresh once more."""
 
 
 class Names(TypedDict, total=False):
-    """Which account a thing names; anything that belongs to a customer may do so."""
+    """The account that a thing names; anything that belongs to a customer may name one."""
 
     account: str
     rank: int
-    """Of the rule that found it, 0 the strongest; default: 0 of the customer, else 1."""
+    """Rank of the rule that found it, 0 the strongest; default: 0 for the customer, else 1."""
     claims: str
-    """The account that a stranger wrote into a form; it names none."""
+    """An account that a stranger wrote into a form; it is shown but never used."""
 
 
 Dated = TypedDict("Dated", {"from": int, "until": int}, total=False)
-"""What counts from one instant until another."""
+"""Something that counts from one instant until another."""
 
 
 class Terms(TypedDict, total=False):
-    """What a coupon takes off, *percent* or *amount*; it never changes."""
+    """What a coupon takes off: *percent* or *amount*. Terms never change."""
 
     percent: str
     amount: str
     currency: str
     duration: str
-    """Where it is told, so are all the terms but *products*."""
+    """If it is known, so are all terms except *products*."""
     products: list[str]
-    """Those that it is limited to; [] where it is known to be for all."""
+    """The products that it is limited to; []: known to be for all."""
 
 
 TERMS = tuple(Terms.__annotations__)
@@ -103,9 +103,10 @@ class Coupon(Terms, total=False):
 
 
 class Discount(Terms, Dated, Names, total=False):
-    """A discount: listed on a subscription, an item or the customer, or told alone.
+    """A discount: in the list of a subscription, item or customer, or in a fact of its own.
 
-    Told alone it is of a *subscription* or one *item* of it, else of the customer.
+    In a fact of its own, it belongs to a *subscription* or an *item* of it, else to the
+    customer.
     """
 
     id: str
@@ -115,25 +116,25 @@ class Discount(Terms, Dated, Names, total=False):
     subscription: str
     item: str
     replaces: str
-    """The id of the discount whose place it took."""
+    """The id of the discount that it replaced."""
     deleted: bool
     among: list[str]
-    """Made in the domain: products of which nobody told whether it is for them."""
+    """Set by the domain: products to which it may or may not apply."""
 
 
 class Customer(Names, total=False):
-    """`customer`: by itself, or with its name and address told apart (`name`, `email`)."""
+    """`customer`; its name and e-mail may also be facts of their own (`name`, `email`)."""
 
     name: str | None
     email: str | None
     deleted: bool
     discounts: list[Discount]
     into: str
-    """The party that it became, where two were merged."""
+    """The party that it became in a merge."""
 
 
 class Tier(TypedDict, total=False):
-    """Up to how many units (None: all above) a *unit* costs what, and what all do."""
+    """A price tier: its last unit (None: no limit), and its price per *unit*, flat, or both."""
 
     up_to: Required[int | None]
     unit: str
@@ -141,7 +142,7 @@ class Tier(TypedDict, total=False):
 
 
 class Package(TypedDict):
-    """Units are sold *by* so many; None: not told."""
+    """Units are sold in packages *by* so many; None: unknown."""
 
     by: int | None
     round: str | None
@@ -160,11 +161,11 @@ class Item(Dated, total=False):
     """Left out: 1."""
     interval: str
     count: int
-    """Every so many intervals; left out: 1."""
+    """Number of intervals per billing; left out: 1."""
     ends: int
     """The end of its current period."""
     currency: str
-    """Where items of one subscription have several."""
+    """Set if the items of one subscription have several currencies."""
     usage: str
     """`metered`, UNTOLD; left out: licensed."""
     one_time: bool
@@ -173,22 +174,22 @@ class Item(Dated, total=False):
     tiers: list[Tier]
     package: Package
     inclusive: bool
-    """Its price includes a tax."""
+    """Whether its price includes a tax."""
     tax: list[str | None]
-    """Percentages of inclusive taxes; None: of a rate that is not told."""
+    """Percentages of inclusive taxes; None: unknown rate."""
     discounts: list[Discount]
 
 
 class Subscription(Names, total=False):
-    """`subscription:ID`: all of it, as its source told it at one instant."""
+    """`subscription:ID`: all of it, as its source reported it at one instant."""
 
     status: Required[str]
     currency: str
     items: list[Item]
     more: bool
-    """There are more items than these."""
+    """Whether there are more items than these."""
     mrr: str
-    """Where the source counts it itself: minor units a month."""
+    """The source's own number, if it has one: minor units a month."""
     plan: str
     ends: int
     no_renewal: bool
@@ -201,15 +202,15 @@ class Subscription(Names, total=False):
     paused: bool
     discounts: list[Discount]
     single: bool
-    """It has one discount at a time, as all had before `discounts`."""
+    """Whether it has one discount at a time, as before `discounts` existed."""
     tax: list[str | None]
     automatic_tax: bool
     extras: bool
-    """Things on it without a price may be told apart (`extra:ID`)."""
+    """Whether facts `extra:ID` may report things on it without a price."""
 
 
 class Part(TypedDict, total=False):
-    """`part:ID:NAME`: one of PARTS; empty where that was cleared."""
+    """`part:ID:NAME`: one of PARTS; empty if that was cleared."""
 
     ends: int
     ended: int
@@ -229,7 +230,7 @@ _Is = TypedDict("_Is", {"is": str | int | float | bool | None})
 
 
 class Trait(_Is, Names, total=False):
-    """`trait:NAME`: what the source says of a trait as it is; None clears it."""
+    """`trait:NAME`: a trait that the source sets directly; None clears it."""
 
 
 class Extra(TypedDict):
@@ -246,7 +247,7 @@ class Notice(TypedDict, total=False):
 
 
 class Refreshed(TypedDict, total=False):
-    """REFRESHED: what the source's API told that no event does."""
+    """REFRESHED: what the source's API returned and no event contains."""
 
     thin: int
     """The newest notice that it answers (ms)."""
@@ -259,7 +260,7 @@ class Refreshed(TypedDict, total=False):
 
 
 class Tiers(TypedDict, total=False):
-    """The part of a price that is in no event."""
+    """The part of a price that no event contains."""
 
     tiers: list[Tier]
     tiers_mode: str
@@ -278,4 +279,4 @@ AnyValue = (
     | Notice
     | Refreshed
 )
-"""The value of a fact that a source makes: mypy takes no dictionary beside these."""
+"""The values that a source may put into a fact; mypy refuses any other dictionary."""
