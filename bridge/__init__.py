@@ -1,3 +1,3 @@
-"""Everything before the 2xx, and what people look at."""
+"""The web process (everything before the 2xx), the command line, and what both share."""
 
 __version__ = "0.1.0"

@@ -1,11 +1,11 @@
-"""What the optional `bridge.toml` may say: traits, their owners, money, sources.
+"""Reads the optional `bridge.toml`: traits, their owners, money, sources.
 
 [traits]
 mrr = "billing.mrr"                 # another key in Vitally
 planName = false                    # not written at all
 
 [owners]
-name = ["hubspot", "stripe"]        # who sets it, the strongest first
+name = ["hubspot", "stripe"]        # which source sets it, the strongest first
 
 [money]
 discounts = "forever"               # forever | active | all | none
@@ -39,44 +39,44 @@ from bridge.domain.money import DISCOUNTS, EMPTY, STATUSES, STRIPE, Policy
 from bridge.errors import ConfigError
 
 DEFAULT_PATH = Path("bridge.toml")
-"""Read where `BRIDGE_CONFIG` is not set, and there alone allowed to be missing."""
+"""Read if `BRIDGE_CONFIG` is not set; only this file may be missing."""
 
 NATIVE = ("stripe.", "hspot.", "sfdc.")
-"""Beginnings of the keys that Vitally's own syncs write and would write again.
+"""Prefixes of keys that Vitally's own syncs write and would overwrite.
 
 https://docs.vitally.io/account-health-scores-and-metrics/traits
 """
 
 
 class Table(NamedTuple):
-    """What a table below `[sources]` says, or all of them together."""
+    """The content of one table below `[sources]`, or of all together."""
 
     values: Mapping[str, Any] = {}
-    """Options beside those of the environment."""
+    """Options in addition to those of the environment."""
     traits: Collection[str] = ()
-    """Names of the traits that the source adds to ours."""
+    """Names of the traits that the source adds."""
     problems: Sequence[str] = ()
-    """Mistakes, each beginning with the line's name."""
+    """Mistakes; each begins with the line's name."""
     crm: Mapping[str, bool] = {}
-    """Of all together: name of each source there is -> whether it is a CRM."""
+    """Only for all together: name of every source -> whether it is a CRM."""
 
 
 ReadTables = Callable[[Mapping[str, Any]], Table]
-"""The tables below `[sources]` by name -> what they say."""
+"""Reads the tables below `[sources]`, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the file says, or would say by default."""
+    """The content of the file, with defaults for what is missing."""
 
     traits: Mapping[str, str | None] = field(
         default_factory=lambda: {trait: trait for trait in TRAITS}
     )
     """Each trait -> its key in Vitally; None: not written."""
     policy: Policy = STRIPE
-    """How money is read, and which source sets what."""
+    """How money is computed, and which source sets what."""
     sources: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Options of the sources that the file gives."""
+    """The sources' options from the file."""
 
 
 def read(
@@ -141,7 +141,7 @@ PHRASES = {
     "Not a valid mapping type.": "must be a table",
     "Not a valid string.": "must be a text in quotes",
 }
-"""What marshmallow says -> how it is said here."""
+"""Marshmallow's messages -> ours."""
 
 
 def check(
@@ -174,7 +174,7 @@ def _mistakes(messages: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 class Lines(Schema):
-    """A table whose lines have fixed names."""
+    """A table with a fixed set of lines."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -185,9 +185,9 @@ class Lines(Schema):
 
 
 class NamedLines(fields.Field[Any]):
-    """A table whose lines have names of their own, read by *names*.
+    """A table whose lines may have any name that *names* accepts.
 
-    *line* reads the value of each; it may be a function that makes the field of a name.
+    *line* reads each value; it may be a function from a name to its field.
     """
 
     def __init__(
@@ -250,7 +250,7 @@ def _some_of(words: Collection[str]) -> fields.List[Any]:
 
 
 class Key(fields.Field[Any]):
-    """A trait's key in Vitally; `false`: it is not written."""
+    """A trait's key in Vitally; `false`: do not write it."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str | None:
         if value is False:
@@ -284,7 +284,7 @@ class Number(fields.Field[Any]):
 
 
 class Money(Lines):
-    """`[money]`; what it does not say is Stripe's way."""
+    """`[money]`; the defaults are Stripe's."""
 
     discounts = one_of(DISCOUNTS)
     statuses = _some_of(STATUSES)

@@ -1,8 +1,7 @@
-"""The tables of README.md and the file deploy/env.example, made from the code itself.
+"""Generates the tables of README.md and the file deploy/env.example from the code.
 
-`python -m bridge.docs README.md deploy/env.example` writes both anew: in Markdown what
-stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, of any other file the
-whole.
+`python -m bridge.docs README.md deploy/env.example` rewrites both: in Markdown only what
+is between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, any other file completely.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ def _text(option: Option) -> str:
 
 
 TABLES = {"traits": traits_table, "settings": settings_table, "events": events_table}
-"""Name of a region -> what stands in it."""
+"""Name of a region -> the function that makes its content."""
 
 
 def refreshed(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:

@@ -1,6 +1,6 @@
-"""The story of a delivery: verify, split, understand, accept, queue; then it is ours.
+"""The way of a delivery: verify, split, understand, accept, queue; then the 2xx.
 
-Open this file first. Everything above the 2xx happens here, top to bottom:
+Read this file first. Everything before the 2xx happens here, top to bottom:
 
     bytes ─verify─▶ Verified ─split─▶ Event ─schema─▶ loaded ─facts─▶ [Fact] ─accept─▶
 """
@@ -30,14 +30,14 @@ from bridge.store.quarantine import Kept, Quarantine, runs
 from bridge.webhook.source import Delivery, Event, Source, Verified, refused
 
 STRENGTH = ("ignored", "duplicate", "coalesced", "queued", "quarantined")
-"""Receipts from the weakest to the strongest; a batch is told its strongest."""
+"""Receipts from weakest to strongest; the reply to a batch has its strongest."""
 
 UNREAD = Event("", "", 0, {}, "observed")
-"""Stands for a delivery of a source that is only observed, whatever is in it."""
+"""Stands for any delivery of a source that is only observed."""
 
 
 class Receipt(NamedTuple):
-    """What became of a delivery; *counts* by receipt where it held several events."""
+    """What became of a delivery; *counts* by receipt if it had several events."""
 
     receipt: str
     event: str | None = None
@@ -61,20 +61,20 @@ class Ingress:
     def receive(self, source: Source, delivery: Delivery, now: float) -> Receipt:
         """Take a delivery at *now* (seconds). Raises SignatureError, StorageError.
 
-        Whatever the content is, an authentic delivery gets a receipt: sending it
-        again could not help.
+        An authentic delivery always gets a receipt, whatever its content: sending it
+        again would not help.
         """
         return self.take_in(source, source.verify(delivery, self.options, now))
 
     def take_in(self, source: Source, verified: Verified) -> Receipt:
-        """Take the content of a delivery whose sender is proved. Raises StorageError.
+        """Take in a delivery whose sender is verified. Raises StorageError.
 
-        Of a source with `observe = true` it is not read but kept, for `replay`.
+        If the source has `observe = true`, it is not read but kept for `replay`.
         """
         is_observed = source.name in self._observed
         events = [UNREAD] if is_observed else _events(source, verified)
         receipts = self._all(source, events)
-        # The same delivery has the same name in the quarantine whenever it comes again.
+        # A repeated delivery gets the same id in the quarantine.
         text = source.name.encode() + b" " + verified.body
         name = blake2s(text, digest_size=8).hexdigest()
         kept = Kept(name, 0, source.name, "", "", verified.body)
@@ -84,10 +84,10 @@ class Ingress:
         return _strongest(receipts)
 
     def replay(self, source: Source, kept: Kept) -> Receipt:
-        """Read a quarantined delivery again: what was refused of it. Raises StorageError.
+        """Read the refused part of a quarantined delivery again. Raises StorageError.
 
-        Its sender was proved when it came. What is read moves out of the count of the
-        quarantined; what is refused again stays, and nothing is counted twice.
+        Its sender was verified when it came. Events that can be read leave the count of
+        the quarantined, refused ones stay, and nothing is counted twice.
         """
         self._quarantine.begin()
         verified = Verified(Delivery("POST", f"/webhooks/{kept.source}", {}, kept.body))
@@ -110,7 +110,7 @@ class Ingress:
     def _all(
         self, source: Source, events: Sequence[Event], replayed: str = ""
     ) -> list[Receipt]:
-        """Take in every event of a delivery; one that is refused leaves no trace yet."""
+        """Take in every event of a delivery; refused events are not stored here."""
         receipts: list[Receipt] = []
         ignored: list[tuple[str, str]] = []
         jobs: list[Callable[[], object]] = []
@@ -130,7 +130,7 @@ class Ingress:
     def understood(
         self, source: Source, event: Event
     ) -> tuple[list[Fact], Receipt | None]:
-        """Return the facts of *event*, or the receipt that it gets without any."""
+        """Return the facts of *event*, or its receipt if it has none."""
         if event.refusal:
             return [], Receipt("quarantined", event.id or None, event.refusal)
         reason = source.ignores(event, self.options)
@@ -159,7 +159,7 @@ class Ingress:
         replayed: str,
         jobs: list[Callable[[], object]],
     ) -> Receipt:
-        """Accept the *facts* of *event*, party by party; add what queues its *jobs*."""
+        """Accept the *facts* of *event*, party by party; add functions that queue to *jobs*."""
         handler, receipts = source.handlers.get(event.type), []
         for own in by_party(facts):
             taken = self._accept.facts(source.name, own, replayed)
@@ -177,16 +177,15 @@ class Ingress:
 
 
 def by_party(facts: Iterable[Fact]) -> list[list[Fact]]:
-    """The *facts* of an event, those of each party together."""
+    """The *facts* of an event, grouped by party."""
     party = attrgetter("party")
     return [list(own) for _, own in groupby(sorted(facts, key=party), key=party)]
 
 
 def _run(jobs: Iterable[Callable[[], object]]) -> None:
-    """Queue the jobs of a delivery, after all its events: none sees a part of it.
+    """Queue the jobs of a delivery after all its events, so that none sees only a part.
 
-    What is accepted is ours whatever comes of this: where it fails, the party's next
-    event or the sweeper queues the job.
+    If this fails, nothing is lost: the party's next event or the sweeper queues the job.
     """
     with suppress(RedisError):
         for push in jobs:
@@ -194,7 +193,7 @@ def _run(jobs: Iterable[Callable[[], object]]) -> None:
 
 
 def _events(source: Source, verified: Verified) -> list[Event]:
-    """The events of a delivery; one that cannot be read as a whole is one refusal."""
+    """The events of a delivery; if it cannot be read at all, one refused event."""
     try:
         return list(source.split(verified))
     except PayloadError as error:
@@ -202,7 +201,7 @@ def _events(source: Source, verified: Verified) -> list[Event]:
 
 
 def _left(kept: Kept, receipts: Mapping[int, Receipt], of: int) -> Kept | None:
-    """The delivery *kept* with those of its *of* parts that were refused; None: none."""
+    """The delivery *kept*, reduced to the refused ones of its *of* parts; None: none."""
     bad = [part for part, one in receipts.items() if one.receipt == "quarantined"]
     if not bad:
         return None

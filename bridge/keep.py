@@ -1,4 +1,4 @@
-"""Processes that another one keeps: started, replaced when they die, ended together."""
+"""Runs child processes: starts them, replaces those that die, ends all together."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from bridge.log import fields
 log = logging.getLogger("bridge.keep")
 
 POLL = 0.5
-"""Seconds between looks at the processes."""
+"""Seconds between checks of the processes."""
 
 PATIENCE = 18.0
-"""Seconds that a stop waits for the processes to finish what they have."""
+"""Seconds that a stop waits for the processes to finish their work."""
 
 PR_SET_PDEATHSIG = 1
 

@@ -1,8 +1,8 @@
-"""How a log line looks: one JSON object, or `key=value` text, on standard output.
+"""Logging: one JSON object or one `key=value` text per line, on standard output.
 
-Web and workers call `configure` once and then use the standard library's loggers; what a
-line holds besides its words goes through `fields`. Of an exception the type and the places
-are logged, never its message: that may quote what a sender sent.
+Web and workers call `configure` once and then use the standard library's loggers; data
+beside the message goes through `fields`. For an exception, the type and the places are
+logged, never the message, because it may quote a sender's data.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any
 STDOUT = 1
 
 DEEPEST = 12
-"""Places of a traceback that are logged; the innermost ones."""
+"""Most places of a traceback that are logged; the innermost ones."""
 
 HEAD = ("at", "level", "logger", "message")
 """Keys that every line has, in this order."""
 
 WORD = re.compile(r"[\w.:/+-]+", re.ASCII)
-"""What stands in a text line without quotes."""
+"""Values that need no quotes in a text line."""
 
 
 def plain(text: str) -> str:

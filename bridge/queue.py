@@ -1,4 +1,4 @@
-"""The queue: the bridge's only door to RQ. A job is a key, it carries no facts."""
+"""The queue, the only module that uses RQ to queue. A job is a key; it carries no facts."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from bridge.log import plain
 from bridge.store import keys
 
 NAME = "bridge"
-"""The one queue: a worker that listens to two can lose a job (see the docs of RQ)."""
+"""The only queue: a worker that listens to two can lose a job (see RQ's docs)."""
 
 CREATE = "workers.jobs.create_account"
 UPDATE = "workers.jobs.update_traits"
 
 JOB_TIMEOUT = 90
-"""Seconds; far above what a job's own deadlines add up to."""
+"""Seconds; far more than a job's own deadlines add up to."""
 
 KEEP_FAILED = 7 * 86_400
 """Seconds that a failed job stays in the dashboard."""
 
 HARMLESS = str.maketrans("<>&", "()+")
-"""For the few characters that begin something in HTML, others that do not."""
+"""Replaces the characters that have a meaning in HTML."""
 
 LONGEST = 500
-"""Characters of a description."""
+"""Most characters of a description."""
 
 
 class Queue:
-    """Queues jobs, and finds out what became of one."""
+    """Queues jobs, and looks up what became of one."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

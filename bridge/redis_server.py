@@ -1,4 +1,4 @@
-"""How to run a Redis of our own on this machine, for the demo and the tests alone."""
+"""Runs a Redis server on this machine, only for the demo and the tests."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from bridge.errors import BridgeError
 from bridge.store.connect import connect
 
 NAMES = ("redis-server", "valkey-server")
-"""Servers that are looked for on PATH where none is embedded, best first."""
+"""Servers to look for on PATH if none is embedded, best first."""
 
 SAFE = ("--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "everysec")
 POLICY = ("--save", "", "--maxmemory-policy", "noeviction")
-"""What production needs as well (deploy/redis.conf); loopback is for us alone."""
+"""The policy that production also needs (deploy/redis.conf), on loopback only."""
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0

@@ -1,7 +1,7 @@
-"""The web process: a parent that keeps one granian worker, and the app inside it.
+"""The web process: a parent that runs one granian worker, and the app inside it.
 
-Granian reads headers outside of Python, and `bridge.web.front` the bodies on one loop:
-a sender that stalls costs a socket, and that for ten seconds.
+Granian reads headers outside of Python, and `bridge.web.front` reads bodies on one loop.
+So a stalled sender costs one socket, for at most ten seconds.
 """
 
 from __future__ import annotations
@@ -36,35 +36,35 @@ LOG = logging.getLogger("bridge.serve")
 HOST = "0.0.0.0"  # noqa: S104 - a platform's router calls from outside
 
 CONNECTIONS = 8192
-"""Most open connections, idle ones included; fewer where the system allows the process
-fewer open files."""
+"""Most open connections, idle ones included; fewer if the system allows fewer open
+files."""
 
 BACKLOG = 2048
-"""Connections that the system keeps until they are accepted."""
+"""Connections that may wait to be accepted."""
 
 OTHER_FILES = 256
-"""Open files that are no client's: Redis, logs, the loop."""
+"""Open files for other purposes than clients: Redis, logs, the loop."""
 
 HEADER_SECONDS = 10
-"""A connection whose headers are not there by then is closed; so is an idle one."""
+"""A connection is closed if it is idle, or its headers are incomplete, for so long."""
 
 READ_AHEAD = 64 * 1024
-"""Bytes of a request that wait outside of Python, and so the longest headers."""
+"""Bytes of a request buffered outside of Python, and so the longest headers."""
 
 GRACE = 8
-"""Seconds in which a worker may finish what it has; a delivery takes at most 2."""
+"""Seconds that a worker has to finish its requests; a delivery takes at most 2."""
 
 PORT_WAIT = 3.0
-"""Seconds that the port may still be held by the worker of a parent that was killed."""
+"""Seconds to wait for the port while the worker of a killed parent still holds it."""
 
 PARENT_POLL = 0.5
-"""Seconds between a worker's looks at whether its parent still lives."""
+"""Seconds between a worker's checks that its parent still lives."""
 
 CRASHES = 3
-"""So many times in a row a worker may crash; then the process ends."""
+"""The process ends after this many crashes of the worker in a row."""
 
 CRASH_LOOP = 60.0
-"""Seconds: a crash that comes later than that after the one before begins a new loop."""
+"""Seconds; crashes further apart than this are not in a row."""
 
 GRANIAN_LOG = {
     "formatters": {},

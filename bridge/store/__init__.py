@@ -1,1 +1,1 @@
-"""All state, and it is in Redis: facts, leases, ledgers, counters, quarantine."""
+"""All state, kept in Redis: facts, leases, ledgers, counters, quarantine."""

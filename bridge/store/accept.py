@@ -1,4 +1,4 @@
-"""How facts come in: one script, one round trip, and a claim for a job."""
+"""Stores the facts of an event: one script, one round trip, and a claim for a job."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from bridge.store import codec, keys
 from bridge.store.connect import Scripts
 
 STALE_CLAIM = 2000
-"""Milliseconds after which a claim without a job is taken up by the next event."""
+"""Milliseconds after which the next event takes over a claim without a job."""
 
 RING = 20_000
-"""Events that the `duplicate` receipt remembers."""
+"""Most recent events that the `duplicate` receipt recognizes."""
 
 JOURNAL = 10_000
-"""Lines of the journal."""
+"""Most lines of the journal."""
 
 
 class Accepted(NamedTuple):
     """What became of one event of one party.
 
-    *claim* is the number under which a job has to be queued, 0 where one waits.
+    *claim* is the number under which a job must be queued; 0: one is already queued.
     *known* says that Vitally is known to have the party's account.
     """
 
@@ -38,7 +38,7 @@ class Accepted(NamedTuple):
 
 
 class Accept:
-    """The door to the state; raises StorageError where Redis does not take it."""
+    """Stores events; raises StorageError if Redis does not accept them."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

@@ -1,4 +1,4 @@
-"""How facts, and what is retained of compacted ones, stand in Redis: one small JSON a field."""
+"""How facts and retained history are stored in Redis: one small JSON text per field."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How the bridge talks to Redis: connections with time-outs, its clock, its scripts.
+"""Redis: connections with time-outs, Redis' clock, and the bridge's scripts.
 
-A script is one atomic step that changes the state, and counts where it acts. It is a
-file in `lua/`; its first lines say what it is for, its KEYS, ARGV and what it RETURNS,
-and which other files it USES. `lua/README.md` is the map.
+A script is one atomic step that changes the state and its counters. Each is a file in
+`lua/`; its first lines say what it does, its KEYS, ARGV and RETURNS, and which other
+files it USES. `lua/README.md` gives an overview.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def milliseconds(redis: Redis) -> int:
 
 
 class Scripts:
-    """Calls the scripts of `lua/` by their names. Raises redis' own errors."""
+    """Calls the scripts in `lua/` by name. Raises redis' own errors."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

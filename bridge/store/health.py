@@ -1,8 +1,8 @@
-"""Whether Redis can be written to just now, and whether it has an event on its disk.
+"""Checks whether Redis can be written to, and whether an event is on its disk.
 
-One thread looks for a whole process. Each delivery asks `refuses` before it goes to
-Redis, so that a Redis that is down, stalled, full, read-only or allowed to evict costs
-an instant and not a time-out, and cannot hold every thread of the process.
+One thread checks for the whole process. Each delivery asks `refuses` before it calls
+Redis. So a Redis that is down, stalled, full, read-only or allowed to evict costs no
+time-out, and cannot block every thread of the process.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from bridge.store import keys
 from bridge.store.connect import aside
 
 PATIENCE_MS = 1000
-"""How long a sender waits for the disk; with `appendfsync everysec` a second at most."""
+"""Longest wait for the disk; `appendfsync everysec` takes a second at most."""
 
 SLACK = 0.05
-"""Seconds for the way there and back."""
+"""Seconds allowed for the round trip."""
 
 MOST = 64
-"""So many deliveries wait for the disk at once; each has a connection of its own."""
+"""Most deliveries that wait for the disk at once; each has its own connection."""
 
 UNFIT = (
     "BRIDGE_DURABILITY is fsync, and Redis cannot tell what is on its disk ({}); it "
@@ -77,13 +77,13 @@ def unfit(redis: Redis) -> str | None:
 
 
 EVERY = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 PATIENCE = 0.45
-"""Seconds that Redis has for an answer."""
+"""Seconds that Redis has to answer."""
 
 STALE = 3.0
-"""Seconds after which a look that has not ended (say, in DNS) counts as failed."""
+"""Seconds after which an unfinished check (stuck in DNS, say) counts as failed."""
 
 SECTIONS = ("memory", "replication", "persistence")
 
@@ -101,10 +101,10 @@ SNAPSHOT = "Redis failed to save its last snapshot, and may refuse writes."
 
 
 class View(NamedTuple):
-    """What one look saw; *begun* in seconds of the monotonic clock.
+    """The result of one check; *begun* in seconds of the monotonic clock.
 
-    *refusals* are why nothing can be written, *worries* what only an operator needs
-    to know; sentences both.
+    *refusals* say why nothing can be written, *worries* what only an operator needs to
+    know. Both are sentences.
     """
 
     begun: float
@@ -143,7 +143,7 @@ def _true(sentences: Mapping[str, bool]) -> tuple[str, ...]:
 
 
 class Watch:
-    """Looks at Redis every second, over a connection of its own."""
+    """Checks Redis every second, over its own connection."""
 
     def __init__(
         self,

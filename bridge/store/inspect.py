@@ -1,4 +1,4 @@
-"""Looking without touching: the numbers of the whole bridge, parties and accounts."""
+"""Reads the state without changing it: figures of the bridge, parties, accounts."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from bridge.store.lease import Leases, used
 from bridge.store.view import Catalogues, Member
 
 LIMIT = 1000
-"""Units a minute that Vitally allows unless its replies say otherwise."""
+"""Vitally's units per minute, until its replies say otherwise."""
 
 COST = 10
-"""Units that a write is taken to cost before a reply has shown it."""
+"""Assumed units per write, until a reply has shown the cost."""
 
 
 def drained_in(writes: int, units: float, cost: float) -> float:
@@ -33,22 +33,22 @@ def drained_in(writes: int, units: float, cost: float) -> float:
 
 
 SILENCE_MS = 15_000
-"""A worker that was not heard for so long is not there."""
+"""A worker that was not heard from for this long counts as gone."""
 
 
 class Figures(NamedTuple):
-    """Counted per event and party, each in the script that changes the state.
+    """The bridge's figures, counted per event and party in the scripts.
 
     received = accepted + duplicate + ignored + quarantined
     accepted = settled + pending + held + parked
-    *writes* and *saved* are requests made to Vitally and jobs that needed none.
+    *writes* are requests to Vitally, *saved* jobs that needed none.
     *oldest_ms* is the age of the oldest unsettled event; *workers* maps each worker
-    to the milliseconds since it was last heard; *breaker* says why all writes stopped,
-    *paused* why somebody stopped them by hand. *discarded* are settled, without a
-    write. *unread* are pointers held since the key of their source's API is not set.
-    *quarantined* are events that are kept unread now, in *quarantine_deliveries* of
-    *quarantine_bytes* in Redis; *quarantine_dropped* deliveries had to go, and count as
-    ignored.
+    to the milliseconds since it was last heard from; *breaker* says why all writes
+    stopped, *paused* why somebody paused them by hand. *discarded* events are settled
+    without a write. *unread* pointers are held because their source's API key is not
+    set. *quarantined* events are in the quarantine now, in *quarantine_deliveries* of
+    *quarantine_bytes*; *quarantine_dropped* deliveries were dropped, and their events
+    count as ignored.
     *limit* (units a minute) and *cost* of a write are what Vitally's replies say.
     """
 
@@ -102,10 +102,10 @@ SIZES = {
     "unread": ("SCARD", keys.UNREAD),
     "quarantine_deliveries": ("ZCARD", keys.QUARANTINED),
 }
-"""Figures that are the size of a key."""
+"""Figures that are the size of a Redis key."""
 
 OUTCOME = "outcome:"
-"""What the counters of the jobs' outcomes begin with."""
+"""Prefix of the counters of jobs' outcomes."""
 
 
 def figures(redis: Redis) -> Figures:
@@ -144,7 +144,7 @@ def figures(redis: Redis) -> Figures:
 
 
 class Standing(NamedTuple):
-    """How much of what a party was told is settled; *why* it is held or parked."""
+    """How many events of a party are settled; *why* it is held or parked."""
 
     party: str
     account: str | None
@@ -161,7 +161,7 @@ class Standing(NamedTuple):
 
 
 class Record(NamedTuple):
-    """All that is kept of one account; *tries* failed, *doubt*: see the lease."""
+    """Everything stored about one account; *tries* counts failed writes."""
 
     account: str
     members: Sequence[Member]

@@ -1,7 +1,7 @@
-"""Every key of ours in Redis; nothing else spells one.
+"""All keys in Redis; no other Python code spells one.
 
-All begin with the version of the state's form, so that an old and a new version can
-tell each other's state apart.
+All begin with the version of the state's format, so that an old and a new version of
+the bridge can tell their states apart.
 """
 
 from __future__ import annotations
@@ -9,35 +9,35 @@ from __future__ import annotations
 PREFIX = "vb1:"
 
 DIRTY = PREFIX + "dirty"
-"""Sorted set: party -> since when (ms) something of it is not in Vitally."""
+"""Sorted set: party -> since when (ms) it has something that is not in Vitally."""
 
 HELD = PREFIX + "held"
 """Sorted set: party without an account -> since when (ms)."""
 
 PARKED = PREFIX + "parked"
-"""Sorted set: party whose change Vitally refuses -> since when (ms)."""
+"""Sorted set: party whose change could not be written -> since when (ms)."""
 
 LATER = PREFIX + "later"
-"""Sorted set: party -> when (ms) a job of it is to be queued again: a next try, or an
-appointment with nothing unsettled."""
+"""Sorted set: party -> when (ms) its next job is due: another try, or, with nothing
+unsettled, a date at which something changes."""
 
 INCOMPLETE = PREFIX + "incomplete"
-"""Set of the parties that were first met in mid-life."""
+"""Set of the parties whose first events were not seen."""
 
 UNKNOWN = PREFIX + "unknown"
 """Hash: account -> JSON of the traits that cannot be known, and why."""
 
 UNREAD = PREFIX + "unread"
-"""Set of the pointers that are held because their source's key is not set."""
+"""Set of the pointers held because their source's API key is not set."""
 
 COUNTERS = PREFIX + "counters"
-"""Hash of ascending and standing numbers (see `figures`)."""
+"""Hash of counters and current values (see `figures`)."""
 
 RECENT = PREFIX + "recent"
-"""Sorted set: digest of an event -> when (ms) it was taken; a capped ring."""
+"""Sorted set: digest of an event -> when (ms) it was accepted; capped."""
 
 JOURNAL = PREFIX + "journal"
-"""Capped stream: a line for each delivery's event."""
+"""Capped stream: one line per event of a delivery."""
 
 QUARANTINE = PREFIX + "quarantine"
 """Hash: id -> JSON with the whole body."""
@@ -49,34 +49,34 @@ QUARANTINED_EVENTS = PREFIX + "quarantine:events"
 """Hash: id in the quarantine -> how many events it is counted as."""
 
 WORKERS = PREFIX + "workers"
-"""Sorted set: worker -> when (ms) it was last heard."""
+"""Sorted set: worker -> when (ms) it was last heard from."""
 
 BREAKER = PREFIX + "breaker"
-"""Text: why all writes have stopped; absent: they have not."""
+"""Text: why all writes are stopped; absent: they are not."""
 
 PAUSED = PREFIX + "paused"
-"""Text: why somebody has stopped all writes by hand; absent: nobody has."""
+"""Text: why somebody paused all writes by hand; absent: nobody did."""
 
 FLUSHED = PREFIX + "flushed"
-"""Written before a question whether all so far is on Redis' disk; holds nothing."""
+"""Written before asking whether everything so far is on Redis' disk; its value is unused."""
 
 OPENED = PREFIX + "breaker:opened"
-"""How often the breaker opened of late; expires."""
+"""How often the breaker opened recently; expires."""
 
 SWEEPER = PREFIX + "sweeper"
 """The worker that sweeps now; expires."""
 
 FENCE = PREFIX + "fence"
-"""Ascending number that each lease takes."""
+"""The last fencing number; each lease takes the next one."""
 
 SLOTS = PREFIX + "throttle:slots"
 """Sorted set: write -> its slot (ms), for the last 60 s."""
 
 RATE = PREFIX + "throttle:rate"
-"""Hash: what Vitally's replies say of its limit and of a write's cost."""
+"""Hash: Vitally's limit and the cost of a write, from its replies."""
 
 PAUSE = PREFIX + "throttle:pause"
-"""Exists while Vitally wants to be left alone; expires."""
+"""Exists while all workers wait after a 429; expires."""
 
 # The keys of one party, account or source: `facts("stripe:cus_1")`.
 
@@ -93,19 +93,19 @@ members = (PREFIX + "members:{}").format
 """Set of the parties of an account."""
 
 history = (PREFIX + "history:{}").format
-"""Capped list of what was last written to an account."""
+"""Capped list of the last writes to an account."""
 
 lease = (PREFIX + "lease:{}").format
-"""Fencing number of whoever may write the account; expires."""
+"""Fencing number of the worker that may write the account; expires."""
 
 waiters = (PREFIX + "again:{}").format
-"""Set of the parties whose jobs came while another held the lease."""
+"""Set of the parties whose jobs came while another job held the lease."""
 
 uses = (PREFIX + "uses:{}").format
 """Set of the parties that use a thing of a catalogue."""
 
 reads = (PREFIX + "reads:{}:{}").format
-"""How many parties were read from a source in one second; expires."""
+"""Number of parties read from a source in one second; expires."""
 
 backfill = (PREFIX + "backfill:{}").format
-"""Hash: after which party a backfill was interrupted, and what it asked for."""
+"""Hash: the party after which a backfill was interrupted, and its options."""

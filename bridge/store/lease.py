@@ -1,7 +1,7 @@
-"""Who may write an account now, what is known of it, and how an outcome is confirmed.
+"""Leases: the right to write an account, reading it, and acknowledging an outcome.
 
-A lease is a fencing number under the account's key. It is gone `LEASE_MS` after its
-holder dies; every step that matters proves it first. Redis keeps the time.
+A lease is a fencing number under the account's key. It expires `LEASE_MS` after its
+holder dies, and every step that matters checks it first. Redis keeps the time.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from bridge.store.connect import Scripts
 from bridge.store.view import NUMBERS, Catalogues, Lease, Member, Outcome, View
 
 LEASE_MS = 6000
-"""Renewed by the worker's heartbeat while a job is inside its own deadline."""
+"""The worker's heartbeat renews it until the job's own deadline."""
 
 HEAD = ("rev", "account", "nudges")
-"""Fields of a party's record that are read with its facts."""
+"""Fields of a party's record that are read together with its facts."""
 
 SPREAD = 500
-"""Parties that one step of a spread reaches."""
+"""Most parties that one step of a spread reaches."""
 
 APART_MS = 20
-"""Between two parties of a spread, so that it never crowds out what just happened."""
+"""Time between two parties of a spread, so that new events are not held up."""
 
 Claims = list[tuple[str, int]]
-"""Parties, with the number of the claim, for which a job has to be queued."""
+"""Parties for which a job must be queued, each with the number of its claim."""
 
 
 class Leases:
-    """Reads, leases and acknowledgements of a worker, which does one job after another.
+    """Leases, reads and acknowledgements of one worker, which does one job at a time.
 
-    *held* is the lease that it holds now, *since* when its job began (seconds of the
-    monotonic clock): its heartbeat renews it. Raises redis' own errors.
+    *held* is its current lease, which the heartbeat renews; *since* is when its job began
+    (seconds of the monotonic clock). Raises redis' own errors.
     """
 
     def __init__(self, redis: Redis) -> None:

@@ -1,4 +1,4 @@
-"""What a person on call can do to the state."""
+"""Changes to the state that a person on call can make."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Authentic deliveries that could not be read: kept whole, bounded, to be replayed.
+"""The quarantine: authentic deliveries that could not be read, kept whole for a replay.
 
-What is counted as `quarantined` is what is kept here now, in events: an event that a
-replay reads moves to where it then belongs, and what is dropped (by hand, or since the
-room or the time is up) is counted as ignored from then on.
+Its number, size and age are limited. `quarantined` counts the events that are here now.
+An event that a replay can read moves to the count where it belongs. Dropped events (by
+hand, or for lack of room or age) count as ignored.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from bridge.store.accept import stored
 from bridge.store.connect import Scripts
 
 MOST = 1000
-"""Deliveries that are kept; the oldest go first."""
+"""Most deliveries that are kept; the oldest go first."""
 
 MOST_BYTES = 16 * 1024 * 1024
-"""Bytes in Redis that they may take together; the oldest go first."""
+"""Most bytes that they may take in Redis; the oldest go first."""
 
 SHARE = 20
-"""Never more than one part in so many of Redis' `maxmemory`."""
+"""They take at most 1/SHARE of Redis' `maxmemory`."""
 
 DAYS = 30
-"""How long one is kept."""
+"""Days that a delivery is kept."""
 
 MOST_RUNS = 1000
-"""Runs of refused parts that are noted; where there are more, a replay tries all."""
+"""Most runs of refused parts that are stored; with more, a replay tries all parts."""
 
 Runs = list[list[int]]
-"""[first, last] of parts that follow one another, counted from 0."""
+"""[first, last] of consecutive parts, counted from 0."""
 
 
 class Kept(NamedTuple):
@@ -71,7 +71,7 @@ def runs(parts: Collection[int], of: int) -> Runs | None:
 
 
 class Quarantine:
-    """The shelf of deliveries that could not be read; raises StorageError."""
+    """The deliveries that could not be read; raises StorageError."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

@@ -1,6 +1,6 @@
-"""What was read from a source's API: put under the party's lease, at a bounded rate.
+"""Stores what was read from a source's API, under the party's lease, and limits the rate.
 
-And where an interrupted backfill goes on.
+It also stores where an interrupted backfill goes on.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from bridge.store.connect import Scripts, milliseconds
 from bridge.store.view import Lease
 
 MOST_A_SECOND = 10
-"""Parties read from one source in a second, by all workers together."""
+"""Most parties read from one source per second, by all workers together."""
 
 
 class Refreshes:
-    """Keeps what was read of a party, and when it may be read again.
+    """Stores what was read of a party, and decides when it may be read.
 
     Raises redis' own errors.
     """
@@ -65,7 +65,7 @@ class Refreshes:
 
 
 class Cursor:
-    """One for each source. Raises redis' own errors."""
+    """Where the backfill of a source was interrupted. Raises redis' own errors."""
 
     def __init__(self, redis: Redis, source: str, since: int | None) -> None:
         self._redis: Any = redis

@@ -1,4 +1,4 @@
-"""What is read of an account under its lease, and what is said of it in the end."""
+"""An account as a job reads it under its lease, and the outcome that the job stores."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ NUMBERS = {
         n: n for n in ("confirm_at", "tries", "since", "pace", "wrote_at", "not_before")
     },
 }
-"""Field of `View` -> field of the account's record; whole numbers."""
+"""Field of `View` -> field of the account's record, for whole numbers."""
 
 
 class Lease(NamedTuple):
     """The right to write *account*, held for the job of *party*.
 
-    A party without an account ("") has none: nothing is proved, nothing given back.
+    For a party without an account (""), there is nothing to check or give back.
     """
 
     account: str
@@ -33,13 +33,13 @@ class Lease(NamedTuple):
 
 
 Catalogues = Mapping[str, Catalogue]
-"""Source -> what is known of the things of its catalogue."""
+"""Source -> the known things of its catalogue."""
 
 
 class Member(NamedTuple):
     """One party as it was read: its facts up to revision *read*.
 
-    *catalogue_revision* counts the changes of what it uses.
+    *catalogue_revision* counts the changes of the catalogue's things that it uses.
     """
 
     name: str
@@ -60,11 +60,11 @@ class Member(NamedTuple):
 
 
 class View(NamedTuple):
-    """An account as it was read under its lease: its parties and what Vitally has.
+    """An account as it was read under its lease: its parties, and what Vitally has.
 
-    *own* is the party whose job it is; *members* are the parties whose facts name the
-    account still: one about to move is not ours to settle. Without an account *own* is
-    the only member.
+    *own* is the party whose job it is. *members* are the parties whose facts still name
+    the account; one about to move is not settled here. Without an account, *own* is the
+    only member.
     *exists*: Vitally is known to have the account. *unconfirmed_writes*: whole writes
     that are owed since a write was not confirmed, the last of them from *confirm_at* on;
     *unconfirmed_traits* are what it carried. *lost_lease_writes* counts what was sent
@@ -117,7 +117,7 @@ class View(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What an acknowledgement says: *to* is settled, held or parked, with *why*."""
+    """The outcome of a job: the state *to* (settled, held or parked) and *why*."""
 
     word: str
     to: str = "settled"

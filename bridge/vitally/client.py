@@ -1,7 +1,7 @@
-"""The whole Accounts API of Vitally, one request at a time, every failure typed.
+"""A client of Vitally's Accounts API: one request at a time, each failure has a type.
 
-https://docs.vitally.io/en/articles/9880654-rest-api-accounts. There is no bulk
-request, no idempotency key and no version; a write is confirmed by its reply alone.
+https://docs.vitally.io/en/articles/9880654-rest-api-accounts. The API has
+no bulk request, idempotency key or version; only the reply confirms a write.
 
 A request has one deadline, from the connection to the last byte of the reply.
 urllib3's time-outs count from one read to the next, so a peer that sends a byte a
@@ -45,13 +45,13 @@ from bridge.errors import VitallyRefusedError, VitallyUnavailableError
 from bridge.vitally.replies import Rate, Reply, rate, value
 
 BODY_CAP = 1 << 20
-"""Bytes of a reply that are read; a page of 100 accounts has about 200 KB."""
+"""Most bytes of a reply that are read; a page of 100 accounts has about 200 KB."""
 
 CHUNK = 1 << 16
 """Bytes that are read at once."""
 
 SHORTEST_SECRET = 6
-"""Characters below which blotting out a key would blot out ordinary words."""
+"""A shorter key is not blotted out, because that would blot out ordinary words."""
 
 FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (NameResolutionError, "its host name cannot be resolved"),
@@ -60,7 +60,7 @@ FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (SSLError, "the TLS connection failed (certificate or protocol)"),
     (Exception, "the connection broke before the answer was complete"),
 )
-"""What went wrong, in words without path or id; the first that fits."""
+"""Exception -> a sentence without path or id; the first match counts."""
 
 
 class Page(NamedTuple):
@@ -272,10 +272,10 @@ def _secrets(authorization: str) -> tuple[str, ...]:
 
 
 class _Exchange(threading.local):
-    """The exchange that this thread is in.
+    """The current request of this thread.
 
-    *until* is its end on the monotonic clock (seconds); *sent* turns True just before
-    the first byte of the request may leave.
+    *until* is its deadline on the monotonic clock (seconds); *sent* becomes True just
+    before the first byte of the request may leave.
     """
 
     until: float = 0.0
@@ -290,7 +290,7 @@ class _Exchange(threading.local):
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads from a socket, each time with what is left of the deadline."""
+    """Reads from a socket; each read gets only what is left of the deadline."""
 
     def __init__(
         self, raw: io.RawIOBase, sock: socket.socket, exchange: _Exchange

@@ -1,7 +1,7 @@
-"""What a reply of Vitally means: its rate limit, its reason, its error.
+"""Interprets a reply of Vitally: its rate limit, its reason, its error.
 
-Pure: bytes and headers in, values or errors out. Recorded forms of `error`: a text
-(401) and an object in the style of a JSON schema validator (400).
+Pure functions: bytes and headers in, values or errors out. Recorded forms of `error`: a
+text (401), and an object in the style of a JSON schema validator (400).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bridge.errors import (
 )
 
 REASON_LENGTH = 300
-"""Characters of a reason that are kept."""
+"""Most characters of a reason that are kept."""
 
 GOOD = range(200, 300)
 
@@ -39,10 +39,10 @@ ALREADY_EXISTS: Mapping[int, re.Pattern[str]] = {
     400: _DUPLICATE,  # inference: every other refusal of a body is a 400 (2024-05)
     422: _DUPLICATE,  # inference: the usual third way; not documented, not recorded
 }
-"""Refusals of a creation that say that the account is there already: status, reason.
+"""Refusals of a creation that mean that the account exists: status -> reason.
 
-Vitally does not document what a second creation answers. A refusal that no row knows
-stays a refusal; the next way to say it is one row and one test.
+Vitally does not document how it answers a second creation. A refusal without a row here
+stays a refusal; to support another form, add a row and a test.
 """
 
 _ERRORS: tuple[tuple[Collection[int], type[VitallyError]], ...] = (
@@ -51,17 +51,17 @@ _ERRORS: tuple[tuple[Collection[int], type[VitallyError]], ...] = (
     ((408, 425), VitallyUnavailableError),
     (range(400, 500), VitallyRefusedError),
 )
-"""What a status other than 2xx and 429 means; the first row that fits, else
-VitallyUnavailableError (5xx, and 3xx: the host is fixed)."""
+"""The error for a status other than 2xx and 429: the first row that matches, else
+VitallyUnavailableError (5xx, and 3xx because the host is fixed)."""
 
 Headers = Mapping[str, str]
 """Headers of a reply; reading ignores the case of a name."""
 
 
 class Rate(NamedTuple):
-    """What `RateLimit-*` says: units per minute, units left, seconds to the next.
+    """The `RateLimit-*` headers: units per minute, units left, seconds until the next.
 
-    *write*: it answers a request that writes, which costs more units than one that reads.
+    *write*: the reply answers a write, which costs more units than a read.
     """
 
     limit: int

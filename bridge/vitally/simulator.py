@@ -1,8 +1,7 @@
-"""A local Vitally, for the demo and for trials: the Accounts API as one small Flask app.
+"""A local Vitally for the demo and for experiments: the Accounts API as a Flask app.
 
 https://docs.vitally.io/en/articles/9880654-rest-api-accounts. The form of replies and
-errors was recorded in 2024-05. What an account shows beside its traits follows the
-lifecycle rules: https://docs.vitally.io/en/articles/9890272-lifecycle-tracking-overview.
+errors was recorded in 2024-05. An account's own fields follow the lifecycle rules: https://docs.vitally.io/en/articles/9890272-lifecycle-tracking-overview.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ STAGES: Mapping[str, frozenset[str]] = {
     "churned": frozenset({"churned"}),
     "activeOrChurned": frozenset({"subscribed", "trial", "churned"}),
 }
-"""`status` of a list -> the stages of the lifecycle that it shows; never ignored ones."""
+"""`status` of a list -> the lifecycle stages that it shows; ignored accounts never."""
 
 UPDATE = {
     "name": "string",
@@ -60,18 +59,18 @@ CREATE = {
     "traits": "object",
     "organizationId": "string",
 }
-"""The same of a creation; the first two are required."""
+"""The same for a creation; the first two are required."""
 
 TYPES: Mapping[str, type] = {"string": str, "object": dict, "null": type(None)}
 
 DATES = ("nextRenewalDate", "churnedAt", "trialEndDate")
-"""Fields of an account that are fed by the traits of the same name."""
+"""Fields of an account that are filled from the traits of the same name."""
 
 Account = dict[str, Any]
 """The whole object as Vitally answers it, nulls explicit."""
 
 BLANK: Account = json.loads(Path(__file__).with_name("account.json").read_bytes())
-"""An account of which nothing is known, its fields in the recorded order."""
+"""An empty account, its fields in the recorded order."""
 
 
 class Bucket:
@@ -106,7 +105,7 @@ class Bucket:
 
 
 class Handler(WSGIRequestHandler):
-    """Says nothing, and leaves the path encoded: an id may hold a slash."""
+    """Logs nothing, and leaves the path encoded, because an id may contain a slash."""
 
     def make_environ(self) -> dict[str, Any]:
         return super().make_environ() | {"PATH_INFO": self.path.partition("?")[0]}
@@ -118,8 +117,8 @@ class Handler(WSGIRequestHandler):
 class Simulator:
     """A workspace behind its API: `with Simulator() as vitally: ... vitally.url`.
 
-    Stopped and started again it keeps its address and all it holds. *keys* are the
-    REST keys that are taken, *limit* the units a minute of each.
+    After a stop and a new start it has the same address and data. *keys* are the
+    accepted REST keys, *limit* the units per minute of each.
     """
 
     handler: Callable[..., WSGIRequestHandler] = Handler

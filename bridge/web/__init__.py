@@ -1,4 +1,4 @@
-"""The web process as a Flask app: hooks, health, metrics and the console's door."""
+"""The Flask app of the web process: webhooks, health, metrics and the console."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from bridge.web.hooks import JSON, Hooks
 LOG = logging.getLogger("bridge.web")
 
 PATIENCE = 0.45
-"""Seconds for each step towards Redis: a place among the connections, the connection,
-the script and the job stay below 2 s together."""
+"""Seconds for each step of a call to Redis; a free connection, connecting, the script and
+the job stay below 2 s together."""
 
 CONNECTIONS = 8
 """A delivery needs one for about a millisecond; small Redis plans allow 20 in all."""

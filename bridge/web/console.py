@@ -1,8 +1,8 @@
-"""The console: pages for people, an app of their own beside the ingress.
+"""The console: pages for people, in an app separate from the ingress.
 
-Every page and asset is behind HTTP Basic. Every action is a POST that carries a token
-which only our own pages hold: a browser would send the password of HTTP Basic along
-with a request that any other site makes it send.
+Every page and asset is behind HTTP Basic. Every action is a POST with a CSRF token that
+only our own pages have, because a browser adds the password of HTTP Basic to requests
+that other sites trigger.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LOG = logging.getLogger("bridge.web")
 ROOT = "/console"
 
 WAIT = "bridge.wait"
-"""Where a request's environ says how many seconds its answer waits, in no thread."""
+"""Key in a request's environ: seconds to delay the answer, without blocking a thread."""
 
 HEADER = "X-CSRF-Token"
 FIELD = "csrf"
@@ -55,9 +55,9 @@ POLICY = (
     "style-src-elem 'self' 'nonce-{nonce}'; style-src-attr 'unsafe-inline'; img-src 'self' data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Only scripts and style sheets with the page's nonce count: text that is shown unescaped
-after all could bring neither. The dashboard's templates need `eval`, and its rows are
-coloured by attributes."""
+"""Only scripts and style sheets with the page's nonce run, so text that was wrongly left
+unescaped cannot add any. The dashboard's templates need `eval`, and its rows have style
+attributes."""
 
 SEAL = {
     "X-Content-Type-Options": "nosniff",
@@ -71,8 +71,8 @@ SCRIPT = re.compile(r"<script(?=[\s>])")
 INSERTED = re.compile(
     r"<%=\s*(?:\$\('<div/>'\)\.text\((?P<text>[^)]+)\)\.html\(\)|(?P<bare>.+?))\s*%>"
 )
-"""Where a template of rq-dashboard's pages inserts a value as it is; two of the places
-escape it by themselves."""
+"""Places where rq-dashboard's templates insert a value unescaped; two of them escape it
+themselves."""
 
 
 ERRORS: dict[type[Exception], tuple[int, str, str]] = {
@@ -91,7 +91,7 @@ ERRORS: dict[type[Exception], tuple[int, str, str]] = {
         "The log of the web process says more.",
     ),
 }
-"""Status, title and text of the page that an error becomes."""
+"""Error -> status, title and text of its page."""
 
 
 def mount_console(app: Flask, settings: Settings, redis: Redis) -> None:
@@ -157,7 +157,7 @@ def failed(error: Exception) -> tuple[str, int]:
 
 
 class Guard:
-    """Checks each request to the console and seals each answer."""
+    """Checks each request to the console, and adds security headers to each answer."""
 
     def __init__(self, username: str, password: str, public_url: str | None) -> None:
         self._name, self._password = digest(username), digest(password)
@@ -223,26 +223,26 @@ def digest(text: str | None) -> bytes:
 
 
 FIRST = 0.1
-"""Seconds that the answer to a first wrong password waits; each further one twice as
-long. The right password never waits: nobody can lock it out."""
+"""Seconds that the answer to a first wrong password is delayed, doubled each time. The
+right password is never delayed, so nobody can lock its owner out."""
 
 GAP = 1.0
-"""Seconds between two answers at most."""
+"""Most seconds between two answers."""
 
 LONGEST = 10.0
-"""Seconds that an answer waits at most."""
+"""Most seconds that an answer is delayed."""
 
 FORGET = 60.0
-"""Seconds without a wrong one after which the next is the first again."""
+"""After this many seconds without a wrong password the delay starts over."""
 
 QUIET = 1.0
-"""Seconds between two log lines at least: a log is not for others to fill."""
+"""Least seconds between two log lines, so that attackers cannot fill the log."""
 
 
 class Tries:
-    """The wrong passwords of this process, and how long their answers wait.
+    """Wrong passwords in this process, and the delay of their answers.
 
-    One clock counts for all who guess: more connections do not make it faster.
+    All guesses share one clock, so more connections do not make guessing faster.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,8 +1,8 @@
-"""How rq-dashboard is made to show our queue: JSON jobs, our connection, our errors.
+"""Makes rq-dashboard show our queue: JSON jobs, our connection, our errors.
 
-Its web module is made for the command line of its own and has neither a serializer
-for workers nor a choice of the connection; so four of its names are bound anew, once
-a process. The names and the reasons are of version 0.9.0.
+Its web module is written for its own command line: it has no option for the workers'
+serializer or for the connection. So four of its names are replaced, once per process.
+The names and the reasons are those of version 0.9.0.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ KNOWN = {
     "page": "[1-9][0-9]{0,5}",
     "job_id": "[A-Za-z0-9_-]{1,255}",
 }
-"""What the parts of an address may be; rq-dashboard fails at others. RQ's ids:
+"""Accepted parts of an address; rq-dashboard fails on others. RQ's ids:
 https://python-rq.org/docs/jobs/"""
 
 MISSING = (

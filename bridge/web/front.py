@@ -1,8 +1,8 @@
-"""From the server's loop to the Flask app: whole bodies in good time, and who waits where.
+"""Between the server's loop and the Flask app: reads whole bodies, then calls Flask.
 
-The loop reads what senders send and never waits for Redis: whatever may ask it is called
-in a small pool of threads. So a sender that stalls costs a socket and no thread, and a
-Redis that stalls keeps nobody from `/healthz`.
+The loop reads requests and never waits for Redis: whatever may call Redis runs in a small
+pool of threads. So a stalled sender costs a socket and no thread, and a stalled Redis
+does not block `/healthz`.
 
 The application side is ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html
 """
@@ -36,39 +36,40 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
-"""Status, headers and body of what the Flask app answers."""
+"""Status, headers and body of the Flask app's answer."""
 
 HOOKS = "/webhooks/"
 
 BODY_SECONDS = 10.0
-"""A body has so long as a whole, however it comes."""
+"""Seconds that a whole body may take."""
 
 DROPPED = 8 * LIMIT
-"""Bytes that are dropped, after the answer, of a body that nobody wants.
+"""Most bytes of an unwanted body that are read and dropped after the answer.
 
-To close in the middle of it reaches most HTTP clients as a broken pipe, and not as the
-answer. Who announces more, or waits for `100 Continue`, is closed at once.
+Most HTTP clients would see a broken pipe instead of the answer if the connection closed
+in the middle of their body. A client that announces more bytes, or waits for
+`100 Continue`, is closed at once.
 """
 
 HELD = 64 * LIMIT
-"""Bytes of unfinished bodies in memory, all senders together; above it, larger ones
-than SMALL are refused, so that nobody fills the memory with what never ends."""
+"""Most bytes of unfinished bodies in memory, over all senders. Above this, bodies larger
+than SMALL are refused, so that endless bodies cannot fill the memory."""
 
 SMALL = 16 * 1024
 
 DELIVERIES = 8
-"""Threads for deliveries: as many as there are connections to Redis."""
+"""Threads for deliveries, as many as connections to Redis."""
 
 PAGES = 4
-"""Threads for all that people and monitors look at: they never hold up a delivery."""
+"""Threads for pages and monitoring, separate so that they never hold up a delivery."""
 
 QUEUED = 1.0
-"""Seconds that a delivery may wait for a thread; with what Redis may take then, the
-answer is there within 2 s."""
+"""Seconds that a delivery may wait for a thread; with Redis' time-outs added, the answer
+still comes within 2 s."""
 
 
 class Unread:
-    """Stands in `wsgi.input` for a body that is not there: to read it is to learn why."""
+    """Replaces `wsgi.input` if there is no body; reading it raises the reason."""
 
     def __init__(self, code: int, why: str) -> None:
         self.code, self._why = code, why
@@ -88,9 +89,9 @@ BUSY = Unread(HTTPStatus.SERVICE_UNAVAILABLE, NOT_STORED)
 
 
 class Front:
-    """An ASGI app round the Flask app *app*; *deliveries* are its threads for those.
+    """An ASGI app around the Flask app *app*; *deliveries* are its threads for deliveries.
 
-    Of a webhook only the bodies for *sources* are read.
+    Among webhooks, only bodies for known *sources* are read.
     """
 
     def __init__(

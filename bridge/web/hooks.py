@@ -1,4 +1,4 @@
-"""The webhooks' HTTP: from a request to one delivery, from its receipt to an answer.
+"""The webhooks' HTTP: turns a request into a delivery, and its receipt into an answer.
 
 The order of the checks is part of the contract: 404, 405, 413, 401, then the content.
 """
@@ -28,7 +28,7 @@ LOG = logging.getLogger("bridge.web")
 JSON = "application/json"
 
 LIMIT = 1024 * 1024
-"""Bytes of the largest body that is taken."""
+"""Bytes of the largest body that is accepted."""
 
 NOT_STORED = "not stored, send it again"
 
@@ -36,15 +36,15 @@ HEADERS = {
     HTTPStatus.METHOD_NOT_ALLOWED: {"Allow": "POST"},
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"},
 }
-"""Headers of an answer by its status; the seconds are more than a watch needs."""
+"""Extra headers by status; `Retry-After` is longer than a check of Redis takes."""
 
 NAME = re.compile(r"[a-z0-9_-]{1,40}")
-"""What a source may be called; nothing else of an unknown path is logged."""
+"""Valid names of sources; nothing else of an unknown path is logged."""
 
 LONGEST_REASON = 200
 
 Answer = tuple[int, Mapping[str, Any], str | None]
-"""Status, what the sender is told, and a reason for the log alone."""
+"""Status, body for the sender, and a reason only for the log."""
 
 
 NOT_FOUND: Answer = (404, {"error": "no such source"}, None)
@@ -54,7 +54,7 @@ NOT_ALLOWED: Answer = (405, {"error": "POST only"}, None)
 class Hooks:
     """Answers `/webhooks/<source>`.
 
-    *flush*, where it is given, waits until what was stored is on Redis' disk.
+    *flush*, if given, waits until what was stored is on Redis' disk.
     """
 
     def __init__(
