@@ -119,6 +119,7 @@ def test_a_thin_event_says_that_a_thing_has_to_be_read() -> None:
     [
         {"created": NOW},
         {"created": "yesterday"},
+        {"created": "1793000000000"},
         {"created": "1960-01-01T00:00:00Z"},
         {"related_object": None},
         {"related_object": {"id": "in_1", "type": "invoice"}},

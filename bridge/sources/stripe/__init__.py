@@ -5,6 +5,7 @@ Which of its events are read: `events.toml`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from marshmallow import post_load
@@ -114,11 +115,12 @@ def split(delivery: Verified) -> tuple[Event]:
         raise PayloadError("the body is no event", id_)
     if not is_name(kind):
         raise PayloadError("the event has no type", id_)
-    created: Any = body.get("created")
-    try:
-        at = milliseconds(created) if is_thin else CREATED.read(created)
-    except (TypeError, ValueError):
-        at = UNREAD
+    created, at = body.get("created"), UNREAD
+    with suppress(ValueError):
+        if not is_thin:
+            at = CREATED.read(created)
+        elif isinstance(created, str) and not created.isdigit():
+            at = milliseconds(created)
     if at is UNREAD or at < 0:
         raise PayloadError("the event has no time of creation", id_)
     return (Event(id_, kind, at, body),)
