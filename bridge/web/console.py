@@ -105,6 +105,8 @@ def mount_console(app: Flask, settings: Settings, redis: Redis) -> None:
     made = cache(partial(create_console, settings, redis))
 
     def console(environ: dict[str, Any], start: StartResponse) -> Any:
+        # Flask would send `/console` itself elsewhere, with scheme and host as it sees them.
+        environ["PATH_INFO"] = environ["PATH_INFO"] or "/"
         return made()(environ, start)
 
     mounted = DispatcherMiddleware(app.wsgi_app, {ROOT: console})

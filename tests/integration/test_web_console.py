@@ -147,6 +147,7 @@ def test_the_console_starts_at_the_queues(client: FlaskClient, path: str) -> Non
 
     assert 200 == answer.status_code
     assert "/console/queues/" == answer.request.path
+    assert ["/console/queues/"] == [one.location for one in answer.history]
 
 
 @pytest.mark.parametrize("path", ["", *PAGES])
