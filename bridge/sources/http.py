@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
@@ -62,7 +62,7 @@ class HttpApi:
     title: str
     key: str
     base: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     permission: re.Pattern[bytes] = re.compile(rb"(?!)")
     """Names of permissions that the text of a 403 may tell."""
     missing: bytes = b""

@@ -114,7 +114,7 @@ def mount_console(app: Flask, settings: Settings, redis: Redis) -> None:
 
 
 def create_console(settings: Settings, redis: Redis) -> Flask:
-    """Make the console's app, which believes to be at the root."""
+    """Make the console's app; its own paths begin at the root."""
     app = Flask(__name__)
     guard = Guard(
         settings.console_username,

@@ -180,7 +180,7 @@ BASIC = Shown("basic", "authorization")
 def verify(
     scheme: Scheme | Shown, delivery: Delivery, secrets: Iterable[str], now: float
 ) -> Verified:
-    """Prove that *delivery* comes from who has one of *secrets*; raises SignatureError.
+    """Prove that the sender of *delivery* has one of *secrets*; raises SignatureError.
 
     *now* is in seconds since the epoch. A secret that cannot be a key (empty, or not
     in the scheme's encoding) proves nothing and is passed over.
@@ -229,7 +229,7 @@ def sign(  # noqa: PLR0913 - one argument for each thing that a scheme may sign
 
 
 def _shown(scheme: Shown, delivery: Delivery) -> bytes:
-    """What a delivery shows in place of the secret."""
+    """What a delivery shows where its secret should be."""
     if scheme.place == "query":
         query = parse_qsl(delivery.url.partition("?")[2], keep_blank_values=True)
         values = [value for key, value in query if key == scheme.name]

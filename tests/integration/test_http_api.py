@@ -43,6 +43,10 @@ def failure(shop: Shop, **more: Any) -> SourceError:
     return raised.value
 
 
+def test_its_key_is_not_in_its_repr(shop: Shop) -> None:
+    assert "example-key" not in repr(api(shop))
+
+
 def test_a_connection_is_kept_for_the_next_request(shop: Shop) -> None:
     client = api(shop)
 
