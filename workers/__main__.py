@@ -1,7 +1,7 @@
-"""`python -m workers`: the worker processes' composition root.
+"""`python -m workers`: starts the worker process or processes.
 
-One process works by itself; with `WORKER_PROCESSES` above one, this process keeps
-that many of them, each of which ends by itself when this one is gone.
+With `WORKER_PROCESSES` of one, this process is the worker. With more, it runs that many
+child processes, each of which ends by itself when this one is gone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from workers.rq_worker import on_signals
 
 
 def main() -> int:
-    """Run until SIGTERM; the exit status is 0 then, EXIT_CONFIG for wrong settings."""
+    """Run until SIGTERM, then exit with 0; exit with EXIT_CONFIG for wrong settings."""
     try:
         return work(*load(os.environ))
     except ConfigError as error:
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def work(settings: Settings, config: Config) -> int:
-    """Work in this process, or keep those that do. Raises ConfigError."""
+    """Work in this process, or run the processes that do. Raises ConfigError."""
     logs.configure(settings.log_level, settings.log_format)
     # Its DEBUG lines hold paths, and so the ids of accounts.
     logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""What the jobs of a worker need, made once for a process."""
+"""What a worker's jobs need, made once per process."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from workers.throttle import Breaker, Throttle
 
 
 class Context:
-    """Redis and Vitally as the jobs see them; *stop* is set when the worker shall end.
+    """Everything jobs use: Redis, Vitally, settings; *stop* is set when the worker must end.
 
-    *apis* are the sources that can be read, *keys_needed* maps every source that is on
-    to the setting which its API needs. *chance* is a number from 0 to 1.
+    *apis* are the sources' APIs. *keys_needed* maps every source that is on to the
+    setting that its API needs. *chance* returns a random number from 0 to 1.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""The jobs by their names in the queue, and which kind each party needs.
+"""The jobs by their names in the queue, and the kind of job for each party.
 
-A customer's job is `AccountSync`. A thing of a catalogue (a price, a coupon) has a job
-that lets the parties which use it be looked at again; a pointer (an event without
-content, whose customer only the source can tell) has one that asks whose it is.
+A customer's job is `AccountSync`. The job of a catalogue's thing (a price, a coupon)
+schedules jobs for the parties that use it. The job of a pointer (an event without
+content, whose customer only the source knows) asks the source whose it is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from workers.sync import AccountSync
 log = logging.getLogger("workers.job")
 
 STEPS = 200
-"""Steps of a spread in one job; a longer one goes on in the next."""
+"""Most steps of a spread in one job; the rest follows in the next job."""
 
 
 class Jobs:
@@ -39,10 +39,10 @@ class Jobs:
         return self.sync.run(party, other.get(kind_of(party)))
 
     def resume(self) -> None:
-        """Queue what was held for a key that is set by now.
+        """Queue the parties that were held for a key that is now set.
 
-        So is what an older version, which knew nothing of catalogues, held in the
-        middle of a deploy.
+        This includes parties that an older version without catalogues held during a
+        deploy.
         """
         for raw, _ in self.context.redis.zscan_iter(keys.HELD):
             party = raw.decode()
@@ -53,13 +53,13 @@ class Jobs:
                 self.context.queue.push_all(claims, "held until now")
 
     def _spread(self, view: View) -> Outcome:
-        """Let the parties that use a thing of a catalogue be looked at again."""
+        """Schedule jobs for the parties that use a thing of a catalogue."""
         leases, party = self.context.leases, view.own.name
         reached = [leases.spread(party) for _ in range(STEPS)]
         return Outcome("unchanged", later_ms=1 if reached[-1] else 0)
 
     def _follow(self, view: View) -> Outcome:
-        """Ask the source whose a pointer is, and have that customer read."""
+        """Ask the source for a pointer's customer, and have that customer read."""
         party, redis = view.own.name, self.context.redis
         _, source, thing = PartyName.parse(party)
         api = self.context.apis.get(source)
@@ -81,7 +81,7 @@ class Jobs:
         return Outcome("unchanged")
 
     def _notify(self, view: View, owner: str, thing: str) -> None:
-        """Have *owner* read, since a *thing* of it has changed."""
+        """Have *owner* read, because its *thing* has changed."""
         notice = view.own.things[TO_REFRESH].fact
         event = f"{notice.event}:{thing.rpartition(':')[2]}"
         fact = notice._replace(party=owner, event=event)
@@ -91,11 +91,11 @@ class Jobs:
 
 
 JOBS: ContextVar[Jobs] = ContextVar("jobs")
-"""Set once by the worker process: RQ calls a job with what the queue holds alone."""
+"""Set once by the worker process, because RQ passes a job only its queued arguments."""
 
 
 def create_account(party: str) -> str:
-    """First sight of a customer: make its account and traits right in Vitally."""
+    """A new customer: make its account and traits right in Vitally."""
     return JOBS.get().run(party)
 
 

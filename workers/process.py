@@ -1,4 +1,4 @@
-"""One worker process: made once, works until it is told to stop, waits for Redis."""
+"""One worker process: works until it is stopped, and waits while Redis is down."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from workers.sweep import Sweeper
 log = logging.getLogger("workers")
 
 TIMEOUT = 5.0
-"""Seconds that the state's Redis calls may take; a job is never in a hurry."""
+"""Seconds that a call to Redis may take; jobs can wait."""
 
 NEAR_MS = 1000
 """A slot of the throttle this near is waited for inside the job."""
 
 HICCUP_MS = 1000
-"""After a Redis that was away in the middle of a job."""
+"""Wait after Redis went down in the middle of a job."""
 
 LAST_WORD = 17.0
-"""Seconds after the wish to stop at which the process ends whatever it waits for: only
-a Redis that stalls takes so long, and a kill loses nothing."""
+"""Seconds after SIGTERM at which the process ends even if it still waits. Only a stalled
+Redis takes so long, and nothing is lost."""
 
 BEAT = 1.0
 """Seconds between two heartbeats."""
 
 DEADLINE = 75.0
-"""Seconds after which a job that still holds its lease is taken to be stuck."""
+"""Seconds after which a job that still holds its lease counts as stuck."""
 
 FORGOTTEN_MS = 60_000
-"""After so long a silent worker is taken off the list."""
+"""A worker that is silent for this long is removed from the list."""
 
 
 class Process:
@@ -71,7 +71,7 @@ class Process:
         ]
 
     def run(self) -> int:
-        """Work until the stop; return the exit status."""
+        """Work until stopped; return the exit status."""
         log.info(
             "worker starts",
             extra=fields(
@@ -106,7 +106,7 @@ class Process:
         return 0
 
     def _begin(self) -> bool:
-        """Wait for a Redis that can be written to, too; False: the worker is to stop."""
+        """Wait until Redis can be written to; False: the worker must stop."""
         is_waiting = False
         while not self.stop.is_set():
             try:
@@ -125,7 +125,7 @@ class Process:
         return False
 
     def _probe(self) -> None:
-        """See at the start whether Vitally takes the key."""
+        """Check at the start whether Vitally accepts the key."""
         breaker = self.context.breaker
         try:
             self.context.vitally.probe()
@@ -149,7 +149,7 @@ class Process:
         worker.work(logging_level="WARNING")
 
     def gate(self) -> float:
-        """Seconds for which nothing is to be popped."""
+        """Seconds during which no job may be popped."""
         if not self._is_well():
             raise StopRequested
         if self.context.breaker.reason() or self._is_paused():
@@ -166,7 +166,7 @@ class Process:
         return self.paused is not None
 
     def crashed(self, job: Job, *exc_info: Any) -> bool:
-        """RQ's exception handler: the party is tried once more, then parked."""
+        """RQ's exception handler: try the party once more, then park it."""
         leases, error = self.context.leases, exc_info[1]
         # Never the message of an error, which may quote a sender.
         where = " at ".join([type(error).__name__, *places(error)[-1:]])
@@ -186,7 +186,7 @@ class Process:
         return True
 
     def _beat_on(self) -> None:
-        """Beat until the last job is done; it outlives the wish to stop."""
+        """Beat until the last job is done, even after SIGTERM."""
         while not self.done.wait(BEAT):
             try:
                 self._beat()
@@ -194,10 +194,10 @@ class Process:
                 log.warning("redis", extra=fields(reason=type(error).__name__))
 
     def _beat(self) -> None:
-        """Say that the worker is there, and prolong the lease that its job holds.
+        """Report that the worker is alive, and renew the lease of its job.
 
-        A lease is short, so that what a dead worker held is free soon; a living one
-        prolongs it for as long as its job is inside the job's own deadline.
+        Leases are short, so that those of a dead worker expire soon. A living worker
+        renews its lease until the job's own deadline.
         """
         leases = self.context.leases
         lease = leases.held

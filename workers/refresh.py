@@ -1,7 +1,7 @@
-"""Refreshing a party from its source's API where its events do not tell enough.
+"""Refreshes a party from its source's API if its events contain too little.
 
-At most once for a party and batch of events, under a lease of the party's own; a
-failure falls back to what is known and is tried again later.
+This happens at most once per party and batch of events, under the party's own lease. If
+it fails, the job uses what is known, and the refresh is tried again later.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from workers.context import Context
 log = logging.getLogger("workers.refresh")
 
 CROWDED_MS = 1000
-"""While as many parties are read from a source as may be in a second."""
+"""Wait while the limit of parties read from a source per second is reached."""
 
 SECOND_MS = 1000
-"""After a second that was not over yet when something was read."""
+"""Wait for a second to end that was not over when something was read."""
 
 
 class Refresh:
-    """What one job asks the source of its *party*: once, whatever comes of it.
+    """One job's refresh of its *party*: it happens once, whatever the result.
 
-    *later_ms*: in how long the party is to be looked at again; 0: only with an event.
+    *later_ms*: when the party needs another job (ms from now); 0: only with an event.
     """
 
     def __init__(self, context: Context, party: str) -> None:
@@ -41,7 +41,7 @@ class Refresh:
         self.later_ms = 0
 
     def reason(self, view: View) -> str | None:
-        """Why the party has to be read now; None: it has not, or was in this job."""
+        """Why the party must be read now; None: it need not, or was read in this job."""
         if self.is_done:
             return None
         self.is_done = True
@@ -56,7 +56,7 @@ class Refresh:
         return None if self.later_ms else reason
 
     def read(self, reason: str) -> bool:
-        """Read the party from its source; False: another worker does so just now."""
+        """Read the party from its source; False: another worker is doing so."""
         leases, refreshes = self.context.leases, self.context.refreshes
         lease = leases.take(self.party, self.party)
         if lease is None:
@@ -90,11 +90,11 @@ class Refresh:
 
 
 def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
-    """The *facts* of a refresh, later than those of all refreshes before it.
+    """The *facts* of a refresh, stamped later than all refreshes before it.
 
-    The clock of HTTP has whole seconds; two refreshes within one are ordered by the
-    milliseconds that no event of the source uses. An end for ever that was known before
-    is in the refresh.
+    HTTP's clock has whole seconds. Two refreshes in one second are ordered by
+    milliseconds, which no event of the source uses. A final end that was known before is
+    part of the refresh.
     """
     before = member.things.get(REFRESHED)
     last = before.fact.stamp.at if before else 0
@@ -114,9 +114,9 @@ def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
 
 
 def _missing(made: Sequence[Fact], member: Member) -> Iterator[Fact]:
-    """Void the subscriptions that an earlier refresh told, and this one does not.
+    """Void the subscriptions that an earlier refresh returned and this one does not.
 
-    Of one that became another's the API tells no more than that.
+    If a subscription now belongs to another customer, the API does not say more.
     """
     if any("into" in fact.value for fact in made):
         return

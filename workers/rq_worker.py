@@ -1,8 +1,8 @@
-"""The RQ worker: in this process, one queue, and a stop that strands no job.
+"""The RQ worker: no fork, one queue, and a stop that loses no job.
 
-RQ raises StopRequested from its signal handler, which can fall between the pop of a
-job and its start (rq/rq#2236). Here the handler sets a flag alone, and the flag is
-honoured in one place: before a pop.
+RQ raises StopRequested from its signal handler, which can happen between the pop of a
+job and its start (rq/rq#2236). Here the handler only sets a flag, which is checked in
+one place: before a pop.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from bridge.queue import NAME
 log = logging.getLogger("workers")
 
 WORKER_TTL = 18
-"""Seconds after which RQ takes a silent worker off its own list."""
+"""Seconds after which RQ removes a silent worker from its own list."""
 
 BLOCK = 2
-"""Seconds that a pop blocks at most, and so a stop waits at most while idle."""
+"""Most seconds that a pop blocks, and so that an idle worker takes to stop."""
 
 Gate = Callable[[], float]
-"""Seconds for which nothing is to be popped; raises StopRequested to end."""
+"""Seconds during which no job may be popped; raises StopRequested to end."""
 
 
 class SafeWorker(SimpleWorker):
@@ -58,16 +58,16 @@ class SafeWorker(SimpleWorker):
 
     @property
     def connection_timeout(self) -> int:
-        """Seconds that Redis has for an answer: a pop blocks for BLOCK at most."""
+        """Seconds that Redis has to answer; a pop blocks for at most BLOCK."""
         return BLOCK + 3
 
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
-        """Wait for the gate and a job; between tries a stop is asked for.
+        """Wait for the gate and a job, and check for a stop between tries.
 
-        RQ's own loop beats before it pops, so that without a Redis it never comes to
-        the place where a stop is honoured.
+        RQ's own loop sends a heartbeat before it pops; without Redis it would never reach
+        the check for a stop.
         """
         while not self._stop_flag.is_set():
             try:
@@ -94,26 +94,26 @@ class SafeWorker(SimpleWorker):
         raise StopRequested
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
-        """Log where a job failed, and no word of the message: it may quote a sender."""
+        """Log where a job failed, without the message, because it may quote a sender."""
         log.error("job failed", exc_info=exc_info[1], extra=fields(job=job.id))
         call_exception_handlers(self._exc_handlers, job, *exc_info)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Ask for the end after the job in hand; asking twice changes nothing."""
+        """Stop after the current job; a second signal changes nothing."""
         self._stop_requested = True
         self._stop_flag.set()
 
     request_force_stop = request_stop
 
     def subscribe(self) -> None:
-        """Take no commands over pub/sub: a thread and a connection for nothing."""
+        """Do not listen for RQ's commands: they cost a thread and a connection."""
 
     def unsubscribe(self) -> None:
         """Nothing was subscribed."""
 
 
 def on_signals(stop: threading.Event) -> None:
-    """Let SIGTERM and SIGINT set *stop*, also before RQ has its own handlers."""
+    """Let SIGTERM and SIGINT set *stop*, even before RQ installs its own handlers."""
 
     def asked(signum: int, frame: FrameType | None) -> None:
         stop.set()

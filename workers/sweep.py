@@ -1,8 +1,8 @@
-"""The sweeper: heals whatever the queue, a deploy or a `kill -9` lost.
+"""The sweeper: queues new jobs for those that a crash, a deploy or the queue lost.
 
-The `dirty` set is the record; a job is only its messenger. One worker sweeps at a
-time. A job that waits in the list is alive, however long; so is one whose account is
-leased, and a party that waits for its next try. Any other dirty party gets a new job.
+The `dirty` set is the record of what has to be done; a job only triggers it. One worker
+sweeps at a time. A job is not lost while it waits in the queue, while its account is
+leased, or while its party waits for its next try. Any other dirty party gets a new job.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from workers.context import Context
 log = logging.getLogger("workers.sweep")
 
 TICK = 0.25
-"""Seconds between looks for parties whose next try is due."""
+"""Seconds between checks for parties whose next try is due."""
 
 SWEEP, SLOW_SWEEP = 1.0, 3.0
-"""Seconds between looks for lost jobs; the second where thousands are on their way."""
+"""Seconds between checks for lost jobs; the second if thousands are on their way."""
 
 MANY = 1000
 
 HALF_OPEN = 30.0
-"""Seconds after which a write is tried although the address does not look right."""
+"""Seconds after which one write is tried although the address still looks wrong."""
 
 GRACE_MS = 2000
-"""How long a claim without a job, or a job without a lease, may be on its way."""
+"""How long a claim may have no job, or a job no lease, before it counts as lost."""
 
 BATCH = 5000
 LEADER_MS = 4000
 
 
 class Sweeper:
-    """Sweeps while *worker* is the one to sweep; *suspects* may have lost their jobs."""
+    """Sweeps while *worker* is the sweeper; *suspects* may have lost their jobs."""
 
     def __init__(self, context: Context, worker: str) -> None:
         self.context, self.worker = context, worker
@@ -56,7 +56,7 @@ class Sweeper:
         self.pause = SWEEP
 
     def run(self) -> None:
-        """Tick until the worker stops; a Redis that is away is waited for."""
+        """Tick until the worker stops; wait while Redis is down."""
         while not self.context.stop.is_set():
             try:
                 self.tick()
@@ -66,7 +66,7 @@ class Sweeper:
             self.context.stop.wait(TICK)
 
     def tick(self) -> None:
-        """One look: due parties, lost jobs, a refused key."""
+        """One check: due parties, lost jobs, a refused key."""
         now, breaker = monotonic(), self.context.breaker
         if not self.leads():
             return
@@ -100,7 +100,7 @@ class Sweeper:
                 self.context.queue.push_all(claims, "requeued by the sweeper")
 
     def _jobless(self, parties: list[str]) -> Iterator[tuple[str, str, str, str]]:
-        """(party, number of its claim, claim, job) of those for which nobody works."""
+        """(party, number of its claim, claim, job) of the parties that nobody works on."""
         if not parties:
             return
         waiting = set(self.context.queue.waiting())
@@ -122,10 +122,10 @@ class Sweeper:
                 yield party, number or "0", claim, job
 
     def probe(self) -> None:
-        """Close the breaker where Vitally takes the key again.
+        """Close the breaker if Vitally accepts the key again.
 
-        A 404 to the probe is no word about the key; after a while one write is let
-        through to see whether the address is right by now.
+        A 404 to the probe says nothing about the key. After a while one write is let
+        through to see whether the address is now right.
         """
         breaker = self.context.breaker
         try:
@@ -140,7 +140,7 @@ class Sweeper:
             log.warning("writes resumed")
 
     def leads(self) -> bool:
-        """Whether this worker is the one to sweep now."""
+        """Whether this worker is the sweeper now."""
         if self.redis.set(keys.SWEEPER, self.worker, nx=True, px=LEADER_MS):
             return True
         if self.redis.get(keys.SWEEPER) != self.worker.encode():
@@ -149,7 +149,7 @@ class Sweeper:
         return True
 
     def leave(self) -> None:
-        """Take this worker off the list; another may sweep at once."""
+        """Remove this worker from the list, so that another can sweep at once."""
         self.redis.zrem(keys.WORKERS, self.worker)
         if self.redis.get(keys.SWEEPER) == self.worker.encode():
             self.redis.delete(keys.SWEEPER)

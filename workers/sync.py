@@ -1,18 +1,18 @@
-"""Make an account in Vitally what the facts of its parties say: the story of a job.
+"""The job of a customer: makes the account in Vitally match the facts of its parties.
 
-A job is a key. Whatever queued it, it reads the newest facts of all parties of the
-account under the account's lease; so a burst is one write, and a lost or doubled job
-is harmless. `AccountSync` tells it top to bottom:
+A job is only a key. It reads the newest facts of all parties of the account, under the
+account's lease, whatever queued it. So a burst of events is one write, and a lost or
+duplicate job does no harm. `AccountSync` follows these steps from top to bottom:
 
     1  take the lease of the account
-    2  read the account once; refresh a party from its source where that is needed
+    2  read the account once; refresh a party from its source if needed
     3  fold → document → change
     4  nothing differs: acknowledge
     5  wait for the account's pace and for a slot of the throttle
     6  mark what is about to be sent as unconfirmed
     7  PUT, on 404 POST, on "exists" PUT                       (`workers/write.py`)
     8  acknowledge, or do what follows Vitally's answer        (`workers/outcomes.py`)
-    9  queue the parties that came meanwhile
+    9  queue the parties whose jobs came in the meantime
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ from workers.write import SHORT_WAIT_MS, Held, Postponed, Write
 log = logging.getLogger("workers.job")
 
 TURNS = 5
-"""How often a job begins again because its party moved or was refreshed."""
+"""How often a job may start again because its party moved or was refreshed."""
 
 WORTH_A_LOOK_MS = 200
 """After a wait this long the facts are read again before the write."""
 
 
 class Desired(NamedTuple):
-    """The account (None: its last party has left it), its document and the change."""
+    """The account (None: its last party left it), its document and the change."""
 
     account: Account | None
     document: Document
@@ -69,7 +69,7 @@ class AccountSync:
     def run(self, party: str, other: Callable[[View], Outcome] | None = None) -> str:
         """Do the job of *party*; return the outcome's word. Raises redis' errors.
 
-        A party that is no customer has an *other* job, under the same lease.
+        *other* is the job of a party that is not a customer; it has the same lease.
         """
         began, account, word = monotonic(), "", ""
         refresh = Refresh(self.context, party)
@@ -100,7 +100,7 @@ class AccountSync:
         return word
 
     def _job(self, view: View, refresh: Refresh) -> str:
-        """Do the job of an account; "" where it has to begin again."""
+        """Do the job of an account; "" if it has to start again."""
         if reason := refresh.reason(view):
             self._release(view)
             return "" if refresh.read(reason) else "retried"
@@ -158,7 +158,7 @@ class AccountSync:
         return self._ack(view, outcomes.written(view, doc, done))
 
     def _failed(self, view: View, error: VitallyError) -> str:
-        """Do what follows Vitally's answer; everybody waits where it is not ours."""
+        """Do what follows Vitally's answer; after a 429 or a refused key all workers wait."""
         decision = outcomes.failed(error, view, self.context.chance())
         answer = {"status": error.status, "reason": error.reason}
         line = fields(account=view.account, **answer, next=decision.word)
@@ -172,7 +172,7 @@ class AccountSync:
         return self._postpone(view, decision.delay_ms, decision.fields)
 
     def _sleep(self, view: View, wait_ms: int) -> bool:
-        """Sleep with the lease held; False: the worker is to stop."""
+        """Sleep and keep the lease; False: the worker must stop."""
         end = monotonic() + wait_ms / 1000
         while (left := end - monotonic()) > 0:
             if self.context.stop.wait(min(left, 2.0)):
@@ -181,7 +181,7 @@ class AccountSync:
         return True
 
     def _ack(self, view: View, outcome: Outcome) -> str:
-        """Confirm; a large account that has newer facts waits behind the others."""
+        """Acknowledge; a large account with newer facts waits behind the others."""
         took = round((monotonic() - self.leases.since) * 1000)
         for party, claim in self.leases.ack(view, outcome):
             if party == view.own.name and took > outcomes.LONG_MS:
@@ -204,7 +204,7 @@ class AccountSync:
 
 
 def desired_state(view: View, config: Config) -> Desired:
-    """Fold what was read of an account, under the keys that `bridge.toml` gives."""
+    """Fold what was read of an account; its traits get the keys of `bridge.toml`."""
     ledger, unconfirmed, account = view.ledger, view.unconfirmed_traits, None
     if view.parties:
         account = unite(view.account, view.parties, view.now)
@@ -220,7 +220,7 @@ def desired_state(view: View, config: Config) -> Desired:
 
 
 def has_work(view: View, desired: Desired) -> bool:
-    """Whether there is anything to write; a deletion alone makes no account."""
+    """Whether there is anything to write; a deletion alone creates no account."""
     if view.exists or view.unconfirmed_writes:
         return view.owes_whole or not desired.change.is_empty
     return desired.account is not None and not desired.account.deleted_only

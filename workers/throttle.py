@@ -1,9 +1,9 @@
-"""What holds writes back: the throttle, for a while, and the breaker, until it is well.
+"""The throttle, which spaces writes out, and the breaker, which stops them all.
 
-The throttle is one for all workers: no more than the allowed units in any 60 seconds.
-Every write reserves a slot on Redis' clock. The limit and what a write costs are
-learned from the `RateLimit-*` headers of Vitally's replies; until then a write is
-taken to cost ten units (the facts' guess for Vitally's newest documentation).
+All workers share one throttle: no more than the allowed units in any 60 seconds. Every
+write reserves a slot on Redis' clock. The limit and the cost of a write are learned from
+the `RateLimit-*` headers of Vitally's replies; until then a write is assumed to cost ten
+units (a guess from Vitally's documentation).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bridge.store.inspect import COST, LIMIT
 from bridge.vitally.replies import Rate
 
 PAUSED_MS = 2000
-"""While somebody has stopped all writes: when to ask again."""
+"""Wait before the next check while all writes are paused by hand."""
 
 
 class Throttle:
@@ -32,14 +32,14 @@ class Throttle:
     def reserve(self, most_ms: int) -> tuple[int, str]:
         """Reserve the next slot: (ms to wait, slot).
 
-        A negative wait says how far off it is where that is beyond *most_ms*;
-        nothing is reserved then.
+        If the slot is further away than *most_ms*, the wait is negative and nothing is
+        reserved.
         """
         slot = uuid4().hex
         return self._call(most_ms, slot), slot
 
     def wait(self) -> int:
-        """Milliseconds until there is a slot; reserves nothing."""
+        """Milliseconds until there is a free slot; reserves nothing."""
         return abs(self._call(0, ""))
 
     def give_back(self, slot: str) -> None:
@@ -47,14 +47,14 @@ class Throttle:
         self._redis.zrem(keys.SLOTS, slot)
 
     def pause(self, ms: int) -> None:
-        """Leave Vitally alone for *ms*; a longer pause that is set already stays."""
+        """Send nothing to Vitally for *ms*; a longer pause that is already set stays."""
         self._run("pause", max(1, ms), keys=[keys.PAUSE])
 
     def learn(self, rate: Rate) -> None:
-        """Take in what a reply says of the limit.
+        """Store what a reply says about the limit.
 
-        The bridge alone always leaves what it may not use. Where half of that is gone
-        others use the key, and they go first until it has come back.
+        The bridge always leaves the share that it may not use. If half of that is gone,
+        others use the key, and the bridge waits until it has come back.
         """
         limit, remaining = max(1, rate.limit), max(0, rate.remaining)
         seen = (limit, remaining, int(rate.write))
@@ -70,7 +70,7 @@ class Throttle:
 
 
 FIRST_LOOK, LAST_LOOK = 3.0, 60.0
-"""Seconds between looks whether a refused key works again: at first, at most."""
+"""Seconds between checks whether a refused key works again: at first, at most."""
 
 REMEMBERED = 600
 """Seconds for which an opening counts."""
@@ -83,12 +83,12 @@ class Breaker:
         self._redis = redis
 
     def reason(self) -> str | None:
-        """Why writes have stopped; None: they have not."""
+        """Why writes are stopped; None: they are not."""
         raw = self._redis.get(keys.BREAKER)
         return raw.decode() if isinstance(raw, bytes) else None
 
     def open(self, reason: str) -> bool:
-        """Stop all writes; True for the one who opened it."""
+        """Stop all writes; True for the worker that opened it."""
         if not self._redis.set(keys.BREAKER, reason, nx=True):
             return False
         with self._redis.pipeline() as pipe:
@@ -98,11 +98,11 @@ class Breaker:
         return True
 
     def patience(self) -> float:
-        """Seconds between looks: longer where it opened again and again of late."""
+        """Seconds between checks; longer if it opened repeatedly in recent minutes."""
         raw = self._redis.get(keys.OPENED)
         times = int(raw) if isinstance(raw, bytes) else 1
         return min(FIRST_LOOK * 2.0 ** (times - 1), LAST_LOOK)
 
     def close(self) -> bool:
-        """Let writes go on; True for the one who closed it."""
+        """Let writes go on; True for the worker that closed it."""
         return bool(self._redis.delete(keys.BREAKER))

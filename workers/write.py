@@ -1,4 +1,4 @@
-"""The write itself: PUT, on 404 POST, and PUT again where the account exists."""
+"""The write itself: PUT, on 404 POST, and PUT again if the account exists."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from workers.context import Context
 log = logging.getLogger("workers.write")
 
 SHORT_WAIT_MS = 5000
-"""A slot this near is slept for; for one further away the job waits elsewhere."""
+"""If the slot is this near, the job sleeps; otherwise it is postponed."""
 
 OWED = 2
-"""Whole writes that are owed once a request may be on its way."""
+"""Whole writes that are owed once a request may have been sent."""
 
 ORGANIZATION = "organizationId"
-"""A trait of this name is no trait: it is the id of the account's organization.
+"""A trait of this name is not a trait but the id of the account's organization.
 
-An update takes its external id, a creation Vitally's own id alone:
+An update accepts its external id, a creation only Vitally's own id:
 https://docs.vitally.io/en/articles/9880654-rest-api-accounts
 """
 
@@ -35,7 +35,7 @@ AFTER_REFUSAL = frozenset({400, 409})
 
 
 class Held(Exception):  # noqa: N818 (an outcome, not an error)
-    """Vitally does not have the account, and it is not to be created."""
+    """Vitally does not have the account, and it must not be created."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -55,7 +55,7 @@ class WrongAddressError(VitallyKeyError):
 
 
 class Written(NamedTuple):
-    """What was done: *word* created or updated, *name* Vitally's if it is ours."""
+    """The result: *word* is created or updated; *name* is Vitally's, if it is ours."""
 
     word: str
     change: Change
@@ -65,9 +65,9 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write; each request after the first takes a slot of its own.
+    """One write; each request after the first takes its own slot.
 
-    *refusal* says why the account is not to be created, if so.
+    *refusal*: why the account must not be created, if so.
     """
 
     context: Context
@@ -100,7 +100,7 @@ class Write:
         return done._replace(requests=done.requests + 1)
 
     def _change(self) -> Change:
-        """The change, without its name where somebody renamed the account by hand."""
+        """The change, without the name if somebody renamed the account by hand."""
         if self.change.name is None:
             return self.change
         try:
@@ -146,7 +146,7 @@ class Write:
         return Written("updated", change, self._ours(None, reply), 3)
 
     def _next_slot(self) -> None:
-        """Wait for a further request's slot; what was sent so far is answered."""
+        """Wait for the next request's slot; every earlier request has been answered."""
         wait, slot = self.context.throttle.reserve(SHORT_WAIT_MS)
         if wait < 0:
             raise Postponed(-wait)
@@ -159,7 +159,7 @@ class Write:
         raise Postponed(0)
 
     def _ours(self, sent: str | None, reply: Mapping[str, Any]) -> Name | None:
-        """The name in Vitally, if we wrote it; a reply that shows another: not ours.
+        """The name in Vitally, if we wrote it; it is not ours if the reply shows another.
 
         After an unconfirmed creation the name may be ours although this write had none.
         """

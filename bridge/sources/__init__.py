@@ -1,6 +1,6 @@
-"""The sources, found by looking: each folder here is one, with its `SOURCE`.
+"""Finds the sources: every folder here that defines a `SOURCE` is one.
 
-A folder without one (`generic`) makes sources out of tables in `bridge.toml`.
+The folder `generic` makes sources from tables in `bridge.toml`.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from bridge.webhook.auth import LEAST
 from bridge.webhook.source import Options, Source
 
 MADE = "generic.made"
-"""Name of the option that holds the sources made of tables, by their names."""
+"""Name of the option with the sources made from tables, by name."""
 
 OBSERVED = "observed"
-"""Name of the option that holds the names of the sources with `observe = true`: each of
-their deliveries is kept in the quarantine, unread."""
+"""Name of the option with the names of the sources that have `observe = true`: their
+deliveries are kept unread in the quarantine."""
 
 
 @cache
 def discover() -> dict[str, Source]:
-    """Return every source of its own by its name."""
+    """Return the sources that have a folder, by name."""
     modules = (import_module(f"{__name__}.{m.name}") for m in iter_modules(__path__))
     sources: list[Source] = [m.SOURCE for m in modules if hasattr(m, "SOURCE")]
     return {source.name: source for source in sources}
 
 
 def options() -> list[Option]:
-    """Return the settings that the sources bring, for whoever reads the environment."""
+    """Return the sources' own settings."""
     return [option for source in discover().values() for option in source.options]
 
 
 def load(
     environ: Mapping[str, str], without: Collection[str] = ()
 ) -> tuple[Settings, Config]:
-    """Read the environment and `bridge.toml`, the sources' part of both included.
+    """Read the environment and `bridge.toml`, including the sources' part of both.
 
-    *without* names required variables that the caller can do without. Raises
+    *without* names required variables that the caller does not need. Raises
     ConfigError with all problems.
     """
     values, problems = values_of(environ, options(), without)
@@ -61,13 +61,13 @@ def load(
 
 
 def _refused(sources: Iterable[Source], values: Options) -> list[str]:
-    """What is so weak about the secrets of these sources that nothing may start."""
+    """Weaknesses of these sources' secrets that must stop the start."""
     used = [source for source in sources if source.enabled(values)]
     return [w.text for source in used for w in source.weak(values) if w.refused]
 
 
 def weak_secrets(settings: Settings) -> list[str]:
-    """What is weak about the secrets in use, and no reason not to start."""
+    """Weaknesses of the secrets in use that need not stop the start."""
     values, password = settings.sources, settings.console_password
     weak = [w.text for source in switched_on(values) for w in source.weak(values)]
     if password and len(password) < LEAST:
@@ -76,7 +76,7 @@ def weak_secrets(settings: Settings) -> list[str]:
 
 
 def every(values: Options) -> list[Source]:
-    """Return all sources there are under the settings' *values*."""
+    """Return all sources, including those made from tables in *values*."""
     return [*discover().values(), *values.get(MADE, {}).values()]
 
 
@@ -88,8 +88,8 @@ def switched_on(values: Options) -> list[Source]:
 def tables(given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Table:
     """Read the tables below `[sources]` of `bridge.toml`.
 
-    One that is no source's own makes a source, with its secrets from *environ*. Any may
-    have the line `observe`.
+    A table that belongs to no source with a folder makes a source; its secrets come from
+    *environ*. Any table may have the line `observe`.
     """
     made: dict[str, Source] = {}
     observed: set[str] = set()

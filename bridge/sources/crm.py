@@ -1,7 +1,7 @@
-"""What the sources of CRMs share: which field of a record means what, and a won deal.
+"""What CRM sources share: the meaning of a record's fields, and won deals.
 
-`[sources.NAME]` of `bridge.toml` says which, with the tables `traits` and one of deals;
-the README of each source shows an example.
+`[sources.NAME]` in `bridge.toml` sets the fields, with a table `traits` and one for
+deals; the README of each source shows an example.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ Fields = Mapping[str, str | None]
 
 
 class TraitMapping(NamedTuple):
-    """Where a trait comes from: a *field* of a record, and the word of its converter."""
+    """Where a trait comes from: a *field* of a record, and the name of its converter."""
 
     field: str
     kind: str = "text"
 
     def convert(self, text: str | None) -> Known:
-        """Return the trait's value, None where *text* is empty. Raises ValueError."""
+        """Return the trait's value; None if *text* is empty. Raises ValueError."""
         stripped = (text or "").strip()
         return CONVERTERS[self.kind](stripped) if stripped else None
 
@@ -54,15 +54,15 @@ class Deals(NamedTuple):
 
     @property
     def fields(self) -> list[str]:
-        """Those that the table names, but for the currency."""
+        """The fields that the table names, except the currency."""
         return [field for field in (self.mrr, self.renews, self.ended) if field]
 
 
 class Rules(NamedTuple):
     """The field that names a company's account, those of its traits, and of deals.
 
-    A field that an event lacks has not changed. One of *selected*, which every event
-    has, is empty where it is missing. *deals*: None where deals are not read.
+    A field that an event lacks has not changed; but a *selected* field, which every event
+    should have, is then empty. *deals*: None if deals are not read.
     """
 
     account: str = ""
@@ -71,16 +71,16 @@ class Rules(NamedTuple):
     selected: Container[str] = ()
 
     def own(self, company: str) -> str:
-        """The account of a *company* whose own id names it; "" where a field does."""
+        """The account of a *company* if its own id names it; "" if a field does."""
         return "" if self.account else company
 
     def selects(self, fields: Container[str], name: str) -> bool:
-        """Whether an event with these *fields* says what the field *name* is."""
+        """Whether an event with these *fields* has a value for the field *name*."""
         return name in fields or name in self.selected
 
 
 def rules_of(source: str, options: Options) -> Rules:
-    """What the table of a *source* says, or would say by default."""
+    """The content of a *source*'s table, or its defaults."""
     rules: Rules = options.get(f"{source}.rules", Rules())
     return rules
 
@@ -93,10 +93,10 @@ def table(
     *kinds: str,
     **more: fields.Field[Any],
 ) -> Callable[[Mapping[str, Any]], Table]:
-    """How the table of a *source* is read.
+    """Return the reader of a *source*'s table.
 
-    *word* is what it calls a field, *deals* the name of its table of deals, *kinds* are
-    converters of its own, *more* further lines.
+    *word* is the source's term for a field, *deals* the name of its table of deals.
+    *kinds* are its own converters, *more* further lines.
     """
     own = {
         "mrr": field_name(word, required=True),
@@ -123,14 +123,14 @@ def table(
 
 
 def field_name(word: str, **options: Any) -> fields.String:
-    """The name of a field; *word* is what the source calls one."""
+    """The name of a field; *word* is the source's term for a field."""
     return text(FIELD.pattern, f"must be the name of a {word}", **options)
 
 
 def trait_lines(word: str, *more: str) -> NamedLines:
     """A table of traits: `plan = "Plan"`, `ends = { field = "End", as = "date" }`.
 
-    *more* are converters of the source's own.
+    *more* are the source's own converters.
     """
     kinds = (*CONVERTERS, *more)
 
@@ -158,7 +158,7 @@ def _can_name_a_trait(name: str) -> None:
 
 
 def read(fields: Fields, name: str, convert: Callable[[str], Any]) -> Any:
-    """What *convert* makes of a field, None where it is empty. Raises ValidationError."""
+    """A field as *convert* reads it; None if it is empty. Raises ValidationError."""
     text = (fields.get(name) or "").strip()
     try:
         return convert(text) if text else None
@@ -175,10 +175,10 @@ def won_deal(  # noqa: PLR0913 - what a deal says
     ended: Any = None,
     plan: Any = None,
 ) -> Subscription | None:
-    """Return the subscription that a won deal of a CRM is, *at* its version (ms).
+    """Return a CRM's won deal as a subscription, *at* its version (ms).
 
-    None without an amount a month (*mrr*, major units): it was sold once. With an end
-    (*ended*, ms) in the future it is live until then.
+    None without a monthly amount (*mrr*, major units): that was a one-time sale. If its
+    end (*ended*, ms) is in the future, it is live until then.
     """
     if not mrr:
         return None

@@ -1,7 +1,7 @@
-"""One small client for the APIs of all sources: JSON by GET and POST, and what fails.
+"""The HTTP client for the APIs of all sources: JSON with GET and POST, and its errors.
 
-Connections are kept alive; nothing is tried twice here, and no redirect is followed.
-All that is raised is a SourceError, and none quotes a key, a reply or a customer.
+Connections are kept alive. It does not retry and does not follow redirects. It raises
+only SourceError, whose text never quotes a key, a reply or a customer.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from bridge.errors import PayloadError, SourceError, SourceUnreadError
 from bridge.webhook.source import json_object
 
 TIMEOUT = 8.0
-"""Seconds without a byte after which a request has failed."""
+"""A request fails after this many seconds without a byte."""
 
 GOOD = {HTTPStatus.OK, HTTPStatus.MULTI_STATUS}
-"""The latter where some objects of a batch are not there."""
+"""Statuses of success; the second one if some objects of a batch do not exist."""
 
 GONE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 
@@ -37,9 +37,9 @@ Json = dict[str, Any]
 
 
 class Reply(NamedTuple):
-    """The JSON that came, and the source's clock (ms) when it was asked for at latest.
+    """The JSON of a reply, and the source's time (ms) no later than the request.
 
-    Its clock is the `Date` of the reply, less the time that the reply took.
+    The time is the reply's `Date`, less the time that the reply took.
     """
 
     body: Any
@@ -64,14 +64,14 @@ class HttpApi:
     base: str
     headers: Mapping[str, str] = field(repr=False)
     permission: re.Pattern[bytes] = re.compile(rb"(?!)")
-    """Names of permissions that the text of a 403 may tell."""
+    """Matches the names of permissions in the text of a 403."""
     missing: bytes = b""
-    """Word of the body of a 400 that says that there is no such thing."""
+    """Text in the body of a 400 that means that there is no such object."""
     wait: float = 2.0
-    """Seconds to wait after a 429 that does not say."""
+    """Seconds to wait after a 429 without `Retry-After`."""
     timeout: float = TIMEOUT
     most: int = 64 * 1024 * 1024
-    """Bytes of a reply that are read."""
+    """Most bytes of a reply that are read."""
     read: Callable[[bytes], Any] = json_object
     """Reads the body of a reply; raises PayloadError."""
 
@@ -137,7 +137,7 @@ class HttpApi:
             raise SourceError(reason) from None
 
     def _failure(self, reply: Any, data: bytes, what: str) -> SourceError:
-        """What a reply means that is neither good nor 404."""
+        """The error for a reply that is neither a success nor 404."""
         match reply.status:
             case HTTPStatus.TOO_MANY_REQUESTS:
                 after = reply.headers.get("Retry-After", "")
@@ -159,7 +159,7 @@ class HttpApi:
 
 
 def understood(read: Callable[[Any], Any], raw: Any, what: str) -> Any:
-    """What *read* makes of a reply. Raises SourceUnreadError, which names its fields."""
+    """A reply as *read* loads it. Raises SourceUnreadError, which names the wrong fields."""
     try:
         return read(raw)
     except ValidationError as error:

@@ -1,1 +1,1 @@
-"""What all webhooks share; pure, marshmallow allowed."""
+"""What all webhooks share. Pure code; it may use marshmallow."""

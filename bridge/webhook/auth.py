@@ -1,8 +1,8 @@
-"""How a sender proves who it is: by a signature, or by a secret that it shows.
+"""Authentication of senders: by a signature, or by a secret that each delivery contains.
 
-Each way is a row of data, and `verify` reads all of them. A signature header is a list
-of parts: one *separator*, a *prefix* that marks a signature and, where the time stands in
-the same header, a prefix that marks it. So one rule reads `t=1,v1=ab,v1=cd` (Stripe),
+Each scheme is data, and `verify` handles all of them. A signature header is a list of
+parts with one *separator*; a *prefix* marks a signature and, if the timestamp is in the
+same header, another prefix marks that. So one rule reads `t=1,v1=ab,v1=cd` (Stripe),
 `v1,ab v1,cd` (Standard Webhooks), `1,ab,cd` (Recurly) and a plain `ab` (HubSpot).
 """
 
@@ -21,16 +21,16 @@ from bridge.errors import SignatureError
 from bridge.webhook.source import Delivery, Verified, Weakness
 
 LONGEST_HEADER = 4096
-"""Characters of a header that are looked at; a longer one is refused."""
+"""Most characters of a header; a longer one is refused."""
 
 FIRST_MS = 1e11
-"""From here on a number is no longer seconds: it is 1973 in milliseconds."""
+"""From this number on a timestamp is in milliseconds (this is 1973)."""
 
 LEAST = 16
-"""Characters of a secret that guards an endpoint alone; a guess takes too long then."""
+"""Least characters of a secret that alone guards an endpoint, so that it cannot be guessed."""
 
 VENDORS_OWN = "whsec_"
-"""Beginning of secrets that the sender made, so that nobody here can choose a longer."""
+"""Prefix of secrets that the sender generates, whose length nobody here can choose."""
 
 
 def _whole(text: str) -> float:
@@ -55,7 +55,7 @@ KEYS: Mapping[str, Callable[[str], bytes]] = {
     # The padding may be missing, as in Standard Webhooks.
     "base64": lambda text: b64decode(text + "=" * (-len(text) % 4), validate=True),
 }
-"""How the key is made of the secret's text; each raises ValueError."""
+"""How the key is derived from the secret's text; each raises ValueError."""
 
 DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
     "hex": lambda digest: digest.hex().encode(),
@@ -72,18 +72,18 @@ INSTANTS: Mapping[str, tuple[Callable[[str], float], Callable[[float], str]]] = 
 """Unit of a timestamp -> (text to seconds, raises ValueError; seconds to text)."""
 
 _NAME = re.compile(r"\{(body|timestamp|method|url|header:[a-z0-9-]+)\}")
-"""What `signed` may name; splitting by it leaves literals and names by turns."""
+"""The names in `signed`; splitting by this yields literals and names alternately."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
     """How one kind of sender signs; header names are lower case.
 
-    *signed* is what is signed, with `{body}`, `{timestamp}`, `{method}`, `{url}` and
-    `{header:NAME}`. Where the time stands: in *timestamp_header*, else in the part of
-    *header* with *timestamp_prefix*, else in its first part (*timestamp_first*), else
-    the scheme has none. *tolerance* is in seconds, both ways. *otherwise* is used where
-    *header* is absent.
+    *signed* is a template of the signed text, with `{body}`, `{timestamp}`, `{method}`,
+    `{url}` and `{header:NAME}`. The timestamp is in *timestamp_header*, else in the part
+    of *header* with *timestamp_prefix*, else in its first part (*timestamp_first*), else
+    there is none. *tolerance* is in seconds, both ways. *otherwise* is the scheme to use
+    if *header* is absent.
     """
 
     header: str
@@ -113,7 +113,7 @@ class Scheme:
 
     @property
     def is_timed(self) -> bool:
-        """True where a delivery says when it was signed."""
+        """Whether deliveries have a signed timestamp."""
         return bool(
             self.timestamp_header or self.timestamp_prefix or self.timestamp_first
         )
@@ -160,10 +160,10 @@ STANDARD_WEBHOOKS = replace(
 
 
 class Shown(NamedTuple):
-    """A secret that each delivery shows, after *prefix*.
+    """A secret that each delivery contains, after *prefix*.
 
-    Where: as `user:password` of HTTP Basic, in the header *name* (lower case), or in the
-    URL, `?NAME=…` once alone.
+    *place*: `user:password` of HTTP Basic, the header *name* (lower case), or the URL's
+    query, where `NAME=…` must occur exactly once.
     """
 
     place: Literal["basic", "header", "query"]
@@ -180,10 +180,10 @@ BASIC = Shown("basic", "authorization")
 def verify(
     scheme: Scheme | Shown, delivery: Delivery, secrets: Iterable[str], now: float
 ) -> Verified:
-    """Prove that the sender of *delivery* has one of *secrets*; raises SignatureError.
+    """Check that the sender of *delivery* has one of *secrets*; raises SignatureError.
 
     *now* is in seconds since the epoch. A secret that cannot be a key (empty, or not
-    in the scheme's encoding) proves nothing and is passed over.
+    in the scheme's encoding) is skipped.
     """
     if isinstance(scheme, Shown):
         candidates, message = [_shown(scheme, delivery)], b""
@@ -193,7 +193,7 @@ def verify(
         candidates, message = _signed(scheme, delivery, now)
     for secret in secrets:
         expected = _expected(scheme, secret, message)
-        # A sum, not any(): every candidate is compared, so that time tells nothing.
+        # A sum, not any(): comparing every candidate keeps the time constant.
         if expected and sum(hmac.compare_digest(expected, c) for c in candidates):
             return Verified(delivery)
     raise SignatureError("it was made with another secret")
@@ -209,7 +209,7 @@ def sign(  # noqa: PLR0913 - one argument for each thing that a scheme may sign
     url: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Return the headers that prove *body*, among them the given *headers*.
+    """Return the headers that authenticate *body*, including the given *headers*.
 
     *now* is in seconds since the epoch. Raises SignatureError where *secret* cannot be
     a key of the scheme, or a header that the scheme signs is not among *headers*.
@@ -229,7 +229,7 @@ def sign(  # noqa: PLR0913 - one argument for each thing that a scheme may sign
 
 
 def _shown(scheme: Shown, delivery: Delivery) -> bytes:
-    """What a delivery shows where its secret should be."""
+    """What a delivery contains where its secret should be."""
     if scheme.place == "query":
         query = parse_qsl(delivery.url.partition("?")[2], keep_blank_values=True)
         values = [value for key, value in query if key == scheme.name]
@@ -266,7 +266,7 @@ def _signed(
 
 
 def _timestamp(scheme: Scheme, parts: list[str], delivery: Delivery, now: float) -> str:
-    """The time that is signed; refused where it is too long ago, or in the future."""
+    """The signed timestamp; refused if it is too old or in the future."""
     mark = scheme.timestamp_prefix
     if scheme.timestamp_header:
         times = [delivery.headers.get(scheme.timestamp_header, "")]
@@ -304,12 +304,12 @@ def _message(scheme: Scheme, delivery: Delivery, timestamp: str) -> bytes:
 
 
 def _bytes(text: str) -> bytes:
-    """Encode any text there is, lone surrogates too, each to bytes of its own."""
+    """Encode any text, lone surrogates included, each to different bytes."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def _expected(scheme: Scheme | Shown, secret: str, message: bytes) -> bytes | None:
-    """What the sender shows or sends with this secret; None where it cannot be one."""
+    """The signature or secret to expect with this secret; None if it cannot be a key."""
     if isinstance(scheme, Shown):
         password = ":" if scheme.place == "basic" and ":" not in secret else ""
         return _bytes(scheme.prefix + secret + password) if secret else None
@@ -339,7 +339,7 @@ def judged(name: str, secrets: str | Iterable[str] | None) -> Iterator[Weakness]
 def judged_pair(
     username: str, password: str, values: Mapping[str, str | None]
 ) -> Iterator[Weakness]:
-    """Yield the same of HTTP Basic, where user and password guard together.
+    """Yield the same for HTTP Basic, where user and password guard together.
 
     *username* and *password* are the names of their variables in *values*.
     """

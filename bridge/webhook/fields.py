@@ -1,4 +1,4 @@
-"""What the schemas of all sources are made of: strict fields, and their base class."""
+"""Building blocks of all sources' schemas: strict fields and their base class."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ UNREAD: Any = object()
 class Payload(Schema):
     """The part of a payload that is read; other keys are left out.
 
-    What a payload lacks, or has as null, is None, unless the field is `required`.
+    A field that is missing or null becomes None, unless it is `required`.
     """
 
     class Meta:
-        """Senders add keys at will."""
+        """Senders may add keys at any time."""
 
         unknown = EXCLUDE
 
@@ -38,8 +38,8 @@ class Payload(Schema):
     def load(self, data: Any, **options: Any) -> Any:
         """Return what `Schema.load` returns; raises ValidationError as it does.
 
-        Only what a field of this module does not take at once goes to marshmallow, whose
-        general way would cost half an event more.
+        Most fields are read directly; only the rest goes through marshmallow, whose general
+        way would add half of an event's cost.
         """
         if type(data) is not dict or any(options.values()) or self._hooks:
             return super().load(data, **options)
@@ -68,7 +68,7 @@ def _loaded(field: fields.Field[Any], value: Any) -> Any:
 
 
 class Checked(fields.Field[Any]):
-    """A field whose whole rule is `read`; *must* says it for the error message."""
+    """A field whose rule is its method `read`; *must* is the rule for the error message."""
 
     must = "be something else"
 
@@ -86,19 +86,19 @@ class Checked(fields.Field[Any]):
 
 
 NAME = 255
-"""Characters of a name: of an account, a plan or a price."""
+"""Most characters of a name (of an account, a plan or a price)."""
 
 BROKEN = "\uffff"
-"""Stands for half a character, which no text can hold; it is no character itself."""
+"""Replaces half a character (a lone surrogate); it is not a character itself."""
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]+")
 _BROKEN = re.compile("[\ud800-\udfff\ufffe\uffff]+")
 
 
 def cleaned(text: str, most: int = NAME) -> str:
-    """A text for people to read, without what cannot be shown, and cut to *most*.
+    """A text for people: without unprintable characters, and cut to *most*.
 
-    Never for an id: of two that differ it may make one.
+    Never for an id, because two different ids may become equal.
     """
     if not text.isprintable():
         text = _BROKEN.sub("\ufffd", _CONTROL.sub(" ", text))
@@ -106,9 +106,9 @@ def cleaned(text: str, most: int = NAME) -> str:
 
 
 class Label(Checked):
-    """A text that nothing but people's reading rests on, `cleaned`, no blanks around it.
+    """A text only for people: `cleaned`, without blanks around it.
 
-    Anything else is None, and never refused: a name may not hold up money.
+    Any other value becomes None and is never refused: a bad name must not block money.
     """
 
     def read(self, value: Any) -> Any:
@@ -116,7 +116,7 @@ class Label(Checked):
 
 
 class Text(Checked):
-    """Any text up to *most* characters that something rests on."""
+    """A text of at most *most* characters that matters, so it is never changed."""
 
     def __init__(self, most: int = 2000, **options: Any) -> None:
         super().__init__(**options)
@@ -128,7 +128,7 @@ class Text(Checked):
 
 
 class Word(Checked):
-    """One of the *allowed* words: where an unknown one would change a number."""
+    """One of the *allowed* words; for fields where an unknown word would change a number."""
 
     def __init__(self, *allowed: str, **options: Any) -> None:
         super().__init__(**options)
@@ -140,7 +140,7 @@ class Word(Checked):
 
 
 class Whole(Checked):
-    """A whole number from *low* to *high*; a bool is none."""
+    """A whole number from *low* to *high*; a bool is not one."""
 
     def __init__(self, low: int = 0, high: int = MOST, **options: Any) -> None:
         super().__init__(**options)
@@ -169,8 +169,8 @@ _DECIMAL = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,12})?", re.ASCII)
 class Minor(Checked):
     """An exact amount in minor units (`2000`, `"0.5"`), kept as plain decimal text.
 
-    Up to 12 decimals, no exponent, at most 2**53 either way; the text has no needless
-    zeros, so that equal amounts are equal texts.
+    At most 12 decimals, no exponent, absolute value at most 2**53. The text has no
+    needless zeros, so that equal amounts are equal texts.
     """
 
     low, high = -MOST, MOST

@@ -1,6 +1,6 @@
-"""The shape of a source: data that says how one sender's deliveries are read, and as what.
+"""The definition of a source: data and functions that read one sender's deliveries.
 
-A delivery that is proved is split into events, and an event tells facts.
+A delivery is verified and split into events, and each event yields facts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bridge.webhook.fields import BROKEN
 from bridge.webhook.values import digest
 
 LONGEST_ID = 255
-"""Characters of an event's id and type."""
+"""Most characters of an event's id and type."""
 
 _MARK = orjson.dumps(BROKEN).strip(b'"')
 
@@ -31,7 +31,7 @@ _ESCAPE = re.compile(
     rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
-"""An escape of JSON; the group is half a pair of surrogates, without its other half."""
+"""An escape in JSON; the group matches a lone surrogate."""
 
 Options = Mapping[str, Any]
 """A source's own settings, parsed: the values of its `Source.options` by name."""
@@ -50,13 +50,13 @@ class Delivery(NamedTuple):
 
 
 Verified = NewType("Verified", Delivery)
-"""A delivery whose sender has been proved; only a verifier makes one."""
+"""A delivery whose sender is verified; only a verifier makes one."""
 
 
 class Event(NamedTuple):
     """One thing that happened; *body* is the parsed content, *at* in milliseconds.
 
-    *refusal*: why this part of a delivery is no event that can be read; "" it is one.
+    *refusal*: why this part of a delivery cannot be read as an event; "": it can.
     """
 
     id: str
@@ -77,11 +77,11 @@ class Event(NamedTuple):
         essence: Value | None = None,
         before: str | None = None,
     ) -> Fact:
-        """Return what this event tells of a *thing* of *party*.
+        """Return the fact of this event about a *thing* of *party*.
 
-        *at* (ms) is the thing's own version where it has one, *essence* the part of the
-        value that every rendering of the event has alike. Raises ValidationError where
-        the value could not be kept.
+        *at* (ms) is the thing's own version, if it has one. *essence* is the part of the
+        value that is equal in every rendering of the event. Raises ValidationError if
+        the value cannot be stored.
         """
         stamp = Stamp(final, self.at if at is None else at, rank)
         after = digest(value if essence is None else essence)
@@ -89,10 +89,10 @@ class Event(NamedTuple):
 
 
 def json_value(body: bytes) -> Any:
-    r"""Return what *body* says in JSON. Raises PayloadError.
+    r"""Parse *body* as JSON. Raises PayloadError.
 
-    Half a character (`"\ud83d"`), which JSON can write and no text can hold, is read as
-    BROKEN: an id with it is refused, a name is cleaned. A number is at most a double.
+    Half a character (`"\ud83d"`), which JSON can contain but no text can, becomes
+    BROKEN: an id with it is refused, a name is cleaned. Numbers are at most doubles.
     """
     try:
         return orjson.loads(body)
@@ -105,7 +105,7 @@ def json_value(body: bytes) -> Any:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """Return the one JSON object that *body* is. Raises PayloadError."""
+    """Parse *body* as one JSON object. Raises PayloadError."""
     value = json_value(body)
     if not isinstance(value, dict):
         raise PayloadError("the body is no JSON object")
@@ -120,15 +120,15 @@ def is_name(value: Any) -> TypeGuard[str]:
 
 
 def refused(error: PayloadError) -> Event:
-    """Return the event that stands for what cannot be read as one."""
+    """Return an event that stands for something that cannot be read."""
     return Event(error.event or "", "", 0, {}, error.reason)
 
 
 def each(make: Callable[[Any], Event], parts: Sequence[Any]) -> Iterator[Event]:
-    """Yield the event that *make* reads of each part of a batch.
+    """Yield the event that *make* returns for each part of a batch.
 
-    A part that is none does not stop the others: it is an event with its refusal. Where
-    it is all there is, its PayloadError is raised.
+    A part that cannot be read becomes an event with a refusal, so it does not stop the
+    others. If there is only one part, its PayloadError is raised.
     """
     for part in parts:
         try:
@@ -140,7 +140,7 @@ def each(make: Callable[[Any], Event], parts: Sequence[Any]) -> Iterator[Event]:
 
 
 Facts = Callable[[Event, Any, Options], Iterable[Fact]]
-"""(event, what its schema made of the body, options) -> what the event tells."""
+"""(event, its body as the schema loaded it, options) -> the event's facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +151,16 @@ class Handler:
     facts: Facts
     meaning: str
     creates: bool = False
-    """True where the event may be the first of an account (`create_account`)."""
+    """Whether the event may be the first of an account (`create_account`)."""
 
 
 class Handlers(dict[str, Handler]):
-    """Type of an event -> its handler; each function that makes facts adds its own."""
+    """Type of an event -> its handler; functions that yield facts register with `on`."""
 
     def on(
         self, schema: Schema, meanings: Mapping[str, str], creates: Collection[str] = ()
     ) -> Callable[[Facts], Facts]:
-        """Let a function read the types in *meanings*; those in *creates* begin accounts."""
+        """Register a function for the types in *meanings*; those in *creates* begin accounts."""
 
         def add(facts: Facts) -> Facts:
             for kind, meaning in meanings.items():
@@ -171,17 +171,17 @@ class Handlers(dict[str, Handler]):
 
 
 class SourceApi(Protocol):
-    """A source's own API, asked by the worker; both raise SourceError.
+    """A source's own API, which the worker calls. Both methods raise SourceError.
 
-    The facts' stamps hold the last whole instant that the reply surely contains, with
-    rank FROM_API; their event is `read:<that instant, ms>`, their kind `read`.
+    The facts are stamped with the last instant that the reply surely covers and rank
+    FROM_API; their event is `read:<that instant, ms>`, their kind `read`.
     """
 
     def party(self, party: str) -> Sequence[Fact]:
-        """All that the source has of *party*; empty where it knows no such party."""
+        """Everything the source has about *party*; empty if it knows no such party."""
 
     def owner(self, thing: str) -> str | None:
-        """The party that *thing* (`subscription:sub_1`) belongs to; None: it is gone."""
+        """The party that *thing* (`subscription:sub_1`) belongs to; None: it no longer exists."""
 
 
 class Weakness(NamedTuple):
@@ -192,27 +192,27 @@ class Weakness(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A part of a list; *after* says where it goes on, "" that it does not."""
+    """A page of a list; *after* is where the next one begins, "" if there is none."""
 
     rows: Sequence[Any]
     after: str
 
 
 class Archive(SourceApi, Protocol):
-    """An API that can list, too; each call is one request. Both raise SourceError."""
+    """An API that can also list; each call is one request. Both raise SourceError."""
 
     def parties(self, since: int | None, after: str) -> Page:
-        """Parties that began *since* (seconds), those that follow the party *after*.
+        """Parties created *since* (seconds), those that follow the party *after*.
 
-        In an order that stays; a new one comes before all others.
+        The order is stable; a new party comes before all others.
         """
 
     def events(self, since: int, after: str) -> Page:
-        """Bodies (JSON objects) of the events since then that its handlers read."""
+        """Bodies (JSON objects) of the events since then that have a handler."""
 
 
 def read_by(schema: Schema) -> Callable[[Mapping[str, Any]], Table]:
-    """Read a source's table by a *schema* that makes a Table of it."""
+    """Return a reader of a source's table; its *schema* loads a Table."""
 
     def table(lines: Mapping[str, Any]) -> Table:
         loaded, problems = check(schema, lines)
@@ -222,12 +222,12 @@ def read_by(schema: Schema) -> Callable[[Mapping[str, Any]], Table]:
 
 
 NO_TABLE = read_by(Lines())
-"""Of a source that has no lines there."""
+"""For a source without lines of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a sender wants to read where a delivery became ours."""
+    """The answer that a sender expects once its delivery is accepted."""
 
     status: int
     content_type: str
@@ -236,7 +236,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """All the bridge knows about one sender of webhooks."""
+    """Everything the bridge knows about one sender of webhooks."""
 
     name: str
     title: str
@@ -245,24 +245,24 @@ class Source:
     verify: Callable[[Delivery, Options, float], Verified]
     """(delivery, options, now in seconds) -> Verified, or raises SignatureError."""
     split: Callable[[Verified], Iterable[Event]]
-    """Events of a delivery, those that cannot be read too (`Event.refusal`); raises
-    PayloadError where the body as a whole cannot be read."""
+    """The events of a delivery, including those that cannot be read (`Event.refusal`).
+    Raises PayloadError if the whole body cannot be read."""
     ignores: Callable[[Event, Options], str | None] = lambda *_: None
-    """The reason to ignore an event whatever its type is, or None."""
+    """The reason to ignore an event, whatever its type; else None."""
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     without_effect: Mapping[str, str] = field(default_factory=dict)
-    """Types that one might expect to be read -> why they are not."""
+    """Types that one might expect to matter -> why they do not."""
     api: Callable[[Options], SourceApi | None] = lambda _: None
-    """The source's own API; None without its key, or where deliveries tell everything."""
+    """The source's own API; None without its key, or if deliveries contain everything."""
     archive: Callable[[Options], Archive | None] | None = None
-    """The same where it can list, too; else None."""
+    """The same, if the API can also list; else None."""
     key: str = ""
     """Name of the setting with the key of the API."""
     answer: Answer | None = None
-    """What is answered in place of 202 and a receipt."""
+    """The answer to send instead of 202 and a receipt."""
     crm: bool = False
-    """Knows customers better than money: comes last where a trait is about money."""
+    """Whether it knows customers better than money, and so comes last for money traits."""
     table: Callable[[Mapping[str, Any]], Table] = NO_TABLE
     """Reads the source's own table of `bridge.toml`."""
     weak: Callable[[Options], Iterable[Weakness]] = lambda _: ()
-    """What is weak about the secrets that guard it, where it is on."""
+    """Weaknesses of the secrets that guard it, if it is on."""

@@ -1,4 +1,4 @@
-"""The values that facts carry: how they are made of a sender's texts, and their bounds."""
+"""The values in facts: how they are converted from a sender's texts, and their bounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bridge.domain.values import LONGEST, MOST, Value
 from bridge.webhook.fields import LATEST, cleaned
 
 FIRST = -2_208_988_800_000
-"""1900-01-01T00:00:00Z in milliseconds: what is older is a mistake."""
+"""1900-01-01T00:00:00Z in milliseconds; anything older is a mistake."""
 
 _NUMBER = re.compile(
     r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", re.ASCII
@@ -30,7 +30,7 @@ _CENT = Decimal("0.01")
 
 
 def is_bounded(value: Any) -> bool:
-    """Whether all numbers in *value* are finite and at most MOST, either way."""
+    """Whether all numbers in *value* are finite, and at most MOST in absolute value."""
     if isinstance(value, Mapping):
         return all(map(is_bounded, value.values()))
     if isinstance(value, list | tuple):
@@ -40,10 +40,10 @@ def is_bounded(value: Any) -> bool:
 
 
 def digest(value: Value) -> str:
-    """Return 12 hexadecimal digits that stand for *value*, whatever its keys' order.
+    """Return a digest of *value*, 12 hexadecimal digits, independent of the order of keys.
 
-    Every fact's value passes here. Raises ValidationError where it could not be kept as
-    it is: a number without bounds, text that is none.
+    Every fact's value passes here. Raises ValidationError if it cannot be stored as it
+    is: a number out of bounds, or invalid text.
     """
     if not is_bounded(value):
         raise ValidationError({"value": [f"It holds a number beyond {MOST}."]})
@@ -67,14 +67,14 @@ def kept(value: Whole) -> Whole:
 
 
 def decimal(text: str) -> Decimal:
-    """Read a number of at most 2**53 either way, exactly; `1.2E7` is one too."""
+    """Read a number of at most 2**53 in absolute value, exactly; `1.2E7` is accepted."""
     if _NUMBER.fullmatch(text) and abs(number := Decimal(text)) <= MOST:
         return number
     raise ValueError(f"must be a number, at most {MOST}")
 
 
 def milliseconds(text: str) -> int:
-    """Read a day, an ISO 8601 instant (UTC if it says no zone), or milliseconds."""
+    """Read a day, an ISO 8601 instant (UTC if it has no zone), or milliseconds."""
     if _MILLISECONDS.fullmatch(text):
         at = int(text)
     else:
@@ -107,5 +107,5 @@ CONVERTERS: Mapping[str, Callable[[str], Known]] = {
     # In major units, rounded to cents.
     "money": lambda text: _plain(decimal(text).quantize(_CENT, ROUND_HALF_UP)),
 }
-"""Word of `bridge.toml` -> what reads a text that is not empty; it raises ValueError
-with what the text *must be*."""
+"""Word of `bridge.toml` -> the converter of a non-empty text; it raises ValueError with
+what the text *must be*."""

@@ -1,8 +1,8 @@
-"""Chargebee: how its webhooks are proved, split into events, and read.
+"""Chargebee: how its webhooks are authenticated, split into events, and read.
 
-Each resource has a version in milliseconds, which orders what events tell of it; of two
-with one version the event that occurred later wins. What is deleted never comes back,
-what is cancelled may. Which events are read: `events.toml`.
+Each resource has a version in milliseconds, which orders its events; if two have the same
+version, the event that occurred later wins. A deleted resource never comes back; a
+cancelled one may. `events.toml` lists the events that are read.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ OPTIONS = (
 )
 
 ACCOUNT = "chargebee.account"
-"""Name of the option that `[sources.chargebee]` of `bridge.toml` gives."""
+"""Name of the option that `[sources.chargebee]` in `bridge.toml` sets."""
 
 META_DATA = "meta_data."
 
 EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf-8"))
-"""The types of events by what reads them, each with its meaning."""
+"""The event types and their meanings, by the function that reads them."""
 
 RECOUNTED = "mrr_updated"
-"""The event that tells an MRR for sure; others may come before it is counted."""
+"""The event whose MRR is certain; other events may come before Chargebee computes it."""
 
 LATER = 10
-"""Above all of `Rank`: ranks from here on say how late after its version."""
+"""Above all of `Rank`: from here on, a rank is how long after its version an event came."""
 
 HANDLERS = Handlers()
 
@@ -77,7 +77,7 @@ class TableLines(Lines):
 
     @post_load
     def table(self, lines: Any, **_: Any) -> Table:
-        """Return what the table says."""
+        """Return the content of the table."""
         return Table({ACCOUNT: lines["account"]} if lines else {})
 
 
@@ -88,7 +88,7 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
 
 
 def split(delivery: Verified) -> tuple[Event]:
-    """Return the delivery's one event. Raises PayloadError where it holds none."""
+    """Return the delivery's one event. Raises PayloadError if there is none."""
     body = json_object(delivery.body)
     id_, kind, at = (body.get(k) for k in ("id", "event_type", "occurred_at"))
     if not is_name(id_):
@@ -127,9 +127,9 @@ def subscription(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 
 @HANDLERS.on(resources.SUBSCRIPTION_EVENT, EVENTS["moved_out"])
 def moved_out(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield that a subscription is not its customer's any more.
+    """Yield that a subscription no longer belongs to its customer.
 
-    It goes on with another customer, of whom an event of its own tells.
+    It goes on with another customer, which has its own event.
     https://apidocs.chargebee.com/docs/api/events/webhook/subscription_moved_out
     """
     shown = _resource(event, loaded, "subscription")
@@ -140,7 +140,7 @@ def moved_out(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 
 
 def _resource(event: Event, loaded: Any, kind: str) -> Shown:
-    """A resource, with its version and its end where the event alone tells them."""
+    """A resource; its version and end come from the event if only that has them."""
     shown = loaded["content"][kind]
     version = event.at if shown["version"] is None else shown["version"]
     deleted = bool(shown["deleted"]) or event.type == f"{kind}_deleted"
@@ -148,7 +148,7 @@ def _resource(event: Event, loaded: Any, kind: str) -> Shown:
 
 
 def _account(event: Event, kind: str, customer: str, options: Options) -> str:
-    """The account that a resource names in the place that `bridge.toml` gives, or "".
+    """The account that a resource names, in the place that `bridge.toml` sets; else "".
 
     Without such a place it is the customer's own id.
     """

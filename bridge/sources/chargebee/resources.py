@@ -1,6 +1,6 @@
-"""What is read of Chargebee's customers and subscriptions, and the values it becomes.
+"""What is read of Chargebee's customers and subscriptions, and the values made of it.
 
-Product Catalog 1 has one plan on the subscription and its `addons`, Product Catalog 2
+In Product Catalog 1 a subscription has one plan and `addons`; in Product Catalog 2 it
 has `subscription_items`: https://apidocs.chargebee.com/docs/api/subscriptions
 """
 
@@ -35,13 +35,13 @@ STATUSES = {
     "cancelled": "canceled",
     "transferred": "canceled",
 }
-"""Chargebee's word -> ours; what begins in the future is not live yet, nor ended."""
+"""Chargebee's status -> ours; a future subscription is neither live nor ended."""
 
 # --- What is read ---------------------------------------------------------------
 
 
 class Resource(Payload):
-    """A customer or subscription; *version* (ms) says which of two is the later one."""
+    """A customer or subscription; the one with the higher *version* (ms) is later."""
 
     id = Id(required=True)
     version = Whole(0, LATEST * 1000, data_key="resource_version")
@@ -58,7 +58,7 @@ class Customer(Resource):
 
 
 class Period(Payload):
-    """How often something is paid, and until when it is."""
+    """How often something is paid, and until when it is paid."""
 
     billing_period = Whole(1, 2**31)
     billing_period_unit = Word("day", "week", "month", "year")
@@ -70,7 +70,7 @@ class Period(Payload):
 class Item(Period):
     """A subscription item, or an addon of Product Catalog 1; *amount* is its total.
 
-    With multi-frequency billing it has a period of its own.
+    With multi-frequency billing it has its own period.
     https://www.chargebee.com/docs/billing/2.0/subscriptions/multi-frequency-billing
     """
 
@@ -84,7 +84,7 @@ class Item(Period):
 
 
 class Coupon(Payload):
-    """A coupon, or a discount of the subscription's own; its terms are in no event."""
+    """A coupon, or a discount of the subscription itself; no event contains its terms."""
 
     coupon_id = Id()
     id = Id()
@@ -133,7 +133,7 @@ SUBSCRIPTION_EVENT = _event(
 # --- What it becomes ------------------------------------------------------------
 
 Shown = dict[str, Any]
-"""What one of the schemas above makes of a resource."""
+"""A resource as one of the schemas above loads it."""
 
 
 def customer(shown: Shown, account: str) -> values.Customer:
@@ -151,8 +151,8 @@ def customer(shown: Shown, account: str) -> values.Customer:
 def subscription(shown: Shown, account: str, *, recounted: bool) -> values.Subscription:
     """Value of thing `subscription:…` as it was at its version.
 
-    *recounted*: Chargebee has just counted its MRR. It counts after the event: until
-    then there is 0 where there is a price, and the items tell more.
+    *recounted*: Chargebee has just computed its MRR. It does so after the event; until
+    then the MRR may be 0 despite a price, and the items are more reliable.
     """
     at, ends, pause = shown["version"], _ends(shown), shown["pause_date"]
     value: values.Subscription = {
@@ -185,7 +185,7 @@ def subscription(shown: Shown, account: str, *, recounted: bool) -> values.Subsc
 
 
 def _stops(shown: Shown, ends: Any) -> Any:
-    """When what is not over will end (ms): as scheduled, or with its contract."""
+    """When a subscription that has not ended will end (ms): as scheduled, or with its contract."""
     stops, last, contract = shown["cancelled_at"] or 0, None, _contract(shown)
     if stops <= shown["version"]:
         stops = ends if shown["status"] == "non_renewing" else None
@@ -197,7 +197,7 @@ def _stops(shown: Shown, ends: Any) -> Any:
 def _ends(shown: Shown) -> Any:
     """When it renews (ms): with its contract, else its next bill, else its term.
 
-    Where items have their own, the earliest of those that are no usage.
+    If items have their own dates, the earliest among those that are not usage.
     """
     contract = _contract(shown)
     if contract:
@@ -211,7 +211,7 @@ def _ends(shown: Shown) -> Any:
 
 
 def _contract(shown: Shown) -> Any:
-    """The contract term that holds, if its end is told."""
+    """The active contract term, if its end is known."""
     contract = shown["contract_term"]
     holds = contract and contract["status"] == "active" and contract["contract_end"]
     return contract if holds else None
@@ -223,7 +223,7 @@ def _renews(shown: Shown) -> Any:
 
 
 def _items(shown: Shown) -> Iterator[values.Item]:
-    """Recurring items, the plan of Product Catalog 1 among them."""
+    """Recurring items, including the plan of Product Catalog 1."""
     listed = shown["subscription_items"] or ()
     if shown["plan_id"] or not listed:
         names = ("quantity", "free_quantity", "unit_price", "amount")
@@ -238,10 +238,10 @@ def _items(shown: Shown) -> Iterator[values.Item]:
 
 
 def _item(item: Shown, shown: Shown) -> values.Item:
-    """One item of a subscription; what it pays after a trial of its own is not known.
+    """One item of a subscription; its price after a trial of its own is not known.
 
-    https://apidocs.chargebee.com/docs/api/subscriptions: `amount` is what comes of price,
-    quantity, free quantity and tiers.
+    https://apidocs.chargebee.com/docs/api/subscriptions: `amount` is the result
+    of price, quantity, free quantity and tiers.
     """
     is_plan = item["item_type"] == "plan"
     value: values.Item = {"name": item["item_price_id"] if is_plan else None}

@@ -1,8 +1,8 @@
 """Any other system: a source made of a table in `bridge.toml`, without code.
 
-`table.py` is all that a table may say, `values.py` one value of a delivery. By them
-`events.py` makes events of a delivery and facts of an event, and `api.py` reads the
-sender's API where events tell too little. `recipes/` has the tables that are shipped.
+`table.py` defines the lines of a table, and `values.py` one value of a delivery. With
+them `events.py` turns a delivery into events and an event into facts, and `api.py` reads
+the sender's API if events contain too little. `recipes/` has ready-made tables.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ USUAL = (
     "PAGER PATH PWD PYTHONPATH SHELL SHLVL TERM TMPDIR TZ USER USERNAME VIRTUAL_ENV"
 )
 NO_SECRETS = frozenset([*USUAL.split(), *(option.name for option in OPTIONS)])
-"""Variables that `secret_env` may not name: those of nearly every process, which hold no
+"""Variables that `secret_env` may not name: those of nearly every process, which are not
 secret, and the bridge's own settings."""
 
 NAME = re.compile(r"(?!pointer$|catalogue$)[a-z0-9_-]{1,40}")
@@ -39,7 +39,7 @@ EVERY_EVENT = {"event": {"kind": "trait", "when": ("*",), "traits": {}}}
 
 
 class Made(NamedTuple):
-    """A source, or what is wrong with its table; *traits* are those that it tells."""
+    """A source, or the mistakes in its table; *traits* are those that it sets."""
 
     source: Source | None = None
     traits: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Made(NamedTuple):
 
 
 class Rules(Mapping[str, Handler]):
-    """Type of an event -> a handler that uses all rules whose `when` fits it."""
+    """Type of an event -> a handler that uses all rules whose `when` matches it."""
 
     def __init__(self, rules: Mapping[str, Mapping[str, Any]]) -> None:
         self._rules = rules
@@ -76,7 +76,7 @@ class Rules(Mapping[str, Handler]):
 
 @cache
 def recipes() -> Mapping[str, Mapping[str, Any]]:
-    """Return the table of each recipe that is shipped by its name."""
+    """Return the table of each recipe, by name."""
     folder = files(__package__).joinpath("recipes").iterdir()
     return {
         file.name.removesuffix(".toml"): tomllib.loads(file.read_text("utf-8"))
@@ -85,7 +85,7 @@ def recipes() -> Mapping[str, Mapping[str, Any]]:
 
 
 def over(recipe: Mapping[str, Any], lines: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay *lines* over those of a recipe; `false` takes one of its lines away."""
+    """Override a recipe with *lines*; `false` removes one of its lines."""
     laid = dict(recipe)
     for name, value in lines.items():
         below = laid.get(name)
@@ -125,7 +125,7 @@ def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Mad
 
 
 def _rules(name: str, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the rules, each with the lines that its source has for all of them."""
+    """Return the rules, each with the lines that its source sets for all of them."""
     rules = table["events"] or EVERY_EVENT
     shared = {line: table[line] for line in ("party", "account", "at") if line in table}
     added = {
@@ -156,7 +156,7 @@ def _missing(rules: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 def _weak(
     names: Iterable[str], secrets: Mapping[str, str | None]
 ) -> Iterator[Weakness]:
-    """Say what is weak about a source's secrets; the path of a file is none at all."""
+    """Weaknesses of a source's secrets; the path of a file is not a secret."""
     for name in names:
         secret = secrets[name] or ""
         with suppress(OSError, ValueError):

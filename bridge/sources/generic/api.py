@@ -1,7 +1,7 @@
-"""A sender's own API, read by lines of its table, for one whose deliveries tell little.
+"""Reads a sender's API as its table describes, for senders whose events contain little.
 
-GET alone, of the one host that the table names. What comes is read by the rules whose
-types are `read.THING`. Nothing that is raised here quotes a key or a reply.
+Only GET, and only to the host that the table names. The rules whose types are
+`read.THING` read the replies. Errors never quote a key or a reply.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bridge.webhook.fields import LATEST
 from bridge.webhook.source import Event, Handler, json_value
 
 MOST = 4 * 1024 * 1024
-"""Bytes of a reply that are read."""
+"""Most bytes of a reply that are read."""
 
 
 class GenericApi:
@@ -81,7 +81,7 @@ class GenericApi:
         return list(self._handlers[event.type].facts(event, {}, {}))
 
     def _bodies(self, line: Mapping[str, Any], whole: Any) -> Iterator[dict[str, Any]]:
-        """Objects of a reply, each with those *beside* it that are read for it."""
+        """Objects of a reply, each with the objects *beside* it."""
         if self._value(line, whole, "more"):
             raise SourceUnreadError(f"{self._http.title} has more than one page")
         rows = self._value(line, whole, "each") if "each" in line else [whole]
@@ -104,7 +104,7 @@ class GenericApi:
 
 
 def as_read(facts: Iterable[Fact], party: str, at: int) -> list[Fact]:
-    """Return what was read of *party* at one instant (ms), and that it was read."""
+    """Return the facts read of *party* at one instant (ms), and the fact that it was read."""
     event = Event(f"read:{at}", "read", at, {})
     values: dict[str, Any] = {fact.thing: fact.value for fact in facts}
     values[REFRESHED] = {}

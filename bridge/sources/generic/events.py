@@ -1,7 +1,7 @@
-"""How a delivery of a generic source becomes events, and the rules of its table facts.
+"""Turns a delivery of a generic source into events, and events into facts by its rules.
 
-What an event does not have is left out and never guessed. A value that is not what it
-must be is a ValidationError that names the line.
+Values that an event lacks are left out, never guessed. A value of the wrong form raises
+a ValidationError that names the line.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from bridge.webhook.source import Event, Verified, each, is_name, json_value
 from bridge.webhook.values import kept
 
 MOST = 1000
-"""Events of one delivery."""
+"""Most events of one delivery."""
 
 DEEPEST = 20
-"""Brackets of one name of a form."""
+"""Most brackets in one name of a form."""
 
 HALF = re.compile("[\ud800-\udfff]")
 FORM_NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
@@ -53,26 +53,26 @@ Rule = Mapping[str, Any]
 """A rule's loaded lines by name; `source`, `by_id` and `extras` are added to them."""
 
 STATUSES = (*money.STATUSES, "incomplete", *sorted(ENDED))
-"""What a status must be, by itself or by its lookup."""
+"""Allowed statuses, directly or through a `lookup`."""
 
 DAY = 86_400_000
 """Milliseconds."""
 
 IMPLIED = Event("implied", "implied", 0, {})
-"""Stands for the event of a customer that no event is about: older than all others."""
+"""The event of a customer that no event describes; it is older than all others."""
 
 FOR_ALL_ITEMS = {"interval", "count", "from", "until"}
-"""Lines of `mrr` that may also stand in the event itself."""
+"""Lines of `mrr` that may also be in the event itself."""
 
 
 # --- A delivery's events --------------------------------------------------------
 
 
 def events(table: Mapping[str, Any], delivery: Verified) -> Iterator[Event]:
-    """Return the events of a delivery, as its source's table says where they are.
+    """Return the events of a delivery, located by its source's table.
 
-    One that has no id is called by a digest of the delivery's bytes, which are the same
-    whenever it is sent again. Raises PayloadError where the body holds no event.
+    An event without an id gets a digest of the delivery's bytes, which stay the same
+    if it is sent again. Raises PayloadError if the body contains no event.
     """
     seen: Counter[str] = Counter()
     usual = blake2s(delivery.body, digest_size=8).hexdigest()
@@ -93,7 +93,7 @@ def events(table: Mapping[str, Any], delivery: Verified) -> Iterator[Event]:
 def _name(
     table: Mapping[str, Any], line: str, row: Any, delivery: Verified
 ) -> str | None:
-    """The event's id or type; None where it has none."""
+    """The event's id or type; None if it has none."""
     try:
         name = table[line].read(row, delivery.headers)
     except ValueError as error:
@@ -104,7 +104,7 @@ def _name(
 
 
 def _rows(table: Mapping[str, Any], body: bytes) -> list[Any]:
-    """The events' bodies; each that was split off has the whole as its `delivery`."""
+    """The events' bodies; each part of a split delivery has the whole as `delivery`."""
     try:
         whole = FORMS[table["body"]](body)
     except (PayloadError, ValueError, RecursionError):
@@ -125,7 +125,7 @@ def _rows(table: Mapping[str, Any], body: bytes) -> list[Any]:
 
 
 def _form(body: bytes) -> Any:
-    """`a[b][c]=1` as nested objects; a name that is repeated has a list."""
+    """Parse `a[b][c]=1` into nested objects; a repeated name becomes a list."""
     form: dict[str, Any] = {}
     pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="surrogateescape")
     for name, value in pairs:
@@ -153,7 +153,7 @@ def _put(into: dict[str, Any], keys: list[str], value: Any) -> None:
 
 
 def _listed(value: Any) -> Any:
-    """Tables whose names are 0, 1, 2 … (or `[]`) are lists."""
+    """Turn objects with the keys 0, 1, 2 … (or `[]`) into lists."""
     if not isinstance(value, dict):
         return value
     names = {name: _listed(inner) for name, inner in value.items()}
@@ -172,9 +172,9 @@ FORMS: Mapping[str, Callable[[bytes], Any]] = {"json": json_value, "form": _form
 
 
 def facts(rules: Mapping[str, Rule], event: Event) -> list[Fact]:
-    """Return the facts of *event* under its *rules*; none where they name no party.
+    """Return the facts of *event* under its *rules*; none if they name no party.
 
-    A party of which only a subscription is known is a customer all the same.
+    A party of which only a subscription is known also gets a customer fact.
     """
     every: list[Fact] = []
     for word, rule in rules.items():
@@ -196,7 +196,7 @@ def facts(rules: Mapping[str, Rule], event: Event) -> list[Fact]:
 
 
 def fits(kind: str, pattern: str) -> bool:
-    """Whether an event's type fits a *pattern*, in which `*` stands for anything."""
+    """Whether an event's type matches a *pattern*, in which `*` matches anything."""
     return bool(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), kind))
 
 
@@ -227,10 +227,10 @@ def _facts(rule: Rule, event: Event) -> Iterator[Fact]:
 
 
 def _rank(rule: Rule, event: Event) -> int:
-    """Return the place of an event among those of one instant.
+    """Return the rank of an event among those of one instant.
 
-    The event's own number says it (`tie`), else its type's place in `order`, where a type
-    that is named comes before one that `*` stands for.
+    It is the event's own number (`tie`), else the position of its type in `order`, where
+    an exact type takes precedence over a match of `*`.
     """
     tie: int | None = read(rule, event.body, "tie")
     if tie is not None:
@@ -243,7 +243,7 @@ def _rank(rule: Rule, event: Event) -> int:
 
 
 def _id(rule: Rule, body: Any) -> str:
-    """Return the id of the subscription or thing; ValidationError where there is none."""
+    """Return the id of the subscription or thing. Raises ValidationError without one."""
     id_ = read(rule, body, "id")
     if not is_name(id_):
         raise ValidationError({"id": ["is not in the event"]})
@@ -270,7 +270,7 @@ def _things(
 
 
 def _customer(rule: Rule, body: Any, party: str) -> Iterator[tuple[str, AnyValue]]:
-    """Yield what the event has of a customer; each part is a thing of its own."""
+    """Yield the parts of a customer that the event has; each is a thing of its own."""
     own, is_gone = party if rule["by_id"] else "", read(rule, body, "deleted")
     yield "customer", kept(Customer(account=own, deleted=is_gone))
     # The customer's own word of its account comes before that of its subscriptions.
@@ -298,7 +298,7 @@ SHOWN: Mapping[str, Callable[[Any, str | None], Any]] = {
     "minor": _minor,
     "major": lambda amount, _: CONVERTERS["number"](amount),
 }
-"""Kind of a trait's value -> how it is written in Vitally, (value, currency) given."""
+"""Kind of a trait's value -> function of (value, currency) to the value in Vitally."""
 
 
 def _subscription(rule: Rule, body: Any, at: int, account: Any) -> Subscription:
@@ -348,7 +348,7 @@ def _status(rule: Rule, body: Any) -> str:
 
 
 def _trial_end(rule: Rule, body: Any) -> Any:
-    """Return when the trial ends: as told, or so many days after the beginning."""
+    """Return the end of the trial: as given, or its days after the beginning."""
     end, began, days = (
         read(rule, body, line) for line in ("trial_end", "starts", "trial_days")
     )
@@ -361,9 +361,9 @@ def _trial_end(rule: Rule, body: Any) -> Any:
 
 
 def _items(mrr: Rule, body: Any, currency: str | None) -> list[Item]:
-    """Return the items; one without an amount where they are not known.
+    """Return the items; a single item without an amount if they are not known.
 
-    The list is empty where nothing is recurring.
+    The list is empty if nothing is recurring.
     """
     rows = read(mrr, body, "items", "mrr.") if "items" in mrr else [body]
     if rows is None or "amount" not in mrr:
@@ -372,7 +372,7 @@ def _items(mrr: Rule, body: Any, currency: str | None) -> list[Item]:
 
 
 def _item(mrr: Rule, row: Any, body: Any, currency: str | None) -> Item:
-    """Return one item; its interval and dates may also stand in the event, for all."""
+    """Return one item; its interval and dates may also be in the event, for all items."""
 
     def its(line: str) -> Any:
         value = read(mrr, row, line, "mrr.")
@@ -412,7 +412,7 @@ def _unless_one(count: Any) -> Any:
 
 
 def _currency(mrr: Rule, row: Any) -> Any:
-    """Return an item's own currency; "" where it is none, as some senders' credits."""
+    """Return an item's own currency; "" if it is not a currency, like some senders' credits."""
     try:
         return read(mrr, row, "currency")
     except ValidationError:
@@ -420,7 +420,7 @@ def _currency(mrr: Rule, row: Any) -> Any:
 
 
 def _discounts(mrr: Rule, body: Any) -> Iterator[Discount]:
-    """Yield the discounts, whose terms no event tells, with their dates."""
+    """Yield the discounts, whose terms no event contains, with their dates."""
     if "discounts" not in mrr:
         id_ = read(mrr, body, "discount", "mrr.")
         if id_:

@@ -1,4 +1,4 @@
-"""The form of a table `[sources.NAME]`: what each of its lines may say."""
+"""The schema of a table `[sources.NAME]`: its lines and their values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bridge.sources.generic.values import (
 from bridge.webhook import auth
 
 LONGEST_PATH = 500
-"""Characters of a path; the parser of a much longer one would leave the stack."""
+"""Most characters of a path; a much longer one would overflow the parser's stack."""
 
 FUNCTIONS = frozenset(Functions().FUNCTION_TABLE)
 
@@ -40,7 +40,7 @@ OURS: Mapping[str, tuple[str, ...]] = {
     "mrr": ("number", "minor", "major"),
     **dict.fromkeys(("nextRenewalDate", "churnedAt", "trialEndDate", "cancelAt"), DATE),
 }
-"""Traits of ours -> what `as` may be in their lines, the first without it."""
+"""Built-in traits -> what `as` may be in their lines; the first is the default."""
 
 
 def schema(**lines: Any) -> Any:
@@ -52,7 +52,7 @@ def schema(**lines: Any) -> Any:
 
 
 class Texts(fields.Field[Any]):
-    """One text or several, each of which *pattern* allows."""
+    """One text or a list of texts; each must match *pattern*."""
 
     def __init__(
         self, pattern: str, must: str, most: int = 100, **options: Any
@@ -117,8 +117,9 @@ PARTS = {
 class Value(fields.Field[ValuePath]):
     """A path in quotes, or a table with it.
 
-    *kinds* are what `as` may be, the first without it; none: any, and without it JSON.
-    A `label` is a text. *trait*: it is that of a trait, which only `null_clears` clears.
+    *kinds* are the allowed words of `as`; the first is the default. Without *kinds* any
+    word is allowed and the default is JSON. A `label` is a text. *trait*: the value of a
+    trait, which only `null_clears` can clear.
     """
 
     def __init__(self, *kinds: str, trait: bool = False, **options: Any) -> None:
@@ -187,11 +188,11 @@ SCHEMES: Mapping[str, tuple[Lines, Callable[..., auth.Scheme | auth.Shown]]] = {
     "header": (schema(scheme=TEXT, header=NEEDED, prefix=TEXT), _header),
     "query": (schema(scheme=TEXT, name=NEEDED), partial(auth.Shown, "query")),
 }
-"""Word of `scheme` -> the lines of its table, and the scheme made of them."""
+"""Word of `scheme` -> the lines of its table, and the function that makes the scheme."""
 
 
 class Verify(fields.Field[Any]):
-    """The word of a scheme, or a table with it and the scheme's own lines."""
+    """The name of a scheme, or a table with it and the scheme's own lines."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> auth.Scheme | auth.Shown:
         given = {"scheme": value} if isinstance(value, str) else value
@@ -211,7 +212,7 @@ TRAITS = NamedLines(
     load_default=dict,
 )
 SHARED = _values(text="party account", instant="at")
-"""Lines that a source may say for all its rules."""
+"""Lines that a source may set for all its rules."""
 
 RULE = {
     **SHARED,
@@ -244,11 +245,11 @@ KINDS: Mapping[str, Lines] = {
     "extra": schema(**RULE, id=Value("text", required=True)),
     "thin": schema(**RULE, thing=WORD, id=Value("text")),
 }
-"""Kind of a rule -> what its table may say."""
+"""Kind of a rule -> the schema of its table."""
 
 
 class Rule(fields.Field[Any]):
-    """A rule; its kind is what `kind` says, else its name where that is a kind."""
+    """A rule; its kind is given by `kind`, else by its name."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -270,14 +271,14 @@ def _variable(whose: str) -> Texts:
 
 
 def _rows(**lines: Any) -> NamedLines:
-    """Tables of one form, by short words."""
+    """Tables with the same schema, by name."""
     return NamedLines(fields.Nested(schema(**lines)), WORD, load_default=dict)
 
 
 URL = matching(
     r"/[^{}]*(\{id\}[^{}]*)*", "must begin with / and may hold {{id}}", required=True
 )
-"""What follows the host, with `{id}` where the id goes."""
+"""The part of a URL after the host, with `{id}` for the id."""
 
 READ = schema(
     base=matching(BASE, "must be https://host[:port] and nothing more", required=True),
@@ -309,4 +310,4 @@ TABLE = schema(
     traits=TRAITS,
     read=fields.Nested(READ),
 )
-"""`[sources.NAME]`, with the lines of its recipe where it has one."""
+"""`[sources.NAME]`, including the lines of its recipe, if it has one."""

@@ -1,7 +1,7 @@
-"""One value of a delivery: where it is, what it may be, and what is made of it.
+"""One value of a delivery: where it is, its allowed forms, and its conversion.
 
-A converter returns JSON or raises ValueError with what the value *must be*. Instants
-become milliseconds, amounts decimal text in the unit in which they came.
+A converter returns JSON, or raises ValueError with what the value *must be*. Instants
+become milliseconds; amounts become decimal text in the unit in which they came.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bridge.webhook.values import decimal, is_bounded, milliseconds
 Convert = Callable[[Any], Any]
 
 UNFIT = (ValueError, TypeError, ArithmeticError, RecursionError)
-"""What jmespath raises where a path meets what its functions cannot take."""
+"""What jmespath raises if its functions cannot handle a value."""
 
 UNIX = re.compile(r"/Date\(([0-9]{1,15})\)/|([0-9]{9,17})(\.[0-9]*)?", re.ASCII)
 """Unix time; the former is how Microsoft's senders write milliseconds."""
@@ -38,17 +38,17 @@ INTERVALS: Mapping[str, tuple[str, int]] = {
     **dict.fromkeys(("half_year", "semi_annual", "semiannual"), ("month", 6)),
     **dict.fromkeys(("year", "years", "yearly", "annual", "annually"), ("year", 1)),
 }
-"""Word of an interval -> the interval that money knows, and how many of it."""
+"""Word for an interval -> interval of `money`, and how many of it."""
 
 
 ABSENT: Any = object()
-"""Stands for a value that a delivery does not have: the sender has no opinion."""
+"""Stands for a value that a delivery does not contain: the sender has no opinion."""
 
 
 class ValuePath(NamedTuple):
-    """Where a value is and how it is read; *kind* is the word of `as`.
+    """Where a value is, and how it is read; *kind* is the word of `as`.
 
-    *clears*: the keys of a plain path at which an explicit null clears the value.
+    *clears*: the keys of a plain path; an explicit null there clears the value.
     """
 
     path: ParsedResult
@@ -59,9 +59,9 @@ class ValuePath(NamedTuple):
     clears: Sequence[str] = ()
 
     def read(self, body: Any, headers: Mapping[str, str] | None = None) -> Any:
-        """Return the value, None where it is cleared, ABSENT where there is none.
+        """Return the value; None if it is cleared, ABSENT if there is none.
 
-        Raises ValueError where it is not what it must be, which quotes nothing of it.
+        Raises ValueError, which never quotes the value, if it has the wrong form.
         """
         sent = headers or {}
         value = next((sent[name] for name in self.headers if name in sent), None)
@@ -81,7 +81,7 @@ class ValuePath(NamedTuple):
 
 
 def _has(body: Any, keys: Sequence[str]) -> bool:
-    """Whether there is something at these keys, if only null."""
+    """Whether there is a value at these keys, even null."""
     for key in keys:
         if not isinstance(body, dict) or key not in body:
             return False
@@ -109,7 +109,7 @@ def read(
 
 
 def text(value: Any) -> str:
-    """A text, or a number or truth as one, without blanks around it."""
+    """A text, without blanks around it; numbers and booleans become texts."""
     if type(value) is bool:
         return str(value).lower()
     if type(value) not in {str, int, float}:
@@ -124,7 +124,7 @@ def text(value: Any) -> str:
 
 
 def label(value: Any, most: int = LONGEST) -> str:
-    """The same for people to read: cut to *most* characters, and cleaned."""
+    """The same for people: cut to *most* characters and cleaned."""
     return cleaned(value.strip() if type(value) is str else text(value), most)
 
 
@@ -144,9 +144,9 @@ def amount(value: Any) -> str:
 
 
 def in_minor(amount: str, kind: str, currency: str) -> str:
-    """Decimal text in `minor` or `major` units of a currency -> in the bridge's own.
+    """Convert decimal text from `minor` or `major` units of a currency to the bridge's.
 
-    Senders of minor units mean the currency's own: those of ISO 4217.
+    Minor units of senders are those of ISO 4217.
     """
     places = decimals(currency) if kind == "minor" else 0
     return format(bridged(Decimal(amount), currency, places), "f")
@@ -228,7 +228,7 @@ CONVERTERS: Mapping[str, Convert] = {
     "truth": lambda value: value not in (False, "false", [], {}),
     "list": listed,
 }
-"""Word of `as`, "" without one, or of a line that can be nothing else -> its converter."""
+"""Word of `as` ("" if there is none), or a line's fixed kind -> its converter."""
 
 SCALARS = ("text", "number", "boolean", "instant", "day", "minor", "major")
-"""What the line of a trait may say."""
+"""The kinds of values of a trait."""

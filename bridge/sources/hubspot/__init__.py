@@ -1,4 +1,4 @@
-"""HubSpot: how a delivery of it is proved and split, and how it is set up."""
+"""HubSpot: its settings, and how a delivery is authenticated and split."""
 
 from __future__ import annotations
 
@@ -48,24 +48,24 @@ OPTIONS = (
 )
 
 ESCAPED = re.compile(r"%(3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
-"""The characters of a URL that HubSpot signs as they are, not as they are sent."""
+"""Escapes in a URL that HubSpot decodes before it signs."""
 
 NUMBERS = ("occurredAt", "portalId", "subscriptionId", "eventId")
-"""With the record's id they tell one event from all others; `eventId` alone does not."""
+"""Together with the record's id these identify an event; `eventId` alone does not."""
 
 MOST = 10_000
-"""Events of one delivery: far more than HubSpot sends, and than fit into a mebibyte."""
+"""Most events of one delivery: far more than HubSpot sends or a mebibyte can hold."""
 
 SUBJECTS = ("objectId", "fromObjectId", "primaryObjectId")
 
 OBJECTS = {"0-2": "company", "0-3": "deal"}
-"""`objectTypeId` of the generic `object.*` events -> what the older types call it."""
+"""`objectTypeId` of the generic `object.*` events -> the name in the older types."""
 
 WON = "dealstage"
 """The property of a deal that decides whether it is won."""
 
 REDACTED = "REDACTED"
-"""Told in place of the value of a sensitive property."""
+"""Sent instead of the value of a sensitive property."""
 
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
@@ -99,7 +99,7 @@ def _event(body: Any) -> Event:
 
 
 def kind(body: Mapping[str, Any]) -> str:
-    """Type of an event in the older words: `company.creation` for `object.creation`."""
+    """Type of an event in the older form: `company.creation` for `object.creation`."""
     given: str = body["subscriptionType"]
     about, _, what = given.partition(".")
     if about != "object":
@@ -121,7 +121,7 @@ def ignores(event: Event, options: Options) -> str | None:
 
 
 def _unread(about: str, body: Mapping[str, Any], rules: Rules) -> str | None:
-    """Why a property does not matter; what is no property's name is for the schema."""
+    """Why a property does not matter; the schema rejects invalid names."""
     name, deals = body.get("propertyName"), rules.deals
     wanted = of_company(rules)
     if about == "deal" and deals:
@@ -138,7 +138,7 @@ def _object(id_: Any) -> str:
 
 
 def _ends(body: Mapping[str, Any]) -> list[str]:
-    """What an association binds: `["deal", "company"]`."""
+    """The kinds of records in an association: `["deal", "company"]`."""
     ends = [body.get("fromObjectTypeId"), body.get("toObjectTypeId")]
     if not all(map(is_name, ends)):
         words = body.get("associationType")

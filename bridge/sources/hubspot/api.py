@@ -1,4 +1,4 @@
-"""HubSpot's own API: a company, as the facts that its webhooks would tell."""
+"""Reads a company from HubSpot's API, as facts like those of its webhooks."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ from bridge.webhook.values import decimal, kept, milliseconds
 LOG = logging.getLogger("bridge.hubspot")
 
 MOST = 100
-"""Records of a batch."""
+"""Most records of a batch."""
 
 WAIT = 10.0
-"""Seconds to wait after a 429 that does not say: the limit is one of ten seconds.
+"""Seconds to wait after a 429 without `Retry-After`: the limit's window is ten seconds.
 
 https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines
 """
 
 FRESH = 3600.0
-"""Seconds for which the names of HubSpot's users are remembered at most."""
+"""Most seconds for which the names of HubSpot's users are cached."""
 
 RECORDS = "/crm/v3/objects"
 
 VALUE = Text(1 << 16, allow_none=True)
-"""A property's value is always a text, as long as HubSpot allows; None: cleared."""
+"""A property's value is always a text, up to HubSpot's limit; None: cleared."""
 
 # --- Replies --------------------------------------------------------------------
 
 
 class Link(Payload):
-    """One association; `deal_to_company` is that of a deal's primary company."""
+    """One association; `deal_to_company` marks a deal's primary company."""
 
     id = Id(required=True)
     type = Text(255, required=True)
@@ -69,7 +69,7 @@ class Links(Payload):
 
 
 class Associations(Payload):
-    """What a company or a deal is associated with, where that was asked for."""
+    """The associations of a company or deal, if they were requested."""
 
     deals = fields.Nested(Links)
     companies = fields.Nested(Links)
@@ -117,7 +117,7 @@ class HubspotApi:
         self._user_of_hour = lru_cache(1000)(self._user)
 
     def party(self, party: str) -> list[Fact]:
-        """See `SourceApi.party`; of a company that was merged only where it went."""
+        """See `SourceApi.party`; for a merged company, only what it was merged into."""
         asked = party.removeprefix(PREFIX)
         reply = self._one(
             Record(),
@@ -155,7 +155,7 @@ class HubspotApi:
         return PREFIX + companies.pop() if len(companies) == 1 else None
 
     def _one(self, schema: Schema, path: str, id_: str, **query: str) -> Reply | None:
-        """One thing, also one that was deleted; None where there is none."""
+        """One thing, even if it was deleted; None if there is none."""
         for more in ({}, {"archived": "true"}):
             reply = self._http.get(path, id_, kept({**query, **more}))
             if reply is not None:
@@ -165,7 +165,7 @@ class HubspotApi:
     def _several(
         self, row: type[Schema], path: str, ids: list[str], **more: Any
     ) -> list[Any]:
-        """Things that are asked for together."""
+        """Several things, with one request."""
         asked = {"inputs": [{"id": id_} for id_ in ids], **more}
         rows = fields.List(fields.Nested(row), required=True)
         schema = Payload.from_dict({"results": rows})()
@@ -180,7 +180,7 @@ class HubspotApi:
         return "customer", kept(gone)
 
     def _company(self, reply: Reply) -> Iterator[tuple[str, AnyValue]]:
-        """Yield all of a company."""
+        """Yield everything about a company."""
         id_, properties = reply.body["id"], reply.body["properties"]
         is_gone = bool(reply.body["archived"])
         yield "customer", kept(Customer(account=self._rules.own(id_), deleted=is_gone))
@@ -220,7 +220,7 @@ class HubspotApi:
         }
 
     def _trait(self, line: TraitMapping, text: str | None) -> Any:
-        """A trait as the API tells it; UNREAD where that cannot be read."""
+        """A trait from the API; UNREAD if its value cannot be read."""
         if line.kind == OWNER:
             hour = time.monotonic() // FRESH
             return self._user_of_hour(text, hour) if text else None
@@ -232,7 +232,7 @@ class HubspotApi:
             return UNREAD
 
     def _user(self, id_: str, _hour: float) -> Any:
-        """Name of a user of HubSpot, deactivated or not; UNREAD where there is none."""
+        """Name of a HubSpot user, deactivated or not; UNREAD if there is none."""
         reply = self._one(User(), "/crm/v3/owners/{id}", id_)
         if reply is None:
             return UNREAD
@@ -245,7 +245,7 @@ def _loaded(schema: Schema, reply: Reply) -> Any:
 
 
 def _won(properties: Fields, deals: Deals, at: int) -> Subscription | None:
-    """A deal as a subscription, None where it is none. Raises SourceUnreadError."""
+    """A deal as a subscription; None if it is not one. Raises SourceUnreadError."""
     if properties.get("hs_is_closed_won") != "true":
         return None
     try:

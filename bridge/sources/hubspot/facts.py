@@ -1,8 +1,9 @@
-"""How one of HubSpot's events becomes stamped facts about companies.
+"""Turns HubSpot's events into stamped facts about companies.
 
-An event holds one property or none, so each property is a thing of its own. A fact
-without content asks the API for what no event holds: a fact of the company, or of a
-pointer where the company is not known. Pointers are held while there is no token.
+An event contains at most one property, so each property is a thing of its own. If the
+event lacks what is needed, a fact without content requests a read from the API: a fact of
+the company, or of a pointer if the company is not known. Without a token pointers are
+held.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from bridge.webhook.source import Event, Handlers, Options
 from bridge.webhook.values import kept
 
 EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf-8"))
-"""The types of events by what reads them, each with its meaning."""
+"""The event types and their meanings, by the function that reads them."""
 
 HANDLERS = Handlers()
 
 PREFIX = "hubspot:"
 
 OWNER = "owner"
-"""Converter of a property that holds the id of one of HubSpot's users."""
+"""Converter of a property that contains the id of a HubSpot user."""
 
 Named = TypeVar("Named", Customer, Trait)
 
@@ -60,9 +61,9 @@ def of_deal(deals: Deals) -> list[str]:
 def company(
     id_: str, fields: Fields, rules: Rules, read: Callable[[TraitMapping], Any]
 ) -> Iterator[tuple[str, Names]]:
-    """Yield the things that properties tell of a company, each with its value.
+    """Yield the things that properties say about a company, each with its value.
 
-    *read* makes a trait of its property, or UNREAD.
+    *read* returns a trait's value from its property, or UNREAD.
     """
 
     def named(value: Named) -> Named:
@@ -81,7 +82,7 @@ def company(
 
 
 def stripped(text: str | None) -> str | None:
-    """Return *text* without blanks around it, None where nothing is left."""
+    """Return *text* without blanks around it; None if nothing is left."""
     return (text or "").strip() or None
 
 
@@ -107,7 +108,7 @@ class Change(Record):
 
 
 class Merge(Payload):
-    """Records became one: the primary one, or a new one."""
+    """Records were merged into the primary one, or into a new one."""
 
     primary = Whole(required=True, data_key="primaryObjectId")
     merged = fields.List(Whole(), required=True, data_key="mergedObjectIds")
@@ -115,7 +116,7 @@ class Merge(Payload):
 
 
 class Association(Payload):
-    """Two records were bound together, or are not any more."""
+    """An association between two records was added or removed."""
 
     from_id = Whole(required=True, data_key="fromObjectId")
     to_id = Whole(required=True, data_key="toObjectId")
@@ -123,7 +124,7 @@ class Association(Payload):
 
 @HANDLERS.on(Change(), EVENTS["changed"], creates=EVENTS["changed"])
 def changed(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield what a property of a company tells; the name of a user has to be read."""
+    """Yield the thing of a company's property; the name of a user has to be read."""
     rules, id_ = rules_of(options), str(loaded["object_id"])
     name, text = loaded["name"], loaded["value"]
 
@@ -157,11 +158,11 @@ def deleted(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 
 @HANDLERS.on(Merge(), EVENTS["merged"])
 def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the final end of companies that became one.
+    """Yield the final end of companies that were merged.
 
-    Each belongs to the account of the company that is left, and stays as it was until
-    that one is known. Where a property names the account, only the API can tell it; it
-    is asked again if its answer is from the very second of the merge.
+    Each belongs to the account of the remaining company, and stays as it was until that
+    company is known. If a property names the account, only the API knows it; it is read
+    again if its answer is from the very second of the merge.
     """
     rules, left = rules_of(options), str(loaded["new"] or loaded["primary"])
     gone = sorted({str(i) for i in (loaded["primary"], *loaded["merged"])} - {left})
@@ -182,7 +183,7 @@ def deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 
 @HANDLERS.on(Merge(), EVENTS["merged_deal"])
 def merged_deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the same for the deal that is left."""
+    """Yield the same for the deal that remains."""
     yield _ask(event, f"deal:{loaded['new'] or loaded['primary']}")
 
 

@@ -1,8 +1,8 @@
-"""Salesforce's outbound messages: how one is proved, split, read and acknowledged.
+"""Salesforce's outbound messages: authentication, splitting, facts, acknowledgement.
 
-A notification holds the fields that its message selects, as they were when it was sent;
+A notification contains the fields that its message selects, as they were when it was sent,
 so each field is a thing of its own. The record's SystemModstamp says which of two
-notifications is newer. A deleted record is not final: it can be undeleted.
+notifications is newer. A deletion is not final: a record can be undeleted.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ OPTIONS = (
 IN_URL = auth.Shown("query", "token")
 
 SIGNIFICANT = 15
-"""Characters of an id that tell it apart; three more are a checksum."""
+"""Characters of an id that identify it; three more are a checksum."""
 
 ID = re.compile("[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 
@@ -84,7 +84,7 @@ ACK = Answer(
     b'<notificationsResponse xmlns="http://soap.sforce.com/2005/09/outbound">'
     b"<Ack>true</Ack></notificationsResponse></soapenv:Body></soapenv:Envelope>",
 )
-"""Anything else has the whole message sent again, for 24 hours."""
+"""After any other answer Salesforce resends the whole message for 24 hours."""
 
 HANDLERS = Handlers()
 
@@ -109,9 +109,9 @@ TABLE = crm.table(
 
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
-    """Check the URL's token, then the organisation. Raises SignatureError.
+    """Check the URL's token, then the organization. Raises SignatureError.
 
-    What is verified has no session any more: the body goes on without its SessionId.
+    The verified body no longer contains the SessionId.
     """
     auth.verify(IN_URL, delivery, [options[TOKEN] or ""], now)
     try:
@@ -137,7 +137,7 @@ def split(delivery: Verified) -> Iterator[Event]:
 
 
 def _parsed(body: bytes) -> Element:
-    """Read XML; with a DTD every entity of the sender's own is refused."""
+    """Parse XML; a DTD is refused, and with it all custom entities."""
     try:
         root: Element = fromstring(body, forbid_dtd=True)
     except (ParseError, ValueError, LookupError):
@@ -146,10 +146,10 @@ def _parsed(body: bytes) -> Element:
 
 
 def _event(notification: Element) -> Event:
-    """What a record was when it was sent. Raises PayloadError.
+    """The event of a record as it was when it was sent. Raises PayloadError.
 
-    A notification that is sent again tells the record as it is by then, so that an
-    event is the notification and the version of the record.
+    A resent notification contains the record's current state, so an event is identified
+    by the notification and the version of the record.
     """
     id_ = (notification.findtext(f"{OUTBOUND}Id") or "").strip()
     record = notification.find(f"{OUTBOUND}sObject")
@@ -168,7 +168,7 @@ def _text(element: Element) -> str:
 
 
 def _version(fields: crm.Fields) -> int:
-    """When a record was last changed, in milliseconds; 0 where it does not say."""
+    """When a record was last changed, in milliseconds; 0 if it does not say."""
     for name in ("SystemModstamp", "LastModifiedDate"):
         with suppress(ValueError):
             return milliseconds(fields.get(name) or "")
@@ -179,9 +179,9 @@ def _version(fields: crm.Fields) -> int:
 
 
 class RecordId(Checked):
-    """A record's id, kept in its form of 18 characters.
+    """A record's id, stored in its form of 18 characters.
 
-    The last three say of five characters each which of them are upper case.
+    Each of the last three encodes which of five characters are upper case.
     """
 
     must = "be an id of 15 or 18 characters"
@@ -196,7 +196,7 @@ class RecordId(Checked):
 
 
 class Record(Payload):
-    """Any record; an Account has no more than this."""
+    """The fields of any record; an Account has no others."""
 
     id = RecordId(required=True, data_key="Id")
     name = Label(data_key="Name")
@@ -204,7 +204,7 @@ class Record(Payload):
 
 
 class Opportunity(Record):
-    """A deal; *account* is the company that it is with."""
+    """A deal; *account* is its company."""
 
     account = RecordId(data_key="AccountId")
     won = Word("true", "false", data_key="IsWon")
@@ -220,9 +220,9 @@ def ignores(event: Event, options: Options) -> str | None:
 
 
 def _too_little(fields: crm.Fields, rules: crm.Rules) -> str | None:
-    """What a message about an Opportunity lacks, None: nothing that is needed.
+    """What a message about an Opportunity lacks; None: nothing that is needed.
 
-    Of a deal that is lost or deleted nothing more is needed.
+    For a lost or deleted deal nothing more is needed.
     """
     won, deals = fields.get("IsWon"), rules.deals
     if deals is None:
@@ -246,7 +246,7 @@ def _too_little(fields: crm.Fields, rules: crm.Rules) -> str | None:
 def account(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the customer and its parts.
 
-    A record with any field in it exists, unless it says that it is deleted.
+    A record with any field exists, unless it says that it is deleted.
     """
     rules, fields, id_ = rules_of(options), event.body, loaded["id"]
     is_deleted, fact = loaded["deleted"] == "true", partial(_fact, event, loaded, id_)
@@ -270,11 +270,11 @@ def account(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     },
 )
 def opportunity(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the subscription that a won deal is, and its parts.
+    """Yield a won deal as a subscription, and its parts.
 
-    Any other deal is void, so that one that was won and then lost is no subscription.
-    So is one without an amount a month: it was sold once. An amount that a message does
-    not select stays what it was.
+    Any other deal is void, so a deal that was won and then lost is not a subscription.
+    So is a deal without a monthly amount (a one-time sale). An amount that a message does
+    not select stays as it was.
     """
     rules, fields, owner = rules_of(options), event.body, loaded["account"]
     deals, id_ = rules.deals, f"opp-{loaded['id']}"

@@ -1,6 +1,6 @@
-"""Stripe: its settings, and how a delivery is proved and split.
+"""Stripe: its settings, and how a delivery is authenticated and split.
 
-Which of its events are read: `events.toml`.
+`events.toml` lists the events that are read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bridge.webhook.source import (
 from bridge.webhook.values import milliseconds
 
 THIN_OBJECT = "v2.core.event"
-"""What an event without the object itself says that it is."""
+"""The `object` of an event that does not contain the changed object."""
 
 CREATED = UnixTime()
 
@@ -89,7 +89,7 @@ class TableLines(Lines):
 
     @post_load
     def table(self, lines: Any, **_: Any) -> Table:
-        """Return what the table says."""
+        """Return the content of the table."""
         listed = tuple(
             Place(*place.split(".", 2)) for place in lines.get("account", ())
         )
@@ -103,7 +103,7 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
 
 
 def split(delivery: Verified) -> tuple[Event]:
-    """Return the delivery's one event. Raises PayloadError where it holds none."""
+    """Return the delivery's one event. Raises PayloadError if there is none."""
     body = json_object(delivery.body)
     id_, kind = body.get("id"), body.get("type")
     if not is_name(id_):

@@ -1,7 +1,7 @@
-"""Stripe's own API: a customer with all it has, as the facts its webhooks would tell.
+"""Reads a customer with everything it has from Stripe's API, as facts like its webhooks'.
 
-A list of subscriptions cannot hold everything that their values need; what is missing
-is read singly and put where an event of an older version would show it.
+A list of subscriptions does not contain everything that their values need. The rest is
+read with single requests and put where an event of an older version would have it.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from bridge.webhook.source import Event, Options, Page
 from bridge.webhook.values import kept
 
 VERSION = "2025-08-27.basil"
-"""The last version whose discounts hold their coupon (clover has its id alone), so that
-item discounts with terms fit into the four levels that a list may expand."""
+"""The last version whose discounts contain their coupon (clover has only its id). So item
+discounts with terms fit into the four levels that a list may expand."""
 
 MOST = 100
-"""Objects of a page."""
+"""Objects per page."""
 
 MOST_TERMS = 1000
-"""Prices and coupons that are remembered."""
+"""Most prices and coupons that are cached."""
 
 KINDS = [kind for kind in HANDLERS if not kind.startswith(V1)]
 CHUNK = 20
-"""Types of events that one list may ask for: https://docs.stripe.com/api/events/list"""
+"""Most event types that one list may request: https://docs.stripe.com/api/events/list"""
 
 
 class StripeApi:
@@ -57,7 +57,7 @@ class StripeApi:
         self._name = lru_cache(self._read_name)
 
     def party(self, party: str) -> list[Fact]:
-        """See `SourceApi.party`; all is as old as the first reply."""
+        """See `SourceApi.party`; everything is stamped with the time of the first reply."""
         self._name.cache_clear()
         id_ = party.removeprefix(PREFIX)
         first = self._http.get("customers/{id}", id_)
@@ -82,7 +82,7 @@ class StripeApi:
         return PREFIX + owner if owner else None
 
     def parties(self, since: int | None, after: str) -> Page:
-        """See `Archive.parties`; the deleted are not in it."""
+        """See `Archive.parties`; deleted customers are not listed."""
         created = {} if since is None else {"created[gte]": since}
         page = self._page("customers", created, after.removeprefix(PREFIX))
         rows = [PREFIX + row["id"] for row in page.rows]
@@ -100,9 +100,9 @@ class StripeApi:
     def _values(self, customer: Json, id_: str) -> Iterator[tuple[str, AnyValue]]:
         """Yield the customer and its subscriptions by the names of their things.
 
-        Of a deleted customer Stripe keeps the id alone. Where its metadata named the
-        account, saying so would take its account away; its subscriptions, which all
-        have ended with it, tell what matters.
+        Stripe keeps only the id of a deleted customer. If its metadata named the account,
+        a customer fact without it would take the account away; so only its subscriptions
+        are yielded, which all ended with it.
         """
         is_gone = bool(customer.get("deleted"))
         value = self._value(CUSTOMER, snapshot.customer, customer, deleted=is_gone)
@@ -117,7 +117,7 @@ class StripeApi:
     def _value(
         self, schema: Payload, make: Callable[..., AnyValue], raw: Json, **more: bool
     ) -> AnyValue:
-        """What *make* makes of an object. Raises SourceUnreadError."""
+        """The value that *make* returns for an object. Raises SourceUnreadError."""
 
         def read(raw: Json) -> AnyValue:
             if schema.load(raw).get("status") not in ENDED:
@@ -128,7 +128,7 @@ class StripeApi:
         return value
 
     def _complete(self, raw: Json) -> None:
-        """Put into a customer or a subscription what a list leaves out of it."""
+        """Add what a list leaves out of a customer or a subscription."""
         items = raw.get("items") or {}
         if items.get("has_more"):
             query = {"subscription": raw["id"], "expand[]": "data.discounts"}
@@ -159,24 +159,24 @@ class StripeApi:
             coupon["applies_to"] = scope["applies_to"] or {"products": []}
 
     def _read_term(self, kind: str, id_: str, created: Any, name: str) -> Json:
-        """What never changes of a price or a coupon, and stands in no list.
+        """The constant parts of a price or a coupon that lists leave out.
 
-        A coupon may be gone, and another one made under its id: then nobody knows.
+        If a coupon is gone and another one has its id, they are unknown.
         """
         raw = self._get(kind, id_, **{"expand[]": name}) or {}
         return {name: raw.get(name)} if raw.get("created") == created else {}
 
     def _read_name(self, product: str) -> Any:
-        """The name of a product, which may change: it is known during one refresh."""
+        """The name of a product; it may change, so it is cached only during one refresh."""
         return (self._get("products", product) or {}).get("name")
 
     def _get(self, kind: str, id_: str, **query: str) -> Json | None:
-        """Read one object; None where there is none."""
+        """Read one object; None if there is none."""
         reply = self._http.get(f"{kind}/{{id}}", id_, query)
         return reply.body if reply else None
 
     def _page(self, kind: str, query: Mapping[str, Any], after: str) -> Page:
-        """Read a page of a list, the one that follows the id *after*."""
+        """Read the page of a list that follows the id *after*."""
         more = {"starting_after": after} if after else {}
         reply = self._http.get(kind, query={"limit": MOST, **query, **more})
         if reply is None:
@@ -195,9 +195,9 @@ class StripeApi:
 
 
 def only_of_the_api(values: Iterable[Value]) -> Refreshed:
-    """What no webhook tells: `tiers` by price, `names` by product, terms by discount.
+    """What no webhook contains: `tiers` by price, `names` by product, terms by discount.
 
-    It is kept beside the *values*, so that the next webhook does not take it away.
+    It is stored beside the *values*, so that the next webhook does not remove it.
     """
     going = [value for value in values if value.get("status") not in ENDED]
     items = [item for value in going for item in value.get("items", ())]

@@ -1,8 +1,8 @@
-"""How one of Stripe's events becomes a stamped fact about one party, or the catalogue.
+"""Turns each Stripe event into a stamped fact about one party, or about the catalogue.
 
-The stamp's order: a final snapshot (a canceled subscription never comes back) beats all
-others, then the later `created` (whole seconds, so that ties are common), then the rank
-of the type; the digests *before* and *after* let fold order what is tied.
+The order of stamps: a final snapshot (a canceled subscription never comes back) beats all
+others, then the later `created` (whole seconds, so ties are common), then the rank of
+the type. The digests *before* and *after* let `fold` order ties.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from bridge.webhook.source import Event, Handlers, Options, is_name
 from bridge.webhook.values import digest
 
 DEEPEST = 8
-"""Levels to which previous attributes are put back; Stripe's own reach four."""
+"""Most levels to which previous attributes are restored; Stripe's reach four."""
 
 PREFIX = "stripe:"
 
 V1 = "v1."
-"""Beginning of the types of events that tell only which object changed."""
+"""Prefix of the types of events that say only which object changed."""
 
 ACCOUNT = "stripe.account"
-"""Name of the option that `[sources.stripe]` of `bridge.toml` gives."""
+"""Name of the option that `[sources.stripe]` in `bridge.toml` sets."""
 
 EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf-8"))
-"""The types of events by what reads them, each with its meaning."""
+"""The event types and their meanings, by the function that reads them."""
 
 RANKS = {word: Rank[rank] for word, rank in EVENTS["ranks"].items()}
 
@@ -44,7 +44,7 @@ HANDLERS = Handlers()
 
 
 def places(options: Options) -> Places:
-    """The list of `bridge.toml`, else what STRIPE_ACCOUNT_ID_KEY stands for."""
+    """The list in `bridge.toml`, else the places that STRIPE_ACCOUNT_ID_KEY implies."""
     key, listed = options["STRIPE_ACCOUNT_ID_KEY"], options.get(ACCOUNT)
     if listed or not key:
         return listed or (Place("customer", "id"),)
@@ -87,7 +87,7 @@ def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[
 def discount_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the discount's terms and scope.
 
-    One without an id, from before 2017, is told by the object that it is part of.
+    A discount without an id (before 2017) is identified by the object that it is part of.
     """
     shown = loaded["data"]["object"]
     id_, customer = shown["id"], snapshot.owner(shown)
@@ -110,8 +110,8 @@ def discount_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
 def catalogue_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield what belongs to no customer: party `coupon:id` of the catalogue.
 
-    Its thing is `coupon:id@created`, since an id may be used again. A deletion that does
-    not say of which is a thing of its own: no later one may take its place.
+    Its thing is `coupon:id@created`, because an id may be reused. A deletion without a
+    creation time is a thing of its own, so that no later deletion replaces it.
     """
     shown, (word, _, verb) = loaded["data"]["object"], event.type.partition(".")
     kind, is_gone = "price" if word == "plan" else word, verb == "deleted"
@@ -129,9 +129,8 @@ def catalogue_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fac
 def checkout_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the account that a checkout names, else the one that its buyer claims.
 
-    A checkout's `client_reference_id` is what the URL of a Payment Link says, so that a
-    buyer could name somebody else's account: it names one only where `bridge.toml` lists
-    it (https://docs.stripe.com/payment-links/url-parameters).
+    The URL of a Payment Link can set a checkout's `client_reference_id`, so a buyer could
+    name somebody else's account. It names one only if `bridge.toml` lists the place (https://docs.stripe.com/payment-links/url-parameters).
     """
     shown = loaded["data"]["object"]
     customer, listed = snapshot.owner(shown), places(options)
@@ -154,7 +153,7 @@ def checkout_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
 def thin_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield that a thing has to be read.
 
-    Raises ValidationError where it is neither a customer nor a subscription.
+    Raises ValidationError if it is neither a customer nor a subscription.
     """
     related = loaded["related_object"]
     if related["type"] not in {"customer", "subscription"}:
@@ -184,7 +183,7 @@ def _fact(
 def _before(
     event: Event, loaded: Any, schema: Payload, make: Callable[[Any], Value]
 ) -> str | None:
-    """Digest of the state that *event* replaced; None where it does not say so."""
+    """Digest of the state that *event* replaced; None if it does not say."""
     shown = event.body["data"]["object"]
     previous = loaded["data"]["previous_attributes"]
     if not previous:
@@ -200,7 +199,7 @@ def _before(
 def rewound(
     shown: Mapping[str, Any], previous: Mapping[str, Any], depth: int = 1
 ) -> dict[str, Any]:
-    """Return what is *shown* with the *previous* attributes put back.
+    """Return *shown* with the *previous* attributes restored.
 
     Objects are patched key by key; anything else, lists too, is replaced whole, as
     Stripe gives it: https://docs.stripe.com/api/events/object

@@ -1,8 +1,8 @@
 """What is read of Stripe's events, in every rendering.
 
-One schema serves all API versions: periods on the subscription (before 2025-03-31) and
-on its items, `price` and the older `plan` in its place, discounts as objects and as
-bare ids. Nothing but `id` and `status` is required of an object, since versions differ.
+One schema covers all API versions: periods on the subscription (before 2025-03-31) or on
+its items, `price` or the older `plan`, discounts as objects or as bare ids. Only `id` and
+`status` of an object are required, because versions differ.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from bridge.webhook.fields import (
 
 
 def part(*, required: bool = False, **parts: fields.Field[Any]) -> fields.Nested:
-    """An object within another, which has no name of its own."""
+    """A nested object without a schema class of its own."""
     return fields.Nested(Payload.from_dict(parts), required=required)
 
 
 class Coupon(Payload):
-    """The terms of a discount; only the id where Stripe does not expand it."""
+    """The terms of a discount; only the id if Stripe does not expand it."""
 
     id = Id(required=True)
     percent_off = Percent()
@@ -44,18 +44,18 @@ class Coupon(Payload):
 
 
 class Discount(Payload):
-    """A coupon at work; before 2017 it had no id of its own."""
+    """A coupon applied to something; before 2017 it had no id of its own."""
 
     id = Id()
     coupon = Reference(Coupon)
     source = part(coupon=Reference(Coupon))
-    """Where the coupon stands since 2025-09-30."""
+    """Contains the coupon since 2025-09-30."""
     start = end = UnixTime()
     customer = customer_account = subscription = subscription_item = Id()
 
 
 class Product(Payload):
-    """A product; only the id where Stripe does not expand it."""
+    """A product; only the id if Stripe does not expand it."""
 
     id = Id(required=True)
     name = Label()
@@ -86,7 +86,7 @@ class Recurring(Payload):
 
 
 class Price(Recurring):
-    """A price, or the older plan, whose interval stands on itself (Recurring)."""
+    """A price, or the older plan, which has the fields of Recurring itself."""
 
     id = Id(required=True)
     product = Reference(Product)
@@ -110,7 +110,7 @@ TAX_RATES = fields.List(part(percentage=Percent(most=1000), inclusive=fields.Boo
 
 
 class Item(Payload):
-    """One line of a subscription; *plan* is judged only where there is no price."""
+    """One line of a subscription; *plan* is validated only if there is no price."""
 
     price = Reference(Price)
     plan = fields.Raw()
@@ -136,7 +136,7 @@ class Customer(Discounted):
 
 
 class Subscription(Discounted):
-    """A subscription; top-level *plan* and *quantity* serve where it has no items.
+    """A subscription; top-level *plan* and *quantity* are used if it has no items.
 
     https://docs.stripe.com/api/subscriptions/object
     """
@@ -163,7 +163,7 @@ class Subscription(Discounted):
     cancel_at_period_end = fields.Boolean()
     default_tax_rates = TAX_RATES
     automatic_tax = part(enabled=fields.Boolean())
-    """Stripe Tax, which computes rates that no event shows."""
+    """Stripe Tax, which computes rates that no event contains."""
 
 
 class Checkout(Payload):
@@ -176,7 +176,7 @@ class Checkout(Payload):
 
 
 class Thin(Payload):
-    """An event that tells only what changed: https://docs.stripe.com/api/v2/events."""
+    """An event that says only which object changed: https://docs.stripe.com/api/v2/events."""
 
     related_object = part(id=Id(required=True), type=Text(required=True), required=True)
 
@@ -195,7 +195,7 @@ class Page(Payload):
 
 
 def event_of(schema: type[Payload]) -> Schema:
-    """The schema of an event about an object, and about what was different before."""
+    """The schema of an event with an object and its previous attributes."""
     shown = fields.Nested(schema, required=True)
     data = part(object=shown, previous_attributes=fields.Dict(), required=True)
     return Payload.from_dict({"data": data})()

@@ -1,8 +1,7 @@
-"""What a fact says of a customer, a subscription and all that belongs to them.
+"""The values of facts about customers, subscriptions and everything that belongs to them.
 
-JSON types only: money is decimal text in minor units, instants are milliseconds since
-the epoch (UTC). What is None, False or empty is left out, and so is what Stripe does
-not say: nothing is guessed.
+Only JSON types: money is decimal text in minor units, instants are milliseconds since the
+epoch (UTC). None, False, empty values and unknown things are left out; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from bridge.sources.stripe.schemas import ITEM, PRICE
 from bridge.webhook.values import kept
 
 Loaded = Any
-"""What a schema of this source returns: a mapping with a key for each field."""
+"""What a schema of this source returns: a mapping with a key per field."""
 
 NOTHING: Loaded = {}
 NO_PRICE: Loaded = dict.fromkeys(PRICE.fields)
 
 
 class Place(NamedTuple):
-    """Where an account is named: a kind of object, and its field or metadata *key*."""
+    """A place that names an account: a kind of object, and its field or metadata *key*."""
 
     kind: str
     field: str
@@ -54,7 +53,7 @@ def owner(loaded: Loaded) -> str | None:
 
 
 def account(kind: str, loaded: Loaded, of: str | None, places: Places) -> Names:
-    """What an object of *kind* and the customer *of* names: the first place counts."""
+    """The account that an object of *kind* (of customer *of*) names; the first place wins."""
     for rank, place in enumerate(places):
         name: Any = None
         if place.field == "id":
@@ -86,7 +85,7 @@ def subscription(
 ) -> Subscription:
     """Value of thing `subscription:…`; *deleted_at* of a deletion's event.
 
-    Raises ValidationError where a plan that stands for a price is no plan.
+    Raises ValidationError if the plan of an item without a price is invalid.
     """
     page = loaded["items"] or {"data": [], "has_more": True}
     items, more = page["data"], page["has_more"]
@@ -118,7 +117,7 @@ def subscription(
 
 
 def _price(item: Loaded, spare: Loaded | None) -> Loaded:
-    """An item's price, else its plan, else the *spare* one; else one that says nothing."""
+    """An item's price, else its plan, else the *spare* one, else an empty one."""
     if item["price"] is not None:
         return item["price"]
     plan = spare if item["plan"] is None else item["plan"]
@@ -126,10 +125,10 @@ def _price(item: Loaded, spare: Loaded | None) -> Loaded:
 
 
 def _item(item: Loaded, price: Loaded, currency: str | None) -> Item:
-    """One item; without amounts where its price has them in another *currency*.
+    """One item; without amounts if its price has them in another *currency*.
 
-    A price may have amounts in several currencies, of which an event shows the price's
-    own only: https://docs.stripe.com/products-prices/pricing-model#multicurrency
+    A price may have amounts in several currencies; an event contains only the price's
+    own: https://docs.stripe.com/products-prices/pricing-model#multicurrency
     """
     is_known: Any = price["currency"] in {None, currency}
     product, recurring = price["product"] or NOTHING, price["recurring"] or price
@@ -164,7 +163,7 @@ def _unless(usual: Any, value: Any) -> Any:
 
 
 def _unit(priced: Loaded) -> Any:
-    """What one unit costs, exact before rounded."""
+    """The cost of one unit; the exact amount, if there is one, before the rounded."""
     exact, rounded = priced["unit_amount_decimal"], priced["unit_amount"]
     return exact or rounded or priced["amount_decimal"] or priced["amount"]
 
@@ -176,9 +175,9 @@ def _tier(tier: Loaded) -> Tier:
 
 
 def _inclusive(rates: Iterable[Loaded] | None) -> list[str | None]:
-    """Percentages of taxes that are part of the price; others do not matter.
+    """Percentages of taxes that the price includes; others do not matter.
 
-    None of a rate that does not say how much it is, or whether it is part of the price.
+    None for a rate without a percentage, or if it is unknown whether it is included.
     """
     return [
         rate["percentage"] if rate["inclusive"] else None
@@ -188,7 +187,7 @@ def _inclusive(rates: Iterable[Loaded] | None) -> list[str | None]:
 
 
 def _discounts(loaded: Loaded) -> list[Discount]:
-    """Discounts in Stripe's order; of one that stands there twice the fuller one."""
+    """Discounts in Stripe's order; of duplicates, the more complete one."""
     fullest: dict[Any, Discount] = {}
     for one in (*(loaded["discounts"] or ()), loaded.get("discount")):
         if one is not None:
@@ -199,7 +198,7 @@ def _discounts(loaded: Loaded) -> list[Discount]:
 
 
 def _discount(loaded: Loaded) -> Discount:
-    """A discount; one without its terms says when it began, which tells whose they are."""
+    """A discount; without terms it keeps its beginning, which identifies the coupon."""
     coupon = loaded["coupon"] or (loaded["source"] or NOTHING).get("coupon") or NOTHING
     start: Any = None if coupon.get("duration") else loaded["start"]
     value: Discount = {
@@ -216,7 +215,7 @@ def discount(
 ) -> Discount:
     """Value of thing `discount:…`, which began at *start*.
 
-    Of neither a subscription nor an item it is the whole customer's.
+    If it belongs to neither a subscription nor an item, it is the whole customer's.
     """
     value: Discount = {
         "start": start,
@@ -230,10 +229,10 @@ def discount(
 
 
 def terms(coupon: Loaded) -> Terms:
-    """What a coupon takes off, and of what.
+    """What a coupon takes off, and from which products.
 
-    `products` is [] where it is for all. Where it is left out nobody knows: Stripe shows
-    `applies_to` only where it is asked to expand it, and so in no event
+    `products` is [] if it applies to all. If it is left out, it is unknown: Stripe sends
+    `applies_to` only on request, and so in no event
     (https://docs.stripe.com/api/coupons/object).
     """
     amount = coupon.get("amount_off")
@@ -250,7 +249,7 @@ def terms(coupon: Loaded) -> Terms:
 def shared(kind: str, loaded: Loaded, *, created: Any, deleted: bool) -> Coupon | Named:
     """Value of a `coupon`, a `price` (a plan too) or a `product`, by its *kind*.
 
-    Of a price and a product only the names, which alone can change.
+    For a price and a product only the names, because only they can change.
     """
     if kind == "coupon":
         return {**terms(loaded), **kept(Coupon(created=created, deleted=deleted))}
@@ -264,15 +263,15 @@ def shared(kind: str, loaded: Loaded, *, created: Any, deleted: bool) -> Coupon 
 
 
 def is_final(value: Value) -> bool:
-    """Whether what has this *value* is over and never comes back."""
+    """Whether a thing with this *value* has ended for good."""
     return bool(value.get("deleted")) or value.get("status") in ENDED
 
 
 def essence(value: Value) -> dict[str, Any]:
-    """What every version of Stripe's API shows alike of a *value*.
+    """The part of a *value* that is equal in every version of Stripe's API.
 
-    Where a period's end stands has changed with 2025-03-31, and what of a discount is
-    shown with it and with 2025-09-30; so of these only the end itself and the ids.
+    The place of a period's end changed with 2025-03-31, and the content of discounts then
+    and with 2025-09-30. So only the end itself and the ids of discounts are included.
     """
     items = value.get("items", ())
     ends = [part["ends"] for part in (*items, value) if "ends" in part]
@@ -284,7 +283,7 @@ def essence(value: Value) -> dict[str, Any]:
 
 
 def _bare(part: Value, hidden: set[str]) -> dict[str, Any]:
-    """A *part* without what is *hidden*, and with the ids of its discounts alone."""
+    """A *part* without the *hidden* keys, and with only the ids of its discounts."""
     shown = {key: value for key, value in part.items() if key not in hidden}
     if "discounts" in part:
         shown["discounts"] = [one.get("id") or one for one in part["discounts"]]
