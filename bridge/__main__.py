@@ -5,7 +5,7 @@ import signal
 import sys
 
 if __name__ == "__main__" and sys.argv[1:2] == ["serve"]:
-    # A platform may stop it before all is imported: there is nothing yet to finish.
+    # A platform may stop it before everything is imported; nothing has to be finished then.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 from bridge.cli import main

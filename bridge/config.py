@@ -113,7 +113,7 @@ def parse(given: Mapping[str, Any], tables: ReadTables = lambda _: Table()) -> C
     traits = dict.fromkeys([*TRAITS, *sources.traits])
     lines = given.get("traits", {})
     if isinstance(lines, dict):
-        # A trait without a line is checked as well: a source may call one as it likes.
+        # Traits without a line are checked too: a source may use any name.
         given = {**given, "traits": {**{trait: trait for trait in traits}, **lines}}
     values, problems = check(_file(traits, sorted(sources.crm)), given)
     problems += [*_shared(values.get("traits", {})), *sources.problems]

@@ -47,7 +47,7 @@ def configure(level: str, form: str, fd: int = STDOUT) -> None:
     for handler in tuple(root.handlers):
         if isinstance(handler.formatter, OneLine):
             root.removeHandler(handler)
-    # UTF-8 whatever the locale says.
+    # UTF-8 in any locale.
     handler = logging.StreamHandler(os.fdopen(fd, "w", encoding="utf-8", closefd=False))
     handler.setFormatter(OneLine(form))
     root.addHandler(handler)
@@ -83,7 +83,7 @@ def content(record: logging.LogRecord) -> dict[str, Any]:
         "at": f"{at.isoformat(timespec='milliseconds')[:23]}Z",
         "level": record.levelname.lower(),
         "logger": record.name,
-        # In RQ's lines a traceback follows, which may quote what a sender sent.
+        # RQ appends a traceback, which may quote a sender's data.
         "message": message.partition("\n")[0] if record.name[:2] == "rq" else message,
     }
     line |= getattr(record, "fields", {})

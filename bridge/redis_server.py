@@ -105,7 +105,7 @@ def start(
     server = server or find_server()
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    # A port that was free may be taken before the server has it: try another.
+    # The free port may be taken before the server binds it: try another.
     for _ in range(1 if port else PORTS_TRIED):
         running = _launch(server, folder, port or free_port(), extra)
         if running.answers():
@@ -117,7 +117,7 @@ def start(
 
 
 def free_port() -> int:
-    """Port of the loopback interface that nobody listens on just now."""
+    """A port on loopback that is currently free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -171,7 +171,7 @@ def _end_with(parent: int) -> None:
 
 
 def free_port(port: int) -> int:
-    """Return *port* once nobody listens on it, or any free one for 0.
+    """Return *port* once it is free, or any free port for 0.
 
     Granian lets several processes share a port, so that it would not notice another.
     Raises BridgeError.

@@ -132,8 +132,8 @@ TLS = (
     "ssl_cert_reqs=(none|optional|required)|ssl_check_hostname=(?ai:true|false)|"
     f"(ssl_ca_certs|ssl_certfile|ssl_keyfile){VALUE}"
 )
-# redis-py takes more after the `?`, but that would undo our time-outs, or fails only at
-# the first connection.
+# redis-py accepts more parameters after the `?`, but those would undo our time-outs or
+# fail only at the first connection.
 redis_url = matching(
     rf"redis://{TCP}{_query(ANY)}|rediss://{TCP}{_query(f'{ANY}|{TLS}')}|"
     rf"unix://{USER}/[^?#\s]+{_query(f'{ANY}|(username|password){VALUE}')}",
@@ -190,7 +190,7 @@ def _given(option: Option, environ: Mapping[str, str]) -> str:
         reason = error.strerror
     except ValueError:
         reason = "it is not UTF-8"
-    # Somebody may have put the secret itself there.
+    # Show only a path: somebody may have put the secret itself there.
     where = f"{option.name}_FILE" + (f"={path}" if path.startswith("/") else "")
     raise TextError(f"cannot be read from {where}: {reason}")
 
@@ -336,7 +336,7 @@ def values_of(
     problems += _misspelt(environ, every)
     if not values["VITALLY_BASE_URL"]:
         values["VITALLY_BASE_URL"] = url = _usual_url(values)
-        # A subdomain or URL that is wrong has been named.
+        # A wrong subdomain or URL has already been reported.
         tried = environ.get("VITALLY_SUBDOMAIN") or environ.get("VITALLY_BASE_URL")
         if not (url or tried or "VITALLY_API_KEY" in without):
             problems.append(NO_SUBDOMAIN)

@@ -16,7 +16,7 @@ import sys
 import threading
 
 if __name__ == "__main__":
-    # A platform may stop it before all is imported: there is nothing yet to finish.
+    # A platform may stop it before everything is imported; nothing has to be finished then.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 from bridge import log as logs
@@ -42,15 +42,15 @@ def main() -> int:
 def work(settings: Settings, config: Config) -> int:
     """Work in this process, or run the processes that do. Raises ConfigError."""
     logs.configure(settings.log_level, settings.log_format)
-    # Its DEBUG lines hold paths, and so the ids of accounts.
+    # Its DEBUG lines contain paths, and so ids of accounts.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     stop = threading.Event()
     on_signals(stop)
     if settings.worker_processes > 1:
         modules = [("workers",)] * settings.worker_processes
         return keep(modules, stop, WORKER_PROCESSES="1")
-    # A large account is tens of thousands of objects at once, none of them garbage:
-    # looking through them again and again takes a fifth of its job.
+    # A large account has tens of thousands of objects, none of them garbage. Scanning
+    # them repeatedly would take a fifth of its job.
     gc.set_threshold(100_000, 50, 100)
     name = f"{socket.gethostname()}-{os.getpid()}-{random.randrange(16**4):04x}"  # noqa: S311 (a name, no secret)
     return Process(settings, config, name, stop).run()

@@ -140,8 +140,8 @@ class Process:
                 log.warning("writes resumed")
 
     def _work(self) -> None:
-        # A name of its own each time: RQ refuses one that it has not seen leave, and
-        # a Redis that went away did not see it.
+        # A new name each time: RQ refuses a name that has not been deregistered, as
+        # happens if Redis goes down.
         self.turns += 1
         name = f"{self.name}-{self.turns}"
         worker = SafeWorker(self._connect(), self.gate, self.stop, name)

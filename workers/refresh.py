@@ -64,7 +64,7 @@ class Refresh:
         log.info("read", extra=fields(party=self.party, reason=reason))
         try:
             facts = self._facts()
-            # What came since it was read before may tell of an earlier refresh.
+            # Facts that came since the first read may include another refresh.
             (member,) = leases.members([self.party])
             refreshes.learn(lease, restamped(facts, member))
         except SourceError as error:
@@ -106,7 +106,7 @@ def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
         at = max(fact.stamp.at, last + 1, ended)
         value = fact.value
         if fact.thing == REFRESHED:
-            # What came after the instant of the refresh may not be in it.
+            # Events after the instant of the refresh may not be in it.
             value = {**value, TO_REFRESH: min(newest_notice(member.party({})), at)}
         stamp = fact.stamp._replace(at=at)
         made.append(fact._replace(stamp=stamp, event=f"read:{at}", value=value))

@@ -47,7 +47,7 @@ class Sweeper:
     def __init__(self, context: Context, worker: str) -> None:
         self.context, self.worker = context, worker
         self.redis: Any = context.redis
-        # A thread of its own, and so connections of its own.
+        # The sweeper has its own thread, and so its own connections.
         self.vitally = Vitally(
             context.settings.vitally_base_url, context.settings.vitally_authorization
         )

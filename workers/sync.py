@@ -214,7 +214,7 @@ def desired_state(view: View, config: Config) -> Desired:
         doc = removal(ledger, unconfirmed)
     if view.owes_whole:
         return Desired(account, doc, whole(doc, ledger))
-    # What an unconfirmed write carried may be there, whatever the ledger says.
+    # An unconfirmed write may have arrived, whatever the ledger says.
     sure = {key: v for key, v in ledger.traits.items() if key not in unconfirmed}
     return Desired(account, doc, difference(doc, ledger._replace(traits=sure)))
 

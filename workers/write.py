@@ -88,8 +88,8 @@ class Write:
             done = Written("updated", change, self._ours(change.name, reply), 1)
         if ORGANIZATION not in self.change.traits:
             return done
-        # Apart from all else: an organization that Vitally does not have must not hold
-        # up the numbers. The account stays where it is until another one is named.
+        # In a request of its own: an organization that Vitally does not have must not
+        # hold up the numbers. The account stays where it is until another is named.
         self._next_slot()
         wanted = {ORGANIZATION: self.change.traits[ORGANIZATION]}
         try:
@@ -112,7 +112,7 @@ class Write:
         return self.change if is_ours else self.change._replace(name=None)
 
     def _mark_unconfirmed(self) -> None:
-        # What an earlier write may have brought stays ours until it is sent or removed.
+        # Traits that an earlier write may have set stay ours until sent or removed.
         traits = {*self.document.traits, *self.view.unconfirmed_traits}
         self.context.leases.mark_unconfirmed(self.view.lease, OWED, traits)
 
@@ -136,7 +136,7 @@ class Write:
         else:
             name = self._ours(everything.name, reply)
             return Written("created", everything, name, 2)
-        # Somebody else made it meanwhile, or an earlier POST of ours arrived.
+        # Somebody else created it in the meantime, or an earlier POST arrived.
         self._next_slot()
         change = everything._replace(name=None)
         try:

@@ -154,7 +154,7 @@ def main() -> None:
             f"Redis did not do it ({kind}); is it full, read-only or away? {hint}"
         ]
     for problem in problems:
-        # The demo's errors have several lines, the end of a log among them.
+        # The demo's errors have several lines, including the end of a log.
         for line in f"{SCRIPT}: {problem}".split("\n"):
             note(line)
     sys.exit(status)

@@ -36,7 +36,7 @@ UNITS = (
     (129_600, 3600, "h"),
     (float("inf"), 86_400, "d"),
 )
-"""Seconds up to which a length of time is told in a unit, the unit's seconds, its name."""
+"""For each unit of time: seconds up to which it is used, its seconds, its name."""
 
 
 def wants_json() -> bool:
@@ -100,7 +100,7 @@ def ago(milliseconds: float) -> str:
 
 
 def moment(milliseconds: int) -> str:
-    """An instant a person can read, UTC; whatever a sender may have said it is."""
+    """An instant for people, in UTC; it accepts any number that a sender may have sent."""
     try:
         at = datetime.fromtimestamp(milliseconds / 1000, UTC)
     except (OverflowError, ValueError):

@@ -75,7 +75,7 @@ def catalogue(source: str, thing: str) -> str:
 
 
 def pointer(source: str, thing: str) -> str:
-    """Name the party of a *thing* that has to be read to know whose it is."""
+    """Name the party of a *thing* that must be read to find its customer."""
     return f"{PartyKind.POINTER}:{source}:{thing}"
 
 

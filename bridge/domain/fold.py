@@ -343,7 +343,7 @@ def united(values: Sequence[Value]) -> Value:
 
 
 def _size(value: Any) -> int:
-    """How much is said: the number of single values."""
+    """The number of single values in it."""
     if isinstance(value, dict):
         return sum(map(_size, value.values()))
     return sum(map(_size, value)) if isinstance(value, list) else 1

@@ -129,7 +129,7 @@ CHARGEBEE_MINOR: Mapping[str, int] = {code: n for code, n in OWN.items() if n < 
 ISO 4217) is told in whole units, every other one in hundredths, dinars too."""
 
 BRIDGE_MINOR: Mapping[str, int] = {**STRIPE_MINOR, "ugx": 0}
-"""The bridge's own minor units, for amounts that a source tells in major ones. What
+"""The bridge's own minor units, for amounts that a source gives in major ones. What
 stands in Redis is written in them, so they must stay as they are."""
 
 MINOR = {"stripe": STRIPE_MINOR, "chargebee": CHARGEBEE_MINOR}
@@ -147,7 +147,7 @@ def minor_decimals(currency: str, source: str) -> int:
 
 
 def bridged(amount: Decimal, currency: str, told: int = 0) -> Decimal:
-    """*amount*, counted with *told* decimals (0: major units), in the bridge's units."""
+    """Convert *amount*, given with *told* decimals (0: major units), to the bridge's units."""
     return amount.scaleb(BRIDGE_MINOR.get(currency, USUAL) - told)
 
 
@@ -344,7 +344,7 @@ def _share_left(
     if other != currency:
         reason = f"discount {_label(discount)} is in {other}, not in {currency}"
         raise UnknownError(reason)
-    # An amount is taken off each invoice, so it has the rhythm of the invoices.
+    # An amount is taken off each invoice, so it has the billing interval.
     rhythms = {item.interval for item in chosen}
     if len(rhythms) > 1:
         raise UnknownError("an amount is taken off items of different intervals")

@@ -254,7 +254,7 @@ def _priced(
             own = item.get("discounts", ())
             priced = [_priced_item(sub, item, policy)]
             items += discounted(priced, own, currency, policy, now)
-    # Discounts are taken off the price as it is shown, with the tax that is part of it.
+    # Discounts apply to the displayed price, including its inclusive tax.
     paid = discounted(items, sub.value.get("discounts", ()), currency, policy, now)
     return [item.without_tax() for item in paid]
 

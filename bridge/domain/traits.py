@@ -98,7 +98,7 @@ def _mrr(view: AccountView, payments: list[Payment]) -> Result:
     for sub, paid in zip(view.counting, payments, strict=True):
         code = sub.currency or ""
         by_currency[code] += exact(paid.monthly, code, sub.source)
-    # Nothing is nothing in every currency: what is free needs no rate.
+    # Zero is zero in every currency, so free subscriptions need no rate.
     sums = {code: amount for code, amount in by_currency.items() if amount}
     if len(sums) > 1:
         sums = _converted(sums, view.policy)
@@ -185,7 +185,7 @@ def _currency(view: AccountView, _: list[str | None]) -> Result:
     subs = view.live or [sub for sub in view.all if sub.status == "trialing"]
     codes = {sub.currency for sub in subs}
     if len(codes) > 1:
-        # A subscription that is known to be free is so in any currency.
+        # A free subscription is free in any currency.
         codes = {sub.currency for sub in subs if not _is_free(sub, view)} or codes
     if len(codes) > 1:
         raise UnknownError("several currencies")

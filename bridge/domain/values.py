@@ -26,7 +26,7 @@ def shortened(text: str, most: int = LONGEST) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-# Names of things: whole ones, and beginnings that an id follows.
+# Names of things: complete names, and prefixes that an id follows.
 
 CUSTOMER, NAME, EMAIL = "customer", "name", "email"
 LINK = "link"

@@ -117,7 +117,7 @@ def tables(given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
         if type(observe) is not bool:
             wrong.append("observe must be true or false")
         problems += [
-            # Of the table itself, or of one of its lines.
+            # A mistake of the table itself, or of one of its lines.
             f"sources.{name}{' ' if text.startswith('must ') else '.'}{text}"
             for text in wrong
         ]

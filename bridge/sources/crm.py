@@ -183,7 +183,7 @@ def won_deal(  # noqa: PLR0913 - what a deal says
     if not mrr:
         return None
     code = Currency().read(currency)
-    # Without a currency it is a subscription all the same, which renews.
+    # Even without a currency it is a subscription that renews.
     known = "" if code is UNREAD else code
     is_over = ended is not None and ended <= at
     value: Subscription = {

@@ -47,10 +47,10 @@ class Reply(NamedTuple):
 
     @property
     def second(self) -> int:
-        """The last whole second (ms) that the reply contains for sure.
+        """The last whole second (ms) that the reply covers completely.
 
-        In the one that had begun more may have happened after the source looked; for
-        sources whose events know no smaller unit.
+        More may have happened in the current second after the source read its data. For
+        sources whose events have no smaller unit.
         """
         return (self.at // 1000 - 1) * 1000
 
@@ -81,8 +81,8 @@ class HttpApi:
         """Read *path*, where `{id}` stands for *id_*; None: there is no such thing."""
         url = path
         if ID in path:
-            # `..` would lead out of the folder that it is looked up in; no id has
-            # control characters, nor halves of one.
+            # `..` would leave the folder of the path; no valid id has control
+            # characters or lone surrogates.
             if not id_.isprintable() or not id_.strip("."):
                 return None
             url = path.replace(ID, quote(id_, safe=""))
@@ -99,7 +99,7 @@ class HttpApi:
 
     @cached_property
     def _pool(self) -> Any:
-        # Late: the web process has no need of it.
+        # Imported late, because the web process does not need it.
         import urllib3  # noqa: PLC0415
 
         timeout = urllib3.Timeout(self.timeout)
@@ -119,7 +119,7 @@ class HttpApi:
             data: bytes = reply.read(self.most + 1, decode_content=True)
             reply.close()
         except (HTTPError, ValueError) as error:
-            # ValueError: a key that no header can hold, which the error would quote.
+            # ValueError: a key that is no valid header; its message would quote the key.
             kind = type(error).__name__
             raise SourceError(f"{self.title}'s API does not answer ({kind})") from None
         took = time.monotonic() - began

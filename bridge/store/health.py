@@ -65,7 +65,7 @@ def flusher(redis: Redis) -> Callable[[], None]:
 
 
 def unfit(redis: Redis) -> str | None:
-    """Why Redis cannot tell what is on its disk, in a sentence; None: it can."""
+    """Why Redis cannot confirm what is on its disk, as a sentence; None: it can."""
     try:
         redis.waitaof(1, 0, 1)
         how = redis.config_get("appendfsync")
@@ -164,7 +164,7 @@ class Watch:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to look, in a daemon thread; until the first look all is refused."""
+        """Start checking in a daemon thread; until the first check everything is refused."""
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
 
@@ -230,12 +230,12 @@ class Watch:
         for reply in replies:
             if isinstance(reply, dict):
                 info |= reply
-            # A Redis that works may keep INFO back from us.
+            # A working Redis may refuse INFO.
             elif not isinstance(reply, NoPermissionError) and (
                 "unknown command" not in str(reply)
             ):
                 raise reply
-        # A managed Redis may tell the policy in INFO, in CONFIG, or not.
+        # A managed Redis may show the policy in INFO, in CONFIG, or not at all.
         policy = info.get("maxmemory_policy")
         if policy is None:
             with suppress(ResponseError):

@@ -197,7 +197,7 @@ class Look:
             return Standing(party, account or None, rev, settled, held, parked, why)
         if self._redis.zscore(keys.PARKED, party) is None:
             return None
-        # An account that its last party left, where Vitally refuses the removal.
+        # An account whose last party left, if Vitally refuses the removal of its traits.
         account = PartyName.parse(party).id
         return Standing(party, account, 0, 0, 0, 0, "its traits cannot be removed")
 

@@ -96,7 +96,7 @@ class Leases:
             catalogues=used(self._redis, read),
             **{name: int(known.get(field, 0)) for name, field in NUMBERS.items()},
         )
-        # Only now: the lease of what cannot be read is not prolonged.
+        # Set only now: if the account cannot be read, its lease is not renewed.
         self.held = lease if lease.account else None
         return view
 
@@ -253,7 +253,7 @@ def used(
 
 
 def own_account(party: str) -> str | None:
-    """What a party that is no customer stands for; None: a customer's facts tell it."""
+    """What a party that is not a customer stands for; None for a customer."""
     name = PartyName.parse(party)
     if name.kind == PartyKind.CUSTOMER:
         return None

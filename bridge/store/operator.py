@@ -29,6 +29,6 @@ def resume(redis: Redis) -> bool:
 
 
 def paused(redis: Redis) -> str | None:
-    """Why somebody has stopped all writes; None: nobody has."""
+    """Why somebody paused all writes; None: they are not paused."""
     raw = redis.get(keys.PAUSED)
     return raw.decode() if isinstance(raw, bytes) else None

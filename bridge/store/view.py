@@ -106,7 +106,7 @@ class View(NamedTuple):
 
     @property
     def owes_whole(self) -> bool:
-        """Whether the ledger may be wrong, so that all has to be sent again."""
+        """Whether the ledger may be wrong, so that the whole document must be sent again."""
         confirms = self.unconfirmed_writes == 1 and self.now >= self.confirm_at
         return self.lost_lease_writes > 0 or self.unconfirmed_writes > 1 or confirms
 

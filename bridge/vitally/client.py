@@ -219,11 +219,11 @@ class Vitally:
             observed = rate(response.headers)
             if observed is not None and self._observe is not None:
                 self._observe(observed._replace(write=method != "GET"))
-            # To the empty read: only there does urllib3 notice one that is too short.
+            # Read to the end: only there does urllib3 notice that a body is too short.
             while len(body) <= BODY_CAP and (chunk := response.read(CHUNK)):
                 body += chunk
         except BaseException:
-            # A write ends when its connection is closed: leave none open behind us.
+            # Close the connection, so that an unfinished write cannot go on.
             response.close()
             raise
         if len(body) > BODY_CAP:

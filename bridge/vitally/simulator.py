@@ -172,7 +172,7 @@ class Simulator:
         return app
 
     def answer(self, environ: dict[str, Any], start: StartResponse) -> Any:
-        """Answer one request at a time; who stalls over a body holds up nobody else."""
+        """Answer one request at a time; a stalled body holds up no other request."""
         length = int(environ.get("CONTENT_LENGTH") or 0)
         body = environ["wsgi.input"].read(length) if length <= BODY_CAP else b""
         with self.lock:
@@ -182,7 +182,7 @@ class Simulator:
 
     def start(self) -> Self:
         """Begin to listen, in threads of this process; raises OSError."""
-        # Werkzeug itself would end the process where the port is taken.
+        # Otherwise Werkzeug would end the process if the port is taken.
         with socket.create_server(self._address, backlog=128) as listening:
             self._server = make_server(
                 *self._address,
@@ -254,7 +254,7 @@ class Simulator:
         return self.write_cost if method in WRITE_METHODS else 1
 
     def rate_headers(self, bucket: Bucket) -> dict[str, str]:
-        """Return the headers that tell the limit."""
+        """Return the headers with the rate limit."""
         at, limit = time.monotonic(), self.limit
         return {
             "RateLimit-Limit": f"{limit}, {limit};window={self.seconds:g}",

@@ -66,7 +66,7 @@ def create_app(
     )
     app = Flask("bridge.web", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False
-    # Any method: an unknown source is 404 before a method is 405.
+    # Any method, because 404 for an unknown source comes before 405.
     app.url_map.add(Rule("/webhooks/<name>", endpoint="webhook"))
     app.view_functions["webhook"] = hooks.view
     add_health(app, redis, watch, settings.vitally_budget_share)
@@ -85,6 +85,6 @@ def refuse(error: HTTPException) -> AnyResponse:
 
 
 def fail(error: Exception) -> Response:
-    """Log what went wrong, and tell the client only that something did."""
+    """Log the error; the client only learns that there was one."""
     LOG.error("request failed", exc_info=error, extra=fields())
     return Response(orjson.dumps({"error": "internal error"}), 500, content_type=JSON)

@@ -78,7 +78,7 @@ themselves."""
 ERRORS: dict[type[Exception], tuple[int, str, str]] = {
     NoSuchJobError: (404, "No such job", "It is done and forgotten, or never was."),
     InvalidJobOperation: (409, "Not done", "The job is not in a state for that."),
-    # Redis is there and did not do it: to compact an empty queue, say.
+    # Redis answered but refused, for example to compact an empty queue.
     ResponseError: (409, "Not done", "Redis says: {error}."),
     RedisError: (
         503,
@@ -105,7 +105,7 @@ def mount_console(app: Flask, settings: Settings, redis: Redis) -> None:
     made = cache(partial(create_console, settings, redis))
 
     def console(environ: dict[str, Any], start: StartResponse) -> Any:
-        # Flask would send `/console` itself elsewhere, with scheme and host as it sees them.
+        # Flask would redirect `/console` with the scheme and host that it sees.
         environ["PATH_INFO"] = environ["PATH_INFO"] or "/"
         return made()(environ, start)
 
@@ -150,7 +150,7 @@ def refused(error: HTTPException) -> AnyResponse:
 
 
 def failed(error: Exception) -> tuple[str, int]:
-    """Say what went wrong; of what nobody expected, only that something did."""
+    """A page that names the error; for an unexpected one, only that there was one."""
     kind = next(kind for kind in type(error).__mro__ if kind in ERRORS)
     status, title, text = ERRORS[kind]
     if kind is Exception:
@@ -172,7 +172,7 @@ class Guard:
         g.nonce = secrets.token_urlsafe(16)
         given = request.authorization
         name, password = (given.username, given.password) if given else ("", "")
-        # Both are compared, whatever the first says: no telling which was wrong.
+        # Always compare both, so that the time does not reveal which one was wrong.
         right = hmac.compare_digest(self._name, digest(name))
         if not hmac.compare_digest(self._password, digest(password)) or not right:
             if given:
@@ -220,7 +220,7 @@ class Guard:
 
 
 def digest(text: str | None) -> bytes:
-    """Of one length for all, so that the comparison tells nothing of it."""
+    """A digest, so that the comparison does not reveal the length."""
     return sha256((text or "").encode("utf-8", "surrogatepass")).digest()
 
 

@@ -51,7 +51,7 @@ def add_dashboard(app: Flask, redis: Redis) -> None:
     except ImportError:
         app.add_url_rule(f"{PREFIX}/", "queues", lambda: abort(501, MISSING))
         return
-    # A label: the real URL has a password, and the pages show this one.
+    # Only a label: pages show it, and the real URL contains a password.
     app.config["RQ_DASHBOARD_REDIS_URL"] = ("redis",)
     app.extensions["bridge.redis"] = redis
     vars(app)["redis_conn"] = redis
@@ -81,10 +81,10 @@ def adapted() -> Any:
     web.config.serializer = SERIALIZER
     # Without it the list of workers breaks while one of them runs a JSON job.
     web.Worker = SimpleNamespace(all=json(web.Worker.all))
-    # Pickle, its default, would also be code from whoever can write to Redis.
+    # The default, pickle, would run code from anybody who can write to Redis.
     web.Job = SimpleNamespace(fetch=json(web.Job.fetch))
     web.requeue_job = json(web.requeue_job)
-    # It would make a connection a request, without time-outs and our TLS options.
+    # The original opens a connection per request, without our time-outs and TLS options.
     web.from_url = lambda url, **_: (None, current_app.extensions["bridge.redis"])
     return web
 

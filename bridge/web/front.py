@@ -82,7 +82,7 @@ class Unread:
 
 
 TOO_LARGE = Unread(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is over 1 MiB")
-"""Also stands for any body that nobody reads; what comes of it is dropped."""
+"""Also used for any body that is not read; its bytes are dropped."""
 ENDED_EARLY = Unread(HTTPStatus.BAD_REQUEST, "the body ended early")
 TOO_LATE = Unread(HTTPStatus.REQUEST_TIMEOUT, "the body did not come within 10 s")
 BUSY = Unread(HTTPStatus.SERVICE_UNAVAILABLE, NOT_STORED)
@@ -122,7 +122,7 @@ class Front:
         if length != 0:
             body = await self._body(length, receive) if is_read else TOO_LARGE
         environ["wsgi.input"] = body
-        # Redis is not asked for these two: they need no thread.
+        # These two do not call Redis, so they need no thread.
         if path == "/healthz" or (is_hook and not is_read):
             status, headers, answer = self._call(environ)
         else:
@@ -194,7 +194,7 @@ def front(settings: Settings) -> Front:
 
 
 async def _drop(length: int | None, receive: Receive) -> None:
-    """Read a body that nobody wants, within DROPPED and BODY_SECONDS."""
+    """Read and drop an unwanted body, within DROPPED and BODY_SECONDS."""
     left = DROPPED if length is None else length
     if left > DROPPED:
         return

@@ -274,7 +274,7 @@ def _timestamp(scheme: Scheme, parts: list[str], delivery: Delivery, now: float)
         times = [part.removeprefix(mark) for part in parts if part.startswith(mark)]
     else:
         times = [parts.pop(0)]
-    # Two times in one header: which of them was signed is not ours to guess.
+    # Two timestamps in one header: it is unknown which one was signed.
     if len(times) != 1:
         raise SignatureError(f"{scheme.header} has not one timestamp")
     try:
@@ -325,7 +325,7 @@ def _expected(scheme: Scheme | Shown, secret: str, message: bytes) -> bytes | No
 
 
 def judged(name: str, secrets: str | Iterable[str] | None) -> Iterator[Weakness]:
-    """Yield what is weak about the *secrets* in variable *name*, each of which is enough."""
+    """Yield the weaknesses of the *secrets* in variable *name*; any one of them is accepted."""
     for secret in [secrets] if isinstance(secrets, str) else secrets or ():
         holds = f"{name} holds a secret of {len(secret)} characters"
         if len(secret) >= LEAST:

@@ -195,7 +195,7 @@ class Percent(Minor):
         self.must = f"be a number from 0 to {most}"
 
     def read(self, value: Any) -> Any:
-        # NaN is not between, and no huge number is written out.
+        # NaN fails this comparison, and huge numbers are not converted to text.
         is_float = type(value) is float and 0 <= value <= self.high
         return super().read(f"{value:.12f}" if is_float else value)
 

@@ -35,7 +35,7 @@ def is_bounded(value: Any) -> bool:
         return all(map(is_bounded, value.values()))
     if isinstance(value, list | tuple):
         return all(map(is_bounded, value))
-    # NaN is not between.
+    # NaN fails this comparison.
     return type(value) not in {int, float} or -MOST <= value <= MOST
 
 
@@ -58,7 +58,7 @@ Whole = TypeVar("Whole", bound=Value)
 
 
 def kept(value: Whole) -> Whole:
-    """Return what tells something: None, False and empty are left out, 0 is not."""
+    """Return the values that say something: None, False and empty are left out, 0 is not."""
     pairs: Any = {key: v for key, v in value.items() if v or type(v) is int}
     return cast("Whole", pairs)
 

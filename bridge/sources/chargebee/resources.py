@@ -175,7 +175,7 @@ def subscription(shown: Shown, account: str, *, recounted: bool) -> values.Subsc
             item["name"] or "" for item in items if "name" in item
         )
     else:
-        # Without any item nothing is known, which is not nothing.
+        # Without any item the price is unknown, not zero.
         value["items"] = items or [{}]
         reductions = [*(shown["coupons"] or ()), *(shown["discounts"] or ())]
         value["discounts"] = [
@@ -251,7 +251,7 @@ def _item(item: Shown, shown: Shown) -> values.Item:
         value["usage"] = "metered"
     has_own = item["billing_period"] or item["billing_period_unit"]
     period = item if has_own else shown
-    # Half of a rhythm is none.
+    # Half a period (an interval without a count, or the reverse) is unknown.
     if period["billing_period"] and period["billing_period_unit"]:
         value["interval"] = period["billing_period_unit"]
         value["count"] = period["billing_period"]

@@ -73,7 +73,7 @@ class GenericApi:
                 for body in self._bodies(line, reply.body):
                     event = Event(kind, kind, reply.second, {**body, "party": id_})
                     own = understood(self._facts, event, kind)
-                    # Without a customer that is only implied: another reply has him.
+                    # Without the implied customer fact: another reply has the customer.
                     facts += [fact for fact in own if fact.event == kind]
         return as_read(facts, party, at)
 

@@ -202,7 +202,7 @@ def fits(kind: str, pattern: str) -> bool:
 
 def _facts(rule: Rule, event: Event) -> Iterator[Fact]:
     body, name, kind = event.body, rule["source"], rule["kind"]
-    # What was read from an API is as old as the reading.
+    # What was read from an API is stamped with the time of the read.
     at, party = read(rule, body, "at") or event.at, read(rule, body, "party")
     if not at:
         raise ValidationError({"at": ["is not in the event"]})
@@ -273,7 +273,7 @@ def _customer(rule: Rule, body: Any, party: str) -> Iterator[tuple[str, AnyValue
     """Yield the parts of a customer that the event has; each is a thing of its own."""
     own, is_gone = party if rule["by_id"] else "", read(rule, body, "deleted")
     yield "customer", kept(Customer(account=own, deleted=is_gone))
-    # The customer's own word of its account comes before that of its subscriptions.
+    # The account that the customer names takes precedence over its subscriptions'.
     parts: tuple[Literal["name", "email", "account"], ...] = (
         "name",
         "email",
@@ -307,10 +307,10 @@ def _subscription(rule: Rule, body: Any, at: int, account: Any) -> Subscription:
     over = status in ENDED
     items, trial_end = _items(mrr, body, currency), _trial_end(rule, body)
     if not items and not over:
-        # Nothing recurring, no subscription.
+        # If nothing is recurring, there is no subscription.
         return kept(Subscription(status=VOID, account=account, ended_at=at))
     ended: Any = (read(rule["ended"], body, "at", "ended.") or at) if over else None
-    # Where no status can be `trialing`, a trial lasts until its end.
+    # If no status can be `trialing`, the trial lasts until its end.
     lookup = rule["status"].lookup if "status" in rule else {}
     if lookup is None or "trialing" in lookup.values():
         trialing = its("trialing_until")
@@ -321,7 +321,7 @@ def _subscription(rule: Rule, body: Any, at: int, account: Any) -> Subscription:
         "currency": currency,
         "account": account,
         "items": items,
-        # A tax that is part of a price, and its rate is not told.
+        # The price includes a tax of unknown rate.
         "automatic_tax": any(item.get("inclusive") for item in items),
         "discounts": [*_discounts(mrr, body)],
         "extras": rule["extras"],
@@ -385,7 +385,7 @@ def _item(mrr: Rule, row: Any, body: Any, currency: str | None) -> Item:
         return kept(value)
     amount, quantity, own = its("amount"), its("quantity"), _currency(mrr, row)
     code = currency or own
-    # What it costs in the subscription's own currency, the event may not tell.
+    # The event may lack the price in the subscription's own currency.
     is_other = bool(own and currency and own != currency)
     if is_other or not code or own == "" or ("quantity" in mrr and quantity is None):
         amount = None

@@ -114,7 +114,7 @@ def text(value: Any) -> str:
         return str(value).lower()
     if type(value) not in {str, int, float}:
         raise ValueError("must be a text, a number, true or false")
-    # A whole number is exact, as it comes; of others two may look alike.
+    # Whole numbers are exact; two different floats may have the same text.
     if type(value) is float and not is_bounded(value):
         raise ValueError(f"must be a number, at most {MOST}")
     stripped = str(value).strip()
@@ -158,7 +158,7 @@ def instant(value: Any) -> int:
     unix = UNIX.fullmatch(written)
     at = int(unix[1] or unix[2]) if unix else milliseconds(written)
     if unix:
-        # Its size says the unit: a year has 3.2e7 seconds.
+        # Its size shows the unit: a year has 3.2e7 seconds.
         sizes = (1000, 1, 0.001)
         at = int(at * sizes[(at >= FIRST_MS) + (at >= FIRST_MS * 1000)])
     if not 0 <= at <= LATEST * 1000:
@@ -224,7 +224,7 @@ CONVERTERS: Mapping[str, Convert] = {
     "currency": currency,
     "count": count,
     "whole": whole,
-    # Whether an expression holds: something is there, and it is not false.
+    # An expression is true if it yields something other than false.
     "truth": lambda value: value not in (False, "false", [], {}),
     "list": listed,
 }

@@ -109,7 +109,7 @@ def split(delivery: Verified) -> tuple[Event]:
     if not is_name(id_):
         raise PayloadError("the body has no id, so it is no event")
     is_thin, data = body.get("object") == THIN_OBJECT, body.get("data")
-    # One that does not say what it is may be an event, with an object in it.
+    # Without `object` it may still be an event that contains an object.
     usual = "event" if isinstance(data, dict) and "object" in data else None
     if not is_thin and body.get("object", usual) != "event":
         raise PayloadError("the body is no event", id_)

@@ -155,7 +155,7 @@ class StripeApi:
         created = coupon.get("created")
         scope = self._term("coupons", coupon["id"], created, "applies_to")
         if scope:
-            # What was asked for and is not there is for all products.
+            # If it was requested and is absent, the coupon applies to all products.
             coupon["applies_to"] = scope["applies_to"] or {"products": []}
 
     def _read_term(self, kind: str, id_: str, created: Any, name: str) -> Json:

@@ -163,7 +163,7 @@ def thin_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 
 
 def _begun(event: Event, told: int | None) -> int | None:
-    """When the object of *event* began (ms): as *told*, else with its creation."""
+    """When the object of *event* began (ms): *told* by the event, else at its creation."""
     is_new = event.type.endswith(".created")
     return event.at if told is None and is_new else told
 
@@ -172,7 +172,7 @@ def _fact(
     event: Event, party: str, thing: str, value: AnyValue, before: str | None = None
 ) -> Fact:
     rank = RANKS.get(event.type.rpartition(".")[2], Rank.UPDATED)
-    # In the catalogue an id may be used again.
+    # In the catalogue an id may be reused.
     final = party.startswith(PREFIX) and snapshot.is_final(value)
     essence = snapshot.essence(value)
     return event.fact(
