@@ -256,7 +256,7 @@ class Key(fields.Field[Any]):
         if value is False:
             return None
         if not isinstance(value, str):
-            raise ValidationError("must be a key in quotes, or false for not at all")
+            raise ValidationError("must be a key in quotes, or false to not write it")
         if not value or value != value.strip() or not value.isprintable():
             raise ValidationError("must be a key without blanks around it")
         if value.lower().startswith(NATIVE):

@@ -147,7 +147,7 @@ class Ingress:
             reason = f"{event.type}: {_words(error.messages)}"
             return [], Receipt("quarantined", event.id, reason)
         if not facts:
-            reason = "it changes nothing of an account"
+            reason = "it changes nothing in an account"
             return [], Receipt("ignored", event.id, reason)
         return facts, None
 
@@ -214,7 +214,7 @@ def _strongest(receipts: Sequence[Receipt]) -> Receipt:
     if len(receipts) == 1:
         return receipts[0]
     if not receipts:
-        return Receipt("ignored", None, "it holds nothing that changes an account")
+        return Receipt("ignored", None, "it contains nothing that changes an account")
     counts = Counter(one.receipt for one in receipts)
     top = max(receipts, key=lambda one: STRENGTH.index(one.receipt))
     return top._replace(counts=counts)

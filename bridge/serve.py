@@ -186,6 +186,6 @@ def free_port(port: int) -> int:
                 return bound
         except OSError as error:
             if time.monotonic() > deadline or isinstance(error, PermissionError):
-                reason = f"port {port} cannot be had: {error.strerror}; set PORT"
+                reason = f"port {port} is not available: {error.strerror}; set PORT"
                 raise BridgeError(reason) from None
         time.sleep(0.1)

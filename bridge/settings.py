@@ -77,7 +77,7 @@ def several(text: str) -> tuple[str, ...]:
     """One or several values, separated by commas."""
     values = tuple(part.strip() for part in text.split(",") if part.strip())
     if not values:
-        raise TextError("must hold at least one value")
+        raise TextError("must have at least one value")
     return values
 
 

@@ -101,7 +101,9 @@ class Process:
         try:
             self.sweeper.leave()
         except RedisError:
-            log.warning("redis was away at the end; the list forgets us by itself")
+            log.warning(
+                "redis was down at the end; our entry in the list of workers expires"
+            )
         log.info("stopped", extra=fields(worker=self.name))
         return 0
 
@@ -170,7 +172,7 @@ class Process:
         leases, error = self.context.leases, exc_info[1]
         # Never the message of an error, which may quote a sender.
         where = " at ".join([type(error).__name__, *places(error)[-1:]])
-        why = f"a fault of the bridge: {where}; its traceback is in the failed job {job.id}"
+        why = f"an error in the bridge: {where}; its traceback is in the failed job {job.id}"
         try:
             party = str(job.args[0])
             if isinstance(error, RedisError):

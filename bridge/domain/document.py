@@ -23,9 +23,7 @@ from bridge.domain.traits import (
 
 TRAITS = tuple(TABLE)
 
-ORDER_UNKNOWN = (
-    "events of one instant differ, and nothing tells which of them is the last"
-)
+ORDER_UNKNOWN = "events of one instant differ, and their order is not known"
 
 
 class Document(NamedTuple):

@@ -347,7 +347,7 @@ def _share_left(
     # An amount is taken off each invoice, so it has the billing interval.
     rhythms = {item.interval for item in chosen}
     if len(rhythms) > 1:
-        raise UnknownError("an amount is taken off items of different intervals")
+        raise UnknownError("a fixed amount is taken off items with different intervals")
     off = monthly(Fraction(discount["amount"]), *rhythms.pop(), policy)
     return max((before - off) / before, Fraction(0))
 

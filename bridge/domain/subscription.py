@@ -236,7 +236,7 @@ def payment(sub: Subscription, policy: Policy = STRIPE, now: int = 0) -> Payment
             items = _priced(sub, sub.currency, policy, now)
             amount = total(items)
         if amount < 0:
-            raise UnknownError("its amounts come to less than nothing")
+            raise UnknownError("its amounts add up to less than zero")
         return Payment(amount, items)
 
 
@@ -247,7 +247,7 @@ def _priced(
     if sub.is_partial:
         raise UnknownError(NOT_ALL_ITEMS)
     if not sub.items and any(i.get("usage") == UNTOLD for i in sub.value["items"]):
-        raise UnknownError("what is paid for usage is not in the event")
+        raise UnknownError("the price of its usage is not in the event")
     items: list[PricedItem] = []
     for item in sub.items:
         with about(item.get("price", "an item")):

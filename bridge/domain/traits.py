@@ -104,7 +104,7 @@ def _mrr(view: AccountView, payments: list[Payment]) -> Result:
         sums = _converted(sums, view.policy)
     code, amount = next(iter(sums.items()), ("", Fraction(0)))
     if abs(amount) * 10 ** decimals(code) > MOST:
-        raise UnknownError(f"it is more than a number can say exactly: over {MOST}")
+        raise UnknownError(f"it is too large for an exact number: over {MOST}")
     return rounded(amount, code)
 
 

@@ -91,4 +91,4 @@ def stored() -> Iterator[None]:
         yield
     except RedisError as error:
         name = type(error).__name__
-        raise StorageError(f"Redis did not take it ({name})") from error
+        raise StorageError(f"Redis did not store it ({name})") from error

@@ -35,10 +35,10 @@ MOST = 64
 """Most deliveries that wait for the disk at once; each has its own connection."""
 
 UNFIT = (
-    "BRIDGE_DURABILITY is fsync, and Redis cannot tell what is on its disk ({}); it "
+    "BRIDGE_DURABILITY is fsync, and Redis cannot confirm what is on its disk ({}); it "
     "needs Redis 7.2 or Valkey, with appendonly yes and appendfsync always or everysec."
 )
-LATE = "Redis did not have it on its disk in time"
+LATE = "Redis did not confirm in time that it is on disk"
 
 
 def flusher(redis: Redis) -> Callable[[], None]:
@@ -90,7 +90,7 @@ SECTIONS = ("memory", "replication", "persistence")
 POLICY = "maxmemory-policy"
 
 DOWN = "Redis is down or does not answer in time."
-UNSEEN = "Redis has not been looked at yet."
+UNSEEN = "Redis has not been checked yet."
 LOADING = "Redis is still loading its data."
 READ_ONLY = "Redis is read-only (a replica)."
 DISK = "Redis cannot write its append-only file, and so refuses writes."

@@ -190,7 +190,7 @@ class Vitally:
         try:
             content = None if body is None else orjson.dumps(body)
         except TypeError as error:
-            raise VitallyRefusedError(f"the body is no JSON: {error}") from None
+            raise VitallyRefusedError(f"the body is not JSON: {error}") from None
         if self._process != os.getpid():
             self._pool, self._process = self._new_pool(), os.getpid()
         exchange = self._exchange

@@ -118,7 +118,7 @@ def value(reply: Reply, secrets: Collection[str], now: float) -> Any:
     try:
         return orjson.loads(reply.body)
     except orjson.JSONDecodeError:
-        kind = "an HTML page" if _is_html(reply) else "a body that is no JSON"
+        kind = "an HTML page" if _is_html(reply) else "a body that is not JSON"
         raise VitallyUnavailableError(f"answered {kind}", reply.status) from None
 
 

@@ -76,19 +76,27 @@ themselves."""
 
 
 ERRORS: dict[type[Exception], tuple[int, str, str]] = {
-    NoSuchJobError: (404, "No such job", "It is done and forgotten, or never was."),
-    InvalidJobOperation: (409, "Not done", "The job is not in a state for that."),
+    NoSuchJobError: (
+        404,
+        "No such job",
+        "It has finished and expired, or never existed.",
+    ),
+    InvalidJobOperation: (
+        409,
+        "Not done",
+        "The job is not in a state that allows this.",
+    ),
     # Redis answered but refused, for example to compact an empty queue.
     ResponseError: (409, "Not done", "Redis says: {error}."),
     RedisError: (
         503,
         "Redis does not answer",
-        "The console shows what is in Redis; it will be back when Redis is.",
+        "The console shows what is in Redis; try again when Redis answers.",
     ),
     Exception: (
         500,
         "Something went wrong",
-        "The log of the web process says more.",
+        "The log of the web process has the details.",
     ),
 }
 """Error -> status, title and text of its page."""

@@ -196,7 +196,7 @@ def verify(
         # A sum, not any(): comparing every candidate keeps the time constant.
         if expected and sum(hmac.compare_digest(expected, c) for c in candidates):
             return Verified(delivery)
-    raise SignatureError("it was made with another secret")
+    raise SignatureError("it does not match the secret")
 
 
 def sign(  # noqa: PLR0913 - one argument for each thing that a scheme may sign
@@ -234,7 +234,7 @@ def _shown(scheme: Shown, delivery: Delivery) -> bytes:
         query = parse_qsl(delivery.url.partition("?")[2], keep_blank_values=True)
         values = [value for key, value in query if key == scheme.name]
         if len(values) != 1:
-            raise SignatureError(f"the URL has not one {scheme.name}")
+            raise SignatureError(f"the URL must have exactly one {scheme.name}")
         return _bytes(values[0])
     header = delivery.headers.get(scheme.name, "")
     if scheme.place == "header":
@@ -243,7 +243,7 @@ def _shown(scheme: Shown, delivery: Delivery) -> bytes:
     try:
         shown = b64decode(encoded, validate=True)
     except ValueError:
-        raise SignatureError("the authorization header is no base64") from None
+        raise SignatureError("the authorization header is not base64") from None
     if word.lower() != "basic":
         raise SignatureError("no Basic authorization header")
     return shown
@@ -276,7 +276,7 @@ def _timestamp(scheme: Scheme, parts: list[str], delivery: Delivery, now: float)
         times = [parts.pop(0)]
     # Two timestamps in one header: it is unknown which one was signed.
     if len(times) != 1:
-        raise SignatureError(f"{scheme.header} has not one timestamp")
+        raise SignatureError(f"{scheme.header} must have exactly one timestamp")
     try:
         age = now - INSTANTS[scheme.unit][0](times[0])
     except (ValueError, OverflowError):
@@ -299,7 +299,7 @@ def _message(scheme: Scheme, delivery: Delivery, timestamp: str) -> bytes:
         elif known.get(piece):
             message += _bytes(known[piece])
         else:
-            raise SignatureError(f"{piece} is signed, and missing")
+            raise SignatureError(f"{piece} is signed but missing")
     return message
 
 

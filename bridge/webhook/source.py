@@ -101,14 +101,14 @@ def json_value(body: bytes) -> Any:
     try:
         return orjson.loads(mended)
     except (ValueError, RecursionError):
-        raise PayloadError("the body is no JSON that can be read") from None
+        raise PayloadError("the body is not valid JSON") from None
 
 
 def json_object(body: bytes) -> dict[str, Any]:
     """Parse *body* as one JSON object. Raises PayloadError."""
     value = json_value(body)
     if not isinstance(value, dict):
-        raise PayloadError("the body is no JSON object")
+        raise PayloadError("the body is not a JSON object")
     return value
 
 

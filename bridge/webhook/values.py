@@ -46,11 +46,11 @@ def digest(value: Value) -> str:
     is: a number out of bounds, or invalid text.
     """
     if not is_bounded(value):
-        raise ValidationError({"value": [f"It holds a number beyond {MOST}."]})
+        raise ValidationError({"value": [f"It contains a number beyond {MOST}."]})
     try:
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
-        raise ValidationError({"value": [f"It cannot be kept: {error}."]}) from None
+        raise ValidationError({"value": [f"It cannot be stored: {error}."]}) from None
     return blake2s(text, digest_size=6).hexdigest()
 
 

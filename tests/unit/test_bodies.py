@@ -125,7 +125,7 @@ def test_no_number_without_bounds_becomes_a_fact(number: Any) -> None:
 
 
 def test_no_text_that_is_none_becomes_a_fact() -> None:
-    with pytest.raises(ValidationError, match="cannot be kept"):
+    with pytest.raises(ValidationError, match="cannot be stored"):
         digest({"name": "\ud83d"})
 
 

@@ -315,9 +315,9 @@ def test_either_alone_is_enough_to_be_switched_on(pair: tuple[str, str]) -> None
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "no JSON"),
-        (b"[" * 5000, "no JSON"),
-        (b"[]", "no JSON object"),
+        (b"", "not valid JSON"),
+        (b"[" * 5000, "not valid JSON"),
+        (b"[]", "not a JSON object"),
         (b"{}", "no id"),
         (b'{"id": "ev_1"}', "no event_type"),
         (b'{"id": "ev_1", "event_type": "x", "occurred_at": true}', "no occurred_at"),

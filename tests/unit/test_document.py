@@ -218,7 +218,7 @@ def test_the_discounts_that_count_are_a_choice(discounts, amounts) -> None:
         ),
         (
             "mrr",
-            f"it is more than a number can say exactly: over {2**53}",
+            f"it is too large for an exact number: over {2**53}",
             [sub(2**54)],
         ),
         (

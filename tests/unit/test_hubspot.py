@@ -110,7 +110,7 @@ def test_what_is_no_event_stands_among_its_siblings_with_the_reason() -> None:
     first, second, third = split([NEW, 7, company("creation", 2)])
 
     assert ("company.creation", "") == (first.type, first.refusal) == third[1::3]
-    assert "the body is no event, or holds what is none" == second.refusal
+    assert "the body is not an event, or contains something else" == second.refusal
 
 
 def test_an_event_is_the_same_at_every_attempt_and_another_for_each_record() -> None:
@@ -167,15 +167,15 @@ def test_the_generic_types_tell_the_same(old: Json, more: Json) -> None:
     ("body", "table", "because"),
     [
         (changed(1, "industry", "RETAIL"), {}, "the property industry of a company"),
-        (changed(9, "dealstage", "won", "deal"), {}, "deals are read only where"),
-        (event("deal.creation", objectId=9), {}, "deals are read only where"),
-        (association("company", 1, 9), {}, "deals are read only where"),
+        (changed(9, "dealstage", "won", "deal"), {}, "deals are read only if"),
+        (event("deal.creation", objectId=9), {}, "deals are read only if"),
+        (association("company", 1, 9), {}, "deals are read only if"),
         (changed(9, "x", "x", "deal"), {"deals": DEALS}, "the property x of a deal"),
-        (association("deal", 9, 5, "CONTACT"), {"deals": DEALS}, "binds no deal"),
+        (association("deal", 9, 5, "CONTACT"), {"deals": DEALS}, "does not associate"),
         (
             {**association("deal", 9, 5), "associationType": ["?"]},
             {"deals": DEALS},
-            "binds no deal",
+            "does not associate",
         ),
         (changed(1, "name", "REDACTED"), {}, "is sensitive"),
         (event("contact.creation", objectId=5), {}, "no handler of contact.creation"),

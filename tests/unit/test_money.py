@@ -282,7 +282,7 @@ AMONG = "whether coupon example is for all products is in no event: STRIPE_API_K
         (AMONG, SAME, off("1000", among=["a", "c"])),
         (AMONG, [*SAME, item(1000, "a", tax="0.2")], off("500", among=["a", "b"])),
         (AMONG, TWO, off("2001", among=["a", "b"])),
-        ("taken off items of different intervals", [*ONE, YEARLY], off("1000")),
+        ("taken off items with different intervals", [*ONE, YEARLY], off("1000")),
     ],
 )
 def test_a_discount_that_is_not_known_makes_the_sum_unknown(

@@ -154,7 +154,7 @@ def test_no_session_is_kept_and_all_else_is() -> None:
         ("", "no notification"),
         ("<Notification><Id>04l</Id></Notification>", "no record"),
         ("<Notification><sObject/></Notification>", "no Id"),
-        ("<Notification><Id>04l</Id><sObject/></Notification>", "what it is"),
+        ("<Notification><Id>04l</Id><sObject/></Notification>", "has no type"),
         (notification("Account", id_="x" * 256), "no Id"),
     ],
 )

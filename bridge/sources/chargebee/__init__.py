@@ -92,7 +92,7 @@ def split(delivery: Verified) -> tuple[Event]:
     body = json_object(delivery.body)
     id_, kind, at = (body.get(k) for k in ("id", "event_type", "occurred_at"))
     if not is_name(id_):
-        raise PayloadError("the body has no id, so it is no event")
+        raise PayloadError("the body has no id, so it is not an event")
     if not is_name(kind):
         raise PayloadError("the event has no event_type", id_)
     if type(at) is not int or not 0 <= at <= LATEST:

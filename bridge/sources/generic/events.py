@@ -79,7 +79,7 @@ def events(table: Mapping[str, Any], delivery: Verified) -> Iterator[Event]:
 
     def event(row: Any) -> Event:
         if not isinstance(row, dict):
-            raise PayloadError("the event is no object")
+            raise PayloadError("the event is not an object")
         id_ = _name(table, "id", row, delivery) or usual
         kind = _name(table, "type", row, delivery)
         if kind is None:

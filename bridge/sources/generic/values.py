@@ -69,7 +69,7 @@ class ValuePath(NamedTuple):
             try:
                 value = self.path.search(body)
             except UNFIT:
-                raise ValueError("its path does not fit what came") from None
+                raise ValueError("its path does not fit the event") from None
         if value is None or value == "":
             return None if self.clears and _has(body, self.clears) else ABSENT
         if self.lookup is not None:

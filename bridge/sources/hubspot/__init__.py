@@ -87,12 +87,12 @@ def split(delivery: Verified) -> list[Event]:
 
 def _event(body: Any) -> Event:
     if not isinstance(body, dict) or not is_name(body.get("subscriptionType")):
-        raise PayloadError("the body is no event, or holds what is none")
+        raise PayloadError("the body is not an event, or contains something else")
     at, *numbers = (body.get(name) for name in NUMBERS)
     if type(at) is not int or not 0 <= at <= LATEST * 1000:
-        raise PayloadError("an event has no time at which it occurred")
+        raise PayloadError("an event has no occurredAt")
     if {*map(type, numbers)} != {int}:
-        raise PayloadError("an event has no whole numbers as its ids")
+        raise PayloadError("an event's ids are not whole numbers")
     subjects = (body.get(name) for name in SUBJECTS)
     subject = next((id_ for id_ in subjects if type(id_) is int), 0)
     return Event("-".join(map(str, [*numbers, subject, at])), kind(body), at, body)
@@ -114,9 +114,9 @@ def ignores(event: Event, options: Options) -> str | None:
     if event.type not in HANDLERS:
         return None
     if rules.deals is None and (about == "deal" or what == "associationChange"):
-        return "deals are read only where [sources.hubspot.deals] says so"
+        return "deals are read only if there is a table [sources.hubspot.deals]"
     if what == "associationChange" and {*_ends(event.body)} != {*OBJECTS.values()}:
-        return "it binds no deal to a company"
+        return "it does not associate a deal with a company"
     return _unread(about, event.body, rules) if what == "propertyChange" else None
 
 
@@ -129,7 +129,7 @@ def _unread(about: str, body: Mapping[str, Any], rules: Rules) -> str | None:
     if is_name(name) and name not in wanted:
         return f"nothing is made of the property {name} of a {about}"
     if about == "company" and body.get("propertyValue") == REDACTED:
-        return f"the property {name} is sensitive: HubSpot does not tell its value"
+        return f"the property {name} is sensitive: HubSpot does not send its value"
     return None
 
 

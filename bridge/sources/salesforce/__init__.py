@@ -121,10 +121,10 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
                 parent.remove(session)
         body = tostring(root)
     except (PayloadError, RecursionError) as error:
-        raise SignatureError(f"its organisation is not known: {error}") from None
+        raise SignatureError(f"its organization is not known: {error}") from None
     ids = {_text(one)[:SIGNIFICANT] for one in root.iter(f"{OUTBOUND}OrganizationId")}
     if ids != {(options[ORGANISATION] or "")[:SIGNIFICANT]}:
-        raise SignatureError("the message is not from our organisation")
+        raise SignatureError("the message is not from our organization")
     return Verified(delivery._replace(body=body))
 
 
@@ -132,7 +132,7 @@ def split(delivery: Verified) -> Iterator[Event]:
     """Yield one event for each record, up to a hundred. Raises PayloadError."""
     notifications = [*_parsed(delivery.body).iter(f"{OUTBOUND}Notification")]
     if not notifications:
-        raise PayloadError("the message holds no notification")
+        raise PayloadError("the message contains no notification")
     yield from each(_event, notifications)
 
 
@@ -141,7 +141,7 @@ def _parsed(body: bytes) -> Element:
     try:
         root: Element = fromstring(body, forbid_dtd=True)
     except (ParseError, ValueError, LookupError):
-        raise PayloadError("the body is no XML that can be read") from None
+        raise PayloadError("the body is not valid XML") from None
     return root
 
 
@@ -157,7 +157,7 @@ def _event(notification: Element) -> Event:
         raise PayloadError("a notification has no Id, or no record")
     kind = record.get(TYPE, "").rpartition(":")[2]
     if not is_name(kind):
-        raise PayloadError("a record does not say what it is", id_)
+        raise PayloadError("a record has no type", id_)
     body = {field.tag.rpartition("}")[2]: _text(field) or None for field in record}
     at = _version(body)
     return Event(f"{id_}:{at}", kind, at, body)

@@ -112,7 +112,7 @@ def split(delivery: Verified) -> tuple[Event]:
     # Without `object` it may still be an event that contains an object.
     usual = "event" if isinstance(data, dict) and "object" in data else None
     if not is_thin and body.get("object", usual) != "event":
-        raise PayloadError("the body is no event", id_)
+        raise PayloadError("the body is not an event", id_)
     if not is_name(kind):
         raise PayloadError("the event has no type", id_)
     created, at = body.get("created"), UNREAD
@@ -122,7 +122,7 @@ def split(delivery: Verified) -> tuple[Event]:
         elif isinstance(created, str) and not created.isdigit():
             at = milliseconds(created)
     if at is UNREAD or at < 0:
-        raise PayloadError("the event has no time of creation", id_)
+        raise PayloadError("the event has no created time", id_)
     return (Event(id_, kind, at, body),)
 
 
@@ -132,7 +132,7 @@ def ignores(event: Event, options: Options) -> str | None:
     if live is not None and bool(live) != (mode == "live"):
         return f"an event of the other mode; STRIPE_MODE is {mode}"
     if event.body.get("account"):
-        return "an event of a connected account; only the own account is read"
+        return "an event of a connected account; only your own account is read"
     return None
 
 
