@@ -67,7 +67,7 @@ def test_a_disk_that_is_never_waited_for_and_a_stall_are_no_confirmation(
     flush()
     stack.redis_server.config(appendfsync="no")
     begun = time.monotonic()
-    with pytest.raises(StorageError, match="not have it on its disk in time"):
+    with pytest.raises(StorageError, match="not confirm in time that it is on disk"):
         flush()
     never = time.monotonic() - begun
     stack.redis_server.pause()
@@ -148,7 +148,7 @@ def test_a_redis_that_cannot_tell_is_not_ready_and_takes_nothing(
 
     reason = json.loads(page)["reasons"][0]
     assert 503 == status == answer.status
-    assert reason.startswith("BRIDGE_DURABILITY is fsync, and Redis cannot tell")
+    assert reason.startswith("BRIDGE_DURABILITY is fsync, and Redis cannot confirm")
     assert words in reason
 
 

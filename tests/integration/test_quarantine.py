@@ -211,7 +211,7 @@ def test_a_replay_of_a_part_keeps_the_rest(
     assert {"queued": 1, "quarantined": 1} == replayed(upgraded(older), one).counts
     (left,) = shelf.all()
     assert ([[2, 2]], 3) == (left.parts, left.of)
-    assert "no event" in left.reason
+    assert "not an event" in left.reason
     assert {"received": 3, "accepted": 2, "quarantined": 1} == counted(desk)
 
 
