@@ -209,7 +209,7 @@ def test_a_bad_event_of_a_batch_does_not_stop_its_siblings(without: Shop) -> Non
 
     assert "quarantined" == receipt["receipt"]
     assert {"queued": 2, "quarantined": 2} == receipt["counts"]
-    assert "no event" in receipt["reason"]
+    assert "not an event" in receipt["reason"]
     assert [f"Company {n}" for n in (one, other)] == [*map(without.name, (one, other))]
 
 
