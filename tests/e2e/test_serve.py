@@ -126,7 +126,7 @@ def test_a_port_in_use_is_told(stack: Stack, web: Web) -> None:
     with start("web", taken, stack.folder) as running:
         assert 1 == running.wait()
 
-    assert f"port {web.port} cannot be had" in running.output
+    assert f"port {web.port} is not available" in running.output
     assert "Traceback" not in running.output
 
 
