@@ -39,11 +39,11 @@ check: lint  ## run what a change should pass before it is shown, a minute
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --hypothesis-profile=quick \
 		tests/unit tests/sources tests/contract tests/architecture $(ARGS)
 
-# First what measures seconds, one after another; 5: ARGS chose none of them.
+# First what measures seconds, one after another.
 .PHONY: test
 test: lint  ## run every check, eight minutes (ARGS="-k stripe": some of the tests)
 	@echo "tests that measure seconds ..."
-	@$(BIN)/python -m pytest -m "(alone or chaos) $(UNASKED)" $(ARGS) || [ $$? = 5 ]
+	@$(BIN)/python -m tests.support.again -m "(alone or chaos) $(UNASKED)" $(ARGS)
 	@echo "all others, $(JOBS) at a time ..."
 	@$(BIN)/python -m tests.support.again $(SIDE_BY_SIDE) \
 		-m "not alone and not chaos $(UNASKED)" $(ARGS)

@@ -1,4 +1,4 @@
-"""A test that is red beside others and green alone is no failure; all else is one."""
+"""A test that is red at first and green alone is no failure; all else is one."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ CRASH = "import os\n\ndef test_it(): os._exit(1)\n"
 @pytest.mark.parametrize(
     ("status", "said", "files"),
     [
-        (0, "red beside others, green alone: test_0.py::test_once", [FIRST]),
-        (1, "red beside others, RED alone: test_1.py::test_it", [FIRST, ALWAYS]),
+        (0, "red at first, green alone: test_0.py::test_once", [FIRST]),
+        (1, "red at first, RED alone: test_1.py::test_it", [FIRST, ALWAYS]),
         (2, "ERROR test_1.py", [FIRST, UNREADABLE]),
         (1, "crashed", [CRASH]),
         (0, "no tests ran", []),

@@ -1,4 +1,4 @@
-"""Runs tests side by side; those that are red run once more, with nothing beside them.
+"""Runs tests; those that are red run once more, with nothing beside them.
 
 `python -m tests.support.again ARGUMENTS OF PYTEST`. That a machine was too busy for one
 test says nothing about the bridge: a test that is green alone is printed, and is no
@@ -45,12 +45,12 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if status != pytest.ExitCode.TESTS_FAILED or red.is_broken or len(red.tests) > MOST:
         return status
-    sys.stdout.write(f"\n{len(red.tests)} red beside others; once more, alone ...\n")
+    sys.stdout.write(f"\n{len(red.tests)} red at first; once more, alone ...\n")
     sys.stdout.flush()
     alone = {name: _runs(name) for name in red.tests}
     for name, is_green in alone.items():
         word = "green" if is_green else "RED"
-        sys.stdout.write(f"red beside others, {word} alone: {name}\n")
+        sys.stdout.write(f"red at first, {word} alone: {name}\n")
     return 0 if all(alone.values()) else status
 
 
