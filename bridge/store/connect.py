@@ -42,7 +42,8 @@ def connect(url: str, *, verify_tls: bool, timeout: float, most: int) -> Redis:
         options["socket_keepalive"] = True
     places = {"max_connections": most, "timeout": timeout}
     pool = BlockingConnectionPool.from_url(url, **places, **options)
-    return Redis(connection_pool=pool)
+    # The pool is the client's: closed with it.
+    return Redis.from_pool(pool)
 
 
 def aside(redis: Redis, *, timeout: float, most: int) -> Redis:
