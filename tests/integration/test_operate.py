@@ -468,11 +468,12 @@ def test_facts_that_no_job_can_work_out_are_parked_with_the_place(stack):
     stack.redis.hset(row, "subscription:sub\tevt", b"[0, 1, 2]")
     stack.worker()
     web = stack.web()
-    eventually(lambda: desk.check().parked == 1, 15)
+    eventually(lambda: desk.check().parked == 1)
 
     ((standing, _),) = desk.look.listed(keys.PARKED)
     queue = RqQueue(NAME, connection=stack.redis, serializer=JSONSerializer)
-    (job,) = FailedJobRegistry(queue=queue).get_job_ids()
+    # RQ files a failed job after the party was parked.
+    (job,) = eventually(FailedJobRegistry(queue=queue).get_job_ids)
     assert "ValueError at codec.py" in standing.why
     assert standing.why.endswith(job)
     eventually(lambda: web.get("/readyz")[0] == 200)
