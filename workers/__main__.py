@@ -13,7 +13,6 @@ import random
 import signal
 import socket
 import sys
-import threading
 
 if __name__ == "__main__":
     # A platform may stop it before everything is imported; nothing has to be finished then.
@@ -22,11 +21,10 @@ if __name__ == "__main__":
 from bridge import log as logs
 from bridge.config import Config
 from bridge.errors import EXIT_CONFIG, ConfigError
-from bridge.keep import keep
+from bridge.keep import keep, stop_event
 from bridge.settings import Settings
 from bridge.sources import load
 from workers.process import Process
-from workers.rq_worker import on_signals
 
 
 def main() -> int:
@@ -44,8 +42,8 @@ def work(settings: Settings, config: Config) -> int:
     logs.configure(settings.log_level, settings.log_format)
     # Its DEBUG lines contain paths, and so ids of accounts.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    stop = threading.Event()
-    on_signals(stop)
+    # Before RQ installs its own handlers.
+    stop = stop_event()
     if settings.worker_processes > 1:
         modules = [("workers",)] * settings.worker_processes
         return keep(modules, stop, WORKER_PROCESSES="1")

@@ -8,7 +8,6 @@ one place: before a pop.
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -110,13 +109,3 @@ class SafeWorker(SimpleWorker):
 
     def unsubscribe(self) -> None:
         """Nothing was subscribed."""
-
-
-def on_signals(stop: threading.Event) -> None:
-    """Let SIGTERM and SIGINT set *stop*, even before RQ installs its own handlers."""
-
-    def asked(signum: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, asked)
-    signal.signal(signal.SIGINT, asked)

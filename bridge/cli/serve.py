@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 
 import click
 
 from bridge import log
 from bridge import serve as web
 from bridge.cli import Command, configured
-from bridge.keep import keep
+from bridge.keep import keep, stop_event
 
 
 @click.command(cls=Command)
@@ -37,7 +35,4 @@ def run() -> None:
     """
     settings, _ = configured()
     log.configure(settings.log_level, settings.log_format)
-    stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
-    sys.exit(keep([("bridge", "serve"), ("workers",)], stop))
+    sys.exit(keep([("bridge", "serve"), ("workers",)], stop_event()))

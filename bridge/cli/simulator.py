@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-from threading import Event
-
 import click
 
 from bridge.cli import Command
 from bridge.errors import BridgeError
+from bridge.keep import stop_event
 from bridge.vitally.simulator import EXAMPLE_KEY, Simulator
 
 UNITS = click.IntRange(min=1)
@@ -45,9 +43,7 @@ def simulator(host: str, port: int, keys: tuple[str, ...], limit: int) -> None:
             f"the simulator cannot listen on {host}:{port} ({error.strerror}); "
             "choose another --port, or 0 for any free one"
         ) from error
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_event()
     click.echo(f"Vitally simulator listening on {running.url}")
     stop.wait()
     running.stop()
