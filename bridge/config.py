@@ -16,6 +16,9 @@ day = "365/12"                      # days in a month
 base = "usd"                        # for accounts in several currencies: the sum in
 rates = { eur = "1.08" }            # this one; one euro is worth 1.08 dollars
 
+[vitally]
+keep_hand_edits = ["planName"]      # traits that people may change in Vitally
+
 [sources.stripe]                    # see the README of each source
 account = ["customer.metadata.vitally_id", "customer.id"]
 """
@@ -77,6 +80,8 @@ class Config:
     """How money is computed, and which source sets what."""
     sources: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The sources' options from the file."""
+    by_hand: frozenset[str] = frozenset()
+    """Keys in Vitally where an edit by hand is left as it is."""
 
 
 def read(
@@ -121,7 +126,9 @@ def parse(given: Mapping[str, Any], tables: ReadTables = lambda _: Table()) -> C
         raise ConfigError(problems)
     crm = frozenset(name for name, is_crm in sources.crm.items() if is_crm)
     policy = values["money"]._replace(owners=values["owners"], crm=crm)
-    return Config(values["traits"], policy, sources.values)
+    edits = values["vitally"].get("keep_hand_edits", ())
+    by_hand = {key for trait in edits if (key := values["traits"][trait])}
+    return Config(values["traits"], policy, sources.values, frozenset(by_hand))
 
 
 def _shared(traits: Mapping[str, str | None]) -> Iterator[str]:
@@ -317,6 +324,9 @@ def _file(traits: Collection[str], sources: Collection[str]) -> Schema:
             _some_of(sources), one_of(["name", *traits], no_trait), load_default=dict
         ),
         "money": fields.Nested(Money, load_default=STRIPE),
+        "vitally": fields.Nested(
+            Lines.from_dict({"keep_hand_edits": _some_of(traits)}), load_default=dict
+        ),
         "sources": NamedLines(fields.Raw()),
     }
     return Lines.from_dict(lines)()

@@ -14,8 +14,8 @@ from bridge.sources import switched_on
 from bridge.store.accept import Accept
 from bridge.store.lease import Leases
 from bridge.store.refresh import Refreshes
+from bridge.throttle import Breaker, Throttle
 from bridge.vitally.client import Vitally
-from workers.throttle import Breaker, Throttle
 
 
 class Context:

@@ -56,6 +56,9 @@ REFRESH_MS, REFUSED_REFRESH_MS = 60_000, 3_600_000
 PACES_MS = (0, 1000, 2000, 5000)
 """Shortest time between writes of an account that keeps changing, growing step by step."""
 
+SHOWN = ("ledger", "seen")
+"""Fields of an account that say what Vitally has of it."""
+
 FORGOTTEN = ("tries", "since", "not_before")
 """Fields of an account that a success removes."""
 
@@ -224,23 +227,18 @@ def unchanged(view: View, doc: Document) -> Outcome:
     """Nothing differs; the events are settled without a request."""
     return Outcome(
         "unchanged",
-        unset=(*FORGOTTEN, "ledger") if view.is_vacant else FORGOTTEN,
+        unset=(*FORGOTTEN, *SHOWN) if view.is_vacant else FORGOTTEN,
         unknown=doc.unknown,
         later_ms=_next_look(view, doc, view.confirm_in),
         known=view.exists,
     )
 
 
-def dry(view: View, change: Change) -> Outcome:
-    """The outcome of a dry run: everything but the write."""
-    return Outcome("unchanged", history=_line(view, "dry run", change))
-
-
 def held(view: View, reason: str) -> Outcome:
     """Vitally does not have the account: try again with the next event, or in a day."""
     gone = (*FORGOTTEN, *CERTAIN)
     if view.is_vacant:
-        return Outcome("unchanged", unset=(*gone, "ledger"))
+        return Outcome("unchanged", unset=(*gone, *SHOWN))
     return Outcome("held", "held", reason, unset=gone, later_ms=DAY_MS)
 
 
@@ -258,7 +256,7 @@ def written(view: View, doc: Document, done: Written) -> Outcome:
     return Outcome(
         done.word,
         ledger=None if view.is_vacant else settled(doc, view.ledger, named=done.name),
-        unset=[*sorted(unset), *(["ledger"] if view.is_vacant else ())],
+        unset=[*sorted(unset), *(SHOWN if view.is_vacant else ())],
         fields=fields,
         unknown=doc.unknown,
         history=_line(view, done.word, done.change),

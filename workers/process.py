@@ -115,6 +115,7 @@ class Process:
                 self.redis.ping()
                 self._probe()
                 self.jobs.resume()
+                self._dry_run()
                 self._beat()
             except RedisError as error:
                 if not is_waiting:
@@ -125,6 +126,14 @@ class Process:
             else:
                 return True
         return False
+
+    def _dry_run(self) -> None:
+        """Begin a dry run, or let be written what an earlier one has left."""
+        leases = self.context.leases
+        if self.context.settings.bridge_dry_run:
+            leases.begin_dry_run()
+        elif parties := leases.end_dry_run():
+            log.info("the dry run is over", extra=fields(parties=parties))
 
     def _probe(self) -> None:
         """Check at the start whether Vitally accepts the key."""

@@ -20,22 +20,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import NamedTuple
 
-from bridge.config import Config
-from bridge.domain.account import Account, unite
-from bridge.domain.document import (
-    Change,
-    Document,
-    difference,
-    document,
-    keyed,
-    removal,
-    whole,
-)
+from bridge.desired import Desired, desired_state, has_work
 from bridge.errors import LostLeaseError, VitallyError
 from bridge.log import fields
-from bridge.store.lease import home
+from bridge.store.lease import DRY_RUN_MS, home
 from bridge.store.view import Outcome, View
 from workers import outcomes
 from workers.context import Context
@@ -49,14 +38,6 @@ TURNS = 5
 
 WORTH_A_LOOK_MS = 200
 """After a wait this long the facts are read again before the write."""
-
-
-class Desired(NamedTuple):
-    """The account (None: its last party left it), its document and the change."""
-
-    account: Account | None
-    document: Document
-    change: Change
 
 
 class AccountSync:
@@ -126,7 +107,9 @@ class AccountSync:
         if not has_work(view, desired):  # 4
             return self._ack(view, outcomes.unchanged(view, desired.document))
         if self.context.settings.bridge_dry_run:
-            return self._ack(view, outcomes.dry(view, desired.change))
+            # Pending, until a worker starts that is to write.
+            self._postpone(view, DRY_RUN_MS)
+            return "dry run"
         pace = outcomes.pace_wait(view.pace, view.wrote_at, view.now)  # 5
         wait, slot = (-pace, "") if pace else throttle.reserve(SHORT_WAIT_MS)
         if wait < 0:  # so far off that nobody waits for it here
@@ -201,26 +184,3 @@ class AccountSync:
     def _release(self, view: View) -> None:
         """Give the lease back without an outcome."""
         self.queue.push_all(self.leases.release(view.lease), "came meanwhile")
-
-
-def desired_state(view: View, config: Config) -> Desired:
-    """Fold what was read of an account; its traits get the keys of `bridge.toml`."""
-    ledger, unconfirmed, account = view.ledger, view.unconfirmed_traits, None
-    if view.parties:
-        account = unite(view.account, view.parties, view.now)
-        doc = document(account, config.policy, view.now)
-        doc = keyed(doc, config.traits, ledger, unconfirmed)
-    else:
-        doc = removal(ledger, unconfirmed)
-    if view.owes_whole:
-        return Desired(account, doc, whole(doc, ledger))
-    # An unconfirmed write may have arrived, whatever the ledger says.
-    sure = {key: v for key, v in ledger.traits.items() if key not in unconfirmed}
-    return Desired(account, doc, difference(doc, ledger._replace(traits=sure)))
-
-
-def has_work(view: View, desired: Desired) -> bool:
-    """Whether there is anything to write; a deletion alone creates no account."""
-    if view.exists or view.unconfirmed_writes:
-        return view.owes_whole or not desired.change.is_empty
-    return desired.account is not None and not desired.account.deleted_only

@@ -78,14 +78,8 @@ class Write:
 
     def run(self) -> Written:
         """Write. Raises VitallyError, Held, Postponed, LostLeaseError."""
-        change, vitally = self._change(), self.context.vitally
-        self._mark_unconfirmed()
-        try:
-            reply = vitally.update(self.view.account, _body(change))
-        except VitallyMissingError:
-            done = self._create()
-        else:
-            done = Written("updated", change, self._ours(change.name, reply), 1)
+        vitally = self.context.vitally
+        done = self._create(1) if self._is_absent() else self._update()
         if ORGANIZATION not in self.change.traits:
             return done
         # In a request of its own: an organization that Vitally does not have must not
@@ -98,6 +92,25 @@ class Write:
             extra = fields(account=self.view.account, reason=error.reason)
             log.warning("no such organization", extra=extra)
         return done._replace(requests=done.requests + 1)
+
+    def _is_absent(self) -> bool:
+        """Whether Vitally surely does not have the account, which saves an update."""
+        if self.view.is_absent or not self.view.was_not_there:
+            return self.view.is_absent
+        try:
+            self.context.vitally.get(self.view.account)
+        except VitallyMissingError:
+            return True
+        return False
+
+    def _update(self) -> Written:
+        change = self._change()
+        self._mark_unconfirmed()
+        try:
+            reply = self.context.vitally.update(self.view.account, _body(change))
+        except VitallyMissingError:
+            return self._create(2)
+        return Written("updated", change, self._ours(change.name, reply), 1)
 
     def _change(self) -> Change:
         """The change, without the name if somebody renamed the account by hand."""
@@ -116,10 +129,14 @@ class Write:
         traits = {*self.document.traits, *self.view.unconfirmed_traits}
         self.context.leases.mark_unconfirmed(self.view.lease, OWED, traits)
 
-    def _create(self) -> Written:
+    def _create(self, requests: int) -> Written:
+        """Create the account by the last one of *requests*."""
         if self.refusal is not None:
             raise Held(self.refusal)
-        self._next_slot()
+        if requests > 1:
+            self._next_slot()
+        else:
+            self._mark_unconfirmed()
         everything = Change(self.document.name.text, self.document.traits)
         body = _body(everything) | {"externalId": self.view.account}
         try:
@@ -135,7 +152,7 @@ class Write:
             refusal = error
         else:
             name = self._ours(everything.name, reply)
-            return Written("created", everything, name, 2)
+            return Written("created", everything, name, requests)
         # Somebody else created it in the meantime, or an earlier POST arrived.
         self._next_slot()
         change = everything._replace(name=None)
@@ -143,7 +160,7 @@ class Write:
             reply = self.context.vitally.update(self.view.account, _body(change))
         except VitallyMissingError:
             raise refusal from None
-        return Written("updated", change, self._ours(None, reply), 3)
+        return Written("updated", change, self._ours(None, reply), requests + 1)
 
     def _next_slot(self) -> None:
         """Wait for the next request's slot; every earlier request has been answered."""
@@ -165,7 +182,7 @@ class Write:
         """
         name, view = self.document.name, self.view
         ours = name if sent == name.text else view.ledger.name
-        if ours is None and view.unconfirmed_writes and not view.exists:
+        if ours is None and view.unconfirmed_writes and not view.written:
             ours = name
         return ours if ours and reply.get("name") == ours.text else None
 

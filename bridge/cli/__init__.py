@@ -33,6 +33,7 @@ MODULES = {
     "bridge.cli.simulator": "simulator",
     "bridge.cli.status": "status doctor",
     "bridge.cli.explain": "why",
+    "bridge.cli.plan": "plan apply reconcile",
     "bridge.cli.operate": "held parked link retry discard pause resume quarantine",
     "bridge.cli.backfill": "backfill gaps",
     "bridge.cli.accounts": "accounts",
@@ -63,9 +64,9 @@ class Session(NamedTuple):
     redis: Redis
 
 
-def opened() -> Session:
+def opened(without: Collection[str] = NO_VITALLY) -> Session:
     """Read the settings, and reach Redis. Raises ConfigError and StorageError."""
-    settings, config = configured(NO_VITALLY)
+    settings, config = configured(without)
     return Session(settings, config, reached(settings))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from redis.exceptions import RedisError
 
-from bridge.cli import Command, opened, program
+from bridge.cli import Command, Session, opened, program
 from bridge.cli.output import as_json, cell, count, moment, now_ms, show, table
 from bridge.config import Config
 from bridge.domain.account import Party, unite
@@ -19,7 +19,9 @@ from bridge.domain.facts import source_of
 from bridge.domain.money import major
 from bridge.errors import BridgeError
 from bridge.log import places
+from bridge.reconcile import Reconciler
 from bridge.store.inspect import Look, Standing
+from bridge.vitally.client import Vitally
 
 Data = Mapping[str, Any]
 
@@ -28,18 +30,23 @@ NOTHING_WRITTEN = Ledger()
 
 @click.command(cls=Command)
 @click.argument("account")
+@click.option("--live", is_flag=True, help="First read what Vitally has now.")
 @as_json
-def why(account: str) -> None:
+def why(account: str, *, live: bool) -> None:
     """Show where the traits of ACCOUNT come from: its facts and their events.
 
-    ACCOUNT is Vitally's external id, or a party (stripe:cus_…).
+    ACCOUNT is Vitally's external id, or a party (stripe:cus_…). What Vitally has is what
+    the last write or reading of the account has shown.
 
     \b
     Example:
       python -m bridge why acme-101
+      python -m bridge why acme-101 --live
     """
-    session = opened()
+    session = opened(()) if live else opened()
     look = Look(session.redis)
+    if live:
+        _read_now(session, look, account)
     try:
         data = _data(look, account, session.config)
     except (BridgeError, RedisError):
@@ -47,6 +54,15 @@ def why(account: str) -> None:
     except Exception as error:  # noqa: BLE001 - how it stands is told all the same
         data = _fault(look, account, error)
     show(data, _words)
+
+
+def _read_now(session: Session, look: Look, name: str) -> None:
+    """Read from Vitally what it has of an account, or of a party's account."""
+    standing, settings = look.standing(name), session.settings
+    vitally = Vitally(settings.vitally_base_url, settings.vitally_authorization)
+    click.get_current_context().call_on_close(vitally.close)
+    reader = Reconciler(session.redis, vitally, session.config, wait=lambda: None)
+    reader.look((standing.account if standing else None) or name)
 
 
 def _data(look: Look, name: str, config: Config) -> dict[str, Any]:
@@ -104,6 +120,8 @@ def _words(data: Data) -> Iterator[str]:
         yield "nothing is written to Vitally for now"
     elif data["account"] is not None:
         yield f"account {data['account']}: {data['name']}"
+        if data["missing"]:
+            yield "Vitally does not have it any more: it was deleted there"
         yield from ("", *_traits(data))
     elif parties[0].held:
         yield f"{parties[0].party} is held: its account is not known"
@@ -122,7 +140,7 @@ def _traits(data: Data) -> list[str]:
     """A row for each trait that is known, unknown for a reason, or in Vitally."""
     known = {**data["facts_say"], **data["unknown"], **data["traits"]}
     names = [trait for trait in dict.fromkeys((*TRAITS, *known)) if trait in known]
-    heading = ("TRAIT", "IN VITALLY", "FACTS SAY", "WRITTEN (UTC)")
+    heading = ("TRAIT", "IN VITALLY", "FACTS SAY", "IN VITALLY AT (UTC)")
     rows = [_row(trait, data["traits"].get(trait, {}), data) for trait in names]
     return table(heading, rows) if rows else ["no trait is known"]
 
@@ -140,8 +158,9 @@ def _row(trait: str, about: Data, data: Data) -> tuple[str, ...]:
         says = "nothing, so Vitally's value stays"
     else:
         had, says = "(switched off)", value(data["facts_say"][trait])
-    written = about.get("seen_at", "")[:19].replace("T", " ")
-    return trait if key == trait else f"{trait} as {key}", had, says, written
+    at = about.get("seen_at", "")[:19].replace("T", " ")
+    by = f" ({'read' if about['seen_by'] == 'read' else 'written'})" if at else ""
+    return trait if key == trait else f"{trait} as {key}", had, says, at + by
 
 
 def value(known: object) -> str:

@@ -22,7 +22,7 @@ SUMS = (
     ("received", "= accepted + duplicate + ignored + quarantined"),
     ("  accepted", "= settled + pending + held + parked"),
     ("    settled", "in Vitally, or nothing to write{discarded}"),
-    ("    pending", "on its way"),
+    ("    pending", "{pending}"),
     ("    held", "account not known: {program} held"),
     ("    parked", "could not be written: {program} parked"),
     ("  duplicate", "seen before"),
@@ -31,8 +31,8 @@ SUMS = (
 )
 """Each figure, indented below the one that contains it -> its meaning."""
 
-BAD, NOTE, GOOD = GRADES = ("BAD", "note", "ok")
-"""A problem to fix; something to know; all well."""
+DRY, BAD, NOTE, GOOD = GRADES = ("DRY RUN", "BAD", "note", "ok")
+"""Nothing is written; a problem to fix; something to know; all well."""
 
 NAMED = 10
 """At most this many incomplete histories are named."""
@@ -59,7 +59,9 @@ def status() -> None:
 
 def _in_words(totals: Figures, seconds: float) -> list[str]:
     discarded = f"; {totals.discarded} discarded" if totals.discarded else ""
-    names = {"program": program(), "discarded": discarded}
+    pending = "dry run" if totals.dry_run else "on its way"
+    names = {"program": program(), "discarded": discarded, "pending": pending}
+    dry = f"DRY RUN: nothing is written to Vitally; see {program()} plan"
     sums = (
         (name, getattr(totals, name.strip()), meaning.format_map(names))
         for name, meaning in SUMS
@@ -80,7 +82,8 @@ def _in_words(totals: Figures, seconds: float) -> list[str]:
         "objects to read, but no API key": totals.unread,
         "in the quarantine": _in_quarantine(totals),
     }
-    return [*table((), sums), "", *table((), rest.items())]
+    lines = [*table((), sums), "", *table((), rest.items())]
+    return [dry, "", *lines] if totals.dry_run else lines
 
 
 def to_write(totals: Figures, seconds: float) -> str:
@@ -125,6 +128,8 @@ def doctor() -> None:
 
 def _examine(settings: Settings) -> Findings:
     yield GOOD, "the settings are complete"
+    if settings.bridge_dry_run:
+        yield DRY, f"nothing is written to Vitally: see `{program()} plan`"
     yield from _sources(settings)
     yield from _vitally(settings)
     try:

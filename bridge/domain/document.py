@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from bridge.domain.account import Account, Name
@@ -55,10 +56,23 @@ class Change(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """What Vitally is known to have from us; a *name* of None is not ours."""
+    """What Vitally is known to have of an account.
+
+    *traits* are those that we wrote, as it confirmed them; a *name* of None is not ours.
+    *seen* are those that a reading at *read_at* (ms; 0: never read) showed otherwise,
+    None where they were absent. *missing*: the reading did not show the account.
+    """
 
     name: Name | None = None
     traits: Mapping[str, Known] = {}
+    seen: Mapping[str, Known] = {}
+    read_at: int = 0
+    missing: bool = False
+
+    @property
+    def has(self) -> Mapping[str, Known]:
+        """The traits that Vitally has, as far as they are known."""
+        return {} if self.missing else {**self.traits, **self.seen}
 
 
 # --- From an account to its document --------------------------------------------------
@@ -156,16 +170,21 @@ def keyed(
     keys: Mapping[str, str | None],
     ledger: Ledger,
     sent: Iterable[str] = (),
+    by_hand: Collection[str] = (),
 ) -> Document:
     """*doc* with the *keys* that its traits have in Vitally (None: do not write it).
+
+    A key in *by_hand* that people have changed in Vitally is left to them.
 
     Traits in the *ledger* that no party supports any more are removed. *sent* are the
     keys of an unconfirmed write. A key that belongs to no trait (any more) is left alone.
     """
     told = {*doc.traits, *doc.unknown, *doc.stays}
     free = {key for trait, key in keys.items() if key and trait not in told}
-    gone = free & {*ledger.traits, *sent}
-    traits = {key: v for trait, v in doc.traits.items() if (key := keys.get(trait))}
+    theirs = {key for key in by_hand if key in ledger.seen}
+    gone = (free & {*ledger.traits, *sent}) - theirs
+    named = ((keys.get(trait), value) for trait, value in doc.traits.items())
+    traits = {key: value for key, value in named if key and key not in theirs}
     return doc._replace(traits=traits | _nothing(gone), gone=frozenset(gone))
 
 
@@ -185,9 +204,21 @@ def _nothing(keys: Collection[str]) -> dict[str, Known]:
 
 def difference(doc: Document, ledger: Ledger) -> Change:
     """What a write must carry so that Vitally holds *doc*."""
-    had = ledger.traits
-    traits = {t: v for t, v in doc.traits.items() if t not in had or had[t] != v}
+    had = ledger.has
+    # What a reading did not show is not there; without one, anything may be.
+    absent = None if ledger.read_at and not ledger.missing else ...
+    traits = {t: v for t, v in doc.traits.items() if not same(v, had.get(t, absent))}
     return Change(_renamed(doc.name, ledger.name), traits)
+
+
+def same(value: Known, other: object) -> bool:
+    """Whether two values of a trait say the same; instants in whatever form."""
+    if value == other or type(value) is not str or type(other) is not str:
+        return value == other and isinstance(value, bool) == isinstance(other, bool)
+    try:
+        return datetime.fromisoformat(value) == datetime.fromisoformat(other)
+    except (ValueError, TypeError):
+        return False
 
 
 def whole(doc: Document, ledger: Ledger) -> Change:
@@ -209,15 +240,17 @@ def settled(doc: Document, ledger: Ledger, *, named: Name | None) -> Ledger:
     A removed trait is no longer ours: if somebody else writes it later, it stays.
     """
     ours = {**ledger.traits, **doc.traits}
-    return Ledger(named, {key: v for key, v in ours.items() if key not in doc.gone})
+    kept = {key: v for key, v in ours.items() if key not in doc.gone}
+    seen = {key: v for key, v in ledger.seen.items() if key not in doc.traits}
+    return Ledger(named, kept, seen, ledger.read_at)
 
 
 def as_json(ledger: Ledger) -> dict[str, Any]:
-    """A ledger in JSON types."""
+    """A ledger in JSON types, without what was seen otherwise."""
     return {"name": list(ledger.name) if ledger.name else None, "traits": ledger.traits}
 
 
-def from_json(data: Mapping[str, Any]) -> Ledger:
-    """The ledger that `as_json` wrote."""
+def from_json(data: Mapping[str, Any], seen: Sequence[Any] = ({}, 0, False)) -> Ledger:
+    """The ledger that `as_json` wrote, and what was *seen*: traits, when, missing."""
     name = data.get("name")
-    return Ledger(Name(*name) if name else None, data.get("traits", {}))
+    return Ledger(Name(*name) if name else None, data.get("traits", {}), *seen)

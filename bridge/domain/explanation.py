@@ -20,7 +20,7 @@ from bridge.domain.document import (
 )
 from bridge.domain.money import STRIPE, Policy, PricedItem, UnknownError
 from bridge.domain.subscription import Payment, Subscription
-from bridge.domain.traits import TABLE, AccountView, Known, Trait, instant
+from bridge.domain.traits import TABLE, AccountView, Trait, instant
 
 Because = dict[str, Any]
 """One cause of a trait: `subscription`, `event`, and what it gave."""
@@ -41,8 +41,8 @@ def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
 
     *history* has the last writes, newest first. *keys* maps traits to their keys in
     Vitally (None: switched off). Unknown things are absent: a trait in `unknown` has no
-    `wanted`, a trait that the bridge never wrote has no `vitally`, and one whose write is
-    not among the last ones has no `seen_at`.
+    `wanted`, a trait that was never written and never seen has no `vitally`, and one that
+    was not read and whose write is not among the last ones has no `seen_at`.
     """
     doc = document(account, policy, now)
     shall = keyed(doc, keys, ledger)
@@ -52,9 +52,9 @@ def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
         about: dict[str, Any] = {}
         if key and key in shall.traits:
             about["wanted"] = shall.traits[key]
-        if key and key in ledger.traits:
-            about["vitally"] = ledger.traits[key]
-            about |= _seen(history, key, ledger.traits[key])
+        if key and key in {**ledger.traits, **ledger.seen}:
+            about["vitally"] = ledger.has.get(key)
+            about |= _seen(history, key, ledger)
         if about:
             causes = {"key": key, "because": because.get(trait, [])}
             traits[trait] = about | causes
@@ -65,6 +65,7 @@ def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
         "unknown": dict(doc.unknown),
         "gone": sorted(shall.gone),
         "written": dict(ledger.traits),
+        "missing": ledger.missing,
         "facts_say": dict(doc.traits),
         "because": because,
         "to_write": dict(difference(shall, ledger).traits),
@@ -72,16 +73,15 @@ def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
 
 
 def _seen(
-    history: Sequence[Mapping[str, Any]], key: str, value: Known
+    history: Sequence[Mapping[str, Any]], key: str, ledger: Ledger
 ) -> dict[str, Any]:
-    """When Vitally was known to have *value*, according to the last writes."""
-    for line in history:
-        if line["did"] in WRITES and key in line["traits"]:
-            was_it = line["traits"][key] == value
-            return (
-                {"seen_at": instant(line["at"]), "seen_by": "write"} if was_it else {}
-            )
-    return {}
+    """When Vitally was known to have a trait: by the last reading or a write."""
+    writes = (line for line in history if line["did"] in WRITES)
+    last = next((line for line in writes if key in line["traits"]), None)
+    is_so = last is not None and last["traits"][key] == ledger.has.get(key)
+    at = max(last["at"] if last and is_so else 0, ledger.read_at)
+    by = "read" if at == ledger.read_at else "write"
+    return {"seen_at": instant(at), "seen_by": by} if at else {}
 
 
 def facts_of(party: Party) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@ import orjson
 from redis import Redis
 
 from bridge.domain.account import Party
-from bridge.domain.document import Ledger, from_json
+from bridge.domain.document import Ledger
 from bridge.domain.facts import PartyName
 from bridge.store import keys
-from bridge.store.lease import Leases, used
+from bridge.store.lease import Leases, read_ledger, used
 from bridge.store.view import Catalogues, Member
 
 LIMIT = 1000
@@ -44,7 +44,8 @@ class Figures(NamedTuple):
     *writes* are requests to Vitally, *saved* jobs that needed none.
     *oldest_ms* is the age of the oldest unsettled event; *workers* maps each worker
     to the milliseconds since it was last heard from; *breaker* says why all writes
-    stopped, *paused* why somebody paused them by hand. *discarded* events are settled
+    stopped, *paused* why somebody paused them by hand; in a *dry_run* nothing is written,
+    and what would be stays pending. *discarded* events are settled
     without a write. *unread* pointers are held because their source's API key is not
     set. *quarantined* events are in the quarantine now, in *quarantine_deliveries* of
     *quarantine_bytes*; *quarantine_dropped* deliveries were dropped, and their events
@@ -78,6 +79,7 @@ class Figures(NamedTuple):
     workers: Mapping[str, int]
     breaker: str | None
     paused: str | None
+    dry_run: bool
     limit: int
     cost: int
     outcomes: Mapping[str, int]
@@ -117,14 +119,15 @@ def figures(redis: Redis) -> Figures:
         pipe.hgetall(keys.COUNTERS)
         pipe.zrange(keys.DIRTY, 0, 0, withscores=True)
         pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
-        pipe.mget(keys.BREAKER, keys.PAUSED)
+        pipe.mget(keys.BREAKER, keys.PAUSED, keys.DRY_RUN)
         pipe.hmget(keys.RATE, "limit", "cost")
         pipe.time()
         *sizes, counters, oldest, workers, stops, rate, clock = pipe.execute()
     now = clock[0] * 1000 + clock[1] // 1000
     counted = {name.decode(): int(n) for name, n in counters.items()}
     # Writes that were paused for no reason ("") are paused.
-    breaker, paused = (None if text is None else text.decode() for text in stops)
+    texts = (None if text is None else text.decode() for text in stops)
+    breaker, paused, dry_run = texts
     values: dict[str, Any] = {name: counted.get(name, 0) for name in Figures._fields}
     values |= dict(zip(SIZES, sizes, strict=True))
     values |= {
@@ -132,6 +135,7 @@ def figures(redis: Redis) -> Figures:
         "workers": {name.decode(): max(0, now - int(at)) for name, at in workers},
         "breaker": breaker,
         "paused": paused,
+        "dry_run": dry_run is not None,
         "limit": int(rate[0] or LIMIT),
         "cost": int(rate[1] or COST),
         "outcomes": {
@@ -221,7 +225,7 @@ class Look:
             account,
             members,
             [one for one in standings if one],
-            from_json(orjson.loads(ledger or "{}")),
+            read_ledger(ledger, raw.get(b"seen")),
             ledger is not None,
             int(raw.get(b"tries", 0)),
             orjson.loads(unknown) if unknown else {},

@@ -69,6 +69,15 @@ SWEEPER = PREFIX + "sweeper"
 FENCE = PREFIX + "fence"
 """The last fencing number; each lease takes the next one."""
 
+DRY_RUN = PREFIX + "dry"
+"""Exists while the workers write nothing to Vitally (`BRIDGE_DRY_RUN`)."""
+
+LISTED = PREFIX + "listed"
+"""When (ms) the last reading of all accounts in Vitally began, once it was complete."""
+
+LISTING = PREFIX + "listing"
+"""Hash: where a reading of all accounts is, and when it began; gone at its end."""
+
 SLOTS = PREFIX + "throttle:slots"
 """Sorted set: write -> its slot (ms), for the last 60 s."""
 

@@ -15,7 +15,7 @@ from redis import Redis
 
 from bridge.domain.account import identify, is_incomplete
 from bridge.domain.catalogue import references
-from bridge.domain.document import as_json, from_json
+from bridge.domain.document import Ledger, as_json, from_json
 from bridge.domain.facts import (
     PartyKind,
     PartyName,
@@ -36,11 +36,18 @@ LEASE_MS = 6000
 HEAD = ("rev", "account", "nudges")
 """Fields of a party's record that are read together with its facts."""
 
+NOTHING_SEEN = "[{}, 0, false]"
+"""Field `seen` of an account that no reading has shown: traits, when, missing."""
+
+DRY_RUN_MS = 100 * 365 * 86_400_000
+"""For how long a party that a dry run would write waits: for its end."""
+
 SPREAD = 500
 """Most parties that one step of a spread reaches."""
 
 APART_MS = 20
-"""Time between two parties of a spread, so that new events are not held up."""
+"""Time between two parties of a spread, or of the end of a dry run: new events are not
+held up."""
 
 Claims = list[tuple[str, int]]
 """Parties for which a job must be queued, each with the number of its claim."""
@@ -78,27 +85,23 @@ class Leases:
         return self._view(lease.party, answer)
 
     def _view(self, party: str, answer: Sequence[Any]) -> View:
-        fence, account, now, record, rows = answer
-        lease = Lease(account.decode(), party, fence)
-        read = [_member(n.decode(), head, _pairs(facts)) for n, head, facts in rows]
-        own = read[0]
-        if lease.account:
-            read = sorted(m for m in read if home(m)[0] == lease.account)
-        known = {k.decode(): v.decode() for k, v in _pairs(record).items()}
-        view = View(
-            lease,
-            own,
-            tuple(read),
-            from_json(orjson.loads(known.get("ledger", "{}"))),
-            "ledger" in known,
-            tuple(orjson.loads(known.get("sent") or "[]")),
-            now=int(now),
-            catalogues=used(self._redis, read),
-            **{name: int(known.get(field, 0)) for name, field in NUMBERS.items()},
-        )
+        view = _view(party, answer)
+        members = view.members if view.account else (view.own,)
+        view = view._replace(catalogues=used(self._redis, members))
         # Set only now: if the account cannot be read, its lease is not renewed.
-        self.held = lease if lease.account else None
+        self.held = view.lease if view.account else None
         return view
+
+    def peek(self, accounts: Iterable[tuple[str, Sequence[str]]]) -> list[View]:
+        """Read accounts without a lease, each with parties that are about to join it.
+
+        One without any party is left out.
+        """
+        replies = self._run("peek", orjson.dumps([*accounts]))
+        views = [_view(one[4][0][0].decode(), one) for one in replies if one[4]]
+        members = [member for view in views for member in view.members]
+        catalogues = used(self._redis, members, register=False)
+        return [view._replace(catalogues=catalogues) for view in views]
 
     def members(self, parties: Sequence[str]) -> list[Member]:
         """Read *parties* whole; the revision first, so that it is never too new."""
@@ -143,8 +146,11 @@ class Leases:
     def ack(self, view: View, outcome: Outcome) -> Claims:
         """Confirm *outcome* for every party in *view*. Raises LostLeaseError."""
         fields = dict(outcome.fields)
-        if outcome.ledger is not None:
-            fields["ledger"] = _text(as_json(outcome.ledger))
+        if (ledger := outcome.ledger) is not None:
+            fields["ledger"] = _text(as_json(ledger))
+            if ledger.read_at:
+                seen = [ledger.seen, ledger.read_at, ledger.missing]
+                fields["seen"] = _text(seen)
         counts = {f"outcome:{outcome.word}": 1}
         if outcome.writes:
             counts["writes"] = outcome.writes
@@ -190,6 +196,14 @@ class Leases:
         noted, delay = orjson.dumps(fields or {}), max(0, delay_ms)
         return claims(self._run("postpone", party, delay, account, fence, noted))
 
+    def begin_dry_run(self) -> None:
+        """Note that nothing is written from now on."""
+        self._redis.set(keys.DRY_RUN, 1)
+
+    def end_dry_run(self) -> int:
+        """Let all that a dry run has left be written; how many parties that are."""
+        return int(self._run("end_dry_run", DRY_RUN_MS // 2, APART_MS))
+
     def record_crash(self, party: str, job: str, why: str) -> tuple[bool, str]:
         """Note a failed *job*; the second at the same facts parks the party with *why*.
 
@@ -209,6 +223,10 @@ class Leases:
     def claim_lost(self, party: str, number: str) -> Claims:
         """Claim *party* anew, whose claim of this *number* has lost its job."""
         return claims(self._run("claim", "lost", party, number))
+
+    def claim_to_look(self, party: str) -> Claims:
+        """Claim *party* although nothing of it may be unsettled; none where a job waits."""
+        return claims(self._run("claim", "look", party))
 
     def claim_by_hand(self, party: str) -> Claims:
         """Claim *party* at once; none where a job of it waits, or nothing does."""
@@ -250,6 +268,34 @@ def used(
             things = fold(codec.read(listed, raw))
             known.setdefault(source_of(name), {})[thing] = things
     return known
+
+
+def _view(party: str, reply: Sequence[Any]) -> View:
+    """What `begin` or `peek` returned of one account, without its catalogues."""
+    fence, account, now, record, rows, listed_at = reply
+    lease = Lease(account.decode(), party, fence)
+    read = [_member(n.decode(), head, _pairs(facts)) for n, head, facts in rows]
+    own = read[0]
+    if lease.account:
+        read = sorted(m for m in read if home(m)[0] == lease.account)
+    known = {k.decode(): v.decode() for k, v in _pairs(record).items()}
+    return View(
+        lease,
+        own,
+        tuple(read),
+        read_ledger(known.get("ledger"), known.get("seen")),
+        "ledger" in known,
+        tuple(orjson.loads(known.get("sent") or "[]")),
+        now=int(now),
+        listed_at=int(listed_at or 0),
+        catalogues={},
+        **{name: int(known.get(field, 0)) for name, field in NUMBERS.items()},
+    )
+
+
+def read_ledger(ledger: str | bytes | None, seen: str | bytes | None) -> Ledger:
+    """The ledger as its two fields of an account's record keep it."""
+    return from_json(orjson.loads(ledger or "{}"), orjson.loads(seen or NOTHING_SEEN))
 
 
 def own_account(party: str) -> str | None:

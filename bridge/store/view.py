@@ -21,6 +21,10 @@ NUMBERS = {
 """Field of `View` -> field of the account's record, for whole numbers."""
 
 
+ABSENT_MS = 600_000
+"""How long an account that a reading did not show is taken to be not there."""
+
+
 class Lease(NamedTuple):
     """The right to write *account*, held for the job of *party*.
 
@@ -65,17 +69,18 @@ class View(NamedTuple):
     *own* is the party whose job it is. *members* are the parties whose facts still name
     the account; one about to move is not settled here. Without an account, *own* is the
     only member.
-    *exists*: Vitally is known to have the account. *unconfirmed_writes*: whole writes
+    *written*: we have written the account. *unconfirmed_writes*: whole writes
     that are owed since a write was not confirmed, the last of them from *confirm_at* on;
     *unconfirmed_traits* are what it carried. *lost_lease_writes* counts what was sent
-    under leases that were lost. *tries* failed since *since*. Instants in milliseconds.
+    under leases that were lost. *tries* failed since *since*. *listed_at* is when the
+    last reading of all accounts began (0: none did). Instants in milliseconds.
     """
 
     lease: Lease
     own: Member
     members: tuple[Member, ...]
     ledger: Ledger
-    exists: bool
+    written: bool
     unconfirmed_traits: tuple[str, ...]
     unconfirmed_writes: int
     lost_lease_writes: int
@@ -86,6 +91,7 @@ class View(NamedTuple):
     wrote_at: int
     not_before: int
     now: int
+    listed_at: int = 0
     catalogues: Mapping[str, Catalogue] = {}
 
     @property
@@ -98,6 +104,24 @@ class View(NamedTuple):
         """The customers of the account."""
         real = (m for m in self.members if not m.is_vacated)
         return [member.party(self.catalogues) for member in real]
+
+    @property
+    def exists(self) -> bool:
+        """Whether Vitally is known to have the account."""
+        return not self.ledger.missing and (self.written or self.ledger.read_at > 0)
+
+    @property
+    def was_not_there(self) -> bool:
+        """Whether the last reading did not show the account."""
+        is_ours = self.written or self.unconfirmed_writes > 0
+        was_listed = self.listed_at == 0 or is_ours or self.exists
+        return self.ledger.missing or not was_listed
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether a reading of the last ten minutes did not show the account."""
+        is_recent = self.now - max(self.ledger.read_at, self.listed_at) < ABSENT_MS
+        return is_recent and self.was_not_there
 
     @property
     def is_vacant(self) -> bool:

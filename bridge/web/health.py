@@ -23,6 +23,8 @@ from bridge.web.hooks import JSON
 
 NO_WORKER = "No worker has been heard from for 15 s."
 
+DRY_RUN = "This is a dry run (BRIDGE_DRY_RUN): nothing is written to Vitally."
+
 PREFIX = "vitally_bridge_"
 
 COUNTERS = {
@@ -56,6 +58,7 @@ GAUGES = {
     "workers": "Workers heard from in the last 15 s.",
     "stopped": "1 while all writes are stopped because Vitally refuses the key or address.",
     "paused": "1 while all writes are paused by hand.",
+    "dry_run": "1 while nothing is written because of BRIDGE_DRY_RUN.",
 }
 """Figure -> its meaning; each is a current value."""
 
@@ -99,8 +102,10 @@ class Health(Collector):
             reasons.append(NO_WORKER)
         if seen.breaker is not None:
             reasons.append(f"All writes have stopped: {seen.breaker}.")
-        paused = seen.paused is not None
-        return reasons, [f"All writes are paused by hand: {seen.paused}."] * paused
+        notes = [DRY_RUN] if seen.dry_run else []
+        if seen.paused is not None:
+            notes.append(f"All writes are paused by hand: {seen.paused}.")
+        return reasons, notes
 
     def collect(self) -> Iterator[Metric]:
         """Yield `redis_up`, and all other metrics only if it is 1."""
@@ -115,6 +120,7 @@ class Health(Collector):
             "workers": len(seen.heard),
             "stopped": seen.breaker is not None,
             "paused": seen.paused is not None,
+            "dry_run": seen.dry_run,
         }
         for kind, meanings in METRICS.items():
             for figure, meaning in meanings.items():

@@ -17,12 +17,12 @@ from bridge.queue import NAME
 from bridge.store import keys, operator
 from bridge.store.inspect import drained_in
 from bridge.store.quarantine import Kept, Quarantine
+from bridge.throttle import Throttle
 from bridge.webhook.source import Delivery, Verified
 from tests.support.command import Run, Said
 from tests.support.desk import Bench, customer, link, subscription
 from tests.support.stripe import Shop
 from tests.support.waiting import eventually
-from workers.throttle import Throttle
 
 REFUSED = {"status": 400, "body": {"error": "mrr must be an integer"}}
 KEY_REFUSED = "Vitally refuses the key (401): no"

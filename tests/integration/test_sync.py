@@ -127,14 +127,25 @@ def test_a_discount_that_ends_is_seen_at_its_end_without_an_event(desk: Bench) -
     assert (100, 0) == (desk.traits()["mrr"], desk.redis.zcard(keys.LATER))
 
 
-def test_a_dry_run_writes_nothing_and_the_next_event_after_it_all(desk: Bench) -> None:
+def test_a_dry_run_writes_nothing_and_leaves_all_pending(desk: Bench) -> None:
     desk.set(bridge_dry_run=True)
-    assert ["unchanged"] == desk.does(customer(), subscription())
-    assert ([], 2) == (desk.writes(), desk.check().settled)
+    assert ["dry run"] == desk.does(customer(), subscription())
+    desk.passes(3_600_000)
+    desk.sweep()
 
+    assert [] == desk.does(subscription(at=5, unit=7700))
+    assert ([], 3) == (desk.writes(), desk.check().pending)
+
+
+def test_after_a_dry_run_all_is_written_without_a_further_event(desk: Bench) -> None:
+    desk.set(bridge_dry_run=True)
+    desk.does(customer(), subscription(), customer("cus_2", account="two"))
     desk.set(bridge_dry_run=False)
-    assert ["created"] == desk.does(subscription(at=5))
-    assert 450 == desk.traits()["mrr"]
+
+    assert 2 == desk.leases.end_dry_run()
+    desk.passes(1000)
+    assert ["created", "created"] == desk.work()
+    assert (3, 450) == (desk.check().settled, desk.traits()["mrr"])
 
 
 # --- Accounts that Vitally does not have, or has already ------------------------------

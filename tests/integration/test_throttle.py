@@ -9,11 +9,11 @@ import pytest
 from redis import Redis
 
 from bridge.store import keys
+from bridge.throttle import Throttle
 from bridge.vitally.client import Vitally
 from bridge.vitally.replies import Rate
 from tests.support.desk import Bench, customer, subscription
 from tests.support.waiting import eventually
-from workers.throttle import Throttle
 
 pytestmark = pytest.mark.alone
 

@@ -385,6 +385,7 @@ def test_metrics_are_the_figures(client: FlaskClient, redis: Redis) -> None:
         "workers": 1,
         "stopped": 0,
         "paused": 0,
+        "dry_run": 0,
         "discarded_total": 0,
         'jobs_total{outcome="updated"}': 3,
     }

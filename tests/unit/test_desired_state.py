@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.config import Config
+from bridge.desired import Desired, desired_state
 from bridge.domain.document import TRAITS, Document, Ledger, settled
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
@@ -16,7 +17,6 @@ from bridge.store.view import Member, View
 from tests.support.lives import by_party, law, stories
 from tests.unit.test_outcomes import view
 from workers.outcomes import unconfirmed
-from workers.sync import Desired, desired_state
 
 CONFIG = Config(traits={t: t for t in (*TRAITS, "stage", "seats")} | {"mrr": "b.mrr"})
 

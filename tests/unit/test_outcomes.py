@@ -42,7 +42,7 @@ def view(name: str = "x:1", **more: Any) -> View:
     member = Member(name, 1, History([]), {}, "acme")
     rest = dict.fromkeys(View._fields, 0) | {"lease": Lease("acme", name, 1)}
     rest |= {"own": member, "members": (member,), "catalogues": {}}
-    rest |= {"ledger": Ledger(), "exists": True, "now": NOW, "unconfirmed_traits": ()}
+    rest |= {"ledger": Ledger(), "written": True, "now": NOW, "unconfirmed_traits": ()}
     return View(**(rest | more))
 
 
@@ -242,13 +242,6 @@ def test_what_is_owed_and_what_changes_by_itself_is_looked_at_at_the_earlier_ins
     doc = DOC._replace(until=until)
 
     assert later == outcomes.unchanged(view(**more), doc).later_ms
-
-
-def test_a_dry_run_says_what_it_would_have_written() -> None:
-    outcome = outcomes.dry(view(), CHANGE)
-
-    line = {"at": NOW, "did": "dry run", "traits": {"mrr": 50}, "name": "Acme"}
-    assert ("unchanged", line, None) == (outcome.word, outcome.history, outcome.ledger)
 
 
 def test_after_a_write_the_ledger_is_the_document() -> None:

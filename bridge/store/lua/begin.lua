@@ -5,7 +5,8 @@
 -- ARGV: party, account ('': the one it belongs to so far), lease (ms), fence (0: take it)
 -- RETURNS: {0}: another has the lease (it will queue us again), or ours is lost; else
 --   {fence, account, now, record of the account,
---    {party, {rev, account, nudges}, facts} for the party and each other one}
+--    {party, {rev, account, nudges}, facts} for the party and each other one,
+--    when the last reading of all accounts began}
 local p, account, fence = ARGV[1], ARGV[2], tonumber(ARGV[4])
 if account == '' then account = redis.call('HGET', party_of(p), 'account') or '' end
 local names = {p}
@@ -30,4 +31,5 @@ for n, name in ipairs(names) do
     redis.call('HMGET', party_of(name), 'rev', 'account', 'nudges'),
     redis.call('HGETALL', facts_of(name))}
 end
-return {fence, account, int(now), redis.call('HGETALL', account_of(account)), found}
+return {fence, account, int(now), redis.call('HGETALL', account_of(account)), found,
+  redis.call('GET', LISTED)}

@@ -3,6 +3,7 @@
 local DIRTY, HELD, PARKED, LATER = 'vb1:dirty', 'vb1:held', 'vb1:parked', 'vb1:later'
 local COUNTERS, RECENT, JOURNAL = 'vb1:counters', 'vb1:recent', 'vb1:journal'
 local INCOMPLETE, UNKNOWN, FENCE = 'vb1:incomplete', 'vb1:unknown', 'vb1:fence'
+local LISTED, DRY_RUN = 'vb1:listed', 'vb1:dry'
 local QUARANTINED_EVENTS = 'vb1:quarantine:events'
 local function facts_of(p) return 'vb1:facts:' .. p end
 local function party_of(p) return 'vb1:party:' .. p end

@@ -1,0 +1,54 @@
+"""What an account shall hold, and what a write has to carry for that."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bridge.config import Config
+from bridge.domain.account import Account, unite
+from bridge.domain.document import (
+    Change,
+    Document,
+    difference,
+    document,
+    keyed,
+    removal,
+    whole,
+)
+from bridge.store.view import View
+
+
+class Desired(NamedTuple):
+    """The account (None: its last party left it), its document and the change."""
+
+    account: Account | None
+    document: Document
+    change: Change
+
+
+def desired_state(view: View, config: Config) -> Desired:
+    """Fold what was read of an account; its traits get the keys of `bridge.toml`."""
+    ledger, unconfirmed, account = view.ledger, view.unconfirmed_traits, None
+    if view.parties:
+        account = unite(view.account, view.parties, view.now)
+        doc = document(account, config.policy, view.now)
+        doc = keyed(doc, config.traits, ledger, unconfirmed, config.by_hand)
+    else:
+        doc = removal(ledger, unconfirmed)
+    if view.owes_whole:
+        return Desired(account, doc, whole(doc, ledger))
+    if unconfirmed:
+        # An unconfirmed write may have arrived, whatever the ledger says.
+        traits, seen = (
+            {key: value for key, value in known.items() if key not in unconfirmed}
+            for known in (ledger.traits, ledger.seen)
+        )
+        ledger = ledger._replace(traits=traits, seen=seen, read_at=0)
+    return Desired(account, doc, difference(doc, ledger))
+
+
+def has_work(view: View, desired: Desired) -> bool:
+    """Whether there is anything to write; a deletion alone creates no account."""
+    if view.exists or view.unconfirmed_writes:
+        return view.owes_whole or not desired.change.is_empty
+    return desired.account is not None and not desired.account.deleted_only

@@ -1,0 +1,21 @@
+-- Note what a reading of Vitally showed of accounts, where nothing was written since.
+-- KEYS: none; all are in prelude.lua
+-- ARGV: when the reading began (ms), JSON: list of {account, its ledger as it was
+--   compared ('' none), what was seen otherwise (JSON)}, how long what is no party's is
+--   kept (s)
+-- RETURNS: how many were noted
+local noted = 0
+for _, one in ipairs(cjson.decode(ARGV[2])) do
+  local key = account_of(one[1])
+  local row = redis.call('HMGET', key, 'ledger', 'wrote_at', 'doubt')
+  local later = (tonumber(row[2]) or 0) >= tonumber(ARGV[1])
+  local writing = row[3] or redis.call('EXISTS', lease_of(one[1])) == 1
+  if not later and not writing and (row[1] or '') == one[2] then
+    redis.call('HSET', key, 'seen', one[3])
+    if not row[1] and redis.call('EXISTS', members_of(one[1])) == 0 then
+      redis.call('EXPIRE', key, ARGV[3])
+    end
+    noted = noted + 1
+  end
+end
+return noted

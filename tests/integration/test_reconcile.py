@@ -1,0 +1,262 @@
+"""What Vitally really has: readings, drift, plans, and what is written by them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.config import Config
+from bridge.store import keys
+from bridge.store.shadow import Seen, Shadow
+from tests.support.command import Run
+from tests.support.desk import Bench, customer, subscription
+
+
+@pytest.fixture
+def acme(desk: Bench) -> Bench:
+    """An account that was written and has rested."""
+    desk.tell(customer(), subscription())
+    desk.work()
+    desk.passes(60_000)
+    return desk
+
+
+def as_json(run: Run, *words: str) -> Any:
+    return run(*words, "--json").json
+
+
+def by_hand(desk: Bench, **traits: Any) -> None:
+    """Change an account in Vitally, as a person would."""
+    desk.client.update("acme", {"traits": traits})
+
+
+def test_nothing_has_drifted_after_a_write(acme: Bench, run: Run) -> None:
+    found = as_json(run, "reconcile")
+
+    assert {"read": 1, "drift": [], "missing": [], "unknown": []} == found
+    assert [] == as_json(run, "plan")["accounts"]
+
+
+def test_an_edit_by_hand_is_found_planned_and_mended(acme: Bench, run: Run) -> None:
+    right = acme.traits()["mrr"]
+    by_hand(acme, mrr=900, planName=None)
+
+    assert [
+        {"account": "acme", "trait": "mrr", "wanted": right, "vitally": 900},
+        {"account": "acme", "trait": "planName", "wanted": "Pro", "vitally": None},
+    ] == as_json(run, "reconcile")["drift"]
+    assert {"mrr": [900, right], "planName": [None, "Pro"]} == as_json(
+        run, "plan", "acme"
+    )["accounts"][0]["changes"]
+
+    run("reconcile", "--fix")
+    acme.work()
+
+    assert {"mrr": right, "planName": "Pro"}.items() <= acme.traits().items()
+    assert [] == as_json(run, "reconcile")["drift"]
+
+
+def test_the_next_event_mends_what_a_reading_has_shown(acme: Bench, run: Run) -> None:
+    right = acme.traits()["mrr"]
+    by_hand(acme, mrr=900)
+    run("reconcile")
+    acme.tell(customer(at=9, kind="updated"))
+    acme.work()
+
+    assert right == acme.traits()["mrr"]
+
+
+def test_a_trait_that_is_left_to_people_stays(acme: Bench, run: Run) -> None:
+    by_hand(acme, planName="Special")
+    acme.set(config=Config(by_hand=frozenset({"planName"})))
+    run("reconcile")
+    acme.tell(subscription(at=9, unit=7700))
+    acme.work()
+
+    assert {"mrr": 77, "planName": "Special"}.items() <= acme.traits().items()
+
+
+def test_a_deleted_account_is_found_and_made_again(acme: Bench, run: Run) -> None:
+    before = acme.traits()
+    acme.client.delete("acme")
+    sent = len(acme.writes())
+
+    assert ["acme"] == as_json(run, "reconcile", "--fix")["missing"]
+    acme.work()
+
+    assert before == acme.traits()
+    assert [("POST", 200)] == acme.writes()[sent:]
+
+
+def test_what_nobody_here_knows_is_listed(desk: Bench, run: Run) -> None:
+    desk.client.create({"externalId": "stranger", "name": "S"})
+
+    assert ["stranger"] == as_json(run, "reconcile")["unknown"]
+
+
+def test_what_vitally_has_right_before_the_first_event_is_not_written(
+    acme: Bench, run: Run
+) -> None:
+    traits = {key: value for key, value in acme.traits().items() if value is not None}
+    for key in acme.redis.keys("vb1:*"):
+        acme.redis.delete(key)
+    by_hand(acme, **traits)
+    run("reconcile")
+    sent = len(acme.writes())
+    acme.tell(customer(), subscription())
+    acme.work()
+
+    assert [] == acme.writes()[sent:]
+    assert 2 == acme.check().settled
+
+
+def test_what_a_reading_did_not_show_is_made_by_one_request(
+    desk: Bench, run: Run
+) -> None:
+    run("reconcile")
+    desk.tell(customer(), subscription())
+    desk.work()
+
+    assert [("POST", 200)] == desk.writes()
+
+
+def test_long_after_a_reading_one_look_saves_an_update(desk: Bench, run: Run) -> None:
+    run("reconcile")
+    desk.redis.decrby(keys.LISTED, 11 * 60_000)
+    desk.client.create({"externalId": "two", "name": "Made meanwhile"})
+    sent = len(desk.writes())
+    desk.tell(customer(), customer("cus_2", account="two"), subscription("cus_2"))
+    desk.work()
+
+    assert [("POST", 200), ("PUT", 200)] == desk.writes()[sent:]
+
+
+def test_an_interrupted_reading_goes_on(desk: Bench, run: Run) -> None:
+    desk.vitally.turn(rate_limit=1_000_000)
+    for n in range(250):
+        desk.client.create({"externalId": f"a{n}", "name": "A"})
+    desk.redis.hset(keys.LISTING, mapping={"began": 1, "cursor": "", "read": 0})
+    requests = len(desk.vitally.log())
+
+    assert 250 == as_json(run, "reconcile")["read"]
+    assert 3 == len(desk.vitally.log()) - requests
+
+
+def test_a_reading_of_another_workspace_changes_nothing(desk: Bench, run: Run) -> None:
+    for n in range(25):
+        desk.tell(customer(f"cus_{n}", account=f"a{n}"))
+    desk.work()
+    desk.passes(60_000)
+    desk.vitally.reset()
+
+    assert "same workspace" in run("reconcile", status=1).err
+    assert [] == as_json(run, "plan")["accounts"]
+
+
+def test_what_was_written_since_a_reading_began_is_not_taken_from_it(
+    acme: Bench,
+) -> None:
+    wrote_at = int(acme.redis.hget(keys.account("acme"), "wrote_at"))
+    shadow = Shadow(acme.redis)
+    ((ledger, _),) = shadow.ledgers(["acme"])
+    seen = [Seen("acme", ledger, {"mrr": 1})]
+
+    assert [0, 1] == [shadow.note(wrote_at + late, seen) for late in (0, 1)]
+
+
+def test_nothing_is_taken_from_a_reading_while_an_account_is_written(
+    acme: Bench,
+) -> None:
+    view = acme.leases.begin("stripe:cus_1")
+    shadow = Shadow(acme.redis)
+    ((ledger, _),) = shadow.ledgers(["acme"])
+
+    assert view is not None
+    assert 0 == shadow.note(shadow.now(), [Seen("acme", ledger, {"mrr": 1})])
+
+
+def test_a_plan_asks_nothing_of_vitally(desk: Bench, run: Run) -> None:
+    desk.tell(customer(), subscription())
+    found = as_json(run, "plan")
+
+    (acme,) = found["accounts"]
+    assert ("acme", True) == (acme["account"], acme["create"])
+    assert [None, 450] == acme["changes"]["mrr"]
+    assert {"accounts": 1, "writes": 1, "units": 10, "created": 1}.items() <= found[
+        "totals"
+    ].items()
+    assert {"USD": [0.0, 450.0]} == found["totals"]["mrr"]
+    assert [] == desk.vitally.log()
+    assert "mrr USD: 0.00 -> 450.00" in run("plan").out
+
+
+def test_a_plan_is_applied_as_it_is(desk: Bench, run: Run, tmp_path: Path) -> None:
+    file = str(tmp_path / "plan.json")
+    desk.tell(customer(), subscription())
+    run("plan", "--out", file)
+    run("apply", file)
+    desk.work()
+
+    assert 450 == desk.traits()["mrr"]
+
+
+def test_a_plan_from_which_something_has_moved_is_refused(
+    desk: Bench, run: Run, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "plan.json")
+    desk.tell(customer(), subscription())
+    run("plan", "--out", file)
+    desk.tell(subscription(at=5, unit=1))
+    result = run("apply", file, status=3)
+
+    assert "acme: it is not what the plan says any more" in result.err
+
+
+def test_new_rules_write_nothing_before_they_are_applied(
+    acme: Bench, run: Run, environ: dict[str, str], tmp_path: Path
+) -> None:
+    file, sent = tmp_path / "bridge.toml", len(acme.writes())
+    file.write_text('[traits]\nmrr = "billing.mrr"\n')
+    environ["BRIDGE_CONFIG"] = str(file)
+
+    assert {"billing.mrr": [None, 450]} == as_json(run, "plan")["accounts"][0][
+        "changes"
+    ]
+    acme.passes(60_000)
+    acme.work()
+    assert [] == acme.writes()[sent:]
+
+
+def test_a_dry_run_is_said_first(
+    desk: Bench, run: Run, environ: dict[str, str]
+) -> None:
+    desk.set(bridge_dry_run=True)
+    desk.leases.begin_dry_run()
+    desk.tell(customer(), subscription())
+    desk.work()
+    environ["BRIDGE_DRY_RUN"] = "true"
+
+    assert run("status").out.startswith("DRY RUN: nothing is written to Vitally")
+    assert "dry run" in run("status").line("pending")
+    assert run("doctor", status=1).out.startswith("DRY RUN")
+    assert 1 == len(as_json(run, "plan")["accounts"])
+
+
+def test_why_says_what_vitally_was_seen_to_have(acme: Bench, run: Run) -> None:
+    assert "write" == as_json(run, "why", "acme")["traits"]["mrr"]["seen_by"]
+    by_hand(acme, mrr=900)
+    assert 450 == as_json(run, "why", "acme")["traits"]["mrr"]["vitally"]
+
+    live = as_json(run, "why", "acme", "--live")["traits"]["mrr"]
+
+    assert (900, 450, "read") == (live["vitally"], live["wanted"], live["seen_by"])
+    assert "mrr 900 450" in run("why", "stripe:cus_1").line("mrr")
+
+
+def test_why_says_that_an_account_was_deleted(acme: Bench, run: Run) -> None:
+    acme.client.delete("acme")
+
+    assert "it was deleted there" in run("why", "acme", "--live").out
+    assert None is as_json(run, "why", "acme")["traits"]["mrr"]["vitally"]
