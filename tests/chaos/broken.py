@@ -12,12 +12,12 @@ import sys
 from functools import partial
 from typing import Any
 
-from bridge import ingest
+from bridge import ingest, throttle
 from bridge import serve as web
 from bridge.domain.document import difference
 from bridge.sources import load
 from bridge.store import accept, connect
-from workers import outcomes, sweep, sync, throttle
+from workers import outcomes, sweep, sync
 from workers.__main__ import main as worker
 
 
