@@ -22,7 +22,7 @@ import orjson
 from redis.exceptions import RedisError
 
 from bridge.cli import Command, Session, opened, program
-from bridge.cli.explain import differences, worked_out
+from bridge.cli.explain import differences
 from bridge.cli.output import ago, count, moment, note, say
 from bridge.domain.account import identify
 from bridge.domain.facts import Fact
@@ -34,6 +34,7 @@ from bridge.errors import (
     SourceError,
     SourceUnreadError,
 )
+from bridge.explain import worked_out
 from bridge.ingest import Ingress, by_party
 from bridge.queue import Queue
 from bridge.settings import Settings

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any
 
 import click
-from redis.exceptions import RedisError
 
 from bridge.cli import Command, Session, opened, program
-from bridge.cli.output import as_json, cell, count, moment, now_ms, show, table
-from bridge.config import Config
-from bridge.domain.account import Party, unite
-from bridge.domain.document import TRAITS, Ledger
-from bridge.domain.explanation import explained, facts_of
+from bridge.cli.output import as_json, cell, count, moment, show, table
+from bridge.domain.document import TRAITS
 from bridge.domain.facts import source_of
 from bridge.domain.money import major
 from bridge.errors import BridgeError
-from bridge.log import places
+from bridge.explain import Data, explanation
 from bridge.reconcile import Reconciler
 from bridge.store.inspect import Look, Standing
 from bridge.vitally.client import Vitally
-
-Data = Mapping[str, Any]
-
-NOTHING_WRITTEN = Ledger()
 
 
 @click.command(cls=Command)
@@ -47,12 +38,12 @@ def why(account: str, *, live: bool) -> None:
     look = Look(session.redis)
     if live:
         _read_now(session, look, account)
-    try:
-        data = _data(look, account, session.config)
-    except (BridgeError, RedisError):
-        raise
-    except Exception as error:  # noqa: BLE001 - how it stands is told all the same
-        data = _fault(look, account, error)
+    data = explanation(look, account, session.config)
+    if data is None:
+        raise BridgeError(
+            f"{account}: no such account or party here; "
+            f"see `{program()} held` for parties without an account"
+        )
     show(data, _words)
 
 
@@ -63,54 +54,6 @@ def _read_now(session: Session, look: Look, name: str) -> None:
     click.get_current_context().call_on_close(vitally.close)
     reader = Reconciler(session.redis, vitally, session.config, wait=lambda: None)
     reader.look((standing.account if standing else None) or name)
-
-
-def _data(look: Look, name: str, config: Config) -> dict[str, Any]:
-    """Everything known of an account, or of a party without one."""
-    standing = look.standing(name)
-    if standing and standing.account is None:
-        facts = facts_of(look.member(name).party({}))
-        return {"account": None, "parties": [standing], "facts": facts}
-    id_ = standing.account if standing and standing.account else name
-    record = look.record(id_, look.members_of(id_))
-    if not (record.members or record.written or record.history):
-        raise BridgeError(
-            f"{name}: no such account or party here; "
-            f"see `{program()} held` for parties without an account"
-        )
-    return {
-        **worked_out(id_, record.parties, config, record.ledger, record.history),
-        "parties": record.standings,
-        "incomplete": record.incomplete,
-        "facts": [fact for party in record.parties for fact in facts_of(party)],
-        "tries": record.tries,
-        "history": record.history,
-    }
-
-
-def worked_out(
-    account: str,
-    parties: Sequence[Party],
-    config: Config,
-    ledger: Ledger = NOTHING_WRITTEN,
-    history: Sequence[Data] = (),
-) -> dict[str, Any]:
-    """What an account of *parties* should hold now, what Vitally has, and why."""
-    now = now_ms()
-    whole = unite(account, parties, now)
-    return explained(whole, ledger, history, config.traits, config.policy, now)
-
-
-def _fault(look: Look, name: str, error: Exception) -> dict[str, Any]:
-    """The state of an account or party whose numbers cannot be computed."""
-    where = " at ".join([type(error).__name__, *places(error)[-1:]])
-    names = [name] if look.standing(name) else look.members_of(name)
-    return {
-        "account": name,
-        "fault": "its numbers cannot be computed, because of an error in the bridge: "
-        + where,
-        "parties": [one for one in map(look.standing, names) if one],
-    }
 
 
 def _words(data: Data) -> Iterator[str]:

@@ -14,7 +14,7 @@ import click
 from redis import Redis
 
 from bridge.cli import NO_VITALLY, Group, configured, program, reached
-from bridge.cli.explain import because, value, worked_out
+from bridge.cli.explain import because, value
 from bridge.cli.operate import kept_as
 from bridge.cli.output import as_json, json_lines, moment, say, show, table
 from bridge.config import Config
@@ -23,6 +23,7 @@ from bridge.domain.facts import Fact, PartyKind, kind_of
 from bridge.domain.fold import History, fold
 from bridge.domain.values import TO_REFRESH
 from bridge.errors import BridgeError, PayloadError
+from bridge.explain import worked_out
 from bridge.ingest import Ingress
 from bridge.settings import Settings
 from bridge.sources import OBSERVED, every

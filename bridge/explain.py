@@ -1,0 +1,79 @@
+"""Knows how an account stands and why, as data that the command line and the console show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from bridge.config import Config
+from bridge.domain.account import Party, unite
+from bridge.domain.document import Ledger
+from bridge.domain.explanation import explained, facts_of
+from bridge.errors import BridgeError
+from bridge.log import places
+from bridge.store.inspect import Look
+
+Data = Mapping[str, Any]
+
+NOTHING_WRITTEN = Ledger()
+
+
+def explanation(look: Look, name: str, config: Config) -> dict[str, Any] | None:
+    """Everything known of an account, or of a party; None: there is neither.
+
+    An `account` of None: the party has none. With `fault`, the numbers cannot be
+    computed, and only how the parties stand is told. Raises redis' own errors.
+    """
+    try:
+        return _data(look, name, config)
+    except (BridgeError, RedisError):
+        raise
+    except Exception as error:  # noqa: BLE001 - how it stands is told all the same
+        return _fault(look, name, error)
+
+
+def _data(look: Look, name: str, config: Config) -> dict[str, Any] | None:
+    standing = look.standing(name)
+    if standing and standing.account is None:
+        facts = facts_of(look.member(name).party({}))
+        return {"account": None, "parties": [standing], "facts": facts}
+    id_ = standing.account if standing and standing.account else name
+    record = look.record(id_, look.members_of(id_))
+    if not (record.members or record.written or record.history):
+        return None
+    return {
+        **worked_out(id_, record.parties, config, record.ledger, record.history),
+        "parties": record.standings,
+        "incomplete": record.incomplete,
+        "facts": [fact for party in record.parties for fact in facts_of(party)],
+        "tries": record.tries,
+        "history": record.history,
+    }
+
+
+def worked_out(
+    account: str,
+    parties: Sequence[Party],
+    config: Config,
+    ledger: Ledger = NOTHING_WRITTEN,
+    history: Sequence[Data] = (),
+) -> dict[str, Any]:
+    """What an account of *parties* should hold now, what Vitally has, and why."""
+    now = time.time_ns() // 1_000_000
+    whole = unite(account, parties, now)
+    return explained(whole, ledger, history, config.traits, config.policy, now)
+
+
+def _fault(look: Look, name: str, error: Exception) -> dict[str, Any]:
+    """The state of an account or party whose numbers cannot be computed."""
+    where = " at ".join([type(error).__name__, *places(error)[-1:]])
+    names = [name] if look.standing(name) else look.members_of(name)
+    return {
+        "account": name,
+        "fault": "its numbers cannot be computed, because of an error in the bridge: "
+        + where,
+        "parties": [one for one in map(look.standing, names) if one],
+    }
