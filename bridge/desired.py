@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from bridge.config import Config
@@ -15,28 +16,40 @@ from bridge.domain.document import (
     removal,
     whole,
 )
+from bridge.domain.traits import Known
+from bridge.store.index import row_text
 from bridge.store.view import View
 
 
 class Desired(NamedTuple):
-    """The account (None: its last party left it), its document and the change."""
+    """The account (None: its last party left it), its document and the change.
+
+    *says* maps traits, by our names, to what the facts say.
+    """
 
     account: Account | None
     document: Document
     change: Change
+    says: Mapping[str, Known]
+
+    def row(self, view: View) -> str:
+        """The row of the account in the index."""
+        return row_text(view, self.document.name.text, self.says, self.document.unknown)
 
 
 def desired_state(view: View, config: Config) -> Desired:
     """Fold what was read of an account; its traits get the keys of `bridge.toml`."""
     ledger, unconfirmed, account = view.ledger, view.unconfirmed_traits, None
+    says: Mapping[str, Known] = {}
     if view.parties:
         account = unite(view.account, view.parties, view.now)
         doc = document(account, config.policy, view.now)
+        says = doc.traits
         doc = keyed(doc, config.traits, ledger, unconfirmed, config.by_hand)
     else:
         doc = removal(ledger, unconfirmed)
     if view.owes_whole:
-        return Desired(account, doc, whole(doc, ledger))
+        return Desired(account, doc, whole(doc, ledger), says)
     if unconfirmed:
         # An unconfirmed write may have arrived, whatever the ledger says.
         traits, seen = (
@@ -44,7 +57,7 @@ def desired_state(view: View, config: Config) -> Desired:
             for known in (ledger.traits, ledger.seen)
         )
         ledger = ledger._replace(traits=traits, seen=seen, read_at=0)
-    return Desired(account, doc, difference(doc, ledger))
+    return Desired(account, doc, difference(doc, ledger), says)
 
 
 def has_work(view: View, desired: Desired) -> bool:

@@ -14,10 +14,13 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from bridge.desired import desired_state
 from bridge.errors import VitallyError, VitallyMissingError
 from bridge.log import fields
 from bridge.store import keys
 from bridge.store.connect import milliseconds
+from bridge.store.index import Index
+from bridge.store.shadow import Shadow
 from bridge.vitally.client import Vitally
 from workers.context import Context
 
@@ -54,6 +57,8 @@ class Sweeper:
         self.suspects: dict[str, tuple[str, float]] = {}
         self.swept = self.probed = self.shut = 0.0
         self.pause = SWEEP
+        self.index, self.shadow = Index(self.redis), Shadow(self.redis)
+        self.unlisted = self.index.unlisted()
 
     def run(self) -> None:
         """Tick until the worker stops; wait while Redis is down."""
@@ -75,6 +80,7 @@ class Sweeper:
         if now - self.swept >= self.pause:
             self.swept = now
             self.sweep()
+            self.complete_index()
         if breaker.reason() is None:
             self.probed = self.shut = now
         elif now - self.probed >= breaker.patience():
@@ -98,6 +104,13 @@ class Sweeper:
                 if job:
                     self.context.queue.forget(job)
                 self.context.queue.push_all(claims, "requeued by the sweeper")
+
+    def complete_index(self) -> None:
+        """Add rows of some accounts that an older version has left without one."""
+        config, rows = self.context.config, {}
+        for view in self.shadow.views({name: [] for name in next(self.unlisted, ())}):
+            rows[view.account] = desired_state(view, config).row(view)
+        self.index.add(rows)
 
     def _jobless(self, parties: list[str]) -> Iterator[tuple[str, str, str, str]]:
         """(party, number of its claim, claim, job) of the parties that nobody works on."""

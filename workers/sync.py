@@ -105,10 +105,10 @@ class AccountSync:
         throttle = self.context.throttle
         desired = desired_state(view, self.context.config)  # 3
         if not has_work(view, desired):  # 4
-            return self._ack(view, outcomes.unchanged(view, desired.document))
+            return self._ack(view, outcomes.unchanged(view, desired.document), desired)
         if self.context.settings.bridge_dry_run:
             # Pending, until a worker starts that is to write.
-            self._postpone(view, DRY_RUN_MS)
+            self._postpone(view, DRY_RUN_MS, desired=desired)
             return "dry run"
         pace = outcomes.pace_wait(view.pace, view.wrote_at, view.now)  # 5
         wait, slot = (-pace, "") if pace else throttle.reserve(SHORT_WAIT_MS)
@@ -122,7 +122,9 @@ class AccountSync:
             desired = desired_state(view, self.context.config)
             if not has_work(view, desired):
                 throttle.give_back(slot)
-                return self._ack(view, outcomes.unchanged(view, desired.document))
+                return self._ack(
+                    view, outcomes.unchanged(view, desired.document), desired
+                )
         return self._write(view, desired)
 
     def _write(self, view: View, desired: Desired) -> str:
@@ -133,14 +135,14 @@ class AccountSync:
         try:
             done = Write(self.context, view, doc, change, refusal).run()  # 6, 7
         except Held as held:
-            return self._ack(view, outcomes.held(view, held.reason))  # 8
+            return self._ack(view, outcomes.held(view, held.reason), desired)  # 8
         except Postponed as later:
             return self._postpone(view, later.delay_ms, outcomes.not_sent(view))
         except VitallyError as error:
-            return self._failed(view, error)
-        return self._ack(view, outcomes.written(view, doc, done))
+            return self._failed(view, error, desired)
+        return self._ack(view, outcomes.written(view, doc, done), desired)
 
-    def _failed(self, view: View, error: VitallyError) -> str:
+    def _failed(self, view: View, error: VitallyError, desired: Desired) -> str:
         """Do what follows Vitally's answer; after a 429 or a refused key all workers wait."""
         decision = outcomes.failed(error, view, self.context.chance())
         answer = {"status": error.status, "reason": error.reason}
@@ -151,8 +153,8 @@ class AccountSync:
         if decision.breaker and self.context.breaker.open(decision.breaker):
             log.error("writes stopped", extra=fields(reason=decision.breaker))
         if decision.park is not None:
-            return self._ack(view, decision.park)
-        return self._postpone(view, decision.delay_ms, decision.fields)
+            return self._ack(view, decision.park, desired)
+        return self._postpone(view, decision.delay_ms, decision.fields, desired)
 
     def _sleep(self, view: View, wait_ms: int) -> bool:
         """Sleep and keep the lease; False: the worker must stop."""
@@ -163,10 +165,11 @@ class AccountSync:
             self.leases.renew(view.lease)
         return True
 
-    def _ack(self, view: View, outcome: Outcome) -> str:
+    def _ack(self, view: View, outcome: Outcome, desired: Desired | None = None) -> str:
         """Acknowledge; a large account with newer facts waits behind the others."""
         took = round((monotonic() - self.leases.since) * 1000)
-        for party, claim in self.leases.ack(view, outcome):
+        row = desired.row(view) if desired else None
+        for party, claim in self.leases.ack(view, outcome, row):
             if party == view.own.name and took > outcomes.LONG_MS:
                 rest = outcomes.rest(took, int(outcome.fields.get("pace", 0)))
                 self.leases.postpone(party, rest)
@@ -175,9 +178,14 @@ class AccountSync:
         return outcome.word
 
     def _postpone(
-        self, view: View, delay_ms: int, noted: Mapping[str, str] | None = None
+        self,
+        view: View,
+        delay_ms: int,
+        noted: Mapping[str, str] | None = None,
+        desired: Desired | None = None,
     ) -> str:
-        claims = self.leases.postpone(view.own.name, delay_ms, view.lease, noted)
+        row = desired.row(view) if desired else ""
+        claims = self.leases.postpone(view.own.name, delay_ms, view.lease, noted, row)
         self.queue.push_all(claims, "came meanwhile")  # 9
         return "retried"
 

@@ -78,6 +78,12 @@ LISTED = PREFIX + "listed"
 LISTING = PREFIX + "listing"
 """Hash: where a reading of all accounts is, and when it began; gone at its end."""
 
+INDEX = PREFIX + "index"
+"""Hash: account -> its row (`index.py`), as of its last job."""
+
+INDEXED = PREFIX + "indexed"
+"""Where the sweeper is that adds missing rows to the index; "done" at the end."""
+
 SLOTS = PREFIX + "throttle:slots"
 """Sorted set: write -> its slot (ms), for the last 60 s."""
 

@@ -143,8 +143,11 @@ class Leases:
             return []
         return claims(self._run("release", lease.account, lease.fence))
 
-    def ack(self, view: View, outcome: Outcome) -> Claims:
-        """Confirm *outcome* for every party in *view*. Raises LostLeaseError."""
+    def ack(self, view: View, outcome: Outcome, row: str | None = None) -> Claims:
+        """Confirm *outcome* for every party in *view*. Raises LostLeaseError.
+
+        *row* is the account's in the index, "" if it has none any more.
+        """
         fields = dict(outcome.fields)
         if (ledger := outcome.ledger) is not None:
             fields["ledger"] = _text(as_json(ledger))
@@ -173,6 +176,7 @@ class Leases:
                 "known": outcome.known,
                 "made_good": outcome.made_good,
             }
+            | ({} if row is None else {"row": row})
         )
         self.held = None
         answer = self._run("ack", text)
@@ -186,15 +190,16 @@ class Leases:
         delay_ms: int,
         lease: Lease | None = None,
         fields: Mapping[str, str] | None = None,
+        row: str = "",
     ) -> Claims:
         """Let *party* wait; with a *lease*, give it back and note *fields*.
 
-        One that is lost is noted: what was sent under it has to be made good.
+        *row* is the account's in the index ("": as it is). One that is lost is noted: what was sent under it has to be made good.
         """
         self.held = None
         account, fence = (lease.account, lease.fence) if lease else ("", 0)
         noted, delay = orjson.dumps(fields or {}), max(0, delay_ms)
-        return claims(self._run("postpone", party, delay, account, fence, noted))
+        return claims(self._run("postpone", party, delay, account, fence, noted, row))
 
     def begin_dry_run(self) -> None:
         """Note that nothing is written from now on."""

@@ -6,7 +6,8 @@
 --   parties [{name, read, nudged, gone [field], put {field: row}, incomplete, ghost}],
 --   set {field: text} and unset [field] of the account, unknown (text or ''),
 --   history (text or ''), counts {name: n}, later (ms from now; 0: never), known,
---   made_good (writes under lost leases that this write has corrected)
+--   made_good (writes under lost leases that this write has corrected),
+--   row of the index ('': none any more; absent: as it is)
 -- RETURNS: 0: the lease is lost; else {party, claim} to queue jobs for
 -- USES: claiming settling releasing
 local ack = cjson.decode(ARGV[1])
@@ -33,6 +34,7 @@ if leased then
   for _, name in ipairs(ack.unset) do
     redis.call('HDEL', account_of(ack.account), name)
   end
+  if ack.row then index(ack.account, ack.row) end
   if ack.unknown == '' then redis.call('HDEL', UNKNOWN, ack.account)
   else redis.call('HSET', UNKNOWN, ack.account, ack.unknown) end
   if ack.history ~= '' then

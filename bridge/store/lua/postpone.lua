@@ -1,7 +1,8 @@
 -- Let a party wait for its next try. The end of a job that could not be done now.
 -- The party's claim stays, so events that arrive in the meantime wait with it.
 -- KEYS: none; all are in prelude.lua
--- ARGV: party, delay (ms), account ('': none), fence, JSON {field: text} of the account
+-- ARGV: party, delay (ms), account ('': none), fence, JSON {field: text} of the account,
+--   row of its index ('': as it is)
 -- RETURNS: {party, claim} to queue jobs for
 -- USES: claiming releasing
 local wanted = {}
@@ -19,6 +20,7 @@ else
     redis.call('HSET', account_of(ARGV[3]), name, text)
   end
   redis.call('HSET', account_of(ARGV[3]), 'not_before', due)
+  if ARGV[6] ~= '' then index(ARGV[3], ARGV[6]) end
   redis.call('SREM', waiters_of(ARGV[3]), ARGV[1])
   leave(ARGV[3], wanted)
 end

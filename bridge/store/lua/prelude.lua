@@ -3,7 +3,7 @@
 local DIRTY, HELD, PARKED, LATER = 'vb1:dirty', 'vb1:held', 'vb1:parked', 'vb1:later'
 local COUNTERS, RECENT, JOURNAL = 'vb1:counters', 'vb1:recent', 'vb1:journal'
 local INCOMPLETE, UNKNOWN, FENCE = 'vb1:incomplete', 'vb1:unknown', 'vb1:fence'
-local LISTED, DRY_RUN = 'vb1:listed', 'vb1:dry'
+local LISTED, DRY_RUN, INDEX = 'vb1:listed', 'vb1:dry', 'vb1:index'
 local QUARANTINED_EVENTS = 'vb1:quarantine:events'
 local function facts_of(p) return 'vb1:facts:' .. p end
 local function party_of(p) return 'vb1:party:' .. p end
@@ -17,6 +17,12 @@ local function uses_of(p) return 'vb1:uses:' .. p end
 -- Add n to one of the bridge's counters.
 local function count(name, n)
   if n ~= 0 then redis.call('HINCRBY', COUNTERS, name, n) end
+end
+
+-- Store the row of an account in the index; '': remove it.
+local function index(account, row)
+  if row == '' then redis.call('HDEL', INDEX, account)
+  else redis.call('HSET', INDEX, account, row) end
 end
 
 -- Milliseconds since the epoch.

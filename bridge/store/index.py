@@ -1,0 +1,182 @@
+"""The index of accounts: one row for each, to search and sort them and to sum their MRR.
+
+A row is what the facts say, as of the account's last job; the script that ends the job
+writes it. Rows of accounts whose last job was done by a version without an index are
+added by the sweeper.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import orjson
+from redis import Redis
+
+from bridge.domain.facts import PartyName
+from bridge.domain.traits import Known
+from bridge.domain.values import CUSTOMER, EMAIL, SUBSCRIPTION, shortened
+from bridge.store import keys
+from bridge.store.view import Member, View
+
+BATCH = 500
+"""Fields and keys that Redis scans in one step."""
+
+DONE = b"done"
+
+LONGEST = 400
+"""Most characters of a row's `words`, and of its name."""
+
+TRAITS = (
+    "subscriptionStatus",
+    "mrr",
+    "billingCurrency",
+    "churnedAt",
+    "nextRenewalDate",
+    "planName",
+)
+"""Traits in a row, in its order."""
+
+
+class Row(NamedTuple):
+    """An account, as the facts say.
+
+    *mrr* is in major units of *currency*; the instants are UTC, as in Vitally. None: there
+    is none, or it is not known, and then its trait is among the *unknown* ones. *words*
+    are further texts it is known by, in lower case: ids of subscriptions, and the domain
+    of its e-mail address.
+    """
+
+    account: str
+    name: str
+    status: str | None
+    mrr: float | None
+    currency: str | None
+    churned_at: str | None
+    renews_at: str | None
+    plan: str | None
+    unknown: tuple[str, ...]
+    parties: tuple[str, ...]
+    words: str
+
+    def matches(self, text: str) -> bool:
+        """Whether *text* (lower case) is part of what people call the account."""
+        names = (self.account, self.name, *self.parties)
+        return text in self.words or any(text in name.lower() for name in names)
+
+
+def row_text(
+    view: View, name: str, says: Mapping[str, Known], unknown: Iterable[str]
+) -> str:
+    """The row of an account for `Leases.ack`; "" if no party is left.
+
+    *says* maps traits, by our names, to what the facts say.
+    """
+    members = [member for member in view.members if not member.is_vacated]
+    if not members:
+        return ""
+    row = [
+        shortened(name, LONGEST),
+        *(says.get(trait) for trait in TRAITS),
+        [trait for trait in unknown if trait in TRAITS],
+        [member.name for member in members],
+        shortened(" ".join(sorted(_words(members))), LONGEST),
+    ]
+    return orjson.dumps(row).decode()
+
+
+def _words(members: Iterable[Member]) -> set[str]:
+    words = set()
+    for member in members:
+        for thing, state in member.things.items():
+            if thing.startswith(SUBSCRIPTION):
+                words.add(thing.removeprefix(SUBSCRIPTION).lower())
+            elif thing in {CUSTOMER, EMAIL}:
+                email = str(state.value.get("email") or "")
+                words.add(email.rpartition("@")[2].lower())
+    return words - {""}
+
+
+class Index:
+    """Reads the index. Raises redis' own errors."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = redis
+
+    def rows(self) -> list[Row]:
+        """Every row, in no order."""
+        # A dict: HSCAN may return a field twice.
+        raw = dict(self._redis.hscan_iter(keys.INDEX, count=BATCH))
+        return [_row(account, text) for account, text in raw.items()]
+
+    def row(self, account: str) -> Row | None:
+        """The row of one account."""
+        text = self._redis.hget(keys.INDEX, account)
+        return _row(account.encode(), text) if text else None
+
+    def find(self, text: str) -> list[Row]:
+        """The accounts that people may call *text*, the one with exactly that id first.
+
+        *text* is part of a name, the id of an account, party or subscription, or the
+        domain of an e-mail address.
+        """
+        wanted = text.strip().lower()
+        found = [row for row in self.rows() if row.matches(wanted)]
+        return sorted(found, key=lambda row: (not _is(row, wanted), row.name.lower()))
+
+    def count(self) -> int:
+        """How many accounts there are."""
+        return int(self._redis.hlen(keys.INDEX))
+
+    def sums(self) -> dict[str, tuple[int, float]]:
+        """Currency -> accounts with an MRR in it, and their sum in major units."""
+        return sums(self.rows())
+
+    def unlisted(self) -> Iterator[list[str]]:
+        """Yield the accounts that have parties and no row, some at a time.
+
+        Goes on where it was interrupted, and yields nothing once all were looked at.
+        """
+        prefix, place = keys.members(""), self._redis.get(keys.INDEXED) or b"0"
+        while place != DONE:
+            cursor, raw = self._redis.scan(int(place), match=f"{prefix}*", count=BATCH)
+            names = [one.decode().removeprefix(prefix) for one in raw]
+            with self._redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.hexists(keys.INDEX, name)
+                has = pipe.execute()
+            yield [name for name, row in zip(names, has, strict=True) if not row]
+            place = str(cursor).encode() if cursor else DONE
+            self._redis.set(keys.INDEXED, place)
+
+    def add(self, rows: Mapping[str, str]) -> None:
+        """Add *rows* of accounts that have none."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for account, text in rows.items():
+                pipe.hsetnx(keys.INDEX, account, text)
+            pipe.execute()
+
+
+def sums(rows: Iterable[Row]) -> dict[str, tuple[int, float]]:
+    """Currency -> accounts with an MRR in it, and their exact sum in major units."""
+    found: defaultdict[str, list[Fraction]] = defaultdict(list)
+    for row in rows:
+        if row.mrr is not None:
+            found[row.currency or ""].append(Fraction(str(row.mrr)))
+    return {
+        currency: (len(amounts), float(sum(amounts)))
+        for currency, amounts in sorted(found.items())
+    }
+
+
+def _row(account: bytes, text: bytes) -> Row:
+    row: dict[str, Any] = dict(zip(Row._fields[1:], orjson.loads(text), strict=True))
+    row |= {name: tuple(row[name]) for name in ("unknown", "parties")}
+    return Row(account.decode(), **row)
+
+
+def _is(row: Row, text: str) -> bool:
+    ids = {PartyName.parse(party).id.lower() for party in row.parties}
+    return text in {row.account.lower(), *map(str.lower, row.parties), *ids}
