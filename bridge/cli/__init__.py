@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Collection
 from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -20,12 +19,8 @@ from bridge.errors import EXIT_CONFIG, BridgeError, ConfigError, StorageError
 from bridge.settings import Settings
 from bridge.sources import load
 from bridge.store.connect import connect
-
-MODULE = "python -m bridge"
-"""Works wherever the packages are installed; all help texts use it."""
-
-SCRIPT = "vitally-bridge"
-"""The command that the wheel installs, and `make` puts into `.venv/bin`."""
+from bridge.wording import MODULE, SCRIPT
+from bridge.wording import program as program
 
 MODULES = {
     "bridge.cli.serve": "serve run",
@@ -88,11 +83,6 @@ def reached(settings: Settings) -> Redis:
             f"Redis does not answer ({kind}); is it running, and is REDIS_URL right?"
         ) from None
     return client
-
-
-def program() -> str:
-    """What to type before a command's name, in the way this process was called."""
-    return SCRIPT if Path(sys.argv[0]).name == SCRIPT else MODULE
 
 
 class Command(click.Command):

@@ -9,13 +9,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 import orjson
 
 from bridge.log import plain
+from bridge.wording import ago, count, moment
+
+__all__ = [
+    "ago",
+    "as_json",
+    "cell",
+    "count",
+    "json_lines",
+    "moment",
+    "note",
+    "now_ms",
+    "say",
+    "show",
+    "table",
+    "wants_json",
+]
 
 JSON = "bridge.json"
 """Where click keeps, for the command that runs, whether it was called with `--json`."""
@@ -29,14 +44,6 @@ as_json = click.option(
     "--json", is_flag=True, expose_value=False, callback=_keep, help="Print JSON."
 )
 """The option of each command that only shows something; `show` heeds it."""
-
-UNITS = (
-    (90, 1, "s"),
-    (5400, 60, "min"),
-    (129_600, 3600, "h"),
-    (float("inf"), 86_400, "d"),
-)
-"""For each unit of time: seconds up to which it is used, its seconds, its name."""
 
 
 def wants_json() -> bool:
@@ -82,27 +89,6 @@ def cell(value: object) -> str:
     return plain(value if isinstance(value, str) else orjson.dumps(value).decode())
 
 
-def count(number: int, one: str, more: str = "") -> str:
-    """`1 event`, `2,000 events`; *more* is the plural where an s does not make it."""
-    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
-
-
 def now_ms() -> int:
     """The clock in milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-def ago(milliseconds: float) -> str:
-    """A length of time a person can read."""
-    seconds = milliseconds / 1000
-    size, unit = next((size, unit) for end, size, unit in UNITS if seconds < end)
-    return f"{seconds / size:.0f} {unit}"
-
-
-def moment(milliseconds: int) -> str:
-    """An instant for people, in UTC; it accepts any number that a sender may have sent."""
-    try:
-        at = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (OverflowError, ValueError):
-        return f"{milliseconds} ms"
-    return at.strftime("%Y-%m-%d %H:%M:%S")
