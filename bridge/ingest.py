@@ -112,7 +112,7 @@ class Ingress:
     ) -> list[Receipt]:
         """Take in every event of a delivery; refused events are not stored here."""
         receipts: list[Receipt] = []
-        ignored: list[tuple[str, str]] = []
+        ignored: list[tuple[str, str, str]] = []
         jobs: list[Callable[[], object]] = []
         try:
             for event in events:
@@ -120,7 +120,7 @@ class Ingress:
                 if receipt is None:
                     receipt = self._store(source, event, facts, replayed, jobs)
                 elif receipt.receipt == "ignored":
-                    ignored.append((event.id, event.type))
+                    ignored.append((event.id, event.type, receipt.reason or ""))
                 receipts.append(receipt)
             self._accept.ignore(source.name, ignored, replayed)
         finally:

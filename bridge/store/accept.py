@@ -24,6 +24,9 @@ RING = 20_000
 JOURNAL = 10_000
 """Most lines of the journal."""
 
+LONGEST = 200
+"""Most characters of an ignored event's id, kind and reason that the journal keeps."""
+
 
 class Accepted(NamedTuple):
     """What became of one event of one party.
@@ -65,13 +68,13 @@ class Accept:
             return self._redis.zscore(keys.RECENT, _digest(source, facts)) is not None
 
     def ignore(
-        self, source: str, events: Iterable[tuple[str, str]], replayed: str = ""
+        self, source: str, events: Iterable[tuple[str, str, str]], replayed: str = ""
     ) -> None:
-        """Count and journal *events* (id, kind) that leave no facts, in one trip."""
-        pairs = [word for event in events for word in event]
-        if pairs:
+        """Count and journal *events* (id, kind, reason) that leave no facts, in one trip."""
+        words = [word[:LONGEST] for event in events for word in event]
+        if words:
             with stored():
-                self._run("note", source, JOURNAL, replayed, *pairs)
+                self._run("note", source, JOURNAL, replayed, *words)
 
 
 def _digest(source: str, facts: Sequence[Fact]) -> str:

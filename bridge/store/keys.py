@@ -37,7 +37,9 @@ RECENT = PREFIX + "recent"
 """Sorted set: digest of an event -> when (ms) it was accepted; capped."""
 
 JOURNAL = PREFIX + "journal"
-"""Capped stream: one line per event of a delivery."""
+"""Capped stream, one line per event and party of a delivery: source `s`, event `e`, kind
+`k` (of a quarantined one: the reason), party `p`, receipt `r`, which of the party's events
+it is `n`, why it was ignored `w`."""
 
 QUARANTINE = PREFIX + "quarantine"
 """Hash: id -> JSON with the whole body."""

@@ -29,9 +29,9 @@ if not seen then
 end
 local row = redis.call('HMGET', key, 'claim', 'claimed_at', 'known')
 local stale = row[1] == 'wanted' and now - tonumber(row[2]) > tonumber(ARGV[6])
-local receipt, claim = 'duplicate', 0
+local receipt, claim, rev = 'duplicate', 0, ''
 if new > 0 then
-  redis.call('HINCRBY', key, 'rev', 1)
+  rev = redis.call('HINCRBY', key, 'rev', 1)
   redis.call('ZADD', DIRTY, 'NX', int(now), p)
   count('accepted', 1); count('pending', 1)
   receipt = 'coalesced'
@@ -44,5 +44,5 @@ if stale or (new > 0 and not row[1]) then
 end
 receive(ARGV[9])
 redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[8], '*', 's', ARGV[3], 'e', ARGV[4],
-  'k', ARGV[5], 'p', p, 'r', receipt)
+  'k', ARGV[5], 'p', p, 'r', receipt, 'n', rev)
 return {receipt, claim, row[3] or ''}
