@@ -184,6 +184,27 @@ class Record(NamedTuple):
         return [member.party(self.catalogues) for member in self.members]
 
 
+STANDING = ("account", "why", "rev", "settled", "held", "parked")
+"""Fields of a party's record that say how it stands."""
+
+BATCH = 1000
+"""Parties that are read in one round trip."""
+
+
+def _standing(
+    party: str, row: Sequence[bytes | None], parked_at: float | None
+) -> Standing | None:
+    account, why = ((raw or b"").decode() for raw in row[:2])
+    if row[2] is not None:
+        rev, settled, held, parked = (int(raw or 0) for raw in row[2:])
+        return Standing(party, account or None, rev, settled, held, parked, why)
+    if parked_at is None:
+        return None
+    # An account whose last party left, if Vitally refuses the removal of its traits.
+    account = PartyName.parse(party).id
+    return Standing(party, account, 0, 0, 0, 0, "its traits cannot be removed")
+
+
 class Look:
     """Reads the state; raises redis' own errors."""
 
@@ -193,17 +214,20 @@ class Look:
 
     def standing(self, party: str) -> Standing | None:
         """Return how a party stands, None where it was never heard of."""
-        names = ("account", "why", "rev", "settled", "held", "parked")
-        account, why, *numbers = self._redis.hmget(keys.party(party), *names)
-        if numbers[0] is not None:
-            account, why = (raw.decode() if raw else "" for raw in (account, why))
-            rev, settled, held, parked = (int(raw or 0) for raw in numbers)
-            return Standing(party, account or None, rev, settled, held, parked, why)
-        if self._redis.zscore(keys.PARKED, party) is None:
-            return None
-        # An account whose last party left, if Vitally refuses the removal of its traits.
-        account = PartyName.parse(party).id
-        return Standing(party, account, 0, 0, 0, 0, "its traits cannot be removed")
+        return self.standings([party])[0]
+
+    def standings(self, parties: Sequence[str]) -> list[Standing | None]:
+        """Return how each of *parties* stands, many at a time."""
+        found: list[Standing | None] = []
+        for start in range(0, len(parties), BATCH):
+            some = parties[start : start + BATCH]
+            with self._redis.pipeline(transaction=False) as pipe:
+                for party in some:
+                    pipe.hmget(keys.party(party), STANDING)
+                    pipe.zscore(keys.PARKED, party)
+                replies = pipe.execute()
+            found += map(_standing, some, replies[::2], replies[1::2])
+        return found
 
     def member(self, party: str) -> Member:
         """Read one party's facts."""
@@ -219,7 +243,7 @@ class Look:
         ledger = raw.get(b"ledger")
         unknown = self._redis.hget(keys.UNKNOWN, account)
         lines = self._redis.lrange(keys.history(account), 0, -1)
-        standings = (self.standing(party) for party in parties)
+        standings = self.standings(parties)
         members = self._leases.members(parties)
         return Record(
             account,
@@ -237,8 +261,9 @@ class Look:
     def listed(self, key: str) -> list[tuple[Standing, int]]:
         """Return the held or parked parties with the instant (ms) since when."""
         rows = self._redis.zrange(key, 0, -1, withscores=True)
-        pairs = ((self.standing(raw.decode()), int(since)) for raw, since in rows)
-        return [(standing, since) for standing, since in pairs if standing]
+        standings = self.standings([raw.decode() for raw, _ in rows])
+        pairs = zip(standings, rows, strict=True)
+        return [(standing, int(since)) for standing, (_, since) in pairs if standing]
 
     def incomplete(self, most: int) -> list[str]:
         """Return up to *most* parties that were first met in mid-life."""
@@ -250,6 +275,5 @@ class Look:
         prefix = keys.party("")
         # A set: SCAN may return a key twice.
         names = set(self._redis.scan_iter(match=f"{prefix}*", count=1000))
-        for raw in names:
-            if standing := self.standing(raw.decode().removeprefix(prefix)):
-                yield standing
+        parties = [raw.decode().removeprefix(prefix) for raw in names]
+        yield from filter(None, self.standings(parties))
