@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bridge import sources
 from bridge.domain.traits import TABLE
+from bridge.lamps import CONDITIONS
 from bridge.settings import OPTIONS, Option, meaning
 from bridge.sources import discover
 
@@ -66,6 +67,12 @@ def traits_table() -> str:
     return table(("trait", "value"), rows)
 
 
+def lamps_table() -> str:
+    """Render one line for each condition that somebody has to know of."""
+    rows = ((f"`{row.kind}`", row.level, row.meaning, row.hint) for row in CONDITIONS)
+    return table(("kind", "level", "what it means", "first thing to do"), rows)
+
+
 def environment() -> str:
     """Render `deploy/env.example`: each variable with its meaning above it."""
     return HEADING + "".join(
@@ -85,7 +92,12 @@ def _text(option: Option) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-TABLES = {"traits": traits_table, "settings": settings_table, "events": events_table}
+TABLES = {
+    "traits": traits_table,
+    "settings": settings_table,
+    "events": events_table,
+    "lamps": lamps_table,
+}
 """Name of a region -> the function that makes its content."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -11,9 +11,9 @@ from redis import Redis
 from bridge.cli import Command, configured, opened, program, reached
 from bridge.cli.output import ago, as_json, count, show, table
 from bridge.errors import BridgeError, VitallyError
+from bridge.lamps import Lamp, look
 from bridge.settings import Settings
 from bridge.sources import MADE, OBSERVED, every, switched_on, weak_secrets
-from bridge.store.health import Watch
 from bridge.store.inspect import Figures, Look, figures
 from bridge.vitally.client import Vitally
 from bridge.vitally.replies import Rate
@@ -31,8 +31,11 @@ SUMS = (
 )
 """Each figure, indented below the one that contains it -> its meaning."""
 
-DRY, BAD, NOTE, GOOD = GRADES = ("DRY RUN", "BAD", "note", "ok")
-"""Nothing is written; a problem to fix; something to know; all well."""
+DRY, BAD, WARN, NOTE, GOOD = GRADES = ("DRY RUN", "BAD", "warn", "note", "ok")
+"""Nothing is written; a problem to fix; something wrong; something to know; all well."""
+
+GRADE = {"bad": BAD, "warn": WARN, "note": NOTE}
+"""Level of a lamp -> its grade."""
 
 NAMED = 10
 """At most this many incomplete histories are named."""
@@ -53,11 +56,12 @@ def status() -> None:
     session = opened()
     totals = figures(session.redis)
     seconds = totals.drained_in(session.settings.vitally_budget_share)
-    data = totals._asdict() | {"drain_seconds": round(seconds)}
-    show(data, lambda _: _in_words(totals, seconds))
+    lit = look(session.redis, session.settings)
+    data = totals._asdict() | {"drain_seconds": round(seconds), "lamps": lit}
+    show(data, lambda _: _in_words(totals, seconds, lit))
 
 
-def _in_words(totals: Figures, seconds: float) -> list[str]:
+def _in_words(totals: Figures, seconds: float, lit: Sequence[Lamp]) -> list[str]:
     discarded = f"; {totals.discarded} discarded" if totals.discarded else ""
     pending = "dry run" if totals.dry_run else "on its way"
     names = {"program": program(), "discarded": discarded, "pending": pending}
@@ -83,6 +87,10 @@ def _in_words(totals: Figures, seconds: float) -> list[str]:
         "in the quarantine": _in_quarantine(totals),
     }
     lines = [*table((), sums), "", *table((), rest.items())]
+    wrong = [lamp for lamp in lit if lamp.level != "note"]
+    if wrong:
+        rows = ((GRADE[one.level], f"{one.text} {one.hint}") for one in wrong)
+        lines += ["", *table((), rows)]
     return [dry, "", *lines] if totals.dry_run else lines
 
 
@@ -137,8 +145,8 @@ def _examine(settings: Settings) -> Findings:
     except BridgeError as error:
         yield BAD, str(error)
         return
-    yield from _redis(redis, settings)
-    yield from _running(figures(redis))
+    yield from _redis(redis)
+    yield from _running(redis, settings)
     yield from _histories(redis)
     yield _counting(redis)
 
@@ -182,56 +190,30 @@ def _vitally(settings: Settings) -> Findings:
         yield NOTE, "Vitally's reply says nothing of its rate limit"
 
 
-def _redis(redis: Redis, settings: Settings) -> Findings:
-    """What `/readyz` would say of Redis, and more."""
-    flushes = settings.bridge_durability == "fsync"
-    allowed, share = settings.bridge_allow_eviction, settings.bridge_redis_share
-    watch = Watch(redis, allowed, share=share, flushes=flushes)
-    watch.look()
-    watch.stop()
-    for sentence in watch.trouble():
-        yield BAD, sentence.rstrip(".")
+def _redis(redis: Redis) -> Findings:
     info: dict[str, Any] = dict(redis.info())
     used = info.get("used_memory", 0) / 1e6
     yield (
         GOOD,
         f"Redis {info.get('redis_version', '?')} answers; {used:.1f} MB are used",
     )
-    if not info.get("aof_enabled"):
-        fix = "appendonly yes loses at most a second (see deploy/redis.conf)"
-        yield NOTE, f"the append-only file is off: a restart may lose events; {fix}"
 
 
-def _running(totals: Figures) -> Findings:
-    bridge = program()
+def _running(redis: Redis, settings: Settings) -> Findings:
+    """The lamps that are lit."""
+    totals = figures(redis)
     if totals.heard:
         yield (
             GOOD,
             f"{count(len(totals.heard), 'worker')} heard: {', '.join(totals.heard)}",
         )
-    else:
-        yield BAD, "no worker heard for 15 s; start one: python -m workers"
-    if totals.breaker:
-        yield BAD, f"all writes are stopped: {totals.breaker}"
-    if totals.paused is not None:
-        yield (
-            NOTE,
-            f"all writes are paused by hand: {totals.paused}; see `{bridge} resume`",
-        )
-    if totals.unread:
-        what = (
-            f"{count(totals.unread, 'object')} came without content; set the API key of"
-        )
-        yield BAD, f"{what} their source, or choose snapshot events: {bridge} held"
-    if totals.held_parties:
-        parties = count(totals.held_parties, "party is", "parties are")
-        yield NOTE, f"{parties} held: {bridge} held"
-    if totals.parked_parties:
-        changes = count(totals.parked_parties, "change is", "changes are")
-        yield NOTE, f"{changes} parked: {bridge} parked"
+    for lamp in look(redis, settings):
+        if lamp.kind == "dry_run" and settings.bridge_dry_run:
+            continue  # said in the first line
+        yield GRADE[lamp.level], f"{lamp.text} {lamp.hint}"
     if totals.quarantine_deliveries or totals.quarantine_dropped:
         kept = f"in the quarantine: {_in_quarantine(totals)}"
-        yield NOTE, f"{kept}; see `{bridge} quarantine list`"
+        yield NOTE, f"{kept}; see `{program()} quarantine list`"
 
 
 def _histories(redis: Redis) -> Findings:
@@ -250,7 +232,8 @@ def _counting(redis: Redis) -> tuple[str, str]:
         totals = figures(redis)
         parties = list(Look(redis).every_standing())
         after = figures(redis)
-        if totals == after._replace(workers=totals.workers, oldest_ms=totals.oldest_ms):
+        same = ("workers", "oldest_ms", "now_ms")
+        if totals == after._replace(**{name: getattr(totals, name) for name in same}):
             break
     else:
         return NOTE, "events are coming in; the counting was not checked by a scan"

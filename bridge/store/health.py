@@ -104,12 +104,15 @@ class View(NamedTuple):
     """The result of one check; *begun* in seconds of the monotonic clock.
 
     *refusals* say why nothing can be written, *worries* what only an operator needs to
-    know. Both are sentences.
+    know. Both are sentences. *memory* is the used share of Redis' `maxmemory` (0: it has
+    none); *appends* is False where it is known to keep no append-only file.
     """
 
     begun: float
     refusals: tuple[str, ...]
     worries: tuple[str, ...] = ()
+    memory: float = 0.0
+    appends: bool = True
 
 
 def judge(
@@ -124,18 +127,29 @@ def judge(
     without a `maxmemory`, too: that may be set at any moment. From *share* of the
     `maxmemory` on nothing more is taken: what is left is the workers', who make room.
     """
-    limit = info.get("maxmemory", 0)
-    used = info.get("used_memory", 0) - info.get("mem_not_counted_for_evict", 0)
+    limit, used = info.get("maxmemory", 0), _used(info)
     evicts = policy not in {None, "noeviction"}
     refusals = {
         LOADING: info.get("loading", 0) == 1,
         READ_ONLY: info.get("role", "master") != "master",
         EVICTS.format(policy): evicts and not allow_eviction,
-        FULL.format(used, limit, share): 0 < limit * share <= used and not evicts,
+        FULL.format(used, limit, share): _filled(info) >= share and not evicts,
         DISK: info.get("aof_last_write_status", "ok") != "ok",
     }
     worries = {SNAPSHOT: info.get("rdb_last_bgsave_status", "ok") != "ok"}
     return _true(refusals), _true(worries)
+
+
+def _used(info: Mapping[str, Any]) -> int:
+    """The bytes that count towards `maxmemory`."""
+    used: int = info.get("used_memory", 0) - info.get("mem_not_counted_for_evict", 0)
+    return used
+
+
+def _filled(info: Mapping[str, Any]) -> float:
+    """The share of `maxmemory` that is used; 0 where there is no such limit."""
+    limit = info.get("maxmemory", 0)
+    return _used(info) / limit if limit > 0 else 0.0
 
 
 def _true(sentences: Mapping[str, bool]) -> tuple[str, ...]:
@@ -194,18 +208,21 @@ class Watch:
         """All that is wrong with Redis, a sentence each."""
         return (*self._refusals(), *self._view.worries)
 
+    def view(self) -> View:
+        """What the last check found, and what has failed since."""
+        return self._view._replace(refusals=self._refusals())
+
     def look(self) -> None:
         """Look once."""
         begun = time.monotonic()
         try:
-            refusals, worries = self._ask()
+            self._view = self._ask(begun)
         except ResponseError as error:
-            refusals, worries = (f"Redis answers with an error: {error}.",), ()
+            self._view = View(begun, (f"Redis answers with an error: {error}.",))
         except AuthenticationError:
-            refusals, worries = (REFUSED,), ()
+            self._view = View(begun, (REFUSED,))
         except (RedisError, OSError):
-            refusals, worries = (DOWN,), ()
-        self._view = View(begun, refusals, worries)
+            self._view = View(begun, (DOWN,))
 
     def _refusals(self) -> tuple[str, ...]:
         view = self._view
@@ -220,7 +237,7 @@ class Watch:
             self.look()
             self._wake.wait(EVERY)
 
-    def _ask(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _ask(self, begun: float) -> View:
         """Read INFO section by section: several at once are new in Redis 7."""
         with self._redis.pipeline(transaction=False) as pipe:
             for section in SECTIONS:
@@ -242,4 +259,6 @@ class Watch:
                 policy = self._redis.config_get(POLICY).get(POLICY)
         refusals, worries = judge(info, policy, self._allow_eviction, self._share)
         why = unfit(self._redis) if self._flushes and not refusals else None
-        return (*refusals, *([why] if why else ())), worries
+        refusals = (*refusals, why) if why else refusals
+        appends = info.get("aof_enabled", 1) == 1
+        return View(begun, refusals, worries, _filled(info), appends)

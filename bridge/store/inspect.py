@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -49,8 +50,8 @@ class Figures(NamedTuple):
     without a write. *unread* pointers are held because their source's API key is not
     set. *quarantined* events are in the quarantine now, in *quarantine_deliveries* of
     *quarantine_bytes*; *quarantine_dropped* deliveries were dropped, and their events
-    count as ignored.
-    *limit* (units a minute) and *cost* of a write are what Vitally's replies say.
+    count as ignored; *quarantined_lately* deliveries came within the last hour.
+    *now_ms* is Redis' clock. *limit* (units a minute) and *cost* of a write are what Vitally's replies say.
     """
 
     received: int
@@ -76,6 +77,7 @@ class Figures(NamedTuple):
     unknown: int
     unread: int
     quarantine_deliveries: int
+    quarantined_lately: int
     workers: Mapping[str, int]
     breaker: str | None
     paused: str | None
@@ -83,6 +85,7 @@ class Figures(NamedTuple):
     limit: int
     cost: int
     outcomes: Mapping[str, int]
+    now_ms: int
 
     @property
     def heard(self) -> list[str]:
@@ -106,6 +109,9 @@ SIZES = {
 }
 """Figures that are the size of a Redis key."""
 
+LATELY_MS = 3_600_000
+"""What came within this time came lately."""
+
 OUTCOME = "outcome:"
 """Prefix of the counters of jobs' outcomes."""
 
@@ -121,8 +127,11 @@ def figures(redis: Redis) -> Figures:
         pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
         pipe.mget(keys.BREAKER, keys.PAUSED, keys.DRY_RUN)
         pipe.hmget(keys.RATE, "limit", "cost")
+        # Not on Redis' clock, which is asked only now; a second more or less is no matter.
+        hour_ago = time.time_ns() // 1_000_000 - LATELY_MS
+        pipe.zcount(keys.QUARANTINED, hour_ago, "+inf")
         pipe.time()
-        *sizes, counters, oldest, workers, stops, rate, clock = pipe.execute()
+        *sizes, counters, oldest, workers, stops, rate, lately, clock = pipe.execute()
     now = clock[0] * 1000 + clock[1] // 1000
     counted = {name.decode(): int(n) for name, n in counters.items()}
     # Writes that were paused for no reason ("") are paused.
@@ -131,6 +140,8 @@ def figures(redis: Redis) -> Figures:
     values: dict[str, Any] = {name: counted.get(name, 0) for name in Figures._fields}
     values |= dict(zip(SIZES, sizes, strict=True))
     values |= {
+        "now_ms": now,
+        "quarantined_lately": lately,
         "oldest_ms": max(0, now - int(oldest[0][1])) if oldest else None,
         "workers": {name.decode(): max(0, now - int(at)) for name, at in workers},
         "breaker": breaker,

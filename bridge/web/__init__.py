@@ -69,7 +69,7 @@ def create_app(
     # Any method, because 404 for an unknown source comes before 405.
     app.url_map.add(Rule("/webhooks/<name>", endpoint="webhook"))
     app.view_functions["webhook"] = hooks.view
-    add_health(app, redis, watch, settings.vitally_budget_share)
+    add_health(app, redis, watch, settings)
     app.register_error_handler(HTTPException, refuse)
     app.register_error_handler(Exception, fail)
     mount_console(app, settings, redis)

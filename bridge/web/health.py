@@ -17,13 +17,11 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from bridge.errors import StorageError
+from bridge.lamps import CHOSEN, CONDITIONS, Lamp, lamps
+from bridge.settings import Settings
 from bridge.store.health import DOWN, Watch
 from bridge.store.inspect import Figures, figures
 from bridge.web.hooks import JSON
-
-NO_WORKER = "No worker has been heard from for 15 s."
-
-DRY_RUN = "This is a dry run (BRIDGE_DRY_RUN): nothing is written to Vitally."
 
 PREFIX = "vitally_bridge_"
 
@@ -79,44 +77,34 @@ NAMES = {
 
 
 class Health(Collector):
-    """The state of the bridge, as sentences and as metrics.
+    """The state of the bridge, as sentences and as metrics."""
 
-    *share* is the bridge's part of Vitally's rate limit.
-    """
-
-    def __init__(self, redis: Redis, watch: Watch, share: float) -> None:
+    def __init__(self, redis: Redis, watch: Watch, settings: Settings) -> None:
         self._redis = redis
         self._watch = watch
-        self._share = share
+        self._settings = settings
 
     def reasons(self) -> tuple[list[str], list[str]]:
         """The reasons why the bridge is not ready, and notes; each is a sentence.
 
-        A note is a state that somebody chose and should not forget.
+        A note is something wrong that leaves it ready, or a state that somebody chose.
         """
-        reasons = list(self._watch.trouble())
-        seen = self._figures()
-        if seen is None:
-            return list(dict.fromkeys((*reasons, DOWN))), []
-        if not seen.heard:
-            reasons.append(NO_WORKER)
-        if seen.breaker is not None:
-            reasons.append(f"All writes have stopped: {seen.breaker}.")
-        notes = [DRY_RUN] if seen.dry_run else []
-        if seen.paused is not None:
-            notes.append(f"All writes are paused by hand: {seen.paused}.")
-        return reasons, notes
+        lit = self._lamps(self._figures())
+        notes = (lamp for lamp in lit if lamp.level == "warn" or lamp.kind in CHOSEN)
+        bad = (lamp.text for lamp in lit if lamp.level == "bad")
+        return list(bad), [lamp.text for lamp in notes]
 
     def collect(self) -> Iterator[Metric]:
         """Yield `redis_up`, and all other metrics only if it is 1."""
         seen = self._figures()
         up = seen is not None
         yield GaugeMetricFamily(f"{PREFIX}redis_up", "1 while Redis answers.", up)
+        yield self._lit(seen)
         if seen is None:
             return
         values = seen._asdict() | {
             "oldest_seconds": (seen.oldest_ms or 0) / 1000,
-            "drain_seconds": seen.drained_in(self._share),
+            "drain_seconds": seen.drained_in(self._settings.vitally_budget_share),
             "workers": len(seen.heard),
             "stopped": seen.breaker is not None,
             "paused": seen.paused is not None,
@@ -133,8 +121,19 @@ class Health(Collector):
             jobs.add_metric([outcome], count)
         yield jobs
 
+    def _lit(self, seen: Figures | None) -> Metric:
+        lit = {lamp.kind for lamp in self._lamps(seen)}
+        meaning = "1 while the condition is so; the README lists the kinds."
+        metric = GaugeMetricFamily(f"{PREFIX}lamp", meaning, labels=["kind"])
+        for row in CONDITIONS:
+            metric.add_metric([row.kind], row.kind in lit)
+        return metric
+
+    def _lamps(self, seen: Figures | None) -> list[Lamp]:
+        return lamps(seen, self._watch.view(), self._settings)
+
     def _figures(self) -> Figures | None:
-        if DOWN in self._watch.trouble():
+        if DOWN in self._watch.view().refusals:
             return None
         try:
             return figures(self._redis)
@@ -143,9 +142,9 @@ class Health(Collector):
             return None
 
 
-def add_health(app: Flask, redis: Redis, watch: Watch, share: float) -> None:
+def add_health(app: Flask, redis: Redis, watch: Watch, settings: Settings) -> None:
     """Add `/readyz`, `/metrics`, and `/healthz`, which does not use Redis."""
-    health = Health(redis, watch, share)
+    health = Health(redis, watch, settings)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(health)
 

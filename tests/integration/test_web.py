@@ -17,13 +17,13 @@ from werkzeug.test import TestResponse
 
 from bridge.errors import SignatureError, StorageError
 from bridge.ingest import Receipt
+from bridge.lamps import CONDITIONS
 from bridge.settings import Settings
 from bridge.store import keys
 from bridge.store.connect import connect
 from bridge.store.health import DOWN, Watch
 from bridge.web import create_app
 from bridge.web.front import BUSY, environ_of
-from bridge.web.health import NO_WORKER
 from bridge.webhook.source import Answer, Delivery, Source, Verified
 from tests.support.server import RedisServer
 
@@ -319,7 +319,11 @@ def hear(redis: Redis, worker: str, ago: float = 0.0) -> None:
     ("state", "status", "content"),
     [
         ({"heard": 1}, 200, {"ready": True}),
-        ({"heard": 20}, 503, {"ready": False, "reasons": [NO_WORKER]}),
+        (
+            {"heard": 20},
+            503,
+            {"ready": False, "reasons": ["No worker has been heard from for 15 s."]},
+        ),
         (
             {"heard": 1, keys.BREAKER: "refused (401)"},
             503,
@@ -357,6 +361,7 @@ def test_metrics_are_the_figures(client: FlaskClient, redis: Redis) -> None:
     hear(redis, "w1")
     redis.hset(keys.COUNTERS, mapping={"received": 7, "held": 2, "outcome:updated": 3})
     redis.zadd(keys.DIRTY, {"stripe:cus_1": round((time.time() - 30) * 1000)})
+    redis.set(keys.DRY_RUN, 1)
     answer = client.get("/metrics")
     rows = [x for x in answer.text.splitlines() if not x.startswith("#")]
     metrics = {name: float(value) for name, value in (x.rsplit(" ", 1) for x in rows)}
@@ -385,9 +390,11 @@ def test_metrics_are_the_figures(client: FlaskClient, redis: Redis) -> None:
         "workers": 1,
         "stopped": 0,
         "paused": 0,
-        "dry_run": 0,
+        "dry_run": 1,
         "discarded_total": 0,
         'jobs_total{outcome="updated"}': 3,
+        **{f'lamp{{kind="{row.kind}"}}': 0 for row in CONDITIONS},
+        'lamp{kind="dry_run"}': 1,
     }
 
     assert answer.content_type.startswith("text/plain; version=")

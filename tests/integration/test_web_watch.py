@@ -143,6 +143,22 @@ def test_a_failure_makes_the_watch_look_at_once(
     watch.stop()
 
 
+def test_it_sees_how_full_redis_is_and_whether_it_has_an_append_only_file(
+    client: Redis,
+) -> None:
+    watch = Watch(client)
+    watch.look()
+    assert (0.0, True) == watch.view()[3:]
+    client.config_set("maxmemory", 2 * client.info()["used_memory"])
+    client.config_set("appendonly", "no")
+    watch.look()
+    memory, appends = watch.view()[3:]
+    watch.stop()
+
+    assert 0.3 < memory < 0.7
+    assert appends is False
+
+
 @pytest.mark.parametrize(
     ("info", "refusals", "worries"),
     [

@@ -1,0 +1,100 @@
+"""Each lamp is lit by its own figure, says so in a sentence, and says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge.lamps import CONDITIONS, LATE_MS, lamps
+from bridge.settings import Settings
+from bridge.store.health import DOWN, SNAPSHOT, View
+from bridge.store.inspect import Figures
+
+HOUR = 3_600_000
+NOW = 1_800_000_000_000
+
+WELL = dict.fromkeys(Figures._fields, 0) | {
+    "oldest_ms": None,
+    "workers": {"one": 0},
+    "breaker": None,
+    "paused": None,
+    "dry_run": False,
+    "limit": 1000,
+    "cost": 10,
+    "outcomes": {},
+    "now_ms": NOW,
+}
+SETTINGS = Settings.from_env({}, without={"REDIS_URL", "VITALLY_API_KEY"})
+
+
+def lit(redis: View | None = None, **more: Any) -> dict[str, str]:
+    """Kind -> sentence of what is lit where all but *more* is well."""
+    found = lamps(Figures(**(WELL | more)), redis or View(0, ()), SETTINGS)
+    return {lamp.kind: lamp.text for lamp in found}
+
+
+def test_no_lamp_is_lit_where_all_is_well() -> None:
+    assert {} == lit()
+
+
+@pytest.mark.parametrize(
+    ("more", "kind", "words"),
+    [
+        ({"workers": {"one": 15_000}}, "no_worker", "heard from for 15 s"),
+        ({"breaker": "Vitally refuses the key (401): no"}, "key_refused", "(401): no."),
+        ({"breaker": "Vitally cannot be reached: 404"}, "wrong_address", "404."),
+        ({"dry_run": True}, "dry_run", "BRIDGE_DRY_RUN"),
+        ({"paused": ""}, "paused", "paused by hand: ."),
+        ({"oldest_ms": HOUR}, "late", "for 60 min"),
+        ({"parked_parties": 1200}, "parked", "1,200"),
+        ({"quarantined_lately": 2}, "quarantine", "last hour: 2."),
+        ({"unread": 3}, "unread", ": 3."),
+        ({"held_parties": 4}, "held", ": 4."),
+        ({"redis": View(0, (DOWN,))}, "redis", DOWN),
+        ({"redis": View(0, (), (SNAPSHOT,))}, "redis", SNAPSHOT),
+        ({"redis": View(0, (), memory=0.81)}, "redis_memory", "81%"),
+        ({"redis": View(0, (), appends=False)}, "redis_not_durable", "append-only"),
+    ],
+)
+def test_one_figure_lights_one_lamp(more: dict[str, Any], kind: str, words: str):
+    found = lit(**more)
+
+    assert [kind] == [*found]
+    assert words in found[kind]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"oldest_ms": LATE_MS - 1},
+        {"oldest_ms": HOUR, "dirty": 50_000},
+        {"oldest_ms": HOUR, "paused": "", "workers": {"one": 0}},
+        {"oldest_ms": HOUR, "breaker": "Vitally refuses the key (401)"},
+        {"oldest_ms": HOUR, "dry_run": True},
+    ],
+)
+def test_a_change_is_not_late_while_it_has_to_wait(more: dict[str, Any]) -> None:
+    assert "late" not in lit(**more)
+
+
+def test_what_is_late_is_so_since_its_event_came() -> None:
+    figures = Figures(**(WELL | {"oldest_ms": HOUR}))
+    (lamp,) = lamps(figures, View(0, ()), SETTINGS)
+
+    assert NOW - HOUR == lamp.since_ms
+
+
+@pytest.mark.parametrize("refusals", [(), (DOWN,)])
+def test_without_figures_redis_is_down(refusals: tuple[str, ...]) -> None:
+    found = lamps(None, View(0, refusals), SETTINGS)
+
+    assert [("redis", "bad", DOWN)] == [lamp[:3] for lamp in found]
+
+
+def test_every_condition_has_its_own_kind_a_meaning_and_a_first_thing_to_do() -> None:
+    kinds = [row.kind for row in CONDITIONS]
+
+    assert len(kinds) == len(set(kinds))
+    assert all(row.meaning.endswith(".") for row in CONDITIONS)
+    assert all(row.hint.endswith(".") for row in CONDITIONS)
