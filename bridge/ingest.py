@@ -25,7 +25,8 @@ from bridge.errors import PayloadError
 from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.sources import OBSERVED
-from bridge.store.accept import Accept
+from bridge.store.accept import Accept, Origin
+from bridge.store.lease import Claim
 from bridge.store.quarantine import Kept, Quarantine, runs
 from bridge.webhook.source import Delivery, Event, Source, Verified, refused
 
@@ -73,11 +74,11 @@ class Ingress:
         """
         is_observed = source.name in self._observed
         events = [UNREAD] if is_observed else _events(source, verified)
-        receipts = self._all(source, events)
+        receipts = self._all(source, events, verified.id)
         # A repeated delivery gets the same id in the quarantine.
         text = source.name.encode() + b" " + verified.body
         name = blake2s(text, digest_size=8).hexdigest()
-        kept = Kept(name, 0, source.name, "", "", verified.body)
+        kept = Kept(name, 0, source.name, "", "", verified.body, delivery=verified.id)
         if left := _left(kept, dict(enumerate(receipts)), len(events)):
             refused_ = sum(one.receipt == "quarantined" for one in receipts)
             self._quarantine.put(left, refused_)
@@ -90,10 +91,11 @@ class Ingress:
         the quarantined, refused ones stay, and nothing is counted twice.
         """
         self._quarantine.begin()
-        verified = Verified(Delivery("POST", f"/webhooks/{kept.source}", {}, kept.body))
+        path = f"/webhooks/{kept.source}"
+        verified = Verified(Delivery("POST", path, {}, kept.body, kept.delivery))
         events = _events(source, verified)
         tried = [n for n in range(len(events)) if kept.holds(n, len(events))]
-        receipts = self._all(source, [events[n] for n in tried], kept.id)
+        receipts = self._all(source, [events[n] for n in tried], kept.delivery, kept.id)
         by_part = dict(zip(tried, receipts, strict=True))
         self._quarantine.again(kept.id, _left(kept, by_part, len(events)))
         return _strongest(receipts)
@@ -103,14 +105,15 @@ class Ingress:
         event = Event(facts[0].event, facts[0].kind, facts[0].stamp.at, {})
         jobs: list[Callable[[], object]] = []
         try:
-            return self._store(source, event, facts, "", jobs)
+            return self._store(source, event, facts, Origin(), jobs)
         finally:
             _run(jobs)
 
     def _all(
-        self, source: Source, events: Sequence[Event], replayed: str = ""
+        self, source: Source, events: Sequence[Event], delivery: str, replayed: str = ""
     ) -> list[Receipt]:
         """Take in every event of a delivery; refused events are not stored here."""
+        origin = Origin(delivery, replayed)
         receipts: list[Receipt] = []
         ignored: list[tuple[str, str, str]] = []
         jobs: list[Callable[[], object]] = []
@@ -118,11 +121,11 @@ class Ingress:
             for event in events:
                 facts, receipt = self.understood(source, event)
                 if receipt is None:
-                    receipt = self._store(source, event, facts, replayed, jobs)
+                    receipt = self._store(source, event, facts, origin, jobs)
                 elif receipt.receipt == "ignored":
                     ignored.append((event.id, event.type, receipt.reason or ""))
                 receipts.append(receipt)
-            self._accept.ignore(source.name, ignored, replayed)
+            self._accept.ignore(source.name, ignored, origin)
         finally:
             _run(jobs)
         return receipts
@@ -156,13 +159,13 @@ class Ingress:
         source: Source,
         event: Event,
         facts: Iterable[Fact],
-        replayed: str,
+        origin: Origin,
         jobs: list[Callable[[], object]],
     ) -> Receipt:
         """Accept the *facts* of *event*, party by party; add functions that queue to *jobs*."""
         handler, receipts = source.handlers.get(event.type), []
         for own in by_party(facts):
-            taken = self._accept.facts(source.name, own, replayed)
+            taken = self._accept.facts(source.name, own, origin)
             receipts.append(Receipt(taken.receipt, event.id))
             if taken.claim:
                 # Backfilled facts queue at the back; only live endings jump the queue.
@@ -170,8 +173,8 @@ class Ingress:
                     f.stamp.final and f.stamp.rank != Rank.FROM_API for f in own
                 )
                 creates = (not handler or handler.creates) and not taken.known
-                cause = f"{event.type} {event.id}"
-                push = partial(self._queue.push, own[0].party, taken.claim, cause)
+                claim = Claim(own[0].party, taken.claim, origin.delivery)
+                push = partial(self._queue.push, claim, f"{event.type} {event.id}")
                 jobs.append(partial(push, creates=creates, front=front))
         return _strongest(receipts)
 

@@ -11,6 +11,8 @@ import json
 import logging
 import os
 import re
+from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from traceback import extract_tb
@@ -62,6 +64,10 @@ def fields(**values: Any) -> dict[str, Any]:
     return {"fields": {k: v for k, v in values.items() if v is not None}}
 
 
+ABOUT: ContextVar[Mapping[str, Any]] = ContextVar("about", default={})  # noqa: B039 (a Mapping is never changed)
+"""Fields of every line that this thread logs, until it sets others."""
+
+
 class OneLine(logging.Formatter):
     """Formats a record as one line, in the *form* `json` or `text`."""
 
@@ -86,7 +92,7 @@ def content(record: logging.LogRecord) -> dict[str, Any]:
         # RQ appends a traceback, which may quote a sender's data.
         "message": message.partition("\n")[0] if record.name[:2] == "rq" else message,
     }
-    line |= getattr(record, "fields", {})
+    line |= {**ABOUT.get(), **getattr(record, "fields", {})}
     if record.exc_info and record.exc_info[1]:
         error = record.exc_info[1]
         line |= {"error": type(error).__name__, "where": places(error)}

@@ -17,6 +17,7 @@ from rq.serializers import JSONSerializer
 
 from bridge.log import plain
 from bridge.store import keys
+from bridge.store.lease import Claim
 
 NAME = "bridge"
 """The only queue: a worker that listens to two can lose a job (see RQ's docs)."""
@@ -51,26 +52,26 @@ class Queue:
 
     def push(
         self,
-        party: str,
-        claim: int,
+        claim: Claim,
         cause: str,
         *,
         creates: bool = False,
         front: bool = False,
     ) -> str:
-        """Queue a job for a claimed *party* and mark the claim as queued; its id.
+        """Queue a job for a claimed party and mark the claim as queued; its id.
 
-        *cause* is what a person reads in a queue dashboard. One transaction: the job
+        *cause* is what a person reads in a queue dashboard, beside the delivery. One transaction: the job
         and the claim's mark are there together or not at all.
         """
-        id_ = job_id(party, claim)
+        party = claim.party
+        id_ = job_id(party, claim.number)
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.multi()
             self._rq.enqueue_call(
                 CREATE if creates else UPDATE,
                 args=(party,),
                 job_id=id_,
-                description=_described(party, cause),
+                description=_described(claim, cause),
                 result_ttl=0,
                 failure_ttl=KEEP_FAILED,
                 at_front=front,
@@ -80,10 +81,10 @@ class Queue:
             pipe.execute()
         return id_
 
-    def push_all(self, claims: Iterable[tuple[str, int]], cause: str) -> None:
-        """Queue a job for each (party, claim)."""
-        for party, claim in claims:
-            self.push(party, claim, cause)
+    def push_all(self, claims: Iterable[Claim], cause: str) -> None:
+        """Queue a job for each claim."""
+        for claim in claims:
+            self.push(claim, cause)
 
     def waiting(self) -> list[str]:
         """Ids of the jobs that wait, first come first."""
@@ -114,9 +115,11 @@ def job_id(party: str, claim: int) -> str:
     return f"{stem}-{claim}"
 
 
-def _described(party: str, cause: str) -> str:
+def _described(claim: Claim, cause: str) -> str:
     """What a person reads of the job, on one line and without what a browser obeys.
 
     A sender chose both; dashboards and logs of RQ show them as they stand.
     """
-    return plain(f"{party} ← {cause}").translate(HARMLESS)[:LONGEST]
+    delivery = f" (delivery {claim.delivery})" if claim.delivery else ""
+    text = plain(f"{claim.party} ← {cause}").translate(HARMLESS)
+    return text[: LONGEST - len(delivery)] + delivery

@@ -15,6 +15,8 @@ from bridge.domain.values import TO_REFRESH
 from bridge.errors import SourceError
 from bridge.log import fields
 from bridge.store import keys
+from bridge.store.accept import Origin
+from bridge.store.lease import Claim
 from bridge.store.view import Outcome, View
 from workers import outcomes
 from workers.context import Context
@@ -85,9 +87,11 @@ class Jobs:
         notice = view.own.things[TO_REFRESH].fact
         event = f"{notice.event}:{thing.rpartition(':')[2]}"
         fact = notice._replace(party=owner, event=event)
-        taken = self.context.accept.facts(source_of(owner), [fact])
+        origin = Origin(view.deliveries[-1] if view.deliveries else "")
+        taken = self.context.accept.facts(source_of(owner), [fact], origin)
         if taken.claim:
-            self.context.queue.push(owner, taken.claim, f"{fact.kind} {fact.event}")
+            claim = Claim(owner, taken.claim, origin.delivery)
+            self.context.queue.push(claim, f"{fact.kind} {fact.event}")
 
 
 JOBS: ContextVar[Jobs] = ContextVar("jobs")

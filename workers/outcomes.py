@@ -303,6 +303,8 @@ def _next_look(view: View, doc: Document, owed: int) -> int:
 
 def _line(view: View, word: str, change: Change) -> Mapping[str, Any]:
     line = {"at": view.now, "did": word, "traits": change.traits}
+    if view.deliveries:
+        line["deliveries"] = view.deliveries
     return line if change.name is None else line | {"name": change.name}
 
 

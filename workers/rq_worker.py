@@ -22,7 +22,7 @@ from rq.job import Job
 from rq.job_lifecycle import call_exception_handlers
 from rq.serializers import JSONSerializer
 
-from bridge.log import fields
+from bridge.log import ABOUT, fields
 from bridge.queue import NAME
 
 log = logging.getLogger("workers")
@@ -95,6 +95,7 @@ class SafeWorker(SimpleWorker):
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Log where a job failed, without the message, because it may quote a sender."""
         log.error("job failed", exc_info=exc_info[1], extra=fields(job=job.id))
+        ABOUT.set({})
         call_exception_handlers(self._exc_handlers, job, *exc_info)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:

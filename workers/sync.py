@@ -23,7 +23,7 @@ from time import monotonic
 
 from bridge.desired import Desired, desired_state, has_work
 from bridge.errors import LostLeaseError, VitallyError
-from bridge.log import fields
+from bridge.log import ABOUT, fields
 from bridge.store.lease import DRY_RUN_MS, home
 from bridge.store.view import Outcome, View
 from workers import outcomes
@@ -53,6 +53,7 @@ class AccountSync:
         *other* is the job of a party that is not a customer; it has the same lease.
         """
         began, account, word = monotonic(), "", ""
+        ABOUT.set({})
         refresh = Refresh(self.context, party)
         for _ in range(TURNS):
             view = self.leases.begin(party)  # 1, 2
@@ -60,6 +61,8 @@ class AccountSync:
                 word = "retried"
                 break
             account = view.account
+            # Left as it is by an exception, for the line about that.
+            ABOUT.set({"deliveries": view.deliveries} if view.deliveries else {})
             try:
                 if other is None:
                     word = self._job(view, refresh)
@@ -78,6 +81,7 @@ class AccountSync:
         ms = round((monotonic() - began) * 1000)
         line = fields(party=party, account=account or None, outcome=word, ms=ms)
         log.info("job", extra=line)
+        ABOUT.set({})
         return word
 
     def _job(self, view: View, refresh: Refresh) -> str:
@@ -169,12 +173,12 @@ class AccountSync:
         """Acknowledge; a large account with newer facts waits behind the others."""
         took = round((monotonic() - self.leases.since) * 1000)
         row = desired.row(view) if desired else None
-        for party, claim in self.leases.ack(view, outcome, row):
-            if party == view.own.name and took > outcomes.LONG_MS:
+        for claim in self.leases.ack(view, outcome, row):
+            if claim.party == view.own.name and took > outcomes.LONG_MS:
                 rest = outcomes.rest(took, int(outcome.fields.get("pace", 0)))
-                self.leases.postpone(party, rest)
+                self.leases.postpone(claim.party, rest)
             else:
-                self.queue.push(party, claim, "newer facts")
+                self.queue.push(claim, "newer facts")
         return outcome.word
 
     def _postpone(

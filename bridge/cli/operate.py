@@ -21,7 +21,7 @@ from bridge.sources import every
 from bridge.store import keys, operator
 from bridge.store.accept import Accept
 from bridge.store.inspect import Figures, Look, figures
-from bridge.store.lease import Leases
+from bridge.store.lease import Claim, Leases
 from bridge.store.quarantine import Kept, Quarantine
 
 STEP = 500
@@ -103,7 +103,7 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
     fact = Fact(party, LINK, Stamp(False, at, 0), event, "link", value, after=event)
     taken = Accept(redis).facts("operator", [fact])
     if taken.claim:
-        Queue(redis).push(party, taken.claim, f"link {event}")
+        Queue(redis).push(Claim(party, taken.claim), f"link {event}")
     target = account or "where its source says"
     say(f"{party} goes to {target}; see `{program()} why {account or party}`")
 

@@ -40,6 +40,19 @@ class Accepted(NamedTuple):
     known: bool
 
 
+class Origin(NamedTuple):
+    """Where an event comes from: the id of its *delivery* ("": none over HTTP).
+
+    *replayed* is the delivery in the quarantine that the event comes out of.
+    """
+
+    delivery: str = ""
+    replayed: str = ""
+
+
+NOWHERE = Origin()
+
+
 class Accept:
     """Stores events; raises StorageError if Redis does not accept them."""
 
@@ -47,18 +60,19 @@ class Accept:
         self._redis = redis
         self._run = Scripts(redis)
 
-    def facts(self, source: str, facts: Sequence[Fact], replayed: str = "") -> Accepted:
+    def facts(
+        self, source: str, facts: Sequence[Fact], origin: Origin = NOWHERE
+    ) -> Accepted:
         """Put the *facts* of one event of one party; repeating it changes nothing.
 
         Of an event that is there, but was told otherwise, both renderings are kept.
-        *replayed* is the delivery in the quarantine that the event comes out of.
         """
         party, event, kind = facts[0].party, facts[0].event, facts[0].kind
         head = (party, _digest(source, facts), source, event, kind)
         limits = (STALE_CLAIM, RING, JOURNAL)
         rows = [part for f in facts for part in (codec.field(f), codec.row(f))]
         with stored():
-            answer = self._run("accept", *head, *limits, replayed, *rows)
+            answer = self._run("accept", *head, *limits, *origin, *rows)
         receipt, claim, known = answer
         return Accepted(receipt.decode(), int(claim), bool(known))
 
@@ -68,13 +82,16 @@ class Accept:
             return self._redis.zscore(keys.RECENT, _digest(source, facts)) is not None
 
     def ignore(
-        self, source: str, events: Iterable[tuple[str, str, str]], replayed: str = ""
+        self,
+        source: str,
+        events: Iterable[tuple[str, str, str]],
+        origin: Origin = NOWHERE,
     ) -> None:
         """Count and journal *events* (id, kind, reason) that leave no facts, in one trip."""
         words = [word[:LONGEST] for event in events for word in event]
         if words:
             with stored():
-                self._run("note", source, JOURNAL, replayed, *words)
+                self._run("note", source, JOURNAL, *origin, *words)
 
 
 def _digest(source: str, facts: Sequence[Fact]) -> str:

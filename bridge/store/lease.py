@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from redis import Redis
@@ -33,7 +33,7 @@ from bridge.store.view import NUMBERS, Catalogues, Lease, Member, Outcome, View
 LEASE_MS = 6000
 """The worker's heartbeat renews it until the job's own deadline."""
 
-HEAD = ("rev", "account", "nudges")
+HEAD = ("rev", "account", "nudges", "deliveries")
 """Fields of a party's record that are read together with its facts."""
 
 NOTHING_SEEN = "[{}, 0, false]"
@@ -49,8 +49,19 @@ APART_MS = 20
 """Time between two parties of a spread, or of the end of a dry run: new events are not
 held up."""
 
-Claims = list[tuple[str, int]]
-"""Parties for which a job must be queued, each with the number of its claim."""
+
+class Claim(NamedTuple):
+    """A *party* for which a job must be queued under this *number*.
+
+    *delivery* is the id of the last delivery that is not settled; "": none is known.
+    """
+
+    party: str
+    number: int
+    delivery: str = ""
+
+
+Claims = list[Claim]
 
 
 class Leases:
@@ -320,7 +331,7 @@ def home(member: Member) -> tuple[str | None, str]:
 def _member(
     name: str, head: Sequence[bytes | None], rows: Mapping[bytes, bytes]
 ) -> Member:
-    rev, account, catalogue_revision = head
+    rev, account, catalogue_revision, deliveries = head
     history = codec.read(name, rows)
     belongs = account.decode() if account else None
     return Member(
@@ -330,6 +341,7 @@ def _member(
         fold(history),
         belongs,
         int(catalogue_revision or 0),
+        (deliveries or b"").decode(),
     )
 
 
@@ -338,9 +350,9 @@ def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def claims(answer: Iterable[tuple[bytes, int]]) -> Claims:
+def claims(answer: Iterable[tuple[bytes, int, bytes]]) -> Claims:
     """Read what a script returns of the parties that it claimed."""
-    return [(party.decode(), int(claim)) for party, claim in answer]
+    return [Claim(party.decode(), int(n), last.decode()) for party, n, last in answer]
 
 
 def _compacted(member: Member) -> dict[str, Any]:
@@ -353,6 +365,7 @@ def _compacted(member: Member) -> dict[str, Any]:
         "nudged": member.catalogue_revision,
         "gone": gone,
         "put": put,
+        "deliveries": member.deliveries,
         "ghost": member.is_vacated,
         "incomplete": is_customer and is_incomplete(member.things),
     }

@@ -41,6 +41,7 @@ class Kept(NamedTuple):
     """A quarantined delivery; *since* in milliseconds.
 
     *parts*: which of the *of* parts of its batch were refused; None: all of it.
+    *delivery* is the id under which it came last.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Kept(NamedTuple):
     body: bytes
     parts: Runs | None = None
     of: int = 1
+    delivery: str = ""
 
     def holds(self, part: int, of: int) -> bool:
         """Whether *part* of now *of* was refused; all are where they do not match."""
@@ -82,7 +84,7 @@ class Quarantine:
         head = (kept.id, _row(kept), MOST, DAYS * 86_400_000)
         line = (kept.source, kept.event, kept.reason[:200], events)
         with stored():
-            self._run("quarantine_put", *head, *line, MOST_BYTES, SHARE)
+            self._run("quarantine_put", *head, *line, MOST_BYTES, SHARE, kept.delivery)
 
     def all(self) -> Iterator[Kept]:
         """Every kept delivery, the oldest first."""

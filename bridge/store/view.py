@@ -25,6 +25,10 @@ ABSENT_MS = 600_000
 """How long an account that a reading did not show is taken to be not there."""
 
 
+MOST_DELIVERIES = 20
+"""Most ids of deliveries in a line of a log or of an account's history."""
+
+
 class Lease(NamedTuple):
     """The right to write *account*, held for the job of *party*.
 
@@ -44,6 +48,7 @@ class Member(NamedTuple):
     """One party as it was read: its facts up to revision *read*.
 
     *catalogue_revision* counts the changes of the catalogue's things that it uses.
+    *deliveries*: how many are not settled, and the ids of the last ones.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Member(NamedTuple):
     things: Mapping[str, State]
     account: str | None
     catalogue_revision: int = 0
+    deliveries: str = ""
 
     @property
     def is_vacated(self) -> bool:
@@ -104,6 +110,13 @@ class View(NamedTuple):
         """The customers of the account."""
         real = (m for m in self.members if not m.is_vacated)
         return [member.party(self.catalogues) for member in real]
+
+    @property
+    def deliveries(self) -> list[str]:
+        """Ids of the last deliveries that are not settled, the job's own party first."""
+        members = {self.own.name: self.own} | {m.name: m for m in self.members}
+        ids = [id_ for m in members.values() for id_ in m.deliveries.split()[1:]]
+        return [*dict.fromkeys(ids)][:MOST_DELIVERIES]
 
     @property
     def exists(self) -> bool:

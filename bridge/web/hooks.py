@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -19,7 +20,7 @@ from werkzeug.exceptions import HTTPException
 
 from bridge.errors import SignatureError, StorageError
 from bridge.ingest import Ingress, Receipt
-from bridge.log import fields
+from bridge.log import ABOUT, fields
 from bridge.store.health import Watch
 from bridge.webhook.source import Delivery, Source
 
@@ -70,10 +71,16 @@ class Hooks:
         self._flush = flush
 
     def view(self, name: str) -> Response:
-        """Answer one request, and log one line about it."""
+        """Answer one request, and log one line about it.
+
+        The delivery's id is in every line about it, the worker's too, and beside the
+        receipt in the reply, unless the sender wants one of its own.
+        """
         begun = time.perf_counter()
+        id_ = secrets.token_urlsafe(9)  # 12 characters, as the scripts expect
+        ABOUT.set({"delivery": id_})
         source = self._ingress.sources.get(name)
-        status, content, reason = self._answer(name, source)
+        status, content, reason = self._answer(name, source, id_)
         own = source.answer if source and status == HTTPStatus.ACCEPTED else None
         status = own.status if own else status
         LOG.info(
@@ -93,11 +100,11 @@ class Hooks:
         body, headers = orjson.dumps(content), HEADERS.get(HTTPStatus(status))
         return Response(body, status, headers, content_type=JSON)
 
-    def _answer(self, name: str, source: Source | None) -> Answer:
+    def _answer(self, name: str, source: Source | None, id_: str) -> Answer:
         if source is None or request.method != "POST":
             return NOT_FOUND if source is None else NOT_ALLOWED
         try:
-            receipt = self._receive(source, self._delivery(name))
+            receipt = self._receive(source, self._delivery(name, id_))
         except HTTPException as error:  # the body is too large, or not there
             is_busy = error.code == HTTPStatus.SERVICE_UNAVAILABLE
             reason = "too many deliveries at once" if is_busy else None
@@ -110,9 +117,9 @@ class Hooks:
             LOG.exception("delivery failed", extra=fields(source=name))
             return 500, {"error": "internal error"}, None
         content = {k: v for k, v in receipt._asdict().items() if v is not None}
-        return 202, content, receipt.reason
+        return 202, {**content, "delivery": id_}, receipt.reason
 
-    def _delivery(self, name: str) -> Delivery:
+    def _delivery(self, name: str, id_: str) -> Delivery:
         """Read the request; raises HTTPException where its body is not there whole."""
         environ, body = request.environ, request.get_data()
         base, query = self._public_url, environ.get("QUERY_STRING")
@@ -120,7 +127,7 @@ class Hooks:
             base = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}"
         url = f"{base}/webhooks/{name}" + (f"?{query}" if query else "")
         headers = {header_name(k): v for k, v in environ.items() if header_name(k)}
-        return Delivery("POST", url, headers, body)
+        return Delivery("POST", url, headers, body, id_)
 
     def _receive(self, source: Source, delivery: Delivery) -> Receipt:
         """Hand a delivery on, unless Redis is known not to take it."""

@@ -40,13 +40,15 @@ Options = Mapping[str, Any]
 class Delivery(NamedTuple):
     """One HTTP request from a source; header names are lower case.
 
-    A header that was sent twice is in *headers* as one value joined by a comma.
+    A header that was sent twice is in *headers* as one value joined by a comma. *id* is
+    the bridge's own; "": it did not come over HTTP.
     """
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes
+    id: str = ""
 
 
 Verified = NewType("Verified", Delivery)

@@ -9,6 +9,7 @@ import pytest
 from bridge.domain.facts import Fact
 from bridge.queue import Queue
 from bridge.store.accept import Accept
+from bridge.store.lease import Claim
 from tests.support.desk import customer, subscription
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.alone
 def tell(stack: Stack, fact: Fact) -> None:
     taken = Accept(stack.redis).facts("stripe", [fact])
     if taken.claim:
-        Queue(stack.redis).push(fact.party, taken.claim, fact.event)
+        Queue(stack.redis).push(Claim(fact.party, taken.claim), fact.event)
 
 
 def test_others_do_not_wait_for_a_customer_of_thousands_of_subscriptions(

@@ -57,7 +57,7 @@ def test_a_change_while_a_job_runs_is_not_lost(desk: Bench) -> None:
     desk.jobs.run(HALF)
 
     claims = desk.leases.ack(before, Outcome("unchanged", known=True))
-    assert ["stripe:cus_1"] == [party for party, _ in claims]
+    assert ["stripe:cus_1"] == [claim.party for claim in claims]
 
 
 def test_what_nobody_uses_is_kept_and_settled(desk: Bench) -> None:

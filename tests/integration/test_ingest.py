@@ -16,6 +16,7 @@ from bridge.domain.facts import Fact
 from bridge.ingest import Ingress
 from bridge.queue import Queue, job_id
 from bridge.store import keys
+from bridge.store.lease import Claim
 from bridge.webhook.source import Delivery
 from tests.support.desk import NOON, QUEUE, Bench, customer, subscription
 from tests.support.round_trips import round_trips
@@ -226,7 +227,7 @@ def test_a_description_holds_nothing_that_a_browser_or_a_log_obeys(
     redis: Redis,
 ) -> None:
     party = 'stripe:<meta http-equiv=refresh content="0;url=//example.org">\n\x1b[2J'
-    id_ = Queue(redis).push(party, 1, "customer.created <style> & " + "x" * 1000)
+    id_ = Queue(redis).push(Claim(party, 1), "customer.created <style> & " + "x" * 1000)
     raw = redis.hget(f"rq:job:{id_}", "description")
     assert isinstance(raw, bytes)
     text = raw.decode()

@@ -10,7 +10,15 @@ from redis import Redis
 from bridge.store import keys
 from bridge.store.connect import LUA, load
 
-LIBRARIES = {"prelude", "claiming", "receiving", "settling", "releasing", "shelf"}
+LIBRARIES = {
+    "prelude",
+    "claiming",
+    "receiving",
+    "settling",
+    "releasing",
+    "shelf",
+    "tracing",
+}
 NAMES = sorted(path.stem for path in LUA.glob("*.lua"))
 SCRIPTS = [name for name in NAMES if name not in LIBRARIES]
 ONES = ("facts", "party", "account", "members", "history", "lease", "waiters", "uses")

@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 
 from bridge.store import keys
+from bridge.store.lease import Claim
 from tests.support.desk import BETWEEN, QUEUE, Bench, customer, subscription
 from tests.support.waiting import eventually
 
@@ -122,7 +123,7 @@ def test_a_lost_job_is_found_however_many_wait_before_it(desk: Bench) -> None:
     for n in range(600):
         fact = customer(f"cus_{n}", account=f"acme-{n}")
         accepted = desk.accept.facts("stripe", [fact])
-        desk.queue.push(fact.party, accepted.claim, "x")
+        desk.queue.push(Claim(fact.party, accepted.claim), "x")
     desk.tell(subscription("cus_x", status="canceled", kind="deleted"))
     assert "stripe:cus_x" == desk.popped()
     desk.sweep()

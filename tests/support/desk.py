@@ -27,6 +27,7 @@ from bridge.store import keys
 from bridge.store.accept import Accepted
 from bridge.store.connect import milliseconds
 from bridge.store.inspect import Figures, Look, Standing, figures
+from bridge.store.lease import Claim
 from bridge.vitally.client import Vitally
 from tests.support.vitally import Simulator
 from workers.context import Context
@@ -152,7 +153,7 @@ class Bench:
             accepted = self.take(fact)
             if accepted.claim:
                 cause, front = f"{fact.kind} {fact.event}", fact.stamp.final
-                self.queue.push(fact.party, accepted.claim, cause, front=front)
+                self.queue.push(Claim(fact.party, accepted.claim), cause, front=front)
         return accepted
 
     def take(self, fact: Fact) -> Accepted:

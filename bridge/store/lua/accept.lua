@@ -4,13 +4,14 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, digest of the event, source, event, kind, stale claim (ms),
 --   length of the ring, length of the journal,
---   delivery in the quarantine that is replayed ('': none), then pairs of field and fact
+--   delivery ('': none), delivery in the quarantine that is replayed ('': none),
+--   then pairs of field and fact
 -- RETURNS: receipt, number of the claim to queue a job for (0: none), known account
--- USES: claiming receiving
+-- USES: claiming receiving tracing
 local p, digest = ARGV[1], ARGV[2]
 local key, facts, new = party_of(p), facts_of(p), 0
 local seen = redis.call('ZSCORE', RECENT, digest)
-for i = 10, #ARGV, 2 do
+for i = 11, #ARGV, 2 do
   local field, row = ARGV[i], ARGV[i + 1]
   if not seen and redis.call('HSETNX', facts, field, row) == 1 then
     new = new + 1
@@ -27,11 +28,12 @@ if not seen then
   redis.call('ZADD', RECENT, int(now), digest)
   redis.call('ZREMRANGEBYRANK', RECENT, 0, -tonumber(ARGV[7]) - 1)
 end
-local row = redis.call('HMGET', key, 'claim', 'claimed_at', 'known')
+local row = redis.call('HMGET', key, 'claim', 'claimed_at', 'known', 'deliveries')
 local stale = row[1] == 'wanted' and now - tonumber(row[2]) > tonumber(ARGV[6])
 local receipt, claim, rev = 'duplicate', 0, ''
 if new > 0 then
   rev = redis.call('HINCRBY', key, 'rev', 1)
+  remember(p, row[4], ARGV[9])
   redis.call('ZADD', DIRTY, 'NX', int(now), p)
   count('accepted', 1); count('pending', 1)
   receipt = 'coalesced'
@@ -42,7 +44,7 @@ if stale or (new > 0 and not row[1]) then
   claim = want(p)
   if new > 0 then receipt = 'queued' end
 end
-receive(ARGV[9])
+receive(ARGV[10])
 redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[8], '*', 's', ARGV[3], 'e', ARGV[4],
-  'k', ARGV[5], 'p', p, 'r', receipt, 'n', rev)
+  'k', ARGV[5], 'p', p, 'r', receipt, 'n', rev, 'd', ARGV[9])
 return {receipt, claim, row[3] or ''}

@@ -3,13 +3,14 @@
 -- another worker compacted it at the same or a later revision, its facts stay as they are.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: JSON: account, fence, party (whose job it is), to (settled, held, parked), why,
---   parties [{name, read, nudged, gone [field], put {field: row}, incomplete, ghost}],
+--   parties [{name, read, nudged, gone [field], put {field: row}, incomplete, deliveries,
+--   ghost}],
 --   set {field: text} and unset [field] of the account, unknown (text or ''),
 --   history (text or ''), counts {name: n}, later (ms from now; 0: never), known,
 --   made_good (writes under lost leases that this write has corrected),
 --   row of the index ('': none any more; absent: as it is)
--- RETURNS: 0: the lease is lost; else {party, claim} to queue jobs for
--- USES: claiming settling releasing
+-- RETURNS: 0: the lease is lost; else {party, claim, delivery} to queue jobs for
+-- USES: claiming settling releasing tracing
 local ack = cjson.decode(ARGV[1])
 local leased = ack.account ~= ''
 if leased and redis.call('GET', lease_of(ack.account)) ~= ack.fence then return 0 end
@@ -20,6 +21,7 @@ for _, m in ipairs(ack.parties) do
   if leased and m.incomplete then redis.call('SADD', INCOMPLETE, m.name)
   else redis.call('SREM', INCOMPLETE, m.name) end
   local moved = settle(m.name, m.read, m.nudged, ack.to, ack.why)
+  if ack.to == 'settled' then forget(m.name, m.deliveries) end
   if ack.known then redis.call('HSET', party_of(m.name), 'known', '1') end
   if m.ghost then redis.call('DEL', party_of(m.name)) end
   if m.name == ack.party then

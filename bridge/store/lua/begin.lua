@@ -5,7 +5,7 @@
 -- ARGV: party, account ('': the one it belongs to so far), lease (ms), fence (0: take it)
 -- RETURNS: {0}: another has the lease (it will queue us again), or ours is lost; else
 --   {fence, account, now, record of the account,
---    {party, {rev, account, nudges}, facts} for the party and each other one,
+--    {party, {rev, account, nudges, deliveries}, facts} for the party and each other one,
 --    when the last reading of all accounts began}
 local p, account, fence = ARGV[1], ARGV[2], tonumber(ARGV[4])
 if account == '' then account = redis.call('HGET', party_of(p), 'account') or '' end
@@ -28,7 +28,7 @@ end
 local found = {}
 for n, name in ipairs(names) do
   found[n] = {name,
-    redis.call('HMGET', party_of(name), 'rev', 'account', 'nudges'),
+    redis.call('HMGET', party_of(name), 'rev', 'account', 'nudges', 'deliveries'),
     redis.call('HGETALL', facts_of(name))}
 end
 return {fence, account, int(now), redis.call('HGETALL', account_of(account)), found,

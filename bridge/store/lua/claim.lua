@@ -5,7 +5,7 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: 'due', at most; or 'lost', party, number of the claim that is lost; or
 --   'by hand', party; or 'look', party
--- RETURNS: {party, claim} to queue jobs for
+-- RETURNS: {party, claim, delivery} to queue jobs for
 -- USES: claiming
 local how, p = ARGV[1], ARGV[2]
 if how == 'due' then
@@ -14,7 +14,7 @@ if how == 'due' then
       'LIMIT', 0, ARGV[2])) do
     redis.call('ZREM', LATER, one)
     redis.call('ZADD', DIRTY, 'NX', int(now), one)
-    out[#out + 1] = {one, want(one)}
+    out[#out + 1] = claimed(one, want(one))
   end
   return out
 end
@@ -32,4 +32,4 @@ else
   redis.call('ZADD', DIRTY, 'NX', int(now), p)
   if row[3] then redis.call('HDEL', account_of(row[3]), 'not_before') end
 end
-return {{p, want(p)}}
+return {claimed(p, want(p))}

@@ -16,6 +16,7 @@ count('settled', all); count('discarded', all)
 if redis.call('EXISTS', key) == 1 then
   redis.call('HINCRBY', key, 'settled', all)
   redis.call('HDEL', key, 'held', 'parked', 'why')
+  if not redis.call('ZSCORE', DIRTY, p) then redis.call('HDEL', key, 'deliveries') end
 end
 redis.call('ZREM', HELD, p)
 redis.call('ZREM', PARKED, p)

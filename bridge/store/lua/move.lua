@@ -2,7 +2,7 @@
 -- Called when a job finds that its party belongs elsewhere, before it starts again.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, new account ('': none), prefix of a left account's pseudo-party
--- RETURNS: {party, claim} to queue jobs for
+-- RETURNS: {party, claim, delivery} to queue jobs for
 -- USES: claiming
 local p, new = ARGV[1], ARGV[2]
 local old = redis.call('HGET', party_of(p), 'account') or ''
@@ -24,4 +24,4 @@ if not heir then
   heir = ARGV[3] .. old
 end
 redis.call('ZADD', DIRTY, 'NX', int(now), heir)
-return {{heir, want(heir)}}
+return {claimed(heir, want(heir))}

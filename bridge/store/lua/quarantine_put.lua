@@ -2,13 +2,13 @@
 -- Called by the ingress.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: id, JSON, most deliveries, age (ms), source, event, reason, events, most bytes,
---   n (use at most 1/n of maxmemory)
+--   n (use at most 1/n of maxmemory), delivery ('': none)
 -- RETURNS: 1; 0: it is larger than the whole quarantine may be
 -- USES: shelf
 local id, n = ARGV[1], tonumber(ARGV[8])
 count('received', n); count('quarantined', n)
 redis.call('XADD', JOURNAL, 'MAXLEN', '~', 10000, '*', 's', ARGV[5], 'e', ARGV[6],
-  'k', ARGV[7], 'r', 'quarantined')
+  'k', ARGV[7], 'r', 'quarantined', 'd', ARGV[11])
 local room = tonumber(ARGV[9])
 local told = redis.pcall('INFO', 'memory')
 local most = type(told) == 'string' and tonumber(string.match(told, 'maxmemory:(%d+)'))

@@ -16,6 +16,6 @@ local function leave(account, wanted)
 end
 local function listed(wanted)
   local out = {}
-  for p, claim in pairs(wanted) do out[#out + 1] = {p, claim} end
+  for p, claim in pairs(wanted) do out[#out + 1] = claimed(p, claim) end
   return out
 end

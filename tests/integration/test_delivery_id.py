@@ -1,0 +1,167 @@
+"""One id leads from a sender's request to the write: reply, logs, journal, job, history."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import pytest
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from bridge.domain.account import Name
+from bridge.domain.document import Document
+from bridge.ingest import Ingress
+from bridge.log import content
+from bridge.store import keys
+from bridge.store.accept import Origin
+from bridge.store.health import Watch
+from bridge.store.quarantine import Quarantine
+from bridge.web import create_app
+from tests.support.desk import Bench, customer, settings, subscription
+from tests.support.stripe import Shop, delivery
+from workers.outcomes import unchanged
+
+
+@pytest.fixture
+def sends(desk: Bench, ingress: Ingress, watch: Watch):
+    """Send a signed body as Stripe does; return the reply's JSON."""
+    chosen = settings(desk.vitally.url, "redis://127.0.0.1:1/0")
+    app = create_app(chosen, ingress=ingress, redis=desk.redis, watch=watch)
+    client = app.test_client()
+
+    def post(event: Any, secret: str = "whsec_example") -> dict[str, Any]:
+        body, headers = delivery(event, secret, time.time())
+        return client.post("/webhooks/stripe", data=body, headers=headers).json
+
+    return post
+
+
+def born() -> dict[str, Any]:
+    return {**Shop().signs_up(), "livemode": True}
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture):
+    """Read the lines of the log with this message, whole."""
+    shown: list[dict[str, Any]] = []
+
+    class Shown(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            shown.append(content(record))
+
+    caplog.set_level(logging.INFO)
+    logging.getLogger().addHandler(handler := Shown())
+    yield lambda message: [one for one in shown if one["message"] == message]
+    logging.getLogger().removeHandler(handler)
+
+
+def journal(desk: Bench) -> list[tuple[str, str]]:
+    """Receipt and delivery of each line of the journal."""
+    return [
+        (line[b"r"].decode(), line[b"d"].decode())
+        for _, line in desk.redis.xrange(keys.JOURNAL)
+    ]
+
+
+def waiting(desk: Bench, name: str = "cus_1") -> str | None:
+    raw = desk.redis.hget(keys.party(f"stripe:{name}"), "deliveries")
+    return raw and raw.decode()
+
+
+def test_a_delivery_is_followed_by_its_id_from_the_reply_to_the_write(
+    desk: Bench, sends, lines
+) -> None:
+    event = born()
+    first, again = sends(event)["delivery"], sends(event)["delivery"]
+    (id_,) = desk.queue.waiting()
+    job = Job.fetch(id_, desk.redis, serializer=JSONSerializer)
+
+    assert [("queued", first), ("duplicate", again)] == journal(desk)
+    assert [first, again] == [line["delivery"] for line in lines("delivery")]
+    assert job.description.endswith(f"{event['id']} (delivery {first})")
+    assert ["created"] == desk.work()
+    assert [[first]] == [line["deliveries"] for line in lines("job")]
+    name = event["data"]["object"]["id"]
+    (wrote,) = desk.look.record(name, [f"stripe:{name}"]).history
+    assert [first] == wrote["deliveries"]
+    assert waiting(desk, name) is None
+
+
+def test_what_is_ignored_kept_or_refused_has_an_id_too(
+    desk: Bench, sends, lines
+) -> None:
+    event = born()
+    ignored = sends({**event, "type": "customer.tax_id.created"})
+    odd = sends({**event, "data": {"object": {"id": 7}}})
+    sends(event, secret="whsec_other")
+    logged = [line["delivery"] for line in lines("delivery")]
+    told = [("ignored", ignored["delivery"]), ("quarantined", odd["delivery"])]
+
+    assert told == journal(desk)
+    assert [logged[0], logged[1]] == [id_ for _, id_ in told]
+    assert 3 == len({*logged})
+    assert [logged[1]] == [kept.delivery for kept in Quarantine(desk.redis).all()]
+
+
+def test_an_event_read_out_of_the_quarantine_has_the_id_of_its_delivery(
+    desk: Bench, ingress: Ingress, sends
+) -> None:
+    shelf, event = Quarantine(desk.redis), born()
+    id_ = sends({**event, "data": {"object": {"id": 7}}})["delivery"]
+    (kept,) = shelf.all()
+    body, _ = delivery(event, "x", 0)
+    ingress.replay(ingress.sources["stripe"], kept._replace(body=body))
+
+    assert [("quarantined", id_), ("queued", id_)] == journal(desk)
+
+
+def came(desk: Bench, *numbers: int) -> None:
+    """Deliver an event of one customer under the id of each number."""
+    for n in numbers:
+        origin = Origin(f"delivery-{n:03}")
+        desk.accept.facts("stripe", [subscription(at=n, unit=n)], origin)
+
+
+def test_a_party_keeps_the_last_four_ids_and_how_many_there_were(desk: Bench) -> None:
+    came(desk, *range(1, 8))
+
+    last = "delivery-004 delivery-005 delivery-006 delivery-007"
+    assert f"7 {last}" == waiting(desk)
+    assert b"listpack" == desk.redis.object("encoding", keys.party("stripe:cus_1"))
+
+
+@pytest.mark.parametrize(
+    ("late", "left"), [(1, "1 delivery-003"), (6, "6 delivery-005")]
+)
+def test_what_came_after_the_facts_were_read_stays_unsettled(
+    desk: Bench, late: int, left: str
+) -> None:
+    desk.tell(customer())
+    came(desk, 1, 2)
+    view = desk.leases.begin("stripe:cus_1")
+    came(desk, *range(3, 3 + late))
+    desk.leases.ack(view, unchanged(view, Document(Name("", 0), {}, {})))
+
+    assert waiting(desk).startswith(left)
+
+
+def test_ids_stay_until_the_delivery_is_settled_and_later_jobs_name_the_last(
+    desk: Bench, lines
+) -> None:
+    desk.tell(customer(account=None))
+    came(desk, 1)
+    assert ["held"] == desk.work()
+    assert "1 delivery-001" == waiting(desk)
+
+    desk.fault("status", status=503)
+    assert ["retried"] == desk.does(customer(at=9))
+    desk.passes(60_000)
+    (id_,) = desk.queue.waiting()
+    job = Job.fetch(id_, desk.redis, serializer=JSONSerializer)
+    assert "stripe:cus_1 ← next try (delivery delivery-001)" == job.description
+    assert ["created"] == desk.work()
+    assert [["delivery-001"]] * 3 == [line["deliveries"] for line in lines("job")]
+    assert ["delivery-001"] == lines("write")[0]["deliveries"]
+    assert waiting(desk) is None
