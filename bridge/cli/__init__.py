@@ -33,6 +33,7 @@ MODULES = {
     "bridge.cli.backfill": "backfill gaps",
     "bridge.cli.accounts": "accounts",
     "bridge.cli.sources": "sources",
+    "bridge.cli.send": "send",
 }
 """Module, imported when one of its commands is called -> the commands in it."""
 

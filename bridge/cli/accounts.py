@@ -222,11 +222,12 @@ def health(account: str) -> None:
         say(*json_lines(client.health(account)))
 
 
-def _traits(
-    context: click.Context, option: click.Parameter, pairs: tuple[str, ...]
+def pairs(
+    context: click.Context, option: click.Parameter, given: tuple[str, ...]
 ) -> dict[str, Any]:
+    """Read `key=value` pairs; a value is JSON, else text."""
     traits: dict[str, Any] = {}
-    for pair in pairs:
+    for pair in given:
         key, equals, value = pair.partition("=")
         if not (key and equals):
             raise click.BadParameter(f"{pair!r} is not of the form key=value")
@@ -241,7 +242,7 @@ with_traits = click.option(
     "--trait",
     "traits",
     multiple=True,
-    callback=_traits,
+    callback=pairs,
     metavar="KEY=VALUE",
     help="VALUE is JSON, else text; KEY=null removes it. May be repeated.",
 )

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Literal, NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from bridge.errors import SignatureError
 from bridge.webhook.source import Delivery, Verified, Weakness
@@ -226,6 +227,32 @@ def sign(  # noqa: PLR0913 - one argument for each thing that a scheme may sign
     elif scheme.is_timed:
         parts.insert(0, scheme.timestamp_prefix + timestamp)
     return {**sent, scheme.header: scheme.separator.join(parts)}
+
+
+def prove(
+    scheme: Scheme | Shown, secrets: Sequence[str], delivery: Delivery, now: float
+) -> Delivery:
+    """Return *delivery* as a sender with the first of *secrets* makes it.
+
+    The inverse of `verify`. Raises SignatureError without a usable secret.
+    """
+    if not secrets:
+        raise SignatureError("it has no secret to sign with")
+    secret, sent = secrets[0], dict(delivery.headers)
+    if isinstance(scheme, Scheme):
+        names = [n.partition(":")[2] for n in _NAME.findall(scheme.signed)]
+        sent = {name: f"msg_{token_hex(8)}" for name in names if name} | sent
+        body, url = delivery.body, delivery.url
+        return delivery._replace(
+            headers=sign(scheme, secret, body, now, url=url, headers=sent)
+        )
+    shown = (_expected(scheme, secret, b"") or b"").decode()
+    if scheme.place == "query":
+        query = urlencode({scheme.name: shown})
+        return delivery._replace(url=f"{delivery.url}?{query}")
+    basic = f"Basic {b64encode(shown.encode()).decode()}"
+    sent[scheme.name] = basic if scheme.place == "basic" else shown
+    return delivery._replace(headers=sent)
 
 
 def _shown(scheme: Shown, delivery: Delivery) -> bytes:

@@ -268,3 +268,9 @@ class Source:
     """Reads the source's own table of `bridge.toml`."""
     weak: Callable[[Options], Iterable[Weakness]] = lambda _: ()
     """Weaknesses of the secrets that guard it, if it is on."""
+    proof: Callable[[Options], tuple[Any, Sequence[str]]] = lambda _: (None, ())
+    """How it authenticates, and its secrets, for `auth.prove`."""
+    sample: Callable[[bytes, Options], bytes] = lambda *given: given[0]
+    """Fits one of its recorded deliveries to the settings, so that it has an effect."""
+    recipe: str = ""
+    """The recipe that its table names."""

@@ -83,8 +83,11 @@ class TableLines(Lines):
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
     """Check HTTP Basic. Raises SignatureError."""
-    pair = f"{options[USERNAME] or ''}:{options[PASSWORD] or ''}"
-    return auth.verify(auth.BASIC, delivery, [pair], now)
+    return auth.verify(auth.BASIC, delivery, [_pair(options)], now)
+
+
+def _pair(options: Options) -> str:
+    return f"{options[USERNAME] or ''}:{options[PASSWORD] or ''}"
 
 
 def split(delivery: Verified) -> tuple[Event]:
@@ -183,4 +186,5 @@ SOURCE = Source(
     without_effect=EVENTS["without_effect"],
     table=read_by(TableLines()),
     weak=lambda options: auth.judged_pair(USERNAME, PASSWORD, options),
+    proof=lambda options: (auth.BASIC, [_pair(options)]),
 )

@@ -191,4 +191,6 @@ def _source(
         key=key,
         crm=table["crm"],
         weak=lambda _: _weak(table["secret_env"], secrets),
+        proof=lambda _: (table["verify"], valid),
+        recipe=table.get("recipe", ""),
     )

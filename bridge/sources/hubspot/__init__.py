@@ -163,4 +163,5 @@ SOURCE = Source(
     weak=lambda options: judged(
         "HUBSPOT_CLIENT_SECRET", options["HUBSPOT_CLIENT_SECRET"]
     ),
+    proof=lambda options: (auth.HUBSPOT, options["HUBSPOT_CLIENT_SECRET"] or ()),
 )

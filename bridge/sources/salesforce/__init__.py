@@ -72,6 +72,9 @@ SIGNIFICANT = 15
 
 ID = re.compile("[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 
+EXAMPLE = b"00Dxx0000000001EAA"
+"""The organization of the recorded messages."""
+
 OUTBOUND = "{http://soap.sforce.com/2005/09/outbound}"
 TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 
@@ -328,4 +331,6 @@ SOURCE = Source(
     crm=True,
     table=TABLE,
     weak=lambda options: auth.judged(TOKEN, options[TOKEN]),
+    proof=lambda options: (IN_URL, [options[TOKEN] or ""]),
+    sample=lambda body, options: body.replace(EXAMPLE, options[ORGANISATION].encode()),
 )

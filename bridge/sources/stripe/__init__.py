@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Any
 
 from marshmallow import post_load
+from orjson import dumps
 
 from bridge import config
 from bridge.config import Lines, Table, some
@@ -36,6 +38,8 @@ THIN_OBJECT = "v2.core.event"
 """The `object` of an event that does not contain the changed object."""
 
 CREATED = UnixTime()
+
+METADATA = re.compile(rb'"metadata": \{[^}]*\}')
 
 PLACE = (
     r"customer\.id|checkout\.client_reference_id|"
@@ -136,6 +140,16 @@ def ignores(event: Event, options: Options) -> str | None:
     return None
 
 
+def sample(body: bytes, options: Options) -> bytes:
+    """Give a recorded event the mode of the settings, and the account's key."""
+    live, key = options["STRIPE_MODE"] == "live", options["STRIPE_ACCOUNT_ID_KEY"]
+    body = body.replace(b'"livemode": true', b'"livemode": ' + dumps(live))
+    if key:
+        named = b'"metadata": ' + dumps({key: "birch-101"})
+        body = METADATA.sub(lambda _: named, body)
+    return body
+
+
 SOURCE = Source(
     name="stripe",
     title="Stripe",
@@ -153,4 +167,6 @@ SOURCE = Source(
     weak=lambda options: judged(
         "STRIPE_WEBHOOK_SECRET", options["STRIPE_WEBHOOK_SECRET"]
     ),
+    proof=lambda options: (auth.STRIPE, options["STRIPE_WEBHOOK_SECRET"] or ()),
+    sample=sample,
 )

@@ -1,0 +1,244 @@
+"""`send`: delivers an event, signed as its source does, to this bridge or another one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import click
+import orjson
+from redis import Redis
+from urllib3 import PoolManager, Timeout
+from urllib3.exceptions import HTTPError
+
+from bridge.cli import NO_VITALLY, Command, configured, program
+from bridge.cli.accounts import pairs
+from bridge.cli.output import as_json, note, show, table
+from bridge.domain.facts import Fact, PartyKind, PartyName
+from bridge.errors import BridgeError, SignatureError
+from bridge.ingest import Ingress
+from bridge.settings import Settings
+from bridge.sources import every, switched_on
+from bridge.webhook.auth import prove
+from bridge.webhook.sample import fresh, retold, samples, set_value
+from bridge.webhook.source import Delivery, Source, Verified
+
+LOCAL = "127.0.0.1"
+
+SECONDS = 15.0
+"""How long an answer may take."""
+
+KINDS = {
+    b"<": "text/xml; charset=utf-8",
+    b"{": "application/json",
+    b"[": "application/json",
+}
+"""First byte of a body -> its content type; any other is a form."""
+
+
+class Sample(NamedTuple):
+    """A body to deliver, and the parties that it is about."""
+
+    body: bytes
+    parties: Sequence[str] = ()
+
+
+@click.command(cls=Command)
+@click.argument("source", required=False)
+@click.argument("event", required=False, metavar="[EVENT|FILE]")
+@click.option(
+    "--set",
+    "values",
+    multiple=True,
+    callback=pairs,
+    metavar="PATH=VALUE",
+    help="Change the body first: a path such as data.object.customer; VALUE is JSON, "
+    "else text. May be repeated.",
+)
+@click.option(
+    "--to", metavar="URL", help="Another bridge than the web process on this machine."
+)
+@click.option(
+    "--life",
+    metavar="WORD",
+    help="Events with the same word are about the same customer. Without: a new one.",
+)
+@click.option("--list", "lists", is_flag=True, help="List the events.")
+@as_json
+def send(  # noqa: PLR0913 - each is an option of the command
+    source: str | None,
+    event: str | None,
+    *,
+    values: dict[str, Any],
+    to: str | None,
+    life: str | None,
+    lists: bool,
+) -> None:
+    """Send EVENT as SOURCE would, signed with its secret, and print the answer.
+
+    EVENT is an example that comes with the bridge; its times and ids are made fresh.
+    FILE (`-`: standard input) is sent as it is. Without EVENT the events are listed.
+    The exit status is 1 unless the answer is 2xx.
+
+    \b
+    Example:
+      python -m bridge send stripe
+      python -m bridge send stripe customer.subscription.created
+      python -m bridge send stripe customer.created --set data.object.id=cus_123
+      python -m bridge send chargebee delivery.json --to https://bridge.example.com
+    """
+    settings = configured(NO_VITALLY | {"REDIS_URL"})[0]
+    known = {one.name: one for one in every(settings.sources)}
+    if source is not None and source not in known:
+        raise BridgeError(
+            f"{source}: no such source{_near(source, known)}; see `{program()} sources`"
+        )
+    if source is None or event is None or lists:
+        _list([known[source]] if source else [*known.values()])
+        return
+    sender = known[source]
+    if sender not in switched_on(settings.sources):
+        unset = " and ".join(option.name for option in sender.options[:1])
+        raise BridgeError(f"{source} is off, so nothing can be signed: set {unset}")
+    sample = _sample(sender, event, settings, life)
+    body = _changed(sample.body, values) if values else sample.body
+    status, answer = _deliver(sender, body, to, settings)
+    show({"status": status, "answer": answer, "parties": sample.parties}, _words)
+    if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's own numbers
+        click.get_current_context().exit(1)
+    for party in () if values else sample.parties:
+        note(f"see `{program()} why {party}`")
+
+
+def _words(data: dict[str, Any]) -> list[str]:
+    answer = data["answer"]
+    text = answer if isinstance(answer, str) else orjson.dumps(answer).decode()
+    return [f"{data['status']} {text}"]
+
+
+def _list(chosen: Sequence[Source]) -> None:
+    """Print the events of the *chosen* sources."""
+    data = [
+        {"source": source.name, "event": kind, "samples": names, "meaning": meaning}
+        for source in chosen
+        for kind, names in _by_event(source).items()
+        for meaning in [source.handlers[kind].meaning]
+    ]
+    rows = ((one["source"], one["event"], one["meaning"]) for one in data)
+    heading = ("SOURCE", "EVENT", "MEANING")
+    empty = ["there are no examples for it; send a file"]
+    show(data, lambda _: table(heading, rows) if data else empty)
+
+
+def _by_event(source: Source) -> dict[str, list[str]]:
+    """Type of an event -> the names of its samples."""
+    found: dict[str, list[str]] = {}
+    for name in samples(source):
+        kind = name.partition("__")[0]
+        if kind in source.handlers:
+            found.setdefault(kind, []).append(name)
+    return found
+
+
+def _sample(source: Source, event: str, settings: Settings, life: str | None) -> Sample:
+    """The body of *event*, retold, or of the file of that name."""
+    recorded = samples(source)
+    names = _by_event(source).get(event) or [event]
+    if names[0] in recorded:
+        body = source.sample(recorded[names[0]], settings.sources)
+        return _retold(source, body, settings, life)
+    if event == "-":
+        return Sample(sys.stdin.buffer.read())
+    if Path(event).is_file():
+        return Sample(Path(event).read_bytes())
+    near = _near(event, _by_event(source))
+    hint = f"see `{program()} send {source.name}`"
+    raise BridgeError(f"{event}: no such event or file{near}; {hint}")
+
+
+def _near(word: str, known: Any) -> str:
+    near = get_close_matches(word, known, 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _retold(
+    source: Source, body: bytes, settings: Settings, life: str | None
+) -> Sample:
+    """A recorded delivery as of now; its ids are those of the *life*."""
+    # This Redis is never called: reading an event needs none.
+    ingress = Ingress(settings, Redis(), [source])
+    events = [*source.split(Verified(Delivery("POST", "", {}, body)))]
+    facts = [f for one in events for f in ingress.understood(source, one)[0]]
+    ids = fresh(_ids(facts), life or token_hex(8))
+    ids |= fresh((event.id for event in events), token_hex(8))
+    newest = max(event.at for event in events)
+    newest = newest or max((fact.stamp.at for fact in facts), default=0)
+    shift = time.time_ns() // 1_000_000 - newest if newest else 0
+    text = retold(body.decode(), shift, ids)
+    names = [PartyName.parse(fact.party) for fact in facts]
+    customers = [name for name in names if name.kind == PartyKind.CUSTOMER]
+    parties = {f"{source.name}:{ids[name.id]}": None for name in customers}
+    return Sample(text.encode(), [*parties])
+
+
+def _ids(facts: Iterable[Fact]) -> Iterator[str]:
+    """The ids of customers, subscriptions and accounts in *facts*."""
+    for fact in facts:
+        party, account = PartyName.parse(fact.party), fact.value.get("account")
+        if party.kind == PartyKind.CATALOGUE:
+            continue
+        yield party.id.rpartition(":")[2]
+        kind, _, id_ = fact.thing.partition(":")
+        if kind == "subscription":
+            yield from (id_, id_.rpartition("-")[2])
+        if account:
+            yield str(account)
+
+
+def _changed(body: bytes, values: dict[str, Any]) -> bytes:
+    """The *body* with *values* set; it must be JSON."""
+    try:
+        data = orjson.loads(body)
+        for path, value in values.items():
+            set_value(data, path, value)
+    except orjson.JSONDecodeError:
+        raise BridgeError("--set needs a body that is JSON") from None
+    except ValueError as error:
+        raise click.UsageError(f"--set {error}") from None
+    return orjson.dumps(data)
+
+
+def _deliver(
+    source: Source, body: bytes, to: str | None, settings: Settings
+) -> tuple[int, Any]:
+    """Sign and post *body*; the status, and the answer as JSON or text."""
+    base = (to or f"http://{LOCAL}:{settings.port}").rstrip("/")
+    path = f"/webhooks/{source.name}"
+    url = base if urlsplit(base).path.endswith(path) else base + path
+    is_local = to is None or urlsplit(to).hostname in {LOCAL, "localhost"}
+    public = settings.bridge_public_url if is_local else None
+    # The receiver compares with the address that it knows as its own.
+    signed = f"{public}{path}" if public else url
+    kind = KINDS.get(body.lstrip()[:1], "application/x-www-form-urlencoded")
+    delivery = Delivery("POST", signed, {"content-type": kind}, body)
+    try:
+        proved = prove(*source.proof(settings.sources), delivery, time.time())
+        called = url + proved.url.removeprefix(signed)
+        pool = PoolManager(retries=False, timeout=Timeout(SECONDS))
+        reply = pool.request("POST", called, body=body, headers=proved.headers)
+    except SignatureError as error:
+        raise BridgeError(f"{source.name}: {error}") from None
+    except (HTTPError, ValueError) as error:
+        kind, hint = type(error).__name__, f"start `{program()} run`, or give --to URL"
+        raise BridgeError(f"nobody answers at {base} ({kind}); {hint}") from None
+    pool.clear()
+    try:
+        return reply.status, orjson.loads(reply.data)
+    except orjson.JSONDecodeError:
+        return reply.status, reply.data.decode(errors="replace")
