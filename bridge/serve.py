@@ -151,12 +151,12 @@ def application(parent: int) -> Front:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     from bridge.web.front import front  # noqa: PLC0415 - not into the parent's memory
 
-    settings, _ = load(os.environ)
+    settings, config = load(os.environ)
     log.configure(settings.log_level, settings.log_format)
     threading.Thread(
         target=_end_with, args=(parent,), name="end-with-parent", daemon=True
     ).start()
-    app = front(settings)
+    app = front(settings, config)
     LOG.info("web worker ready", extra=fields(pid=os.getpid()))
     return app
 

@@ -86,6 +86,9 @@ INDEX = PREFIX + "index"
 INDEXED = PREFIX + "indexed"
 """Where the sweeper is that adds missing rows to the index; "done" at the end."""
 
+AUDIT = PREFIX + "audit"
+"""Capped list: who did what in the console, newest first."""
+
 SLOTS = PREFIX + "throttle:slots"
 """Sorted set: write -> its slot (ms), for the last 60 s."""
 

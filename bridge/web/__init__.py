@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Response as AnyResponse
 
+from bridge.config import Config
 from bridge.ingest import Ingress
 from bridge.log import fields
 from bridge.settings import Settings
@@ -33,12 +34,15 @@ CONNECTIONS = 8
 
 def create_app(
     settings: Settings,
+    config: Config | None = None,
     *,
     ingress: Ingress | None = None,
     redis: Redis | None = None,
     watch: Watch | None = None,
 ) -> Flask:
     """Make the app; what is not given is made from *settings*, and a watch started.
+
+    Without a *config* the rules are those of an empty `bridge.toml`.
 
     A *watch* that is given is the caller's to start and stop. That a body is whole and
     not too large is for the server to see to: `bridge.web.front`.
@@ -69,10 +73,10 @@ def create_app(
     # Any method, because 404 for an unknown source comes before 405.
     app.url_map.add(Rule("/webhooks/<name>", endpoint="webhook"))
     app.view_functions["webhook"] = hooks.view
-    add_health(app, redis, watch, settings)
+    health = add_health(app, redis, watch, settings)
     app.register_error_handler(HTTPException, refuse)
     app.register_error_handler(Exception, fail)
-    mount_console(app, settings, redis)
+    mount_console(app, settings, config or Config(), redis, health)
     return app
 
 

@@ -22,11 +22,13 @@ from urllib.parse import unquote_to_bytes
 
 from werkzeug.exceptions import abort
 
+from bridge.config import Config
 from bridge.settings import Settings
 from bridge.sources import switched_on
 from bridge.store.health import MOST
 from bridge.web import create_app
-from bridge.web.console import ROOT, WAIT
+from bridge.web.console import ROOT
+from bridge.web.console.guard import WAIT
 from bridge.web.hooks import LIMIT, NOT_STORED
 
 if TYPE_CHECKING:
@@ -186,11 +188,11 @@ class Front:
         return status, encoded, body
 
 
-def front(settings: Settings) -> Front:
+def front(settings: Settings, config: Config) -> Front:
     """Make the app, and the front before it; deliveries that wait for a disk are many."""
     waits = settings.bridge_durability == "fsync"
     sources = {source.name for source in switched_on(settings.sources)}
-    return Front(create_app(settings), sources, MOST if waits else DELIVERIES)
+    return Front(create_app(settings, config), sources, MOST if waits else DELIVERIES)
 
 
 async def _drop(length: int | None, receive: Receive) -> None:

@@ -89,10 +89,14 @@ class Health(Collector):
 
         A note is something wrong that leaves it ready, or a state that somebody chose.
         """
-        lit = self._lamps(self._figures())
+        lit = self.lit()
         notes = (lamp for lamp in lit if lamp.level == "warn" or lamp.kind in CHOSEN)
         bad = (lamp.text for lamp in lit if lamp.level == "bad")
         return list(bad), [lamp.text for lamp in notes]
+
+    def lit(self) -> list[Lamp]:
+        """The lamps that are lit now; without Redis, only Redis' own."""
+        return self._lamps(self._figures())
 
     def collect(self) -> Iterator[Metric]:
         """Yield `redis_up`, and all other metrics only if it is 1."""
@@ -142,7 +146,7 @@ class Health(Collector):
             return None
 
 
-def add_health(app: Flask, redis: Redis, watch: Watch, settings: Settings) -> None:
+def add_health(app: Flask, redis: Redis, watch: Watch, settings: Settings) -> Health:
     """Add `/readyz`, `/metrics`, and `/healthz`, which does not use Redis."""
     health = Health(redis, watch, settings)
     registry = CollectorRegistry(auto_describe=False)
@@ -162,3 +166,5 @@ def add_health(app: Flask, redis: Redis, watch: Watch, settings: Settings) -> No
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    return health

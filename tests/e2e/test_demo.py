@@ -98,7 +98,7 @@ def test_it_stays_until_it_is_ended_and_stops_all_it_started(tmp_path, cwd):
         why, status = (pasted(line, cwd or tmp_path) for line in lines)
         ended = running.terminate()
 
-        assert {"web": 200, "metrics": 200, "console": 302, "Vitally": 200} == statuses
+        assert {"web": 200, "metrics": 200, "console": 200, "Vitally": 200} == statuses
         assert all(life["name"] in page for life in LIVES)
         assert ["why acme-101", "status"] == [x.split("bridge ")[-1] for x in lines]
         assert (cwd is ROOT) == ("in this folder" in said)

@@ -20,7 +20,7 @@ from bridge.queue import NAME
 from bridge.sources import load
 from bridge.store.health import Watch
 from bridge.web import create_app, dashboard
-from bridge.web.console import LONGEST, Tries
+from bridge.web.console.guard import LONGEST, Tries
 from tests.support.server import RedisServer
 
 KNOWN = Authorization("basic", {"username": "admin", "password": "pässword-example"})
@@ -78,8 +78,8 @@ def make(url: str, redis: Redis, watch: Watch, **more: str) -> FlaskClient:
         "VITALLY_SUBDOMAIN": "acme",
         "CONSOLE_PASSWORD": "pässword-example",
     }
-    settings, _ = load(environ | more)
-    return create_app(settings, redis=redis, watch=watch).test_client()
+    settings, config = load(environ | more)
+    return create_app(settings, config, redis=redis, watch=watch).test_client()
 
 
 @pytest.fixture
@@ -142,12 +142,30 @@ def test_a_stranger_sees_nothing(
 
 
 @pytest.mark.parametrize("path", ["/console", "/console/"])
-def test_the_console_starts_at_the_queues(client: FlaskClient, path: str) -> None:
-    answer = client.get(path, auth=KNOWN, follow_redirects=True)
+def test_the_console_starts_at_the_overview(client: FlaskClient, path: str) -> None:
+    answer = client.get(path, auth=KNOWN)
 
     assert 200 == answer.status_code
-    assert "/console/queues/" == answer.request.path
-    assert ["/console/queues/"] == [one.location for one in answer.history]
+    assert "<h1>Overview</h1>" in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/console.json", "/console/.json", "/console/index.json"]
+)
+def test_the_overview_has_its_data(client: FlaskClient, path: str) -> None:
+    answer = client.get(path, auth=KNOWN)
+
+    assert (200, True) == (answer.status_code, answer.is_json)
+    assert 0 == answer.json["figures"]["received"]  # type: ignore[index]
+    assert 401 == client.get(path).status_code
+
+
+def test_a_page_of_ours_runs_nothing_that_stands_in_it(client: FlaskClient) -> None:
+    policy = client.get("/console/", auth=KNOWN).headers["Content-Security-Policy"]
+
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "nonce" not in policy
 
 
 @pytest.mark.parametrize("path", ["", *PAGES])

@@ -1,0 +1,43 @@
+"""Who did what in the console, and when: a capped list."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any, NamedTuple
+
+import orjson
+from redis import Redis
+
+from bridge.store import keys
+
+MOST = 1000
+"""Actions that are remembered; the log has all."""
+
+
+class Deed(NamedTuple):
+    """One action: when (ms), the user, the action's name, and what came of it."""
+
+    id: str
+    at: int
+    who: str
+    did: str
+    text: str
+
+
+def record(redis: Redis, who: str, did: str, text: str) -> Deed:
+    """Remember an action of this moment."""
+    deed = Deed(secrets.token_hex(8), time.time_ns() // 1_000_000, who, did, text)
+    client: Any = redis
+    with client.pipeline() as pipe:
+        pipe.lpush(keys.AUDIT, orjson.dumps(tuple(deed)))
+        pipe.ltrim(keys.AUDIT, 0, MOST - 1)
+        pipe.execute()
+    return deed
+
+
+def latest(redis: Redis, most: int = MOST) -> list[Deed]:
+    """Return the last actions, newest first."""
+    client: Any = redis
+    lines = client.lrange(keys.AUDIT, 0, most - 1)
+    return [Deed(*orjson.loads(line)) for line in lines]

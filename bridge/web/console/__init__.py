@@ -1,0 +1,160 @@
+"""The console: pages for people at `/console`, in an app separate from the ingress.
+
+`guard.py` decides who comes in. Each other module is one page, or a few that belong
+together, and its template; `pages.py` has what they share.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from functools import cache, partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from flask import Flask, Response, render_template, request
+from jinja2 import StrictUndefined
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.routing import RequestRedirect
+from werkzeug.wrappers import Response as AnyResponse
+
+from bridge.config import Config
+from bridge.errors import BridgeError
+from bridge.settings import Settings
+from bridge.web.console.guard import Guard
+from bridge.web.dashboard import PREFIX, add_dashboard
+from bridge.web.health import Health
+from bridge.web.hooks import JSON
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+
+LOG = logging.getLogger("bridge.web")
+
+ROOT = "/console"
+
+PAGES = ("overview",)
+"""The modules with pages, in the order of the menu."""
+
+ERRORS: dict[type[Exception], tuple[int, str, str]] = {
+    NoSuchJobError: (
+        404,
+        "No such job",
+        "It has finished and expired, or never existed.",
+    ),
+    InvalidJobOperation: (
+        409,
+        "Not done",
+        "The job is not in a state that allows this.",
+    ),
+    BridgeError: (409, "Not done", "{error}."),
+    # Redis answered but refused, for example to compact an empty queue.
+    ResponseError: (409, "Not done", "Redis says: {error}."),
+    RedisError: (
+        503,
+        "Redis does not answer",
+        "The console shows what is in Redis; try again when Redis answers.",
+    ),
+    Exception: (
+        500,
+        "Something went wrong",
+        "The log of the web process has the details.",
+    ),
+}
+"""Error -> status, title and text of its page."""
+
+
+def mount_console(
+    app: Flask, settings: Settings, config: Config, redis: Redis, health: Health
+) -> None:
+    """Pass `/console…` on to the console; without a password there is none.
+
+    It is made when it is first asked for, so that a process whose console nobody opens
+    does not carry its libraries.
+    """
+    if not settings.console_password:
+        return
+    made = cache(partial(create_console, settings, config, redis, health))
+
+    def console(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        # Flask would redirect `/console` with the scheme and host that it sees.
+        environ["PATH_INFO"] = environ["PATH_INFO"] or "/"
+        return made()(environ, start)
+
+    def data(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        beside = {"SCRIPT_NAME": ROOT, "PATH_INFO": f"{environ['PATH_INFO']}/.json"}
+        return made()(environ | beside, start)
+
+    mounts: dict[str, WSGIApplication] = {ROOT: console, f"{ROOT}.json": data}
+    mounted = DispatcherMiddleware(app.wsgi_app, mounts)
+    app.wsgi_app = mounted  # type: ignore[method-assign]
+
+
+def create_console(
+    settings: Settings, config: Config, redis: Redis, health: Health
+) -> Flask:
+    """Make the console's app; its own paths begin at the root."""
+    # Imported here: nobody pays for pages that nobody opens.
+    from bridge.web.console import pages  # noqa: PLC0415
+
+    app = Flask(__name__)
+    app.url_map.merge_slashes = False  # an account's id may have two
+    app.url_map.converters["name"] = pages.Name
+    app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.globals["active_tab"] = ""  # rq-dashboard leaves it out of some pages
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters |= pages.FILTERS
+    guard = Guard(
+        settings.console_username,
+        settings.console_password or "",
+        settings.bridge_public_url,
+    )
+    app.before_request(guard.check)
+    app.after_request(guard.seal)
+    app.register_error_handler(HTTPException, refused)
+    for kind in ERRORS:
+        app.register_error_handler(kind, failed)
+    app.extensions[pages.EXTENSION] = pages.Console(
+        settings, config, redis, health, os.environ, guard.token
+    )
+    app.context_processor(pages.frame)
+    for name in PAGES:
+        app.register_blueprint(import_module(f"{__name__}.{name}").pages)
+    add_dashboard(app, redis)
+    return app
+
+
+def problem(title: str, text: str) -> str | bytes:
+    """A page of a heading and a sentence; for a page's JSON, an object of the two."""
+    if request.path.endswith(".json") and not request.path.startswith(f"{PREFIX}/"):
+        return orjson.dumps({"error": title, "reason": text})
+    return render_template("page.html", title=title, text=text)
+
+
+def refused(error: HTTPException) -> AnyResponse:
+    """Say in a plain page what Flask would, with its headers."""
+    answer = error.get_response()
+    if not isinstance(error, RequestRedirect):
+        body = problem(error.name, error.description or "")
+        answer.set_data(body)
+        if isinstance(body, bytes):
+            answer.content_type = JSON
+    return answer
+
+
+def failed(error: Exception) -> Response:
+    """A page that names the error; for an unexpected one, only that there was one."""
+    kind = next(kind for kind in type(error).__mro__ if kind in ERRORS)
+    status, title, text = ERRORS[kind]
+    if kind is Exception:
+        LOG.error("console page failed", exc_info=error)
+    body = problem(title, text.format(error=error))
+    return Response(
+        body, status, content_type=JSON if isinstance(body, bytes) else None
+    )
