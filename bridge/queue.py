@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from hashlib import blake2s
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis import Redis
 from rq import Queue as RqQueue
 from rq.exceptions import NoSuchJobError
 from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job
-from rq.registry import StartedJobRegistry
+from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 from bridge.log import plain
@@ -36,6 +36,26 @@ HARMLESS = str.maketrans("<>&", "()+")
 
 LONGEST = 500
 """Most characters of a description."""
+
+
+MOST_FAILED = 200
+"""Most failed jobs that are read."""
+
+PLACE = re.compile(r'File ".*?((?:bridge|workers)/[\w/]+\.py)", line')
+"""The file of our own in a line of a traceback."""
+
+
+class FailedJob(NamedTuple):
+    """A job of *party* that failed at *ended_at* (ms).
+
+    The *reason* names the error and where it was raised, not its message, which may
+    quote a sender.
+    """
+
+    id: str
+    party: str
+    ended_at: int
+    reason: str
 
 
 class Queue:
@@ -105,6 +125,25 @@ class Queue:
             return
         StartedJobRegistry(queue=self._rq).remove_executions(job)
         job.delete()
+
+    def failed(self) -> list[FailedJob]:
+        """Return the jobs that failed last, newest first."""
+        ids = FailedJobRegistry(queue=self._rq).get_job_ids(
+            0, MOST_FAILED - 1, desc=True, cleanup=False
+        )
+        jobs = Job.fetch_many(ids, self._redis, serializer=JSONSerializer)
+        return [_failed(job) for job in jobs if job is not None]
+
+
+def _failed(job: Job) -> FailedJob:
+    result = job.latest_result()
+    text = (result.exc_string if result else None) or ""
+    places = PLACE.findall(text)
+    kind = text.strip().rpartition("\n")[2].partition(":")[0]
+    ended = job.ended_at or job.enqueued_at or job.created_at
+    reason = " at ".join([kind or "no traceback", *places[-1:]])
+    party = str(job.args[0]) if job.args else ""
+    return FailedJob(job.id, party, int(ended.timestamp() * 1000), reason)
 
 
 def job_id(party: str, claim: int) -> str:

@@ -30,6 +30,9 @@ SHARE = 20
 DAYS = 30
 """Days that a delivery is kept."""
 
+BATCH = 50
+"""Deliveries that are read in one round trip."""
+
 MOST_RUNS = 1000
 """Most runs of refused parts that are stored; with more, a replay tries all parts."""
 
@@ -89,10 +92,12 @@ class Quarantine:
     def all(self) -> Iterator[Kept]:
         """Every kept delivery, the oldest first."""
         listed: Any = self._redis.zrange(keys.QUARANTINED, 0, -1, withscores=True)
-        for raw, since in listed:
-            data: Any = self._redis.hget(keys.QUARANTINE, raw)
-            if data:
-                yield _kept(raw.decode(), int(since), data)
+        for start in range(0, len(listed), BATCH):
+            some = listed[start : start + BATCH]
+            rows: Any = self._redis.hmget(keys.QUARANTINE, [raw for raw, _ in some])
+            for (raw, since), data in zip(some, rows, strict=True):
+                if data:
+                    yield _kept(raw.decode(), int(since), data)
 
     def get(self, id_: str) -> Kept | None:
         """One kept delivery."""

@@ -1,0 +1,59 @@
+"""All that waits for a person, read from the state, and clustered by cause."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from itertools import chain
+
+from redis import Redis
+
+from bridge.domain import clusters as domain
+from bridge.domain.clusters import Cause, Causes, Cluster, Mark, Waiting
+from bridge.queue import Queue
+from bridge.store import keys
+from bridge.store.inspect import Look
+from bridge.store.quarantine import Quarantine
+
+CAUSES: Causes = {
+    kind: tuple(Cause(**row) for row in rows)
+    for kind, rows in tomllib.loads(
+        files(__package__).joinpath("causes.toml").read_text("utf-8")
+    ).items()
+}
+
+LONGEST = 500
+"""Most characters of a reason; a quarantined delivery may have thousands of mistakes."""
+
+LISTS = {domain.HELD: keys.HELD, domain.PARKED: keys.PARKED}
+
+
+def clusters(redis: Redis, marks: Sequence[Mark] = ()) -> list[Cluster]:
+    """Everything that waits for a person, by cause. Raises redis' own errors."""
+    return domain.clusters(waiting(redis), CAUSES, marks)
+
+
+def waiting(redis: Redis) -> Iterator[Waiting]:
+    """Each thing that waits for a person."""
+    parked = set()
+    for one in chain.from_iterable(_parties(redis, kind) for kind in LISTS):
+        parked.add(one.name)
+        yield one
+    for kept in Quarantine(redis).all():
+        reason = kept.reason[:LONGEST]
+        yield Waiting(domain.QUARANTINED, kept.id, reason, kept.since, kept.source)
+    for job in Queue(redis).failed():
+        # A parked party names its failed job by itself.
+        if job.party not in parked:
+            yield Waiting(
+                domain.FAILED_JOB, job.id, job.reason, job.ended_at, job.party
+            )
+
+
+def _parties(redis: Redis, kind: str) -> Iterator[Waiting]:
+    for standing, since in Look(redis).listed(LISTS[kind]):
+        events = standing.held + standing.parked
+        yield Waiting(
+            kind, standing.party, standing.why, since, standing.account or "", events
+        )
