@@ -60,6 +60,19 @@ def desired_state(view: View, config: Config) -> Desired:
     return Desired(account, doc, difference(doc, ledger), says)
 
 
+def is_ending(view: View, desired: Desired, config: Config) -> bool:
+    """Whether the write ends a customer: its MRR goes, or it becomes churned.
+
+    Only of what Vitally is known to have: the first contact with an account that ended
+    long ago is none.
+    """
+    had, shall = view.ledger.has, desired.change.traits
+    mrr, churned = config.traits.get("mrr"), config.traits.get("churnedAt")
+    goes = had.get(mrr or "") is not None and shall.get(mrr or "", 0) is None
+    begins = churned in had and had[churned or ""] is None
+    return goes or (begins and shall.get(churned or "") is not None)
+
+
 def has_work(view: View, desired: Desired) -> bool:
     """Whether there is anything to write; a deletion alone creates no account."""
     if view.exists or view.unconfirmed_writes:

@@ -165,17 +165,15 @@ class Ingress:
         """Accept the *facts* of *event*, party by party; add functions that queue to *jobs*."""
         handler, receipts = source.handlers.get(event.type), []
         for own in by_party(facts):
-            taken = self._accept.facts(source.name, own, origin)
+            # Backfilled facts queue at the back; only live endings jump the queue.
+            ends = any(f.stamp.final and f.stamp.rank != Rank.FROM_API for f in own)
+            taken = self._accept.facts(source.name, own, origin, urgent=ends)
             receipts.append(Receipt(taken.receipt, event.id))
             if taken.claim:
-                # Backfilled facts queue at the back; only live endings jump the queue.
-                front = any(
-                    f.stamp.final and f.stamp.rank != Rank.FROM_API for f in own
-                )
                 creates = (not handler or handler.creates) and not taken.known
-                claim = Claim(own[0].party, taken.claim, origin.delivery)
+                claim = Claim(own[0].party, taken.claim, origin.delivery, ends)
                 push = partial(self._queue.push, claim, f"{event.type} {event.id}")
-                jobs.append(partial(push, creates=creates, front=front))
+                jobs.append(partial(push, creates=creates))
         return _strongest(receipts)
 
 

@@ -25,6 +25,9 @@ NAME = "bridge"
 CREATE = "workers.jobs.create_account"
 UPDATE = "workers.jobs.update_traits"
 
+URGENT = "-urgent"
+"""How the id of a job ends that goes to the front of the queue."""
+
 JOB_TIMEOUT = 90
 """Seconds; far more than a job's own deadlines add up to."""
 
@@ -76,7 +79,6 @@ class Queue:
         cause: str,
         *,
         creates: bool = False,
-        front: bool = False,
     ) -> str:
         """Queue a job for a claimed party and mark the claim as queued; its id.
 
@@ -84,7 +86,7 @@ class Queue:
         and the claim's mark are there together or not at all.
         """
         party = claim.party
-        id_ = job_id(party, claim.number)
+        id_ = job_id(party, claim.number) + (URGENT if claim.urgent else "")
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.multi()
             self._rq.enqueue_call(
@@ -94,7 +96,7 @@ class Queue:
                 description=_described(claim, cause),
                 result_ttl=0,
                 failure_ttl=KEEP_FAILED,
-                at_front=front,
+                at_front=claim.urgent,
                 pipeline=pipe,
             )
             pipe.hset(keys.party(party), mapping={"claim": "queued", "job": id_})
@@ -110,6 +112,11 @@ class Queue:
         """Ids of the jobs that wait, first come first."""
         listed: Any = self._redis.lrange(self._rq.key, 0, -1)
         return [raw.decode() for raw in listed]
+
+    def is_urgent(self) -> bool:
+        """Whether the first job that waits was put at the front."""
+        first: Any = self._redis.lindex(self._rq.key, 0)
+        return first is not None and first.decode().endswith(URGENT)
 
     def depth(self) -> int:
         """How many jobs wait."""

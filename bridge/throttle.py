@@ -1,7 +1,8 @@
 """The throttle, which spaces writes out, and the breaker, which stops them all.
 
 All workers share one throttle: no more than the allowed units in any 60 seconds. Every
-write reserves a slot on Redis' clock. The limit and the cost of a write are learned from
+write reserves a slot on Redis' clock. Ordinary slots are spread, so that an ending
+finds a free one however many writes wait. The limit and the cost of a write are learned from
 the `RateLimit-*` headers of Vitally's replies; until then a write is assumed to cost ten
 units (a guess from Vitally's documentation).
 """
@@ -29,18 +30,18 @@ class Throttle:
         self._share = share
         self._run = Scripts(redis)
 
-    def reserve(self, most_ms: int) -> tuple[int, str]:
+    def reserve(self, most_ms: int, *, urgent: bool = False) -> tuple[int, str]:
         """Reserve the next slot: (ms to wait, slot).
 
         If the slot is further away than *most_ms*, the wait is negative and nothing is
-        reserved.
+        reserved. One that is *urgent* obeys the limit alone.
         """
         slot = uuid4().hex
-        return self._call(most_ms, slot), slot
+        return self._call(most_ms, slot, urgent=urgent), slot
 
-    def wait(self) -> int:
+    def wait(self, *, urgent: bool = False) -> int:
         """Milliseconds until there is a free slot; reserves nothing."""
-        return abs(self._call(0, ""))
+        return abs(self._call(0, "", urgent=urgent))
 
     def give_back(self, slot: str) -> None:
         """Return a slot that was not used."""
@@ -63,9 +64,9 @@ class Throttle:
         if missing > 0:
             self.pause(int(missing * 60_000 / limit))
 
-    def _call(self, most_ms: int, slot: str) -> int:
+    def _call(self, most_ms: int, slot: str, *, urgent: bool) -> int:
         names = [keys.SLOTS, keys.RATE, keys.PAUSE, keys.PAUSED]
-        args = (self._share, LIMIT, COST, most_ms, slot, PAUSED_MS)
+        args = (self._share, LIMIT, COST, most_ms, slot, PAUSED_MS, int(urgent))
         return int(self._run("reserve", *args, keys=names))
 
 

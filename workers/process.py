@@ -165,7 +165,10 @@ class Process:
             raise StopRequested
         if self.context.breaker.reason() or self._is_paused():
             return 1.0
-        wait = self.context.throttle.wait()
+        throttle = self.context.throttle
+        wait = throttle.wait()
+        if wait > NEAR_MS and self.context.queue.is_urgent():
+            wait = throttle.wait(urgent=True)
         return wait / 1000 if wait > NEAR_MS else 0.0
 
     def _is_paused(self) -> bool:

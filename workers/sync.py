@@ -21,7 +21,7 @@ import logging
 from collections.abc import Callable, Mapping
 from time import monotonic
 
-from bridge.desired import Desired, desired_state, has_work
+from bridge.desired import Desired, desired_state, has_work, is_ending
 from bridge.errors import LostLeaseError, VitallyError
 from bridge.log import ABOUT, fields
 from bridge.store.lease import DRY_RUN_MS, home
@@ -115,7 +115,10 @@ class AccountSync:
             self._postpone(view, DRY_RUN_MS, desired=desired)
             return "dry run"
         pace = outcomes.pace_wait(view.pace, view.wrote_at, view.now)  # 5
-        wait, slot = (-pace, "") if pace else throttle.reserve(SHORT_WAIT_MS)
+        urgent = is_ending(view, desired, self.context.config)
+        wait, slot = -pace, ""
+        if not pace:
+            wait, slot = throttle.reserve(SHORT_WAIT_MS, urgent=urgent)
         if wait < 0:  # so far off that nobody waits for it here
             return self._postpone(view, -wait)
         if not self._sleep(view, wait):

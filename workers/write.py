@@ -164,7 +164,8 @@ class Write:
 
     def _next_slot(self) -> None:
         """Wait for the next request's slot; every earlier request has been answered."""
-        wait, slot = self.context.throttle.reserve(SHORT_WAIT_MS)
+        # Urgent: what was begun is not left half done to spread the others.
+        wait, slot = self.context.throttle.reserve(SHORT_WAIT_MS, urgent=True)
         if wait < 0:
             raise Postponed(-wait)
         while not self.context.stop.wait(min(wait, 2000) / 1000):

@@ -61,18 +61,26 @@ class Accept:
         self._run = Scripts(redis)
 
     def facts(
-        self, source: str, facts: Sequence[Fact], origin: Origin = NOWHERE
+        self,
+        source: str,
+        facts: Sequence[Fact],
+        origin: Origin = NOWHERE,
+        *,
+        urgent: bool = False,
     ) -> Accepted:
         """Put the *facts* of one event of one party; repeating it changes nothing.
 
         Of an event that is there, but was told otherwise, both renderings are kept.
+        An *urgent* event gets a job of its own where one waits behind others.
         """
         party, event, kind = facts[0].party, facts[0].event, facts[0].kind
         head = (party, _digest(source, facts), source, event, kind)
         limits = (STALE_CLAIM, RING, JOURNAL)
         rows = [part for f in facts for part in (codec.field(f), codec.row(f))]
         with stored():
-            answer = self._run("accept", *head, *limits, *origin, *rows)
+            answer = self._run(
+                "accept", *head, *limits, *origin, "1" if urgent else "", *rows
+            )
         receipt, claim, known = answer
         return Accepted(receipt.decode(), int(claim), bool(known))
 

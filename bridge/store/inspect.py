@@ -27,10 +27,11 @@ COST = 10
 def drained_in(writes: int, units: float, cost: float) -> float:
     """Seconds that *writes* take at *units* a minute, where each costs *cost* of them.
 
-    At least one a minute, as the throttle allows. What was saved up in the minute
-    before makes it up to a minute less.
+    At least one a minute, as the throttle allows; it leaves a twentieth to what is
+    urgent. What was saved up in the minute before makes it up to a minute less.
     """
-    return 60 * writes / max(1, units // cost)
+    most = max(1, units // cost)
+    return 60 * writes / (most - most // 20)
 
 
 SILENCE_MS = 15_000

@@ -54,11 +54,13 @@ class Claim(NamedTuple):
     """A *party* for which a job must be queued under this *number*.
 
     *delivery* is the id of the last delivery that is not settled; "": none is known.
+    The job of an *urgent* one goes to the front of the queue.
     """
 
     party: str
     number: int
     delivery: str = ""
+    urgent: bool = False
 
 
 Claims = list[Claim]
@@ -350,9 +352,9 @@ def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def claims(answer: Iterable[tuple[bytes, int, bytes]]) -> Claims:
+def claims(answer: Iterable[tuple[bytes, int, bytes, int]]) -> Claims:
     """Read what a script returns of the parties that it claimed."""
-    return [Claim(party.decode(), int(n), last.decode()) for party, n, last in answer]
+    return [Claim(p.decode(), n, last.decode(), u == 1) for p, n, last, u in answer]
 
 
 def _compacted(member: Member) -> dict[str, Any]:

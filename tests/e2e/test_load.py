@@ -6,8 +6,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
+import pytest
+
 from tests.support.stack import Stack
 from tests.support.stripe import Shop
+from tests.support.waiting import eventually
 
 HOT = 1500
 """Events of one account; at Stripe's pace these are hours, here some seconds."""
@@ -61,3 +64,35 @@ def test_a_burst_of_many_customers_is_taken_in_and_written_once_each(
     assert (len(told), len(posted)) == (seen.accepted, seen.received)
     # A creation is two requests; what came in while it was made is one more.
     assert len(stack.vitally.writes()) <= 3 * CUSTOMERS
+
+
+@pytest.mark.alone
+def test_an_ending_does_not_wait_for_the_budget_behind_a_backlog(stack: Stack) -> None:
+    """Nor where a job of its account is in that backlog already."""
+    stack.vitally.turn(rate_limit=1000)
+    stack.web()
+    first = stack.worker()
+    stripe = stack.ready().stripe()
+    leaving = [Shop() for _ in range(3)]
+    for shop in leaving:
+        stripe.deliver(shop.signs_up())
+        stripe.deliver(shop.begins())
+    stack.settled()
+    first.terminate()
+    first.wait()
+    before = len(stack.vitally.writes())
+    for event in (
+        *(Shop().begins() for _ in range(CUSTOMERS)),
+        leaving[0].changes(quantity=2),
+    ):
+        stripe.deliver(event)
+    stack.worker()
+    # Half of a minute's writes go at once, the next one seconds later.
+    eventually(lambda: len(stack.vitally.writes()) - before >= 35)
+    for shop in leaving:
+        began = time.monotonic()
+        stripe.deliver(shop.ends())
+        eventually(stack.has(shop.id, mrr=None))
+        assert time.monotonic() - began < 5
+
+    assert stack.figures().dirty > 50

@@ -290,7 +290,26 @@ def test_the_end_of_a_subscription_goes_first(ingress: Ingress, desk: Bench) -> 
     ended = {"customer": "cus_9", "status": "canceled", "ended_at": NOON // 1000}
     deliver(ingress, sub_event(9, "deleted", **ended))
 
-    assert ("stripe-cus_9-1", 4) == (waiting(desk).id, desk.queue.depth())
+    assert ("stripe-cus_9-1-urgent", 4) == (waiting(desk).id, desk.queue.depth())
+
+
+def test_an_ending_gets_a_job_of_its_own_where_one_waits_behind_others(
+    ingress: Ingress, desk: Bench
+) -> None:
+    for n in range(3):
+        deliver(ingress, event(n, "customer.created", id=f"cus_{n}"))
+    ended = {"customer": "cus_2", "status": "canceled", "ended_at": NOON // 1000}
+    receipts = [deliver(ingress, sub_event(n, "deleted", **ended)) for n in (9, 10)]
+
+    assert ["coalesced"] * 2 == receipts
+    assert ["stripe-cus_2-2-urgent", "stripe-cus_0-1"] == desk.queue.waiting()[:2]
+    assert 4 == desk.queue.depth()
+    # One that waits for its next try keeps its place.
+    desk.leases.postpone(desk.popped(), 1000)
+    desk.passes(1001)
+    assert "stripe-cus_2-3-urgent" == desk.queue.waiting()[0]
+    desk.work()
+    assert "urgent" not in desk.claim("cus_2")
 
 
 def test_two_parties_never_share_a_job_id() -> None:

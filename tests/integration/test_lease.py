@@ -78,7 +78,7 @@ def test_a_loser_is_queued_once_when_the_holder_is_done(desk: Bench) -> None:
     assert "coalesced" == desk.tell(subscription()).receipt
     claims = desk.leases.release(lease)
 
-    assert [(PARTY, 2, "")] == claims
+    assert [(PARTY, 2, "", False)] == claims
     desk.queue.push_all(claims, "came meanwhile")
     assert ["created"] == desk.work()
     assert 0 == desk.redis.exists(keys.waiters("acme"))
@@ -160,7 +160,7 @@ def test_a_revision_that_moved_is_not_settled(desk: Bench) -> None:
     view = desk.leases.read_again(taken(desk))
     desk.tell(subscription())
 
-    assert [(PARTY, 2, "")] == desk.leases.ack(view, Outcome("unchanged"))
+    assert [(PARTY, 2, "", False)] == desk.leases.ack(view, Outcome("unchanged"))
     assert (1, 1) == (desk.standing().settled, desk.standing().pending)
     assert {"cus_1"} == desk.dirty()
 

@@ -128,7 +128,7 @@ def test_a_lost_job_is_found_however_many_wait_before_it(desk: Bench) -> None:
     assert "stripe:cus_x" == desk.popped()
     desk.sweep()
 
-    assert "stripe-cus_x-2" in desk.queue.waiting()
+    assert "stripe-cus_x-2-urgent" == desk.queue.waiting()[0]
 
 
 def test_one_worker_sweeps_at_a_time_and_another_once_it_left_or_died(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from time import monotonic
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 from redis import Redis
 
 from bridge.store import keys
@@ -13,6 +17,7 @@ from bridge.throttle import Throttle
 from bridge.vitally.client import Vitally
 from bridge.vitally.replies import Rate
 from tests.support.desk import Bench, customer, subscription
+from tests.support.server import RedisServer
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.alone
@@ -33,6 +38,12 @@ def slots(redis: Redis) -> list[int]:
     """Every reserved slot in milliseconds, the earliest first."""
     pairs = redis.zrange(keys.SLOTS, 0, -1, withscores=True)
     return [int(at) for _, at in pairs]
+
+
+def passes(redis: Redis, ms: int) -> None:
+    """Let *ms* pass, by moving every slot back."""
+    for raw in redis.zrange(keys.SLOTS, 0, -1):
+        redis.zincrby(keys.SLOTS, -ms, raw)
 
 
 # --- Slots ----------------------------------------------------------------------------
@@ -57,7 +68,9 @@ def test_many_writers_share_one_budget_and_a_write_is_taken_to_cost_ten(
     redis: Redis, throttle: Throttle
 ) -> None:
     another = Throttle(redis, 0.8)
-    waits = [one.reserve(0)[0] for _ in range(41) for one in (throttle, another)]
+    waits = [
+        one.reserve(0, urgent=True)[0] for _ in range(41) for one in (throttle, another)
+    ]
 
     assert [0] * 80 == waits[:80]
     assert MINUTE - 3000 < -waits[80] <= MINUTE + 1
@@ -66,12 +79,70 @@ def test_many_writers_share_one_budget_and_a_write_is_taken_to_cost_ten(
     assert MINUTE - 3000 < throttle.reserve(MINUTE + 1)[0] <= MINUTE + 1
 
 
+@examples(max_examples=40)
+@given(
+    cost=st.sampled_from([30, 100, 800, 10_000]),
+    steps=st.lists(
+        st.tuples(st.booleans(), st.sampled_from([0, 0, 0, 0, 50, 900, 9000, 59_000])),
+        max_size=120,
+    ),
+)
+def test_no_sixty_seconds_hold_more_whatever_is_urgent_and_whenever_it_comes(
+    redis_server: RedisServer, cost: int, steps: list[tuple[bool, int]]
+) -> None:
+    taken: list[int] = []
+    with redis_server.client() as redis:
+        redis.flushall()
+        redis.hset(keys.RATE, mapping={"limit": 1000, "cost": cost})
+        throttle, most, passed = Throttle(redis, 0.8), max(1, 800 // cost), 0
+        for urgent, ms in steps:
+            wait, slot = throttle.reserve(5000, urgent=urgent)
+            if wait >= 0:
+                taken.append(passed + int(redis.zscore(keys.SLOTS, slot) or 0))
+            passes(redis, ms)
+            passed += ms
+    taken.sort()
+
+    pairs = zip(taken, taken[most:], strict=False)
+    assert all(last - first > MINUTE for first, last in pairs)
+
+
+def test_an_idle_bridge_writes_half_a_minutes_share_at_once_then_spreads(
+    redis: Redis, throttle: Throttle
+) -> None:
+    waits = [throttle.reserve(2 * MINUTE)[0] for _ in range(76)]
+
+    assert [0] * 40 == waits[:40]
+    gaps = [b - a for a, b in pairwise(waits[39:])]
+    assert (1500, 1700) < (min(gaps), max(gaps)) < (1800, MINUTE / 20)
+
+
+def test_an_ending_goes_within_seconds_while_a_backlog_uses_the_budget(
+    redis: Redis, throttle: Throttle
+) -> None:
+    taken: list[int] = []
+    endings: list[int] = []
+    for second in range(200):
+        for _ in range(4):
+            wait, _ = throttle.reserve(1000)
+            taken += [1000 * second + wait] if wait >= 0 else []
+        if second % 4 == 0:
+            endings.append(throttle.reserve(5000, urgent=True)[0])
+            taken.append(1000 * second + endings[-1])
+        passes(redis, 1000)
+
+    assert [] == [wait for wait in endings if not 0 <= wait < 4000]
+    for start in range(20_000, 140_000, 5000):
+        used = sum(start <= at < start + MINUTE for at in taken)
+        assert 72 <= used <= 82  # 80, and the seconds' own rounding
+
+
 def test_looking_reserves_nothing(redis: Redis, throttle: Throttle) -> None:
     assert (0, []) == (throttle.wait(), slots(redis))
 
 
 def test_a_slot_that_was_given_back_is_free_again(throttle: Throttle) -> None:
-    taken = [throttle.reserve(0) for _ in range(80)]
+    taken = [throttle.reserve(0) for _ in range(40)]
     assert 0 > throttle.reserve(0)[0]
     throttle.give_back(taken[3][1])
 
@@ -141,7 +212,7 @@ def test_others_who_use_the_key_go_first(
 
 def test_a_job_whose_slot_is_far_off_waits_elsewhere(desk: Bench) -> None:
     for _ in range(80):
-        desk.throttle.reserve(0)
+        desk.throttle.reserve(0, urgent=True)
 
     assert ["retried"] == desk.does(customer())
     assert 55 < (desk.due_in() or 0) <= 61

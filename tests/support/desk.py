@@ -153,12 +153,13 @@ class Bench:
             accepted = self.take(fact)
             if accepted.claim:
                 cause, front = f"{fact.kind} {fact.event}", fact.stamp.final
-                self.queue.push(Claim(fact.party, accepted.claim), cause, front=front)
+                claim = Claim(fact.party, accepted.claim, "", front)
+                self.queue.push(claim, cause)
         return accepted
 
     def take(self, fact: Fact) -> Accepted:
         """Take a fact in and die before its job is queued."""
-        accepted = self.accept.facts("stripe", [fact])
+        accepted = self.accept.facts("stripe", [fact], urgent=fact.stamp.final)
         self.check()
         return accepted
 

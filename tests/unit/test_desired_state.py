@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.config import Config
-from bridge.desired import Desired, desired_state
-from bridge.domain.document import TRAITS, Document, Ledger, settled
+from bridge.desired import Desired, desired_state, is_ending
+from bridge.domain.document import TRAITS, Change, Document, Ledger, settled
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
 from bridge.store.view import Member, View
@@ -127,3 +128,25 @@ def test_whoever_comes_back_is_told_again(story) -> None:
 
     assert not any(v is not None for v in none.traits.values())
     assert first.traits.items() <= again.traits.items()
+
+
+@pytest.mark.parametrize(
+    ("had", "shall", "ends"),
+    [
+        ({"b.mrr": 5}, {"b.mrr": None}, True),
+        ({"b.mrr": 0, "churnedAt": None}, {"b.mrr": None}, True),
+        ({"b.mrr": None, "churnedAt": None}, {"churnedAt": "2026-01-01"}, True),
+        ({"b.mrr": 5}, {"b.mrr": 4}, False),
+        ({"b.mrr": 5}, {"planName": None}, False),
+        ({"churnedAt": "2026-01-01"}, {"churnedAt": "2026-01-02"}, False),
+        # First contact with what ended long ago.
+        ({}, {"b.mrr": None, "churnedAt": "2026-01-01"}, False),
+        ({"b.mrr": None}, {"b.mrr": None, "churnedAt": None}, False),
+    ],
+)
+def test_an_ending_takes_away_what_vitally_is_known_to_have(
+    had: dict[str, Any], shall: dict[str, Any], *, ends: bool
+) -> None:
+    one = goal([], Side({}, Ledger()))._replace(change=Change(None, shall))
+
+    assert ends == is_ending(seen([], Side({}, Ledger(None, had))), one, CONFIG)

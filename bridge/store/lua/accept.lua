@@ -5,13 +5,13 @@
 -- ARGV: party, digest of the event, source, event, kind, stale claim (ms),
 --   length of the ring, length of the journal,
 --   delivery ('': none), delivery in the quarantine that is replayed ('': none),
---   then pairs of field and fact
+--   urgent ('1' or ''), then pairs of field and fact
 -- RETURNS: receipt, number of the claim to queue a job for (0: none), known account
 -- USES: claiming receiving tracing
 local p, digest = ARGV[1], ARGV[2]
 local key, facts, new = party_of(p), facts_of(p), 0
 local seen = redis.call('ZSCORE', RECENT, digest)
-for i = 11, #ARGV, 2 do
+for i = 12, #ARGV, 2 do
   local field, row = ARGV[i], ARGV[i + 1]
   if not seen and redis.call('HSETNX', facts, field, row) == 1 then
     new = new + 1
@@ -28,7 +28,8 @@ if not seen then
   redis.call('ZADD', RECENT, int(now), digest)
   redis.call('ZREMRANGEBYRANK', RECENT, 0, -tonumber(ARGV[7]) - 1)
 end
-local row = redis.call('HMGET', key, 'claim', 'claimed_at', 'known', 'deliveries')
+local row = redis.call('HMGET', key, 'claim', 'claimed_at', 'known', 'deliveries',
+  'urgent')
 local stale = row[1] == 'wanted' and now - tonumber(row[2]) > tonumber(ARGV[6])
 local receipt, claim, rev = 'duplicate', 0, ''
 if new > 0 then
@@ -40,9 +41,13 @@ if new > 0 then
 else
   count('duplicate', 1)
 end
-if stale or (new > 0 and not row[1]) then
+local urgent = new > 0 and ARGV[11] == '1'
+if urgent then redis.call('HSET', key, 'urgent', 1) end
+-- An urgent event does not wait for a job that is behind others: it gets one of its own.
+local passes = urgent and row[1] == 'queued' and not row[5]
+if stale or passes or (new > 0 and not row[1]) then
   claim = want(p)
-  if new > 0 then receipt = 'queued' end
+  if new > 0 and not passes then receipt = 'queued' end
 end
 receive(ARGV[10])
 redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[8], '*', 's', ARGV[3], 'e', ARGV[4],

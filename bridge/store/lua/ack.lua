@@ -9,7 +9,7 @@
 --   history (text or ''), counts {name: n}, later (ms from now; 0: never), known,
 --   made_good (writes under lost leases that this write has corrected),
 --   row of the index ('': none any more; absent: as it is)
--- RETURNS: 0: the lease is lost; else {party, claim, delivery} to queue jobs for
+-- RETURNS: 0: the lease is lost; else {party, claim, delivery, urgent} to queue jobs for
 -- USES: claiming settling releasing tracing
 local ack = cjson.decode(ARGV[1])
 local leased = ack.account ~= ''

@@ -5,7 +5,7 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: 'due', at most; or 'lost', party, number of the claim that is lost; or
 --   'by hand', party; or 'look', party
--- RETURNS: {party, claim, delivery} to queue jobs for
+-- RETURNS: {party, claim, delivery, urgent} to queue jobs for
 -- USES: claiming
 local how, p = ARGV[1], ARGV[2]
 if how == 'due' then

@@ -2,7 +2,7 @@
 -- Called when a job finds that its party belongs elsewhere, before it starts again.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, new account ('': none), prefix of a left account's pseudo-party
--- RETURNS: {party, claim, delivery} to queue jobs for
+-- RETURNS: {party, claim, delivery, urgent} to queue jobs for
 -- USES: claiming
 local p, new = ARGV[1], ARGV[2]
 local old = redis.call('HGET', party_of(p), 'account') or ''

@@ -3,7 +3,7 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, delay (ms), account ('': none), fence, JSON {field: text} of the account,
 --   row of its index ('': as it is)
--- RETURNS: {party, claim, delivery} to queue jobs for
+-- RETURNS: {party, claim, delivery, urgent} to queue jobs for
 -- USES: claiming releasing
 local wanted = {}
 local due = int(now + tonumber(ARGV[2]))

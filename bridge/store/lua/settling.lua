@@ -39,6 +39,7 @@ local function settle(p, read, nudged, to, why)
   elseif (tonumber(row[5]) or 0) > nudged then redis.call('ZADD', DIRTY, int(now), p)
   else
     redis.call('ZREM', DIRTY, p)
+    redis.call('HDEL', key, 'urgent')
     return false
   end
   return true
