@@ -179,6 +179,16 @@ CONDITIONS = (
         "Set the source's API key, or choose snapshot events; see vitally-bridge held.",
     ),
     Condition(
+        "drift",
+        "warn",
+        lambda state: _when(
+            state.figures.drift,
+            "Accounts that others have changed or deleted in Vitally: {}.",
+        ),
+        "Somebody else has changed in Vitally what the bridge wrote.",
+        "See what, and correct it: vitally-bridge reconcile --fix.",
+    ),
+    Condition(
         "redis_memory",
         "warn",
         lambda state: (

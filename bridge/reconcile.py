@@ -10,13 +10,22 @@ from redis import Redis
 from bridge.config import Config
 from bridge.domain.document import Ledger, same
 from bridge.domain.traits import Known
-from bridge.errors import BridgeError, VitallyMissingError
+from bridge.errors import BridgeError, VitallyMissingError, VitallyRefusedError
 from bridge.store import keys
 from bridge.store.shadow import Seen, Shadow
-from bridge.vitally.client import Vitally
+from bridge.vitally.client import Page, Vitally
 
 PAGE = 100
 """Accounts that Vitally lists in one request."""
+
+FRESH_MS = 600_000
+"""How young a reading must be that another one would show nothing new."""
+
+KEPT = 3600
+"""Seconds for which an interrupted reading can go on where it was."""
+
+READS = 30
+"""Seconds after a request of a reading for which nobody else begins one."""
 
 NO_TRAITS = frozenset({"organizationId"})
 """Keys of `bridge.toml` that are no traits in Vitally."""
@@ -29,7 +38,10 @@ FEW = 20
 
 
 class Reconciler:
-    """Reads Vitally's list of accounts; *wait* is called before each request."""
+    """Reads Vitally's list of accounts; *wait* is called before each request.
+
+    *who* reads is known to others, so that only one does.
+    """
 
     def __init__(
         self,
@@ -37,42 +49,64 @@ class Reconciler:
         vitally: Vitally,
         config: Config,
         wait: Callable[[], None],
+        who: str = "by hand",
     ) -> None:
         self._redis: Any = redis
         self._shadow = Shadow(redis)
         self._vitally = vitally
         self._wait = wait
+        self._who = who
+        self._by_hand = config.by_hand
         written = {key for key in config.traits.values() if key}
         self._keys = frozenset(written - NO_TRAITS)
 
     def read(self) -> Iterator[int]:
         """Read the whole list, or go on where it was interrupted.
 
-        Yields after each page how many accounts were read so far. Raises VitallyError,
+        Yields after each request how many accounts were read so far. Raises VitallyError,
         and BridgeError where the list is that of another workspace.
         """
-        place = {k.decode(): v.decode() for k, v in self._hash().items()}
-        began, cursor = int(place.get("began", 0)), place.get("cursor") or None
-        if not began:
-            began = self._shadow.now()
-            self._redis.hset(keys.LISTING, mapping={"began": began})
-        read, more = int(place.get("read", 0)), True
+        place = {k.decode(): v.decode() for k, v in self._place().items()}
+        began = int(place.get("began") or self._shadow.now())
+        read, cursor = int(place.get("read", 0)), place.get("cursor") or None
+        more = "whole" not in place
         while more:
-            self._wait()
-            page = self._vitally.accounts("activeOrChurned", PAGE, cursor, "createdAt")
+            self._turn()
+            page = self._page(cursor)
             self._note(began, page.results)
             cursor, more = page.next, page.next is not None
             read += len(page.results)
-            at = {"cursor": cursor or "", "read": read}
-            self._redis.hset(keys.LISTING, mapping=at)
+            at = {"cursor": cursor} if more else {"whole": 1}
+            self._redis.hset(keys.LISTING, mapping={"began": began, "read": read, **at})
+            self._redis.expire(keys.LISTING, KEPT)
             yield read
-        self._find_missing(began, read)
+        for name in self._absent(began, read):
+            self._turn()
+            self.look(name)
+            yield read
         self._redis.set(keys.LISTED, began)
-        self._redis.delete(keys.LISTING)
+        self._redis.delete(keys.LISTING, keys.READER)
 
-    def _hash(self) -> Mapping[bytes, bytes]:
+    def is_fresh(self) -> bool:
+        """Whether Vitally was read so lately that another reading would be idle."""
+        listed = int(self._redis.get(keys.LISTED) or 0)
+        return self._shadow.now() - listed < FRESH_MS
+
+    def _place(self) -> Mapping[bytes, bytes]:
         place: Mapping[bytes, bytes] = self._redis.hgetall(keys.LISTING)
         return place
+
+    def _turn(self) -> None:
+        self._wait()
+        self._redis.set(keys.READER, self._who, ex=READS)
+
+    def _page(self, cursor: str | None) -> Page:
+        try:
+            return self._vitally.accounts("activeOrChurned", PAGE, cursor, "createdAt")
+        except VitallyRefusedError:
+            # The cursor may be too old; the next reading begins with the first page.
+            self._redis.delete(keys.LISTING)
+            raise
 
     def _note(self, began: int, accounts: Sequence[Mapping[str, Any]]) -> None:
         shown = {
@@ -81,30 +115,28 @@ class Reconciler:
             if one.get("externalId")
         }
         ledgers = self._shadow.ledgers([*shown])
-        self._shadow.note(
-            began,
-            [
-                Seen(name, text, otherwise(ledger, traits, self._keys))
-                for (name, traits), (text, ledger) in zip(
-                    shown.items(), ledgers, strict=True
-                )
-            ],
-        )
+        rows = zip(shown.items(), ledgers, strict=True)
+        seen = [self._seen(name, *ledger, traits) for (name, traits), ledger in rows]
+        self._shadow.note(began, seen)
 
-    def _find_missing(self, began: int, read: int) -> None:
-        """Note our accounts that the list did not show, each after one more look."""
-        ours = [one for one in self._shadow.known() if one[1]]
-        absent = [name for name, _, ledger in ours if ledger.read_at < began]
-        if len(absent) > max(FEW, LOST * len(ours)):
+    def _seen(
+        self, name: str, text: str, ledger: Ledger, shown: Mapping[str, Any]
+    ) -> Seen:
+        other = otherwise(ledger, shown, self._keys)
+        ours = other.keys() & ledger.traits.keys() - self._by_hand
+        return Seen(name, text, other, drifted=bool(ours))
+
+    def _absent(self, began: int, read: int) -> Sequence[str]:
+        """Our accounts that the list did not show, each of which gets one more look."""
+        ours, absent = self._shadow.unseen(began)
+        if len(absent) > max(FEW, LOST * ours):
             self._redis.delete(keys.LISTING)
             raise BridgeError(
                 f"Vitally lists {read} accounts, and {len(absent)} of the "
-                f"{len(ours)} that the bridge has written are not among them: "
+                f"{ours} that the bridge has written are not among them: "
                 "is it the same workspace?"
             )
-        for name in absent:
-            self._wait()
-            self.look(name)
+        return absent
 
     def look(self, name: str) -> None:
         """Read one account. Raises VitallyError."""
@@ -113,9 +145,9 @@ class Reconciler:
         try:
             shown = self._vitally.get(name).get("traits") or {}
         except VitallyMissingError:
-            seen = Seen(name, text, {}, missing=True)
+            seen = Seen(name, text, {}, missing=True, drifted=bool(text))
         else:
-            seen = Seen(name, text, otherwise(ledger, shown, self._keys))
+            seen = self._seen(name, text, ledger, shown)
         self._shadow.note(began, [seen])
 
 

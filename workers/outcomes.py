@@ -224,9 +224,14 @@ def rest(took_ms: int, pace: int) -> int:
 
 
 def unchanged(view: View, doc: Document) -> Outcome:
-    """Nothing differs; the events are settled without a request."""
+    """Nothing differs; the events are settled without a request.
+
+    What a reading showed to be as it should counts as written by us from then on.
+    """
+    is_first = view.exists and not view.written and not view.unconfirmed_writes
     return Outcome(
         "unchanged",
+        ledger=settled(doc, view.ledger, named=None) if is_first else None,
         unset=(*FORGOTTEN, *SHOWN) if view.is_vacant else FORGOTTEN,
         unknown=doc.unknown,
         later_ms=_next_look(view, doc, view.confirm_in),

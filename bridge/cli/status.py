@@ -83,6 +83,7 @@ def _in_words(totals: Figures, seconds: float, lit: Sequence[Lamp]) -> list[str]
         "writes": f"STOPPED: {totals.breaker}" if totals.breaker else paused,
         "incomplete histories": totals.incomplete,
         "accounts with unknown traits": totals.unknown,
+        "accounts others changed": f"{totals.drift} when Vitally was read: {read_at(totals)}",
         "objects to read, but no API key": totals.unread,
         "in the quarantine": _in_quarantine(totals),
     }
@@ -105,6 +106,12 @@ def to_write(totals: Figures, seconds: float) -> str:
     if totals.breaker or totals.paused is not None:
         return f"{parties}, {about} once writes go on"
     return f"{parties}, drained in {about}"
+
+
+def read_at(totals: Figures) -> str:
+    """Say when all accounts in Vitally were last read."""
+    at = totals.listed_at
+    return "never" if at is None else f"{ago(totals.now_ms - at)} ago"
 
 
 def _in_quarantine(totals: Figures) -> str:
@@ -207,6 +214,7 @@ def _running(redis: Redis, settings: Settings) -> Findings:
             GOOD,
             f"{count(len(totals.heard), 'worker')} heard: {', '.join(totals.heard)}",
         )
+    yield GOOD, f"all accounts in Vitally were read: {read_at(totals)}"
     for lamp in look(redis, settings):
         if lamp.kind == "dry_run" and settings.bridge_dry_run:
             continue  # said in the first line

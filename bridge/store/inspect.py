@@ -52,6 +52,8 @@ class Figures(NamedTuple):
     set. *quarantined* events are in the quarantine now, in *quarantine_deliveries* of
     *quarantine_bytes*; *quarantine_dropped* deliveries were dropped, and their events
     count as ignored; *quarantined_lately* deliveries came within the last hour.
+    *drift* accounts were changed or deleted in Vitally by others, as far as the last reading
+    showed, which began at *listed_at* (ms; None: there was none).
     *now_ms* is Redis' clock. *limit* (units a minute) and *cost* of a write are what Vitally's replies say.
     """
 
@@ -77,12 +79,14 @@ class Figures(NamedTuple):
     incomplete: int
     unknown: int
     unread: int
+    drift: int
     quarantine_deliveries: int
     quarantined_lately: int
     workers: Mapping[str, int]
     breaker: str | None
     paused: str | None
     dry_run: bool
+    listed_at: int | None
     limit: int
     cost: int
     outcomes: Mapping[str, int]
@@ -106,6 +110,7 @@ SIZES = {
     "incomplete": ("SCARD", keys.INCOMPLETE),
     "unknown": ("HLEN", keys.UNKNOWN),
     "unread": ("SCARD", keys.UNREAD),
+    "drift": ("SCARD", keys.DRIFT),
     "quarantine_deliveries": ("ZCARD", keys.QUARANTINED),
 }
 """Figures that are the size of a Redis key."""
@@ -126,7 +131,7 @@ def figures(redis: Redis) -> Figures:
         pipe.hgetall(keys.COUNTERS)
         pipe.zrange(keys.DIRTY, 0, 0, withscores=True)
         pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
-        pipe.mget(keys.BREAKER, keys.PAUSED, keys.DRY_RUN)
+        pipe.mget(keys.BREAKER, keys.PAUSED, keys.DRY_RUN, keys.LISTED)
         pipe.hmget(keys.RATE, "limit", "cost")
         # Not on Redis' clock, which is asked only now; a second more or less is no matter.
         hour_ago = time.time_ns() // 1_000_000 - LATELY_MS
@@ -137,7 +142,7 @@ def figures(redis: Redis) -> Figures:
     counted = {name.decode(): int(n) for name, n in counters.items()}
     # Writes that were paused for no reason ("") are paused.
     texts = (None if text is None else text.decode() for text in stops)
-    breaker, paused, dry_run = texts
+    breaker, paused, dry_run, listed_at = texts
     values: dict[str, Any] = {name: counted.get(name, 0) for name in Figures._fields}
     values |= dict(zip(SIZES, sizes, strict=True))
     values |= {
@@ -148,6 +153,7 @@ def figures(redis: Redis) -> Figures:
         "breaker": breaker,
         "paused": paused,
         "dry_run": dry_run is not None,
+        "listed_at": int(listed_at) if listed_at else None,
         "limit": int(rate[0] or LIMIT),
         "cost": int(rate[1] or COST),
         "outcomes": {

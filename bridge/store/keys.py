@@ -89,6 +89,15 @@ INDEXED = PREFIX + "indexed"
 AUDIT = PREFIX + "audit"
 """Capped list: who did what in the console, newest first."""
 
+READER = PREFIX + "reader"
+"""Who reads all accounts in Vitally now; expires."""
+
+RECONCILED = PREFIX + "reconciled"
+"""When (ms) the schedule last ended a reconciliation; the next is due a period later."""
+
+DRIFT = PREFIX + "drift"
+"""Set of the accounts that the last reading showed changed or deleted by others."""
+
 SLOTS = PREFIX + "throttle:slots"
 """Sorted set: write -> its slot (ms), for the last 60 s."""
 

@@ -22,12 +22,16 @@ STRANGER_DAYS = 7
 
 
 class Seen(NamedTuple):
-    """What a reading showed of *account* otherwise than *ledger* (as it is stored)."""
+    """What a reading showed of *account* otherwise than *ledger* (as it is stored).
+
+    *drifted*: somebody else has changed or deleted what the bridge wrote.
+    """
 
     account: str
     ledger: str
     traits: Mapping[str, Any]
     missing: bool = False
+    drifted: bool = False
 
 
 class Shadow:
@@ -72,6 +76,21 @@ class Shadow:
             for name, (text, ledger) in zip(some, self.ledgers(some), strict=True):
                 yield name, text, ledger
 
+    def unseen(self, since: int) -> tuple[int, list[str]]:
+        """How many accounts we wrote, and those neither read nor written *since* (ms)."""
+        prefix, ours, absent = keys.account(""), 0, []
+        for some in _batches([*self._named(f"{prefix}*", prefix)], BATCH):
+            with self._redis.pipeline(transaction=False) as pipe:
+                for name in some:
+                    pipe.hmget(keys.account(name), "ledger", "seen", "wrote_at")
+                rows = pipe.execute()
+            for name, (ledger, seen, wrote_at) in zip(some, rows, strict=True):
+                ours += ledger is not None
+                last = max(read_ledger(None, seen).read_at, int(wrote_at or 0))
+                if ledger is not None and last < since:
+                    absent.append(name)
+        return ours, absent
+
     def without_party(self, accounts: Sequence[str]) -> list[str]:
         """Return those of *accounts* that no party has."""
         with self._redis.pipeline(transaction=False) as pipe:
@@ -85,10 +104,7 @@ class Shadow:
 
         What was written since, or is being written, is left as it is.
         """
-        rows = [
-            (s.account, s.ledger, orjson.dumps([s.traits, at, s.missing]).decode())
-            for s in seen
-        ]
+        rows = [(one.account, one.ledger, _text(at, one), one.drifted) for one in seen]
         if not rows:
             return 0
         days = STRANGER_DAYS * 86_400
@@ -102,6 +118,10 @@ class Shadow:
         # A set: SCAN may return a key twice.
         for raw in set(self._redis.scan_iter(match=pattern, count=1000)):
             yield raw.decode().removeprefix(prefix)
+
+
+def _text(at: int, one: Seen) -> str:
+    return orjson.dumps([one.traits, at, one.missing]).decode()
 
 
 def _batches(things: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -12,9 +12,11 @@ import math
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -145,6 +147,7 @@ class Simulator:
         """Forget every account and what was spent of the limits."""
         self.by_id: dict[str, Account] = {}
         self.by_external_id: dict[str, Account] = {}
+        self.births: list[str] = []  # places in the order by `createdAt`
         self.last_revenue: dict[str, Any] = {}
         self.buckets: dict[str, Bucket] = {}
         self.writes_done = 0
@@ -293,7 +296,7 @@ class Simulator:
         status = request.args.get("status", "active")
         if status not in STAGES:
             abort(400, f"status must be one of {', '.join(STAGES)}")
-        return self.page_of(self.by_id.values(), status)
+        return self.page_of(status)
 
     def health(self, name: str) -> dict[str, Any]:
         """GET the health scores: their shape is not documented, this one is ours."""
@@ -302,8 +305,7 @@ class Simulator:
 
     def list_members(self, name: str) -> dict[str, Any]:
         """GET a page of the accounts of an organization: any id that accounts name."""
-        members = [a for a in self.by_id.values() if a["organizationId"] == name]
-        return self.page_of(members, "activeOrChurned")
+        return self.page_of("activeOrChurned", lambda a: a["organizationId"] == name)
 
     def show_page(self) -> str:
         """GET the page for people: all accounts at a glance, ignored ones too."""
@@ -340,6 +342,7 @@ class Simulator:
         self.by_id[id_] = self.by_external_id[external_id] = account
         self.merge(account, body)
         account["createdAt"] = account["updatedAt"]
+        insort(self.births, f"{account['createdAt']}~{id_}")
         return account
 
     def merge(self, account: Account, body: Mapping[str, Any]) -> Account:
@@ -385,29 +388,45 @@ class Simulator:
                 invalid(f"/{name}", "type", {"type": kind}, f"must be {kind}")
         return body
 
-    def page_of(self, accounts: Iterable[Account], status: str) -> dict[str, Any]:
-        """Return a page, newest first.
+    def page_of(
+        self, status: str, wanted: Callable[[Account], bool] = lambda _: True
+    ) -> dict[str, Any]:
+        """Return a page of the *wanted* accounts, newest first.
 
         The cursor is the last row's place in the order, so that a row that moves while
         somebody pages by `updatedAt` is missed, as with the real one.
         """
-        limit, after = (
-            request.args.get("limit", PAGE_CAP, int),
-            request.args.get("from"),
-        )
+        limit = request.args.get("limit", PAGE_CAP, int)
+        after = request.args.get("from")
         if limit < 1:
             abort(400, f"limit must be from 1 to {PAGE_CAP}")
         if after is not None and "~" not in after:
             abort(400, "from is no cursor")
-        by = "createdAt" if request.args.get("sortBy") == "createdAt" else "updatedAt"
-        shown = [self.shown(account) for account in accounts]
-        rows = {f"{a[by]}~{a['id']}": a for a in shown if stage(a) in STAGES[status]}
-        places = sorted((p for p in rows if after is None or p < after), reverse=True)
-        page = places[: min(limit, PAGE_CAP)]
+        rows = (
+            (place, account)
+            for place, account in self.newest_first(after)
+            if stage(account) in STAGES[status] and wanted(account)
+        )
+        page = [*islice(rows, min(limit, PAGE_CAP))]
+        more = next(rows, None) is not None
         return {
-            "results": [rows[place] for place in page],
-            "next": page[-1] if len(page) < len(places) else None,
+            "results": [account for _, account in page],
+            "next": page[-1][0] if more else None,
         }
+
+    def newest_first(self, after: str | None) -> Iterator[tuple[str, Account]]:
+        """Yield the accounts that follow a place, each with its place."""
+        if request.args.get("sortBy") == "createdAt":
+            end = len(self.births) if after is None else bisect_left(self.births, after)
+            for place in map(self.births.__getitem__, range(end - 1, -1, -1)):
+                if account := self.by_id.get(place.partition("~")[2]):
+                    yield place, self.shown(account)
+            return
+        shown = [self.shown(account) for account in self.by_id.values()]
+        rows = {f"{a['updatedAt']}~{a['id']}": a for a in shown}
+        for place in sorted(rows, reverse=True):
+            if after is None or place < after:
+                yield place, rows[place]
 
 
 def stage(account: Account) -> str:

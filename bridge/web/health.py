@@ -50,8 +50,10 @@ GAUGES = {
     "parked_parties": "Parties whose change could not be written.",
     "incomplete": "Parties with an incomplete history.",
     "unknown": "Accounts with a trait that cannot be known.",
+    "drift": "Accounts that others have changed or deleted, as Vitally was last read.",
     "unread": "Objects whose events have no content, held until an API key is set.",
     "oldest_seconds": "Age of the oldest change that is not in Vitally; 0: there is none.",
+    "listed_seconds": "When the last reading of Vitally's accounts began; 0: never.",
     "drain_seconds": "Seconds until all that waits is written, at Vitally's rate limit.",
     "workers": "Workers heard from in the last 15 s.",
     "stopped": "1 while all writes are stopped because Vitally refuses the key or address.",
@@ -72,6 +74,8 @@ NAMES = {
     "incomplete": "parties_incomplete",
     "unknown": "accounts_unknown",
     "unread": "events_unread",
+    "drift": "accounts_drift",
+    "listed_seconds": "vitally_listed_timestamp_seconds",
 }
 """Figure -> its metric, where that has another name."""
 
@@ -108,6 +112,7 @@ class Health(Collector):
             return
         values = seen._asdict() | {
             "oldest_seconds": (seen.oldest_ms or 0) / 1000,
+            "listed_seconds": (seen.listed_at or 0) / 1000,
             "drain_seconds": seen.drained_in(self._settings.vitally_budget_share),
             "workers": len(seen.heard),
             "stopped": seen.breaker is not None,

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from bridge.config import Config
+from bridge.reconcile import Reconciler
 from bridge.store import keys
+from bridge.store.inspect import figures
 from bridge.store.shadow import Seen, Shadow
 from tests.support.command import Run
 from tests.support.desk import Bench, customer, subscription
@@ -110,6 +112,11 @@ def test_what_vitally_has_right_before_the_first_event_is_not_written(
 
     assert [] == acme.writes()[sent:]
     assert 2 == acme.check().settled
+    # From then on it is as if the bridge had written it, and for good.
+    assert -1 == acme.redis.ttl(keys.account("acme"))
+    by_hand(acme, mrr=900)
+    assert ["mrr"] == [one["trait"] for one in as_json(run, "reconcile")["drift"]]
+    assert 1 == acme.check().drift
 
 
 def test_what_a_reading_did_not_show_is_made_by_one_request(
@@ -133,15 +140,87 @@ def test_long_after_a_reading_one_look_saves_an_update(desk: Bench, run: Run) ->
     assert [("POST", 200), ("PUT", 200)] == desk.writes()[sent:]
 
 
-def test_an_interrupted_reading_goes_on(desk: Bench, run: Run) -> None:
+@pytest.fixture
+def many(desk: Bench) -> Bench:
+    """Vitally has 250 accounts."""
     desk.vitally.turn(rate_limit=1_000_000)
     for n in range(250):
         desk.client.create({"externalId": f"a{n}", "name": "A"})
-    desk.redis.hset(keys.LISTING, mapping={"began": 1, "cursor": "", "read": 0})
-    requests = len(desk.vitally.log())
+    return desk
+
+
+def test_an_interrupted_reading_goes_on(many: Bench, run: Run) -> None:
+    config = Config()
+    assert 100 == next(Reconciler(many.redis, many.client, config, int).read())
+    many.client.create({"externalId": "new", "name": "Came meanwhile"})
+    requests = len(many.vitally.log())
 
     assert 250 == as_json(run, "reconcile")["read"]
-    assert 3 == len(desk.vitally.log()) - requests
+    assert 2 == len(many.vitally.log(requests))
+
+
+def test_a_reading_waits_where_vitally_says_so_and_misses_nothing(
+    many: Bench, run: Run
+) -> None:
+    headers = {"Retry-After": "1", "RateLimit-Remaining": "1000000"}
+    many.fault("status", "GET", status=429, headers=headers, times=2)
+
+    assert 250 == len({*as_json(run, "reconcile")["unknown"]})
+
+
+def test_a_cursor_that_vitally_refuses_is_not_tried_again(
+    many: Bench, run: Run
+) -> None:
+    many.redis.hset(keys.LISTING, mapping={"began": 1, "cursor": "old", "read": 9})
+    run("reconcile", status=1)
+
+    assert 250 == as_json(run, "reconcile")["read"]
+
+
+def test_what_has_no_external_id_or_is_listed_twice_does_no_harm(
+    acme: Bench, run: Run
+) -> None:
+    acme.client.create({"externalId": "none", "name": "Made in Vitally"})
+    acme.client.create({"externalId": "twice", "name": "Listed twice"})
+    acme.vitally.by_external_id["none"]["externalId"] = None
+    acme.vitally.by_external_id["twice"]["externalId"] = "acme"
+    acme.vitally.by_external_id["twice"]["traits"] = acme.traits()
+
+    found = as_json(run, "reconcile")
+
+    assert {"read": 3, "drift": [], "missing": [], "unknown": []} == found
+
+
+def test_drift_is_counted_until_it_is_mended(acme: Bench, run: Run) -> None:
+    acme.tell(customer("cus_2", account="gone"), subscription("cus_2"))
+    acme.rests()
+    assert None is figures(acme.redis).listed_at
+    by_hand(acme, mrr=900, theirs="kept")
+    acme.client.delete("gone")
+    run("reconcile")
+
+    assert 2 == acme.check().drift
+    assert "2 when Vitally was read: 0 s ago" in run("status").line("accounts others")
+    assert (
+        "others have changed or deleted in Vitally: 2." in run("doctor", status=1).out
+    )
+
+    run("reconcile", "--fix")
+    assert ["created", "updated"] == sorted(acme.work())
+    assert 0 == acme.check().drift
+    assert "kept" == acme.traits()["theirs"]
+
+
+def test_what_is_left_to_people_is_no_drift(
+    acme: Bench, run: Run, environ: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "bridge.toml"
+    file.write_text('[vitally]\nkeep_hand_edits = ["planName"]\n')
+    environ["BRIDGE_CONFIG"] = str(file)
+    by_hand(acme, planName="Special")
+
+    assert [] == as_json(run, "reconcile")["drift"]
+    assert 0 == figures(acme.redis).drift
 
 
 def test_a_reading_of_another_workspace_changes_nothing(desk: Bench, run: Run) -> None:

@@ -37,6 +37,8 @@ if leased then
     redis.call('HDEL', account_of(ack.account), name)
   end
   if ack.row then index(ack.account, ack.row) end
+  redis.call('PERSIST', account_of(ack.account))  -- a reading may have let it expire
+  if ack.to == 'settled' then redis.call('SREM', DRIFT, ack.account) end
   if ack.unknown == '' then redis.call('HDEL', UNKNOWN, ack.account)
   else redis.call('HSET', UNKNOWN, ack.account, ack.unknown) end
   if ack.history ~= '' then

@@ -1,8 +1,8 @@
 -- Note what a reading of Vitally showed of accounts, where nothing was written since.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: when the reading began (ms), JSON: list of {account, its ledger as it was
---   compared ('' none), what was seen otherwise (JSON)}, how long what is no party's is
---   kept (s)
+--   compared ('' none), what was seen otherwise (JSON), whether it has drifted}, how long
+--   what is no party's is kept (s)
 -- RETURNS: how many were noted
 local noted = 0
 for _, one in ipairs(cjson.decode(ARGV[2])) do
@@ -15,6 +15,7 @@ for _, one in ipairs(cjson.decode(ARGV[2])) do
     if not row[1] and redis.call('EXISTS', members_of(one[1])) == 0 then
       redis.call('EXPIRE', key, ARGV[3])
     end
+    redis.call(one[4] and 'SADD' or 'SREM', DRIFT, one[1])
     noted = noted + 1
   end
 end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -218,19 +218,17 @@ class Switched(product.Simulator):
 
     def list_members(self, name: str) -> dict[str, Any]:
         id_ = self._organization(name, 404)
-        members = [a for a in self.by_id.values() if a["organizationId"] == id_]
-        return self.page_of(members, "activeOrChurned")
+        return self.page_of("activeOrChurned", lambda a: a["organizationId"] == id_)
 
     def _organization(self, name: str, otherwise: int) -> str:
         found = self.organizations.find(name)
         return found["id"] if found else abort(otherwise, "Organization not found.")
 
-    def page_of(self, accounts: Iterable[Account], status: str) -> dict[str, Any]:
-        accounts = list(accounts)
+    def page_of(self, status: str, *wanted: Callable[[Account], bool]) -> Any:
         is_over = request.args.get("limit", 0, type=int) > product.PAGE_CAP
         if is_over and self.switches["over_limit_page"] == "400":
             abort(400, f"limit must be from 1 to {product.PAGE_CAP}")
         is_first = "from" not in request.args
-        if self.switches["empty_pages"] == "on" and is_first and accounts:
+        if self.switches["empty_pages"] == "on" and is_first and self.by_id:
             return {"results": [], "next": "9999~"}
-        return super().page_of(accounts, status)
+        return super().page_of(status, *wanted)
