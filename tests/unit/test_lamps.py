@@ -48,6 +48,7 @@ def test_no_lamp_is_lit_where_all_is_well() -> None:
         ({"paused": ""}, "paused", "paused by hand: ."),
         ({"oldest_ms": HOUR}, "late", "for 60 min"),
         ({"parked_parties": 1200}, "parked", "1,200"),
+        ({"drift": 7}, "drift", "changed or deleted in Vitally: 7"),
         ({"quarantined_lately": 2}, "quarantine", "last hour: 2."),
         ({"unread": 3}, "unread", ": 3."),
         ({"held_parties": 4}, "held", ": 4."),
