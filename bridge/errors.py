@@ -40,7 +40,14 @@ class ConfigError(BridgeError):
 
 
 class SignatureError(BridgeError):
-    """The delivery does not prove that its sender is who it claims to be."""
+    """The delivery does not prove that its sender is who it claims to be.
+
+    *kind* is one of the reasons in `bridge.store.refused`.
+    """
+
+    def __init__(self, reason: str, kind: str = "malformed") -> None:
+        self.kind = kind
+        super().__init__(reason)
 
 
 class PayloadError(BridgeError):

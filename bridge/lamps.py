@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from redis import Redis
 
 from bridge.settings import Settings
+from bridge.sources import every
 from bridge.store.health import DOWN, View, Watch
 from bridge.store.inspect import Figures
 from bridge.store.inspect import figures as read
@@ -24,6 +25,17 @@ LATE_MS = 15 * 60_000
 
 CROWDED = 0.8
 """The share of Redis' `maxmemory` above which somebody should make room."""
+
+
+FORGED = 5
+"""From this many deliveries within ten minutes on, somebody should look at the secret."""
+
+FORGERY = {
+    "mismatch": "a wrong signature: is {} that of this endpoint?",
+    "stale": "a wrong time, guarded by {}: is this machine's clock right?",
+    "unknown_source": "no source to take them: set {}, or stop sending them.",
+}
+"""Why a delivery was refused -> what it had, with the variable of the source's secret."""
 
 
 class State(NamedTuple):
@@ -78,6 +90,19 @@ def _late(state: State) -> str:
     if seen.breaker is not None or seen.oldest_ms < usual:
         return ""
     return f"The oldest change has been waiting for {seen.oldest_ms // 60_000} min."
+
+
+def _forged(state: State) -> str:
+    """What is wrong with each source's deliveries, and which variable to look at."""
+    secrets = {one.name: one.secret for one in every(state.settings.sources)}
+    found = []
+    for name, now in sorted(state.figures.refused_now.items()):
+        source, _, reason = name.partition(":")
+        if now >= FORGED and reason in FORGERY and source in secrets:
+            number = state.figures.refused_lately[name]
+            words = FORGERY[reason].format(secrets[source])
+            found.append(f"{number:,} deliveries in the last hour had {words}")
+    return " ".join(found)
 
 
 def _when(number: int, sentence: str) -> str:
@@ -167,6 +192,13 @@ CONDITIONS = (
         ),
         "Authentic deliveries cannot be read and are kept.",
         "See them: vitally-bridge quarantine list.",
+    ),
+    Condition(
+        "wrong_signatures",
+        "warn",
+        _forged,
+        f"At least {FORGED} deliveries of a source had a wrong signature or password.",
+        "Compare the source's secret with the endpoint's own at the sender.",
     ),
     Condition(
         "unread",

@@ -157,7 +157,12 @@ def _true(sentences: Mapping[str, bool]) -> tuple[str, ...]:
 
 
 class Watch:
-    """Checks Redis every second, over its own connection."""
+    """Checks Redis every second, over its own connection.
+
+    What the process has to tell Redis now and then goes the same way: after each check
+    that finds it well, each of the *errands* gets the connection. It may raise redis' own
+    errors.
+    """
 
     def __init__(
         self,
@@ -171,6 +176,7 @@ class Watch:
         self._allow_eviction = allow_eviction
         self._share = share
         self._flushes = flushes
+        self.errands: list[Callable[[Redis], None]] = []
         self._view = View(float("-inf"), (UNSEEN,))
         self._failed = float("-inf")
         self._wake = threading.Event()
@@ -223,6 +229,10 @@ class Watch:
             self._view = View(begun, (REFUSED,))
         except (RedisError, OSError):
             self._view = View(begun, (DOWN,))
+        if not self._view.refusals:
+            with suppress(RedisError):
+                for errand in self.errands:
+                    errand(self._redis)
 
     def _refusals(self) -> tuple[str, ...]:
         view = self._view

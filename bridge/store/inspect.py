@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -54,7 +55,10 @@ class Figures(NamedTuple):
     count as ignored; *quarantined_lately* deliveries came within the last hour.
     *drift* accounts were changed or deleted in Vitally by others, as far as the last reading
     showed, which began at *listed_at* (ms; None: there was none).
-    *now_ms* is Redis' clock. *limit* (units a minute) and *cost* of a write are what Vitally's replies say.
+    *refused* counts deliveries by `source:reason` since the beginning, *refused_lately*
+    those of the last hour, *refused_now* of the last 10 to 20 minutes.
+    *limit* (units a minute) and *cost* of a write are what Vitally's replies say;
+    *now_ms* is Redis' clock.
     """
 
     received: int
@@ -90,6 +94,9 @@ class Figures(NamedTuple):
     limit: int
     cost: int
     outcomes: Mapping[str, int]
+    refused: Mapping[str, int]
+    refused_lately: Mapping[str, int]
+    refused_now: Mapping[str, int]
     now_ms: int
 
     @property
@@ -118,8 +125,11 @@ SIZES = {
 LATELY_MS = 3_600_000
 """What came within this time came lately."""
 
-OUTCOME = "outcome:"
-"""Prefix of the counters of jobs' outcomes."""
+OUTCOME, REFUSED = "outcome:", "refused:"
+"""Prefixes of the counters of jobs' outcomes and of refused deliveries."""
+
+SPAN_MS = 600_000
+"""Refused deliveries are counted in spans of this length."""
 
 
 def figures(redis: Redis) -> Figures:
@@ -136,8 +146,11 @@ def figures(redis: Redis) -> Figures:
         # Not on Redis' clock, which is asked only now; a second more or less is no matter.
         hour_ago = time.time_ns() // 1_000_000 - LATELY_MS
         pipe.zcount(keys.QUARANTINED, hour_ago, "+inf")
+        pipe.hgetall(keys.REFUSED_LATELY)
         pipe.time()
-        *sizes, counters, oldest, workers, stops, rate, lately, clock = pipe.execute()
+        *sizes, counters, oldest, workers, stops, rate, lately, spans, clock = (
+            pipe.execute()
+        )
     now = clock[0] * 1000 + clock[1] // 1000
     counted = {name.decode(): int(n) for name, n in counters.items()}
     # Writes that were paused for no reason ("") are paused.
@@ -156,13 +169,27 @@ def figures(redis: Redis) -> Figures:
         "listed_at": int(listed_at) if listed_at else None,
         "limit": int(rate[0] or LIMIT),
         "cost": int(rate[1] or COST),
-        "outcomes": {
-            name.removeprefix(OUTCOME): n
-            for name, n in counted.items()
-            if name.startswith(OUTCOME)
-        },
+        "outcomes": _below(OUTCOME, counted),
+        "refused": _below(REFUSED, counted),
+        "refused_lately": _since(now // SPAN_MS - 5, spans),
+        "refused_now": _since(now // SPAN_MS - 1, spans),
     }
     return Figures(**values)
+
+
+def _below(prefix: str, counted: Mapping[str, int]) -> dict[str, int]:
+    names = (name for name in counted if name.startswith(prefix))
+    return {name.removeprefix(prefix): counted[name] for name in names}
+
+
+def _since(first: int, spans: Mapping[bytes, bytes]) -> dict[str, int]:
+    """The sums by name of what was counted in the span *first* and later."""
+    sums: Counter[str] = Counter()
+    for field, number in spans.items():
+        span, _, name = field.decode().partition(":")
+        if int(span) >= first:
+            sums[name] += int(number)
+    return dict(sums)
 
 
 class Standing(NamedTuple):

@@ -41,6 +41,12 @@ JOURNAL = PREFIX + "journal"
 `k` (of a quarantined one: the reason), party `p`, receipt `r`, which of the party's events
 it is `n`, why it was ignored `w`."""
 
+REFUSED = PREFIX + "refused"
+"""Capped stream: one line per refused delivery (`refused.py`); of a flood only some."""
+
+REFUSED_LATELY = PREFIX + "refused:lately"
+"""Hash: `ten minutes:source:reason` -> deliveries refused in the last hour; expires."""
+
 QUARANTINE = PREFIX + "quarantine"
 """Hash: id -> JSON with the whole body."""
 

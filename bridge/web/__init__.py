@@ -62,11 +62,13 @@ def create_app(
             flushes=flushes,
         )
         watch.start()
+    sources = every(settings.sources)
     hooks = Hooks(
-        ingress or Ingress(settings, redis, every(settings.sources)),
+        ingress or Ingress(settings, redis, sources),
         watch,
         settings.bridge_public_url,
         flusher(redis) if flushes else None,
+        sources,
     )
     app = Flask("bridge.web", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False

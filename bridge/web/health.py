@@ -129,6 +129,12 @@ class Health(Collector):
         for outcome, count in sorted(seen.outcomes.items()):
             jobs.add_metric([outcome], count)
         yield jobs
+        refused = CounterMetricFamily(
+            f"{PREFIX}refused", "Deliveries refused.", labels=["source", "reason"]
+        )
+        for name, number in sorted(seen.refused.items()):
+            refused.add_metric(name.split(":"), number)
+        yield refused
 
     def _lit(self, seen: Figures | None) -> Metric:
         lit = {lamp.kind for lamp in self._lamps(seen)}

@@ -9,10 +9,10 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from flask import Response, request
@@ -22,6 +22,7 @@ from bridge.errors import SignatureError, StorageError
 from bridge.ingest import Ingress, Receipt
 from bridge.log import ABOUT, fields
 from bridge.store.health import Watch
+from bridge.store.refused import NOBODY, REASONS, Refusals
 from bridge.webhook.source import Delivery, Source
 
 LOG = logging.getLogger("bridge.web")
@@ -44,18 +45,31 @@ NAME = re.compile(r"[a-z0-9_-]{1,40}")
 
 LONGEST_REASON = 200
 
-Answer = tuple[int, Mapping[str, Any], str | None]
-"""Status, body for the sender, and a reason only for the log."""
+
+class Answer(NamedTuple):
+    """Status, body for the sender, and for us alone the reason, in words and by kind.
+
+    *kind*, of what was refused, is one of `bridge.store.refused.REASONS`.
+    """
+
+    status: int
+    content: Mapping[str, Any]
+    reason: str | None = None
+    kind: str = ""
 
 
-NOT_FOUND: Answer = (404, {"error": "no such source"}, None)
-NOT_ALLOWED: Answer = (405, {"error": "POST only"}, None)
+NOT_FOUND = Answer(404, {"error": "no such source"}, kind="unknown_source")
+NOT_ALLOWED = Answer(405, {"error": "POST only"}, kind="method")
+
+KINDS = {413: "too_large", 503: "not_stored"}
+"""Status of a body that was not read -> its kind; any other did not arrive whole."""
 
 
 class Hooks:
     """Answers `/webhooks/<source>`.
 
-    *flush*, if given, waits until what was stored is on Redis' disk.
+    *flush*, if given, waits until what was stored is on Redis' disk. What is refused is
+    counted by source, also for *known* ones that are off.
     """
 
     def __init__(
@@ -64,11 +78,15 @@ class Hooks:
         watch: Watch,
         public_url: str | None,
         flush: Callable[[], None] | None = None,
+        known: Iterable[Source] = (),
     ) -> None:
         self._ingress = ingress
         self._watch = watch
         self._public_url = public_url
         self._flush = flush
+        self._known = {*ingress.sources, *(source.name for source in known)}
+        self._refusals = Refusals()
+        watch.errands.append(self._refusals.hand_over)
 
     def view(self, name: str) -> Response:
         """Answer one request, and log one line about it.
@@ -80,7 +98,7 @@ class Hooks:
         id_ = secrets.token_urlsafe(9)  # 12 characters, as the scripts expect
         ABOUT.set({"delivery": id_})
         source = self._ingress.sources.get(name)
-        status, content, reason = self._answer(name, source, id_)
+        status, content, reason, kind = self._answer(name, source, id_)
         own = source.answer if source and status == HTTPStatus.ACCEPTED else None
         status = own.status if own else status
         LOG.info(
@@ -95,6 +113,9 @@ class Hooks:
                 ms=round((time.perf_counter() - begun) * 1000, 2),
             ),
         )
+        if kind:
+            known = name if name in self._known else NOBODY
+            self._refusals.add(known, status, kind, reason or REASONS[kind], id_)
         if own:
             return Response(own.body, status, content_type=own.content_type)
         body, headers = orjson.dumps(content), HEADERS.get(HTTPStatus(status))
@@ -108,16 +129,20 @@ class Hooks:
         except HTTPException as error:  # the body is too large, or not there
             is_busy = error.code == HTTPStatus.SERVICE_UNAVAILABLE
             reason = "too many deliveries at once" if is_busy else None
-            return error.code or 400, {"error": error.description}, reason
+            code = error.code or 400
+            kind = KINDS.get(code, "incomplete")
+            return Answer(code, {"error": error.description}, reason, kind)
         except SignatureError as error:
-            return 401, {"error": "unauthorized"}, str(error)[:LONGEST_REASON]
+            reason = str(error)[:LONGEST_REASON]
+            return Answer(401, {"error": "unauthorized"}, reason, error.kind)
         except StorageError as error:
-            return 503, {"error": NOT_STORED}, str(error)[:LONGEST_REASON]
+            reason = str(error)[:LONGEST_REASON]
+            return Answer(503, {"error": NOT_STORED}, reason, "not_stored")
         except Exception:
             LOG.exception("delivery failed", extra=fields(source=name))
-            return 500, {"error": "internal error"}, None
+            return Answer(500, {"error": "internal error"}, kind="error")
         content = {k: v for k, v in receipt._asdict().items() if v is not None}
-        return 202, {**content, "delivery": id_}, receipt.reason
+        return Answer(202, {**content, "delivery": id_}, receipt.reason)
 
     def _delivery(self, name: str, id_: str) -> Delivery:
         """Read the request; raises HTTPException where its body is not there whole."""

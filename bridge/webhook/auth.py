@@ -197,7 +197,7 @@ def verify(
         # A sum, not any(): comparing every candidate keeps the time constant.
         if expected and sum(hmac.compare_digest(expected, c) for c in candidates):
             return Verified(delivery)
-    raise SignatureError("it does not match the secret")
+    raise SignatureError("it does not match the secret", "mismatch")
 
 
 def sign(  # noqa: PLR0913 - one argument for each thing that a scheme may sign
@@ -261,7 +261,8 @@ def _shown(scheme: Shown, delivery: Delivery) -> bytes:
         query = parse_qsl(delivery.url.partition("?")[2], keep_blank_values=True)
         values = [value for key, value in query if key == scheme.name]
         if len(values) != 1:
-            raise SignatureError(f"the URL must have exactly one {scheme.name}")
+            wrong = f"the URL must have exactly one {scheme.name}"
+            raise SignatureError(wrong, "malformed" if values else "missing")
         return _bytes(values[0])
     header = delivery.headers.get(scheme.name, "")
     if scheme.place == "header":
@@ -272,7 +273,7 @@ def _shown(scheme: Shown, delivery: Delivery) -> bytes:
     except ValueError:
         raise SignatureError("the authorization header is not base64") from None
     if word.lower() != "basic":
-        raise SignatureError("no Basic authorization header")
+        raise SignatureError("no Basic authorization header", "missing")
     return shown
 
 
@@ -282,8 +283,8 @@ def _signed(
     """The signatures of a delivery, and the bytes that are signed."""
     header = delivery.headers.get(scheme.header)
     if header is None or len(header) > LONGEST_HEADER:
-        wrong = "no" if header is None else "too long a"
-        raise SignatureError(f"{wrong} {scheme.header} header")
+        wrong, kind = ("too long a", "malformed") if header else ("no", "missing")
+        raise SignatureError(f"{wrong} {scheme.header} header", kind)
     parts = header.split(scheme.separator) if scheme.separator else [header]
     parts = [part.strip() for part in parts]
     timestamp = _timestamp(scheme, parts, delivery, now) if scheme.is_timed else ""
@@ -309,7 +310,7 @@ def _timestamp(scheme: Scheme, parts: list[str], delivery: Delivery, now: float)
     except (ValueError, OverflowError):
         raise SignatureError("the timestamp cannot be read") from None
     if not abs(age) <= scheme.tolerance:
-        raise SignatureError("the timestamp is outside the tolerance")
+        raise SignatureError("the timestamp is outside the tolerance", "stale")
     return times[0]
 
 

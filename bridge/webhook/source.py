@@ -274,3 +274,8 @@ class Source:
     """Fits one of its recorded deliveries to the settings, so that it has an effect."""
     recipe: str = ""
     """The recipe that its table names."""
+
+    @property
+    def secret(self) -> str:
+        """Name of the setting with the secret that guards it."""
+        return next(option.name for option in self.options if option.secret)

@@ -383,7 +383,7 @@ def test_a_pause_is_shown_and_stops_what_a_worker_has_in_hand(run, desk):
     assert "PAUSED by hand: Vitally looks into" in shown.line("writes")
     assert "\x1b" not in shown.out
     assert "2 parties, about 2 s once writes go on" in shown.line("to be written")
-    paused = run("doctor", status=1).line("note all writes")
+    paused = run("doctor", status=1).line("note All writes")
     assert "paused by hand: Vitally looks into" in paused
     waiting = "writes go on\nto be written: 2 parties, drained in about 2 s\n"
     assert waiting == run("resume").out

@@ -22,6 +22,8 @@ from bridge.settings import Settings
 from bridge.store import keys
 from bridge.store.connect import connect
 from bridge.store.health import DOWN, Watch
+from bridge.store.inspect import figures
+from bridge.store.refused import refusals
 from bridge.web import create_app
 from bridge.web.front import BUSY, environ_of
 from bridge.webhook.source import Answer, Delivery, Source, Verified
@@ -312,6 +314,26 @@ def test_an_odd_path_is_not_logged(
     assert "source" not in logged(caplog)
 
 
+def test_what_is_refused_is_counted_by_source_and_reason_and_journaled(
+    client: FlaskClient, redis: Redis, watch: Watch
+) -> None:
+    client.post(PATH)
+    client.post("/webhooks/stripe")
+    client.post("/webhooks/no-such")
+    client.get(PATH)
+    post(client)
+    watch.look()
+
+    assert {
+        "example:malformed": 1,
+        "stripe:unknown_source": 1,
+        "unknown:unknown_source": 1,
+        "example:method": 1,
+    } == figures(redis).refused
+    first = refusals(redis)[-1]
+    assert ("example", 401, "malformed", "the signature does not fit") == first[1:5]
+
+
 def hear(redis: Redis, worker: str, ago: float = 0.0) -> None:
     redis.zadd(keys.WORKERS, {worker: round((time.time() - ago) * 1000)})
 
@@ -360,7 +382,15 @@ def test_readiness_says_why_not(
 
 def test_metrics_are_the_figures(client: FlaskClient, redis: Redis) -> None:
     hear(redis, "w1")
-    redis.hset(keys.COUNTERS, mapping={"received": 7, "held": 2, "outcome:updated": 3})
+    redis.hset(
+        keys.COUNTERS,
+        mapping={
+            "received": 7,
+            "held": 2,
+            "outcome:updated": 3,
+            "refused:stripe:stale": 4,
+        },
+    )
     redis.zadd(keys.DIRTY, {"stripe:cus_1": round((time.time() - 30) * 1000)})
     redis.set(keys.DRY_RUN, 1)
     answer = client.get("/metrics")
@@ -396,6 +426,7 @@ def test_metrics_are_the_figures(client: FlaskClient, redis: Redis) -> None:
         "dry_run": 1,
         "discarded_total": 0,
         'jobs_total{outcome="updated"}': 3,
+        'refused_total{reason="stale",source="stripe"}': 4,
         **{f'lamp{{kind="{row.kind}"}}': 0 for row in CONDITIONS},
         'lamp{kind="dry_run"}': 1,
     }

@@ -23,6 +23,9 @@ WELL = dict.fromkeys(Figures._fields, 0) | {
     "limit": 1000,
     "cost": 10,
     "outcomes": {},
+    "refused": {},
+    "refused_lately": {"stripe:mismatch": 41, "stripe:stale": 6},
+    "refused_now": {"stripe:mismatch": 4, "unknown:unknown_source": 99},
     "now_ms": NOW,
 }
 SETTINGS = Settings.from_env({}, without={"REDIS_URL", "VITALLY_API_KEY"})
@@ -50,6 +53,12 @@ def test_no_lamp_is_lit_where_all_is_well() -> None:
         ({"parked_parties": 1200}, "parked", "1,200"),
         ({"drift": 7}, "drift", "changed or deleted in Vitally: 7"),
         ({"quarantined_lately": 2}, "quarantine", "last hour: 2."),
+        (
+            {"refused_now": {"stripe:mismatch": 5}},
+            "wrong_signatures",
+            "41 deliveries in the last hour had a wrong signature: is STRIPE_WEBHOOK_SEC",
+        ),
+        ({"refused_now": {"stripe:stale": 6}}, "wrong_signatures", "clock right"),
         ({"unread": 3}, "unread", ": 3."),
         ({"held_parties": 4}, "held", ": 4."),
         ({"redis": View(0, (DOWN,))}, "redis", DOWN),

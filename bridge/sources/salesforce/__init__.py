@@ -127,7 +127,7 @@ def verify(delivery: Delivery, options: Options, now: float) -> Verified:
         raise SignatureError(f"its organization is not known: {error}") from None
     ids = {_text(one)[:SIGNIFICANT] for one in root.iter(f"{OUTBOUND}OrganizationId")}
     if ids != {(options[ORGANISATION] or "")[:SIGNIFICANT]}:
-        raise SignatureError("the message is not from our organization")
+        raise SignatureError("the message is not from our organization", "mismatch")
     return Verified(delivery._replace(body=body))
 
 

@@ -5,6 +5,7 @@ local COUNTERS, RECENT, JOURNAL = 'vb1:counters', 'vb1:recent', 'vb1:journal'
 local INCOMPLETE, UNKNOWN, FENCE = 'vb1:incomplete', 'vb1:unknown', 'vb1:fence'
 local LISTED, DRY_RUN, INDEX = 'vb1:listed', 'vb1:dry', 'vb1:index'
 local DRIFT = 'vb1:drift'
+local REFUSED, REFUSED_LATELY = 'vb1:refused', 'vb1:refused:lately'
 local QUARANTINED_EVENTS = 'vb1:quarantine:events'
 local function facts_of(p) return 'vb1:facts:' .. p end
 local function party_of(p) return 'vb1:party:' .. p end

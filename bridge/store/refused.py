@@ -1,0 +1,101 @@
+"""Counts the deliveries that were refused, without a call to Redis for each of them.
+
+Anybody can send a delivery without a signature. So a process keeps count by itself, and
+hands it over every few seconds, with the last ones for the journal of the refused.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from redis import Redis
+from redis.exceptions import RedisError
+
+from bridge.store import keys
+from bridge.store.connect import Scripts
+
+REASONS = {
+    "mismatch": "the signature or password does not match the secret",
+    "stale": "the signed time is too old, or in the future",
+    "missing": "there is no signature or password",
+    "malformed": "the signature cannot be read",
+    "unknown_source": "there is no such source, or it is off",
+    "method": "it is not a POST",
+    "too_large": "the body is too large",
+    "incomplete": "the body did not arrive whole",
+    "not_stored": "Redis did not take it, or too many came at once",
+    "error": "an error in the bridge",
+}
+"""Every reason, and its meaning."""
+
+JOURNAL = 1000
+"""Most lines of the journal."""
+
+ONCE = 100
+"""Most lines that a process adds at once."""
+
+NOBODY = "unknown"
+"""Stands for all names that are no source."""
+
+
+class Refusal(NamedTuple):
+    """One refused delivery, at *at* (ms) on Redis' clock of its handing over.
+
+    *text* says in words why; *delivery* is its id.
+    """
+
+    at: int
+    source: str
+    status: int
+    reason: str
+    text: str
+    delivery: str
+
+
+class Refusals:
+    """The count of one process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._last: deque[Sequence[str]] = deque(maxlen=ONCE)
+
+    def add(
+        self, source: str, status: int, reason: str, text: str, delivery: str
+    ) -> None:
+        """Count one; nothing is sent yet. *reason* is one of REASONS."""
+        with self._lock:
+            self._counts[f"{source}:{reason}"] += 1
+            self._last.append((source, str(status), reason, text, delivery))
+
+    def hand_over(self, redis: Redis) -> None:
+        """Hand the count over. It is kept where that raises a RedisError."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+            lines = [*self._last]
+            self._last.clear()
+        if not counts:
+            return
+        try:
+            Scripts(redis)("refuse", orjson.dumps(counts), orjson.dumps(lines), JOURNAL)
+        except RedisError:
+            with self._lock:
+                self._counts.update(counts)
+                self._last.extendleft(reversed(lines))
+            raise
+
+
+def refusals(redis: Redis, most: int = JOURNAL) -> list[Refusal]:
+    """Return up to *most* of the last refused deliveries, the newest first."""
+    rows: Any = redis.xrevrange(keys.REFUSED, count=most)
+    return [
+        Refusal(int(id_.split(b"-")[0]), source, int(status), reason, text, delivery)
+        for id_, row in rows
+        for source, status, reason, text, delivery in [
+            (row[field].decode() for field in (b"s", b"c", b"k", b"w", b"d"))
+        ]
+    ]
