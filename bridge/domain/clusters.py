@@ -164,6 +164,11 @@ def _explained(rows: Sequence[Cause], reason: str) -> Cause:
     """The row for a *reason*, with the title of its cluster and without a pattern."""
     for row in rows:
         if match := re.search(row.pattern, reason):
-            title = match.expand(row.title) if row.title else without_ids(reason)
-            return Cause("", row.cause, match.expand(row.helps), title)
+            title = _filled(row.title, match) if row.title else without_ids(reason)
+            return Cause("", row.cause, _filled(row.helps, match), title)
     return Cause("", "", "", without_ids(reason))
+
+
+def _filled(text: str, match: re.Match[str]) -> str:
+    """The *text* with what the *match* found in place of `\\1`."""
+    return text.replace("\\1", match[1]) if "\\1" in text else text
