@@ -170,5 +170,5 @@ def _explained(rows: Sequence[Cause], reason: str) -> Cause:
 
 
 def _filled(text: str, match: re.Match[str]) -> str:
-    """The *text* with what the *match* found in place of `\\1`."""
+    r"""The *text* with what the *match* found in place of `\1`."""
     return text.replace("\\1", match[1]) if "\\1" in text else text

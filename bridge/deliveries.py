@@ -1,0 +1,214 @@
+"""What came in, newest first, and what became of each: the journal and the refused.
+
+The journal has a line for each event and party of a delivery, and is capped, as the list
+of the refused is. What became of an event is read from its party's record, and which write
+carried it from its account's history.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import merge
+from typing import Any, NamedTuple
+
+import orjson
+from redis import Redis
+
+from bridge.store import keys
+from bridge.store.inspect import Look, Standing
+
+RECEIPTS = (
+    "queued",
+    "coalesced",
+    "duplicate",
+    "ignored",
+    "quarantined",
+    "refused",
+    "discarded",
+)
+"""What a line may be; `discarded` is somebody's word about events that came before."""
+
+BATCH = 500
+"""Lines that are read in one round trip."""
+
+STREAMS = {"j": keys.JOURNAL}
+"""The letter that ends a place in the list -> the stream that its line is in."""
+
+PLACE = re.compile(r"(\d{1,15})-(\d{1,20})([jr])")
+
+END = (2**53, 0, "z")
+
+Place = tuple[int, int, str]
+"""Instant (ms), number within it, and stream of a line; the list is in their order."""
+
+
+class Line(NamedTuple):
+    """One event of one party as it came, at *at* (ms), and what *became* of it.
+
+    *number* counts the party's events (0: it changed nothing). *became* is settled,
+    pending, held or parked, with *why*; *carried* is the write that its delivery led to.
+    """
+
+    place: str
+    at: int
+    source: str
+    type: str
+    event: str
+    party: str
+    receipt: str
+    reason: str
+    delivery: str
+    number: int
+    account: str | None = None
+    became: str = ""
+    why: str = ""
+    carried: Mapping[str, Any] | None = None
+
+
+class Wanted(NamedTuple):
+    """Which lines are wanted; "" and 0 are any.
+
+    *type* and *reason* are parts of them. *text* is the whole id of an event, a delivery
+    or an account, or a part of a party's. *since* and *until* are instants (ms).
+    """
+
+    source: str = ""
+    type: str = ""
+    receipt: str = ""
+    reason: str = ""
+    text: str = ""
+    since: int = 0
+    until: int = 0
+
+
+ALL = Wanted()
+
+
+class Found(NamedTuple):
+    """A page of lines; *next* is the place after which the next one begins, "" none."""
+
+    lines: Sequence[Line]
+    next: str
+
+
+def deliveries(
+    redis: Redis, wanted: Wanted = ALL, after: str = "", most: int = 50
+) -> Found:
+    """Up to *most* lines that are *wanted*, newest first, *after* a place of the list.
+
+    Raises redis' own errors.
+    """
+    begin = _place(after) or END
+    members = set(Look(redis).members_of(wanted.text)) if wanted.text else set()
+    found: list[Line] = []
+    newest = (_read(redis, letter, begin, wanted.until) for letter in STREAMS)
+    for _, line in merge(*newest, reverse=True):
+        if line.at < wanted.since:
+            break
+        if not _is_wanted(line, wanted, members):
+            continue
+        if len(found) == most:
+            return Found(_with_outcome(redis, found), found[-1].place)
+        found.append(line)
+    return Found(_with_outcome(redis, found), "")
+
+
+def _place(text: str) -> Place | None:
+    parts = PLACE.fullmatch(text)
+    return (int(parts[1]), int(parts[2]), parts[3]) if parts else None
+
+
+def _read(
+    redis: Redis, letter: str, begin: Place, until: int
+) -> Iterator[tuple[Place, Line]]:
+    """Yield the lines of a stream that come after *begin* in the list."""
+    newest = f"{begin[0]}-{begin[1]}" if begin < END else "+"
+    if until and until < begin[0]:
+        newest = str(until)
+    while True:
+        rows: Any = redis.xrevrange(STREAMS[letter], newest, count=BATCH)
+        for id_, row in rows:
+            name = f"{id_.decode()}{letter}"
+            if (place := _place(name)) and place < begin:
+                line = {key.decode(): value.decode() for key, value in row.items()}
+                yield place, READERS[letter](name, place[0], line)
+        if len(rows) < BATCH:
+            return
+        newest = f"({rows[-1][0].decode()}"
+
+
+def _journal(place: str, at: int, row: Mapping[str, str]) -> Line:
+    receipt, kind, reason = row["r"], row["k"], row.get("w", "")
+    if receipt == "quarantined":  # it has no kind; the reason begins with it
+        kind, reason = "", kind
+    party, number = row.get("p", ""), int(row.get("n") or 0)
+    ids = row["e"], party, receipt, reason, row.get("d", "")
+    return Line(place, at, row["s"], kind, *ids, number)
+
+
+def _refusal(place: str, at: int, row: Mapping[str, str]) -> Line:
+    reason = f"{row['c']}: {row['w']}"
+    return Line(place, at, row["s"], "", "", "", "refused", reason, row["d"], 0)
+
+
+READERS = {"j": _journal, "r": _refusal}
+
+
+def _is_wanted(line: Line, wanted: Wanted, members: set[str]) -> bool:
+    text = wanted.text
+    return (
+        wanted.source in {"", line.source}
+        and wanted.receipt in {"", line.receipt}
+        and wanted.type in line.type
+        and wanted.reason.lower() in line.reason.lower()
+        and (
+            not text
+            or text in {line.event, line.delivery}
+            or text in line.party
+            or line.party in members
+        )
+    )
+
+
+def _with_outcome(redis: Redis, lines: Sequence[Line]) -> list[Line]:
+    """The *lines* with what became of each."""
+    parties = sorted({line.party for line in lines if line.party})
+    known = dict(zip(parties, Look(redis).standings(parties), strict=True))
+    accounts = sorted({one.account for one in known.values() if one and one.account})
+    histories = _histories(redis, accounts)
+    return [_outcome(line, known.get(line.party), histories) for line in lines]
+
+
+def _histories(
+    redis: Redis, accounts: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    with redis.pipeline(transaction=False) as pipe:
+        for account in accounts:
+            pipe.lrange(keys.history(account), 0, -1)
+        replies = pipe.execute()
+    return {
+        name: [orjson.loads(line) for line in lines]
+        for name, lines in zip(accounts, replies, strict=True)
+    }
+
+
+def _outcome(
+    line: Line,
+    standing: Standing | None,
+    histories: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Line:
+    if standing is None:
+        return line
+    line = line._replace(account=standing.account)
+    if not line.number:
+        return line
+    waits = standing.held + standing.parked
+    if line.number <= standing.settled:
+        writes = histories.get(standing.account or "", ())
+        carried = (w for w in writes if line.delivery in w.get("deliveries", ()))
+        return line._replace(became="settled", carried=next(carried, None))
+    if line.number <= standing.settled + waits:
+        became = "held" if standing.held else "parked"
+        return line._replace(became=became, why=standing.why)
+    return line._replace(became="pending")

@@ -1,0 +1,112 @@
+"""What came in is listed newest first, found again, and says what became of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.deliveries import Wanted, deliveries
+from bridge.ingest import Ingress
+from bridge.webhook.source import Delivery, Verified
+from tests.support.desk import Bench, customer, subscription
+from tests.support.failures import wait
+
+
+def listed(desk: Bench, **wanted: object) -> list[tuple[str, str]]:
+    found = deliveries(desk.redis, Wanted(**wanted))
+    return [(line.event, line.became or line.receipt) for line in found.lines]
+
+
+def test_each_event_says_what_became_of_it(desk) -> None:
+    desk.does(customer("cus_1", account="acme", event="evt_1"))
+    wait(desk.redis, "stripe:cus_2", "parked", "mrr must be an integer")
+    desk.tell(customer("cus_1", account="acme", at=5, called="B", event="evt_5"))
+    repeated = customer("cus_2", at=6, event="evt_6")
+    desk.tell(repeated, repeated)
+
+    assert [
+        ("evt_6", "duplicate"),
+        ("evt_6", "pending"),
+        ("evt_5", "pending"),
+        ("evt_1", "parked"),
+        ("evt_1", "settled"),
+    ] == listed(desk)
+    parked, settled = deliveries(desk.redis).lines[-2:]
+    assert ("mrr must be an integer", "acme") == (parked.why, settled.account)
+
+
+def test_held_events_are_settled_once_they_are_written(desk) -> None:
+    desk.does(customer(account=None, event="evt_1"))
+    assert [("evt_1", "held")] == listed(desk)
+
+    desk.does(customer(account="acme", at=9, event="evt_2"))
+    assert [("evt_2", "settled"), ("evt_1", "settled")] == listed(desk)
+
+
+def test_ignored_and_quarantined_ones_have_their_reason(ingress: Ingress, desk) -> None:
+    source = ingress.sources["stripe"]
+    for body in (
+        b'{"id": "evt_1", "object": "event", "type": "charge.failed", "created": 1}',
+        b"no event",
+    ):
+        ingress.take_in(
+            source, Verified(Delivery("POST", "/webhooks/stripe", {}, body))
+        )
+
+    bad, ignored = deliveries(desk.redis).lines
+
+    assert ("quarantined", "the body is not valid JSON") == (bad.receipt, bad.reason)
+    assert ("charge.failed", "ignored") == (ignored.type, ignored.receipt)
+    assert "no effect" in ignored.reason
+    assert [bad] == [*deliveries(desk.redis, Wanted(reason="VALID json")).lines]
+    assert [ignored] == [*deliveries(desk.redis, Wanted(receipt="ignored")).lines]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "events"),
+    [
+        ({"text": "evt_1"}, ["evt_1"]),
+        ({"text": "cus_2"}, ["evt_3", "evt_2"]),
+        ({"text": "acme"}, ["evt_1"]),
+        ({"type": "subscription"}, ["evt_3"]),
+        ({"source": "stripe", "receipt": "queued"}, ["evt_2", "evt_1"]),
+        ({"source": "hubspot"}, []),
+        ({"since": 2**52}, []),
+        ({"until": 1}, []),
+        ({"text": "evt_"}, []),
+    ],
+)
+def test_they_are_found_by(desk, wanted, events) -> None:
+    desk.does(customer("cus_1", account="acme", event="evt_1"))
+    desk.tell(customer("cus_2", account="beta", event="evt_2"))
+    desk.tell(subscription("cus_2", event="evt_3"))
+
+    assert events == [event for event, _ in listed(desk, **wanted)]
+
+
+def test_pages_follow_one_another_without_a_gap_or_a_repeat(desk) -> None:
+    for n in range(1203):
+        desk.accept.ignore("stripe", [(f"evt_{n}", "charge.failed", "no effect")])
+
+    seen, after = [], ""
+    while True:
+        found = deliveries(desk.redis, Wanted(type="charge"), after, most=100)
+        seen += [line.event for line in found.lines]
+        after = found.next
+        if not after:
+            break
+
+    assert [f"evt_{n}" for n in reversed(range(1203))] == seen
+
+
+@pytest.mark.parametrize("place", ["", "nonsense", "1-1", "9" * 40, "1-1x"])
+def test_a_place_that_is_none_is_the_beginning(desk, place) -> None:
+    desk.tell(customer(event="evt_1"))
+
+    assert ["evt_1"] == [x.event for x in deliveries(desk.redis, after=place).lines]
+
+
+def test_lines_of_an_older_version_are_read(desk) -> None:
+    line = {"s": "stripe", "e": "evt_1", "k": "customer.created", "p": "stripe:cus_1"}
+    desk.redis.xadd("vb1:journal", line | {"r": "queued"})
+
+    assert [("evt_1", "queued")] == listed(desk)
