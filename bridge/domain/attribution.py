@@ -1,0 +1,267 @@
+"""Attributes every cent of an account's MRR to a rule, and counts it as other tools would.
+
+Amounts are exact, in major units a month of the one currency of the MRR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from bridge.domain.account import Account
+from bridge.domain.document import chosen, views_of
+from bridge.domain.money import (
+    STRIPE,
+    Policy,
+    PricedItem,
+    exact,
+    monthly,
+)
+from bridge.domain.subscription import Subscription, payment
+from bridge.domain.traits import TABLE, AccountView, Known, Result, Unknown
+from bridge.domain.values import Discount, Item
+
+
+class Step(NamedTuple):
+    """A part of the MRR: what it is, the *rule* that makes it so, and its *amount*."""
+
+    subscription: str
+    text: str
+    rule: str
+    amount: Fraction = Fraction(0)
+
+
+def steps(account: Account, policy: Policy, now: int) -> list[Step]:
+    """The parts that sum up to the MRR of *account* at *now* (ms), the last rounding.
+
+    Also what does not count, with an amount of 0. None at all: the MRR is not known, or
+    is not computed from subscriptions.
+    """
+    source, result = chosen(account, policy, now).get("mrr", ("", None))
+    views = views_of(account, policy, now)
+    is_told = source in account.told.get("mrr", {})
+    if isinstance(result, Unknown) or source not in views or is_told:
+        return []
+    found = list(_view_steps(views[source]))
+    for other, view in views.items():
+        if other != source:
+            rule = f"owners: {source} sets mrr"
+            found += [Step(s.id, f"{other} does not count", rule) for s in view.all]
+    if result is None or isinstance(result, str):
+        return [*found, Step("", "no subscription counts: no MRR", "empty: null")]
+    off = Fraction(str(result)) - sum((s.amount for s in found), Fraction(0))
+    rule = "rounded once, half up, to the currency's decimals"
+    return [*found, Step("", "rounding", rule, off)]
+
+
+def _view_steps(view: AccountView) -> Iterator[Step]:
+    currencies = {sub.currency for sub in view.counting if _pays(sub, view)}
+    policy = view.policy
+    for sub in view.all:
+        if sub.status not in policy.statuses:
+            listed = ", ".join(sorted(policy.statuses))
+            text = f"its status is {sub.status}: it does not count"
+            yield Step(sub.id, text, f"statuses: {listed}")
+            continue
+        code = sub.currency or ""
+        rate = Fraction(1)
+        if len(currencies) > 1:  # The MRR is known, so every rate is.
+            rate = policy.rate(code) or rate
+        for step in _subscription_steps(sub, view):
+            amount = exact(step.amount, code, sub.source) * rate
+            rule = step.rule if rate == 1 else f"{step.rule}; rates.{code}"
+            yield step._replace(amount=amount, rule=rule)
+
+
+def _pays(sub: Subscription, view: AccountView) -> bool:
+    return bool(payment(sub, view.policy, view.now).monthly)
+
+
+def _subscription_steps(sub: Subscription, view: AccountView) -> Iterator[Step]:
+    """The parts of one subscription, in minor units of its own currency."""
+    if "mrr" in sub.value:
+        text, told = "the source's own figure", Fraction(sub.value["mrr"])
+        yield Step(sub.id, text, f"{sub.source}: mrr", told)
+        return
+    before = _priced(sub, view, 0)
+    for item, priced in zip(sub.items, before, strict=True):
+        yield from _item_steps(sub, item, priced, view.policy)
+    for place, (label, discount) in enumerate(_discounts(sub), 1):
+        after = _priced(sub, view, place)
+        cut = sum(a.monthly - b.monthly for a, b in zip(after, before, strict=True))
+        counts = any(
+            len(a.taken) > len(b.taken) for a, b in zip(after, before, strict=True)
+        )
+        how = "less" if counts else "does not count:"
+        lasts = discount.get("duration", "")
+        text = f"{how} discount {label}{f' ({lasts})' if lasts else ''}"
+        yield Step(sub.id, text, f"discounts: {view.policy.discounts}", Fraction(cut))
+        before = after
+    for item in sub.value.get("items", ()):
+        if item.get("one_time"):
+            yield Step(sub.id, f"{_name(item)}: paid once", "one-time prices: no MRR")
+        elif item not in sub.items:
+            yield Step(sub.id, f"{_name(item)}: paid by usage", "metered usage: no MRR")
+
+
+def _item_steps(
+    sub: Subscription, item: Item, priced: PricedItem, policy: Policy
+) -> Iterator[Step]:
+    interval, count = priced.interval
+    gross = priced.gross * (1 + priced.tax)
+    share = monthly(Fraction(1), interval, count, policy)
+    paid = exact(gross / share, sub.currency or "", sub.source)
+    rhythm = interval if count == 1 else f"{count} {interval}s"
+    tiers = f" in {item.get('tiers_mode')} tiers" if "tiers" in item else ""
+    text = (
+        f"{priced.quantity:,} x {_name(item)}{tiers}: {_decimal(paid)} every {rhythm}"
+    )
+    if share != 1:
+        text += f", of which a month is {share}"
+    yield Step(
+        sub.id,
+        text,
+        f"price per {rhythm}" + ("" if share == 1 else f", {share} of it a month"),
+        gross,
+    )
+    if priced.tax:
+        text = f"less the {_decimal(priced.tax * 100)} % tax in its price"
+        yield Step(sub.id, text, "inclusive tax: no MRR", priced.gross - gross)
+
+
+def _priced(sub: Subscription, view: AccountView, most: int) -> list[PricedItem]:
+    """The items of *sub* with only the first *most* of its discounts."""
+    left = most
+    value = sub.value.copy()
+    items: list[Item] = []
+    for item in value.get("items", ()):
+        own = item.get("discounts", [])
+        items.append({**item, "discounts": own[:left]} if own else item)
+        left = max(0, left - len(own)) if item in sub.items else left
+    value["items"] = items
+    value["discounts"] = value.get("discounts", [])[:left]
+    return payment(sub._replace(value=value), view.policy, view.now).items
+
+
+def _discounts(sub: Subscription) -> list[tuple[str, Discount]]:
+    """Label and terms of each discount of *sub*, in the order in which they apply."""
+    holders: list[Sequence[Discount]] = [i.get("discounts", ()) for i in sub.items]
+    every = [d for own in (*holders, sub.value.get("discounts", ())) for d in own]
+    return [(str(d.get("coupon") or d.get("id") or "without a name"), d) for d in every]
+
+
+def _name(item: Item) -> str:
+    names = (item.get("name"), item.get("product_name"), item.get("price"))
+    return next(filter(None, names), "an item")
+
+
+def _decimal(amount: Fraction) -> str:
+    """An amount as people write it; *amount* need not be a whole number of cents."""
+    whole = amount * 100
+    return (
+        f"{float(amount):,.2f}" if whole.denominator == 1 else f"{float(amount):,.4f}"
+    )
+
+
+# --- As others count -------------------------------------------------------------------
+
+
+class Tool(NamedTuple):
+    """How a tool counts otherwise: its choice of *discounts*, and what it says of itself.
+
+    *notes* maps a condition of a subscription to a sentence; the amount stays ours there.
+    """
+
+    discounts: str
+    notes: Mapping[str, str] = {}
+
+
+PAST_DUE = "counts a past-due subscription only for the days that its settings give it"
+
+TOOLS = {
+    "Stripe": Tool(
+        "forever",
+        {
+            "cancels": "may leave a subscription out from the day of its cancellation "
+            "(a setting)"
+        },
+    ),
+    "ChartMogul": Tool("active", {"past_due": PAST_DUE}),
+    "ProfitWell": Tool(
+        "active",
+        {
+            "past_due": PAST_DUE,
+            "metered": "also counts metered usage, which is in no event",
+        },
+    ),
+}
+"""https://docs.stripe.com/billing/subscriptions/analytics/glossary,
+https://help.chartmogul.com, https://www.paddle.com/help (ProfitWell Metrics)"""
+
+CONDITIONS: Mapping[str, Callable[[Subscription], bool]] = {
+    "cancels": lambda sub: bool(
+        sub.value.get("cancel_at_period_end") or "cancel_at" in sub.value
+    ),
+    "past_due": lambda sub: sub.status == "past_due",
+    "metered": lambda sub: len(sub.items) < len(sub.value.get("items", ())),
+}
+
+UNPUBLISHED = "how it counts {}s is not published"
+
+
+class Count(NamedTuple):
+    """What a tool would show, and *why*; an *mrr* of None: none, or not *known*."""
+
+    tool: str
+    mrr: Known
+    known: bool
+    why: tuple[str, ...]
+
+
+def counts(account: Account, policy: Policy, now: int) -> list[Count]:
+    """The tools that count *account* otherwise than *policy* does, or may do so."""
+    source, ours = chosen(account, policy, now).get("mrr", ("", None))
+    if source not in views_of(account, policy, now):
+        return []
+    found = []
+    for name, tool in TOOLS.items():
+        its = policy._replace(discounts=tool.discounts, statuses=STRIPE.statuses)
+        mrr, why = _count(views_of(account, its, now)[source], tool)
+        known = not isinstance(mrr, Unknown)
+        if known and mrr != ours:
+            listed = " and ".join(sorted(its.statuses))
+            if its.discounts != policy.discounts:
+                why = (DISCOUNTED[its.discounts], *why)
+            if its.statuses != policy.statuses:
+                why = (f"counts what is {listed}", *why)
+        if why:
+            found.append(
+                Count(name, None if isinstance(mrr, Unknown) else mrr, known, why)
+            )
+    return found
+
+
+DISCOUNTED = {
+    "forever": "takes off only the discounts that last forever",
+    "active": "takes off every discount until it ends",
+}
+
+
+def _count(view: AccountView, tool: Tool) -> tuple[Result, tuple[str, ...]]:
+    odd = {
+        item["interval"]
+        for sub in view.counting
+        for item in sub.items
+        if item.get("interval") in {"day", "week"}
+    }
+    if odd:
+        reason = UNPUBLISHED.format("s and ".join(sorted(odd)))
+        return Unknown(reason), (reason,)
+    mrr = TABLE["mrr"].read(view)
+    why = [
+        note
+        for name, note in tool.notes.items()
+        if any(CONDITIONS[name](sub) for sub in view.counting)
+    ]
+    return mrr, (mrr.reason,) if isinstance(mrr, Unknown) else tuple(why)
