@@ -15,11 +15,13 @@ from bridge.store.accept import Accept
 from bridge.store.lease import Leases
 from bridge.store.refresh import Refreshes
 from bridge.throttle import Breaker, Throttle
-from bridge.vitally.client import Vitally
+from bridge.vitally.client import Call, Vitally
 
 
 class Context:
     """Everything jobs use: Redis, Vitally, settings; *stop* is set when the worker must end.
+
+    *requests* are those of the current job to Vitally.
 
     *apis* are the sources' APIs. *keys_needed* maps every source that is on to the
     setting that its API needs. *chance* returns a random number from 0 to 1.
@@ -36,10 +38,12 @@ class Context:
         self.refreshes = Refreshes(redis)
         self.breaker = Breaker(redis)
         self.throttle = Throttle(redis, settings.vitally_budget_share)
+        self.requests: list[Call] = []
         self.vitally = Vitally(
             settings.vitally_base_url,
             settings.vitally_authorization,
             observe=self.throttle.learn,
+            after=self.requests.append,
         )
         on = switched_on(settings.sources)
         apis = {source.name: source.api(settings.sources) for source in on}

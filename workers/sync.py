@@ -18,14 +18,15 @@ duplicate job does no harm. `AccountSync` follows these steps from top to bottom
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 from bridge.desired import Desired, desired_state, has_work, is_ending
 from bridge.errors import LostLeaseError, VitallyError
 from bridge.log import ABOUT, fields
 from bridge.store.lease import DRY_RUN_MS, home
-from bridge.store.view import Outcome, View
+from bridge.store.view import Outcome, View, Wait
 from workers import outcomes
 from workers.context import Context
 from workers.refresh import Refresh
@@ -39,6 +40,16 @@ TURNS = 5
 WORTH_A_LOOK_MS = 200
 """After a wait this long the facts are read again before the write."""
 
+LEASED = Wait("waited", "another job has the account's lease")
+BEING_READ = Wait("waited", "another job reads the party from its source")
+NOT_DUE = Wait("waited", "the account's next try is not due yet")
+NO_SLOT = Wait("waited", "no slot of Vitally's rate limit is free soon")
+STOPPED = Wait("waited", "the worker stops")
+PACED = Wait("paced", "the account was written a moment ago")
+LOST = Wait("retried", "the lease was lost")
+RESTLESS = Wait("retried", f"it changed {TURNS} times while it was read")
+UNCOUNTED = Wait("")
+
 
 class AccountSync:
     """Does the jobs of customers."""
@@ -46,6 +57,8 @@ class AccountSync:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.leases, self.queue = context.leases, context.queue
+        self.noted: dict[str, Any] = {}
+        """What the line about the current job says beside its outcome."""
 
     def run(self, party: str, other: Callable[[View], Outcome] | None = None) -> str:
         """Do the job of *party*; return the outcome's word. Raises redis' errors.
@@ -54,41 +67,50 @@ class AccountSync:
         """
         began, account, word = monotonic(), "", ""
         ABOUT.set({})
+        self.noted = {}
+        self.context.requests.clear()
         refresh = Refresh(self.context, party)
         for _ in range(TURNS):
             view = self.leases.begin(party)  # 1, 2
             if view is None:
-                word = "retried"
+                word = self._wait(LEASED)
                 break
             account = view.account
             # Left as it is by an exception, for the line about that.
             ABOUT.set({"deliveries": view.deliveries} if view.deliveries else {})
-            try:
-                if other is None:
-                    word = self._job(view, refresh)
-                else:
-                    word = self._ack(view, other(view))
-            except LostLeaseError:
-                word = self._postpone(view, 0)
-            finally:
-                if not word:
-                    self._release(view)
-            if word:
+            if word := self._turn(view, refresh, other):
                 break
         else:
             self.leases.postpone(party, 1000)
-            word = "retried"
+            word = self._wait(RESTLESS)
         ms = round((monotonic() - began) * 1000)
-        line = fields(party=party, account=account or None, outcome=word, ms=ms)
+        statuses = [call.status for call in self.context.requests]
+        line = fields(party=party, account=account or None, outcome=word, **self.noted)
+        line["fields"] |= {"requests": len(statuses), "statuses": statuses, "ms": ms}
         log.info("job", extra=line)
         ABOUT.set({})
+        return word
+
+    def _turn(
+        self, view: View, refresh: Refresh, other: Callable[[View], Outcome] | None
+    ) -> str:
+        word = ""
+        try:
+            word = self._ack(view, other(view)) if other else self._job(view, refresh)
+        except LostLeaseError:
+            word = self._postpone(view, 0, LOST)
+        finally:
+            if not word:
+                self._release(view)
         return word
 
     def _job(self, view: View, refresh: Refresh) -> str:
         """Do the job of an account; "" if it has to start again."""
         if reason := refresh.reason(view):
             self._release(view)
-            return "" if refresh.read(reason) else "retried"
+            if refresh.read(reason):
+                return ""
+            return self._wait(BEING_READ)
         account, why = home(view.own)
         if account != (view.account or None):
             moved = self.leases.move(view.own.name, account)
@@ -97,7 +119,7 @@ class AccountSync:
         if not view.account:
             word = self._ack(view, Outcome("held", "held", why))
         elif view.not_before > view.now:
-            word = self._postpone(view, view.not_before - view.now)
+            word = self._postpone(view, view.not_before - view.now, NOT_DUE)
         else:
             word = self._settle(view)
         if refresh.later_ms:
@@ -112,18 +134,17 @@ class AccountSync:
             return self._ack(view, outcomes.unchanged(view, desired.document), desired)
         if self.context.settings.bridge_dry_run:
             # Pending, until a worker starts that is to write.
-            self._postpone(view, DRY_RUN_MS, desired=desired)
-            return "dry run"
+            return self._postpone(view, DRY_RUN_MS, Wait("dry_run"), desired)
         pace = outcomes.pace_wait(view.pace, view.wrote_at, view.now)  # 5
         urgent = is_ending(view, desired, self.context.config)
         wait, slot = -pace, ""
         if not pace:
             wait, slot = throttle.reserve(SHORT_WAIT_MS, urgent=urgent)
         if wait < 0:  # so far off that nobody waits for it here
-            return self._postpone(view, -wait)
+            return self._postpone(view, -wait, PACED if pace else NO_SLOT)
         if not self._sleep(view, wait):
             throttle.give_back(slot)
-            return self._postpone(view, 0)
+            return self._postpone(view, 0, STOPPED)
         if wait > WORTH_A_LOOK_MS:
             view = self.leases.read_again(view.lease)
             desired = desired_state(view, self.context.config)
@@ -139,14 +160,17 @@ class AccountSync:
         policy = self.context.settings.bridge_create
         refusal = outcomes.creation_refused(policy, desired.account)
         doc, change = desired.document, desired.change
+        self.noted["traits"] = sorted(change.traits)
         try:
             done = Write(self.context, view, doc, change, refusal).run()  # 6, 7
         except Held as held:
             return self._ack(view, outcomes.held(view, held.reason), desired)  # 8
         except Postponed as later:
-            return self._postpone(view, later.delay_ms, outcomes.not_sent(view))
+            wait = NO_SLOT._replace(fields=outcomes.not_sent(view))
+            return self._postpone(view, later.delay_ms, wait)
         except VitallyError as error:
             return self._failed(view, error, desired)
+        self.noted["traits"] = sorted(done.change.traits)
         return self._ack(view, outcomes.written(view, doc, done), desired)
 
     def _failed(self, view: View, error: VitallyError, desired: Desired) -> str:
@@ -161,7 +185,10 @@ class AccountSync:
             log.error("writes stopped", extra=fields(reason=decision.breaker))
         if decision.park is not None:
             return self._ack(view, decision.park, desired)
-        return self._postpone(view, decision.delay_ms, decision.fields, desired)
+        word = "waited" if decision.word == "limited" else "retried"
+        status = f"{error.status}: " if error.status else ""
+        wait = Wait(word, f"{status}{error.reason}", decision.fields)
+        return self._postpone(view, decision.delay_ms, wait, desired)
 
     def _sleep(self, view: View, wait_ms: int) -> bool:
         """Sleep and keep the lease; False: the worker must stop."""
@@ -174,27 +201,32 @@ class AccountSync:
 
     def _ack(self, view: View, outcome: Outcome, desired: Desired | None = None) -> str:
         """Acknowledge; a large account with newer facts waits behind the others."""
+        if outcome.why:
+            self.noted["why"] = outcome.why
         took = round((monotonic() - self.leases.since) * 1000)
         row = desired.row(view) if desired else None
         for claim in self.leases.ack(view, outcome, row):
             if claim.party == view.own.name and took > outcomes.LONG_MS:
                 rest = outcomes.rest(took, int(outcome.fields.get("pace", 0)))
-                self.leases.postpone(claim.party, rest)
+                self.leases.postpone(claim.party, rest, wait=UNCOUNTED)
             else:
                 self.queue.push(claim, "newer facts")
         return outcome.word
 
     def _postpone(
-        self,
-        view: View,
-        delay_ms: int,
-        noted: Mapping[str, str] | None = None,
-        desired: Desired | None = None,
+        self, view: View, delay_ms: int, wait: Wait, desired: Desired | None = None
     ) -> str:
-        row = desired.row(view) if desired else ""
-        claims = self.leases.postpone(view.own.name, delay_ms, view.lease, noted, row)
+        if desired:
+            wait = wait._replace(row=desired.row(view))
+        claims = self.leases.postpone(view.own.name, delay_ms, view.lease, wait)
         self.queue.push_all(claims, "came meanwhile")  # 9
-        return "retried"
+        return self._wait(wait)
+
+    def _wait(self, wait: Wait) -> str:
+        """Note why the job was not done now; return its word."""
+        if wait.why:
+            self.noted["why"] = wait.why
+        return wait.word
 
     def _release(self, view: View) -> None:
         """Give the lease back without an outcome."""

@@ -176,7 +176,10 @@ def _pays(cause: Data) -> Iterator[str]:
 def _history(line: Data) -> str:
     name = [f"name={line['name']!r}"] if "name" in line else []
     traits = ", ".join(f"{key}={value(had)}" for key, had in line["traits"].items())
-    return " ".join([f"  {moment(line['at'])}", line["did"], *name, traits]).rstrip()
+    ids = line.get("deliveries", ())
+    came = f"(deliveries {', '.join(ids)})" if ids else ""
+    words = [f"  {moment(line['at'])}", line["did"], *name, traits, came]
+    return " ".join(filter(None, words))
 
 
 def because(cause: Data) -> str:

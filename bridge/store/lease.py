@@ -28,7 +28,16 @@ from bridge.domain.fold import State, compact, fold
 from bridge.errors import LostLeaseError
 from bridge.store import codec, keys
 from bridge.store.connect import Scripts
-from bridge.store.view import NUMBERS, Catalogues, Lease, Member, Outcome, View
+from bridge.store.view import (
+    NUMBERS,
+    RETRIED,
+    Catalogues,
+    Lease,
+    Member,
+    Outcome,
+    View,
+    Wait,
+)
 
 LEASE_MS = 6000
 """The worker's heartbeat renews it until the job's own deadline."""
@@ -202,17 +211,17 @@ class Leases:
         party: str,
         delay_ms: int,
         lease: Lease | None = None,
-        fields: Mapping[str, str] | None = None,
-        row: str = "",
+        wait: Wait = RETRIED,
     ) -> Claims:
-        """Let *party* wait; with a *lease*, give it back and note *fields*.
+        """Let *party* wait; with a *lease*, give it back and note what *wait* says.
 
-        *row* is the account's in the index ("": as it is). One that is lost is noted: what was sent under it has to be made good.
+        One that is lost is noted: what was sent under it has to be made good.
         """
         self.held = None
         account, fence = (lease.account, lease.fence) if lease else ("", 0)
-        noted, delay = orjson.dumps(fields or {}), max(0, delay_ms)
-        return claims(self._run("postpone", party, delay, account, fence, noted, row))
+        noted, delay = orjson.dumps(wait.fields), max(0, delay_ms)
+        args = (party, delay, account, fence, noted, wait.row, wait.word)
+        return claims(self._run("postpone", *args))
 
     def begin_dry_run(self) -> None:
         """Note that nothing is written from now on."""

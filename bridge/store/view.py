@@ -153,6 +153,21 @@ class View(NamedTuple):
         return max(1, self.confirm_at - self.now) if self.unconfirmed_writes else 0
 
 
+class Wait(NamedTuple):
+    """Why a job was not done now: the *word* that is counted ("": none), and *why*.
+
+    Its account keeps *fields*, and *row* in the index ("": as it is).
+    """
+
+    word: str = "retried"
+    why: str = ""
+    fields: Mapping[str, str] = {}
+    row: str = ""
+
+
+RETRIED = Wait()
+
+
 class Outcome(NamedTuple):
     """The outcome of a job: the state *to* (settled, held or parked) and *why*."""
 

@@ -73,11 +73,19 @@ class Page(NamedTuple):
     next: str | None
 
 
+class Call(NamedTuple):
+    """One request, over: its *method*, *seconds*, and *status*; 0: no whole answer."""
+
+    method: str
+    status: int
+    seconds: float
+
+
 class Vitally:
     """A client of one workspace; threads may share it, forks get their own pool.
 
     *authorization* is the ready header value. *observe* gets the `Rate` of every
-    reply that tells one and must not raise. *deadline* is in seconds and counts for a
+    reply that tells one, *after* the `Call` of every request; neither may raise. *deadline* is in seconds and counts for a
     whole request, from the connection to the last byte of the reply.
     """
 
@@ -87,11 +95,13 @@ class Vitally:
         authorization: str,
         *,
         observe: Callable[[Rate], None] | None = None,
+        after: Callable[[Call], None] = lambda _: None,
         deadline: float = 7.5,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._deadline = deadline
         self._observe = observe
+        self._after = after
         self._secrets = _secrets(authorization)
         self._headers = {
             "Authorization": authorization,
@@ -193,8 +203,8 @@ class Vitally:
             raise VitallyRefusedError(f"the body is not JSON: {error}") from None
         if self._process != os.getpid():
             self._pool, self._process = self._new_pool(), os.getpid()
-        exchange = self._exchange
-        exchange.until, exchange.sent = time.monotonic() + self._deadline, False
+        exchange, began, status = self._exchange, time.monotonic(), 0
+        exchange.until, exchange.sent = began + self._deadline, False
         try:
             response = self._pool.urlopen(
                 method,
@@ -208,8 +218,11 @@ class Vitally:
                 decode_content=False,
             )
             reply = self._reply(method, response)
+            status = reply.status
         except (HTTPError, OSError) as error:
             raise self._failure(error) from error
+        finally:
+            self._after(Call(method, status, time.monotonic() - began))
         return value(reply, self._secrets, time.time())
 
     def _reply(self, method: str, response: BaseHTTPResponse) -> Reply:

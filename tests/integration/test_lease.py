@@ -72,8 +72,8 @@ def test_a_job_that_got_no_lease_holds_none(desk: Bench) -> None:
 def test_a_loser_is_queued_once_when_the_holder_is_done(desk: Bench) -> None:
     desk.tell(customer())
     lease = taken(desk, name="cus_9")
-    assert ["retried"] == desk.work()
-    assert "retried" == desk.jobs.run(PARTY)
+    assert ["waited"] == desk.work()
+    assert "waited" == desk.jobs.run(PARTY)
     assert "queued" == desk.claim()["claim"]
     assert "coalesced" == desk.tell(subscription()).receipt
     claims = desk.leases.release(lease)
@@ -87,7 +87,7 @@ def test_a_loser_is_queued_once_when_the_holder_is_done(desk: Bench) -> None:
 def test_a_loser_whose_events_the_holder_settled_is_not_queued(desk: Bench) -> None:
     desk.does(customer())
     lease = taken(desk, name="cus_9")
-    assert "retried" == desk.jobs.run(PARTY)
+    assert "waited" == desk.jobs.run(PARTY)
 
     assert [] == desk.leases.release(lease)
     assert "claim" not in desk.claim()
@@ -126,7 +126,7 @@ def test_what_was_sent_under_a_lost_lease_is_made_good(desk: Bench) -> None:
 def test_a_job_waits_for_the_lease_of_a_dead_worker(desk: Bench) -> None:
     desk.tell(customer())
     taken(desk)
-    assert ["retried"] == desk.work()
+    assert ["waited"] == desk.work()
     desk.sweep(2000)
     assert 0 == desk.queue.depth()
     desk.passes(LEASE_MS)

@@ -377,7 +377,7 @@ def test_a_pause_is_shown_and_stops_what_a_worker_has_in_hand(run, desk):
 
     run("pause", "--reason", "Vitally looks into \x1b[2Jacme")
 
-    assert ["retried", "retried"] == desk.work()
+    assert ["waited", "waited"] == desk.work()
     assert [] == desk.writes()
     shown = run("status")
     assert "PAUSED by hand: Vitally looks into" in shown.line("writes")

@@ -129,7 +129,7 @@ def test_a_discount_that_ends_is_seen_at_its_end_without_an_event(desk: Bench) -
 
 def test_a_dry_run_writes_nothing_and_leaves_all_pending(desk: Bench) -> None:
     desk.set(bridge_dry_run=True)
-    assert ["dry run"] == desk.does(customer(), subscription())
+    assert ["dry_run"] == desk.does(customer(), subscription())
     desk.passes(3_600_000)
     desk.sweep()
 
@@ -254,7 +254,7 @@ def test_a_429_waits_as_told_and_is_no_failed_attempt(
 ) -> None:
     created(desk)
     desk.fault("status", "PUT", status=429, body={"error": "slow"}, headers=headers)
-    assert ["retried"] == desk.does(subscription(at=2, unit=100))
+    assert ["waited"] == desk.does(subscription(at=2, unit=100))
 
     assert seconds - 3 < (desk.due_in() or 0) <= seconds
     assert seconds * 1000 - 3000 < desk.throttle.wait() <= seconds * 1000
@@ -479,7 +479,7 @@ def test_an_account_that_keeps_changing_is_written_at_growing_intervals(
     assert ["created"] == desk.does(customer(), subscription(unit=100))
     waits = []
     for n in range(2, 6):
-        assert ["retried"] == desk.does(subscription(at=n, unit=100 * n))
+        assert ["paced"] == desk.does(subscription(at=n, unit=100 * n))
         waits.append(round(desk.due_in() or 0))
         desk.passes(waits[-1] * 1000 + 100)
         assert ["updated"] == desk.work()

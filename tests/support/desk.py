@@ -130,7 +130,12 @@ class Bench:
         chosen = settings(vitally.url, "redis://127.0.0.1:1/0")
         self.context = Context(chosen, Config(), redis, self.stop)
         self.context.chance = lambda: 1.0
-        self.client = Vitally(vitally.url, vitally.authorization, deadline=deadline)
+        self.client = Vitally(
+            vitally.url,
+            vitally.authorization,
+            deadline=deadline,
+            after=self.context.requests.append,
+        )
         self.context.vitally = self.client
         self.queue, self.accept = self.context.queue, self.context.accept
         self.leases, self.breaker = self.context.leases, self.context.breaker

@@ -16,6 +16,7 @@ if account ~= '' then
     if holder ~= ARGV[4] then return {0} end
   elseif holder then
     redis.call('SADD', waiters_of(account), p)
+    count('outcome:waited', 1)
     return {0}
   else
     fence = redis.call('INCR', FENCE)

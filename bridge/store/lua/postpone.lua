@@ -2,7 +2,7 @@
 -- The party's claim stays, so events that arrive in the meantime wait with it.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, delay (ms), account ('': none), fence, JSON {field: text} of the account,
---   row of its index ('': as it is)
+--   row of its index ('': as it is), outcome to count ('': none)
 -- RETURNS: {party, claim, delivery, urgent} to queue jobs for
 -- USES: claiming releasing
 local wanted = {}
@@ -10,7 +10,7 @@ local due = int(now + tonumber(ARGV[2]))
 redis.call('ZADD', LATER, due, ARGV[1])
 redis.call('HSET', party_of(ARGV[1]), 'claim', 'later')
 redis.call('ZADD', DIRTY, 'NX', int(now), ARGV[1])
-count('outcome:retried', 1)
+if ARGV[7] ~= '' then count('outcome:' .. ARGV[7], 1) end
 if ARGV[3] == '' then return {} end
 if redis.call('GET', lease_of(ARGV[3])) ~= ARGV[4] then
   -- Another worker has the lease, and our request may overwrite what it wrote.

@@ -5,6 +5,7 @@
 -- RETURNS: the fencing number; 0: another has the lease
 if redis.call('EXISTS', lease_of(ARGV[1])) == 1 then
   redis.call('SADD', waiters_of(ARGV[1]), ARGV[2])
+  count('outcome:waited', 1)
   return 0
 end
 local fence = redis.call('INCR', FENCE)

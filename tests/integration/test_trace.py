@@ -1,4 +1,4 @@
-"""One id leads from a sender's request to the write: reply, logs, journal, job, history."""
+"""One id leads from a sender's request to the write, and the worker's line says what it did."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def waiting(desk: Bench, name: str = "cus_1") -> str | None:
 
 
 def test_a_delivery_is_followed_by_its_id_from_the_reply_to_the_write(
-    desk: Bench, sends, lines
+    desk: Bench, sends, lines, run
 ) -> None:
     event = born()
     first, again = sends(event)["delivery"], sends(event)["delivery"]
@@ -86,6 +86,7 @@ def test_a_delivery_is_followed_by_its_id_from_the_reply_to_the_write(
     name = event["data"]["object"]["id"]
     (wrote,) = desk.look.record(name, [f"stripe:{name}"]).history
     assert [first] == wrote["deliveries"]
+    assert f"(deliveries {first})" in run("why", name).out
     assert waiting(desk, name) is None
 
 
@@ -165,3 +166,68 @@ def test_ids_stay_until_the_delivery_is_settled_and_later_jobs_name_the_last(
     assert [["delivery-001"]] * 3 == [line["deliveries"] for line in lines("job")]
     assert ["delivery-001"] == lines("write")[0]["deliveries"]
     assert waiting(desk) is None
+
+
+def test_the_line_of_a_job_names_traits_and_answers_but_no_value(
+    desk: Bench, lines
+) -> None:
+    desk.rests(customer())
+    desk.fault("status", status=503)
+    desk.does(subscription(at=1))
+    desk.passes(60_000)
+    desk.work()
+    (created, failed, updated) = lines("job")
+
+    assert ([], 2, [404, 200]) == tuple(
+        created[key] for key in ("traits", "requests", "statuses")
+    )
+    assert ("retried", [503]) == (failed["outcome"], failed["statuses"])
+    assert "503" in failed["why"]
+    assert ("updated", [200, 200]) == (updated["outcome"], updated["statuses"])
+    assert {"mrr", "subscriptionStatus"} < {*updated["traits"]}
+    assert "450" not in str(updated["traits"])
+
+
+def waits_for_pace(desk: Bench) -> None:
+    desk.does(customer(), subscription(at=1))
+    desk.does(subscription(at=2, unit=100))
+
+
+def waits_for_a_lease(desk: Bench) -> None:
+    desk.redis.set(keys.lease("acme"), 10**9)
+    desk.does(customer())
+
+
+def waits_as_told(desk: Bench) -> None:
+    desk.fault("status", status=429)
+    desk.does(customer())
+
+
+def finds_a_fault(desk: Bench) -> None:
+    desk.fault("status", status=503)
+    desk.does(customer())
+
+
+def runs_dry(desk: Bench) -> None:
+    desk.set(bridge_dry_run=True)
+    desk.does(customer())
+
+
+@pytest.mark.parametrize(
+    ("act", "word", "why"),
+    [
+        (waits_for_pace, "paced", "a moment ago"),
+        (waits_for_a_lease, "waited", "lease"),
+        (waits_as_told, "waited", "429"),
+        (finds_a_fault, "retried", "503"),
+        (runs_dry, "dry_run", None),
+    ],
+)
+def test_waiting_is_told_apart_from_failing_in_the_log_and_in_the_counts(
+    desk: Bench, lines, act, word: str, why: str | None
+) -> None:
+    act(desk)
+    last = lines("job")[-1]
+
+    assert (word, 1) == (last["outcome"], desk.check().outcomes[word])
+    assert last.get("why") is None if why is None else why in last["why"]
