@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Collection
 from importlib import import_module
+from keyword import iskeyword
 from typing import NamedTuple
 
 import click
@@ -13,7 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from bridge import __version__
-from bridge.cli.output import note
+from bridge.cli.output import near, note
 from bridge.config import Config
 from bridge.errors import EXIT_CONFIG, BridgeError, ConfigError, StorageError
 from bridge.settings import Settings
@@ -34,6 +35,7 @@ MODULES = {
     "bridge.cli.accounts": "accounts",
     "bridge.cli.sources": "sources",
     "bridge.cli.send": "send",
+    "bridge.cli.state": "export import",
 }
 """Module, imported when one of its commands is called -> the commands in it."""
 
@@ -98,6 +100,15 @@ class Group(Command, click.Group):
 
     command_class = Command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            meant = near(args[0], self.list_commands(ctx))
+            raise click.UsageError(f"{error.message}{meant}", ctx) from None
+
 
 class Program(Group):
     """All commands; each is imported only when it is called."""
@@ -109,7 +120,8 @@ class Program(Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(COMMANDS[cmd_name])
-        command: click.Command = getattr(module, cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(module, name)
         return command
 
 

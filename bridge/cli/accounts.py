@@ -10,7 +10,7 @@ from typing import Any
 import click
 import orjson
 
-from bridge.cli import Group, program
+from bridge.cli import Group, opened, program
 from bridge.cli.output import (
     as_json,
     cell,
@@ -21,6 +21,7 @@ from bridge.cli.output import (
     table,
     wants_json,
 )
+from bridge.domain.values import CUSTOMER, NAME
 from bridge.errors import (
     BridgeError,
     VitallyError,
@@ -32,6 +33,9 @@ from bridge.errors import (
 from bridge.log import plain
 from bridge.settings import Settings
 from bridge.sources import options
+from bridge.store.index import Index
+from bridge.store.inspect import Look
+from bridge.store.keys import HELD
 from bridge.vitally.client import Page, Vitally
 
 Account = Mapping[str, Any]
@@ -46,6 +50,9 @@ COLUMNS = {
     "UPDATED": "updatedAt",
 }
 """Heading of the list -> field of an account."""
+
+HAS_NAME = (NAME, CUSTOMER)
+"""Things of a party that may contain its name."""
 
 WIDEST = 40
 """Characters of a cell of the list."""
@@ -122,19 +129,70 @@ def _short(value: object) -> str:
 
 @click.group(cls=Group)
 def accounts() -> None:
-    """See and change the accounts in Vitally by hand.
+    """Find accounts that the bridge knows; see and change those in Vitally by hand.
 
     ID is the external id or Vitally's own id. The bridge keeps writing the traits that
     it owns.
 
     \b
     Example:
+      python -m bridge accounts find acme
       python -m bridge accounts list --status activeOrChurned
       python -m bridge accounts get acme-101
     """
 
 
 account_id = click.argument("account", metavar="ID")
+
+
+@accounts.command()
+@click.argument("text")
+@as_json
+def find(text: str) -> None:
+    """Find the accounts that people may call TEXT, as the bridge knows them.
+
+    TEXT is part of a name, of the id of an account, customer or subscription, or the
+    domain of an e-mail address. Held parties, which have no account, are found too.
+    Nothing is asked of Vitally.
+
+    \b
+    Example:
+      python -m bridge accounts find acme
+      python -m bridge accounts find cus_123 --json
+    """
+    redis = opened().redis
+    found: list[dict[str, Any]] = [
+        {
+            "account": row.account,
+            "name": row.name,
+            "parties": row.parties,
+            "mrr": row.mrr,
+            "status": row.status,
+            "currency": row.currency,
+        }
+        for row in Index(redis).find(text)
+    ]
+    found += _held(Look(redis), text.strip().lower())
+    heading = ("ACCOUNT", "NAME", "STATUS", "MRR", "", "PARTIES")
+    fields = ("account", "name", "status", "mrr", "currency")
+    rows = (
+        (*(_short(one[field]) for field in fields), ", ".join(one["parties"]))
+        for one in found
+    )
+    show(found, lambda _: table(heading, rows) if found else ["nothing is found"])
+
+
+def _held(look: Look, text: str) -> Iterator[dict[str, Any]]:
+    """Held parties without an account that people may call *text*."""
+    for one, _ in look.listed(HELD):
+        things = {} if one.account else look.member(one.party).things
+        names = (
+            things[thing].value.get("name") for thing in HAS_NAME if thing in things
+        )
+        name = next(filter(None, names), None)
+        if not one.account and (text in one.party.lower() or text in f"{name}".lower()):
+            nothing = {"mrr": None, "currency": None, "account": None}
+            yield {**nothing, "name": name, "parties": [one.party], "status": "held"}
 
 
 @accounts.command("list")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -65,6 +66,12 @@ def say(*lines: str) -> None:
 def note(text: str) -> None:
     """Print a line on stderr, for the person who waits."""
     click.echo(plain(text), err=True)
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """A hint at the one of *known* that *word* is like; "": none is."""
+    close = get_close_matches(word, known, 1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def json_lines(data: Any) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from bridge.cli import NO_VITALLY, Command, configured, program
 from bridge.cli.accounts import pairs
-from bridge.cli.output import as_json, note, show, table
+from bridge.cli.output import as_json, near, note, show, table
 from bridge.domain.facts import Fact, PartyKind, PartyName
 from bridge.errors import BridgeError, SignatureError
 from bridge.ingest import Ingress
@@ -97,7 +96,7 @@ def send(  # noqa: PLR0913 - each is an option of the command
     known = {one.name: one for one in every(settings.sources)}
     if source is not None and source not in known:
         raise BridgeError(
-            f"{source}: no such source{_near(source, known)}; see `{program()} sources`"
+            f"{source}: no such source{near(source, known)}; see `{program()} sources`"
         )
     if source is None or event is None or lists:
         _list([known[source]] if source else [*known.values()])
@@ -157,14 +156,9 @@ def _sample(source: Source, event: str, settings: Settings, life: str | None) ->
         return Sample(sys.stdin.buffer.read())
     if Path(event).is_file():
         return Sample(Path(event).read_bytes())
-    near = _near(event, _by_event(source))
+    meant = near(event, _by_event(source))
     hint = f"see `{program()} send {source.name}`"
-    raise BridgeError(f"{event}: no such event or file{near}; {hint}")
-
-
-def _near(word: str, known: Any) -> str:
-    near = get_close_matches(word, known, 1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    raise BridgeError(f"{event}: no such event or file{meant}; {hint}")
 
 
 def _retold(

@@ -1,0 +1,246 @@
+"""The whole state as lines of JSON: writes a file of it, and fills an empty Redis from one.
+
+Each line holds a key, its type, its remaining life (ms; -1: for ever) and its value. A
+party is read together with its facts, and after everything else, so that no account has
+more than its facts say. What follows from the parties (members, those that wait, counts)
+is made anew, so a file that was written while events came adds up, too. Leases, claims
+and jobs are left out: the sweeper queues new ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from redis import Redis
+
+from bridge.domain.facts import PartyKind, kind_of
+from bridge.errors import BridgeError
+from bridge.store import keys
+from bridge.store.connect import milliseconds
+
+FORMAT = 1
+"""Version of the file's format."""
+
+BATCH = 200
+"""Keys that are read or written in one step."""
+
+LEFT_OUT = (
+    *(
+        keys.WORKERS,
+        keys.SWEEPER,
+        keys.BREAKER,
+        keys.OPENED,
+        keys.FLUSHED,
+        keys.LISTING,
+    ),
+    *(keys.SLOTS, keys.PAUSE, keys.lease(""), keys.waiters(""), keys.members("")),
+)
+"""Beginnings of keys that only running processes need, or that follow from the parties."""
+
+FACTS, PARTY = keys.facts(""), keys.party("")
+
+PROOF = (PARTY, FACTS, keys.account(""), keys.JOURNAL)
+"""Beginnings of keys without which Redis has no state, only running processes."""
+
+LISTS = (keys.DIRTY, keys.HELD, keys.PARKED)
+"""Those that wait, since when."""
+
+OF_JOBS = ("claim", "claimed_at", "job")
+"""Fields of a party that are about a job."""
+
+READ: Mapping[str, Callable[[Any, bytes], object]] = {
+    "hash": lambda pipe, key: pipe.hgetall(key),
+    "set": lambda pipe, key: pipe.smembers(key),
+    "zset": lambda pipe, key: pipe.zrange(key, 0, -1, withscores=True),
+    "list": lambda pipe, key: pipe.lrange(key, 0, -1),
+    "stream": lambda pipe, key: pipe.xrange(key),
+    "string": lambda pipe, key: pipe.get(key),
+    "none": lambda pipe, key: pipe.get(key),
+}
+"""Type of a key (`none`: it expired) -> how it is read."""
+
+WRITE: Mapping[str, Callable[[Any, bytes, Any], object]] = {
+    "hash": lambda pipe, key, value: pipe.hset(key, mapping=value),
+    "set": lambda pipe, key, value: pipe.sadd(key, *value),
+    "zset": lambda pipe, key, value: pipe.zadd(key, dict(value)),
+    "list": lambda pipe, key, value: pipe.rpush(key, *value),
+    "stream": lambda pipe, key, value: [pipe.xadd(key, f, id=id_) for id_, f in value],
+    "string": lambda pipe, key, value: pipe.set(key, value),
+}
+
+
+def export(redis: Redis) -> Iterator[str]:
+    """Yield the lines of a file. Raises redis' own errors."""
+    yield _line({"format": FORMAT, "state": keys.PREFIX, "at": milliseconds(redis)})
+    names = sorted(name for name in _names(redis) if not name.startswith(LEFT_OUT))
+    parties = [name for name in names if name.startswith(PARTY)]
+    rest = [name for name in names if not name.startswith((PARTY, FACTS))]
+    both = [n for name in parties for n in (name, name.replace(PARTY, FACTS, 1))]
+    count = 0
+    for some in (*_batches(rest), *_batches(both)):
+        for row in _read(redis, some):
+            yield _line(row)
+            count += 1
+    yield _line({"lines": count})
+
+
+def check(lines: Iterable[str]) -> int:
+    """Return how many keys a file has. Raises BridgeError where it is not whole."""
+    count, last = -2, ""
+    try:
+        for count, last in enumerate(lines, -1):
+            if count < 0:
+                head = json.loads(last)
+                if (head["state"], head["format"]) != (keys.PREFIX, FORMAT):
+                    raise BridgeError("it was exported by another version")
+        whole = count >= 0 and json.loads(last) == {"lines": count}
+    except (ValueError, KeyError, TypeError, OSError, EOFError):
+        raise BridgeError("it is not an export, or damaged") from None
+    if not whole:
+        raise BridgeError("its end is missing")
+    return count
+
+
+def is_empty(redis: Redis) -> bool:
+    """Whether Redis has no state yet."""
+    return not any(name.startswith(PROOF) for name in _names(redis))
+
+
+def load(redis: Redis, lines: Iterable[str]) -> Iterator[int]:
+    """Fill an empty Redis from a checked file; yield how many keys are done.
+
+    The lists of those that wait come last, so no job begins before all is there.
+    """
+    done, kept = 0, dict[str, Any]()
+    rows = (json.loads(line) for line in islice(lines, 1, None))
+    for some in _batches(row for row in rows if isinstance(row, list)):
+        _restore(redis, some)
+        kept |= {row[0]: row[3] for row in some if row[0].startswith((PARTY, *LISTS))}
+        done += len(some)
+        yield done
+    _conclude(redis, kept)
+
+
+def _restore(redis: Redis, rows: Iterable[list[Any]]) -> None:
+    """Write some keys as they were."""
+    with redis.pipeline(transaction=False) as pipe:
+        for name, kind, life, value in rows:
+            if name not in LISTS:
+                WRITE[kind](pipe, _bytes(name), _bytes(value))
+            if name.startswith(PARTY):
+                pipe.hdel(_bytes(name), *OF_JOBS)
+            if life > 0:
+                pipe.pexpire(_bytes(name), life)
+        pipe.execute()
+
+
+def _conclude(redis: Redis, kept: dict[str, Any]) -> None:
+    """Write what follows from the parties; *kept* has them, and the lists as they were."""
+    since: dict[str, dict[str, float]] = {key: dict(kept.pop(key, ())) for key in LISTS}
+    parties = {name.removeprefix(PARTY): record for name, record in kept.items()}
+    waiting, counts = _counted(parties)
+    waiting[keys.DIRTY] |= {*since[keys.DIRTY]}
+    left = (p for p in since[keys.PARKED] if kind_of(p) == PartyKind.VACATED)
+    waiting[keys.PARKED] |= {*left}
+    now, sums = milliseconds(redis), {**counts, **_received(redis, counts)}
+    with redis.pipeline(transaction=True) as pipe:
+        for party, record in parties.items():
+            if account := record.get("account"):
+                pipe.sadd(_bytes(keys.members(account)), _bytes(party))
+        for key, names in waiting.items():
+            for party in names:
+                pipe.zadd(key, {_bytes(party): since[key].get(party, now)})
+        for name, number in sums.items():
+            pipe.hset(keys.COUNTERS, name, str(number))
+        pipe.execute()
+
+
+def _counted(
+    parties: dict[str, dict[str, str]],
+) -> tuple[dict[str, set[str]], dict[str, int]]:
+    """Who waits, by the key of the list, and how many events are in which state."""
+    waiting: dict[str, set[str]] = {key: set() for key in LISTS}
+    counts = Counter[str]()
+    for party, record in parties.items():
+        rev, settled, held, parked = (
+            int(record.get(name) or 0) for name in ("rev", "settled", "held", "parked")
+        )
+        pending = rev - settled - held - parked
+        counts.update(accepted=rev, settled=settled, held=held, parked=parked)
+        counts["pending"] += pending
+        for key, events in zip(LISTS, (pending, held, parked), strict=True):
+            if events:
+                waiting[key].add(party)
+    return waiting, counts
+
+
+def _received(redis: Any, counts: dict[str, int]) -> dict[str, int]:
+    """The sums of which the events of parties are only a part."""
+    names = ("forgotten", "duplicate", "ignored")
+    forgotten, *rest = (int(n or 0) for n in redis.hmget(keys.COUNTERS, names))
+    quarantined = sum(map(int, redis.hvals(keys.QUARANTINED_EVENTS)))
+    accepted = counts["accepted"] + forgotten
+    return {
+        "accepted": accepted,
+        "settled": counts["settled"] + forgotten,
+        "quarantined": quarantined,
+        "received": accepted + quarantined + sum(rest),
+    }
+
+
+def _names(redis: Redis) -> set[str]:
+    """The names of all keys; a set, as SCAN may return a key twice."""
+    found: Iterable[bytes] = redis.scan_iter(match=f"{keys.PREFIX}*", count=1000)
+    return {_text(raw) for raw in found}
+
+
+def _read(redis: Any, names: Iterable[str]) -> Iterator[list[Any]]:
+    """The rows of some keys, as they are at one moment."""
+    raw = [_bytes(name) for name in names]
+    with redis.pipeline(transaction=False) as pipe:
+        for name in raw:
+            pipe.type(name)
+        types = [kind.decode() for kind in pipe.execute()]
+    with redis.pipeline(transaction=True) as pipe:
+        for name, kind in zip(raw, types, strict=True):
+            pipe.pttl(name)
+            READ[kind](pipe, name)
+        replies = pipe.execute()
+    for name, kind, life, value in zip(
+        raw, types, replies[::2], replies[1::2], strict=True
+    ):
+        if value:
+            yield [_text(name), kind, life, _text(value)]
+
+
+def _line(data: object) -> str:
+    # Not orjson, which refuses the halves of characters that other bytes become.
+    return json.dumps(data, separators=(",", ":")) + "\n"
+
+
+def _text(value: Any) -> Any:
+    """*value* with text for bytes, whatever they are."""
+    if isinstance(value, bytes):
+        return value.decode(errors="surrogateescape")
+    if isinstance(value, dict):
+        return {_text(key): _text(one) for key, one in value.items()}
+    return [*map(_text, value)] if isinstance(value, list | tuple | set) else value
+
+
+def _bytes(value: Any) -> Any:
+    """The inverse of `_text`."""
+    if isinstance(value, str):
+        return value.encode(errors="surrogateescape")
+    if isinstance(value, dict):
+        return {_bytes(key): _bytes(one) for key, one in value.items()}
+    return [*map(_bytes, value)] if isinstance(value, list) else value
+
+
+def _batches(things: Iterable[Any]) -> Iterator[list[Any]]:
+    each = iter(things)
+    while some := [*islice(each, BATCH)]:
+        yield some
