@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib.resources import files
 from itertools import chain
 
@@ -15,6 +15,7 @@ from bridge.queue import Queue
 from bridge.store import keys
 from bridge.store.inspect import Look
 from bridge.store.quarantine import Quarantine
+from bridge.store.shadow import Shadow
 
 CAUSES: Causes = {
     kind: tuple(Cause(**row) for row in rows)
@@ -29,12 +30,17 @@ LONGEST = 500
 LISTS = {domain.HELD: keys.HELD, domain.PARKED: keys.PARKED}
 
 
-def clusters(redis: Redis, marks: Sequence[Mark] = ()) -> list[Cluster]:
-    """Everything that waits for a person, by cause. Raises redis' own errors."""
-    return domain.clusters(waiting(redis), CAUSES, marks)
+def clusters(
+    redis: Redis, by_hand: Collection[str] = (), marks: Sequence[Mark] = ()
+) -> list[Cluster]:
+    """Everything that waits for a person, by cause. Raises redis' own errors.
+
+    Traits in *by_hand* are left to people; *marks* are what was changed and when.
+    """
+    return domain.clusters(waiting(redis, by_hand), CAUSES, marks)
 
 
-def waiting(redis: Redis) -> Iterator[Waiting]:
+def waiting(redis: Redis, by_hand: Collection[str] = ()) -> Iterator[Waiting]:
     """Each thing that waits for a person."""
     parked = set()
     for one in chain.from_iterable(_parties(redis, kind) for kind in LISTS):
@@ -49,6 +55,19 @@ def waiting(redis: Redis) -> Iterator[Waiting]:
             yield Waiting(
                 domain.FAILED_JOB, job.id, job.reason, job.ended_at, job.party
             )
+
+    yield from _drift(redis, by_hand)
+
+
+def _drift(redis: Redis, by_hand: Collection[str]) -> Iterator[Waiting]:
+    """Each trait that others have changed in Vitally, each account that they deleted."""
+    for name, ledger in Shadow(redis).drifted():
+        since = ledger.read_at
+        if ledger.missing:
+            yield Waiting(domain.DELETED, name, "deleted in Vitally", since, name)
+        for key in sorted({*ledger.seen} & {*ledger.traits} - {*by_hand}):
+            reason = f"{key} is not what the bridge wrote"
+            yield Waiting(domain.DRIFT, name, reason, since, name)
 
 
 def _parties(redis: Redis, kind: str) -> Iterator[Waiting]:

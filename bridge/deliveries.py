@@ -32,7 +32,7 @@ RECEIPTS = (
 BATCH = 500
 """Lines that are read in one round trip."""
 
-STREAMS = {"j": keys.JOURNAL}
+STREAMS = {"j": keys.JOURNAL, "r": keys.REFUSED}
 """The letter that ends a place in the list -> the stream that its line is in."""
 
 PLACE = re.compile(r"(\d{1,15})-(\d{1,20})([jr])")

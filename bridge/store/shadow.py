@@ -76,6 +76,13 @@ class Shadow:
             for name, (text, ledger) in zip(some, self.ledgers(some), strict=True):
                 yield name, text, ledger
 
+    def drifted(self) -> Iterator[tuple[str, Ledger]]:
+        """Yield the accounts that the last reading showed changed by others."""
+        names = sorted(raw.decode() for raw in self._redis.smembers(keys.DRIFT))
+        for some in _batches(names, BATCH):
+            ledgers = (ledger for _, ledger in self.ledgers(some))
+            yield from zip(some, ledgers, strict=True)
+
     def unseen(self, since: int) -> tuple[int, list[str]]:
         """How many accounts we wrote, and those neither read nor written *since* (ms)."""
         prefix, ours, absent = keys.account(""), 0, []
