@@ -6,6 +6,7 @@ import pytest
 
 from bridge.deliveries import Wanted, deliveries
 from bridge.ingest import Ingress
+from bridge.store.refused import Refusals
 from bridge.webhook.source import Delivery, Verified
 from tests.support.desk import Bench, customer, subscription
 from tests.support.failures import wait
@@ -110,3 +111,21 @@ def test_lines_of_an_older_version_are_read(desk) -> None:
     desk.redis.xadd("vb1:journal", line | {"r": "queued"})
 
     assert [("evt_1", "queued")] == listed(desk)
+
+
+def test_refused_ones_stand_between_the_others(desk) -> None:
+    tally = Refusals()
+    for n in range(3):
+        desk.accept.ignore("stripe", [(f"evt_{n}", "charge.failed", "no effect")])
+        tally.add("stripe", 401, "mismatch", "it does not match", f"d{n}")
+        tally.hand_over(desk.redis)
+
+    seen, after = [], ""
+    for _ in range(3):
+        found = deliveries(desk.redis, after=after, most=2)
+        seen += [line.delivery or line.event for line in found.lines]
+        after = found.next
+
+    assert (["d2", "evt_2", "d1", "evt_1", "d0", "evt_0"], "") == (seen, after)
+    (one,) = deliveries(desk.redis, Wanted(text="d1")).lines
+    assert ("refused", "401: it does not match") == (one.receipt, one.reason)
