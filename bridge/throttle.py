@@ -9,6 +9,7 @@ units (a guess from Vitally's documentation).
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import uuid4
 
 from redis import Redis
@@ -26,8 +27,9 @@ class Throttle:
     """Slots for writes to Vitally, *share* of its limit."""
 
     def __init__(self, redis: Redis, share: float) -> None:
-        self._redis = redis
+        self._redis: Any = redis
         self._share = share
+        self._reads_left = 0
         self._run = Scripts(redis)
 
     def reserve(self, most_ms: int, *, urgent: bool = False) -> tuple[int, str]:
@@ -38,6 +40,19 @@ class Throttle:
         """
         slot = uuid4().hex
         return self._call(most_ms, slot, urgent=urgent), slot
+
+    def reserve_read(self, most_ms: int) -> int:
+        """Reserve for a read, a unit of Vitally's limit: ms to wait, negative as above.
+
+        As many as a write costs share a slot. A pause by hand stops writes alone.
+        """
+        if self._reads_left and not self._redis.exists(keys.PAUSE):
+            self._reads_left -= 1
+            return 0
+        wait = self._call(most_ms, uuid4().hex, stopping=keys.PAUSE)
+        if wait >= 0:
+            self._reads_left = int(self._redis.hget(keys.RATE, "cost") or COST) - 1
+        return wait
 
     def wait(self, *, urgent: bool = False) -> int:
         """Milliseconds until there is a free slot; reserves nothing."""
@@ -64,8 +79,15 @@ class Throttle:
         if missing > 0:
             self.pause(int(missing * 60_000 / limit))
 
-    def _call(self, most_ms: int, slot: str, *, urgent: bool) -> int:
-        names = [keys.SLOTS, keys.RATE, keys.PAUSE, keys.PAUSED]
+    def _call(
+        self,
+        most_ms: int,
+        slot: str,
+        *,
+        urgent: bool = False,
+        stopping: str = keys.PAUSED,
+    ) -> int:
+        names = [keys.SLOTS, keys.RATE, keys.PAUSE, stopping]
         args = (self._share, LIMIT, COST, most_ms, slot, PAUSED_MS, int(urgent))
         return int(self._run("reserve", *args, keys=names))
 

@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 from bridge.cli import Command, Session, opened, program
 from bridge.cli.explain import differences
 from bridge.cli.output import ago, count, moment, note, say
+from bridge.cli.plan import INTERRUPTED, read_vitally
 from bridge.domain.account import identify
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
@@ -37,6 +38,7 @@ from bridge.errors import (
 from bridge.explain import worked_out
 from bridge.ingest import Ingress, by_party
 from bridge.queue import Queue
+from bridge.reconcile import FRESH_MS
 from bridge.settings import Settings
 from bridge.sources import every
 from bridge.store.accept import RING, Accept
@@ -58,9 +60,6 @@ MOST_COUNTED = 10_000
 
 AHEAD = 100
 """Most jobs of a backfill that may wait, so that new events are not held up."""
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as in a shell."""
 
 GONE, UNREAD = "not there", "not understood"
 
@@ -91,7 +90,8 @@ def backfill(
 ) -> None:
     """Read all customers of SOURCE, as if webhooks had reported them.
 
-    Reads SOURCE's API with its key; the workers write what differs. An event newer than
+    First reads what Vitally has, then SOURCE's API with its key; the workers write what
+    differs. An event newer than
     the read wins, whenever it arrives. After an interruption the same command goes on
     where it stopped.
 
@@ -119,6 +119,8 @@ def backfill(
     else:
         take = _taking_in(kind, session)
         total = _announce(parties(), after, kind, session, ask=not flags["yes"])
+        if not ids:
+            _first_contact(session)
     became = _each(parties(), "customer", partial(_read, archive, take), total, cursor)
     note(f"{count(became.total(), 'customer')} read: {_sums(became, 'there are none')}")
     if flags["dry_run"]:
@@ -297,6 +299,21 @@ def _announce(
     if size and ask and sys.stdin.isatty():
         click.confirm("Go on?", abort=True, err=True)
     return None if least else size
+
+
+def _first_contact(session: Session) -> None:
+    """Read what Vitally has: what is right there needs no write, and what is new one."""
+    settings, now = session.settings, figures(session.redis)
+    age = now.now_ms - (now.listed_at or 0)
+    if not (settings.vitally_api_key and settings.vitally_base_url):
+        note(
+            "VITALLY_API_KEY is not set here, so Vitally's accounts are not read first: "
+            "each customer may cost a write"
+        )
+    elif age < FRESH_MS:
+        note(f"Vitally's accounts were read {ago(age)} ago")
+    else:
+        note(f"{count(read_vitally(session), 'account')} in Vitally")
 
 
 def _read(archive: Archive, take: Take, party: str) -> str:

@@ -15,7 +15,7 @@ import orjson
 from bridge import plan as plans
 from bridge.cli import PATIENCE, Command, Session, opened, program
 from bridge.cli.explain import value
-from bridge.cli.output import as_json, count, note, say, show, table, wants_json
+from bridge.cli.output import ago, as_json, count, note, say, show, table, wants_json
 from bridge.errors import BridgeError, VitallyLimitedError, VitallyUnavailableError
 from bridge.plan import Planned, Report, Totals
 from bridge.queue import Queue
@@ -39,8 +39,11 @@ MOVED = 3
 TRIES = 8
 """Failures in a row after which a reading gives up."""
 
-LONGEST_MS = 60_000
-"""How long a request of a reading may wait for its turn at a time."""
+LONGEST_MS = 5000
+"""How long a request of a reading waits for its turn without saying so."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as in a shell."""
 
 
 @click.command(cls=Command)
@@ -190,7 +193,7 @@ def reconcile(*, fix: bool) -> None:
       python -m bridge reconcile --fix
     """
     here = opened(())
-    read = _read(here)
+    read = read_vitally(here)
     found = plans.report(here.redis, here.config, read)
     if fix:
         wrong = {*(one.account for one in found.drift), *found.missing}
@@ -198,8 +201,11 @@ def reconcile(*, fix: bool) -> None:
     show(found, _report)
 
 
-def _read(here: Session) -> int:
-    """Read the whole list, waiting where Vitally wants that, or stumbles."""
+def read_vitally(here: Session) -> int:
+    """Read the list of all accounts in Vitally, with progress; how many it has.
+
+    Waits where Vitally wants that, or stumbles; a reading that was interrupted goes on.
+    """
     settings = here.settings
     throttle = Throttle(here.redis, settings.vitally_budget_share)
     vitally = Vitally(
@@ -209,14 +215,12 @@ def _read(here: Session) -> int:
     )
     click.get_current_context().call_on_close(vitally.close)
     reconciler = Reconciler(here.redis, vitally, here.config, partial(_wait, throttle))
-    read, failed, said = 0, 0, time.monotonic()
+    read, failed = 0, 0
+    note(f"reading Vitally's list of accounts, {PAGE} a request")
     while True:
         try:
-            for read in reconciler.read():
-                failed = 0
-                if time.monotonic() - said >= EVERY:
-                    said = time.monotonic()
-                    note(f"{read:,} accounts read, {PAGE} a request")
+            for so_far in _noted(reconciler.read()):
+                read, failed = so_far, 0
         except VitallyLimitedError as error:
             throttle.pause(int((error.retry_after or 2.0) * 1000))
         except VitallyUnavailableError as error:
@@ -225,17 +229,28 @@ def _read(here: Session) -> int:
                 raise
             note(f"{error.reason}; trying again in {2**failed} s")
             time.sleep(2.0**failed)
+        except KeyboardInterrupt:
+            note(f"stopped after {count(read, 'account')}; the same command goes on")
+            sys.exit(INTERRUPTED)
         else:
             return read
 
 
+def _noted(pages: Iterator[int]) -> Iterator[int]:
+    said = time.monotonic()
+    for read in pages:
+        if time.monotonic() - said >= EVERY:
+            said = time.monotonic()
+            note(f"{count(read, 'account')} read")
+        yield read
+
+
 def _wait(throttle: Throttle) -> None:
-    """Wait for a slot of Vitally's limit."""
-    while True:
-        wait, _ = throttle.reserve(LONGEST_MS)
-        time.sleep(abs(wait) / 1000)
-        if wait >= 0:
-            return
+    """Wait for Vitally's limit."""
+    while (wait := throttle.reserve_read(LONGEST_MS)) < 0:
+        note(f"waiting {ago(-wait)} for Vitally's limit")
+        time.sleep(-wait / 1000)
+    time.sleep(wait / 1000)
 
 
 def _report(found: Report) -> Iterator[str]:

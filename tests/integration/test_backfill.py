@@ -138,10 +138,11 @@ def test_what_stripe_has_stands_in_vitally(stripe, backfill, desk):
 def test_the_cost_is_said_before_and_is_a_request_or_two(stripe, backfill, redis):
     shop(stripe, 20)
 
-    cost, minutes, *_ = backfill(VITALLY_BUDGET_SHARE="0.5").err.splitlines()
+    cost, minutes, unread, *_ = backfill(VITALLY_BUDGET_SHARE="0.5").err.splitlines()
 
     assert "20 customers of Stripe to read" == cost
-    assert minutes.startswith("24 s for one write to Vitally each (10 units) at 50%")
+    assert minutes.startswith("25 s for one write to Vitally each (10 units) at 50%")
+    assert unread.startswith("VITALLY_API_KEY is not set here")
     # Two for each, and two for the list: once to count, once to read.
     assert 2 * 20 + 2 == len(stripe.log)
     # What Vitally's replies have taught counts.

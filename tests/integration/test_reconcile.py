@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from bridge.store.inspect import figures
 from bridge.store.shadow import Seen, Shadow
 from tests.support.command import Run
 from tests.support.desk import Bench, customer, subscription
+from tests.support.processes import Running
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -166,6 +170,22 @@ def test_a_reading_waits_where_vitally_says_so_and_misses_nothing(
     many.fault("status", "GET", status=429, headers=headers, times=2)
 
     assert 250 == len({*as_json(run, "reconcile")["unknown"]})
+
+
+def test_a_reading_that_is_stopped_goes_on(
+    many: Bench, environ: dict[str, str], run: Run, tmp_path: Path
+) -> None:
+    many.fault("delay", "GET", seconds=60, match={"method": "GET", "nth": 2})
+    words = [sys.executable, "-m", "bridge", "reconcile"]
+    requests = len(many.vitally.log())
+    with Running(words, environ=environ, folder=tmp_path) as running:
+        eventually(lambda: len(many.vitally.log(requests)) == 2)
+        running.signal(signal.SIGINT)
+        assert 130 == running.wait()
+    assert "stopped after 100 accounts" in running.output
+
+    assert 250 == as_json(run, "reconcile")["read"]
+    assert 4 == len(many.vitally.log(requests))
 
 
 def test_a_cursor_that_vitally_refuses_is_not_tried_again(
