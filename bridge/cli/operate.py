@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 
 import click
 from redis import Redis
 
+from bridge import actions
+from bridge.actions import parties_of
 from bridge.cli import Command, Group, opened, program
-from bridge.cli.output import as_json, count, moment, note, now_ms, say, show, table
+from bridge.cli.output import as_json, count, moment, note, say, show, table
 from bridge.cli.status import to_write
-from bridge.domain.facts import Fact, Stamp
-from bridge.domain.values import LINK
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress
 from bridge.log import plain
-from bridge.queue import Queue
 from bridge.sources import every
 from bridge.store import keys, operator
-from bridge.store.accept import Accept
 from bridge.store.inspect import Figures, Look, figures
-from bridge.store.lease import Claim, Leases
 from bridge.store.quarantine import Kept, Quarantine
 
 STEP = 500
@@ -97,13 +93,7 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
             f"{party}: no event has named this party yet; see `{program()} held`, "
             "or use --unseen"
         )
-    at = now_ms()
-    event = f"link_{at}"
-    value = {"account": account} if account else {}
-    fact = Fact(party, LINK, Stamp(False, at, 0), event, "link", value, after=event)
-    taken = Accept(redis).facts("operator", [fact])
-    if taken.claim:
-        Queue(redis).push(Claim(party, taken.claim), f"link {event}")
+    actions.link(redis, party, account)
     target = account or "where its source says"
     say(f"{party} goes to {target}; see `{program()} why {account or party}`")
 
@@ -128,13 +118,10 @@ def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
     redis = opened().redis
     lists = [key for key, on in ((keys.PARKED, parked), (keys.HELD, held)) if on]
     listed = [one.party for key in lists for one, _ in Look(redis).listed(key)]
-    parties = listed or _parties(redis, names)
-    leases, queue = Leases(redis), Queue(redis)
+    parties = listed or parties_of(redis, names)
     queued = 0
     for number, party in enumerate(parties, 1):
-        claims = leases.claim_by_hand(party)
-        queue.push_all(claims, "tried again by hand")
-        queued += len(claims)
+        queued += actions.retry(redis, party)
         if number % STEP == 0:
             note(f"{number:,} of {len(parties):,} parties ...")
     say(f"{count(queued, 'job')} queued")
@@ -143,18 +130,6 @@ def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
             f"{rest:,} more need no job: nothing waits there, or one is on its way already"
         )
     _say_what_stops(figures(redis))
-
-
-def _parties(redis: Redis, names: Iterable[str]) -> list[str]:
-    """The parties in *names* and the parties of the accounts in *names*, each once."""
-    look = Look(redis)
-    parties: dict[str, None] = {}
-    for name in names:
-        own = [name] if look.standing(name) else look.members_of(name)
-        if not own:
-            raise BridgeError(f"{name}: no such account or party here; nothing is done")
-        parties |= dict.fromkeys(own)
-    return list(parties)
 
 
 def _say_what_stops(totals: Figures) -> None:

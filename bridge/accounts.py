@@ -1,0 +1,140 @@
+"""Which accounts there are, as a person looks for them: by a text, a state, in an order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from typing import Any, NamedTuple
+
+from redis import Redis
+
+from bridge.domain.account import unite
+from bridge.domain.traits import instant
+from bridge.store import keys
+from bridge.store.index import Index, Row
+from bridge.store.inspect import Look
+from bridge.store.lease import Leases
+
+PAGE = 50
+"""Accounts on a page."""
+
+WEEK_MS = 7 * 86_400_000
+
+READ = 500
+"""Most held parties whose names are read to look for a text in them."""
+
+
+class States(NamedTuple):
+    """The accounts, and parties, that somebody should look at."""
+
+    drift: frozenset[str]
+    unknown: frozenset[str]
+    held: frozenset[str]
+    incomplete: frozenset[str]
+    week_ago: str
+
+
+FILTERS: Mapping[str, Callable[[Row, States], bool]] = {
+    "drift": lambda row, now: row.account in now.drift,
+    "unknown": lambda row, now: row.account in now.unknown,
+    "held": lambda row, now: not now.held.isdisjoint(row.parties),
+    "incomplete": lambda row, now: not now.incomplete.isdisjoint(row.parties),
+    "churned": lambda row, now: (row.churned_at or "") > now.week_ago,
+}
+"""Name -> whether an account has that state; `churned` is this week."""
+
+NOT_YET = "9"
+"""Later than every instant."""
+
+SORTS: Mapping[str, tuple[Callable[[Row], Any], bool]] = {
+    "name": (lambda row: row.name.casefold(), False),
+    "mrr": (lambda row: -inf if row.mrr is None else row.mrr, True),
+    "renewal": (lambda row: row.renews_at or NOT_YET, False),
+    "churned": (lambda row: row.churned_at or "", True),
+}
+"""Order -> sort key, and whether the largest comes first; who has none comes last."""
+
+
+class Wanted(NamedTuple):
+    """What is looked for: a *text*, one of FILTERS ("" none), one of SORTS, a page."""
+
+    text: str = ""
+    state: str = ""
+    sort: str = "name"
+    page: int = 1
+
+
+class Held(NamedTuple):
+    """A party without an account, since when (ms), and what people call it."""
+
+    party: str
+    name: str
+    why: str
+    since: int
+
+
+class Listing(NamedTuple):
+    """One page of the accounts that were found: *total* of them, on *pages*.
+
+    *states* counts the accounts in each state among those with the text; *held* are the
+    parties without an account among them.
+    """
+
+    accounts: Sequence[Row]
+    total: int
+    pages: int
+    every: int
+    states: Mapping[str, int]
+    held: Sequence[Held]
+
+
+def listing(redis: Redis, wanted: Wanted) -> Listing:
+    """Find accounts. Raises redis' own errors."""
+    index, text = Index(redis), wanted.text.strip().lower()
+    rows = index.find(text) if text else index.rows()
+    now = _states(redis)
+    counts = {name: sum(has(row, now) for row in rows) for name, has in FILTERS.items()}
+    if wanted.state in FILTERS:
+        rows = [row for row in rows if FILTERS[wanted.state](row, now)]
+    # What has exactly that name stays first.
+    if not text or wanted.sort != "name":
+        key, reverse = SORTS[wanted.sort]
+        rows.sort(key=lambda row: (key(row), row.account), reverse=reverse)
+    held = [] if wanted.state not in {"", "held"} else _held(redis, text)
+    counts["held"] += len(held)
+    begin = (wanted.page - 1) * PAGE
+    shown = rows[begin : begin + PAGE]
+    pages = max(1, -(-len(rows) // PAGE))
+    return Listing(shown, len(rows), pages, index.count(), counts, held)
+
+
+def _states(redis: Redis) -> States:
+    client: Any = redis
+    with client.pipeline(transaction=False) as pipe:
+        pipe.smembers(keys.DRIFT)
+        pipe.hkeys(keys.UNKNOWN)
+        pipe.zrange(keys.HELD, 0, -1)
+        pipe.smembers(keys.INCOMPLETE)
+        replies = pipe.execute()
+    drift, unknown, held, incomplete = (
+        frozenset(raw.decode() for raw in reply) for reply in replies
+    )
+    week_ago = instant(time.time_ns() // 1_000_000 - WEEK_MS)
+    return States(drift, unknown, held, incomplete, week_ago)
+
+
+def _held(redis: Redis, text: str) -> list[Held]:
+    """The held parties without an account that people may call *text*."""
+    listed = Look(redis).listed(keys.HELD)
+    waiting = [(one, since) for one, since in listed if one.account is None]
+    names = names_of(redis, [one.party for one, _ in waiting[:READ]])
+    every = (Held(s.party, names.get(s.party, ""), s.why, at) for s, at in waiting)
+    return [one for one in every if any(text in word.lower() for word in one[:3])]
+
+
+def names_of(redis: Redis, parties: Sequence[str]) -> dict[str, str]:
+    """What people call *parties*: the name, else the e-mail address; "" not known."""
+    members = Leases(redis).members(parties) if parties else []
+    united = (unite(one.name, [one.party({})]) for one in members)
+    return {one.id: next((n.text for _, n in one.names), "") for one in united}
