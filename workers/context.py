@@ -12,6 +12,7 @@ from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.sources import switched_on
 from bridge.store.accept import Accept
+from bridge.store.durations import REQUEST, Durations, status_class
 from bridge.store.lease import Leases
 from bridge.store.refresh import Refreshes
 from bridge.throttle import Breaker, Throttle
@@ -39,13 +40,24 @@ class Context:
         self.breaker = Breaker(redis)
         self.throttle = Throttle(redis, settings.vitally_budget_share)
         self.requests: list[Call] = []
+        self.durations = Durations()
         self.vitally = Vitally(
             settings.vitally_base_url,
             settings.vitally_authorization,
             observe=self.throttle.learn,
-            after=self.requests.append,
+            after=self.called,
         )
         on = switched_on(settings.sources)
         apis = {source.name: source.api(settings.sources) for source in on}
         self.apis = {name: api for name, api in apis.items() if api}
         self.keys_needed = {source.name: source.key for source in on}
+
+    def called(self, call: Call) -> None:
+        """Note a request of the current job."""
+        self.requests.append(call)
+        self.measure(call)
+
+    def measure(self, call: Call) -> None:
+        """Note how long a request to Vitally took."""
+        labels = (call.method, status_class(call.status))
+        self.durations.add(REQUEST, call.seconds, *labels)

@@ -100,6 +100,7 @@ class Process:
         self.threads[0].join(timeout=5.0)
         try:
             self.sweeper.leave()
+            self.context.durations.hand_over(self.redis)
         except RedisError:
             log.warning(
                 "redis was down at the end; our entry in the list of workers expires"
@@ -225,6 +226,7 @@ class Process:
             pipe.zadd(keys.WORKERS, {self.name: now})
             pipe.zremrangebyscore(keys.WORKERS, "-inf", now - FORGOTTEN_MS)
             pipe.execute()
+        self.context.durations.hand_over(self.redis)
 
     def _last_word(self) -> None:
         self.stop.wait()

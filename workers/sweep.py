@@ -52,7 +52,9 @@ class Sweeper:
         self.redis: Any = context.redis
         # The sweeper has its own thread, and so its own connections.
         self.vitally = Vitally(
-            context.settings.vitally_base_url, context.settings.vitally_authorization
+            context.settings.vitally_base_url,
+            context.settings.vitally_authorization,
+            after=context.measure,
         )
         self.suspects: dict[str, tuple[str, float]] = {}
         self.swept = self.probed = self.shut = 0.0

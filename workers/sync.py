@@ -25,6 +25,7 @@ from typing import Any
 from bridge.desired import Desired, desired_state, has_work, is_ending
 from bridge.errors import LostLeaseError, VitallyError
 from bridge.log import ABOUT, fields
+from bridge.store.durations import WRITE
 from bridge.store.lease import DRY_RUN_MS, home
 from bridge.store.view import Outcome, View, Wait
 from workers import outcomes
@@ -211,6 +212,10 @@ class AccountSync:
                 self.leases.postpone(claim.party, rest, wait=UNCOUNTED)
             else:
                 self.queue.push(claim, "newer facts")
+        if outcome.writes and view.dirty_since:
+            since_read = monotonic() - self.leases.read_at
+            waited = (view.now - view.dirty_since) / 1000 + since_read
+            self.context.durations.add(WRITE, waited)
         return outcome.word
 
     def _postpone(

@@ -58,7 +58,7 @@ class Figures(NamedTuple):
     *refused* counts deliveries by `source:reason` since the beginning, *refused_lately*
     those of the last hour, *refused_now* of the last 10 to 20 minutes.
     *limit* (units a minute) and *cost* of a write are what Vitally's replies say;
-    *now_ms* is Redis' clock.
+    *durations* are the numbers of the histograms; *now_ms* is Redis' clock.
     """
 
     received: int
@@ -97,6 +97,7 @@ class Figures(NamedTuple):
     refused: Mapping[str, int]
     refused_lately: Mapping[str, int]
     refused_now: Mapping[str, int]
+    durations: Mapping[str, int]
     now_ms: int
 
     @property
@@ -147,8 +148,9 @@ def figures(redis: Redis) -> Figures:
         hour_ago = time.time_ns() // 1_000_000 - LATELY_MS
         pipe.zcount(keys.QUARANTINED, hour_ago, "+inf")
         pipe.hgetall(keys.REFUSED_LATELY)
+        pipe.hgetall(keys.DURATIONS)
         pipe.time()
-        *sizes, counters, oldest, workers, stops, rate, lately, spans, clock = (
+        *sizes, counters, oldest, workers, stops, rate, lately, spans, took, clock = (
             pipe.execute()
         )
     now = clock[0] * 1000 + clock[1] // 1000
@@ -170,6 +172,7 @@ def figures(redis: Redis) -> Figures:
         "limit": int(rate[0] or LIMIT),
         "cost": int(rate[1] or COST),
         "outcomes": _below(OUTCOME, counted),
+        "durations": {name.decode(): int(n) for name, n in took.items()},
         "refused": _below(REFUSED, counted),
         "refused_lately": _since(now // SPAN_MS - 5, spans),
         "refused_now": _since(now // SPAN_MS - 1, spans),

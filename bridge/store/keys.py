@@ -33,6 +33,9 @@ UNREAD = PREFIX + "unread"
 COUNTERS = PREFIX + "counters"
 """Hash of counters and current values (see `figures`)."""
 
+DURATIONS = PREFIX + "durations"
+"""Hash: `what|label…|bucket` -> how many took that long; `…|us` -> their sum."""
+
 RECENT = PREFIX + "recent"
 """Sorted set: digest of an event -> when (ms) it was accepted; capped."""
 

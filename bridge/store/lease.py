@@ -78,13 +78,13 @@ Claims = list[Claim]
 class Leases:
     """Leases, reads and acknowledgements of one worker, which does one job at a time.
 
-    *held* is its current lease, which the heartbeat renews; *since* is when its job began
-    (seconds of the monotonic clock). Raises redis' own errors.
+    *held* is its current lease, which the heartbeat renews; *since* is when its job began,
+    *read_at* when it read the account (seconds of the monotonic clock). Raises redis' own errors.
     """
 
     def __init__(self, redis: Redis) -> None:
         self.held: Lease | None = None
-        self.since = 0.0
+        self.since = self.read_at = 0.0
         self._redis = redis
         self._run = Scripts(redis)
 
@@ -107,6 +107,7 @@ class Leases:
         return self._view(lease.party, answer)
 
     def _view(self, party: str, answer: Sequence[Any]) -> View:
+        self.read_at = monotonic()
         view = _view(party, answer)
         members = view.members if view.account else (view.own,)
         view = view._replace(catalogues=used(self._redis, members))
@@ -299,7 +300,7 @@ def used(
 
 def _view(party: str, reply: Sequence[Any]) -> View:
     """What `begin` or `peek` returned of one account, without its catalogues."""
-    fence, account, now, record, rows, listed_at = reply
+    fence, account, now, record, rows, listed_at, dirty_since = reply
     lease = Lease(account.decode(), party, fence)
     read = [_member(n.decode(), head, _pairs(facts)) for n, head, facts in rows]
     own = read[0]
@@ -315,6 +316,7 @@ def _view(party: str, reply: Sequence[Any]) -> View:
         tuple(orjson.loads(known.get("sent") or "[]")),
         now=int(now),
         listed_at=int(listed_at or 0),
+        dirty_since=int(dirty_since or 0),
         catalogues={},
         **{name: int(known.get(field, 0)) for name, field in NUMBERS.items()},
     )

@@ -79,7 +79,8 @@ class View(NamedTuple):
     that are owed since a write was not confirmed, the last of them from *confirm_at* on;
     *unconfirmed_traits* are what it carried. *lost_lease_writes* counts what was sent
     under leases that were lost. *tries* failed since *since*. *listed_at* is when the
-    last reading of all accounts began (0: none did). Instants in milliseconds.
+    last reading of all accounts began (0: none did); *dirty_since*: since when an event
+    is not settled (0: none waits). Instants in milliseconds.
     """
 
     lease: Lease
@@ -98,6 +99,7 @@ class View(NamedTuple):
     not_before: int
     now: int
     listed_at: int = 0
+    dirty_since: int = 0
     catalogues: Mapping[str, Catalogue] = {}
 
     @property

@@ -7,11 +7,17 @@ same answer.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 import orjson
 from flask import Flask, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 from redis import Redis
 from redis.exceptions import RedisError
@@ -19,6 +25,7 @@ from redis.exceptions import RedisError
 from bridge.errors import StorageError
 from bridge.lamps import CHOSEN, CONDITIONS, Lamp, lamps
 from bridge.settings import Settings
+from bridge.store.durations import DURATIONS, histograms
 from bridge.store.health import DOWN, Watch
 from bridge.store.inspect import Figures, figures
 from bridge.web.hooks import JSON
@@ -135,6 +142,7 @@ class Health(Collector):
         for name, number in sorted(seen.refused.items()):
             refused.add_metric(name.split(":"), number)
         yield refused
+        yield from _durations(seen)
 
     def _lit(self, seen: Figures | None) -> Metric:
         lit = {lamp.kind for lamp in self._lamps(seen)}
@@ -155,6 +163,18 @@ class Health(Collector):
         except (RedisError, StorageError, OSError):
             self._watch.failed()
             return None
+
+
+def _durations(seen: Figures) -> Iterator[Metric]:
+    for name, what in DURATIONS.items():
+        metric = HistogramMetricFamily(
+            f"{PREFIX}{name}_seconds", what.meaning, labels=what.labels
+        )
+        bounds = [*map(str, what.bounds), "+Inf"]
+        for labels, counts, total in histograms(seen.durations, name):
+            buckets = list(zip(bounds, accumulate(counts), strict=True))
+            metric.add_metric(labels, buckets, total)
+        yield metric
 
 
 def add_health(app: Flask, redis: Redis, watch: Watch, settings: Settings) -> Health:

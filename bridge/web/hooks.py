@@ -21,6 +21,7 @@ from werkzeug.exceptions import HTTPException
 from bridge.errors import SignatureError, StorageError
 from bridge.ingest import Ingress, Receipt
 from bridge.log import ABOUT, fields
+from bridge.store.durations import DELIVERY, Durations, status_class
 from bridge.store.health import Watch
 from bridge.store.refused import NOBODY, REASONS, Refusals
 from bridge.webhook.source import Delivery, Source
@@ -86,7 +87,8 @@ class Hooks:
         self._flush = flush
         self._known = {*ingress.sources, *(source.name for source in known)}
         self._refusals = Refusals()
-        watch.errands.append(self._refusals.hand_over)
+        self._durations = Durations()
+        watch.errands += [self._refusals.hand_over, self._durations.hand_over]
 
     def view(self, name: str) -> Response:
         """Answer one request, and log one line about it.
@@ -101,6 +103,9 @@ class Hooks:
         status, content, reason, kind = self._answer(name, source, id_)
         own = source.answer if source and status == HTTPStatus.ACCEPTED else None
         status = own.status if own else status
+        seconds = time.perf_counter() - begun
+        known = name if name in self._known else NOBODY
+        self._durations.add(DELIVERY, seconds, known, status_class(status))
         LOG.info(
             "delivery",
             extra=fields(
@@ -110,11 +115,10 @@ class Hooks:
                 counts=content.get("counts"),
                 reason=reason,
                 status=status,
-                ms=round((time.perf_counter() - begun) * 1000, 2),
+                ms=round(seconds * 1000, 2),
             ),
         )
         if kind:
-            known = name if name in self._known else NOBODY
             self._refusals.add(known, status, kind, reason or REASONS[kind], id_)
         if own:
             return Response(own.body, status, content_type=own.content_type)

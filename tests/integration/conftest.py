@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
+from flask.testing import FlaskClient
 from redis import Redis
 
 from bridge.ingest import Ingress
 from bridge.sources import discover
 from bridge.store.health import Watch
+from bridge.web import create_app
 from tests.support.command import Run, called
 from tests.support.desk import Bench, bench, settings
 from tests.support.server import RedisServer
@@ -40,6 +42,14 @@ def watch(redis: Redis) -> Iterator[Watch]:
     made.look()
     yield made
     made.stop()
+
+
+@pytest.fixture
+def web(desk: Bench, ingress: Ingress, watch: Watch) -> FlaskClient:
+    """The whole web app, before the desk."""
+    chosen = settings(desk.vitally.url, "redis://127.0.0.1:1/0")
+    app = create_app(chosen, ingress=ingress, redis=desk.redis, watch=watch)
+    return app.test_client()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -16,24 +17,19 @@ from bridge.ingest import Ingress
 from bridge.log import content
 from bridge.store import keys
 from bridge.store.accept import Origin
-from bridge.store.health import Watch
 from bridge.store.quarantine import Quarantine
-from bridge.web import create_app
-from tests.support.desk import Bench, customer, settings, subscription
+from tests.support.desk import Bench, customer, subscription
 from tests.support.stripe import Shop, delivery
 from workers.outcomes import unchanged
 
 
 @pytest.fixture
-def sends(desk: Bench, ingress: Ingress, watch: Watch):
+def sends(web: FlaskClient):
     """Send a signed body as Stripe does; return the reply's JSON."""
-    chosen = settings(desk.vitally.url, "redis://127.0.0.1:1/0")
-    app = create_app(chosen, ingress=ingress, redis=desk.redis, watch=watch)
-    client = app.test_client()
 
     def post(event: Any, secret: str = "whsec_example") -> dict[str, Any]:
         body, headers = delivery(event, secret, time.time())
-        return client.post("/webhooks/stripe", data=body, headers=headers).json
+        return web.post("/webhooks/stripe", data=body, headers=headers).json
 
     return post
 

@@ -134,7 +134,7 @@ class Bench:
             vitally.url,
             vitally.authorization,
             deadline=deadline,
-            after=self.context.requests.append,
+            after=self.context.called,
         )
         self.context.vitally = self.client
         self.queue, self.accept = self.context.queue, self.context.accept

@@ -6,7 +6,7 @@
 -- RETURNS: {0}: another has the lease (it will queue us again), or ours is lost; else
 --   {fence, account, now, record of the account,
 --    {party, {rev, account, nudges, deliveries}, facts} for the party and each other one,
---    when the last reading of all accounts began}
+--    when the last reading of all accounts began, since when something is not settled}
 local p, account, fence = ARGV[1], ARGV[2], tonumber(ARGV[4])
 if account == '' then account = redis.call('HGET', party_of(p), 'account') or '' end
 local names = {p}
@@ -26,11 +26,12 @@ if account ~= '' then
     if other ~= p then names[#names + 1] = other end
   end
 end
-local found = {}
+local found, since = {}, math.huge
 for n, name in ipairs(names) do
   found[n] = {name,
     redis.call('HMGET', party_of(name), 'rev', 'account', 'nudges', 'deliveries'),
     redis.call('HGETALL', facts_of(name))}
+  since = math.min(since, tonumber(redis.call('ZSCORE', DIRTY, name)) or since)
 end
 return {fence, account, int(now), redis.call('HGETALL', account_of(account)), found,
-  redis.call('GET', LISTED)}
+  redis.call('GET', LISTED), since < math.huge and int(since)}

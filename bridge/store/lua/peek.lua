@@ -2,6 +2,7 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: JSON: list of {account, parties that are about to belong to it}
 -- RETURNS: for each account what begin returns, with 0 in place of a fence
+--   and nothing in place of the last
 local out = {}
 for n, one in ipairs(cjson.decode(ARGV[1])) do
   local names, known = {}, {}
@@ -18,6 +19,6 @@ for n, one in ipairs(cjson.decode(ARGV[1])) do
       redis.call('HGETALL', facts_of(name))}
   end
   out[n] = {0, one[1], int(now), redis.call('HGETALL', account_of(one[1])), found,
-    redis.call('GET', LISTED)}
+    redis.call('GET', LISTED), false}
 end
 return out
