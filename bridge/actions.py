@@ -1,19 +1,24 @@
-"""What a person can do about parties: link one to an account, try some again."""
+"""What a person can do about what waits: link it, try it again, replay it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from redis import Redis
 
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.values import LINK
 from bridge.errors import BridgeError
+from bridge.ingest import Ingress, Receipt
 from bridge.queue import Queue
 from bridge.store.accept import Accept
 from bridge.store.inspect import Look
-from bridge.store.lease import Claim, Leases
+from bridge.store.lease import APART_MS, Claim, Leases
+from bridge.store.quarantine import Kept
+
+FEW = 200
+"""So many parties are queued at once; of more, one after another becomes due."""
 
 
 def link(redis: Redis, party: str, account: str | None) -> None:
@@ -38,6 +43,37 @@ def retry(redis: Redis, party: str) -> int:
     claims = Leases(redis).claim_by_hand(party)
     Queue(redis).push_all(claims, "tried again by hand")
     return len(claims)
+
+
+def retry_all(redis: Redis, parties: Sequence[str]) -> int:
+    """Do so for all *parties*; return how many had something to try.
+
+    Of many, one after another is tried, `APART_MS` apart.
+    """
+    if len(parties) > FEW:
+        return Leases(redis).make_due(parties, APART_MS)
+    return sum(retry(redis, party) for party in parties)
+
+
+def replay(ingress: Ingress, kept: Kept) -> Receipt:
+    """Read a quarantined delivery again; what can be read leaves the quarantine.
+
+    Raises StorageError and redis' own errors.
+    """
+    if source := ingress.sources.get(kept.source):
+        return ingress.replay(source, kept)
+    reason = f"the source {kept.source} is off: left where it is"
+    return Receipt("quarantined", kept.event or None, reason)
+
+
+def clear(redis: Redis, jobs: Collection[str]) -> int:
+    """Remove failed *jobs*, and try their parties again; return how many jobs."""
+    queue = Queue(redis)
+    failed = [job for job in queue.failed() if job.id in jobs]
+    retry_all(redis, [job.party for job in failed if job.party])
+    for job in failed:
+        queue.forget(job.id)
+    return len(failed)
 
 
 def parties_of(redis: Redis, names: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from redis import Redis
 from bridge import actions
 from bridge.actions import parties_of
 from bridge.cli import Command, Group, opened, program
-from bridge.cli.output import as_json, count, moment, note, say, show, table
+from bridge.cli.output import ago, as_json, count, moment, note, say, show, table
 from bridge.cli.status import to_write
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress
@@ -18,10 +18,8 @@ from bridge.log import plain
 from bridge.sources import every
 from bridge.store import keys, operator
 from bridge.store.inspect import Figures, Look, figures
+from bridge.store.lease import APART_MS
 from bridge.store.quarantine import Kept, Quarantine
-
-STEP = 500
-"""A line of progress is printed after this many parties."""
 
 
 @click.command(cls=Command)
@@ -119,12 +117,12 @@ def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
     lists = [key for key, on in ((keys.PARKED, parked), (keys.HELD, held)) if on]
     listed = [one.party for key in lists for one, _ in Look(redis).listed(key)]
     parties = listed or parties_of(redis, names)
-    queued = 0
-    for number, party in enumerate(parties, 1):
-        queued += actions.retry(redis, party)
-        if number % STEP == 0:
-            note(f"{number:,} of {len(parties):,} parties ...")
-    say(f"{count(queued, 'job')} queued")
+    queued = actions.retry_all(redis, parties)
+    if len(parties) > actions.FEW:
+        within = ago(queued * APART_MS)
+        say(f"{count(queued, 'party', 'parties')} tried again within {within}")
+    else:
+        say(f"{count(queued, 'job')} queued")
     if rest := len(parties) - queued:
         say(
             f"{rest:,} more need no job: nothing waits there, or one is on its way already"
@@ -307,13 +305,9 @@ def replay(id_: str | None, *, wants_all: bool) -> None:
     chosen = [kept_as(id_, redis)] if id_ else list(Quarantine(redis).all())
     stay = 0
     for kept in chosen:
-        if source := ingress.sources.get(kept.source):
-            receipt, _, reason, _ = ingress.replay(source, kept)
-            stay += receipt == "quarantined"
-            say(f"{kept.id}  {receipt}{f': {reason}' if reason else ''}")
-        else:
-            stay += 1
-            say(f"{kept.id}  the source {kept.source} is off: left where it is")
+        receipt, _, reason, _ = actions.replay(ingress, kept)
+        stay += receipt == "quarantined"
+        say(f"{kept.id}  {receipt}{f': {reason}' if reason else ''}")
     if stay:
         left = f"{stay} of {len(chosen)} stay in the quarantine"
         raise BridgeError(f"{left}, for the reasons above")

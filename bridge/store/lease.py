@@ -260,6 +260,14 @@ class Leases:
         """Claim *party* at once; none where a job of it waits, or nothing does."""
         return claims(self._run("claim", "by hand", party))
 
+    def make_due(self, parties: Sequence[str], apart_ms: int) -> int:
+        """Let *parties* with something unsettled be tried one after another; how many."""
+        made = 0
+        for start in range(0, len(parties), SPREAD):
+            some = parties[start : start + SPREAD]
+            made += int(self._run("due", made * apart_ms, apart_ms, *some))
+        return made
+
     def spread(self, thing: str) -> int:
         """Let some who use the *thing* of a catalogue be looked at again; how many."""
         return int(self._run("spread", thing, SPREAD, APART_MS))
