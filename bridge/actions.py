@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
 
 from redis import Redis
 
-from bridge.domain.facts import Fact, Stamp
+from bridge.domain.facts import Fact, Stamp, vacated
 from bridge.domain.values import LINK
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress, Receipt
 from bridge.queue import Queue
+from bridge.sources import discover
 from bridge.store.accept import Accept
+from bridge.store.index import Index
 from bridge.store.inspect import Look
 from bridge.store.lease import APART_MS, Claim, Leases
 from bridge.store.quarantine import Kept
@@ -79,13 +82,27 @@ def clear(redis: Redis, jobs: Collection[str]) -> int:
 def parties_of(redis: Redis, names: Iterable[str]) -> list[str]:
     """The parties in *names* and those of the accounts in *names*, each once.
 
-    Raises BridgeError where a name is neither.
+    An account without any party is the party that stands for it. Raises BridgeError where
+    a name is neither.
     """
     look = Look(redis)
     parties: dict[str, None] = {}
     for name in names:
         own = [name] if look.standing(name) else look.members_of(name)
-        if not own:
-            raise BridgeError(f"{name}: no such account or party here; nothing is done")
-        parties |= dict.fromkeys(own)
+        if not (own or look.record(name, []).written):
+            raise unknown(redis, name)
+        parties |= dict.fromkeys(own or [vacated(name)])
     return list(parties)
+
+
+def unknown(redis: Redis, name: str) -> BridgeError:
+    """The error for a *name* that nothing has here, with what may have been meant."""
+    parties = [f"{source}:{name}" for source in discover()]
+    standings = zip(parties, Look(redis).standings(parties), strict=True)
+    meant = [party for party, standing in standings if standing]
+    if not meant:
+        rows = Index(redis).rows()
+        meant = [row.account for row in rows if row.matches(name.lower())]
+        meant = meant or get_close_matches(name, [row.account for row in rows], 1)
+    hint = f" (did you mean {meant[0]}?)" if meant else ""
+    return BridgeError(f"{name}: no such account or party here{hint}")

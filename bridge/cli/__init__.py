@@ -35,7 +35,7 @@ MODULES = {
     "bridge.cli.accounts": "accounts",
     "bridge.cli.sources": "sources",
     "bridge.cli.send": "send",
-    "bridge.cli.state": "export import",
+    "bridge.cli.state": "export import forget",
 }
 """Module, imported when one of its commands is called -> the commands in it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -393,6 +394,8 @@ def delete(account: str, confirm: str | None) -> None:
         expected = doomed.get("externalId") or doomed["id"]
         for line in card(doomed):
             note(line)
+        if confirm is None and not sys.stdin.isatty():
+            raise click.UsageError("there is no terminal to ask: give --confirm ID")
         if confirm is None:
             words = "This destroys it in Vitally for ever. Type its external id"
             confirm = click.prompt(words, default="", show_default=False, err=True)

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import click
 
+from bridge.actions import unknown
 from bridge.cli import Command, Session, opened, program
 from bridge.cli.output import as_json, cell, count, moment, show, table
 from bridge.domain.document import TRAITS
@@ -41,7 +42,7 @@ def why(account: str, *, live: bool) -> None:
     data = explanation(look, account, session.config)
     if data is None:
         raise BridgeError(
-            f"{account}: no such account or party here; "
+            f"{unknown(session.redis, account)}; "
             f"see `{program()} held` for parties without an account"
         )
     show(data, _words)

@@ -8,9 +8,19 @@ import click
 from redis import Redis
 
 from bridge import actions
-from bridge.actions import parties_of
+from bridge.actions import parties_of, unknown
 from bridge.cli import Command, Group, opened, program
-from bridge.cli.output import ago, as_json, count, moment, note, say, show, table
+from bridge.cli.output import (
+    ago,
+    as_json,
+    confirm,
+    count,
+    moment,
+    note,
+    say,
+    show,
+    table,
+)
 from bridge.cli.status import to_write
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress
@@ -88,8 +98,8 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
     redis = opened().redis
     if not unseen and Look(redis).standing(party) is None:
         raise BridgeError(
-            f"{party}: no event has named this party yet; see `{program()} held`, "
-            "or use --unseen"
+            f"{unknown(redis, party)}; no event has named this party yet: see "
+            f"`{program()} held`, or use --unseen"
         )
     actions.link(redis, party, account)
     target = account or "where its source says"
@@ -160,10 +170,8 @@ def discard(party: str, *, yes: bool) -> None:
         )
     if not yes:
         note(f"{party} waits: {standing.why}")
-        events = count(standing.held + standing.parked, "event")
-        ask = f"Type {plain(party)} to give up its {events}"
-        if click.prompt(ask, default="", show_default=False, err=True) != party:
-            raise BridgeError("that is not the party; nothing is given up")
+    events = count(standing.held + standing.parked, "event")
+    confirm(f"Type {plain(party)} to give up its {events}", party, yes=yes)
     given_up = operator.discard(redis, party)
     if given_up is None:
         raise BridgeError(f"{party} is no longer parked or held; nothing is given up")

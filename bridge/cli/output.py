@@ -7,6 +7,7 @@ text, each line stays one line and contains no terminal control characters.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
@@ -15,6 +16,7 @@ from typing import Any
 import click
 import orjson
 
+from bridge.errors import BridgeError
 from bridge.log import plain
 from bridge.wording import ago, count, moment
 
@@ -66,6 +68,16 @@ def say(*lines: str) -> None:
 def note(text: str) -> None:
     """Print a line on stderr, for the person who waits."""
     click.echo(plain(text), err=True)
+
+
+def confirm(question: str, answer: str, *, yes: bool) -> None:
+    """Have *answer* typed, unless *yes*. Raises UsageError without a terminal to ask."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("this asks first, and there is no terminal: give --yes")
+    if click.prompt(question, default="", show_default=False, err=True) != answer:
+        raise BridgeError(f"that is not {answer}; nothing is done")
 
 
 def near(word: str, known: Iterable[str]) -> str:

@@ -1,25 +1,40 @@
-"""`export` and `import`: the whole state in a file."""
+"""`export`, `import` and `forget`: the whole state in a file, and one customer out of it."""
 
 from __future__ import annotations
 
+import getpass
 import gzip
 import os
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
+from redis import Redis
 
+from bridge.actions import parties_of
 from bridge.cli import Command, opened, program
-from bridge.cli.output import as_json, count, note, show
+from bridge.cli.output import as_json, confirm, count, note, show, table
+from bridge.domain.facts import PartyName
 from bridge.errors import BridgeError
-from bridge.store import dump
+from bridge.log import plain
+from bridge.queue import Queue
+from bridge.store import audit, dump, operator
+from bridge.store.inspect import Look
+from bridge.store.lease import Leases
+from bridge.store.quarantine import Quarantine
 
 STEP = 10_000
 """A line of progress is printed after this many keys."""
 
 PRIVATE = 0o600
+
+PATIENCE = 15.0
+"""Seconds to wait for a worker that is busy with an account."""
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -94,3 +109,74 @@ def import_(file: Path) -> None:
                 note(f"{done:,} of {whole:,} keys ...")
     hint = f"see `{program()} doctor`"
     show({"keys": whole}, lambda _: [f"{count(whole, 'key')} are there; {hint}"])
+
+
+@click.command(cls=Command)
+@click.argument("name", metavar="ACCOUNT|PARTY")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation, for scripts.")
+@as_json
+def forget(name: str, *, yes: bool) -> None:
+    """Remove all that the bridge keeps of ACCOUNT or PARTY, and print a receipt.
+
+    Facts, what was written, lines of the journal, and quarantined deliveries that name
+    it. Its events stay counted, as settled and forgotten. What Vitally has stays
+    (`python -m bridge accounts delete`), and an event that comes later begins anew:
+    delete the customer at its source first.
+
+    \b
+    Example:
+      python -m bridge forget stripe:cus_9
+      python -m bridge forget acme-101 --yes --json
+    """
+    redis = opened().redis
+    parties = parties_of(redis, [name])
+    events = sum(one.rev for one in Look(redis).standings(parties) if one)
+    say_what = f"{', '.join(parties)} with {count(events, 'event')}"
+    confirm(f"Type {plain(name)} to forget {plain(say_what)}", name, yes=yes)
+    lines: Counter[str] = Counter()
+    for party in parties:
+        lines.update(_forgotten(redis, party))
+    ids = [name, *(PartyName.parse(party).id for party in parties)]
+    quarantine = Quarantine(redis)
+    for kept in quarantine.about(ids):
+        quarantine.drop(kept.id)
+        lines["quarantine"] += 1
+    lines["audit"] = audit.forget(redis, ids)
+    audit.record(redis, _user(), "forget", f"{count(events, 'event')} of one customer")
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    removed = {key: number for key, number in sorted(lines.items()) if number}
+    receipt = {"id": name, "at": at, "by": _user(), "events": events}
+    show({**receipt, "removed": removed}, _receipt)
+
+
+def _forgotten(redis: Redis, party: str) -> Mapping[str, int]:
+    """Forget *party*, and its job; wait while a worker has its account."""
+    jobs = Look(redis).jobs(party)
+    until = time.monotonic() + PATIENCE
+    while (gone := operator.forget(redis, party)) is None:
+        if time.monotonic() > until:
+            raise BridgeError(f"{party}: a worker is busy with it; try again")
+        time.sleep(0.1)
+    queue = Queue(redis)
+    for job in jobs:
+        queue.forget(job)
+    if gone.other:
+        # The account is now that of fewer parties.
+        queue.push_all(Leases(redis).claim_to_look(gone.other), "another was forgotten")
+    return gone.keys
+
+
+def _user() -> str:
+    """Who runs this command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _receipt(data: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{data['id']} is forgotten, by {data['by']} at {data['at']}",
+        f"{count(data['events'], 'event')} stay counted as settled; removed:",
+        *table((), data["removed"].items()),
+    ]

@@ -63,6 +63,7 @@ def status() -> None:
 
 def _in_words(totals: Figures, seconds: float, lit: Sequence[Lamp]) -> list[str]:
     discarded = f"; {totals.discarded} discarded" if totals.discarded else ""
+    discarded += f"; {totals.forgotten} forgotten" if totals.forgotten else ""
     pending = "dry run" if totals.dry_run else "on its way"
     names = {"program": program(), "discarded": discarded, "pending": pending}
     dry = f"DRY RUN: nothing is written to Vitally; see {program()} plan"
@@ -247,7 +248,8 @@ def _counting(redis: Redis) -> tuple[str, str]:
         return NOTE, "events are coming in; the counting was not checked by a scan"
     words = ("settled", "pending", "held", "parked")
     scanned = {word: sum(getattr(one, word) for one in parties) for word in words}
-    scanned = {"accepted": sum(one.rev for one in parties), **scanned}
+    scanned["settled"] += totals.forgotten
+    scanned["accepted"] = sum(one.rev for one in parties) + totals.forgotten
     off = [
         f"{word}: counted {getattr(totals, word)}, found {number}"
         for word, number in scanned.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import orjson
@@ -34,6 +35,16 @@ def record(redis: Redis, who: str, did: str, text: str) -> Deed:
         pipe.ltrim(keys.AUDIT, 0, MOST - 1)
         pipe.execute()
     return deed
+
+
+def forget(redis: Redis, ids: Iterable[str]) -> int:
+    """Remove the actions that name one of *ids*; how many."""
+    client: Any = redis
+    lines = client.lrange(keys.AUDIT, 0, -1)
+    named = [
+        x for x in lines if any(i in " ".join(map(str, orjson.loads(x))) for i in ids)
+    ]
+    return sum(client.lrem(keys.AUDIT, 0, line) for line in named)
 
 
 def latest(redis: Redis, most: int = MOST) -> list[Deed]:

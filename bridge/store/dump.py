@@ -36,6 +36,7 @@ LEFT_OUT = (
         keys.OPENED,
         keys.FLUSHED,
         keys.LISTING,
+        keys.READER,
     ),
     *(keys.SLOTS, keys.PAUSE, keys.lease(""), keys.waiters(""), keys.members("")),
 )

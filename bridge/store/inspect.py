@@ -48,7 +48,8 @@ class Figures(NamedTuple):
     *oldest_ms* is the age of the oldest unsettled event; *workers* maps each worker
     to the milliseconds since it was last heard from; *breaker* says why all writes
     stopped, *paused* why somebody paused them by hand; in a *dry_run* nothing is written,
-    and what would be stays pending. *discarded* events are settled
+    and what would be stays pending. *forgotten* events are settled, and nothing
+    else is known of them; *discarded* events are settled
     without a write. *unread* pointers are held because their source's API key is not
     set. *quarantined* events are in the quarantine now, in *quarantine_deliveries* of
     *quarantine_bytes*; *quarantine_dropped* deliveries were dropped, and their events
@@ -73,6 +74,7 @@ class Figures(NamedTuple):
     writes: int
     saved: int
     discarded: int
+    forgotten: int
     quarantine_bytes: int
     quarantine_dropped: int
     waiting: int
@@ -276,6 +278,11 @@ class Look:
                 replies = pipe.execute()
             found += map(_standing, some, replies[::2], replies[1::2])
         return found
+
+    def jobs(self, party: str) -> list[str]:
+        """Return the ids of the party's job, and of its last failed one."""
+        found = self._redis.hmget(keys.party(party), "job", "failed")
+        return [raw.decode() for raw in found if raw]
 
     def member(self, party: str) -> Member:
         """Read one party's facts."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import orjson
 from redis import Redis
 
+from bridge.domain.catalogue import references
+from bridge.domain.facts import catalogue, source_of, vacated
 from bridge.store import keys
 from bridge.store.accept import JOURNAL
 from bridge.store.connect import Scripts
+from bridge.store.lease import Leases, own_account
 
 
 def discard(redis: Redis, party: str) -> int | None:
@@ -27,6 +33,36 @@ def discard_all(redis: Redis, parties: Sequence[str]) -> int:
         for party in parties:
             run("discard", party, JOURNAL, client=pipe)
         return sum(given_up for given_up in pipe.execute() if given_up > 0)
+
+
+class Forgotten(NamedTuple):
+    """What `forget` removed: *keys* maps a key, without ids, to how many of its lines.
+
+    *events* were counted of the party; *other* is another party of its account, "" none.
+    """
+
+    events: int
+    keys: Mapping[str, int]
+    other: str
+
+
+def forget(redis: Redis, party: str) -> Forgotten | None:
+    """Remove all that is stored of *party*, and of its account if it was the last one.
+
+    None: a worker has the account's lease; try again.
+    """
+    (member,) = Leases(redis).members([party])
+    source, own = source_of(party), own_account(party) or ""
+    uses = [] if own else [catalogue(source, t) for t in references(member.things)]
+    text = orjson.dumps(uses)
+    answer = Scripts(redis)("forget", party, own, vacated(""), text)
+    if not answer:
+        return None
+    events, gone, other = answer
+    lines = Counter[str]()
+    for name, number in gone:
+        lines[name.decode()] += number
+    return Forgotten(events, lines, other.decode())
 
 
 def pause(redis: Redis, reason: str) -> None:

@@ -8,7 +8,8 @@ hand, or for lack of room or age) count as ignored.
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import orjson
@@ -104,6 +105,12 @@ class Quarantine:
         data: Any = self._redis.hget(keys.QUARANTINE, id_)
         since = self._redis.zscore(keys.QUARANTINED, id_)
         return _kept(id_, int(since or 0), data) if data else None
+
+    def about(self, ids: Iterable[str]) -> list[Kept]:
+        """Return the deliveries whose body contains one of *ids* as a whole word."""
+        words = "|".join(map(re.escape, ids)).encode()
+        found = re.compile(rb"(?<![\w-])(?:%b)(?![\w-])" % words)
+        return [kept for kept in self.all() if found.search(kept.body)]
 
     def begin(self) -> None:
         """Bring the counting of an older version up to date, before a replay."""

@@ -41,6 +41,7 @@ COUNTERS = {
     "writes": "Write requests sent to Vitally.",
     "saved": "Jobs that needed no write.",
     "discarded": "Settled events that somebody discarded without a write.",
+    "forgotten": "Settled events of parties that were forgotten on request.",
 }
 """Figure -> what it counts; in the metric's name, `_total` follows."""
 

@@ -87,12 +87,13 @@ def test_a_list_tells_where_to_go_on_or_goes_on_itself(accounts):
     assert ({f"a-{i}" for i in range(5)}, None) == (ids, every["next"])
 
 
-@pytest.mark.parametrize("given", [{"typed": "acme\n"}, {"typed": ""}, {}])
+@pytest.mark.parametrize("given", [{"typed": "acme\n"}, {"typed": "\n"}, {}])
 def test_a_delete_wants_the_external_id_typed(accounts, acme, simulator, given):
     words = () if given else ("--confirm", "Acme")
     wrong = accounts("delete", acme, *words, **given, status=1)
 
     assert "Acme" in wrong.err
+    assert "give --confirm" in accounts("delete", acme, status=2).err
     assert simulator.account(acme)
     accounts("delete", acme, typed=f"{acme}\n")
     assert simulator.account(acme) is None

@@ -299,7 +299,7 @@ def test_giving_up_wants_the_party_typed(run, desk):
 
     wrong = run("discard", PARTY, typed="yes\n", status=1)
 
-    assert "that is not the party; nothing is given up" in wrong.err
+    assert "that is not stripe:cus_1; nothing is done" in wrong.err
     assert "mrr must be an integer" in wrong.err
     assert 1 == desk.check().parked
     run("discard", PARTY, typed=f"{PARTY}\n")

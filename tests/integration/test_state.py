@@ -1,4 +1,4 @@
-"""`export` and `import`: a file of the whole state is the whole state."""
+"""`export`, `import` and `forget`: the whole state in a file, and a customer out of it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from bridge.store import dump, keys
+from bridge.store import audit, dump, keys, operator
 from bridge.store.quarantine import Kept, Quarantine
 from tests.support.command import Run, called
 from tests.support.desk import Bench, bench, customer, subscription
 from tests.support.server import RedisServer
+
+PARTY = "stripe:cus_1"
 
 
 @pytest.fixture
@@ -147,3 +149,101 @@ def test_an_account_and_a_held_party_are_found(run: Run, desk: Bench) -> None:
     )
     assert "stripe:cus_1" in run("accounts", "find", "sub_1").line("acme")
     assert "nothing is found\n" == run("accounts", "find", "globex").out
+
+
+def everything(redis: Redis) -> str:
+    """All of the state as text, bodies in the quarantine too."""
+    bodies = [kept.body.decode(errors="replace") for kept in Quarantine(redis).all()]
+    return "\n".join([*dump.export(redis), *bodies])
+
+
+def test_nothing_is_left_of_whom_is_forgotten_but_the_counts(
+    run: Run, desk: Bench
+) -> None:
+    fill(desk)
+    Quarantine(desk.redis).put(Kept("2f", 0, "stripe", "", "no", b'{"of": "cus_1"}'))
+    audit.record(desk.redis, "ada", "retry", "stripe:cus_1")
+    before = desk.check()
+
+    for party in ("cus_1", "cus_2", "cus_3"):
+        said = run("forget", f"stripe:{party}", "--yes", "--json").json
+        counted = desk.check()
+        assert before.received == counted.received
+        if party == "cus_1":
+            assert (2, 2) == (said["events"], counted.forgotten)
+            assert {"facts", "party", "account", "history", "index", "journal"} <= {
+                *said["removed"]
+            }
+            assert (1, 1) == (said["removed"]["quarantine"], said["removed"]["audit"])
+            assert ("Acme" in str(said), "acme" in str(said)) == (False, False)
+    assert (4, 0, 0) == (counted.forgotten, counted.held, counted.parked)
+    left = everything(desk.redis)
+    assert [] == [word for word in ("cus_", "acme", "Acme", "sub_1") if word in left]
+
+    desk.rests(customer(), subscription(at=5))
+    assert 450 == desk.traits()["mrr"]
+
+
+def test_an_account_is_forgotten_with_all_its_parties(run: Run, desk: Bench) -> None:
+    desk.rests(customer(), customer("cus_2"), subscription(at=1))
+
+    assert "is forgotten" in run("forget", "acme", typed="acme\n").out
+
+    assert 3 == desk.check().forgotten
+    assert "acme" not in everything(desk.redis)
+
+
+def test_the_account_of_one_that_is_forgotten_is_looked_at_again(
+    run: Run, desk: Bench
+) -> None:
+    desk.rests(customer(), subscription(at=1), customer("cus_2"))
+
+    run("forget", PARTY, "--yes")
+
+    assert ["updated"] == desk.work()
+    assert ({}, "acme") == (desk.traits(), desk.standing("cus_2").account)
+
+
+def test_a_job_that_waits_while_its_party_is_forgotten_leaves_nothing(
+    run: Run, desk: Bench
+) -> None:
+    desk.tell(customer())
+    operator.forget(desk.redis, PARTY)
+    assert 1 == desk.queue.depth()
+
+    desk.work()
+
+    assert set() == desk.dirty()
+    assert 0 == desk.check().held_parties
+    assert "cus_1" not in everything(desk.redis)
+
+
+def test_who_is_being_written_is_forgotten_when_that_is_done(desk: Bench) -> None:
+    desk.tell(customer())
+    view = desk.leases.begin(PARTY)
+    assert view is not None
+    desk.leases.move(PARTY, "acme")
+    view = desk.leases.begin(PARTY)
+    assert view is not None
+
+    assert operator.forget(desk.redis, PARTY) is None
+    desk.leases.release(view.lease)
+    assert operator.forget(desk.redis, PARTY) is not None
+    desk.check()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "expected"),
+    [
+        (["forget", PARTY], 2, "give --yes"),
+        (["forget", "cus_1", "--yes"], 1, "did you mean stripe:cus_1?"),
+        (["why", "acmi"], 1, "did you mean acme?"),
+        (["retry", "sub_1"], 1, "did you mean acme?"),
+        (["forget", "nobody", "--yes"], 1, "no such account or party here"),
+    ],
+)
+def test_what_was_meant_is_said(run: Run, desk: Bench, words, status, expected):
+    desk.rests(customer(), subscription(at=1))
+
+    assert expected in run(*words, status=status).err
+    assert 0 == desk.check().forgotten

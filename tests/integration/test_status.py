@@ -219,7 +219,7 @@ def test_no_sender_can_steer_a_terminal_or_forge_a_line(run, desk):
         (("doctor",), 1),
         (("status",), 0),
         (("quarantine", "replay", "--all"), 1),
-        (("discard", f"stripe:{ODD}"), 1),
+        (("discard", f"stripe:{ODD}"), 2),
         (("discard", f"stripe:{ODD}", "--yes"), 0),
     ):
         for shown in "".join(run(*words, status=status)).split("\n"):

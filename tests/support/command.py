@@ -48,6 +48,8 @@ def called(
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(sys, "argv", ["vitally-bridge", *words])
+        if typed:  # at a terminal
+            patch.setattr(sys.stdin, "isatty", lambda: True)
         code: object = None
         try:
             cli.main()

@@ -266,7 +266,8 @@ class Bench:
         standings = list(self.look.every_standing())
         for word in ("settled", "pending", "held", "parked"):
             scanned = [getattr(one, word) for one in standings]
-            assert getattr(now, word) == sum(scanned), (word, now, standings)
+            gone = now.forgotten if word == "settled" else 0
+            assert getattr(now, word) == sum(scanned) + gone, (word, now, standings)
             assert min(scanned, default=0) >= 0, standings
         return now
 

@@ -15,7 +15,7 @@ local ack = cjson.decode(ARGV[1])
 local leased = ack.account ~= ''
 if leased and redis.call('GET', lease_of(ack.account)) ~= ack.fence then return 0 end
 local wanted = {}
-for _, m in ipairs(ack.parties) do
+local function settle_one(m)
   local before = tonumber(redis.call('HGET', party_of(m.name), 'compacted')) or 0
   if leased or m.read > before then compact(m.name, m.read, m) end
   if leased and m.incomplete then redis.call('SADD', INCOMPLETE, m.name)
@@ -27,6 +27,14 @@ for _, m in ipairs(ack.parties) do
   if m.name == ack.party then
     if moved then wanted[m.name] = want(m.name)
     else redis.call('HDEL', party_of(m.name), 'claim', 'claimed_at', 'job') end
+  end
+end
+for _, m in ipairs(ack.parties) do
+  if m.ghost or redis.call('HEXISTS', party_of(m.name), 'rev') == 1
+    or redis.call('EXISTS', facts_of(m.name)) == 1 then settle_one(m)
+  else  -- forgotten, while a job of it waited
+    redis.call('ZREM', DIRTY, m.name); redis.call('ZREM', LATER, m.name)
+    redis.call('DEL', party_of(m.name))
   end
 end
 if leased then

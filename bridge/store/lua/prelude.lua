@@ -3,6 +3,7 @@
 local DIRTY, HELD, PARKED, LATER = 'vb1:dirty', 'vb1:held', 'vb1:parked', 'vb1:later'
 local COUNTERS, RECENT, JOURNAL = 'vb1:counters', 'vb1:recent', 'vb1:journal'
 local INCOMPLETE, UNKNOWN, FENCE = 'vb1:incomplete', 'vb1:unknown', 'vb1:fence'
+local UNREAD = 'vb1:unread'
 local LISTED, DRY_RUN, INDEX = 'vb1:listed', 'vb1:dry', 'vb1:index'
 local DRIFT = 'vb1:drift'
 local REFUSED, REFUSED_LATELY = 'vb1:refused', 'vb1:refused:lately'
