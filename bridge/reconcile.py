@@ -112,7 +112,7 @@ class Reconciler:
         shown = {
             str(one["externalId"]): one.get("traits") or {}
             for one in accounts
-            if one.get("externalId")
+            if one.get("externalId") and isinstance(one.get("traits"), dict | None)
         }
         ledgers = self._shadow.ledgers([*shown])
         rows = zip(shown.items(), ledgers, strict=True)

@@ -247,6 +247,9 @@ class Settings:
     the customer; `subscription`, once a subscription is known; `never`, it is held."""
     bridge_dry_run: bool = _setting(boolean, False)
     """`true`: do everything except write to Vitally."""
+    bridge_reconcile: str = _setting(one_of("daily", "weekly", "off"), "weekly")
+    """How often a worker reads all accounts in Vitally and corrects what others changed:
+    `daily`, `weekly`, `off`. The first time is ten minutes after the first start."""
     bridge_allow_eviction: bool = _setting(boolean, False)
     """`true`: run on a Redis that may evict keys (and so lose accounts)."""
     bridge_redis_share: float = _setting(share, 0.9)

@@ -23,6 +23,7 @@ from bridge.store.operator import paused
 from workers import outcomes
 from workers.context import Context
 from workers.jobs import JOBS, Jobs
+from workers.reconcile import Schedule
 from workers.rq_worker import SafeWorker
 from workers.sweep import Sweeper
 
@@ -62,12 +63,13 @@ class Process:
         self.context = Context(settings, config, self.redis, stop)
         self.jobs = Jobs(self.context)
         self.sweeper = Sweeper(self.context, name)
+        self.schedule = Schedule(self.context, name)
         self.turns = 0
         self.paused: str | None = None
         self.done = threading.Event()
         self.threads = [
             threading.Thread(target=run, daemon=True)
-            for run in (self.sweeper.run, self._beat_on)
+            for run in (self.sweeper.run, self._beat_on, self.schedule.run)
         ]
 
     def run(self) -> int:

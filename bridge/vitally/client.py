@@ -191,6 +191,8 @@ class Vitally:
         results, after = payload.get("results"), payload.get("next")
         if not isinstance(results, list) or not isinstance(after, str | None):
             raise VitallyUnavailableError("answered 200 without a page", 200)
+        if not all(isinstance(one, dict) for one in results):
+            raise VitallyUnavailableError("answered 200 without accounts", 200)
         return Page(results, after or None)
 
     def _request(

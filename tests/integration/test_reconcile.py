@@ -244,7 +244,7 @@ def test_what_is_left_to_people_is_no_drift(
 
 
 def test_a_reading_of_another_workspace_changes_nothing(desk: Bench, run: Run) -> None:
-    for n in range(25):
+    for n in range(21):
         desk.tell(customer(f"cus_{n}", account=f"a{n}"))
     desk.work()
     desk.passes(60_000)

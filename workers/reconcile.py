@@ -1,0 +1,159 @@
+"""The schedule: reads what all accounts in Vitally hold, and mends what others changed.
+
+The worker that sweeps does it, in a thread of its own: one request a second, and only
+where a slot is free at once, so that no write waits for it. Where it is, Redis knows, so
+another worker goes on after a crash.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from bridge.errors import (
+    BridgeError,
+    VitallyError,
+    VitallyKeyError,
+    VitallyLimitedError,
+)
+from bridge.log import fields, places
+from bridge.reconcile import Reconciler
+from bridge.store import keys
+from bridge.store.connect import milliseconds
+from bridge.throttle import Throttle
+from bridge.vitally.client import Vitally
+from workers import outcomes
+from workers.context import Context
+
+log = logging.getLogger("workers.reconcile")
+
+DAY_MS = 86_400_000
+
+PERIODS = {"daily": DAY_MS, "weekly": 7 * DAY_MS}
+"""BRIDGE_RECONCILE -> milliseconds from the end of one reconciliation to the next."""
+
+FIRST_MS = 600_000
+"""How long after its very first start the bridge begins to read."""
+
+TICK = 1.0
+"""Seconds between two requests."""
+
+AHEAD = 20
+"""Jobs that may wait in the queue when an account is mended; new events go first."""
+
+FIRST_REST, LAST_REST = 60.0, 3600.0
+"""Seconds before a reading goes on that failed: at first, at most."""
+
+
+class Schedule:
+    """Reconciles while *worker* is the one that sweeps."""
+
+    def __init__(self, context: Context, worker: str) -> None:
+        settings, self.worker = context.settings, worker
+        self.context, self.redis = context, context.redis
+        self.period = PERIODS.get(settings.bridge_reconcile)
+        self.throttle = Throttle(context.redis, settings.vitally_budget_share)
+        # It has its own thread, and so its own connections.
+        vitally = Vitally(
+            settings.vitally_base_url,
+            settings.vitally_authorization,
+            observe=self.throttle.learn,
+        )
+        self.reconciler = Reconciler(
+            context.redis, vitally, context.config, lambda: None, worker
+        )
+        self.reading: Iterator[int] | None = None
+        self.mending: list[bytes] | None = None
+        self.read = self.failures = 0
+        self.rests_until = 0.0
+
+    def run(self) -> None:
+        """Tick until the worker stops; wait while Redis is down."""
+        while self.period and not self.context.stop.wait(TICK):
+            try:
+                self.tick()
+            except RedisError as error:
+                log.warning("redis", extra=fields(reason=type(error).__name__))
+            except Exception as error:  # noqa: BLE001 - no reading is worth a worker
+                where = " at ".join([type(error).__name__, *places(error)[-1:]])
+                self._rest(LAST_REST, where)
+        self.context.stop.wait()
+
+    def tick(self) -> None:
+        """Read one page more, or mend some accounts, if that is due."""
+        if not self.is_due() or monotonic() < self.rests_until:
+            self.reading = None
+        elif self.mending is not None:
+            self._mend()
+        elif self.reconciler.is_fresh():
+            self._begin_to_mend()
+        elif self.throttle.reserve_read(0) == 0:
+            self._read()
+
+    def is_due(self) -> bool:
+        """Whether it is time, this worker's turn, and nothing speaks against requests."""
+        redis: Any = self.redis
+        names = (keys.SWEEPER, keys.READER, keys.RECONCILED, keys.BREAKER, keys.PAUSED)
+        with redis.pipeline(transaction=False) as pipe:
+            pipe.mget(names)
+            pipe.time()
+            (sweeper, reader, done, *stops), clock = pipe.execute()
+        now, period, me = (
+            clock[0] * 1000 + clock[1] // 1000,
+            self.period or 0,
+            self.worker.encode(),
+        )
+        if done is None:
+            redis.set(keys.RECONCILED, now - period + FIRST_MS, nx=True)
+            return False
+        is_ours = sweeper == me and reader in (None, me)
+        return is_ours and stops == [None, None] and now >= int(done) + period
+
+    def _read(self) -> None:
+        self.reading = self.reading or self.reconciler.read()
+        try:
+            self.read = next(self.reading)
+        except StopIteration:
+            self._begin_to_mend()
+        except VitallyLimitedError as error:
+            self.throttle.pause(int(1000 * (error.retry_after or 2.0)))
+            self.reading = None
+        except BridgeError as error:
+            if isinstance(error, VitallyKeyError):
+                self.context.breaker.open(outcomes.stopped(error))
+            is_vitally = isinstance(error, VitallyError)
+            self._rest(FIRST_REST if is_vitally else LAST_REST, str(error))
+        else:
+            self.failures = 0
+
+    def _rest(self, least: float, reason: str) -> None:
+        """Give it up for a while: say why once, and try again later."""
+        rest = min(LAST_REST, least * 2**self.failures)
+        self.failures, self.reading = self.failures + 1, None
+        self.rests_until = monotonic() + rest
+        line = fields(reason=reason, again_in=f"{rest:g} s")
+        log.warning("Vitally could not be read", extra=line)
+
+    def _begin_to_mend(self) -> None:
+        redis: Any = self.redis
+        self.reading, self.mending = None, sorted(redis.smembers(keys.DRIFT))
+        line = fields(accounts=self.read or None, drift=len(self.mending))
+        log.info("Vitally was read", extra=line)
+
+    def _mend(self) -> None:
+        """Queue jobs for the next accounts that have drifted."""
+        redis: Any = self.redis
+        leases, queue = self.context.leases, self.context.queue
+        room, left = max(0, AHEAD - queue.depth()), self.mending or []
+        for account in left[:room]:
+            party = redis.srandmember(keys.members(account.decode()))
+            if party:
+                queue.push_all(leases.claim_to_look(party.decode()), "drift")
+        self.mending = left[room:]
+        if not self.mending:
+            self.mending = None
+            redis.set(keys.RECONCILED, milliseconds(redis))
