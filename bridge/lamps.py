@@ -16,6 +16,7 @@ from bridge.sources import every
 from bridge.store.health import DOWN, View, Watch
 from bridge.store.inspect import Figures
 from bridge.store.inspect import figures as read
+from bridge.wording import ago
 
 Level = Literal["bad", "warn", "note"]
 """Not ready; something is wrong, but events are taken; something to know."""
@@ -82,12 +83,21 @@ def _stopped(state: State, by_key: bool) -> str:
     return f"All writes have stopped: {why}."
 
 
+def _failing(state: State) -> str:
+    if (failing := state.figures.failing) is None:
+        return ""
+    now, since, next_ = state.figures.now_ms, failing.since, failing.next
+    tried = f"tried again in {ago(next_ - now)}" if next_ > now else "tried again now"
+    return f"Vitally fails for {ago(now - since)}: {failing.reason}; {tried}."
+
+
 def _late(state: State) -> str:
     seen, share = state.figures, state.settings.vitally_budget_share
-    if seen.oldest_ms is None or seen.dry_run or seen.paused is not None:
-        return ""
+    is_told = seen.dry_run or seen.failing or seen.paused is not None
     usual = LATE_MS + 1000 * seen.drained_in(share)
-    if seen.breaker is not None or seen.oldest_ms < usual:
+    if seen.oldest_ms is None or is_told or seen.breaker is not None:
+        return ""
+    if seen.oldest_ms < usual:
         return ""
     return f"The oldest change has been waiting for {seen.oldest_ms // 60_000} min."
 
@@ -129,6 +139,7 @@ CONDITIONS = (
         ),
         "No worker runs: events are taken and wait.",
         "Start a worker: python -m workers.",
+        15.0,
     ),
     Condition(
         "key_refused",
@@ -143,6 +154,15 @@ CONDITIONS = (
         lambda state: _stopped(state, by_key=False),
         "Vitally answers 404 to everything: all writes wait.",
         "Check VITALLY_SUBDOMAIN, VITALLY_REGION and VITALLY_BASE_URL.",
+    ),
+    Condition(
+        "vitally_failing",
+        "warn",
+        _failing,
+        "Vitally is unreachable or answers with errors: writes are repeated.",
+        "Look at Vitally's status page. Nothing is lost; writes are repeated for 3 days.",
+        20.0,
+        lambda seen: seen.failing.since if seen.failing else None,
     ),
     Condition(
         "dry_run",
@@ -271,9 +291,7 @@ def lamps(figures: Figures | None, redis: View, settings: Settings) -> list[Lamp
 
 def look(redis: Redis, settings: Settings) -> list[Lamp]:
     """Check a Redis that answers and read its figures. Raises redis' own errors."""
-    flushes = settings.bridge_durability == "fsync"
-    allowed, share = settings.bridge_allow_eviction, settings.bridge_redis_share
-    watch = Watch(redis, allowed, share=share, flushes=flushes)
+    watch = Watch.of(redis, settings)
     watch.look()
     watch.stop()
     return lamps(read(redis), watch.view(), settings)

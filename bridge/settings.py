@@ -119,6 +119,19 @@ base_url = matching(
 )
 
 
+def address(text: str) -> str:
+    """Any http(s) URL."""
+    with suppress(ValueError):
+        if re.fullmatch(r"(?ai:https?)://[^\s]+", text) and urlsplit(text).hostname:
+            return _address(text)
+    raise TextError("must be an http(s) URL")
+
+
+def addresses(text: str) -> tuple[str, ...]:
+    """One or several http(s) URLs, separated by commas."""
+    return tuple(map(address, several(text)))
+
+
 def _query(pairs: str) -> str:
     """The pattern of a URL's optional query made of these *pairs*."""
     return rf"(\?({pairs})(&({pairs}))*)?"
@@ -259,6 +272,11 @@ class Settings:
     """What a 2xx waits for. `redis`: Redis has the event; its `appendfsync` decides how safe
     it is there. `fsync`: the event is on Redis' disk (`WAITAOF`; needs Redis 7.2 or
     Valkey with `appendonly yes`)."""
+    bridge_alert_url: tuple[str, ...] | None = _setting(addresses, secret=True)
+    """Webhooks (one or several, comma-separated, Slack's form) that are told, once, that
+    something is wrong, and once that it is over."""
+    bridge_heartbeat_url: str | None = _setting(address, secret=True)
+    """Called once a minute while all is well, for a monitor that misses the call."""
     console_username: str = _setting(text, "admin")
     """User name for the console."""
     console_password: str | None = _setting(text, secret=True)

@@ -1,4 +1,4 @@
-"""The throttle, which spaces writes out, and the breaker, which stops them all.
+"""The throttle, which spaces writes out, and the breaker, which stops them all, and outages.
 
 All workers share one throttle: no more than the allowed units in any 60 seconds. Every
 write reserves a slot on Redis' clock. Ordinary slots are spread, so that an ending
@@ -90,6 +90,28 @@ class Throttle:
         names = [keys.SLOTS, keys.RATE, keys.PAUSE, stopping]
         args = (self._share, LIMIT, COST, most_ms, slot, PAUSED_MS, int(urgent))
         return int(self._run("reserve", *args, keys=names))
+
+
+class Outage:
+    """Whether Vitally fails to answer; shared by all workers.
+
+    The script that stores a confirmed write ends it, too.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def note(self, reason: str, now: int, next_ms: int = 0) -> None:
+        """Note a failed request at *now* (ms), and when it is tried again."""
+        row: Any = {"reason": reason, "at": now, "next": now + next_ms}
+        with self._redis.pipeline() as pipe:
+            pipe.hsetnx(keys.FAILING, "since", str(now))
+            pipe.hset(keys.FAILING, mapping=row)
+            pipe.execute()
+
+    def over(self) -> bool:
+        """Note that it answers; True where it had failed before."""
+        return bool(self._redis.delete(keys.FAILING))
 
 
 FIRST_LOOK, LAST_LOOK = 3.0, 60.0

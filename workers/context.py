@@ -15,7 +15,7 @@ from bridge.store.accept import Accept
 from bridge.store.durations import REQUEST, Durations, status_class
 from bridge.store.lease import Leases
 from bridge.store.refresh import Refreshes
-from bridge.throttle import Breaker, Throttle
+from bridge.throttle import Breaker, Outage, Throttle
 from bridge.vitally.client import Call, Vitally
 
 
@@ -38,6 +38,7 @@ class Context:
         self.leases = Leases(redis)
         self.refreshes = Refreshes(redis)
         self.breaker = Breaker(redis)
+        self.outage = Outage(redis)
         self.throttle = Throttle(redis, settings.vitally_budget_share)
         self.requests: list[Call] = []
         self.durations = Durations()

@@ -13,16 +13,24 @@ from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 from rq.job import Job
 
+from bridge.alerts import Alerts
 from bridge.config import Config
-from bridge.errors import LostLeaseError, VitallyError, VitallyKeyError
+from bridge.errors import (
+    LostLeaseError,
+    VitallyError,
+    VitallyKeyError,
+    VitallyUnavailableError,
+)
 from bridge.log import fields, places
 from bridge.settings import Settings
 from bridge.store import keys
 from bridge.store.connect import connect, milliseconds
+from bridge.store.health import View, Watch
 from bridge.store.operator import paused
 from workers import outcomes
 from workers.context import Context
 from workers.jobs import JOBS, Jobs
+from workers.probes import Probes
 from workers.reconcile import Schedule
 from workers.rq_worker import SafeWorker
 from workers.sweep import Sweeper
@@ -64,12 +72,20 @@ class Process:
         self.jobs = Jobs(self.context)
         self.sweeper = Sweeper(self.context, name)
         self.schedule = Schedule(self.context, name)
+        self.watch = Watch.of(self.redis, settings)
+        self.alerts = Alerts(
+            self.redis,
+            settings,
+            self._view,
+            lambda _: self.sweeper.leads(),
+            Probes(self.context).run,
+        )
         self.turns = 0
         self.paused: str | None = None
         self.done = threading.Event()
         self.threads = [
             threading.Thread(target=run, daemon=True)
-            for run in (self.sweeper.run, self._beat_on, self.schedule.run)
+            for run in (self.sweeper.run, self._beat_on, self.schedule.run, self._alert)
         ]
 
     def run(self) -> int:
@@ -149,7 +165,10 @@ class Process:
         except VitallyError as error:
             extra = fields(reason=error.reason, status=error.status)
             log.warning("vitally", extra=extra)
+            if isinstance(error, VitallyUnavailableError):
+                self.context.outage.note(error.reason, milliseconds(self.redis))
         else:
+            self.context.outage.over()
             if breaker.close():
                 log.warning("writes resumed")
 
@@ -229,6 +248,14 @@ class Process:
             pipe.zremrangebyscore(keys.WORKERS, "-inf", now - FORGOTTEN_MS)
             pipe.execute()
         self.context.durations.hand_over(self.redis)
+
+    def _alert(self) -> None:
+        self.alerts.run(self.stop)
+        self.done.wait()
+
+    def _view(self) -> View:
+        self.watch.look()
+        return self.watch.view()
 
     def _last_word(self) -> None:
         self.stop.wait()

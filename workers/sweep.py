@@ -18,7 +18,7 @@ from bridge.desired import desired_state
 from bridge.errors import VitallyError, VitallyMissingError
 from bridge.log import fields
 from bridge.store import keys
-from bridge.store.connect import milliseconds
+from bridge.store.connect import leads, milliseconds
 from bridge.store.index import Index
 from bridge.store.shadow import Shadow
 from bridge.vitally.client import Vitally
@@ -156,12 +156,7 @@ class Sweeper:
 
     def leads(self) -> bool:
         """Whether this worker is the sweeper now."""
-        if self.redis.set(keys.SWEEPER, self.worker, nx=True, px=LEADER_MS):
-            return True
-        if self.redis.get(keys.SWEEPER) != self.worker.encode():
-            return False
-        self.redis.pexpire(keys.SWEEPER, LEADER_MS)
-        return True
+        return leads(self.redis, keys.SWEEPER, self.worker, LEADER_MS)
 
     def leave(self) -> None:
         """Remove this worker from the list, so that another can sweep at once."""

@@ -182,6 +182,8 @@ class AccountSync:
         log.warning("write", extra=line)
         if decision.word == "limited":
             self.context.throttle.pause(decision.delay_ms)
+        if decision.word == "retry":
+            self.context.outage.note(error.reason, view.now, decision.delay_ms)
         if decision.breaker and self.context.breaker.open(decision.breaker):
             log.error("writes stopped", extra=fields(reason=decision.breaker))
         if decision.park is not None:

@@ -66,6 +66,16 @@ def milliseconds(redis: Redis) -> int:
     return int(seconds) * 1000 + int(micros) // 1000
 
 
+def leads(redis: Redis, key: str, name: str, ms: int) -> bool:
+    """Whether the process of this *name* holds *key*; if so, for another *ms*."""
+    if redis.set(key, name, nx=True, px=ms):
+        return True
+    if redis.get(key) != name.encode():
+        return False
+    redis.pexpire(key, ms)
+    return True
+
+
 class Scripts:
     """Calls the scripts in `lua/` by name. Raises redis' own errors."""
 

@@ -22,6 +22,7 @@ from redis.exceptions import (
 )
 
 from bridge.errors import StorageError
+from bridge.settings import Settings
 from bridge.store import keys
 from bridge.store.connect import aside
 
@@ -182,6 +183,16 @@ class Watch:
         self._wake = threading.Event()
         self._stopped = False
         self._thread: threading.Thread | None = None
+
+    @classmethod
+    def of(cls, redis: Redis, settings: Settings) -> Watch:
+        """Make one that judges by the *settings*."""
+        return cls(
+            redis,
+            settings.bridge_allow_eviction,
+            share=settings.bridge_redis_share,
+            flushes=settings.bridge_durability == "fsync",
+        )
 
     def start(self) -> None:
         """Start checking in a daemon thread; until the first check everything is refused."""

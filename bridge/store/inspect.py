@@ -39,6 +39,15 @@ SILENCE_MS = 15_000
 """A worker that was not heard from for this long counts as gone."""
 
 
+class Failing(NamedTuple):
+    """Why Vitally does not take writes; since when, the last try and the next (ms)."""
+
+    reason: str
+    since: int
+    at: int
+    next: int
+
+
 class Figures(NamedTuple):
     """The bridge's figures, counted per event and party in the scripts.
 
@@ -47,9 +56,10 @@ class Figures(NamedTuple):
     *writes* are requests to Vitally, *saved* jobs that needed none.
     *oldest_ms* is the age of the oldest unsettled event; *workers* maps each worker
     to the milliseconds since it was last heard from; *breaker* says why all writes
-    stopped, *paused* why somebody paused them by hand; in a *dry_run* nothing is written,
-    and what would be stays pending. *forgotten* events are settled, and nothing
-    else is known of them; *discarded* events are settled
+    stopped, *failing* how Vitally fails to answer, *paused* why somebody paused all
+    writes by hand; in a *dry_run* nothing is written, and what would be stays pending.
+    *forgotten* events are settled, and nothing else is known of them; *discarded*
+    events are settled
     without a write. *unread* pointers are held because their source's API key is not
     set. *quarantined* events are in the quarantine now, in *quarantine_deliveries* of
     *quarantine_bytes*; *quarantine_dropped* deliveries were dropped, and their events
@@ -91,6 +101,7 @@ class Figures(NamedTuple):
     workers: Mapping[str, int]
     breaker: str | None
     paused: str | None
+    failing: Failing | None
     dry_run: bool
     listed_at: int | None
     limit: int
@@ -149,12 +160,16 @@ def figures(redis: Redis) -> Figures:
         # Not on Redis' clock, which is asked only now; a second more or less is no matter.
         hour_ago = time.time_ns() // 1_000_000 - LATELY_MS
         pipe.zcount(keys.QUARANTINED, hour_ago, "+inf")
+        pipe.hmget(keys.FAILING, *Failing._fields)
         pipe.hgetall(keys.REFUSED_LATELY)
         pipe.hgetall(keys.DURATIONS)
         pipe.time()
-        *sizes, counters, oldest, workers, stops, rate, lately, spans, took, clock = (
-            pipe.execute()
-        )
+        replies = pipe.execute()
+    sizes, (counters, oldest, workers, stops, rate, *more) = (
+        replies[: len(SIZES)],
+        replies[len(SIZES) :],
+    )
+    lately, failing, spans, took, clock = more
     now = clock[0] * 1000 + clock[1] // 1000
     counted = {name.decode(): int(n) for name, n in counters.items()}
     # Writes that were paused for no reason ("") are paused.
@@ -169,6 +184,7 @@ def figures(redis: Redis) -> Figures:
         "workers": {name.decode(): max(0, now - int(at)) for name, at in workers},
         "breaker": breaker,
         "paused": paused,
+        "failing": _failing(failing),
         "dry_run": dry_run is not None,
         "listed_at": int(listed_at) if listed_at else None,
         "limit": int(rate[0] or LIMIT),
@@ -180,6 +196,14 @@ def figures(redis: Redis) -> Figures:
         "refused_now": _since(now // SPAN_MS - 1, spans),
     }
     return Figures(**values)
+
+
+def _failing(row: Sequence[bytes | None]) -> Failing | None:
+    reason, *times = row
+    if reason is None:
+        return None
+    since, at, next_ = (int(time or 0) for time in times)
+    return Failing(reason.decode(), since, at, next_)
 
 
 def _below(prefix: str, counted: Mapping[str, int]) -> dict[str, int]:

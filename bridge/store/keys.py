@@ -65,6 +65,19 @@ WORKERS = PREFIX + "workers"
 BREAKER = PREFIX + "breaker"
 """Text: why all writes are stopped; absent: they are not."""
 
+FAILING = PREFIX + "failing"
+"""Hash: why Vitally does not take writes, since when, the last failure and the next try
+(ms); absent: it does."""
+
+ALERTS = PREFIX + "alerts"
+"""Hash: kind of a condition that is so -> JSON: since when (ms), whether it was raised."""
+
+OUTBOX = PREFIX + "alerts:outbox"
+"""Capped list: JSON of each alert that is to be sent, the oldest first."""
+
+ALERTING = PREFIX + "alerts:sender"
+"""The web process that sends alerts while there is no worker; expires."""
+
 PAUSED = PREFIX + "paused"
 """Text: why somebody paused all writes by hand; absent: nobody did."""
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
+import threading
+from functools import partial
 
 import orjson
 from flask import Flask, Response
@@ -11,13 +15,16 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Response as AnyResponse
 
+from bridge.alerts import Alerts
 from bridge.config import Config
 from bridge.ingest import Ingress
 from bridge.log import fields
 from bridge.settings import Settings
 from bridge.sources import every
-from bridge.store.connect import connect
+from bridge.store import keys
+from bridge.store.connect import connect, leads
 from bridge.store.health import Watch, flusher
+from bridge.store.inspect import Figures
 from bridge.web.console import mount_console
 from bridge.web.health import add_health
 from bridge.web.hooks import JSON, Hooks
@@ -30,6 +37,10 @@ the job stay below 2 s together."""
 
 CONNECTIONS = 8
 """A delivery needs one for about a millisecond; small Redis plans allow 20 in all."""
+
+
+SENDER_MS = 15_000
+"""How long a web process leads after its last check; the slowest one is shorter."""
 
 
 def create_app(
@@ -55,12 +66,7 @@ def create_app(
     )
     flushes = settings.bridge_durability == "fsync"
     if watch is None:
-        watch = Watch(
-            redis,
-            settings.bridge_allow_eviction,
-            share=settings.bridge_redis_share,
-            flushes=flushes,
-        )
+        watch = Watch.of(redis, settings)
         watch.start()
     sources = every(settings.sources)
     hooks = Hooks(
@@ -70,6 +76,10 @@ def create_app(
         flusher(redis) if flushes else None,
         sources,
     )
+    if settings.bridge_alert_url:
+        alone = Alerts(redis, settings, watch.view, partial(leads_alone, redis))
+        args = (threading.Event(),)
+        threading.Thread(target=alone.run, args=args, daemon=True).start()
     app = Flask("bridge.web", static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False
     # Any method, because 404 for an unknown source comes before 405.
@@ -80,6 +90,12 @@ def create_app(
     app.register_error_handler(Exception, fail)
     mount_console(app, settings, config or Config(), redis, health)
     return app
+
+
+def leads_alone(redis: Redis, seen: Figures) -> bool:
+    """Whether this process sends alerts because no worker can."""
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    return not seen.heard and leads(redis, keys.ALERTING, name, SENDER_MS)
 
 
 def refuse(error: HTTPException) -> AnyResponse:

@@ -425,6 +425,7 @@ def test_metrics_are_the_figures(client: FlaskClient, redis: Redis) -> None:
         "paused": 0,
         "dry_run": 1,
         "discarded_total": 0,
+        "forgotten_total": 0,
         'jobs_total{outcome="updated"}': 3,
         'refused_total{reason="stale",source="stripe"}': 4,
         **{f'lamp{{kind="{row.kind}"}}': 0 for row in CONDITIONS},

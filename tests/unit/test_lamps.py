@@ -9,7 +9,7 @@ import pytest
 from bridge.lamps import CONDITIONS, LATE_MS, lamps
 from bridge.settings import Settings
 from bridge.store.health import DOWN, SNAPSHOT, View
-from bridge.store.inspect import Figures
+from bridge.store.inspect import Failing, Figures
 
 HOUR = 3_600_000
 NOW = 1_800_000_000_000
@@ -20,6 +20,7 @@ WELL = dict.fromkeys(Figures._fields, 0) | {
     "breaker": None,
     "paused": None,
     "dry_run": False,
+    "failing": None,
     "limit": 1000,
     "cost": 10,
     "outcomes": {},
@@ -47,6 +48,11 @@ def test_no_lamp_is_lit_where_all_is_well() -> None:
         ({"workers": {"one": 15_000}}, "no_worker", "heard from for 15 s"),
         ({"breaker": "Vitally refuses the key (401): no"}, "key_refused", "(401): no."),
         ({"breaker": "Vitally cannot be reached: 404"}, "wrong_address", "404."),
+        (
+            {"failing": Failing("answered 502", NOW - 60_000, NOW - 2000, NOW + 4000)},
+            "vitally_failing",
+            "Vitally fails for 60 s: answered 502; tried again in 4 s.",
+        ),
         ({"dry_run": True}, "dry_run", "BRIDGE_DRY_RUN"),
         ({"paused": ""}, "paused", "paused by hand: ."),
         ({"oldest_ms": HOUR}, "late", "for 60 min"),

@@ -58,6 +58,7 @@ if leased then
   end
 end
 for name, n in pairs(ack.counts) do count(name, n) end
+if ack.counts.writes then redis.call('DEL', FAILING) end
 if ack.later > 0 then
   redis.call('ZADD', LATER, int(now + ack.later), ack.party)
 end

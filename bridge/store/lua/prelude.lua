@@ -7,6 +7,7 @@ local UNREAD = 'vb1:unread'
 local LISTED, DRY_RUN, INDEX = 'vb1:listed', 'vb1:dry', 'vb1:index'
 local DRIFT = 'vb1:drift'
 local REFUSED, REFUSED_LATELY = 'vb1:refused', 'vb1:refused:lately'
+local FAILING, ALERTS, OUTBOX = 'vb1:failing', 'vb1:alerts', 'vb1:alerts:outbox'
 local QUARANTINED_EVENTS = 'vb1:quarantine:events'
 local function facts_of(p) return 'vb1:facts:' .. p end
 local function party_of(p) return 'vb1:party:' .. p end

@@ -1,0 +1,137 @@
+"""What is wrong is told once, whoever sees it, and once more when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from redis import Redis
+
+from bridge import alerts as subject
+from bridge.alerts import Alerts
+from bridge.settings import Settings
+from bridge.store import keys
+from bridge.store.connect import connect
+from bridge.store.health import DOWN, View
+from bridge.store.inspect import figures
+from bridge.web import leads_alone
+from tests.support.hook import Hook
+from tests.support.processes import free_port
+
+RAISED, OVER = ("parked", "raised"), ("parked", "over")
+WELL = View(0, ())
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with Hook() as running:
+        yield running
+
+
+@pytest.fixture
+def make(redis: Redis, hook: Hook, monkeypatch: pytest.MonkeyPatch):
+    """Make what one process has; *leads* and Redis' *view* are the test's."""
+    monkeypatch.setattr(subject, "GONE_MS", 0)
+    monkeypatch.setattr(subject, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(subject, "REDIS", subject.REDIS._replace(after_s=0))
+    redis.zadd(keys.WORKERS, {"one": 2**50})
+
+    def one(redis: Redis = redis, view: Callable[[], View] = lambda: WELL) -> Alerts:
+        environ = {"BRIDGE_ALERT_URL": f"{hook.url}/alert?token=hidden"}
+        unset = {"REDIS_URL", "VITALLY_API_KEY"}
+        settings = Settings.from_env(environ, without=unset)
+        return Alerts(redis, settings, view, lambda _: True)
+
+    return one
+
+
+def park(redis: Redis) -> None:
+    redis.zadd(keys.PARKED, {"stripe:cus_1": 1})
+
+
+def test_no_process_repeats_what_another_has_said_nor_after_a_restart(
+    redis: Redis, hook: Hook, make: Callable[..., Alerts]
+) -> None:
+    one, other = make(), make()
+    one.check()
+    park(redis)
+    for process in (one, other, make(), one):
+        process.check()
+    assert [RAISED] == hook.told()
+    redis.delete(keys.PARKED)
+    for process in (other, one):
+        process.check()
+
+    assert [RAISED, OVER] == hook.told()
+    assert 0 == redis.exists(keys.ALERTS, keys.OUTBOX)
+
+
+def test_what_comes_and_goes_is_told_once(
+    redis: Redis, hook: Hook, make: Callable[..., Alerts], monkeypatch
+) -> None:
+    monkeypatch.setattr(subject, "GONE_MS", 60_000)
+    process = make()
+    for _ in range(3):
+        park(redis)
+        process.check()
+        redis.delete(keys.PARKED)
+        process.check()
+
+    assert [RAISED] == hook.told()
+
+
+def test_what_does_not_last_is_not_told(
+    redis: Redis, hook: Hook, make: Callable[..., Alerts]
+) -> None:
+    process = make()
+    redis.hset(keys.FAILING, mapping={"reason": "answered 502", "since": 1, "at": 1})
+    process.check()
+    redis.delete(keys.FAILING)
+    process.check()
+
+    assert [] == hook.told()
+
+
+@pytest.mark.parametrize("status", [302, 404, 503])
+def test_what_an_address_did_not_take_is_sent_again_in_order(
+    redis: Redis, hook: Hook, make: Callable[..., Alerts], status: int, caplog
+) -> None:
+    process, hook.status = make(), status
+    park(redis)
+    process.check()
+    redis.delete(keys.PARKED)
+    process.check()
+    assert [RAISED, RAISED] == hook.told()
+    hook.status, tried = 200, len(hook.log)
+    make().check()  # by whoever leads now
+
+    assert [RAISED, OVER] == hook.told()[tried:]
+    assert f"'reason': '{status}'" in str([vars(one) for one in caplog.records])
+    assert "hidden" not in caplog.text
+
+
+def test_with_redis_away_each_process_says_so_itself(
+    redis: Redis, hook: Hook, make: Callable[..., Alerts]
+) -> None:
+    url = f"redis://127.0.0.1:{free_port()}"
+    away = connect(url, verify_tls=True, timeout=0.2, most=1)
+    views = [WELL, View(0, (DOWN,)), View(0, (DOWN,))]
+    process = make(away, lambda: views.pop(0))
+    while views:
+        process.check()
+    assert [("redis", "raised")] == hook.told()
+    assert DOWN in hook.bodies()[0]["text"]
+    process._redis, process._view = redis, lambda: WELL  # it is back
+    process.check()
+
+    assert [("redis", "raised"), ("redis", "over")] == hook.told()
+
+
+def test_a_web_process_leads_only_while_there_is_no_worker(redis: Redis) -> None:
+    assert leads_alone(redis, figures(redis))
+    assert leads_alone(redis, figures(redis))
+    redis.set(keys.ALERTING, "another process")
+    assert not leads_alone(redis, figures(redis))
+    redis.delete(keys.ALERTING)
+    redis.zadd(keys.WORKERS, {"one": 2**50})
+    assert not leads_alone(redis, figures(redis))
