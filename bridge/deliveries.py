@@ -32,6 +32,12 @@ RECEIPTS = (
 BATCH = 500
 """Lines that are read in one round trip."""
 
+WAIT_MS = 300
+"""How long one step of `follow` waits for a line."""
+
+MOST_PENDING = 1000
+"""So many lines are followed to their end; of more, the newest."""
+
 STREAMS = {"j": keys.JOURNAL, "r": keys.REFUSED}
 """The letter that ends a place in the list -> the stream that its line is in."""
 
@@ -112,6 +118,36 @@ def deliveries(
             return Found(_with_outcome(redis, found), found[-1].place)
         found.append(line)
     return Found(_with_outcome(redis, found), "")
+
+
+def follow(redis: Redis) -> Iterator[Line | None]:
+    """Yield each line as it comes, and again once it is known what became of it.
+
+    None: there is nothing new for now. Raises redis' own errors.
+    """
+    client: Any = redis
+    letters = {key.encode(): letter for letter, key in STREAMS.items()}
+    seconds, micros = client.time()
+    places = dict.fromkeys(letters, f"{seconds * 1000 + micros // 1000}-0".encode())
+    pending: dict[str, Line] = {}
+    while True:
+        came: list[Line] = []
+        for key, rows in dict(client.xread(places, count=BATCH, block=WAIT_MS)).items():
+            # redis-py has one list more in RESP3.
+            for id_, row in rows[0] if isinstance(rows[0], list) else rows:
+                places[key] = id_
+                text = {name.decode(): value.decode() for name, value in row.items()}
+                letter, at = letters[key], int(id_.partition(b"-")[0])
+                came.append(READERS[letter](f"{id_.decode()}{letter}", at, text))
+        for line in _with_outcome(redis, came):
+            yield line._replace(became="", why="", carried=None)
+            pending |= {line.place: line} if line.number else {}
+        for line in _with_outcome(redis, [*pending.values()]):
+            if line.became != "pending":
+                del pending[line.place]
+                yield line
+        pending = dict([*pending.items()][-MOST_PENDING:])
+        yield None
 
 
 def _place(text: str) -> Place | None:

@@ -35,6 +35,7 @@ MODULES = {
     "bridge.cli.accounts": "accounts",
     "bridge.cli.sources": "sources",
     "bridge.cli.send": "send",
+    "bridge.cli.listen": "listen",
     "bridge.cli.state": "export import forget",
 }
 """Module, imported when one of its commands is called -> the commands in it."""

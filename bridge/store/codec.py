@@ -20,10 +20,15 @@ def field(fact: Fact) -> str:
 
 
 def row(fact: Fact) -> bytes:
-    """A fact without what its field and its key say already."""
-    final, at, rank = fact.stamp
+    """A fact without what its field and its key say already.
+
+    Of an e-mail address only the domain is kept, unless it is the customer's only name.
+    """
+    (final, at, rank), value = fact.stamp, fact.value
+    if value.get("name") and "@" in str(value.get("email")):
+        value = {**value, "email": value["email"].rpartition("@")[2]}
     return orjson.dumps(
-        [int(final), at, rank, fact.kind, fact.after, fact.before, fact.value]
+        [int(final), at, rank, fact.kind, fact.after, fact.before, value]
     )
 
 

@@ -1,15 +1,22 @@
-"""`send`, as a person types it, to a web process."""
+"""`send` and `listen`, as a person types them, with a web and a worker process."""
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import orjson
 import pytest
 
+from bridge.cli.listen import _is_wanted
+from bridge.deliveries import Line
 from tests.support.command import Run, called
+from tests.support.processes import Running
 from tests.support.stack import Stack
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +83,38 @@ def test_the_events_are_listed(send: Run):
     assert "customer.deleted" in send("stripe").out
     listed = {one["source"] for one in send("--list", "--json").json}
     assert {"stripe", "chargebee", "hubspot", "salesforce"} == listed
+
+
+@pytest.mark.parametrize("words", [(), ("--json", "--source", "stripe")])
+def test_what_comes_and_what_becomes_of_it_is_shown_until_ctrl_c(
+    stack: Stack, send: Run, tmp_path: Path, words: tuple[str, ...]
+):
+    command = [sys.executable, "-m", "bridge", "listen", *words]
+    with Running(command, environ=stack.environ, folder=tmp_path) as listening:
+        # It may not have begun with the first; an id is fresh each time.
+        eventually(
+            lambda: bool(send("stripe", "customer.created")) and listening.output
+        )
+        send(
+            "stripe", "customer.created", status=1, STRIPE_WEBHOOK_SECRET="whsec_other"
+        )
+        listening.wait_for("settled")
+        listening.wait_for("401: it does not match the secret")
+        listening.signal(signal.SIGINT)
+
+        assert 0 == listening.wait()
+        lines = listening.output.splitlines()
+    if words:
+        shown = [orjson.loads(line) for line in lines]
+        assert (
+            "created" == next(one for one in shown if one["carried"])["carried"]["did"]
+        )
+    else:
+        assert "created {}" in listening.output
+
+
+def test_only_lines_of_the_account_are_shown():
+    line = Line("1-0j", 1, "stripe", "t", "e", "stripe:a", "queued", "", "d", 1, "acme")
+
+    cases = [("stripe", "acme"), (None, "stripe:a"), ("hubspot", None), (None, "other")]
+    assert [True, True, False, False] == [_is_wanted(line, *case) for case in cases]
