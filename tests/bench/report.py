@@ -64,6 +64,8 @@ GOALS = (
     Goal("behind, 95", "The same, 95 of 100", 5000, "{:.0f} ms"),
     Goal("writes", "Writes per 1000 events of customers' months", 200, "{:.0f}"),
     Goal("repeats", "Writes for all of these events once more", 0, "{:.0f}"),
+    Goal("contact new", "Writes for each of 50,000 customers that Vitally does not have", 1.0, "{:.2f}"),
+    Goal("contact right", "Requests for 50,000 customers that Vitally already has right", 600, "{:.0f}"),
     Goal("drain", "Budget of the rate limit that a backlog uses", 90, "{:.0f} %", True),
     Goal("limited", "429 of Vitally while it does", 0, "{:.0f}"),
     Goal("accept trips", "Round trips to Redis of an event that queues a job", 2, "{:.0f}"),
@@ -100,6 +102,8 @@ In brackets the middle half of the samples. {machine}
 - **Months.** Sign-ups, renewals, failed payments and changes of seats, with the invoices and
   payments that Stripe sends round them, and one event in fifty twice; PUT and POST both
   count. "Once more" is all of it again, and again after the memory of recent events is gone.
+- **First contact.** A reading of Vitally's list, then all customers at once, as a backfill
+  takes them in; an account that is right is not written.
 - **Redis.** `used_memory` before and after, over {accounts} accounts. A waiting event takes
   {event:.0f} B in all, its job among them; the journal and the ring of recent events are capped
   and not counted.
