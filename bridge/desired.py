@@ -41,8 +41,8 @@ def desired_state(view: View, config: Config) -> Desired:
     """Fold what was read of an account; its traits get the keys of `bridge.toml`."""
     ledger, unconfirmed, account = view.ledger, view.unconfirmed_traits, None
     says: Mapping[str, Known] = {}
-    if view.parties:
-        account = unite(view.account, view.parties, view.now)
+    if parties := view.parties:
+        account = unite(view.account, parties, view.now)
         doc = document(account, config.policy, view.now)
         says = doc.traits
         doc = keyed(doc, config.traits, ledger, unconfirmed, config.by_hand)

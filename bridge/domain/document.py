@@ -130,6 +130,8 @@ def _first(
     trait: str, results: Mapping[str, Result], policy: Policy
 ) -> tuple[str, Result]:
     """The source that sets a *trait*, and its result, among all *results*."""
+    if len(results) == 1:
+        return next(iter(results.items()))
     order = policy.order(trait, billing=trait in TABLE)
     return min(results.items(), key=lambda one: (one[1] == STAYS, order(one[0])))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from bridge.domain.values import Value
@@ -48,6 +49,7 @@ class PartyName(NamedTuple):
     id: str
 
     @classmethod
+    @lru_cache(1000)  # a fold asks many times for the same
     def parse(cls, party: str) -> PartyName:
         """Take the name of a *party* apart."""
         first, _, rest = party.partition(":")

@@ -129,18 +129,15 @@ def fold(history: History) -> dict[str, State]:
     for thing, events in _by_thing(history.facts).items():
         facts = _united(events)
         retained = history.retained.get(thing, Retained()).joined(facts)
-        first, *rivals = (
-            State(
-                fact,
-                retained.seen,
-                retained.creation_seen,
-                retained.trial,
-                _unpaid_since(fact, retained),
-            )
-            for fact in candidates(facts)
-        )
-        states[thing] = first._replace(rivals=tuple(rivals))
+        first, *rivals = (_state(fact, retained) for fact in candidates(facts))
+        states[thing] = first._replace(rivals=tuple(rivals)) if rivals else first
     return states
+
+
+def _state(fact: Fact, retained: Retained) -> State:
+    """The state in which *fact* leaves its thing."""
+    seen, creation_seen, trial, *_ = retained
+    return State(fact, seen, creation_seen, trial, _unpaid_since(fact, retained))
 
 
 def compact(history: History) -> History:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from math import inf
 from typing import Any, NamedTuple
@@ -32,6 +33,9 @@ an account subscribed."""
 
 INTERVALS = ("day", "week", "month", "year")
 """The billing intervals of items."""
+
+MONTHS = {"month": Fraction(1), "year": Fraction(1, 12)}
+"""Those of which every business has equally many in a month."""
 
 
 class Policy(NamedTuple):
@@ -68,8 +72,7 @@ class Policy(NamedTuple):
 
     def per_month(self, interval: str) -> Fraction:
         """How many of *interval*, one of INTERVALS, are in a month."""
-        months = {"month": Fraction(1), "year": Fraction(1, 12)}
-        return {"week": self.week, "day": self.day, **months}[interval]
+        return {"week": self.week, "day": self.day, **MONTHS}[interval]
 
     def rate(self, currency: str) -> Fraction | None:
         """The value of one unit of *currency* in *base*; None: not known."""
@@ -188,7 +191,10 @@ def item_amount(item: Item) -> Fraction:
         return _tiered(item.get("tiers", []), item.get("tiers_mode"), quantity)
     if "unit" not in item:
         raise UnknownError("its unit amount is not in the event")
-    return Fraction(item["unit"]) * _billed(item.get("package"), quantity)
+    return _parsed(item["unit"]) * _billed(item.get("package"), quantity)
+
+
+_parsed = lru_cache(1000)(Fraction)  # the same prices come again and again
 
 
 def _billed(package: Package | None, quantity: Fraction) -> Fraction | int:
@@ -258,6 +264,8 @@ class PricedItem(NamedTuple):
 
     def without_tax(self) -> PricedItem:
         """The same item without the tax that its price includes."""
+        if not self.tax:
+            return self
         net = 1 + self.tax
         return self._replace(monthly=self.monthly / net, gross=self.gross / net)
 

@@ -287,6 +287,8 @@ def _inclusive_tax(sub: Subscription, item: Item) -> Fraction:
         raise UnknownError("the rate of its tax is not in the event")
     if item.get("inclusive") and not rates and sub.value.get("automatic_tax"):
         raise UnknownError("its price includes a tax whose rate is not in the event")
+    if not rates:
+        return Fraction(0)
     return sum((Fraction(rate) for rate in rates if rate), Fraction(0)) / 100
 
 

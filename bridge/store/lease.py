@@ -291,18 +291,20 @@ def used(
     )
     if not wanted:
         return {}
+    every = list(dict.fromkeys(listed for listed, _, _ in wanted))
     with redis.pipeline(transaction=True) as pipe:
         for listed, name, _ in wanted:
             if register:
                 pipe.sadd(keys.uses(listed), name)
-        for listed, _, _ in wanted:
+        for listed in every:
             pipe.hgetall(keys.facts(listed))
-        replies = pipe.execute()[-len(wanted) :]
+        replies = pipe.execute()[-len(every) :]
+    rows = {listed: raw for listed, raw in zip(every, replies, strict=True) if raw}
+    states = {listed: fold(codec.read(listed, raw)) for listed, raw in rows.items()}
     known: dict[str, dict[str, Mapping[str, State]]] = {}
-    for (listed, name, thing), raw in zip(wanted, replies, strict=True):
-        if raw:
-            things = fold(codec.read(listed, raw))
-            known.setdefault(source_of(name), {})[thing] = things
+    for listed, name, thing in wanted:
+        if listed in states:
+            known.setdefault(source_of(name), {})[thing] = states[listed]
     return known
 
 
