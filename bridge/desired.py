@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from fractions import Fraction
+from functools import cache
+from hashlib import blake2s
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
 
 from bridge.config import Config
 from bridge.domain.account import Account, unite
@@ -19,6 +25,13 @@ from bridge.domain.document import (
 from bridge.domain.traits import Known
 from bridge.store.index import row_text
 from bridge.store.view import View
+
+ORGANIZATION = "organizationId"
+"""A trait of this name is not a trait but the id of the account's organization.
+
+It has a request of its own. An update accepts its external id, a creation only Vitally's
+own id: https://docs.vitally.io/en/articles/9880654-rest-api-accounts
+"""
 
 
 class Desired(NamedTuple):
@@ -78,3 +91,39 @@ def has_work(view: View, desired: Desired) -> bool:
     if view.exists or view.unconfirmed_writes:
         return view.owes_whole or not desired.change.is_empty
     return desired.account is not None and not desired.account.deleted_only
+
+
+def creation_refused(policy: str, account: Account | None) -> str | None:
+    """Why an account that Vitally does not have must not be created; None: create it."""
+    if account is None:
+        return "its last party has left it"
+    if policy == "never":
+        return "unknown to Vitally, and BRIDGE_CREATE=never"
+    if policy == "subscription" and not account.subscriptions:
+        return "unknown to Vitally, and no subscription is known yet"
+    return None
+
+
+def rules(config: Config) -> str:
+    """A digest of all that decides what the facts of an account come to.
+
+    That is `bridge.toml` and the code. An account that was settled by the same rules
+    needs no new look.
+    """
+    chosen = [config.traits, config.policy, config.by_hand]
+    text = orjson.dumps(chosen, _plain, orjson.OPT_SORT_KEYS)
+    return blake2s(_code() + text, digest_size=4).hexdigest()
+
+
+@cache
+def _code() -> bytes:
+    here = Path(__file__)
+    files = [here, *sorted(here.parent.glob("domain/*.py"))]
+    return blake2s(b"".join(file.read_bytes() for file in files)).digest()
+
+
+def _plain(value: Any) -> object:
+    """*value* in JSON types; a set in one order."""
+    if isinstance(value, Fraction):
+        return str(value)
+    return sorted(value) if isinstance(value, frozenset) else [*value]

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from fractions import Fraction
+from decimal import Decimal
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis import Redis
 
 from bridge.config import Config
-from bridge.desired import Desired, desired_state, has_work
+from bridge.desired import (
+    ORGANIZATION,
+    creation_refused,
+    desired_state,
+    has_work,
+    rules,
+)
 from bridge.domain.document import same
 from bridge.domain.traits import Known
+from bridge.store import keys
 from bridge.store.inspect import Figures
+from bridge.store.lease import Leases
 from bridge.store.shadow import Shadow
 from bridge.store.view import View
 
@@ -26,91 +34,150 @@ MANY = 2000
 CHUNK = 1000
 """Accounts that a core works out at a time."""
 
+Money = tuple[str, float]
+"""A currency ("": not known) and an amount."""
+
 
 class Planned(NamedTuple):
-    """What an account has and shall have, where a write would change it.
+    """What a write would change of an account.
 
-    *changes* maps a key in Vitally to what it holds and what it shall hold; *money* is
-    (currency, MRR before, MRR after), None where one of them is not known.
+    *requests* is how many it takes; 0: nothing is to be written. *name* and each key in
+    *changes* have what Vitally is known to have (None: nothing) and what it shall have.
+    *before* and *after* are the MRR of the account; None: it has none that is known.
     """
 
     account: str
+    requests: int
     create: bool
+    name: tuple[str | None, str] | None
     changes: Mapping[str, tuple[Known, Known]]
-    money: tuple[str, Known, Known] | None
+    before: Money | None
+    after: Money | None
 
 
-def planned(view: View, config: Config) -> Planned | None:
-    """What a write of the account would change; None where nothing differs."""
-    desired = desired_state(view, config)
-    if not has_work(view, desired):
+def planned(view: View, config: Config, policy: str) -> Planned:
+    """What a write of the account would change; *policy* is `BRIDGE_CREATE`."""
+    desired, had = desired_state(view, config), view.ledger.has
+    creates = desired.account is not None and not view.exists
+    refused = creates and creation_refused(policy, desired.account) is not None
+    if not has_work(view, desired) or (refused and view.was_not_there):
+        return _at_rest(view.account, had, config)
+    name, shall = desired.change.name, desired.change.traits
+    if create := creates and not refused:
+        name = desired.document.name.text
+        shall = {key: value for key, value in shall.items() if value is not None}
+    ours = view.ledger.name
+    return Planned(
+        view.account,
+        # An account of which no reading is known is looked for by an update.
+        1 + (create and not view.was_not_there) + (ORGANIZATION in shall),
+        create,
+        None if name is None else (ours.text if ours else None, name),
+        {key: (had.get(key), value) for key, value in shall.items()},
+        _money(had, config),
+        _money({**had, **shall}, config),
+    )
+
+
+def _at_rest(account: str, has: Mapping[str, Known], config: Config) -> Planned:
+    money = _money(has, config)
+    return Planned(
+        account, 0, create=False, name=None, changes={}, before=money, after=money
+    )
+
+
+def _money(has: Mapping[str, Known], config: Config) -> Money | None:
+    """The MRR among the traits that an account *has*."""
+    keys, base = config.traits, config.policy.base
+    mrr = has.get(keys.get("mrr") or "")
+    code = has.get(keys.get("billingCurrency") or "") or base or ""
+    if isinstance(mrr, bool) or not isinstance(mrr, int | float):
         return None
-    had = view.ledger.has
-    create = desired.account is not None and not view.exists
-    changes = {
-        key: (had.get(key), value)
-        for key, value in desired.change.traits.items()
-        if not (create and value is None)
-    }
-    return Planned(view.account, create, changes, _money(view, desired, config))
-
-
-def _money(
-    view: View, desired: Desired, config: Config
-) -> tuple[str, Known, Known] | None:
-    mrr, currency = config.traits.get("mrr"), config.traits.get("billingCurrency")
-    if not mrr or mrr not in desired.change.traits:
-        return None
-    had = view.ledger.has
-    code = desired.document.traits.get(currency or "") or had.get(currency or "")
-    return str(code or ""), had.get(mrr), desired.change.traits[mrr]
+    return str(code).upper(), mrr
 
 
 def plan(
     redis: Redis,
     again: Callable[[], Redis],
     config: Config,
+    policy: str,
     only: Iterable[str] | None = None,
-) -> Iterator[Planned]:
-    """What would be written, over all accounts or *only* some.
+) -> list[Planned]:
+    """All accounts or *only* some, by name, with what would be written of each.
 
-    *again* makes a client for another process.
+    Unknown ones are left out. *again* makes a client for another process. *policy* is
+    `BRIDGE_CREATE`.
     """
     shadow = Shadow(redis)
-    accounts = shadow.accounts()
-    if only is not None:
-        accounts = {name: accounts.get(name, []) for name in only}
-    if len(accounts) < MANY:
-        found = (planned(view, config) for view in shadow.views(accounts))
-        yield from filter(None, found)
-        return
-    names = sorted(accounts)
-    chunks = [
-        {name: accounts[name] for name in names[start : start + CHUNK]}
-        for start in range(0, len(names), CHUNK)
-    ]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for some in pool.map(partial(_chunk, again, config), chunks):
-            yield from some
+    # First what is unsettled: what comes in meanwhile is the next plan's.
+    unsettled = shadow.unsettled()
+    wanted = shadow.accounts() if only is None else {*only}
+    accounts: dict[str, list[str]] = {name: [] for name in sorted(wanted)}
+    elsewhere: list[str] = []
+    for party, account in unsettled.items():
+        accounts.get(account or "", elsewhere).append(party)
+    found: dict[str, Planned] = {}
+    for some, strays in _parts(again, config, policy, accounts):
+        found |= some
+        elsewhere += strays
+    # An account that a party is about to join is worked out (again) with it.
+    joined: defaultdict[str, list[str]] = defaultdict(list)
+    for party, account in shadow.homes(elsewhere):
+        if only is None or account in wanted:
+            joined[account].append(party)
+    for some, _ in _parts(again, config, policy, joined):
+        found |= some
+    return [found[name] for name in sorted(found)]
 
 
-def _chunk(
+Part = tuple[dict[str, Planned], list[str]]
+"""Some accounts by name, and unsettled parties that do not belong to them any more."""
+
+
+def _parts(
     again: Callable[[], Redis],
     config: Config,
+    policy: str,
     accounts: Mapping[str, Sequence[str]],
-) -> list[Planned]:
+) -> Iterator[Part]:
+    """Work out *accounts*, each with its unsettled parties; many by all cores."""
+    work = partial(_part, again, config, policy)
+    if len(accounts) < MANY:
+        yield work(accounts)
+        return
+    items = [*accounts.items()]
+    chunks = [dict(items[at : at + CHUNK]) for at in range(0, len(items), CHUNK)]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(work, chunks)
+
+
+def _part(
+    again: Callable[[], Redis],
+    config: Config,
+    policy: str,
+    accounts: Mapping[str, Sequence[str]],
+) -> Part:
     """The part of a plan that one core makes."""
-    found = (planned(view, config) for view in Shadow(again()).views(accounts))
-    return [*filter(None, found)]
+    shadow = Shadow(again())
+    settled = [name for name, parties in accounts.items() if not parties]
+    resting = shadow.at_rest(settled, rules(config))
+    found = {n: _at_rest(n, ledger.has, config) for n, ledger in resting.items()}
+    strays: list[str] = []
+    others = {name: p for name, p in accounts.items() if name not in resting}
+    for view in shadow.views(others):
+        found[view.account] = planned(view, config, policy)
+        own = {member.name for member in view.members}
+        strays += [party for party in others[view.account] if party not in own]
+    return found, strays
 
 
 class Totals(NamedTuple):
     """What a whole plan comes to.
 
-    *minutes* is how long the writes take at the bridge's share of Vitally's limit, *mrr*
-    maps a currency to the sum of what changes, before and after. *subscribed* and
-    *unsubscribed* accounts begin and cease to have an MRR, and so to be billed as
-    customers by Vitally.
+    *units* of Vitally's limit are used in *minutes*, at the bridge's share of it. *mrr*
+    maps a currency to the sum of all accounts, those that stay as they are too, before
+    and after. *subscribed* and *unsubscribed* accounts begin and cease to have an MRR,
+    and so to be billed as customers by Vitally.
     """
 
     accounts: int
@@ -123,31 +190,62 @@ class Totals(NamedTuple):
     unsubscribed: int
 
 
-def totals(found: Sequence[Planned], now: Figures, share: float) -> Totals:
+def totals(found: Iterable[Planned], now: Figures, share: float) -> Totals:
     """Sum up a plan, at the limit and the cost of a write that *now* shows."""
-    money = [one.money for one in found if one.money]
-    sums: dict[str, tuple[Fraction, Fraction]] = {}
-    turns: Counter[str] = Counter()
-    for currency, before, after in money:
-        had, shall = sums.get(currency, (Fraction(0), Fraction(0)))
-        sums[currency] = (had + _amount(before), shall + _amount(after))
-        if (before is None) != (after is None):
-            turns["subscribed" if before is None else "unsubscribed"] += 1
-    units = len(found) * now.cost
+    sums: defaultdict[str, list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 2)
+    counted: Counter[str] = Counter()
+    for one in found:
+        for side, money in enumerate((one.before, one.after)):
+            if money is not None:
+                sums[money[0]][side] += Decimal(str(money[1]))
+        counted["requests"] += one.requests
+        counted["accounts"] += one.requests > 0
+        counted["created"] += one.create
+        counted["subscribed"] += one.before is None and one.after is not None
+        counted["unsubscribed"] += one.before is not None and one.after is None
+    units = counted["requests"] * now.cost
     return Totals(
-        len(found),
-        sum(one.create for one in found),
-        len(found),
+        counted["accounts"],
+        counted["created"],
+        counted["accounts"],
         units,
         round(units / max(1.0, now.limit * share), 1),
-        {code: (float(had), float(to)) for code, (had, to) in sorted(sums.items())},
-        turns["subscribed"],
-        turns["unsubscribed"],
+        {code: (float(a), float(b)) for code, (a, b) in sorted(sums.items())},
+        counted["subscribed"],
+        counted["unsubscribed"],
     )
 
 
-def _amount(value: Known) -> Fraction:
-    return Fraction(str(value)) if isinstance(value, int | float) else Fraction(0)
+class Queued(NamedTuple):
+    """Parties of the accounts that were queued, and by when (ms) all have their turn."""
+
+    parties: Sequence[str]
+    until: int
+
+
+def queue_accounts(redis: Redis, accounts: Sequence[str]) -> Queued:
+    """Have the workers look at *accounts* and write what they shall have by then.
+
+    One after another, so that new events are not held up.
+    """
+    shadow, wanted = Shadow(redis), {*accounts}
+    parties = shadow.party_of_each(accounts)
+    others = [p for p, so_far in shadow.unsettled().items() if so_far not in wanted]
+    parties += [party for party, home in shadow.homes(others) if home in wanted]
+    return Queued(parties, Leases(redis).look_again(parties))
+
+
+def waiting(redis: Redis, queued: Queued) -> int:
+    """How many of the *queued* parties are still to be looked at or written."""
+    if not queued.parties:
+        return 0
+    client: Any = redis
+    dirty = client.zmscore(keys.DIRTY, queued.parties)
+    later = client.zmscore(keys.LATER, queued.parties)
+    return sum(
+        waits is not None or (due is not None and due <= queued.until)
+        for waits, due in zip(dirty, later, strict=True)
+    )
 
 
 class Drift(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any
 from redis import Redis
 
 from bridge.config import Config
+from bridge.desired import ORGANIZATION
 from bridge.domain.document import Ledger, same
 from bridge.domain.traits import Known
 from bridge.errors import BridgeError, VitallyMissingError, VitallyRefusedError
@@ -26,9 +27,6 @@ KEPT = 3600
 
 READS = 30
 """Seconds after a request of a reading for which nobody else begins one."""
-
-NO_TRAITS = frozenset({"organizationId"})
-"""Keys of `bridge.toml` that are no traits in Vitally."""
 
 LOST = 0.5
 """Where more than this part of our accounts is not listed, it is another workspace."""
@@ -58,7 +56,7 @@ class Reconciler:
         self._who = who
         self._by_hand = config.by_hand
         written = {key for key in config.traits.values() if key}
-        self._keys = frozenset(written - NO_TRAITS)
+        self._keys = frozenset(written - {ORGANIZATION})
 
     def read(self) -> Iterator[int]:
         """Read the whole list, or go on where it was interrupted.

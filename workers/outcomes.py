@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import orjson
 
 from bridge import docs
-from bridge.domain.account import Account
 from bridge.domain.document import Change, Document, settled
 from bridge.errors import (
     SourceError,
@@ -280,17 +279,6 @@ def unconfirmed(view: View, doc: Document, *, sure: bool = True) -> list[str]:
     """
     certain = {*doc.traits} if sure else {*doc.traits} - doc.gone
     return sorted({*view.unconfirmed_traits} - certain)
-
-
-def creation_refused(policy: str, account: Account | None) -> str | None:
-    """Why an account that Vitally does not have must not be created; None: create it."""
-    if account is None:
-        return "its last party has left it"
-    if policy == "never":
-        return "unknown to Vitally, and BRIDGE_CREATE=never"
-    if policy == "subscription" and not account.subscriptions:
-        return "unknown to Vitally, and no subscription is known yet"
-    return None
 
 
 def _still_owed(view: View) -> int:

@@ -22,7 +22,14 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from bridge.desired import Desired, desired_state, has_work, is_ending
+from bridge.desired import (
+    Desired,
+    creation_refused,
+    desired_state,
+    has_work,
+    is_ending,
+    rules,
+)
 from bridge.errors import LostLeaseError, VitallyError
 from bridge.log import ABOUT, fields
 from bridge.store.durations import WRITE
@@ -159,7 +166,7 @@ class AccountSync:
     def _write(self, view: View, desired: Desired) -> str:
         """Write, and confirm or do what follows a failure."""
         policy = self.context.settings.bridge_create
-        refusal = outcomes.creation_refused(policy, desired.account)
+        refusal = creation_refused(policy, desired.account)
         doc, change = desired.document, desired.change
         self.noted["traits"] = sorted(change.traits)
         try:
@@ -208,6 +215,9 @@ class AccountSync:
             self.noted["why"] = outcome.why
         took = round((monotonic() - self.leases.since) * 1000)
         row = desired.row(view) if desired else None
+        if desired and outcome.to == "settled":
+            by = {"rules": rules(self.context.config)}
+            outcome = outcome._replace(fields={**outcome.fields, **by})
         for claim in self.leases.ack(view, outcome, row):
             if claim.party == view.own.name and took > outcomes.LONG_MS:
                 rest = outcomes.rest(took, int(outcome.fields.get("pace", 0)))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from bridge.desired import ORGANIZATION
 from bridge.domain.account import Name
 from bridge.domain.document import Change, Document
 from bridge.errors import VitallyKeyError, VitallyMissingError, VitallyRefusedError
@@ -22,13 +23,6 @@ SHORT_WAIT_MS = 5000
 
 OWED = 2
 """Whole writes that are owed once a request may have been sent."""
-
-ORGANIZATION = "organizationId"
-"""A trait of this name is not a trait but the id of the account's organization.
-
-An update accepts its external id, a creation only Vitally's own id:
-https://docs.vitally.io/en/articles/9880654-rest-api-accounts
-"""
 
 AFTER_REFUSAL = frozenset({400, 409})
 """Refusals of a creation that may mean that the account exists."""

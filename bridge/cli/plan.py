@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,18 @@ import orjson
 from bridge import plan as plans
 from bridge.cli import PATIENCE, Command, Session, opened, program
 from bridge.cli.explain import value
-from bridge.cli.output import ago, as_json, count, note, say, show, table, wants_json
+from bridge.cli.output import ago, as_json, count, note, say, show, table
 from bridge.errors import BridgeError, VitallyLimitedError, VitallyUnavailableError
-from bridge.plan import Planned, Report, Totals
-from bridge.queue import Queue
+from bridge.plan import Planned, Report
 from bridge.reconcile import PAGE, Reconciler
 from bridge.store.connect import connect
-from bridge.store.inspect import figures
-from bridge.store.lease import Leases
+from bridge.store.inspect import Look, figures
 from bridge.store.shadow import Shadow
 from bridge.throttle import Throttle
 from bridge.vitally.client import Vitally
 
-EVERY = 5.0
-"""Seconds between two lines of progress."""
+EVERY, LOOK = 5.0, 0.5
+"""Seconds between two lines of progress, and between two looks whether all is written."""
 
 MOST_SHOWN = 200
 """Accounts that are shown in words; --json and --out have all."""
@@ -53,7 +51,9 @@ INTERRUPTED = 130
 def plan(account: str | None, out: str | None) -> None:
     """Show what would be written to Vitally, of all accounts or of ACCOUNT.
 
-    Works it out from what the bridge knows; nothing is asked of Vitally.
+    ACCOUNT is Vitally's external id, or a party (stripe:cus_…). It is worked out from
+    what the bridge knows; nothing is asked of Vitally. The sums of MRR are those of all
+    accounts, before and after, with those that stay as they are.
 
     \b
     Example:
@@ -62,14 +62,21 @@ def plan(account: str | None, out: str | None) -> None:
       python -m bridge plan --out plan.json && python -m bridge apply plan.json
     """
     here = opened()
-    data = _plan(here, [account] if account else None)
+    found = planned(here, [_account(here, account)] if account else None)
+    if account and not found:
+        raise BridgeError(f"{account}: no such account or party here")
+    data = _json(here, found)
     if out:
-        Path(out).write_bytes(orjson.dumps(_json(data), option=orjson.OPT_INDENT_2))
+        try:
+            Path(out).write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2))
+        except OSError as error:
+            raise BridgeError(f"{out} cannot be written: {error.strerror}") from None
         note(f"{out}: {count(len(data['accounts']), 'account')}")
-    show(_json(data) if wants_json() else data, _words)
+    show(data, _words)
 
 
-def _plan(here: Session, only: Sequence[str] | None) -> dict[str, Any]:
+def planned(here: Session, only: Iterable[str] | None = None) -> list[Planned]:
+    """The plan of all accounts, or of *only* some."""
     settings = here.settings
     again = partial(
         connect,
@@ -78,58 +85,77 @@ def _plan(here: Session, only: Sequence[str] | None) -> dict[str, Any]:
         timeout=PATIENCE,
         most=1,
     )
-    found = plans.plan(here.redis, again, here.config, only)
-    accounts = sorted(found, key=lambda one: one.account)
-    share = settings.vitally_budget_share
-    totals = plans.totals(accounts, figures(here.redis), share)
-    return {"accounts": accounts, "totals": totals}
+    return plans.plan(here.redis, again, here.config, settings.bridge_create, only)
 
 
-def _json(data: Mapping[str, Any]) -> dict[str, Any]:
-    accounts = [
-        {"account": one.account, "create": one.create, "changes": one.changes}
-        for one in data["accounts"]
-    ]
-    return {"accounts": accounts, "totals": data["totals"]._asdict()}
+def _account(here: Session, name: str) -> str:
+    """The account that *name*, which may be a party, stands for."""
+    if Look(here.redis).standing(name) is None:
+        return name
+    for _, account in Shadow(here.redis).homes([name]):
+        return account
+    raise BridgeError(f"{name} is held, its account is not known: `{program()} held`")
+
+
+def _json(here: Session, found: Sequence[Planned]) -> dict[str, Any]:
+    share = here.settings.vitally_budget_share
+    totals = plans.totals(found, figures(here.redis), share)
+    rows = [_row(one) for one in found if one.requests]
+    return {"accounts": rows, "totals": totals._asdict()}
+
+
+def _row(one: Planned) -> dict[str, Any]:
+    """An account as a plan in JSON has it."""
+    row = {"account": one.account, "create": one.create, "changes": one.changes}
+    return row if one.name is None else row | {"name": one.name}
 
 
 def _words(data: Mapping[str, Any]) -> Iterator[str]:
-    accounts: Sequence[Planned] = data["accounts"]
-    totals: Totals = data["totals"]
+    accounts = data["accounts"]
     rows = [
-        (one.account if n == 0 else "", key, value(had), "->", value(shall))
+        (one["account"] if n == 0 else "", key, value(had), "->", value(shall))
         for one in accounts[:MOST_SHOWN]
-        for n, (key, (had, shall)) in enumerate(
-            one.changes.items() or {"(new)": (None, None)}.items()
-        )
+        for n, (key, (had, shall)) in enumerate(_changes(one))
     ]
     if rows:
         yield from (*table(("ACCOUNT", "TRAIT", "IN VITALLY", "", "PLANNED"), rows), "")
     if len(accounts) > MOST_SHOWN:
         yield f"and {len(accounts) - MOST_SHOWN:,} more accounts: see --json or --out"
-    if not accounts:
-        yield "nothing would be written"
-        return
+    yield from summed_up(data) if accounts else ["nothing would be written"]
+
+
+def _changes(row: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[object]]]:
+    """The rows of an account; an unconfirmed write is made again without any change."""
+    name = {"(name)": row["name"]} if "name" in row else {}
+    yield from (name | row["changes"] or {"(again)": (None, None)}).items()
+
+
+def summed_up(data: Mapping[str, Any]) -> Iterator[str]:
+    """What a whole plan comes to, in words."""
+    totals = data["totals"]
     yield (
-        f"{count(totals.writes, 'write')}, {totals.created:,} of them a new account; "
-        f"{totals.units:,} units of Vitally's limit, about {totals.minutes:g} min"
+        f"{count(totals['writes'], 'write')}, {totals['created']:,} of them a new "
+        f"account; {totals['units']:,} units of Vitally's limit, about "
+        f"{totals['minutes']:g} min"
     )
-    for currency, (before, after) in totals.mrr.items():
-        yield f"mrr {currency}: {before:,.2f} -> {after:,.2f}"
-    if totals.subscribed or totals.unsubscribed:
+    for currency, (before, after) in totals["mrr"].items():
+        yield f"mrr of all accounts, {currency or 'no currency'}: {before:,.2f} -> {after:,.2f}"
+    if totals["subscribed"] or totals["unsubscribed"]:
         yield (
-            f"{count(totals.subscribed, 'account')} would become subscribed (billed by "
-            f"Vitally), {totals.unsubscribed:,} would cease to be"
+            f"{count(totals['subscribed'], 'account')} would become subscribed (billed by "
+            f"Vitally), {totals['unsubscribed']:,} would cease to be"
         )
 
 
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
-def apply(file: str) -> None:
-    """Have the workers write what FILE says, a plan of `plan --out`.
+@click.option("--no-wait", is_flag=True, help="Return once it is queued.")
+def apply(file: str, *, no_wait: bool) -> None:
+    """Have the workers write what FILE says, a plan of `plan --out`, and wait for it.
 
-    Where anything has moved since, nothing is written and the accounts are named
-    (exit status 3).
+    Where anything has moved since (facts, rules, what Vitally has), nothing is written
+    and the accounts are named (exit status 3). An event that comes in while the workers
+    write is written too, as at all times.
 
     \b
     Example:
@@ -137,27 +163,61 @@ def apply(file: str) -> None:
     """
     here = opened()
     rows = _rows(Path(file))
-    if not rows:
-        say("nothing to write")
-        return
-    now = {one["account"]: one for one in _json(_plan(here, [*rows]))["accounts"]}
-    moved = [name for name, row in rows.items() if _plain(now.get(name)) != row]
+    now = {
+        one.account: _plain(_row(one)) for one in planned(here, rows) if one.requests
+    }
+    moved = [name for name, row in rows.items() if now.get(name) != row]
     for name in moved:
         note(f"{name}: it is not what the plan says any more")
     if moved:
         note(f"{count(len(moved), 'account')} moved since; make the plan again")
         sys.exit(MOVED)
-    queued = _look_again(here, [*rows])
-    say(f"{count(queued, 'account')} queued; see `{program()} status`")
+    queue(here, [*rows], wait=not no_wait)
+
+
+def queue(here: Session, accounts: Sequence[str], *, wait: bool) -> None:
+    """Have *accounts* written, and perhaps *wait* for it.
+
+    Raises BridgeError in a dry run, and where it waits and something is not written.
+    """
+    if here.settings.bridge_dry_run or figures(here.redis).dry_run:
+        raise BridgeError("nothing is written in a dry run: take BRIDGE_DRY_RUN away")
+    queued = plans.queue_accounts(here.redis, accounts)
+    note(f"{count(len(accounts), 'account')} queued")
+    if not wait:
+        return
+    said = time.monotonic()
+    while left := plans.waiting(here.redis, queued):
+        if reason := _stops(here):
+            raise BridgeError(
+                f"{left:,} wait, and are written once it is over: {reason}"
+            )
+        if time.monotonic() - said >= EVERY:
+            said = time.monotonic()
+            note(f"{left:,} of {len(accounts):,} left")
+        time.sleep(LOOK)
+    failed = [one.account for one in planned(here, accounts) if one.requests]
+    for name in failed[:MOST_SHOWN]:
+        note(f"{name}: not written; see `{program()} why {name}`")
+    if failed:
+        raise BridgeError(f"{count(len(failed), 'account')} could not be written")
+    say(f"{count(len(accounts), 'account')} written")
+
+
+def _stops(here: Session) -> str:
+    """Why nothing is written now; "" it is."""
+    now = figures(here.redis)
+    if now.paused is not None:
+        return f"writes are paused ({now.paused})"
+    return now.breaker or ("" if now.heard else "no worker was heard for 15 s")
 
 
 def _rows(file: Path) -> dict[str, Any]:
     """The accounts of a plan by name. Raises BridgeError where it is none."""
     try:
-        return {
-            one["account"]: one for one in orjson.loads(file.read_bytes())["accounts"]
-        }
-    except (ValueError, KeyError, TypeError):
+        rows = orjson.loads(file.read_bytes())["accounts"]
+        return {str(one["account"]): one for one in rows}
+    except (OSError, ValueError, KeyError, TypeError):
         hint = f"make one with `{program()} plan --out {file.name}`"
         raise BridgeError(f"{file} is no plan; {hint}") from None
 
@@ -165,17 +225,6 @@ def _rows(file: Path) -> dict[str, Any]:
 def _plain(row: object) -> Any:
     """A row of a plan as it is read from a file."""
     return orjson.loads(orjson.dumps(row))
-
-
-def _look_again(here: Session, accounts: Sequence[str]) -> int:
-    """Queue a job for each of *accounts* that has parties; how many."""
-    leases, queue, queued = Leases(here.redis), Queue(here.redis), 0
-    joining = Shadow(here.redis).accounts()
-    for view in Shadow(here.redis).views({n: joining.get(n, []) for n in accounts}):
-        claims = leases.claim_to_look(view.own.name)
-        queue.push_all(claims, "by hand")
-        queued += 1
-    return queued
 
 
 @click.command(cls=Command)
@@ -197,7 +246,8 @@ def reconcile(*, fix: bool) -> None:
     found = plans.report(here.redis, here.config, read)
     if fix:
         wrong = {*(one.account for one in found.drift), *found.missing}
-        note(f"{count(_look_again(here, sorted(wrong)), 'account')} queued")
+        plans.queue_accounts(here.redis, sorted(wrong))
+        note(f"{count(len(wrong), 'account')} queued")
     show(found, _report)
 
 

@@ -27,7 +27,7 @@ from bridge.domain.facts import (
 from bridge.domain.fold import State, compact, fold
 from bridge.errors import LostLeaseError
 from bridge.store import codec, keys
-from bridge.store.connect import Scripts
+from bridge.store.connect import Scripts, milliseconds
 from bridge.store.view import (
     NUMBERS,
     RETRIED,
@@ -55,8 +55,8 @@ SPREAD = 500
 """Most parties that one step of a spread reaches."""
 
 APART_MS = 20
-"""Time between two parties of a spread, or of the end of a dry run: new events are not
-held up."""
+"""Time between two parties of a spread, or of any other mass of them: new events are
+not held up."""
 
 
 class Claim(NamedTuple):
@@ -252,10 +252,6 @@ class Leases:
         """Claim *party* anew, whose claim of this *number* has lost its job."""
         return claims(self._run("claim", "lost", party, number))
 
-    def claim_to_look(self, party: str) -> Claims:
-        """Claim *party* although nothing of it may be unsettled; none where a job waits."""
-        return claims(self._run("claim", "look", party))
-
     def claim_by_hand(self, party: str) -> Claims:
         """Claim *party* at once; none where a job of it waits, or nothing does."""
         return claims(self._run("claim", "by hand", party))
@@ -267,6 +263,16 @@ class Leases:
             some = parties[start : start + SPREAD]
             made += int(self._run("due", made * apart_ms, apart_ms, *some))
         return made
+
+    def look_again(self, parties: Iterable[str]) -> int:
+        """Let each of *parties* be looked at, settled or not; by when (ms) all are."""
+        at = milliseconds(self._redis)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for party in parties:
+                at += APART_MS
+                pipe.zadd(keys.LATER, {party: at}, lt=True)
+            pipe.execute()
+        return at
 
     def spread(self, thing: str) -> int:
         """Let some who use the *thing* of a catalogue be looked at again; how many."""

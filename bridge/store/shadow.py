@@ -9,6 +9,7 @@ import orjson
 from redis import Redis
 
 from bridge.domain.document import Ledger
+from bridge.domain.facts import PartyKind, kind_of
 from bridge.store import keys
 from bridge.store.connect import Scripts, milliseconds
 from bridge.store.lease import Leases, home, read_ledger
@@ -16,6 +17,12 @@ from bridge.store.view import View
 
 BATCH = 200
 """Accounts that are read in one step."""
+
+SOON_MS = 60_000
+"""A party whose next look is due within this time may be one that has changed."""
+
+OF_ACCOUNTS = frozenset({PartyKind.CUSTOMER, PartyKind.VACATED})
+"""Kinds of parties that belong to an account of Vitally's."""
 
 STRANGER_DAYS = 7
 """How long what was seen of an account is kept that no party has."""
@@ -42,22 +49,69 @@ class Shadow:
         self._leases = Leases(redis)
         self._run = Scripts(redis)
 
-    def accounts(self) -> dict[str, list[str]]:
-        """Every account that has parties -> those that are about to join it."""
+    def accounts(self) -> set[str]:
+        """Every account that has parties."""
         prefix = keys.members("")
-        found: dict[str, list[str]] = {
-            name: [] for name in self._named(f"{prefix}*", prefix)
-        }
-        dirty = [raw.decode() for raw in self._redis.zrange(keys.DIRTY, 0, -1)]
-        for names in _batches(dirty, BATCH):
+        return set(self._named(f"{prefix}*", prefix))
+
+    def unsettled(self) -> dict[str, str | None]:
+        """Each party that may not be as its last job left it -> its account so far.
+
+        Parties that are dirty, held, parked or soon due, and the users of what changed
+        in a catalogue.
+        """
+        with self._redis.pipeline(transaction=False) as pipe:
+            for key in (keys.DIRTY, keys.HELD, keys.PARKED):
+                pipe.zrange(key, 0, -1)
+            pipe.zrangebyscore(keys.LATER, "-inf", self.now() + SOON_MS)
+            names = {raw.decode() for reply in pipe.execute() for raw in reply}
+            for thing in names:
+                if kind_of(thing) == PartyKind.CATALOGUE:
+                    pipe.smembers(keys.uses(thing))
+            names |= {raw.decode() for reply in pipe.execute() for raw in reply}
+            parties = sorted(name for name in names if kind_of(name) in OF_ACCOUNTS)
+            for party in parties:
+                pipe.hget(keys.party(party), "account")
+            replies = pipe.execute()
+        so_far = (raw.decode() if raw else None for raw in replies)
+        return dict(zip(parties, so_far, strict=True))
+
+    def homes(self, parties: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield each of *parties* and its account, where its facts name one."""
+        for names in _batches(parties, BATCH):
             for member in self._leases.members(names):
                 account, _ = home(member)
                 if account is not None:
-                    found.setdefault(account, []).append(member.name)
+                    yield member.name, account
+
+    def at_rest(self, accounts: Sequence[str], rules: str) -> dict[str, Ledger]:
+        """Those of *accounts*, without unsettled parties, that are as they shall be.
+
+        Their last job settled them by these *rules*, and Vitally was not seen to have
+        anything else since.
+        """
+        with self._redis.pipeline(transaction=False) as pipe:
+            for name in accounts:
+                fields = ("rules", "doubt", "stale", "ledger", "seen")
+                pipe.hmget(keys.account(name), *fields)
+            rows = pipe.execute()
+        found = {}
+        for name, (by, doubt, stale, *texts) in zip(accounts, rows, strict=True):
+            if by == rules.encode() and not int(doubt or 0) and not int(stale or 0):
+                ledger = read_ledger(*texts)
+                if not ledger.seen and not ledger.missing:
+                    found[name] = ledger
         return found
 
+    def party_of_each(self, accounts: Sequence[str]) -> list[str]:
+        """One party of each of *accounts* that has any."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for name in accounts:
+                pipe.srandmember(keys.members(name))
+            return [raw.decode() for raw in pipe.execute() if raw]
+
     def views(self, accounts: Mapping[str, Sequence[str]]) -> Iterator[View]:
-        """Read *accounts* (as `accounts` returns them), many at a time."""
+        """Read *accounts*, many at a time, each with parties that may belong to it too."""
         for some in _batches([*accounts.items()], BATCH):
             yield from self._leases.peek(some)
 

@@ -14,7 +14,7 @@ from bridge.sources import discover
 from bridge.store.health import Watch
 from bridge.web import create_app
 from tests.support.command import Run, called
-from tests.support.desk import Bench, bench, settings
+from tests.support.desk import Bench, bench, customer, settings, subscription
 from tests.support.server import RedisServer
 
 
@@ -22,6 +22,13 @@ from tests.support.server import RedisServer
 def desk(redis: Redis) -> Iterator[Bench]:
     with bench(redis) as made:
         yield made
+
+
+@pytest.fixture
+def acme(desk: Bench) -> Bench:
+    """The same, with an account that was written and has rested."""
+    desk.rests(customer(), subscription())
+    return desk
 
 
 @pytest.fixture

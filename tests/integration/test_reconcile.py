@@ -20,15 +20,6 @@ from tests.support.processes import Running
 from tests.support.waiting import eventually
 
 
-@pytest.fixture
-def acme(desk: Bench) -> Bench:
-    """An account that was written and has rested."""
-    desk.tell(customer(), subscription())
-    desk.work()
-    desk.passes(60_000)
-    return desk
-
-
 def as_json(run: Run, *words: str) -> Any:
     return run(*words, "--json").json
 
@@ -58,6 +49,7 @@ def test_an_edit_by_hand_is_found_planned_and_mended(acme: Bench, run: Run) -> N
     )["accounts"][0]["changes"]
 
     run("reconcile", "--fix")
+    acme.passes(100)
     acme.work()
 
     assert {"mrr": right, "planName": "Pro"}.items() <= acme.traits().items()
@@ -90,6 +82,7 @@ def test_a_deleted_account_is_found_and_made_again(acme: Bench, run: Run) -> Non
     sent = len(acme.writes())
 
     assert ["acme"] == as_json(run, "reconcile", "--fix")["missing"]
+    acme.passes(100)
     acme.work()
 
     assert before == acme.traits()
@@ -274,58 +267,6 @@ def test_nothing_is_taken_from_a_reading_while_an_account_is_written(
 
     assert view is not None
     assert 0 == shadow.note(shadow.now(), [Seen("acme", ledger, {"mrr": 1})])
-
-
-def test_a_plan_asks_nothing_of_vitally(desk: Bench, run: Run) -> None:
-    desk.tell(customer(), subscription())
-    found = as_json(run, "plan")
-
-    (acme,) = found["accounts"]
-    assert ("acme", True) == (acme["account"], acme["create"])
-    assert [None, 450] == acme["changes"]["mrr"]
-    assert {"accounts": 1, "writes": 1, "units": 10, "created": 1}.items() <= found[
-        "totals"
-    ].items()
-    assert {"USD": [0.0, 450.0]} == found["totals"]["mrr"]
-    assert [] == desk.vitally.log()
-    assert "mrr USD: 0.00 -> 450.00" in run("plan").out
-
-
-def test_a_plan_is_applied_as_it_is(desk: Bench, run: Run, tmp_path: Path) -> None:
-    file = str(tmp_path / "plan.json")
-    desk.tell(customer(), subscription())
-    run("plan", "--out", file)
-    run("apply", file)
-    desk.work()
-
-    assert 450 == desk.traits()["mrr"]
-
-
-def test_a_plan_from_which_something_has_moved_is_refused(
-    desk: Bench, run: Run, tmp_path: Path
-) -> None:
-    file = str(tmp_path / "plan.json")
-    desk.tell(customer(), subscription())
-    run("plan", "--out", file)
-    desk.tell(subscription(at=5, unit=1))
-    result = run("apply", file, status=3)
-
-    assert "acme: it is not what the plan says any more" in result.err
-
-
-def test_new_rules_write_nothing_before_they_are_applied(
-    acme: Bench, run: Run, environ: dict[str, str], tmp_path: Path
-) -> None:
-    file, sent = tmp_path / "bridge.toml", len(acme.writes())
-    file.write_text('[traits]\nmrr = "billing.mrr"\n')
-    environ["BRIDGE_CONFIG"] = str(file)
-
-    assert {"billing.mrr": [None, 450]} == as_json(run, "plan")["accounts"][0][
-        "changes"
-    ]
-    acme.passes(60_000)
-    acme.work()
-    assert [] == acme.writes()[sent:]
 
 
 def test_a_dry_run_is_said_first(

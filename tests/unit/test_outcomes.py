@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.desired import creation_refused
 from bridge.domain.account import Account, Name
 from bridge.domain.document import Change, Document, Ledger
 from bridge.domain.fold import History
@@ -289,6 +290,6 @@ PAYING = EMPTY._replace(subscriptions=("a subscription",))
 def test_an_account_is_created_only_as_the_policy_says(
     policy: str, account: Account | None, reason: str | None
 ) -> None:
-    refusal = outcomes.creation_refused(policy, account)
+    refusal = creation_refused(policy, account)
 
     assert refusal is None if reason is None else reason in str(refusal)

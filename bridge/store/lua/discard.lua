@@ -25,6 +25,7 @@ if row[4] ~= 'later' then redis.call('ZREM', LATER, p) end
 redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[2], '*', 's', 'operator', 'e', '',
   'k', 'discard', 'p', p, 'r', 'discarded')
 if row[3] then
+  redis.call('HDEL', account_of(row[3]), 'rules')
   redis.call('LPUSH', history_of(row[3]),
     '{"at":' .. int(now) .. ',"did":"discarded","traits":{}}')
   redis.call('LTRIM', history_of(row[3]), 0, 4)

@@ -1,0 +1,295 @@
+"""What a plan says, and what is written by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bridge import plan as plans
+from bridge.sources import load
+from bridge.store import keys
+from tests.support.command import Run
+from tests.support.desk import Bench, customer, link, subscription
+
+RENAMED = '[traits]\nmrr = "billing.mrr"\n'
+
+
+def planned(run: Run, *words: str, **environ: object) -> Any:
+    return run("plan", *words, "--json", **environ).json
+
+
+@pytest.fixture(autouse=True)
+def _same_rules(desk: Bench, environ: dict[str, str]) -> None:
+    """Commands and jobs have one `bridge.toml`."""
+    desk.set(config=load(environ)[1])
+
+
+@pytest.fixture
+def file(desk: Bench, run: Run, tmp_path: Path) -> str:
+    """A plan that makes one account."""
+    path = str(tmp_path / "plan.json")
+    desk.tell(customer(), subscription())
+    run("plan", "--out", path)
+    return path
+
+
+@pytest.fixture
+def renamed(tmp_path: Path) -> str:
+    """The path of a `bridge.toml` with another key."""
+    path = tmp_path / "bridge.toml"
+    path.write_text(RENAMED)
+    return str(path)
+
+
+# --- What it says ---------------------------------------------------------------------
+
+
+def test_a_plan_has_each_change_and_what_all_cost(desk: Bench, run: Run) -> None:
+    desk.tell(customer(), subscription())
+
+    assert {
+        "accounts": [
+            {
+                "account": "acme",
+                "create": True,
+                "changes": {
+                    "mrr": [None, 450],
+                    "nextRenewalDate": [None, "2026-01-31T00:00:00.000Z"],
+                    "subscriptionStatus": [None, "active"],
+                    "planName": [None, "Pro"],
+                    "billingCurrency": [None, "USD"],
+                },
+                "name": [None, "Acme"],
+            }
+        ],
+        "totals": {
+            "accounts": 1,
+            "created": 1,
+            "writes": 1,
+            "units": 20,  # no reading is known: an update is tried first
+            "minutes": 0,
+            "mrr": {"USD": [0.0, 450.0]},
+            "subscribed": 1,
+            "unsubscribed": 0,
+        },
+    } == planned(run)
+    assert "mrr of all accounts, USD: 0.00 -> 450.00" in run("plan").out
+    assert [] == desk.vitally.log()
+
+
+def test_the_sums_are_those_of_all_accounts(acme: Bench, run: Run) -> None:
+    for name, status in (("cus_2", "active"), ("cus_3", "active")):
+        acme.tell(customer(name, account=name), subscription(name, status=status))
+    acme.settles()
+    acme.tell(subscription("cus_2", at=5, unit=1000, currency="eur"))
+    acme.tell(subscription("cus_3", at=5, status="canceled"))
+    totals = planned(run)["totals"]
+
+    assert {"EUR": [0, 10], "USD": [1350, 450]} == totals["mrr"]
+    assert (2, 0, 1) == tuple(
+        totals[name] for name in ("writes", "subscribed", "unsubscribed")
+    )
+
+
+def test_a_new_name_is_part_of_a_plan(acme: Bench, run: Run) -> None:
+    acme.tell(customer(at=5, kind="updated", called="Acme Inc"))
+    (row,) = planned(run)["accounts"]
+
+    assert (["Acme", "Acme Inc"], {}) == (row["name"], row["changes"])
+
+
+@pytest.mark.parametrize("name", ["acme", "stripe:cus_1"])
+def test_one_account_is_planned_by_any_of_its_names(
+    acme: Bench, run: Run, name: str
+) -> None:
+    acme.tell(
+        subscription(at=5, unit=1000),
+        customer("cus_2", account="two"),
+    )
+
+    assert ["acme"] == [one["account"] for one in planned(run, name)["accounts"]]
+
+
+def test_who_is_not_known_cannot_be_planned(desk: Bench, run: Run) -> None:
+    desk.tell(customer(account=None))
+
+    assert "acme-9: no such account" in run("plan", "acme-9", status=1).err
+    assert "stripe:cus_1 is held" in run("plan", "stripe:cus_1", status=1).err
+
+
+def test_an_account_that_must_not_be_created_is_not_planned(
+    desk: Bench, run: Run
+) -> None:
+    run("reconcile")
+    desk.tell(customer(), subscription())
+
+    assert [] == planned(run, BRIDGE_CREATE="never")["accounts"]
+    assert 1 == len(planned(run)["accounts"])
+
+
+# --- What has changed is found --------------------------------------------------------
+
+
+def moved_away(desk: Bench) -> None:
+    desk.tell(link("cus_1", "other", at=5))
+
+
+def parked_and_discarded(desk: Bench) -> None:
+    desk.fault("status", status=422)
+    desk.does(subscription(at=5, unit=100))
+    desk.redis.zrem(keys.DIRTY, "stripe:cus_1")
+
+
+HAPPENINGS: dict[str, tuple[Callable[[Bench], object], dict[str, Any]]] = {
+    "a new event": (
+        lambda desk: desk.tell(subscription(at=5, unit=100)),
+        {"acme": {"mrr": [450, 1]}},
+    ),
+    "a party that goes": (
+        moved_away,
+        {"acme": {"mrr": [450, None]}, "other": {"mrr": [None, 450]}},
+    ),
+    "a party that comes": (
+        lambda desk: desk.tell(customer("cus_2"), subscription("cus_2", "sub_2")),
+        {"acme": {"mrr": [450, 900]}},
+    ),
+    "a refusal": (parked_and_discarded, {"acme": {"mrr": [450, 1]}}),
+    "an unconfirmed write": (
+        lambda desk: desk.redis.hset(keys.account("acme"), "doubt", 2),
+        {"acme": {"mrr": [450, 450]}},
+    ),
+    "another write": (
+        lambda desk: desk.redis.hset(
+            keys.account("acme"), "seen", '[{"mrr": 7}, 1, false]'
+        ),
+        {"acme": {"mrr": [7, 450]}},
+    ),
+    "a deletion": (
+        lambda desk: desk.redis.hset(keys.account("acme"), "seen", "[{}, 1, true]"),
+        {"acme": {"mrr": [None, 450]}},
+    ),
+}
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("what", HAPPENINGS)
+def test_what_has_changed_since_an_account_was_at_rest_is_found(
+    acme: Bench, run: Run, what: str, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [] == planned(run)["accounts"]
+    if cores > 1:
+        monkeypatch.setattr(plans, "MANY", 1)
+    happens, expected = HAPPENINGS[what]
+    happens(acme)
+
+    assert expected == {
+        one["account"]: {"mrr": one["changes"]["mrr"]}
+        for one in planned(run)["accounts"]
+    }
+
+
+def test_what_was_given_up_is_planned_again(acme: Bench, run: Run) -> None:
+    acme.fault("status", status=422)
+    acme.does(subscription(at=5, unit=100))
+    run("discard", "stripe:cus_1", "--yes")
+
+    assert 1 == len(planned(run)["accounts"])
+
+
+def test_an_account_at_rest_is_not_computed_again(
+    acme: Bench, run: Run, renamed: str
+) -> None:
+    acme.redis.delete(keys.facts("stripe:cus_1"))
+
+    assert {"accounts": [], "mrr": {"USD": [450, 450]}} == {
+        "accounts": (found := planned(run))["accounts"],
+        "mrr": found["totals"]["mrr"],
+    }
+    assert 1 == len(planned(run, BRIDGE_CONFIG=renamed)["accounts"])
+
+
+# --- New rules ------------------------------------------------------------------------
+
+
+def test_new_rules_write_nothing_before_they_are_applied(
+    acme: Bench, run: Run, environ: dict[str, str], renamed: str, tmp_path: Path
+) -> None:
+    file, sent = str(tmp_path / "plan.json"), len(acme.writes())
+    found = planned(run, "--out", file, BRIDGE_CONFIG=renamed)
+
+    assert {"billing.mrr": [None, 450]} == found["accounts"][0]["changes"]
+    acme.set(config=load({**environ, "BRIDGE_CONFIG": renamed})[1])
+    acme.passes(600_000)
+    acme.work()
+    assert [] == acme.writes()[sent:]
+
+    run("apply", file, "--no-wait", BRIDGE_CONFIG=renamed)
+    acme.passes(100)
+    acme.work()
+
+    assert {"mrr": 450, "billing.mrr": 450}.items() <= acme.traits().items()
+    assert [] == planned(run, BRIDGE_CONFIG=renamed)["accounts"]
+
+
+# --- Writing it -----------------------------------------------------------------------
+
+
+def test_a_plan_is_applied_as_it_is(desk: Bench, run: Run, file: str) -> None:
+    run("apply", file, "--no-wait")
+    desk.work()
+
+    assert 450 == desk.traits()["mrr"]
+
+
+@pytest.mark.parametrize("what", ["facts", "rules", "drift"])
+def test_a_plan_from_which_something_has_moved_is_refused(
+    desk: Bench, run: Run, file: str, renamed: str, what: str
+) -> None:
+    if what == "facts":
+        desk.tell(subscription(at=5, unit=1))
+    if what == "drift":
+        desk.exists("acme", "Acme", mrr=3)
+        run("reconcile")
+    later = len(desk.vitally.writes())
+    environ = {"BRIDGE_CONFIG": renamed} if what == "rules" else {}
+    result = run("apply", file, status=3, **environ)
+
+    assert "acme: it is not what the plan says any more" in result.err
+    assert later == len(desk.vitally.writes())
+    assert 0 == desk.redis.zcard(keys.LATER)
+
+
+def test_a_dry_run_applies_nothing_and_says_so(run: Run, file: str) -> None:
+    result = run("apply", file, status=1, BRIDGE_DRY_RUN="true")
+
+    assert "nothing is written in a dry run" in result.err
+
+
+def test_without_a_worker_a_plan_is_queued_and_not_written(run: Run, file: str) -> None:
+    assert "no worker was heard" in run("apply", file, status=1).err
+
+
+def test_a_plan_of_nothing_is_applied(acme: Bench, run: Run, tmp_path: Path) -> None:
+    path = str(tmp_path / "plan.json")
+    run("plan", "--out", path)
+
+    assert "0 accounts written" in run("apply", path).out
+    assert 1 == len(acme.writes()) - 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"accounts": 1}', '{"accounts": [{"changes": {}}]}']
+)
+def test_a_file_that_is_no_plan_is_refused(run: Run, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_bytes(text.encode())
+
+    assert "is no plan; make one with" in run("apply", str(path), status=1).err
+
+
+def test_a_plan_in_a_file_is_the_one_in_json(run: Run, file: str) -> None:
+    assert planned(run) == orjson.loads(Path(file).read_bytes())
