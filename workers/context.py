@@ -8,6 +8,7 @@ import threading
 from redis import Redis
 
 from bridge.config import Config
+from bridge.desired import rules
 from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.sources import switched_on
@@ -32,6 +33,7 @@ class Context:
         self, settings: Settings, config: Config, redis: Redis, stop: threading.Event
     ) -> None:
         self.settings, self.config, self.redis = settings, config, redis
+        self.rules = rules(config)
         self.stop, self.chance = stop, random.random
         self.queue = Queue(redis)
         self.accept = Accept(redis)

@@ -28,7 +28,6 @@ from bridge.desired import (
     desired_state,
     has_work,
     is_ending,
-    rules,
 )
 from bridge.errors import LostLeaseError, VitallyError
 from bridge.log import ABOUT, fields
@@ -216,8 +215,8 @@ class AccountSync:
         took = round((monotonic() - self.leases.since) * 1000)
         row = desired.row(view) if desired else None
         if desired and outcome.to == "settled":
-            by = {"rules": rules(self.context.config)}
-            outcome = outcome._replace(fields={**outcome.fields, **by})
+            noted = {**outcome.fields, "rules": self.context.rules}
+            outcome = outcome._replace(fields=noted)
         for claim in self.leases.ack(view, outcome, row):
             if claim.party == view.own.name and took > outcomes.LONG_MS:
                 rest = outcomes.rest(took, int(outcome.fields.get("pace", 0)))

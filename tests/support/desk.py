@@ -20,6 +20,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from bridge.config import Config
+from bridge.desired import rules
 from bridge.domain.facts import Fact, Stamp
 from bridge.settings import Settings
 from bridge.sources import discover
@@ -150,6 +151,7 @@ class Bench:
     def set(self, **changes: Any) -> None:
         """Change the worker's settings (`bridge_create="never"`) or its `config`."""
         self.context.config = changes.pop("config", self.context.config)
+        self.context.rules = rules(self.context.config)
         self.context.settings = replace(self.context.settings, **changes)
 
     def tell(self, *facts: Fact) -> Accepted:
