@@ -162,7 +162,7 @@ def _forgotten(redis: Redis, party: str) -> Mapping[str, int]:
         queue.forget(job)
     if gone.other:
         # The account is now that of fewer parties.
-        Leases(redis).look_again([gone.other])
+        queue.push_all(Leases(redis).claim_to_look(gone.other), "another was forgotten")
     return gone.keys
 
 

@@ -252,6 +252,10 @@ class Leases:
         """Claim *party* anew, whose claim of this *number* has lost its job."""
         return claims(self._run("claim", "lost", party, number))
 
+    def claim_to_look(self, party: str) -> Claims:
+        """Claim *party* although nothing of it may be unsettled; none where a job waits."""
+        return claims(self._run("claim", "look", party))
+
     def claim_by_hand(self, party: str) -> Claims:
         """Claim *party* at once; none where a job of it waits, or nothing does."""
         return claims(self._run("claim", "by hand", party))

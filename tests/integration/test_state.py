@@ -199,7 +199,6 @@ def test_the_account_of_one_that_is_forgotten_is_looked_at_again(
     desk.rests(customer(), subscription(at=1), customer("cus_2"))
 
     run("forget", PARTY, "--yes")
-    desk.passes(100)
 
     assert ["updated"] == desk.work()
     assert ({}, "acme") == (desk.traits(), desk.standing("cus_2").account)

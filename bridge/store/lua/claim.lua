@@ -1,9 +1,10 @@
 -- Claim a job for parties: for those whose next try is due, for one whose job is lost,
--- or for one that a person wants tried at once (`by hand`).
--- Called by the sweeper (four times a second, and for each job surely lost) and `retry`.
+-- for one that a person wants tried at once (`by hand`), or for one to be looked at.
+-- Called by the sweeper (four times a second, and for each job surely lost), `retry`,
+-- `forget` and `reconcile`.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: 'due', at most; or 'lost', party, number of the claim that is lost; or
---   'by hand', party
+--   'by hand', party; or 'look', party
 -- RETURNS: {party, claim, delivery, urgent} to queue jobs for
 -- USES: claiming
 local how, p = ARGV[1], ARGV[2]
@@ -26,7 +27,7 @@ if how == 'lost' then
 else
   local on_its_way = row[2] == 'queued' or row[2] == 'wanted'
   local open = dirty or redis.call('ZSCORE', HELD, p) or redis.call('ZSCORE', PARKED, p)
-  if on_its_way or not open then return {} end
+  if on_its_way or not (open or how == 'look') then return {} end
   redis.call('ZREM', LATER, p)
   redis.call('ZADD', DIRTY, 'NX', int(now), p)
   if row[3] then redis.call('HDEL', account_of(row[3]), 'not_before') end
