@@ -219,6 +219,7 @@ def test_drift_is_counted_until_it_is_mended(acme: Bench, run: Run) -> None:
     )
 
     run("reconcile", "--fix")
+    acme.passes(100)
     assert ["created", "updated"] == sorted(acme.work())
     assert 0 == acme.check().drift
     assert "kept" == acme.traits()["theirs"]
