@@ -77,6 +77,7 @@ class Wanted(NamedTuple):
 
     *type* and *reason* are parts of them. *text* is the whole id of an event, a delivery
     or an account, or a part of a party's. *since* and *until* are instants (ms).
+    *parties* are whole names.
     """
 
     source: str = ""
@@ -86,6 +87,7 @@ class Wanted(NamedTuple):
     text: str = ""
     since: int = 0
     until: int = 0
+    parties: frozenset[str] = frozenset()
 
 
 ALL = Wanted()
@@ -198,6 +200,7 @@ def _is_wanted(line: Line, wanted: Wanted, members: set[str]) -> bool:
         and wanted.receipt in {"", line.receipt}
         and wanted.type in line.type
         and wanted.reason.lower() in line.reason.lower()
+        and (not wanted.parties or line.party in wanted.parties)
         and (
             not text
             or text in {line.event, line.delivery}

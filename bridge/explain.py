@@ -10,11 +10,13 @@ from redis.exceptions import RedisError
 
 from bridge.config import Config
 from bridge.domain.account import Party, unite
+from bridge.domain.attribution import counts, steps
 from bridge.domain.document import Ledger
 from bridge.domain.explanation import explained, facts_of
 from bridge.errors import BridgeError
 from bridge.log import places
 from bridge.store.inspect import Look
+from bridge.wording import moment
 
 Data = Mapping[str, Any]
 
@@ -61,10 +63,20 @@ def worked_out(
     ledger: Ledger = NOTHING_WRITTEN,
     history: Sequence[Data] = (),
 ) -> dict[str, Any]:
-    """What an account of *parties* should hold now, what Vitally has, and why."""
+    """What an account of *parties* should hold now, what Vitally has, and why.
+
+    *parts* sum up to its MRR; *counts* are those of other tools where they differ.
+    """
     now = time.time_ns() // 1_000_000
-    whole = unite(account, parties, now)
-    return explained(whole, ledger, history, config.traits, config.policy, now)
+    whole, policy = unite(account, parties, now), config.policy
+    return {
+        **explained(whole, ledger, history, config.traits, policy, now),
+        "parts": [
+            one._asdict() | {"amount": float(one.amount), "exact": str(one.amount)}
+            for one in steps(whole, policy, now)
+        ],
+        "counts": [one._asdict() for one in counts(whole, policy, now)],
+    }
 
 
 def _fault(look: Look, name: str, error: Exception) -> dict[str, Any]:
@@ -77,3 +89,15 @@ def _fault(look: Look, name: str, error: Exception) -> dict[str, Any]:
         + where,
         "parties": [one for one in map(look.standing, names) if one],
     }
+
+
+def aloud(cause: Data) -> str:
+    """What one cause gives to a trait, as one reads it to somebody."""
+    if "unknown" in cause:
+        return f"is not known: {cause['unknown']}"
+    known = cause.get("value")
+    if isinstance(known, list):
+        return f"is {', '.join(known)}" if known else "has no name"
+    if isinstance(known, int) and "subscription" in cause:
+        return f"gives {moment(known)} UTC"
+    return "gives none" if known is None else f"is {known}"

@@ -24,12 +24,16 @@ from bridge.domain.values import Discount, Item
 
 
 class Step(NamedTuple):
-    """A part of the MRR: what it is, the *rule* that makes it so, and its *amount*."""
+    """A part of the MRR: what it is, the *rule* that makes it so, and its *amount*.
+
+    *event* is the one that told of the subscription.
+    """
 
     subscription: str
     text: str
     rule: str
     amount: Fraction = Fraction(0)
+    event: str = ""
 
 
 def steps(account: Account, policy: Policy, now: int) -> list[Step]:
@@ -62,7 +66,7 @@ def _view_steps(view: AccountView) -> Iterator[Step]:
         if sub.status not in policy.statuses:
             listed = ", ".join(sorted(policy.statuses))
             text = f"its status is {sub.status}: it does not count"
-            yield Step(sub.id, text, f"statuses: {listed}")
+            yield Step(sub.id, text, f"statuses: {listed}", event=sub.event)
             continue
         code = sub.currency or ""
         rate = Fraction(1)
@@ -71,7 +75,7 @@ def _view_steps(view: AccountView) -> Iterator[Step]:
         for step in _subscription_steps(sub, view):
             amount = exact(step.amount, code, sub.source) * rate
             rule = step.rule if rate == 1 else f"{step.rule}; rates.{code}"
-            yield step._replace(amount=amount, rule=rule)
+            yield step._replace(amount=amount, rule=rule, event=sub.event)
 
 
 def _pays(sub: Subscription, view: AccountView) -> bool:
@@ -114,9 +118,7 @@ def _item_steps(
     paid = exact(gross / share, sub.currency or "", sub.source)
     rhythm = interval if count == 1 else f"{count} {interval}s"
     tiers = f" in {item.get('tiers_mode')} tiers" if "tiers" in item else ""
-    text = (
-        f"{priced.quantity:,} x {_name(item)}{tiers}: {_decimal(paid)} every {rhythm}"
-    )
+    text = f"{priced.quantity:,} x {_name(item)}{tiers}: {_decimal(paid)} {(sub.currency or '').upper()} every {rhythm}"
     if share != 1:
         text += f", of which a month is {share}"
     yield Step(
@@ -235,7 +237,7 @@ def counts(account: Account, policy: Policy, now: int) -> list[Count]:
                 why = (DISCOUNTED[its.discounts], *why)
             if its.statuses != policy.statuses:
                 why = (f"counts what is {listed}", *why)
-        if why:
+        if why and (known or not isinstance(ours, Unknown)):
             found.append(
                 Count(name, None if isinstance(mrr, Unknown) else mrr, known, why)
             )

@@ -5,17 +5,13 @@ Needs Chromium and its driver (Debian: `apt install chromium chromium-driver`).
 
 from __future__ import annotations
 
-import base64
 import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import urllib3
 from redis import Redis
 from rq import Queue, SimpleWorker
 from rq.job import Job
@@ -23,97 +19,16 @@ from werkzeug import Response
 from werkzeug.serving import make_server
 
 from bridge.queue import NAME
-from bridge.redis_server import free_port
+from tests.support.browser import Browser
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
 PASSWORD = "console-example"
 
-ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1200,900",
-)
-
-
-class Browser:
-    """A Chromium, driven over WebDriver's HTTP."""
-
-    def __init__(self, driver: str, folder: Path) -> None:
-        port = free_port()
-        self._process = subprocess.Popen(
-            [driver, f"--port={port}"], stdout=subprocess.DEVNULL
-        )
-        self._http = urllib3.PoolManager(timeout=60, retries=False)
-        self._url = f"http://127.0.0.1:{port}"
-        eventually(self._alive, what="chromedriver")
-        options = {"args": [*ARGUMENTS, f"--user-data-dir={folder}"]}
-        wanted = {
-            "goog:chromeOptions": options,
-            "goog:loggingPrefs": {"browser": "ALL"},
-        }
-        made = self._do("POST", "/session", capabilities={"alwaysMatch": wanted})
-        self._session = f"/session/{made['sessionId']}"
-
-    def open(self, url: str) -> None:
-        self._do("POST", f"{self._session}/url", url=url)
-
-    def run(self, script: str) -> Any:
-        """Return what the *script*, a function's body, returns."""
-        path = f"{self._session}/execute/sync"
-        return self._do("POST", path, script=script, args=[])
-
-    def text(self) -> str:
-        return str(self.run("return document.body.innerText"))
-
-    def click(self, css: str) -> None:
-        self.run(f"document.querySelector({css!r}).click()")
-
-    def confirm(self) -> None:
-        """Press "Yes" in the dialog of rq-dashboard."""
-        yes = "#confirmation-modal-yes"
-        eventually(lambda: self.run(f"return $({yes!r}).is(':visible')"))
-        self.click(yes)
-
-    def complaints(self) -> list[str]:
-        """Return what the console of the page says, and forget it."""
-        lines = self._do("POST", f"{self._session}/se/log", type="browser")
-        return [x["message"] for x in lines if "favicon" not in x["message"]]
-
-    def screenshot(self, path: Path) -> None:
-        image = self._do("GET", f"{self._session}/screenshot")
-        path.write_bytes(base64.b64decode(image))
-
-    def stop(self) -> None:
-        self._do("DELETE", self._session)
-        self._process.terminate()
-        self._process.wait(20)
-
-    def _alive(self) -> bool:
-        try:
-            return bool(self._do("GET", "/status")["ready"])
-        except urllib3.exceptions.HTTPError:
-            return False
-
-    def _do(self, method: str, path: str, **body: Any) -> Any:
-        json = body if method == "POST" else None
-        answer = self._http.request(method, self._url + path, json=json)
-        value = answer.json()["value"]
-        assert answer.status == 200, value
-        return value
-
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    driver = shutil.which("chromedriver")
-    assert driver, "apt install chromium chromium-driver"
-    made = Browser(driver, tmp_path_factory.mktemp("chromium"))
+    made = Browser(tmp_path_factory.mktemp("chromium"))
     yield made
     made.stop()
 

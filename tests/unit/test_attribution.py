@@ -74,13 +74,13 @@ def test_each_part_can_be_read_aloud() -> None:
     taxed = YEARLY | {"tax": ["20"], "inclusive": True}
 
     assert [
-        ("3 x Pro: 300.00 every month", 300.0),
+        ("3 x Pro: 300.00 USD every month", 300.0),
         ("less discount HALF (forever)", -150.0),
         ("less discount TENNER (forever)", -10.0),
         ("does not count: discount WELCOME (once)", 0.0),
         ("Calls: paid by usage", 0.0),
         (
-            "1 x Year: 1,000.00 every year, of which a month is 1/12",
+            "1 x Year: 1,000.00 USD every year, of which a month is 1/12",
             pytest.approx(83.3333, abs=1e-3),
         ),
         ("less the 20.00 % tax in its price", pytest.approx(-13.8889, abs=1e-3)),

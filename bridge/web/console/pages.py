@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import partial, wraps
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -188,14 +189,22 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def when(milliseconds: int | None) -> Markup | str:
-    """An instant in UTC, and how long ago or how far off that is."""
-    if milliseconds is None:
+FARTHEST = 10**14
+"""Milliseconds; what a sender says of a date may be anything."""
+
+
+def when(at: int | str | None) -> Markup | str:
+    """An instant (ms, or as Vitally writes it) in UTC, and how long ago that is."""
+    if at is None:
         return "never"
-    off = now_ms() - milliseconds
+    if isinstance(at, str):
+        at = int(datetime.fromisoformat(at).timestamp() * 1000)
+    if abs(at) > FARTHEST:
+        return f"{at} ms"
+    off = now_ms() - at
     far = f"{ago(off)} ago" if off >= 0 else f"in {ago(-off)}"
     text = '<time datetime="{}">{} UTC</time> <span class="quiet">{}</span>'
-    return Markup(text).format(instant(milliseconds), moment(milliseconds), far)  # noqa: S704 - what is put in is escaped
+    return Markup(text).format(instant(at), moment(at), far)  # noqa: S704 - what is put in is escaped
 
 
 def money(amount: float | None, currency: str | None) -> str:
@@ -204,6 +213,14 @@ def money(amount: float | None, currency: str | None) -> str:
         return "none"
     code = currency or ""
     return f"{amount:,.{decimals(code.lower())}f} {code.upper()}".rstrip()
+
+
+def cents(amount: float, currency: str | None) -> str:
+    """A part of an amount: with a sign, and with what is less than a cent."""
+    digits = decimals((currency or "").lower())
+    exact = round(amount, digits) == round(amount, digits + 4)
+    sign = "+" if amount > 0 else "\N{MINUS SIGN}"
+    return f"{sign}{abs(amount):,.{digits if exact else digits + 4}f}"
 
 
 def shown(value: object) -> str:
@@ -228,6 +245,7 @@ INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 FILTERS: dict[str, Callable[..., Any]] = {
     "when": when,
     "ago": ago,
+    "cents": cents,
     "money": money,
     "shown": shown,
     "count": count,

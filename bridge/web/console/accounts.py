@@ -1,0 +1,104 @@
+"""The pages of the accounts: the list in which one finds them, and one account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import request
+
+from bridge import actions
+from bridge.accounts import FILTERS, SORTS, Wanted, listing
+from bridge.deliveries import Wanted as Lines
+from bridge.deliveries import deliveries
+from bridge.domain.document import TRAITS
+from bridge.errors import BridgeError
+from bridge.explain import Data, aloud, explanation
+from bridge.store.inspect import Look
+from bridge.web.console.pages import Done, Pages, account_url, console
+from bridge.wording import count
+
+pages = Pages("accounts", "Accounts")
+
+SHOWN = 40
+"""Most deliveries in an account's timeline."""
+
+
+@pages.page("/accounts", "accounts.html")
+def accounts() -> Data:
+    """A page of the accounts: `?q=` is the text, `?state=`, `?sort=` and `?page=`."""
+    given = request.args
+    state, sort, page = (given.get(name, "") for name in ("state", "sort", "page"))
+    wanted = Wanted(
+        given.get("q", ""),
+        state if state in FILTERS else "",
+        sort if sort in SORTS else "name",
+        int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1,  # noqa: PLR2004
+    )
+    return {
+        "wanted": wanted._replace(page=max(1, wanted.page))._asdict(),
+        **listing(console().redis, wanted._replace(page=max(1, wanted.page)))._asdict(),
+    }
+
+
+@pages.page("/accounts/<name:name>", "account.html")
+def account(name: str) -> Data | None:
+    """An account, or a party and the account it belongs to."""
+    redis = console().redis
+    found = explanation(Look(redis), name, console().config)
+    if found is None:
+        return None
+    own = frozenset(one.party for one in found["parties"])
+    lines = deliveries(redis, Lines(parties=own), most=SHOWN) if own else None
+    events = [{"at": line.at, "delivery": line} for line in (lines or ((),))[0]]
+    writes = [{"at": line["at"], "write": line} for line in found.get("history", ())]
+    timeline = sorted((*events, *writes), key=lambda one: -one["at"])
+    more: dict[str, Any] = {"asked": name, "timeline": timeline}
+    if "traits" in found:
+        more |= {"rows": list(_rows(found)), "currency": _currency(found)}
+    return found | more
+
+
+def _currency(data: Data) -> str | None:
+    """The currency of the MRR: the one of all that counts, else the one of `[money]`."""
+    codes = {cause.get("currency") for cause in data["because"].get("mrr", ())}
+    code = codes.pop() if len(codes) == 1 else console().config.policy.base
+    return code.upper() if code else None
+
+
+def _rows(data: Data) -> Iterator[dict[str, Any]]:
+    """A row for each trait that is known, unknown for a reason, or in Vitally."""
+    known = {**data["facts_say"], **data["unknown"], **data["traits"]}
+    for trait in dict.fromkeys((*TRAITS, *known)):
+        if trait not in known:
+            continue
+        about = data["traits"].get(trait, {"key": console().config.traits.get(trait)})
+        row: dict[str, Any] = {"trait": trait, **about}
+        row["because"] = [
+            {**cause, "aloud": aloud(cause)} for cause in data["because"].get(trait, ())
+        ]
+        if trait in data["unknown"]:
+            row["unknown"] = data["unknown"][trait]
+        row["differs"] = about["key"] in data["to_write"]
+        row["gone"] = about["key"] in data["gone"]
+        yield row
+
+
+@pages.action("/do/link")
+def link() -> Done:
+    """Assign a party to an account; without one, to the one that its source names."""
+    party = request.form.get("party", "")
+    name = request.form.get("account", "").strip()
+    if Look(console().redis).standing(party) is None:
+        raise BridgeError(f"{party}: no event has named this party yet")
+    actions.link(console().redis, party, name or None)
+    text = f"{party} goes to {name or 'where its source says'}"
+    return Done(text, account_url(party))
+
+
+@pages.action("/do/retry")
+def retry() -> Done:
+    """Try at once what waits of an account or party."""
+    name, redis = request.form.get("name", ""), console().redis
+    jobs = sum(actions.retry(redis, p) for p in actions.parties_of(redis, [name]))
+    return Done(f"{name} is tried again: {count(jobs, 'job')}", account_url(name))

@@ -1,0 +1,289 @@
+"""The console's own pages: what they show, as a page and as JSON, and what their forms do."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from redis import Redis
+from werkzeug.datastructures import Authorization
+from werkzeug.test import TestResponse
+
+from bridge.config import Config
+from bridge.store import audit, keys
+from bridge.store.health import Watch
+from bridge.store.index import Index
+from bridge.web import create_app
+from tests.support.desk import Bench, customer, settings, subscription
+from tests.support.server import RedisServer
+
+KNOWN = Authorization("basic", {"username": "ada", "password": "console-example"})
+TOKEN = re.compile('name="csrf" value="([0-9a-f]{64})"')
+
+
+class Visitor:
+    """Somebody who knows the password."""
+
+    def __init__(self, app: Any) -> None:
+        self._client = app.test_client()
+
+    def get(self, path: str, status: int = 200, **more: Any) -> TestResponse:
+        answer: TestResponse = self._client.get(path, auth=KNOWN, **more)
+        assert status == answer.status_code, answer.text
+        return answer
+
+    def page(self, path: str) -> str:
+        return self.get(f"/console/{path}").text
+
+    def data(self, path: str) -> Any:
+        answer = self.get(f"/console/{path}")
+        assert answer.is_json
+        return answer.json
+
+    def post(self, seen: str, action: str, **form: str) -> TestResponse:
+        """Press a button of the page that is *seen*."""
+        token = TOKEN.search(seen)
+        assert token is not None
+        form |= {"csrf": token[1]}
+        path = f"/console/do/{action}"
+        answer: TestResponse = self._client.post(path, auth=KNOWN, data=form)
+        return answer
+
+
+@pytest.fixture
+def visit(redis_server: RedisServer, redis: Redis, watch: Watch) -> Visitor:
+    environ = {"CONSOLE_USERNAME": "ada", "CONSOLE_PASSWORD": "console-example"}
+    chosen = settings("http://127.0.0.1:1", redis_server.url, **environ)
+    return Visitor(create_app(chosen, Config(), redis=redis, watch=watch))
+
+
+PAGES = ("", "accounts", "accounts/acme")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_each_page_has_its_data_beside_it(
+    desk: Bench, visit: Visitor, path: str
+) -> None:
+    desk.does(customer(), subscription())
+    link = re.search('href="([^"]+)">this page as JSON', visit.page(path))
+
+    assert link is not None
+    assert visit.get(html.unescape(link[1])).is_json
+    assert visit.data(f"{path}.json")
+
+
+@pytest.mark.parametrize("path", ["accounts/nobody", "accounts/nobody.json", "x"])
+def test_what_is_not_there_is_404(visit: Visitor, path: str) -> None:
+    visit.get(f"/console/{path}", 404)
+
+
+ODD = ("a/b", "a//b", "/a", "a/", "a/../b", "100%", "50%2F", "two words", "Ünï & <b>")
+ODD += ("x.json", "q?a=b#c", "+", "…")
+
+
+@pytest.mark.parametrize("id_", ODD)
+def test_an_account_is_found_by_its_address_whatever_its_id(
+    desk: Bench, visit: Visitor, id_: str
+) -> None:
+    desk.does(customer(account=id_, called="Odd One"), subscription())
+    (row,) = visit.data("accounts.json")["accounts"]
+    link = re.search('href="([^"]+)">Odd One</a>', visit.page("accounts"))
+
+    assert link is not None
+    assert id_ == row["account"]
+    assert "<h1>Odd One</h1>" in visit.get(html.unescape(link[1])).text
+    for quoted in (quote(id_), quote(id_, safe="")):
+        assert id_ == visit.data(f"accounts/{quoted}.json")["account"]
+
+
+def test_an_id_that_ends_like_another_one_s_data_has_a_page_too(
+    desk: Bench, visit: Visitor
+) -> None:
+    desk.does(customer("cus_1", account="x", called="Short"))
+    desk.does(customer("cus_2", account="x.json", called="Long"))
+    links = re.findall('href="([^"]+)">(?:Long|Short)</a>', visit.page("accounts"))
+    titles = [visit.get(html.unescape(link)).text for link in links]
+
+    assert "x" == visit.data("accounts/x.json")["account"]
+    assert "x.json" == visit.data("accounts/x.json.json")["account"]
+    assert [True, True] == [
+        f"<h1>{name}</h1>" in text
+        for name, text in zip(("Long", "Short"), titles, strict=True)
+    ]
+
+
+HOSTILE = (
+    "</title><script>alert(1)</script><img src=x onerror=alert(1)>\"'{{1234*4321}}"
+)
+
+
+def test_what_a_sender_wrote_is_text_on_every_page(desk: Bench, visit: Visitor) -> None:
+    item = {"name": HOSTILE, "unit": "100", "interval": "month", "price": HOSTILE}
+    desk.does(
+        customer(account=f"acme{HOSTILE}", called=HOSTILE, email=f"a@{HOSTILE}"),
+        subscription(sub=f"sub{HOSTILE}", event=HOSTILE, items=[item]),
+        customer(f"cus{HOSTILE}", account=None, called=HOSTILE),
+    )
+    paths = ["", "accounts", f"accounts?q={quote(HOSTILE)}"]
+    paths += [
+        f"accounts/{quote(name + HOSTILE, safe='')}" for name in ("acme", "stripe:cus")
+    ]
+
+    for path in paths:
+        text = visit.page(path)
+        assert "<script>" not in text, path
+        assert "<img" not in text, path
+        assert "5332114" not in text, path
+
+
+@pytest.mark.parametrize(
+    "text", ["ACME in", "acme", "cus_1", "stripe:cus_1", "SUB_7", "shop.example"]
+)
+def test_an_account_is_found_as_people_know_it(
+    desk: Bench, visit: Visitor, text: str
+) -> None:
+    desk.does(customer(called="Acme Inc", email="a@shop.example"))
+    desk.settles(
+        subscription(sub="sub_7"), customer("cus_2", account="b", called="Bee")
+    )
+    found = visit.data(f"accounts.json?q={quote(text)}")
+
+    assert ["acme"] == [row["account"] for row in found["accounts"]]
+
+
+def row(name: str, mrr: int | None, unknown: Sequence[str] = ()) -> str:
+    money = ("active", mrr, "USD", None, None, None)
+    return json.dumps([name, *money, unknown, [f"stripe:{name}"], ""])
+
+
+def told(listing: Any) -> list[str]:
+    return [row["account"] for row in listing["accounts"]]
+
+
+def test_accounts_are_filtered_sorted_and_paged(desk: Bench, visit: Visitor) -> None:
+    rows = {f"n{n:02}": row(f"n{n:02}", n) for n in range(51)}
+    Index(desk.redis).add(rows | {"odd": row("odd", None, unknown=["mrr"])})
+    desk.redis.hset(keys.UNKNOWN, "odd", "{}")
+    desk.does(customer("away", account=None, called="Lost & Found"))
+    first, second = visit.data("accounts.json"), visit.data("accounts.json?page=2")
+
+    assert (50, 52, 2) == (len(first["accounts"]), first["total"], first["pages"])
+    assert ["n50", "odd"] == told(second)
+    assert "page 2 of 2" in visit.page("accounts?page=2")
+    assert ["n50", "n49"] == told(visit.data("accounts.json?sort=mrr"))[:2]
+    assert ["odd"] == told(visit.data("accounts.json?state=unknown"))
+    assert 1 == first["states"]["held"]
+    for found in ("state=held", "q=LOST", "q=names%20an%20account", "q=away"):
+        held = visit.data(f"accounts.json?{found}")["held"]
+        assert ["stripe:away"] == [one["party"] for one in held]
+    for odd in ("page=0", "page=x", "page=99999999", "sort=x&state=y"):
+        visit.page(f"accounts?{odd}")
+
+
+def test_an_account_says_what_vitally_has_and_why(desk: Bench, visit: Visitor) -> None:
+    once = {"coupon": "WELCOME", "percent": "50", "duration": "once"}
+    desk.does(customer(called="Acme Inc"), subscription(discounts=[once]))
+    data, text = visit.data("accounts/acme.json"), visit.page("accounts/acme")
+
+    assert (450, "write") == (
+        data["traits"]["mrr"]["vitally"],
+        data["traits"]["mrr"]["seen_by"],
+    )
+    assert 450 == sum(part["amount"] for part in data["parts"])
+    assert ["ChartMogul", "ProfitWell"] == [one["tool"] for one in data["counts"]]
+    assert {"delivery", "write"} == {key for one in data["timeline"] for key in one} - {
+        "at"
+    }
+    for words in (
+        "Why the MRR is 450.00 USD",
+        "1 x Pro: 450.00 USD every month",
+        "does not count: discount WELCOME (once)",
+        "225.00 USD",
+        "created in Vitally",
+    ):
+        assert words in text
+
+
+def test_a_held_party_is_linked_from_its_page(desk: Bench, visit: Visitor) -> None:
+    desk.does(customer(account=None), subscription())
+    held = visit.page("accounts/stripe:cus_1")
+    answer = visit.post(held, "link", party="stripe:cus_1", account=" acme ")
+    said = visit.get(answer.location).text
+    desk.work()
+
+    assert 303 == answer.status_code
+    assert "Its account is not known" in held
+    assert "stripe:cus_1 goes to acme" in said
+    assert 450 == desk.traits()["mrr"]
+    assert "acme" == visit.data("accounts/stripe:cus_1.json")["account"]
+    (deed,) = audit.latest(desk.redis)
+    assert ("ada", "link", "stripe:cus_1 goes to acme") == deed[2:]
+
+
+def test_a_parked_change_is_tried_again_from_its_page(
+    desk: Bench, visit: Visitor
+) -> None:
+    desk.fault("status", status=422)
+    assert "parked" in desk.does(customer(), subscription())
+    parked = visit.page("accounts/acme")
+    answer = visit.post(parked, "retry", name="stripe:cus_1")
+
+    assert "is tried again: 1 job" in visit.get(answer.location).text
+    desk.work()
+    assert 450 == desk.traits()["mrr"]
+
+
+@pytest.mark.parametrize(
+    ("action", "form"),
+    [
+        ("link", {"party": "stripe:cus_9", "account": "a"}),
+        ("retry", {"name": "nobody"}),
+    ],
+)
+def test_an_action_on_nothing_says_so_and_is_not_audited(
+    desk: Bench, visit: Visitor, action: str, form: dict[str, str]
+) -> None:
+    desk.does(customer())
+    answer = visit.post(visit.page("accounts/acme"), action, **form)
+
+    assert 409 == answer.status_code
+    assert "no " in answer.text
+    assert [] == audit.latest(desk.redis)
+
+
+@pytest.mark.parametrize("action", ["link", "retry"])
+def test_nothing_is_done_without_the_token_or_by_a_get(
+    desk: Bench, visit: Visitor, action: str
+) -> None:
+    desk.does(customer(account=None))
+    form = {"party": "stripe:cus_1", "name": "stripe:cus_1", "account": "acme"}
+    answers = [visit._client.post(f"/console/do/{action}", auth=KNOWN, data=form)]
+    answers += [
+        visit._client.get(f"/console/do/{action}", auth=KNOWN, query_string=form)
+    ]
+
+    assert [403, 405] == [answer.status_code for answer in answers]
+    assert [] == desk.work()
+    assert [] == audit.latest(desk.redis)
+
+
+def test_an_empty_bridge_says_what_will_appear_and_how(visit: Visitor) -> None:
+    for path in ("accounts",):
+        assert "send stripe customer.subscription.created" in visit.page(path)
+
+
+def test_reading_changes_nothing(desk: Bench, visit: Visitor) -> None:
+    desk.does(customer(), subscription(), customer("cus_2", account=None))
+    state: Callable[[], Any] = lambda: {  # noqa: E731
+        key: desk.redis.dump(key) for key in desk.redis.scan_iter("*")
+    }
+    before = state()
+    for path in (*PAGES, "accounts/stripe:cus_2"):
+        visit.page(path)
+
+    assert before == state()

@@ -1,0 +1,146 @@
+"""`make screenshots`: pictures of each page of the console, from a bridge with a month's events.
+
+Prints the size of each. With `--stay` it prints the address and waits, to look around.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import quote
+
+from bridge.demo.lives import ACCOUNT_KEY, DAY, LIVES, deliveries
+from tests.support.browser import Browser
+from tests.support.local_stripe import customer, item, price, subscription
+from tests.support.processes import ROOT
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+
+PASSWORD = "console-example"
+FOLDER = ROOT / "docs" / "screenshots"
+SIZES = {"phone": (390, 844), "wide": (1280, 900)}
+
+PAGES = {
+    "overview": "",
+    "accounts": "accounts",
+    "account": "accounts/northwind",
+    "held": "accounts/" + quote("stripe:cus_unknown", safe=""),
+}
+
+
+def bridge(folder: Path) -> Stack:
+    """A bridge with a console."""
+    return Stack(folder, CONSOLE_PASSWORD=PASSWORD, STRIPE_ACCOUNT_ID_KEY=ACCOUNT_KEY)
+
+
+def fill(stack: Stack) -> None:
+    """Deliver a month of customers, and what goes wrong in one."""
+    start = (int(time.time()) // DAY - 30) * DAY
+    stripe = stack.stripe()
+    for one in deliveries(LIVES, start, Random(1)):
+        stripe.deliver(one.event)
+    for event in others(int(time.time())):
+        stripe.deliver(event)
+    stripe.raw(b"{}", {"Stripe-Signature": "t=1,v1=00"})
+    stripe.deliver({"id": "evt_odd", "object": "event", "type": "customer.updated"})
+    stripe.close()
+    eventually(lambda: not stack.figures().pending, 30, what="the end of all work")
+
+
+def others(now: int) -> list[dict[str, Any]]:
+    """Events of a customer with all kinds of discounts, and of one without account."""
+    half = discount("HALF-FOREVER", percent_off=50.0, duration="forever")
+    once = discount("WELCOME", amount_off=2500, currency="usd", duration="once")
+    tenner = discount("LOYAL-10", amount_off=1000, currency="usd", duration="forever")
+    calls = price("price_calls", 2, nickname="API calls")
+    calls["recurring"] = {**calls["recurring"], "usage_type": "metered"}
+    seats = price("price_seat", 4900, nickname="Seat", product="prod_seat")
+    year = price("price_vault", 100000, nickname="Vault", product="prod_vault")
+    year["recurring"] = {**year["recurring"], "interval": "year"}
+    lines = [item(seats, id_="si_1", quantity=12), item(calls, id_="si_2")]
+    lines[0]["discounts"] = [half]
+    rich = subscription("sub_seats", "cus_northwind", *lines)
+    rich |= {"discounts": [tenner, once]}
+    vault = subscription("sub_vault", "cus_northwind", item(year, id_="si_3"))
+    tiers = price("price_tiers", nickname="Usage tiers")
+    tiers |= {
+        "billing_scheme": "tiered",
+        "tiers_mode": "graduated",
+        "unit_amount": None,
+    }
+    tiers["unit_amount_decimal"] = None
+    odd = subscription("sub_tiers", "cus_tiers", item(tiers, id_="si_4"))
+    alone = subscription("sub_alone", "cus_unknown", item(seats, id_="si_5"))
+    named = {
+        "cus_northwind": ("Northwind Traders", {ACCOUNT_KEY: "northwind"}),
+        "cus_tiers": ("Tailspin Toys", {ACCOUNT_KEY: "tailspin/eu 1%.json"}),
+        "cus_unknown": ("Wide World Importers", {}),
+    }
+    objects = [
+        customer(id_, created=now - 9 * DAY, name=name, metadata=metadata)
+        for id_, (name, metadata) in named.items()
+    ]
+    kinds = ["customer.created"] * 3 + ["customer.subscription.created"] * 4
+    return [
+        {
+            "id": f"evt_other_{number}",
+            "object": "event",
+            "api_version": "2025-03-31.basil",
+            "created": now - 8 * DAY + number,
+            "livemode": False,
+            "type": kind,
+            "data": {"object": one},
+        }
+        for number, (kind, one) in enumerate(
+            zip(kinds, [*objects, rich, vault, odd, alone], strict=True)
+        )
+    ]
+
+
+def discount(name: str, **terms: Any) -> dict[str, Any]:
+    coupon = {"id": name, "object": "coupon", "currency": None, "percent_off": None}
+    coupon |= {"amount_off": None, **terms}
+    coupon |= {"applies_to": {"products": ["prod_seat"]}}
+    return {"id": f"di_{name}", "object": "discount", "coupon": coupon, "end": None}
+
+
+def take(browser: Browser, url: str, folder: Path) -> None:
+    """A picture of each page on each screen."""
+    browser.open(f"http://admin:{PASSWORD}@{url.removeprefix('http://')}/console/")
+    for name, path in PAGES.items():
+        for screen, (width, height) in SIZES.items():
+            browser.size(width, height)
+            browser.open(f"{url}/console/{path}")
+            longest = int(browser.run("return document.documentElement.scrollHeight"))
+            browser.size(width, min(longest, 2 * height))
+            file = folder / f"{name}-{screen}.png"
+            browser.screenshot(file)
+            over = browser.run("return document.documentElement.scrollWidth") - width
+            note = f", {over} px too wide" if over > 0 else ""
+            sys.stdout.write(f"{file.name}: {file.stat().st_size // 1000} kB{note}\n")
+
+
+def main(arguments: list[str]) -> None:
+    """Fill a bridge and take the pictures, or stay."""
+    with TemporaryDirectory() as temporary, bridge(Path(temporary)) as stack:
+        web = stack.web()
+        stack.worker()
+        fill(stack)
+        if "--stay" in arguments:
+            told = f"{web.url}/console/ admin {PASSWORD} {stack.redis_url}\n"
+            sys.stdout.write(told)
+            sys.stdout.flush()
+            sys.stdin.read()
+            return
+        browser = Browser(Path(temporary) / "chromium")
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        take(browser, web.url, FOLDER)
+        browser.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
