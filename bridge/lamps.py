@@ -187,6 +187,13 @@ CONDITIONS = (
         "To go on: vitally-bridge resume.",
     ),
     Condition(
+        "settings",
+        "note",
+        lambda state: " ".join(state.settings.doubts),
+        "A setting looks like a mistake, or one is missing.",
+        "Correct the environment variable, and restart.",
+    ),
+    Condition(
         "late",
         "warn",
         _late,

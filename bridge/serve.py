@@ -85,6 +85,8 @@ def serve(settings: Settings) -> int:
     LOG.info("listening", extra=fields(port=port, sources=sources))
     for weak in weak_secrets(settings):
         LOG.warning("weak secret", extra=fields(reason=weak))
+    for doubt in settings.doubts:
+        LOG.warning("settings", extra=fields(reason=doubt))
     if not sources:
         LOG.warning("no source is switched on; every delivery is answered with 404")
     crashes, started = 0, time.monotonic()

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from functools import cache
 from ipaddress import IPv6Address
 from itertools import pairwise
@@ -21,6 +22,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from bridge.errors import ConfigError
+
+ALIKE = 0.9
+"""How much a name has to be like one of ours so that it looks misspelt (0 to 1)."""
 
 Parse = Callable[[str], Any]
 """Text of a variable -> its value; raises TextError with what the text *must be*."""
@@ -119,6 +123,32 @@ base_url = matching(
 )
 
 
+FORMS = {
+    "the signing secret of a webhook": "whsec_",
+    "an API key of Stripe": "(sk|rk)_(live|test)_",
+    "a publishable key of Stripe": "pk_(live|test)_",
+    "an access token of HubSpot": "pat-[a-z]{2}[0-9]-",
+    "a URL": "https?://",
+}
+"""Kinds of secrets, and how one that can be recognized begins."""
+
+
+def only(kind: str, parse: Parse) -> Parse:
+    """Any text but what is surely a secret of another kind than *kind*."""
+
+    def read(text: str) -> Any:
+        for part in map(str.strip, text.split(",")):
+            bare = part.strip("'\"")
+            for other, form in FORMS.items():
+                if re.match(form, bare) and other != kind:
+                    raise TextError(f"holds {other}; it must be another secret")
+                if re.match(form, bare) and bare != part:
+                    raise TextError("must not have quotes around it")
+        return parse(text)
+
+    return read
+
+
 def address(text: str) -> str:
     """Any http(s) URL."""
     with suppress(ValueError):
@@ -212,9 +242,35 @@ def _misspelt(environ: Mapping[str, str], options: Iterable[Option]) -> list[str
     """Unknown names: without this a typo would silently mean the default."""
     known = {o.name for o in options} | {f"{o.name}_FILE" for o in options if o.secret}
     return [
-        f"{name} is not a setting of the bridge; is it misspelled?"
+        f"{name} is not a setting of the bridge; {_meant(name, known)}"
         for name in sorted(environ)
         if name.startswith(("BRIDGE_", "VITALLY_")) and name not in known
+    ]
+
+
+def _meant(name: str, known: Iterable[str], alike: float = 0.8) -> str:
+    """Ask which of the *known* names was meant, the one that is the most *alike*."""
+    names = get_close_matches(name, known, 1, alike)
+    return f"did you mean {names[0]}?" if names else "is it misspelled?"
+
+
+def doubts(environ: Mapping[str, str], options: Iterable[Option]) -> list[str]:
+    """What looks like a mistake in *environ* but may be somebody else's, or meant so."""
+    secret = {o.name for o in options if o.secret}
+    known = {o.name for o in options} | {f"{name}_FILE" for name in secret}
+    strange = sorted(name for name in environ if name not in known and "_" in name)
+    asked = ((name, _meant(name, known, ALIKE)) for name in strange)
+    return [
+        *(
+            f"{name} is not a setting; {meant}"
+            for name, meant in asked
+            if "did" in meant
+        ),
+        *(
+            f"{name} has quotes around it; are they part of it?"
+            for name in sorted(secret)
+            if re.fullmatch(r"\s*(['\"]).*\1\s*", environ.get(name, ""))
+        ),
     ]
 
 
@@ -288,6 +344,8 @@ class Settings:
     log_format: str = _setting(one_of("json", "text"), "json")
     """Format of log lines: `json` or `text`."""
     sources: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    doubts: tuple[str, ...] = ()
+    """What looks like a mistake, a sentence each."""
 
     @property
     def vitally_authorization(self) -> str:

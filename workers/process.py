@@ -99,6 +99,8 @@ class Process:
                 dry_run=self.settings.bridge_dry_run,
             ),
         )
+        for doubt in self.settings.doubts:
+            log.warning("settings", extra=fields(reason=doubt))
         threading.Thread(target=self._last_word, daemon=True).start()
         if not self._begin():
             return 0

@@ -11,7 +11,7 @@ from redis import Redis
 from bridge.cli import Command, configured, opened, program, reached
 from bridge.cli.output import ago, as_json, count, show, table
 from bridge.errors import BridgeError, VitallyError
-from bridge.lamps import Lamp, look
+from bridge.lamps import CHOSEN, Lamp, look
 from bridge.settings import Settings
 from bridge.sources import MADE, OBSERVED, every, switched_on, weak_secrets
 from bridge.store.inspect import Figures, Look, figures
@@ -89,7 +89,7 @@ def _in_words(totals: Figures, seconds: float, lit: Sequence[Lamp]) -> list[str]
         "in the quarantine": _in_quarantine(totals),
     }
     lines = [*table((), sums), "", *table((), rest.items())]
-    wrong = [lamp for lamp in lit if lamp.level != "note"]
+    wrong = [lamp for lamp in lit if lamp.kind not in {*CHOSEN, "held"}]
     if wrong:
         rows = ((GRADE[one.level], f"{one.text} {one.hint}") for one in wrong)
         lines += ["", *table((), rows)]

@@ -5,7 +5,8 @@ The folder `generic` makes sources from tables in `bridge.toml`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from importlib import import_module
 from pkgutil import iter_modules
@@ -14,7 +15,7 @@ from typing import Any
 from bridge import config
 from bridge.config import Config, Table
 from bridge.errors import ConfigError
-from bridge.settings import Option, Settings, values_of
+from bridge.settings import OPTIONS, Option, Settings, doubts, values_of
 from bridge.sources.generic import make
 from bridge.webhook.auth import LEAST
 from bridge.webhook.source import Options, Source
@@ -57,7 +58,19 @@ def load(
         raise ConfigError([*problems, *error.problems]) from None
     if problems:
         raise ConfigError(problems)
-    return Settings.of({**values, **file.sources}), file
+    settings = Settings.of({**values, **file.sources})
+    known = [option for source in every(settings.sources) for option in source.options]
+    doubtful = [*doubts(environ, [*OPTIONS, *known]), *_lacking(settings)]
+    return replace(settings, doubts=tuple(doubtful)), file
+
+
+def _lacking(settings: Settings) -> Iterator[str]:
+    """What the sources that are on need and do not have."""
+    for source in switched_on(settings.sources):
+        scheme, _ = source.proof(settings.sources)
+        if "{url}" in getattr(scheme, "signed", "") and not settings.bridge_public_url:
+            yield f"{source.title} signs the URL it calls: set BRIDGE_PUBLIC_URL."
+        yield from source.lacks(settings.sources)
 
 
 def _refused(sources: Iterable[Source], values: Options) -> list[str]:

@@ -268,6 +268,8 @@ class Source:
     """Reads the source's own table of `bridge.toml`."""
     weak: Callable[[Options], Iterable[Weakness]] = lambda _: ()
     """Weaknesses of the secrets that guard it, if it is on."""
+    lacks: Callable[[Options], Iterable[str]] = lambda _: ()
+    """Why it cannot do what its settings ask for, if it is on."""
     proof: Callable[[Options], tuple[Any, Sequence[str]]] = lambda _: (None, ())
     """How it authenticates, and its secrets, for `auth.prove`."""
     sample: Callable[[bytes, Options], bytes] = lambda *given: given[0]

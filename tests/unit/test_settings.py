@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import ConfigError
-from bridge.settings import OPTIONS, Option, Settings, meaning, several
+from bridge.settings import (
+    OPTIONS,
+    Option,
+    Settings,
+    doubts,
+    meaning,
+    several,
+    values_of,
+)
+from bridge.sources import options
 
 ENVIRON = {
     "REDIS_URL": "redis://:example-password@127.0.0.1:6379/0",
@@ -80,12 +89,75 @@ def test_all_mistakes_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["BRIDGE_CREAT", "VITALLY_TOKEN", "BRIDGE_CONFIG_FILE"]
+    ("name", "asked"),
+    [
+        ("BRIDGE_CREAT", "did you mean BRIDGE_CREATE?"),
+        ("VITALLY_TOKEN", "is it misspelled?"),
+        ("BRIDGE_CONFIG_FILE", "did you mean BRIDGE_CONFIG?"),
+    ],
 )
-def test_an_unknown_name_of_ours_is_a_mistake(name: str) -> None:
-    assert (f"{name} is not a setting of the bridge; is it misspelled?",) == problems(
+def test_an_unknown_name_of_ours_is_a_mistake(name: str, asked: str) -> None:
+    assert (f"{name} is not a setting of the bridge; {asked}",) == problems(
         ENVIRON | {name: "x"}
     )
+
+
+@pytest.mark.parametrize(
+    ("more", "doubt"),
+    [
+        ({"STRIPE_WEBHOK_SECRET": "x"}, "; did you mean STRIPE_WEBHOOK_SECRET?"),
+        ({"HUBSPOT_ACCES_TOKEN": "x"}, "; did you mean HUBSPOT_ACCESS_TOKEN?"),
+        ({"WORKERS_PROCESSES": "2"}, "; did you mean WORKER_PROCESSES?"),
+        ({"CONSOLE_PASSWORD": "'hidden'"}, "CONSOLE_PASSWORD has quotes around it"),
+        ({"REDIS_TLS_URL": "x", "PATH": "/bin", "STRIPE_SECRET": "x"}, None),
+        ({"CONSOLE_PASSWORD": "it's", "STRIPE_API_KEY_FILE": "/x"}, None),
+    ],
+)
+def test_what_may_be_a_mistake_is_only_asked(
+    more: dict[str, str], doubt: str | None
+) -> None:
+    found = doubts(ENVIRON | more, (*OPTIONS, *options()))
+
+    assert bool(doubt) == bool(found)
+    assert (doubt or "") in " ".join(found)
+    assert "hidden" not in " ".join(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("STRIPE_WEBHOOK_SECRET", "sk_live_hidden", "holds an API key of Stripe;"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_x, rk_test_hidden", "holds an API key"),
+        ("STRIPE_WEBHOOK_SECRET", "https://hidden.example", "holds a URL;"),
+        ("STRIPE_WEBHOOK_SECRET", '"whsec_hidden"', "must not have quotes around it"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_hidden,sk_of_our_own", ""),
+        ("STRIPE_WEBHOOK_SECRET", "any text that is long enough", ""),
+        ("STRIPE_API_KEY", "whsec_hidden", "holds the signing secret of a webhook;"),
+        ("STRIPE_API_KEY", "pk_live_hidden", "holds a publishable key of Stripe;"),
+        ("STRIPE_API_KEY", "rk_live_hidden", ""),
+        (
+            "HUBSPOT_CLIENT_SECRET",
+            "pat-eu1-hidden",
+            "holds an access token of HubSpot;",
+        ),
+        ("HUBSPOT_ACCESS_TOKEN", "pat-na1-hidden", ""),
+        (
+            "BRIDGE_ALERT_URL",
+            "https://a.example/x?y, http://hidden:70000",
+            "must be an",
+        ),
+        ("BRIDGE_HEARTBEAT_URL", "ftp://hidden", "must be an http(s) URL"),
+        ("BRIDGE_HEARTBEAT_URL", "https://hidden.example/a?b=c#d", ""),
+    ],
+)
+def test_a_secret_of_another_kind_is_a_mistake_and_never_shown(
+    name: str, text: str, problem: str
+) -> None:
+    _, found = values_of(ENVIRON | {name: text}, options())
+
+    assert bool(problem) == bool(found)
+    assert problem in " ".join(found)
+    assert "hidden" not in " ".join(found)
 
 
 def test_other_people_s_variables_are_none_of_our_business() -> None:

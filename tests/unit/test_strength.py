@@ -112,6 +112,31 @@ def test_all_that_is_weak_is_named_at_once_with_all_else(tmp_path: Path) -> None
         assert 1 == sum(words in problem for problem in named), words
 
 
+DEALS = """
+[sources.hubspot.deals]
+mrr = "hs_mrr"
+currency = "EUR"
+"""
+
+
+@pytest.mark.parametrize(
+    ("toml", "more", "words"),
+    [
+        ("", {}, ["signs the URL it calls: set BRIDGE_PUBLIC_URL."]),
+        ("", {"BRIDGE_PUBLIC_URL": "https://b.example"}, []),
+        (DEALS, {"BRIDGE_PUBLIC_URL": "https://b.example"}, ["HUBSPOT_ACCESS_TOKEN."]),
+    ],
+)
+def test_what_a_source_lacks_is_said(
+    tmp_path: Path, toml: str, more: dict[str, str], words: list[str]
+) -> None:
+    given = environ(tmp_path, toml, HUBSPOT_CLIENT_SECRET=GOOD, **more)
+    found = load(given)[0].doubts
+
+    assert len(words) == len(found)
+    assert all(word in text for word, text in zip(words, found, strict=True))
+
+
 def test_what_is_short_and_not_refused_is_warned_about(tmp_path: Path) -> None:
     more = {"STRIPE_WEBHOOK_SECRET": "whsec_x", "CONSOLE_PASSWORD": "short"}
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bridge.errors import PayloadError
-from bridge.settings import Option, base_url, several, text
+from bridge.settings import Option, base_url, only, several, text
 from bridge.sources.crm import Rules
 from bridge.sources.hubspot.api import connect
 from bridge.sources.hubspot.facts import HANDLERS, TABLE, of_company, of_deal, rules_of
@@ -28,14 +28,14 @@ from bridge.webhook.source import (
 OPTIONS = (
     Option(
         "HUBSPOT_CLIENT_SECRET",
-        several,
+        only("the client secret of an app", several),
         "Client secret of the sending app; one or several, comma-separated. Unset: the "
         "source is off. Also set BRIDGE_PUBLIC_URL: HubSpot signs the address it calls.",
         secret=True,
     ),
     Option(
         "HUBSPOT_ACCESS_TOKEN",
-        text,
+        only("an access token of HubSpot", text),
         "Access token of a private app, to read companies, their deals and owners.",
         secret=True,
     ),
@@ -147,6 +147,12 @@ def _ends(body: Mapping[str, Any]) -> list[str]:
     return [_object(end) for end in ends]
 
 
+def lacks(options: Options) -> Iterator[str]:
+    """Yield what is missing to read deals."""
+    if rules_of(options).deals and not options["HUBSPOT_ACCESS_TOKEN"]:
+        yield "HubSpot's deals cannot be read: set HUBSPOT_ACCESS_TOKEN."
+
+
 SOURCE = Source(
     name="hubspot",
     title="HubSpot",
@@ -163,5 +169,6 @@ SOURCE = Source(
     weak=lambda options: judged(
         "HUBSPOT_CLIENT_SECRET", options["HUBSPOT_CLIENT_SECRET"]
     ),
+    lacks=lacks,
     proof=lambda options: (auth.HUBSPOT, options["HUBSPOT_CLIENT_SECRET"] or ()),
 )

@@ -15,7 +15,7 @@ from orjson import dumps
 from bridge import config
 from bridge.config import Lines, Table, some
 from bridge.errors import PayloadError
-from bridge.settings import Option, base_url, one_of, several, text
+from bridge.settings import Option, base_url, one_of, only, several, text
 from bridge.sources.stripe.api import connect
 from bridge.sources.stripe.facts import ACCOUNT, EVENTS, HANDLERS
 from bridge.sources.stripe.snapshot import Place
@@ -53,7 +53,7 @@ MUST_BE = (
 OPTIONS = (
     Option(
         "STRIPE_WEBHOOK_SECRET",
-        several,
+        only("the signing secret of a webhook", several),
         "Signing secret of the endpoint (`whsec_…`); one or several, comma-separated. "
         "Unset: the source is off.",
         secret=True,
@@ -73,7 +73,7 @@ OPTIONS = (
     ),
     Option(
         "STRIPE_API_KEY",
-        text,
+        only("an API key of Stripe", text),
         "Restricted, read-only key, to read what events do not contain, and for backfill.",
         secret=True,
     ),
