@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from keyword import iskeyword
@@ -16,8 +18,8 @@ from redis import Redis
 from bridge.cli import NO_VITALLY, Group, configured, program, reached
 from bridge.cli.explain import because, value
 from bridge.cli.operate import kept_as
-from bridge.cli.output import as_json, json_lines, moment, say, show, table
-from bridge.config import Config
+from bridge.cli.output import as_json, json_lines, moment, near, say, show, table
+from bridge.config import DEFAULT_PATH, Config
 from bridge.domain.account import Party, identify
 from bridge.domain.facts import Fact, PartyKind, kind_of
 from bridge.domain.fold import History, fold
@@ -26,8 +28,10 @@ from bridge.errors import BridgeError, PayloadError
 from bridge.explain import worked_out
 from bridge.ingest import Ingress
 from bridge.settings import Settings
-from bridge.sources import OBSERVED, every
+from bridge.sources import OBSERVED, discover, every
+from bridge.sources.generic import NAME as TABLE_NAME
 from bridge.sources.generic import make, recipes
+from bridge.webhook.sample import samples
 from bridge.webhook.source import Delivery, Options, Source, Verified
 
 NOTHING = NO_VITALLY | {"REDIS_URL"}
@@ -95,26 +99,86 @@ def _listed(data: Data) -> list[str]:
 
 @sources.command()
 @click.argument("name")
-def new(name: str) -> None:
-    """Write a new source NAME as code, in a checkout: its folder, fixtures and tests.
+@click.option(
+    "--table/--code",
+    "as_table",
+    default=None,
+    help="A table, or code. Without: code in a checkout, else a table.",
+)
+@click.option("--recipe", help="A table that begins with this recipe.")
+def new(name: str, as_table: bool | None, recipe: str | None) -> None:
+    """Write a new source NAME that works as it is; change what differs.
 
-    The new source works and passes `tests/sources`; change what differs. Often a table
-    in bridge.toml is enough and no code is needed: see the README.
+    A table goes to the end of bridge.toml, and a sample beside it, for `sources try`. Code
+    goes into a checkout, with fixtures and tests.
 
     \b
     Example:
-      python -m bridge sources new acme
+      python -m bridge sources new acme --table
+      python -m bridge sources new shop --recipe paddle
     """
+    if as_table or recipe or (as_table is None and not _in_checkout()):
+        _new_table(name, recipe)
+    else:
+        _new_code(name)
+
+
+def _in_checkout() -> bool:
+    return Path("tests/sources").is_dir() and Path("bridge/sources").is_dir()
+
+
+def _new_table(name: str, recipe: str | None) -> None:
+    """Append a table to the settings' file, and write a sample beside it."""
+    file = Path(os.environ.get("BRIDGE_CONFIG", "").strip() or DEFAULT_PATH)
+    if not TABLE_NAME.fullmatch(name) or name in discover():
+        raise BridgeError(f"{name}: not a name for a table, or that of another source")
+    if recipe is not None and recipe not in recipes():
+        raise BridgeError(f"{recipe}: no such recipe{near(recipe, recipes())}")
+    text = file.read_text("utf-8") if file.exists() else ""
+    if name in tomllib.loads(text).get("sources", {}):
+        raise BridgeError(f"{file} has a table for {name} already")
+    kept, words = Path(f"{name}.sample.json"), {**_words_of(name), "recipe": recipe}
+    sample, template = (
+        _template("new_table/sample.json").encode(),
+        "new_table/table.toml",
+    )
+    if recipe:
+        source = _source(recipe, {})
+        sample, template = (
+            next(iter(samples(source).values()), b""),
+            "new_table/recipe.toml",
+        )
+    table = Template(_template(template)).substitute(words)
+    if recipe and not recipes()[recipe].get("events"):
+        table += '# Whose it is: the sender\'s id of the customer.\nparty = "data.customer_id"\n'
+    file.write_text(text + table, "utf-8")
+    say(f"{file}: [sources.{name}]")
+    if sample:
+        kept.write_bytes(sample)
+        say(str(kept), "", f"Next: {program()} sources try {name} {kept}")
+
+
+def _template(name: str) -> str:
+    return files("bridge.cli").joinpath(*f"{name}.txt".split("/")).read_text("utf-8")
+
+
+def _words_of(name: str) -> dict[str, str | None]:
+    """The words that templates need."""
+    dashed = name.replace("_", "-")
+    title, upper = dashed.replace("-", " ").title(), dashed.replace("-", "_").upper()
+    return {"name": name, "title": title, "dashed": dashed, "upper": upper}
+
+
+def _new_code(name: str) -> None:
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or iskeyword(name):
         raise BridgeError(
             f"{name}: a name consists of small letters, digits and underscores"
         )
-    if not (Path("tests/sources").is_dir() and Path("bridge/sources").is_dir()):
+    if not _in_checkout():
         raise BridgeError("there is no bridge/sources here; go to a checkout's folder")
     if name in {path.stem for path in Path("bridge/sources").iterdir()} | {*recipes()}:
         raise BridgeError(f"{name}: this source already exists")
-    title, dashed = name.replace("_", " ").title(), name.replace("_", "-")
-    words = {"name": name, "title": title, "dashed": dashed, "upper": name.upper()}
+    words = _words_of(name)
     templates = (files("bridge.cli") / "new_source").iterdir()
     for template in sorted(templates, key=lambda one: one.name):
         file = template.name.removesuffix(".txt")
@@ -166,7 +230,8 @@ def _source(name: str, values: Options) -> Source:
     """The source *name*, or the recipe of that name if no table uses it."""
     known = {source.name: source for source in every(values)}
     if name in recipes():
-        made = make(name, {"party": "'a party'", **recipes()[name]}, {})
+        given = {"party": "'a party'", **recipes()[name], "recipe": name}
+        made = make(name, given, {})
         known = {name: made.source, **known} if made.source else known
     if name not in known:
         raise BridgeError(f"{name}: no such source; see `{program()} sources`")

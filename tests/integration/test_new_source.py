@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.sources.generic import recipes
 from tests.support.command import called
 from tests.support.processes import ROOT, environment
 
@@ -59,11 +60,57 @@ def test_a_name_that_cannot_be_one_writes_nothing(
     assert before == sorted(tmp_path.rglob("*"))
 
 
-def test_without_a_checkout_it_says_where_to_go(
+def test_without_a_checkout_code_has_nowhere_to_go(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    said = called("sources", "new", "acme", environ={}, status=1)
+    said = called("sources", "new", "acme", "--code", environ={}, status=1)
 
     assert "go to a checkout" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "mrr"),
+    [((), 147), (("--recipe", "lemonsqueezy"), None), (("--recipe", "orb"), None)],
+)
+def test_a_new_table_is_tried_with_its_sample(
+    words: tuple[str, ...], mrr: int | None, monkeypatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bridge.toml").write_text("[money]\nweek = 4\n")
+
+    said = called("sources", "new", "acme-pay", *words, environ={}).out
+
+    command = said.splitlines()[-1].partition("vitally-bridge ")[2].split()
+    (account,) = called(*command, "--json", environ={}).json["accounts"]
+    assert mrr == account["facts_say"].get("mrr")
+    assert "ACME_PAY_WEBHOOK_SECRET is not set" in called("sources", environ={}).out
+    again = called("sources", "new", "acme-pay", environ={}, status=1)
+    assert "has a table for acme-pay already" in again.err
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_every_recipe_becomes_a_table(recipe: str, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    called("sources", "new", "x", "--recipe", recipe, environ={})
+
+    assert "x " in called("sources", environ={}).out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("Acme",), "not a name"),
+        (("stripe",), "not a name"),
+        (("a", "--recipe", "padle"), "did you mean paddle?"),
+    ],
+)
+def test_a_table_that_cannot_be_one_is_not_written(
+    words, expected, monkeypatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert expected in called("sources", "new", *words, environ={}, status=1).err
+    assert [] == [*tmp_path.iterdir()]
