@@ -23,10 +23,12 @@ from bridge.errors import (
 )
 from bridge.log import fields, places
 from bridge.settings import Settings
+from bridge.sources import options
 from bridge.store import keys
 from bridge.store.connect import connect, milliseconds
 from bridge.store.health import View, Watch
 from bridge.store.operator import paused
+from bridge.store.samples import mark_changes
 from workers import outcomes
 from workers.context import Context
 from workers.jobs import JOBS, Jobs
@@ -137,6 +139,8 @@ class Process:
                 self._probe()
                 self.jobs.resume()
                 self._dry_run()
+                context = self.context
+                mark_changes(self.redis, self.settings, context.rules, options())
                 self._beat()
             except RedisError as error:
                 if not is_waiting:

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from bridge.desired import desired_state
 from bridge.errors import VitallyError, VitallyMissingError
 from bridge.log import fields
-from bridge.store import keys
+from bridge.store import keys, samples
 from bridge.store.connect import leads, milliseconds
 from bridge.store.index import Index
 from bridge.store.shadow import Shadow
@@ -58,6 +58,7 @@ class Sweeper:
         )
         self.suspects: dict[str, tuple[str, float]] = {}
         self.swept = self.probed = self.shut = 0.0
+        self.sampled = -samples.EVERY
         self.pause = SWEEP
         self.index, self.shadow = Index(self.redis), Shadow(self.redis)
         self.unlisted = self.index.unlisted()
@@ -83,6 +84,9 @@ class Sweeper:
             self.swept = now
             self.sweep()
             self.complete_index()
+        if now - self.sampled >= samples.EVERY:
+            self.sampled = now
+            samples.take(self.redis)
         if breaker.reason() is None:
             self.probed = self.shut = now
         elif now - self.probed >= breaker.patience():

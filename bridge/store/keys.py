@@ -108,6 +108,18 @@ INDEX = PREFIX + "index"
 INDEXED = PREFIX + "indexed"
 """Where the sweeper is that adds missing rows to the index; "done" at the end."""
 
+SAMPLES = PREFIX + "samples"
+"""Capped list: a sample of the figures a minute, newest first."""
+
+SAMPLED = PREFIX + "samples:taken"
+"""Exists while the sample of this minute has been taken; expires."""
+
+MARKS = PREFIX + "marks"
+"""Capped list: what somebody changed, and when (ms), newest first."""
+
+SETUP = PREFIX + "setup"
+"""JSON: version, and digests of the settings, of the last worker that started."""
+
 AUDIT = PREFIX + "audit"
 """Capped list: who did what in the console, newest first."""
 

@@ -15,6 +15,7 @@ from bridge.store import keys
 from bridge.store.accept import JOURNAL
 from bridge.store.connect import Scripts
 from bridge.store.lease import Leases, own_account
+from bridge.store.samples import mark
 
 
 def discard(redis: Redis, party: str) -> int | None:
@@ -68,11 +69,15 @@ def forget(redis: Redis, party: str) -> Forgotten | None:
 def pause(redis: Redis, reason: str) -> None:
     """Stop all writes to Vitally, for every worker, until `resume`."""
     redis.set(keys.PAUSED, reason)
+    mark(redis, f"pause: {reason}")
 
 
 def resume(redis: Redis) -> bool:
     """Let writes go on; False: they were not paused."""
-    return bool(redis.delete(keys.PAUSED))
+    was_paused = bool(redis.delete(keys.PAUSED))
+    if was_paused:
+        mark(redis, "resume")
+    return was_paused
 
 
 def paused(redis: Redis) -> str | None:
