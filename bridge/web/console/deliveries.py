@@ -1,0 +1,44 @@
+"""The page of what came in: every delivery, found by what it was, and what became of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import request
+
+from bridge.deliveries import RECEIPTS, Wanted
+from bridge.deliveries import deliveries as listing
+from bridge.web.console.pages import Data, Pages, console
+
+pages = Pages("deliveries", "Deliveries")
+
+TEXTS = ("source", "type", "receipt", "reason", "text")
+TIMES = ("since", "until")
+"""Fields of the form, called as those of `Wanted`."""
+
+
+@pages.page("/deliveries", "deliveries.html")
+def deliveries() -> Data:
+    """A page of the lines that the form in the address asks for, `?after=` a place."""
+    asked = {name: request.args.get(name, "").strip() for name in (*TEXTS, *TIMES)}
+    values: dict[str, Any] = {name: asked[name] for name in TEXTS}
+    values |= {name: _instant(asked[name]) for name in TIMES}
+    here = console()
+    found = listing(here.redis, Wanted(**values), request.args.get("after", ""))
+    return {
+        "deliveries": found.lines,
+        "next": found.next,
+        "asked": {name: text for name, text in asked.items() if text},
+        "receipts": RECEIPTS,
+        "sources": sorted(here.settings.sources),
+    }
+
+
+def _instant(text: str) -> int:
+    """Milliseconds of an instant that a form sends (UTC); 0: it is none."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return 0
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
