@@ -31,7 +31,7 @@ ACTIONS: Mapping[str, Sequence[str]] = {
 LONGEST = 160
 """Most characters of a reason that tell causes apart; Vitally's are cut off at 300."""
 
-GAP = "…"
+GAP = "*"
 """Stands for what was taken out of a reason."""
 
 
@@ -102,7 +102,7 @@ TAKEN_OUT = re.compile(
     r"|[\w-]*\d[\w-]*)"  # numbers, dates, most ids
 )
 
-GAPS = re.compile(f"{GAP}(?:[\\s,.:;/+%()-]*{GAP})+")
+GAPS = re.compile(r"\*(?:[\s,.:;/+%()-]*\*)+")
 """What is left of a date, of a list of ids."""
 
 

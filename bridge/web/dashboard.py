@@ -22,6 +22,9 @@ from bridge.queue import NAME
 
 PREFIX = "/queues"
 
+OUR_QUEUE = f"{PREFIX}/0/view/jobs"
+"""The jobs of our queue; `ready` adds its name."""
+
 SERIALIZER = "json"
 """RQ's name for the serializer that our jobs have."""
 

@@ -58,6 +58,10 @@ SEAL = {
     "Cache-Control": "no-store",
 }
 
+STYLE = '<link rel="stylesheet" href="{}/static/queue.css"></head>'
+BACK = '<body><a class="back" href="{}/">← vitally-bridge</a>'
+"""What a page of rq-dashboard gets: a table that a phone can show, and a way back."""
+
 SCRIPT = re.compile(r"<script(?=[\s>])")
 
 INSERTED = re.compile(
@@ -130,6 +134,8 @@ class Guard:
             f"</script></body>"
         )
         html = html.replace("</body>", script)
+        html = html.replace("</head>", STYLE.format(request.script_root))
+        html = html.replace("<body>", BACK.format(request.script_root))
         html = SCRIPT.sub(f'<script nonce="{g.nonce}"', html)
         return INSERTED.sub(lambda m: f"<%- {m['text'] or m['bare']} %>", html)
 

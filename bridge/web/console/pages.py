@@ -40,7 +40,7 @@ from bridge.lamps import CHOSEN, Lamp
 from bridge.log import fields
 from bridge.settings import Settings
 from bridge.store import audit
-from bridge.web.dashboard import PREFIX
+from bridge.web.dashboard import OUR_QUEUE, PREFIX
 from bridge.web.health import Health
 from bridge.web.hooks import JSON
 from bridge.wording import ago, count, moment, program
@@ -260,7 +260,7 @@ def frame() -> dict[str, Any]:
     """What the layout of every page shows: the menu, the state, what was just done."""
     pages = [p for p in current_app.blueprints.values() if isinstance(p, Pages)]
     menu = [(p.title, url_for(p.first), p.name == request.blueprint) for p in pages]
-    queue = (f"{request.script_root}{PREFIX}/", request.path.startswith(f"{PREFIX}/"))
+    queue = (f"{request.script_root}{OUR_QUEUE}", request.path.startswith(f"{PREFIX}/"))
     return {
         "menu": [*menu, ("Queue", *queue)],
         "lamps": _lamps,
