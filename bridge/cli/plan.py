@@ -68,7 +68,7 @@ def plan(account: str | None, out: str | None) -> None:
     data = _json(here, found)
     if out:
         try:
-            Path(out).write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2))
+            Path(out).write_bytes(_file(data))
         except OSError as error:
             raise BridgeError(f"{out} cannot be written: {error.strerror}") from None
         note(f"{out}: {count(len(data['accounts']), 'account')}")
@@ -102,6 +102,15 @@ def _json(here: Session, found: Sequence[Planned]) -> dict[str, Any]:
     totals = plans.totals(found, figures(here.redis), share)
     rows = [_row(one) for one in found if one.requests]
     return {"accounts": rows, "totals": totals._asdict()}
+
+
+def _file(data: Mapping[str, Any]) -> bytes:
+    """A plan as JSON with a line for each account, and a last one for the totals."""
+    rows = b",\n".join(map(orjson.dumps, data["accounts"]))
+    return b'{"accounts":[\n%b\n],\n"totals":%b}\n' % (
+        rows,
+        orjson.dumps(data["totals"]),
+    )
 
 
 def _row(one: Planned) -> dict[str, Any]:

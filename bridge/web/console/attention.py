@@ -12,6 +12,7 @@ from bridge.attention import clusters
 from bridge.domain.clusters import FAILED_JOB, Cluster
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress
+from bridge.plan import queue_accounts
 from bridge.sources import every
 from bridge.store import operator
 from bridge.store.quarantine import Quarantine
@@ -123,6 +124,11 @@ def _replay(found: Cluster) -> str:
     return f"{tried - left:,} of {count(tried, 'delivery', 'deliveries')} read{more}"
 
 
+def _fix(found: Cluster) -> str:
+    queued = queue_accounts(console().redis, sorted({*_names(found)}))
+    return f"{count(len(queued.parties), 'party', 'parties')} written anew"
+
+
 def _drop(found: Cluster) -> str:
     quarantine, names = Quarantine(console().redis), _names(found)
     for id_ in names:
@@ -135,5 +141,6 @@ ACTIONS: Mapping[str, Callable[[Cluster], str]] = {
     "discard": _discard,
     "replay": _replay,
     "drop": _drop,
+    "fix": _fix,
 }
 """Name of an action -> what does it, and says what it did."""

@@ -1,0 +1,154 @@
+"""The page of the plan: what would be written to Vitally, and a button that has it written.
+
+To work a plan out takes seconds of all cores. So a process of its own does it, by the
+same commands that a person would type; this one reads pages out of the file.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
+from typing import Any, NamedTuple
+
+import orjson
+from flask import request, url_for
+
+from bridge.errors import BridgeError
+from bridge.store.index import Index
+from bridge.store.inspect import figures
+from bridge.web.console.pages import Data, Done, Pages, console, now_ms
+
+pages = Pages("plan", "Plan")
+
+SHOWN = 100
+"""Accounts on a page."""
+
+FRESH_MS = 60_000
+"""How long a plan is shown before it is worked out again."""
+
+MANY = 5000
+"""Accounts from which on a plan is only worked out when somebody says so."""
+
+KEPT = 5
+"""Plans of which the files are kept, the last ones, to be applied."""
+
+PATIENCE = 120
+"""Seconds that a command may take."""
+
+
+class Made(NamedTuple):
+    """A plan of *account* ("": of all), made *at* (ms), in a file with a line for each."""
+
+    account: str
+    at: int
+    digest: str
+    file: Path
+    totals: Mapping[str, Any]
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it can be shown as it is."""
+        return now_ms() - self.at < FRESH_MS
+
+    def rows(self, page: int) -> list[dict[str, Any]]:
+        """The accounts of a *page*, counted from 1."""
+        first = 1 + (page - 1) * SHOWN
+        last = min(first + SHOWN, 1 + self.totals["accounts"])
+        with self.file.open("rb") as lines:
+            return [orjson.loads(x.rstrip(b",\n")) for x in islice(lines, first, last)]
+
+
+class Desk:
+    """Makes the plans of this process, one at a time, and keeps the last ones."""
+
+    def __init__(self) -> None:
+        self._busy = Lock()
+        self._folder = TemporaryDirectory(prefix="bridge-plan-")
+        self._made: list[Made] = []
+
+    def known(self, account: str) -> Made | None:
+        """The last plan of *account*, if it is fresh."""
+        found = (one for one in reversed(self._made) if one.account == account)
+        last = next(found, None)
+        return last if last and last.is_fresh else None
+
+    def make(self, account: str) -> Made:
+        """Work out a plan anew. Raises BridgeError."""
+        if not self._busy.acquire(blocking=False):
+            raise BridgeError(
+                "a plan is worked out already; look again in some seconds"
+            )
+        try:
+            at = now_ms()
+            file = Path(self._folder.name, f"{at}.json")
+            self._run("plan", "--out", str(file), *(["--", account] if account else []))
+            *accounts, totals = file.read_bytes().splitlines()
+            digest = sha256(b"\n".join(accounts)).hexdigest()[:16]
+            summed = orjson.loads(totals.partition(b":")[2][:-1])
+            self._made.append(Made(account, at, digest, file, summed))
+            for old in self._made[:-KEPT]:
+                old.file.unlink(missing_ok=True)
+            self._made = self._made[-KEPT:]
+            return self._made[-1]
+        finally:
+            self._busy.release()
+
+    def apply(self, account: str, digest: str) -> str:
+        """Have a plan written. Raises BridgeError where anything has moved since."""
+        found = (one for one in self._made if one.digest == digest)
+        made = next(found, None) or self.make(account)
+        if made.digest != digest:
+            raise BridgeError("something has moved since; look at the plan again")
+        said = self._run("apply", "--no-wait", str(made.file))
+        self._made = [one for one in self._made if one.account != made.account]
+        return said
+
+    def _run(self, *words: str) -> str:
+        """Run one of our commands; its last line, or a BridgeError with all lines."""
+        command = [sys.executable, "-m", "bridge", *words]
+        environ = dict(console().environ)
+        try:
+            done = subprocess.run(  # noqa: S603 - our own command
+                command, env=environ, capture_output=True, timeout=PATIENCE, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise BridgeError(f"it took longer than {PATIENCE} s") from None
+        lines = done.stderr.decode().replace("vitally-bridge: ", "").splitlines()
+        if done.returncode:
+            raise BridgeError("; ".join(lines[-6:]) or "it ended without a word")
+        return lines[-1] if lines else ""
+
+
+DESK = Desk()
+
+
+@pages.page("/plan", "plan.html")
+def plan() -> Data:
+    """A page of the plan of all accounts, or of `?account=`."""
+    account, here = request.args.get("account", "").strip(), console()
+    made = None if "anew" in request.args else DESK.known(account)
+    now, many = figures(here.redis), Index(here.redis).count()
+    data = {"account": account, "waiting": now.dirty, "dry_run": now.dry_run}
+    data |= {"many": many, "made": None, "accounts": [], "totals": None}
+    if made is None and many > MANY and not account and "anew" not in request.args:
+        return data
+    made = made or DESK.make(account)
+    last = max(1, -(-made.totals["accounts"] // SHOWN))
+    page = min(max(1, request.args.get("page", 1, int)), last)
+    about = {"digest": made.digest, "at": made.at, "page": page, "pages": last}
+    rows = {"accounts": made.rows(page), "totals": made.totals}
+    return data | {"made": about} | rows
+
+
+@pages.action("/do/apply")
+def apply() -> Done:
+    """Have the plan written that was looked at, if nothing has moved since."""
+    account, digest = (request.form.get(name, "") for name in ("account", "digest"))
+    said = DESK.apply(account, digest)
+    return Done(said, url_for(".plan", account=account or None))
