@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
+from bridge.config import Config
 from bridge.ingest import Ingress
 from bridge.sources import discover
 from bridge.store.health import Watch
@@ -16,6 +17,7 @@ from bridge.web import create_app
 from tests.support.command import Run, called
 from tests.support.desk import Bench, bench, customer, settings, subscription
 from tests.support.server import RedisServer
+from tests.support.visitor import Visitor
 
 
 @pytest.fixture
@@ -74,3 +76,10 @@ def environ(redis_server: RedisServer, desk: Bench) -> dict[str, str]:
 def run(environ: dict[str, str]) -> Run:
     """Call a command here, with these settings."""
     return partial(called, environ=environ)
+
+
+@pytest.fixture
+def visit(redis_server: RedisServer, redis: Redis, watch: Watch) -> Visitor:
+    environ = {"CONSOLE_USERNAME": "ada", "CONSOLE_PASSWORD": "console-example"}
+    chosen = settings("http://127.0.0.1:1", redis_server.url, **environ)
+    return Visitor(create_app(chosen, Config(), redis=redis, watch=watch))

@@ -10,57 +10,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from redis import Redis
-from werkzeug.datastructures import Authorization
-from werkzeug.test import TestResponse
 
-from bridge.config import Config
 from bridge.store import audit, keys
-from bridge.store.health import Watch
 from bridge.store.index import Index
-from bridge.web import create_app
-from tests.support.desk import Bench, customer, settings, subscription
-from tests.support.server import RedisServer
-
-KNOWN = Authorization("basic", {"username": "ada", "password": "console-example"})
-TOKEN = re.compile('name="csrf" value="([0-9a-f]{64})"')
-
-
-class Visitor:
-    """Somebody who knows the password."""
-
-    def __init__(self, app: Any) -> None:
-        self._client = app.test_client()
-
-    def get(self, path: str, status: int = 200, **more: Any) -> TestResponse:
-        answer: TestResponse = self._client.get(path, auth=KNOWN, **more)
-        assert status == answer.status_code, answer.text
-        return answer
-
-    def page(self, path: str) -> str:
-        return self.get(f"/console/{path}").text
-
-    def data(self, path: str) -> Any:
-        answer = self.get(f"/console/{path}")
-        assert answer.is_json
-        return answer.json
-
-    def post(self, seen: str, action: str, **form: str) -> TestResponse:
-        """Press a button of the page that is *seen*."""
-        token = TOKEN.search(seen)
-        assert token is not None
-        form |= {"csrf": token[1]}
-        path = f"/console/do/{action}"
-        answer: TestResponse = self._client.post(path, auth=KNOWN, data=form)
-        return answer
-
-
-@pytest.fixture
-def visit(redis_server: RedisServer, redis: Redis, watch: Watch) -> Visitor:
-    environ = {"CONSOLE_USERNAME": "ada", "CONSOLE_PASSWORD": "console-example"}
-    chosen = settings("http://127.0.0.1:1", redis_server.url, **environ)
-    return Visitor(create_app(chosen, Config(), redis=redis, watch=watch))
-
+from tests.support.desk import Bench, customer, subscription
+from tests.support.visitor import KNOWN, Visitor
 
 PAGES = ("", "accounts", "accounts/acme")
 

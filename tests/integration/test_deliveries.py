@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from bridge.deliveries import Wanted, deliveries
@@ -10,6 +11,7 @@ from bridge.store.refused import Refusals
 from bridge.webhook.source import Delivery, Verified
 from tests.support.desk import Bench, customer, subscription
 from tests.support.failures import wait
+from tests.support.stripe import Shop
 
 
 def listed(desk: Bench, **wanted: object) -> list[tuple[str, str]]:
@@ -60,6 +62,17 @@ def test_ignored_and_quarantined_ones_have_their_reason(ingress: Ingress, desk) 
     assert "no effect" in ignored.reason
     assert [bad] == [*deliveries(desk.redis, Wanted(reason="VALID json")).lines]
     assert [ignored] == [*deliveries(desk.redis, Wanted(receipt="ignored")).lines]
+
+
+def test_a_delivery_leads_to_the_write_that_carried_it(ingress: Ingress, desk) -> None:
+    body = orjson.dumps(Shop().signs_up() | {"livemode": True})
+    delivery = Delivery("POST", "/webhooks/stripe", {}, body, "d1")
+    ingress.take_in(ingress.sources["stripe"], Verified(delivery))
+    desk.work()
+
+    (line,) = deliveries(desk.redis, Wanted(text="d1")).lines
+
+    assert ("settled", "created") == (line.became, line.carried["did"])
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def sure(id_: str, action: str) -> Data | None:
 @pages.action("/do/cluster")
 def act() -> Done:
     """Do with all things of a cluster what the form says."""
-    found, action = _cluster(request.form.get("id", "")), request.form.get("action", "")
+    found, action = _cluster(request.form.get("id", "")), request.form.get("do", "")
     if found is None:
         raise BridgeError("nothing waits for this cause any more")
     if action not in found.actions or action not in ACTIONS:
