@@ -18,6 +18,8 @@ from bridge.store.accept import Accept
 from bridge.store.index import Index
 from bridge.store.inspect import Look
 from bridge.store.lease import APART_MS, Claim, Leases
+from bridge.store.mass import Mass
+from bridge.store.operator import discard
 from bridge.store.quarantine import Kept
 
 FEW = 200
@@ -77,6 +79,21 @@ def clear(redis: Redis, jobs: Collection[str]) -> int:
     for job in failed:
         queue.forget(job.id)
     return len(failed)
+
+
+def release(redis: Redis) -> list[str]:
+    """Have written what is held as a mass change; its parties. Raises redis' own errors."""
+    parties = Mass(redis).end(released=True)
+    retry_all(redis, parties)
+    return parties
+
+
+def discard_mass(redis: Redis) -> list[str]:
+    """Give up what is held as a mass change; its parties. Raises redis' own errors."""
+    parties = Mass(redis).end(released=False)
+    for party in parties:
+        discard(redis, party)
+    return parties
 
 
 def parties_of(redis: Redis, names: Iterable[str]) -> list[str]:

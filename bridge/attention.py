@@ -27,7 +27,11 @@ CAUSES: Causes = {
 LONGEST = 500
 """Most characters of a reason; a quarantined delivery may have thousands of mistakes."""
 
-LISTS = {domain.HELD: keys.HELD, domain.PARKED: keys.PARKED}
+LISTS = {
+    domain.MASS_CHANGE: keys.MASS,
+    domain.HELD: keys.HELD,
+    domain.PARKED: keys.PARKED,
+}
 
 
 def clusters(
@@ -44,8 +48,10 @@ def waiting(redis: Redis, by_hand: Collection[str] = ()) -> Iterator[Waiting]:
     """Each thing that waits for a person."""
     parked = set()
     for one in chain.from_iterable(_parties(redis, kind) for kind in LISTS):
+        # What is part of a mass change is parked, too.
+        if one.name not in parked:
+            yield one
         parked.add(one.name)
-        yield one
     for kept in Quarantine(redis).all():
         reason = kept.reason[:LONGEST]
         yield Waiting(domain.QUARANTINED, kept.id, reason, kept.since, kept.source)

@@ -202,10 +202,20 @@ CONDITIONS = (
         since=lambda seen: seen.now_ms - (seen.oldest_ms or 0),
     ),
     Condition(
+        "mass_change",
+        "warn",
+        lambda state: _when(
+            state.figures.mass_parties, "Changes held as a mass change, for a word: {}."
+        ),
+        "More accounts would churn, or more MRR would move, than in a usual hour.",
+        "Look at it: vitally-bridge mass; then release, or discard --mass.",
+    ),
+    Condition(
         "parked",
         "warn",
         lambda state: _when(
-            state.figures.parked_parties, "Changes that could not be written: {}."
+            state.figures.parked_parties - state.figures.mass_parties,
+            "Changes that could not be written: {}.",
         ),
         "Vitally refuses a change for a reason that time does not cure.",
         "See the reasons: vitally-bridge parked.",

@@ -25,6 +25,7 @@ from bridge.domain.traits import Known
 from bridge.store import keys
 from bridge.store.inspect import Figures
 from bridge.store.lease import Leases
+from bridge.store.mass import Mass
 from bridge.store.shadow import Shadow
 from bridge.store.view import View
 
@@ -226,8 +227,10 @@ class Queued(NamedTuple):
 def queue_accounts(redis: Redis, accounts: Sequence[str]) -> Queued:
     """Have the workers look at *accounts* and write what they shall have by then.
 
-    One after another, so that new events are not held up.
+    One after another, so that new events are not held up. Somebody has seen what moves,
+    so it is no mass change.
     """
+    Mass(redis).let_pass(accounts)
     shadow, wanted = Shadow(redis), {*accounts}
     parties = shadow.party_of_each(accounts)
     others = [p for p, so_far in shadow.unsettled().items() if so_far not in wanted]

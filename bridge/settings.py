@@ -319,6 +319,15 @@ class Settings:
     bridge_reconcile: str = _setting(one_of("daily", "weekly", "off"), "weekly")
     """How often a worker reads all accounts in Vitally and corrects what others changed:
     `daily`, `weekly`, `off`. The first time is ten minutes after the first start."""
+    bridge_mass_churn: float = _setting(share, 0.05)
+    """The share of the accounts that may churn within an hour. If more would, as after a
+    mistake of a source or a rule, their writes are held until somebody says `release` or
+    `discard --mass`."""
+    bridge_mass_mrr: float = _setting(share, 0.1)
+    """The same: the share of a currency's MRR that may go down within an hour; two and a
+    half times as much may go up."""
+    bridge_mass_accounts: int = _setting(whole(1, 1_000_000), 20)
+    """The same: so many accounts may always move."""
     bridge_allow_eviction: bool = _setting(boolean, False)
     """`true`: run on a Redis that may evict keys (and so lose accounts)."""
     bridge_redis_share: float = _setting(share, 0.9)

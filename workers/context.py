@@ -9,6 +9,8 @@ from redis import Redis
 
 from bridge.config import Config
 from bridge.desired import rules
+from bridge.domain.mass import Limits
+from bridge.guard import Guard
 from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.sources import switched_on
@@ -44,6 +46,12 @@ class Context:
         self.throttle = Throttle(redis, settings.vitally_budget_share)
         self.requests: list[Call] = []
         self.durations = Durations()
+        limits = Limits(
+            settings.bridge_mass_churn,
+            settings.bridge_mass_mrr,
+            settings.bridge_mass_accounts,
+        )
+        self.guard = Guard(redis, limits)
         self.vitally = Vitally(
             settings.vitally_base_url,
             settings.vitally_authorization,

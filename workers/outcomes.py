@@ -58,7 +58,7 @@ PACES_MS = (0, 1000, 2000, 5000)
 SHOWN = ("ledger", "seen")
 """Fields of an account that say what Vitally has of it."""
 
-FORGOTTEN = ("tries", "since", "not_before")
+FORGOTTEN = ("tries", "since", "not_before", "released")
 """Fields of an account that a success removes."""
 
 CERTAIN = ("doubt", "confirm_at", "sent")
@@ -244,6 +244,12 @@ def held(view: View, reason: str) -> Outcome:
     if view.is_vacant:
         return Outcome("unchanged", unset=(*gone, *SHOWN))
     return Outcome("held", "held", reason, unset=gone, later_ms=DAY_MS)
+
+
+def held_for_a_word(view: View, why: str) -> Outcome:
+    """Part of a mass change: nothing is written until somebody says a word."""
+    gone = ("tries", "since", "not_before")
+    return Outcome("parked", "parked", why, unset=gone, known=view.exists, mass=True)
 
 
 def written(view: View, doc: Document, done: Written) -> Outcome:

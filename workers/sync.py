@@ -18,7 +18,7 @@ duplicate job does no harm. `AccountSync` follows these steps from top to bottom
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -30,6 +30,7 @@ from bridge.desired import (
     is_ending,
 )
 from bridge.errors import LostLeaseError, VitallyError
+from bridge.guard import moves
 from bridge.log import ABOUT, fields
 from bridge.store.durations import WRITE
 from bridge.store.lease import DRY_RUN_MS, home
@@ -52,6 +53,7 @@ BEING_READ = Wait("waited", "another job reads the party from its source")
 NOT_DUE = Wait("waited", "the account's next try is not due yet")
 NO_SLOT = Wait("waited", "no slot of Vitally's rate limit is free soon")
 STOPPED = Wait("waited", "the worker stops")
+WATCHED = Wait("waited", "a mass change would show itself now")
 PACED = Wait("paced", "the account was written a moment ago")
 LOST = Wait("retried", "the lease was lost")
 RESTLESS = Wait("retried", f"it changed {TURNS} times while it was read")
@@ -135,13 +137,23 @@ class AccountSync:
 
     def _settle(self, view: View) -> str:
         """Acknowledge that nothing differs, or write what does."""
-        throttle = self.context.throttle
         desired = desired_state(view, self.context.config)  # 3
         if not has_work(view, desired):  # 4
             return self._ack(view, outcomes.unchanged(view, desired.document), desired)
         if self.context.settings.bridge_dry_run:
             # Pending, until a worker starts that is to write.
             return self._postpone(view, DRY_RUN_MS, Wait("dry_run"), desired)
+        if moved := moves(view, desired, self.context.config):
+            wait, why = self.context.guard.judge(view.account, moved)
+            if why:
+                return self._ack(view, outcomes.held_for_a_word(view, why), desired)
+            if wait:
+                return self._postpone(view, wait, WATCHED)
+        return self._take_turn(view, desired, moved)
+
+    def _take_turn(self, view: View, desired: Desired, moved: Mapping[str, int]) -> str:
+        """Write once the account's pace and the throttle allow it."""
+        throttle = self.context.throttle
         pace = outcomes.pace_wait(view.pace, view.wrote_at, view.now)  # 5
         urgent = is_ending(view, desired, self.context.config)
         wait, slot = -pace, ""
@@ -160,6 +172,9 @@ class AccountSync:
                 return self._ack(
                     view, outcomes.unchanged(view, desired.document), desired
                 )
+            if moves(view, desired, self.context.config) != moved:  # not judged yet
+                throttle.give_back(slot)
+                return self._postpone(view, 0, WATCHED)
         return self._write(view, desired)
 
     def _write(self, view: View, desired: Desired) -> str:

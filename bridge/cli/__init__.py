@@ -29,7 +29,7 @@ MODULES = {
     "bridge.cli.simulator": "simulator",
     "bridge.cli.status": "status doctor",
     "bridge.cli.explain": "why",
-    "bridge.cli.plan": "plan apply reconcile",
+    "bridge.cli.plan": "plan apply mass release reconcile",
     "bridge.cli.operate": "held parked link retry discard pause resume quarantine",
     "bridge.cli.backfill": "backfill gaps",
     "bridge.cli.accounts": "accounts",

@@ -148,10 +148,11 @@ def _say_what_stops(totals: Figures) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("party")
+@click.argument("party", required=False)
+@click.option("--mass", is_flag=True, help="All that is held as a mass change.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation, for scripts.")
-def discard(party: str, *, yes: bool) -> None:
-    """Give up the parked or held events of PARTY.
+def discard(party: str | None, *, mass: bool, yes: bool) -> None:
+    """Give up the parked or held events of PARTY, or those of a mass change.
 
     They count as settled, without a write. The party's facts stay: its next event, or
     a link, tries to write all of them again.
@@ -160,8 +161,18 @@ def discard(party: str, *, yes: bool) -> None:
     Example:
       python -m bridge discard stripe:cus_9
       python -m bridge discard stripe:cus_9 --yes
+      python -m bridge discard --mass
     """
     redis = opened().redis
+    if mass == bool(party):
+        raise click.UsageError("give either a PARTY or --mass")
+    if party is None:
+        changes = count(figures(redis).mass_parties, "change")
+        confirm(f"Type discard to give up {changes}", "discard", yes=yes)
+        say(
+            f"{count(len(actions.discard_mass(redis)), 'change')} given up; their facts stay"
+        )
+        return
     standing = Look(redis).standing(party)
     if standing is None or not standing.why:
         lists = f"`{program()} parked`, `{program()} held`"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,16 +13,22 @@ from typing import Any
 import click
 import orjson
 
+from bridge import actions
 from bridge import plan as plans
 from bridge.cli import PATIENCE, Command, Session, opened, program
 from bridge.cli.explain import value
-from bridge.cli.output import ago, as_json, count, note, say, show, table
+from bridge.cli.output import ago, as_json, confirm, count, note, say, show, table
+from bridge.domain.facts import source_of
 from bridge.errors import BridgeError, VitallyLimitedError, VitallyUnavailableError
 from bridge.plan import Planned, Report
 from bridge.reconcile import PAGE, Reconciler
+from bridge.store import keys
 from bridge.store.connect import connect
 from bridge.store.inspect import Look, figures
+from bridge.store.lease import Leases
+from bridge.store.mass import Mass
 from bridge.store.shadow import Shadow
+from bridge.store.view import Member
 from bridge.throttle import Throttle
 from bridge.vitally.client import Vitally
 
@@ -219,6 +226,65 @@ def _stops(here: Session) -> str:
     if now.paused is not None:
         return f"writes are paused ({now.paused})"
     return now.breaker or ("" if now.heard else "no worker was heard for 15 s")
+
+
+@click.command(cls=Command)
+@as_json
+def mass() -> None:
+    """Show what is held as a mass change: what it would write, and what caused it.
+
+    More accounts would churn, or more MRR would move, within an hour than customers
+    make. `release` has it written, `discard --mass` gives it up.
+
+    \b
+    Example:
+      python -m bridge mass
+      python -m bridge release
+    """
+    here = opened()
+    held = [one for one, _ in Look(here.redis).listed(keys.MASS)]
+    members = Leases(here.redis).members([one.party for one in held])
+    causes = Counter(map(_cause, members))
+    accounts = sorted({one.account for one in held if one.account})
+    found = {
+        "causes": dict(causes.most_common()),
+        "reasons": Mass(here.redis).reasons(),
+    }
+    show(_json(here, planned(here, accounts)) | found, _mass)
+
+
+def _cause(member: Member) -> str:
+    """The source and the type of the newest event that a party's facts come from."""
+    facts = (state.fact for state in member.things.values())
+    newest = max(facts, key=lambda fact: fact.stamp.at, default=None)
+    kind = newest.kind if newest else "the account's last party left it"
+    return f"{source_of(member.name)} {kind}".strip()
+
+
+def _mass(data: Mapping[str, Any]) -> Iterator[str]:
+    if not data["causes"]:
+        yield "nothing is held as a mass change"
+        return
+    yield from _words(data)
+    yield from ("", *data["reasons"])
+    yield from (f"caused by {what}: {n:,}" for what, n in data["causes"].items())
+
+
+@click.command(cls=Command)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation, for scripts.")
+def release(*, yes: bool) -> None:
+    """Have written what is held as a mass change; see `mass`.
+
+    \b
+    Example:
+      python -m bridge release
+      python -m bridge release --yes
+    """
+    redis = opened().redis
+    waiting = figures(redis).mass_parties
+    ask = f"Type release to have {count(waiting, 'change')} written"
+    confirm(ask, "release", yes=yes)
+    say(f"{count(len(actions.release(redis)), 'change')} released")
 
 
 def _rows(file: Path) -> dict[str, Any]:

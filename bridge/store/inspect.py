@@ -64,6 +64,7 @@ class Figures(NamedTuple):
     set. *quarantined* events are in the quarantine now, in *quarantine_deliveries* of
     *quarantine_bytes*; *quarantine_dropped* deliveries were dropped, and their events
     count as ignored; *quarantined_lately* deliveries came within the last hour.
+    *mass_parties* of the parked ones are part of a mass change, and wait for a word.
     *drift* accounts were changed or deleted in Vitally by others, as far as the last reading
     showed, which began at *listed_at* (ms; None: there was none).
     *refused* counts deliveries by `source:reason` since the beginning, *refused_lately*
@@ -92,6 +93,7 @@ class Figures(NamedTuple):
     oldest_ms: int | None
     held_parties: int
     parked_parties: int
+    mass_parties: int
     incomplete: int
     unknown: int
     unread: int
@@ -128,6 +130,7 @@ SIZES = {
     "dirty": ("ZCARD", keys.DIRTY),
     "held_parties": ("ZCARD", keys.HELD),
     "parked_parties": ("ZCARD", keys.PARKED),
+    "mass_parties": ("ZCARD", keys.MASS),
     "incomplete": ("SCARD", keys.INCOMPLETE),
     "unknown": ("HLEN", keys.UNKNOWN),
     "unread": ("SCARD", keys.UNREAD),

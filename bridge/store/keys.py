@@ -30,6 +30,15 @@ UNKNOWN = PREFIX + "unknown"
 UNREAD = PREFIX + "unread"
 """Set of the pointers held because their source's API key is not set."""
 
+MASS = PREFIX + "mass"
+"""Sorted set: party that is parked as part of a mass change -> since when (ms)."""
+
+MASS_HOLD = PREFIX + "mass:hold"
+"""Hash: measure that something was counted for -> why it is held; "": it is not."""
+
+MASS_TOTALS = PREFIX + "mass:totals"
+"""Hash: measure of MRR -> its total, in thousandths; expires."""
+
 COUNTERS = PREFIX + "counters"
 """Hash of counters and current values (see `figures`)."""
 
@@ -142,6 +151,10 @@ PAUSE = PREFIX + "throttle:pause"
 """Exists while all workers wait after a 429; expires."""
 
 # The keys of one party, account or source: `facts("stripe:cus_1")`.
+
+mass = (PREFIX + "mass:in:{}").format
+"""Sorted set of a measure: account -> when (ms) it was counted; and, with `:amounts`, a
+hash: account -> amount. Both only of the last hour."""
 
 facts = (PREFIX + "facts:{}").format
 """Hash: `thing TAB event` (`TAB rendering`) -> fact; `thing TAB` -> what is retained of it."""

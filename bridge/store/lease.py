@@ -198,6 +198,7 @@ class Leases:
                 "later": outcome.later_ms,
                 "known": outcome.known,
                 "made_good": outcome.made_good,
+                "mass": outcome.mass,
             }
             | ({} if row is None else {"row": row})
         )

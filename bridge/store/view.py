@@ -15,7 +15,16 @@ NUMBERS = {
     "unconfirmed_writes": "doubt",
     "lost_lease_writes": "stale",
     **{
-        n: n for n in ("confirm_at", "tries", "since", "pace", "wrote_at", "not_before")
+        n: n
+        for n in (
+            "confirm_at",
+            "tries",
+            "since",
+            "pace",
+            "wrote_at",
+            "not_before",
+            "released",
+        )
     },
 }
 """Field of `View` -> field of the account's record, for whole numbers."""
@@ -100,6 +109,7 @@ class View(NamedTuple):
     now: int
     listed_at: int = 0
     dirty_since: int = 0
+    released: int = 0
     catalogues: Mapping[str, Catalogue] = {}
 
     @property
@@ -185,3 +195,4 @@ class Outcome(NamedTuple):
     later_ms: int = 0
     known: bool = False
     made_good: int = 0
+    mass: bool = False

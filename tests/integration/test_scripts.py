@@ -21,7 +21,17 @@ LIBRARIES = {
 }
 NAMES = sorted(path.stem for path in LUA.glob("*.lua"))
 SCRIPTS = [name for name in NAMES if name not in LIBRARIES]
-ONES = ("facts", "party", "account", "members", "history", "lease", "waiters", "uses")
+ONES = (
+    "facts",
+    "party",
+    "account",
+    "members",
+    "history",
+    "lease",
+    "waiters",
+    "uses",
+    "mass",
+)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -234,7 +234,15 @@ class Bench:
         self.check()
 
     def _older(self, ms: int) -> None:
-        for key in (keys.LATER, keys.DIRTY, keys.SLOTS, keys.HELD, keys.PARKED):
+        counted = self.redis.scan_iter(match=keys.mass("*"), _type="ZSET")
+        for key in (
+            keys.LATER,
+            keys.DIRTY,
+            keys.SLOTS,
+            keys.HELD,
+            keys.PARKED,
+            *counted,
+        ):
             for raw in self.redis.zrange(key, 0, -1):
                 self.redis.zincrby(key, -ms, raw)
         instants = {

@@ -8,7 +8,7 @@
 --   set {field: text} and unset [field] of the account, unknown (text or ''),
 --   history (text or ''), counts {name: n}, later (ms from now; 0: never), known,
 --   made_good (writes under lost leases that this write has corrected),
---   row of the index ('': none any more; absent: as it is)
+--   mass (true: parked as part of a mass change), row of the index ('': none any more; absent: as it is)
 -- RETURNS: 0: the lease is lost; else {party, claim, delivery, urgent} to queue jobs for
 -- USES: claiming settling releasing tracing
 local ack = cjson.decode(ARGV[1])
@@ -21,6 +21,8 @@ local function settle_one(m)
   if leased and m.incomplete then redis.call('SADD', INCOMPLETE, m.name)
   else redis.call('SREM', INCOMPLETE, m.name) end
   local moved = settle(m.name, m.read, m.nudged, ack.to, ack.why)
+  if ack.mass then redis.call('ZADD', MASS, 'NX', int(now), m.name)
+  else redis.call('ZREM', MASS, m.name) end
   if ack.to == 'settled' then forget(m.name, m.deliveries) end
   if ack.known then redis.call('HSET', party_of(m.name), 'known', '1') end
   if m.ghost then redis.call('DEL', party_of(m.name)) end

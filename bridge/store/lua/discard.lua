@@ -20,6 +20,7 @@ if redis.call('EXISTS', key) == 1 then
 end
 redis.call('ZREM', HELD, p)
 redis.call('ZREM', PARKED, p)
+redis.call('ZREM', MASS, p)
 -- A newer event keeps waiting for its next try; a daily retry ends.
 if row[4] ~= 'later' then redis.call('ZREM', LATER, p) end
 redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[2], '*', 's', 'operator', 'e', '',

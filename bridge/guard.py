@@ -1,0 +1,59 @@
+"""The guard, which holds the writes of a mass change until somebody says a word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from redis import Redis
+
+from bridge.config import Config
+from bridge.desired import Desired, is_ending
+from bridge.domain.mass import CHURNED, Limits, decide, of_mrr, reason
+from bridge.store.mass import Mass
+from bridge.store.view import View
+
+
+def moves(view: View, desired: Desired, config: Config) -> dict[str, int]:
+    """What a write moves: measure -> amount.
+
+    Only of what we wrote: neither the first contact with an account nor a customer who
+    begins again moves anything. Nor does a write that somebody has released.
+    """
+    found: dict[str, int] = {}
+    if not view.written or view.released:
+        return found
+    if is_ending(view, desired, config):
+        found[CHURNED] = 1
+    mrr, code = (config.traits.get(t) or "" for t in ("mrr", "billingCurrency"))
+    had, shall = view.ledger.has, desired.change.traits
+    before, after = had.get(mrr), shall.get(mrr) or 0
+    currency = had.get(code) or desired.says.get("billingCurrency")
+    if mrr in shall and currency:
+        match before, after:
+            case int() | float(), int() | float():
+                measure, amount = of_mrr(str(currency), after - before)
+                found |= {measure: amount} if amount else {}
+    return found
+
+
+class Guard:
+    """Judges what writes move; all workers share what was counted."""
+
+    def __init__(self, redis: Redis, limits: Limits) -> None:
+        self._mass = Mass(redis)
+        self._limits = limits
+
+    def judge(self, account: str, moved: Mapping[str, int]) -> tuple[int, str]:
+        """Milliseconds until a write is judged again (0: it goes on), or why it is held."""
+        seen = self._mass.weigh(account, moved)
+        if any(decide(one, self._limits) is None and not one.is_held for one in seen):
+            seen = self._mass.weigh(account, moved, anew=True)
+        wait = 0
+        for window in seen:
+            one = decide(window, self._limits)
+            if one is None:
+                why = reason(window)
+                self._mass.hold(window.measure, why)
+                return 0, why
+            wait = max(wait, one)
+        return wait, ""

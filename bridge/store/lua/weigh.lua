@@ -1,0 +1,32 @@
+-- Count what a write would move into the measures of a mass change: each account once.
+-- Called before a write that moves something, and again whenever its job comes back.
+-- KEYS: none; all are in prelude.lua
+-- ARGV: account, length of the window (ms), then measure and amount of each
+-- RETURNS: number of all accounts, then of each measure: held (1 or 0), its total ('': not
+--   known), accounts in the window, their amount, those since a minute ago, those before
+--   this one, ms since this one was counted
+local account, hour = ARGV[1], tonumber(ARGV[2])
+local out = {redis.call('HLEN', INDEX)}
+for i = 3, #ARGV, 2 do
+  local name, key, amounts = ARGV[i], mass_of(ARGV[i]), mass_of(ARGV[i] .. ':amounts')
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', int(now - hour))) do
+    redis.call('ZREM', key, old)
+    redis.call('HDEL', amounts, old)
+  end
+  redis.call('HSETNX', MASS_HOLD, name, '')
+  -- No two at one instant, so that each has a rank of its own.
+  local last = tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]) or 0
+  redis.call('ZADD', key, 'NX', int(math.max(now, last + 1)), account)
+  redis.call('HSET', amounts, account, ARGV[i + 1])
+  redis.call('PEXPIRE', key, ARGV[2])
+  redis.call('PEXPIRE', amounts, ARGV[2])
+  local sum = 0
+  for _, amount in ipairs(redis.call('HVALS', amounts)) do sum = sum + amount end
+  local since = redis.call('ZSCORE', key, account)
+  out[#out + 1] = {
+    redis.call('HGET', MASS_HOLD, name) == '' and 0 or 1,
+    redis.call('HGET', MASS_TOTALS, name) or '', redis.call('ZCARD', key), int(sum),
+    redis.call('ZCOUNT', key, int(now - 60000), '+inf'),
+    redis.call('ZRANK', key, account), int(math.max(0, now - since))}
+end
+return out

@@ -1,0 +1,87 @@
+"""The window of a mass change in Redis, the hold that it causes, and the word that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from redis import Redis
+
+from bridge.domain.mass import CHURNED, DOWN, THOUSANDTHS, UP, Window
+from bridge.store import keys
+from bridge.store.connect import Scripts
+from bridge.store.index import Index
+
+WINDOW_MS = 3_600_000
+
+TOTALS_MS = 600_000
+"""How long sums of the MRR are used; a hold is only decided with new ones."""
+
+
+class Mass:
+    """Raises redis' own errors."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._run = Scripts(redis)
+
+    def weigh(
+        self, account: str, moves: Mapping[str, int], *, anew: bool = False
+    ) -> list[Window]:
+        """Count what a write of *account* *moves* (measure -> amount), and what all do.
+
+        *anew*: with sums of this moment.
+        """
+        if anew:
+            self._sum()
+        pairs = [part for pair in moves.items() for part in pair]
+        accounts, *rows = self._run("weigh", account, WINDOW_MS, *pairs)
+        if not anew and any(
+            not row[1] for name, row in zip(moves, rows, strict=True) if name != CHURNED
+        ):
+            return self.weigh(account, moves, anew=True)
+        return [
+            Window(
+                name,
+                bool(held),
+                accounts,
+                accounts if name == CHURNED else int(total or 0),
+                *map(int, counts),
+            )
+            for name, (held, total, *counts) in zip(moves, rows, strict=True)
+        ]
+
+    def hold(self, measure: str, why: str) -> None:
+        """Hold what moves this *measure*, until somebody says a word."""
+        self._redis.hset(keys.MASS_HOLD, measure, why)
+
+    def reasons(self) -> list[str]:
+        """Why writes are held now."""
+        raw: Any = self._redis.hvals(keys.MASS_HOLD)
+        return sorted(why.decode() for why in raw if why)
+
+    def end(self, *, released: bool) -> list[str]:
+        """End the hold; the parties that were held.
+
+        *released*: the next write of their accounts goes out, whatever it moves.
+        """
+        return [raw.decode() for raw in self._run("end_mass", int(released))]
+
+    def let_pass(self, accounts: Iterable[str]) -> None:
+        """Let the next write of each account go out: somebody saw what it moves."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for account in accounts:
+                pipe.hset(keys.account(account), "released", 1)
+            pipe.execute()
+
+    def _sum(self) -> None:
+        sums: dict[Any, Any] = {"": 0} | {
+            f"{currency} {way}": int(total * THOUSANDTHS)
+            for currency, (_, total) in Index(self._redis).sums().items()
+            for way in (DOWN, UP)
+        }
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(keys.MASS_TOTALS)
+            pipe.hset(keys.MASS_TOTALS, mapping=sums)
+            pipe.pexpire(keys.MASS_TOTALS, TOTALS_MS)
+            pipe.execute()

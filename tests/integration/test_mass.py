@@ -1,0 +1,154 @@
+"""A mass change is held for a word, and single customers' endings go on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from bridge.domain.facts import Fact
+from bridge.domain.mass import GRACE_MS, LONG_GRACE_MS, Limits
+from bridge.guard import Guard
+from bridge.store import keys
+from bridge.store.inspect import figures
+from tests.support.command import Run
+from tests.support.desk import NOON, Bench, customer, subscription
+
+ACCOUNTS = 60
+WEEK = {"price": "price_1", "name": "Pro", "interval": "week"}
+
+
+def weekly(n: int, at: int = 0, cents: int = 1000) -> Fact:
+    """The weekly subscription of customer *n*."""
+    item = WEEK | {"unit": str(cents), "ends": NOON + 86_400_000}
+    return subscription(f"cus_{n}", f"sub_{n}", at=at, items=[item])
+
+
+def ends(n: int) -> Fact:
+    """The end of the subscription of customer *n*."""
+    return subscription(f"cus_{n}", f"sub_{n}", at=9, status="canceled", kind="deleted")
+
+
+def passes(desk: Bench, *facts: Fact, ms: int = 0) -> int:
+    """Take facts in, let *ms* pass, do all jobs: how many writes that makes."""
+    before = len(desk.writes())
+    for fact in facts:
+        taken = desk.accept.facts("stripe", [fact])
+        if taken.claim:
+            desk.jobs.run(fact.party)
+    for _ in range(2 if ms else 0):
+        desk.passes(ms)
+        while (job := desk.pop()) is not None:
+            desk.jobs.run(job.args[0])
+    desk.check()
+    return len(desk.writes()) - before
+
+
+@pytest.fixture
+def shop(desk: Bench) -> Bench:
+    """A desk with sixty accounts; more than five that move are too many."""
+    desk.context.guard = Guard(desk.redis, Limits(0.05, 0.1, 5))
+    desk.vitally.turn(rate_limit=1_000_000)
+    desk.redis.hset(keys.RATE, "limit", 1_000_000)
+    for n in range(ACCOUNTS):
+        passes(desk, customer(f"cus_{n}", account=f"acme-{n}"), weekly(n))
+    passes(desk, ms=60_000)
+    assert 0 == figures(desk.redis).pending
+    return desk
+
+
+def mass(desk: Bench) -> int:
+    """How many parties are held for a word."""
+    return figures(desk.redis).mass_parties
+
+
+def test_a_burst_of_endings_is_held_and_then_released(shop: Bench, run: Run) -> None:
+    assert 1 == passes(shop, *(ends(n) for n in range(20)))
+    assert 0 == passes(shop, ms=GRACE_MS) + passes(shop, ms=LONG_GRACE_MS)
+    assert (19, 19) == (mass(shop), shop.check().parked)
+    said = run("mass", "--json").json
+    assert {"stripe customer.subscription.deleted": 19} == said["causes"]
+    assert [f"acme-{n}" for n in sorted(range(1, 20), key=str)] == [
+        one["account"] for one in said["accounts"]
+    ]
+    assert "20 of 60 accounts would be churned within an hour" in run("mass").out
+
+    # Neither a new event, nor a retry, nor another ending slips out.
+    new = customer("cus_5", account="acme-5", called="Renamed", at=20, kind="updated")
+    assert 0 == passes(shop, new, ends(30))
+    run("retry", "--parked")
+    assert 0 == passes(shop, ms=1)
+    assert 20 == mass(shop)
+
+    run("release", "--yes")
+    assert 20 == passes(shop, ms=1)
+    assert (0, 0, 0) == (mass(shop), shop.check().parked, shop.check().pending)
+    assert "mrr" not in shop.traits("acme-5")
+    # The next ones are judged again.
+    assert 1 == passes(shop, *(ends(n) for n in range(31, 40)))
+    assert 0 < mass(shop)
+
+
+def test_a_mass_change_can_be_given_up(shop: Bench, run: Run) -> None:
+    passes(shop, *(ends(n) for n in range(20)))
+    passes(shop, ms=GRACE_MS)
+    passes(shop, ms=LONG_GRACE_MS)
+    run("discard", "--mass", "--yes")
+
+    assert 0 == passes(shop, ms=LONG_GRACE_MS)
+    assert (0, 0, 19) == (mass(shop), shop.check().parked, shop.check().discarded)
+    assert "nothing is held" in run("mass").out
+
+
+def test_single_endings_go_on_each_after_a_moment(shop: Bench) -> None:
+    for n in range(5):
+        assert 1 == passes(shop, ends(n)) + passes(shop, ms=GRACE_MS)
+        shop.passes(60_000)
+    assert 0 == mass(shop)
+    # After an hour they no longer count.
+    shop.passes(3_600_000)
+    assert 1 == passes(shop, ends(6))
+
+
+def test_a_change_that_was_taken_back_is_not_written(shop: Bench) -> None:
+    passes(shop, *(ends(n) for n in range(1, 20)))
+    passes(shop, ms=LONG_GRACE_MS)
+    held = mass(shop)
+    again = subscription("cus_9", "sub_new", at=30, items=weekly(9).value["items"])
+
+    passes(shop, again, ms=6000)
+    assert held - 1 == mass(shop)
+
+
+def test_a_rule_that_changes_all_mrr_is_held(shop: Bench) -> None:
+    policy = shop.context.config.policy._replace(week=Fraction(52, 15))
+    shop.set(config=replace(shop.context.config, policy=policy))
+
+    def looks() -> int:
+        before = len(shop.writes())
+        for n in range(ACCOUNTS):
+            shop.queue.push_all(shop.leases.claim_to_look(f"stripe:cus_{n}"), "look")
+        return passes(shop, ms=1) + len(shop.writes()) - before
+
+    looks()
+    assert 0 == passes(shop, ms=LONG_GRACE_MS)
+    assert 1 == len([one for one in shop.bodies() if one["traits"].get("mrr") == 34.67])
+    assert ACCOUNTS - 1 == mass(shop)
+
+
+def test_first_contact_and_renewals_are_no_mass_change(shop: Bench) -> None:
+    later = [
+        subscription(
+            f"cus_{n}",
+            f"sub_{n}",
+            at=5,
+            items=[WEEK | {"unit": "1000", "ends": 2 * NOON}],
+        )
+        for n in range(ACCOUNTS)
+    ]
+    new = [customer(f"cus_{n}", account=f"acme-{n}") for n in range(100, 120)]
+    gone = [ends(n) for n in range(100, 120)]
+
+    assert ACCOUNTS <= passes(shop, *later, *new, *gone, ms=6000)
+    assert 0 == mass(shop)
