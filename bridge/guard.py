@@ -8,7 +8,7 @@ from redis import Redis
 
 from bridge.config import Config
 from bridge.desired import Desired, is_ending
-from bridge.domain.mass import CHURNED, Limits, decide, of_mrr, reason
+from bridge.domain.mass import CHURNED, Limits, Window, decide, of_mrr, reason
 from bridge.store.mass import Mass
 from bridge.store.view import View
 
@@ -46,7 +46,7 @@ class Guard:
     def judge(self, account: str, moved: Mapping[str, int]) -> tuple[int, str]:
         """Milliseconds until a write is judged again (0: it goes on), or why it is held."""
         seen = self._mass.weigh(account, moved)
-        if any(decide(one, self._limits) is None and not one.is_held for one in seen):
+        if any(self._is_unsure(window) for window in seen):
             seen = self._mass.weigh(account, moved, anew=True)
         wait = 0
         for window in seen:
@@ -57,3 +57,9 @@ class Guard:
                 return 0, why
             wait = max(wait, one)
         return wait, ""
+
+    def _is_unsure(self, seen: Window) -> bool:
+        """Whether the total must be known better, because much depends on it."""
+        if seen.total == 0:
+            return seen.number > self._limits.least / 3
+        return decide(seen, self._limits) is None and not seen.is_held

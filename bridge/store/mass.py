@@ -30,16 +30,12 @@ class Mass:
     ) -> list[Window]:
         """Count what a write of *account* *moves* (measure -> amount), and what all do.
 
-        *anew*: with sums of this moment.
+        *anew*: with sums of this moment; without it, a total of MRR may be 0, unknown.
         """
         if anew:
             self._sum()
         pairs = [part for pair in moves.items() for part in pair]
         accounts, *rows = self._run("weigh", account, WINDOW_MS, *pairs)
-        if not anew and any(
-            not row[1] for name, row in zip(moves, rows, strict=True) if name != CHURNED
-        ):
-            return self.weigh(account, moves, anew=True)
         return [
             Window(
                 name,

@@ -23,7 +23,8 @@ count('held', -held); count('parked', -parked)
 count('pending', -(rev - settled - held - parked))
 count('settled', rev - settled); count('forgotten', rev)
 drop('facts', 'HLEN', facts_of(p)); drop('party', 'EXISTS', party_of(p))
-for name, set in pairs({dirty = DIRTY, held = HELD, parked = PARKED, later = LATER}) do
+for name, set in pairs({dirty = DIRTY, held = HELD, parked = PARKED, later = LATER,
+  mass = MASS}) do
   note(name, redis.call('ZREM', set, p) + redis.call('ZREM', set, ARGV[3] .. account))
 end
 for name, set in pairs({incomplete = INCOMPLETE, unread = UNREAD}) do
