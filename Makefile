@@ -104,7 +104,7 @@ lock: $(STAMP)  ## write the lock files anew (UPGRADE=--upgrade: newest releases
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_LOCK)"
 	$(LOCK) pyproject.toml --extra dashboard \
 		--output-file requirements.txt
-	$(LOCK) pyproject.toml --all-extras \
+	$(LOCK) pyproject.toml --extra dashboard --extra demo \
 		--constraints requirements.txt --output-file requirements-demo.txt
 	$(LOCK) pyproject.toml --all-extras --group dev \
 		--constraints requirements-demo.txt --output-file requirements-dev.txt

@@ -52,6 +52,7 @@ def configure(level: str, form: str, fd: int = STDOUT) -> None:
     # UTF-8 in any locale.
     handler = logging.StreamHandler(os.fdopen(fd, "w", encoding="utf-8", closefd=False))
     handler.setFormatter(OneLine(form))
+    handler.setLevel(level)
     root.addHandler(handler)
     root.setLevel(level)
 

@@ -352,6 +352,12 @@ class Settings:
     """Lowest level that is logged."""
     log_format: str = _setting(one_of("json", "text"), "json")
     """Format of log lines: `json` or `text`."""
+    otel_exporter_otlp_endpoint: str | None = _setting(text)
+    """Collector for OpenTelemetry's traces, e.g. `http://127.0.0.1:4318`; needs the extra
+    `otel`. The other `OTEL_…` variables count as usual. Unset: off."""
+    sentry_dsn: str | None = _setting(text, secret=True)
+    """Sentry project that errors are sent to, without personal data; needs the extra
+    `sentry`. Unset: off."""
     sources: Mapping[str, Any] = field(default_factory=dict, repr=False)
     doubts: tuple[str, ...] = ()
     """What looks like a mistake, a sentence each."""

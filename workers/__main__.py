@@ -19,6 +19,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 from bridge import log as logs
+from bridge import telemetry
 from bridge.config import Config
 from bridge.errors import EXIT_CONFIG, ConfigError
 from bridge.keep import keep, stop_event
@@ -47,6 +48,7 @@ def work(settings: Settings, config: Config) -> int:
     if settings.worker_processes > 1:
         modules = [("workers",)] * settings.worker_processes
         return keep(modules, stop, WORKER_PROCESSES="1")
+    telemetry.start(settings)
     # A large account has tens of thousands of objects, none of them garbage. Scanning
     # them repeatedly would take a fifth of its job.
     gc.set_threshold(100_000, 50, 100)

@@ -85,8 +85,6 @@ class AccountSync:
                 word = self._wait(LEASED)
                 break
             account = view.account
-            # Left as it is by an exception, for the line about that.
-            ABOUT.set({"deliveries": view.deliveries} if view.deliveries else {})
             if word := self._turn(view, refresh, other):
                 break
         else:
@@ -96,7 +94,7 @@ class AccountSync:
         statuses = [call.status for call in self.context.requests]
         line = fields(party=party, account=account or None, outcome=word, **self.noted)
         line["fields"] |= {"requests": len(statuses), "statuses": statuses, "ms": ms}
-        log.info("job", extra=line)
+        log.info("job", extra=line | {"calls": [*self.context.requests]})
         ABOUT.set({})
         return word
 

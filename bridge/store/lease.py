@@ -26,6 +26,7 @@ from bridge.domain.facts import (
 )
 from bridge.domain.fold import State, compact, fold
 from bridge.errors import LostLeaseError
+from bridge.log import ABOUT
 from bridge.store import codec, keys
 from bridge.store.connect import Scripts, milliseconds
 from bridge.store.view import (
@@ -37,6 +38,7 @@ from bridge.store.view import (
     Outcome,
     View,
     Wait,
+    delivery_ids,
 )
 
 LEASE_MS = 6000
@@ -108,6 +110,9 @@ class Leases:
 
     def _view(self, party: str, answer: Sequence[Any]) -> View:
         self.read_at = monotonic()
+        # First of all, for the line about facts that cannot be read.
+        ids = delivery_ids((head[3] or b"").decode() for _, head, _ in answer[4])
+        ABOUT.set({"deliveries": ids} if ids else {})
         view = _view(party, answer)
         members = view.members if view.account else (view.own,)
         view = view._replace(catalogues=used(self._redis, members))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bridge.domain.account import Party
@@ -127,8 +127,7 @@ class View(NamedTuple):
     def deliveries(self) -> list[str]:
         """Ids of the last deliveries that are not settled, the job's own party first."""
         members = {self.own.name: self.own} | {m.name: m for m in self.members}
-        ids = [id_ for m in members.values() for id_ in m.deliveries.split()[1:]]
-        return [*dict.fromkeys(ids)][:MOST_DELIVERIES]
+        return delivery_ids(member.deliveries for member in members.values())
 
     @property
     def exists(self) -> bool:
@@ -163,6 +162,12 @@ class View(NamedTuple):
     def confirm_in(self) -> int:
         """Milliseconds until the last whole write is due; 0: none is owed."""
         return max(1, self.confirm_at - self.now) if self.unconfirmed_writes else 0
+
+
+def delivery_ids(texts: Iterable[str]) -> list[str]:
+    """The ids in what the scripts keep of parties' deliveries; not too many."""
+    ids = (id_ for text in texts for id_ in text.split()[1:])
+    return [*dict.fromkeys(ids)][:MOST_DELIVERIES]
 
 
 class Wait(NamedTuple):

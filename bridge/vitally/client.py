@@ -74,10 +74,14 @@ class Page(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One request, over: its *method*, *seconds*, and *status*; 0: no whole answer."""
+    """One request, over: its *method*, and *status*; 0: no whole answer.
+
+    It *began* at this time (seconds since 1970) and took *seconds*.
+    """
 
     method: str
     status: int
+    began: float
     seconds: float
 
 
@@ -224,7 +228,8 @@ class Vitally:
         except (HTTPError, OSError) as error:
             raise self._failure(error) from error
         finally:
-            self._after(Call(method, status, time.monotonic() - began))
+            seconds = time.monotonic() - began
+            self._after(Call(method, status, time.time() - seconds, seconds))
         return value(reply, self._secrets, time.time())
 
     def _reply(self, method: str, response: BaseHTTPResponse) -> Reply:

@@ -22,6 +22,7 @@ from urllib.parse import unquote_to_bytes
 
 from werkzeug.exceptions import abort
 
+from bridge import telemetry
 from bridge.config import Config
 from bridge.settings import Settings
 from bridge.sources import switched_on
@@ -190,6 +191,7 @@ class Front:
 
 def front(settings: Settings, config: Config) -> Front:
     """Make the app, and the front before it; deliveries that wait for a disk are many."""
+    telemetry.start(settings)
     waits = settings.bridge_durability == "fsync"
     sources = {source.name for source in switched_on(settings.sources)}
     return Front(create_app(settings, config), sources, MOST if waits else DELIVERIES)

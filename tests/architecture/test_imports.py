@@ -112,6 +112,7 @@ def test_importing_every_module_warns_of_nothing_and_says_nothing(
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in sorted(root.rglob("*.py"))
         if path.name not in {"__main__.py", "__init__.py"}
+        and path.parent.name != "telemetry"  # it needs extras
     ]
     done = run(
         f"import {package}\n" + "\n".join(f"import {n}" for n in names), "-Werror"

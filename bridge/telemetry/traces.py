@@ -1,0 +1,158 @@
+"""Traces for OpenTelemetry: each delivery is one, from its arrival to the write.
+
+The lines about deliveries and jobs become spans. The ids of a trace are made from the
+delivery's id, so that nothing more has to travel with a job.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from hashlib import blake2s
+from secrets import token_hex
+from typing import Any, cast
+
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    set_span_in_context,
+)
+
+from bridge import __version__
+from bridge.log import ABOUT
+
+PATIENCE = 3.0
+"""Seconds that the collector has, unless OTEL_EXPORTER_OTLP_TIMEOUT says otherwise; more
+would hold up the end of a process whose collector is gone."""
+
+NAME = "vitally-bridge"
+
+LINES = {"bridge.web": "delivery", "workers.job": "job"}
+"""Logger -> message of its lines that become spans."""
+
+NOTED = ("source", "receipt", "outcome", "traits", "delivery", "deliveries")
+"""Fields of a line that its span has, too."""
+
+STATUS, METHOD = "http.response.status_code", "http.request.method"
+
+
+def start(_endpoint: str) -> None:
+    """Send spans to the collector; OpenTelemetry reads its OTEL_… variables itself."""
+    spans = Spans()
+    for name in LINES:
+        logger = logging.getLogger(name)
+        logger.addHandler(spans)
+        logger.setLevel(logging.INFO)  # whatever LOG_LEVEL lets be printed
+
+
+class Ids:
+    """Makes ids: of a span that sets *delivery*, from its id, of any other at random."""
+
+    delivery = ""
+
+    def generate_trace_id(self) -> int:
+        """Of the next trace."""
+        return ids(self.delivery or token_hex())[0]
+
+    def generate_span_id(self) -> int:
+        """Of the next span."""
+        return ids(self.delivery or token_hex())[1]
+
+    def is_trace_id_random(self) -> bool:
+        """Whether samplers may rely on it: a digest is as good as random."""
+        return True
+
+
+def ids(delivery: str) -> tuple[int, int]:
+    """The ids of a delivery's trace and of its first span."""
+    digest = blake2s(delivery.encode(), digest_size=24).digest()
+    return int.from_bytes(digest[:16]), int.from_bytes(digest[16:])
+
+
+class Spans(logging.Handler):
+    """Makes spans of lines, one line at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ids = Ids()
+        named = {"OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"} & {*os.environ}
+        self._provider = TracerProvider(
+            resource=Resource.create(None if named else {"service.name": NAME}),
+            id_generator=cast("Any", self._ids),
+        )
+        patience = None if "OTEL_EXPORTER_OTLP_TIMEOUT" in os.environ else PATIENCE
+        exporter = OTLPSpanExporter(timeout=patience)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer(NAME, __version__)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Make the span of a line about a delivery or a job."""
+        if record.msg != LINES.get(record.name):
+            return
+        line = {**ABOUT.get(), **getattr(record, "fields", {})}
+        if record.msg == "delivery":
+            self._delivery(line, record.created)
+        else:
+            self._job(line, record.created, getattr(record, "calls", ()))
+
+    def _delivery(self, line: Mapping[str, Any], ended: float) -> None:
+        self._ids.delivery = line["delivery"]
+        kind, noted = SpanKind.SERVER, {**_noted(line), STATUS: line["status"]}
+        began = _ns(ended - line["ms"] / 1000)
+        try:
+            span = self._tracer.start_span(
+                "delivery", Context(), kind, noted, start_time=began
+            )
+        finally:
+            self._ids.delivery = ""
+        if line["status"] >= 500:  # noqa: PLR2004 - HTTP's errors of a server
+            span.set_status(StatusCode.ERROR)
+        span.end(_ns(ended))
+
+    def _job(self, line: Mapping[str, Any], ended: float, calls: Iterable[Any]) -> None:
+        """A job is in the trace of the oldest delivery, and has links to the others."""
+        contexts = [*map(self._context, line.get("deliveries", ()))]
+        parent, links = Context(), [Link(one) for one in contexts[1:]]
+        if contexts:
+            parent = set_span_in_context(NonRecordingSpan(contexts[0]), parent)
+        kind, began = SpanKind.CONSUMER, _ns(ended - line["ms"] / 1000)
+        span = self._tracer.start_span(
+            "job", parent, kind, _noted(line), links, start_time=began
+        )
+        if line["outcome"] in {"retried", "parked"}:
+            span.set_status(StatusCode.ERROR)
+        inside = set_span_in_context(span, parent)
+        for call in calls:
+            about = {METHOD: call.method, STATUS: call.status}
+            name, began = f"{call.method} Vitally", _ns(call.began)
+            request = self._tracer.start_span(
+                name, inside, SpanKind.CLIENT, about, start_time=began
+            )
+            request.end(_ns(call.began + call.seconds))
+        span.end(_ns(ended))
+
+    def _context(self, delivery: str) -> SpanContext:
+        """The first span of a delivery's trace, sampled or not as in its web process."""
+        trace_id, span_id = ids(delivery)
+        decision = self._provider.sampler.should_sample(None, trace_id, "delivery")
+        sampled = int(decision.decision is Decision.RECORD_AND_SAMPLE)
+        return SpanContext(trace_id, span_id, True, TraceFlags(sampled))
+
+
+def _noted(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"vitally_bridge.{key}": line[key] for key in NOTED if key in line}
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)
