@@ -320,6 +320,9 @@ def _united(events: Mapping[Event, Sequence[Fact]]) -> list[Fact]:
     """
     facts: list[Fact] = []
     for renderings in events.values():
+        if len(renderings) == 1 and not renderings[0].rendering:
+            facts += renderings
+            continue
         value = united([fact.value for fact in renderings])
         by_before = {fact.before: fact for fact in renderings}
         ordered = sorted(by_before.values(), key=lambda fact: fact.before or "")

@@ -186,7 +186,7 @@ def item_amount(item: Item) -> Fraction:
 
     A missing quantity means one: https://docs.stripe.com/api/subscriptions/create.
     """
-    quantity = Fraction(item.get("quantity", 1))
+    quantity = _parsed(item.get("quantity", 1))
     if item.get("scheme") == "tiered":
         return _tiered(item.get("tiers", []), item.get("tiers_mode"), quantity)
     if "unit" not in item:
