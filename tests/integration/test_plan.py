@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from redis import Redis
+from redis.exceptions import NoPermissionError
 
 from bridge import plan as plans
 from bridge.sources import load
 from bridge.store import keys
 from tests.support.command import Run
 from tests.support.desk import Bench, customer, link, subscription
+from tests.support.processes import ROOT
+from tests.support.server import RedisServer
 
 RENAMED = '[traits]\nmrr = "billing.mrr"\n'
 
@@ -293,3 +302,39 @@ def test_a_file_that_is_no_plan_is_refused(run: Run, tmp_path: Path, text: str) 
 
 def test_a_plan_in_a_file_is_the_one_in_json(run: Run, file: str) -> None:
     assert planned(run) == orjson.loads(Path(file).read_bytes())
+
+
+# --- The recipe for pull requests -----------------------------------------------------
+
+RECIPE = (ROOT / "deploy" / "plan.github.yml").read_text()
+
+
+@pytest.fixture
+def reader(redis: Redis, redis_server: RedisServer) -> Iterator[str]:
+    """The URL of the recipe's user."""
+    (user,) = re.findall(r"^#   (ACL SETUSER .+)$", RECIPE, re.MULTILINE)
+    redis.execute_command(*user.split())
+    yield redis_server.url.replace("://", "://plan:example-password@")
+    redis.execute_command("ACL DELUSER", "plan")
+
+
+def test_a_pull_request_gets_the_plan_from_a_redis_that_it_can_only_read(
+    acme: Bench, reader: str, tmp_path: Path
+) -> None:
+    (script,) = re.findall(r"run: \|\n((?: {10}.*\n)+)", RECIPE)
+    (tmp_path / "bridge.toml").write_text(RENAMED)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environ = {"REDIS_URL": reader, "VITALLY_SUBDOMAIN": "example", "PATH": path}
+    subprocess.run(
+        ["bash", "-e"],
+        input=textwrap.dedent(script).encode(),
+        cwd=tmp_path,
+        env=environ | {"PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    comment = (tmp_path / "comment.md").read_text()
+
+    assert re.search(r"^acme +billing\.mrr +none +-> +450$", comment, re.MULTILINE)
+    assert 1 == len(orjson.loads((tmp_path / "plan.json").read_bytes())["accounts"])
+    with Redis.from_url(reader) as client, pytest.raises(NoPermissionError):
+        client.set(keys.PAUSED, "")
