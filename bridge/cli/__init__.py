@@ -34,6 +34,7 @@ MODULES = {
     "bridge.cli.backfill": "backfill gaps",
     "bridge.cli.accounts": "accounts",
     "bridge.cli.sources": "sources",
+    "bridge.cli.replay": "replay",
     "bridge.cli.send": "send",
     "bridge.cli.listen": "listen",
     "bridge.cli.state": "export import forget",

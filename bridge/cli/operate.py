@@ -306,6 +306,7 @@ def drop(id_: str) -> None:
 @click.option(
     "--all", "wants_all", is_flag=True, help="Every delivery in the quarantine."
 )
+@as_json
 def replay(id_: str | None, *, wants_all: bool) -> None:
     """Read a delivery again after a fix; if it can be read, it leaves the quarantine.
 
@@ -319,14 +320,19 @@ def replay(id_: str | None, *, wants_all: bool) -> None:
     """
     if wants_all == bool(id_):
         raise click.UsageError("give either an ID or --all")
+    replay_kept(id_)
+
+
+def replay_kept(id_: str | None) -> None:
+    """Read the delivery *id_* again, or (None) all. Raises BridgeError if some stay."""
     settings, _, redis = opened()
     ingress = Ingress(settings, redis, every(settings.sources))
     chosen = [kept_as(id_, redis)] if id_ else list(Quarantine(redis).all())
-    stay = 0
-    for kept in chosen:
-        receipt, _, reason, _ = actions.replay(ingress, kept)
-        stay += receipt == "quarantined"
-        say(f"{kept.id}  {receipt}{f': {reason}' if reason else ''}")
+    done = [(kept.id, actions.replay(ingress, kept)) for kept in chosen]
+    data = [{"id": kept, **receipt._asdict()} for kept, receipt in done]
+    rows = ((kept, one.receipt, one.reason or "") for kept, one in done)
+    show(data, lambda _: table((), rows) if done else ["the quarantine is empty"])
+    stay = sum(receipt.receipt == "quarantined" for _, receipt in done)
     if stay:
         left = f"{stay} of {len(chosen)} stay in the quarantine"
         raise BridgeError(f"{left}, for the reasons above")

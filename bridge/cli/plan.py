@@ -17,7 +17,17 @@ from bridge import actions
 from bridge import plan as plans
 from bridge.cli import PATIENCE, Command, Session, opened, program
 from bridge.cli.explain import value
-from bridge.cli.output import ago, as_json, confirm, count, note, say, show, table
+from bridge.cli.output import (
+    ago,
+    as_json,
+    confirm,
+    count,
+    note,
+    say,
+    show,
+    table,
+    wants_json,
+)
 from bridge.domain.facts import source_of
 from bridge.errors import BridgeError, VitallyLimitedError, VitallyUnavailableError
 from bridge.plan import Planned, Report
@@ -217,7 +227,8 @@ def queue(here: Session, accounts: Sequence[str], *, wait: bool) -> None:
         note(f"{name}: not written; see `{program()} why {name}`")
     if failed:
         raise BridgeError(f"{count(len(failed), 'account')} could not be written")
-    say(f"{count(len(accounts), 'account')} written")
+    done = f"{count(len(accounts), 'account')} written"
+    note(done) if wants_json() else say(done)
 
 
 def _stops(here: Session) -> str:

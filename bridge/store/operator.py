@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -64,6 +64,14 @@ def forget(redis: Redis, party: str) -> Forgotten | None:
     for name, number in gone:
         lines[name.decode()] += number
     return Forgotten(events, lines, other.decode())
+
+
+def owe_whole(redis: Redis, accounts: Iterable[str]) -> None:
+    """Have the next write of each of *accounts* carry all its traits, as if unconfirmed."""
+    with redis.pipeline(transaction=False) as pipe:
+        for account in accounts:
+            pipe.hsetnx(keys.account(account), "doubt", "1")
+        pipe.execute()
 
 
 def pause(redis: Redis, reason: str) -> None:

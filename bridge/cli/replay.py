@@ -1,0 +1,160 @@
+"""`replay`: lets the workers fold accounts again from their facts, and write what differs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import click
+from redis import Redis
+
+from bridge.actions import parties_of, retry_all
+from bridge.cli import Command, Session, opened, program
+from bridge.cli.operate import replay_kept
+from bridge.cli.output import as_json, confirm, count, note, now_ms, show
+from bridge.cli.plan import planned, queue
+from bridge.deliveries import Wanted, deliveries
+from bridge.domain.facts import source_of
+from bridge.errors import BridgeError
+from bridge.plan import totals
+from bridge.store import keys, operator
+from bridge.store.accept import JOURNAL
+from bridge.store.index import Index
+from bridge.store.inspect import Look, figures
+
+AGO = re.compile(r"(\d{1,9})(s|min|h|d)")
+
+UNITS_MS = {"s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+class Chosen(NamedTuple):
+    """The accounts to fold again, and the parties among them that have none."""
+
+    accounts: Sequence[str]
+    parties: Sequence[str] = ()
+
+
+def instant(
+    context: click.Context, option: click.Parameter, text: str | None
+) -> int | None:
+    """Read ISO 8601 (UTC where it does not say), or a length of time before now (`2h`)."""
+    if text is None:
+        return None
+    if before := AGO.fullmatch(text):
+        return now_ms() - int(before[1]) * UNITS_MS[before[2]]
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        hint = "must be like 2026-11-01T09:00 or like 2h"
+        raise click.BadParameter(hint) from None
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+@click.command(cls=Command)
+@click.option("--account", metavar="ACCOUNT|PARTY", help="This account.")
+@click.option("--source", help="Every account with a customer of this source.")
+@click.option(
+    "--since", callback=instant, help="What came from then on: 2h, 2026-11-01."
+)
+@click.option("--until", callback=instant, help="What came up to then.")
+@click.option("--quarantine", is_flag=True, help="Every quarantined delivery.")
+@click.option("--rules", is_flag=True, help="All that new rules or a version change.")
+@click.option(
+    "--whole", is_flag=True, help="Write all traits again, not only what differs."
+)
+@click.option("--no-wait", is_flag=True, help="Return once it is queued.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation, for scripts.")
+@as_json
+def replay(  # noqa: PLR0913 - each is an option of the command
+    account: str | None,
+    source: str | None,
+    since: int | None,
+    until: int | None,
+    *,
+    quarantine: bool,
+    rules: bool,
+    whole: bool,
+    no_wait: bool,
+    yes: bool,
+) -> None:
+    """Fold accounts again from their facts, and write what differs.
+
+    Instead, --quarantine reads quarantined deliveries again. What came in an interval is
+    read from the journal, which holds the last 10,000 events; --source limits it.
+
+    \b
+    Example:
+      python -m bridge replay --account acme-101
+      python -m bridge replay --source stripe --since 2h
+      python -m bridge replay --rules
+    """
+    interval = bool(source or since or until)
+    if [bool(account), interval, quarantine, rules].count(True) != 1:
+        raise click.UsageError(
+            "give one of --account, --source, --since/--until, --quarantine, --rules"
+        )
+    if quarantine:
+        replay_kept(None)
+        return
+    here = opened()
+    wanted = Wanted(source or "", since=since or 0, until=until or 0)
+    if account:
+        chosen = _named(here.redis, account)
+    elif rules:
+        chosen = Chosen([one.account for one in planned(here) if one.requests])
+    else:
+        chosen = (_came if since or until else _of)(here.redis, wanted)
+    if not account:
+        _confirm(here, chosen, yes=yes)
+    if whole:
+        operator.owe_whole(here.redis, chosen.accounts)
+    tried = retry_all(here.redis, chosen.parties)
+    if chosen.accounts:
+        queue(here, chosen.accounts, wait=not no_wait)
+    show(chosen._asdict(), lambda _: [f"{tried:,} held tried again"] if tried else [])
+
+
+def _named(redis: Redis, name: str) -> Chosen:
+    parties = parties_of(redis, [name])
+    standings = [one for one in Look(redis).standings(parties) if one]
+    accounts = {one.account for one in standings if one.account}
+    if not accounts and standings:
+        return Chosen([], parties)
+    return Chosen(sorted(accounts) or [name])
+
+
+def _of(redis: Redis, wanted: Wanted) -> Chosen:
+    """All of a source. Raises BridgeError where there is nothing of it."""
+    source = wanted.source
+    rows = Index(redis).rows()
+    accounts = [r.account for r in rows if source in map(source_of, r.parties)]
+    held = [one.party for one, _ in Look(redis).listed(keys.HELD) if not one.account]
+    chosen = Chosen(sorted(accounts), [p for p in held if source_of(p) == source])
+    if chosen == ([], []):
+        raise BridgeError(f"nothing of {source} is here; see `{program()} sources`")
+    return chosen
+
+
+def _came(redis: Redis, wanted: Wanted) -> Chosen:
+    """What the journal says came, and of whom."""
+    found = [
+        one for one in deliveries(redis, wanted, most=2 * JOURNAL).lines if one.party
+    ]
+    accounts = {one.account for one in found if one.account}
+    parties = {one.party for one in found if not one.account}
+    return Chosen(sorted(accounts), sorted(parties))
+
+
+def _confirm(here: Session, chosen: Chosen, *, yes: bool) -> None:
+    """Say how many accounts would be written and what that costs, and ask."""
+    accounts, parties = chosen
+    plan = [one for one in planned(here, accounts) if one.requests]
+    sums = totals(plan, figures(here.redis), here.settings.vitally_budget_share)
+    note(
+        f"{sums.accounts:,} of {count(len(accounts), 'account')} differ: "
+        f"{sums.units:,} units of Vitally's limit, about {sums.minutes:g} min"
+    )
+    what = f"{count(len(accounts), 'account')} and {len(parties):,} held"
+    confirm(f"Type yes to replay {what}", "yes", yes=yes)
