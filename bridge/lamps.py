@@ -238,6 +238,13 @@ CONDITIONS = (
         "Compare the source's secret with the endpoint's own at the sender.",
     ),
     Condition(
+        "source_key",
+        "warn",
+        lambda state: " ".join(f"{r}." for r in state.figures.keys_refused.values()),
+        "A source refuses the key of its API, or some of what is read with it.",
+        "Give the key its permissions, or replace it. Events are taken without it.",
+    ),
+    Condition(
         "unread",
         "warn",
         lambda state: _when(

@@ -10,7 +10,7 @@ from redis import Redis
 
 from bridge.cli import Command, configured, opened, program, reached
 from bridge.cli.output import ago, as_json, count, show, table
-from bridge.errors import BridgeError, VitallyError
+from bridge.errors import BridgeError, ConfigError, SourceError, VitallyError
 from bridge.lamps import CHOSEN, Lamp, look
 from bridge.settings import Settings
 from bridge.sources import MADE, OBSERVED, every, switched_on, weak_secrets
@@ -148,6 +148,7 @@ def _examine(settings: Settings) -> Findings:
         yield DRY, f"nothing is written to Vitally: see `{program()} plan`"
     yield from _sources(settings)
     yield from _vitally(settings)
+    yield from _keys(settings)
     try:
         redis = reached(settings)
     except BridgeError as error:
@@ -179,6 +180,19 @@ def _sources(settings: Settings) -> Findings:
     for source in values.get(MADE, {}).values():
         if not source.enabled(values):
             yield NOTE, f"{source.name} is off: {source.options[0].name} is not set"
+
+
+def _keys(settings: Settings) -> Findings:
+    """Whether the sources take the keys of their own APIs."""
+    for source in switched_on(settings.sources):
+        try:
+            api = source.api(settings.sources)
+            if api and api.probe():
+                yield GOOD, f"{source.title} takes {source.key}"
+        except SourceError as error:
+            yield (BAD if error.refused else WARN), error.reason
+        except ConfigError as error:
+            yield BAD, str(error)
 
 
 def _vitally(settings: Settings) -> Findings:
@@ -216,9 +230,10 @@ def _running(redis: Redis, settings: Settings) -> Findings:
             f"{count(len(totals.heard), 'worker')} heard: {', '.join(totals.heard)}",
         )
     yield GOOD, f"all accounts in Vitally were read: {read_at(totals)}"
+    said = {"source_key", "dry_run"} if settings.bridge_dry_run else {"source_key"}
     for lamp in look(redis, settings):
-        if lamp.kind == "dry_run" and settings.bridge_dry_run:
-            continue  # said in the first line
+        if lamp.kind in said:
+            continue
         yield GRADE[lamp.level], f"{lamp.text} {lamp.hint}"
     if totals.quarantine_deliveries or totals.quarantine_dropped:
         kept = f"in the quarantine: {_in_quarantine(totals)}"

@@ -97,6 +97,23 @@ class HttpApi:
             raise SourceError(f"{self.title}'s API has no {path} (404)")
         return reply
 
+    def check_key(self, *paths: str) -> bool:
+        """Ask for one thing of each list at *paths*. Raises SourceError.
+
+        It is *refused* if the key may not read some, and then names all of these.
+        """
+        reasons = []
+        for path in paths:
+            try:
+                self.get(path, query={"limit": 1})
+            except SourceError as error:
+                if not error.refused:
+                    raise
+                reasons.append(error.reason)
+        if reasons:
+            raise SourceError("; ".join(dict.fromkeys(reasons)), refused=True)
+        return True
+
     @cached_property
     def _pool(self) -> Any:
         # Imported late, because the web process does not need it.

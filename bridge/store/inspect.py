@@ -70,7 +70,8 @@ class Figures(NamedTuple):
     *refused* counts deliveries by `source:reason` since the beginning, *refused_lately*
     those of the last hour, *refused_now* of the last 10 to 20 minutes.
     *limit* (units a minute) and *cost* of a write are what Vitally's replies say;
-    *durations* are the numbers of the histograms; *now_ms* is Redis' clock.
+    *durations* are the numbers of the histograms; *keys_refused* maps sources to why
+    they refuse the key of their API; *now_ms* is Redis' clock.
     """
 
     received: int
@@ -104,6 +105,7 @@ class Figures(NamedTuple):
     breaker: str | None
     paused: str | None
     failing: Failing | None
+    keys_refused: Mapping[str, str]
     dry_run: bool
     listed_at: int | None
     limit: int
@@ -164,6 +166,7 @@ def figures(redis: Redis) -> Figures:
         hour_ago = time.time_ns() // 1_000_000 - LATELY_MS
         pipe.zcount(keys.QUARANTINED, hour_ago, "+inf")
         pipe.hmget(keys.FAILING, *Failing._fields)
+        pipe.hgetall(keys.KEYS_REFUSED)
         pipe.hgetall(keys.REFUSED_LATELY)
         pipe.hgetall(keys.DURATIONS)
         pipe.time()
@@ -172,7 +175,7 @@ def figures(redis: Redis) -> Figures:
         replies[: len(SIZES)],
         replies[len(SIZES) :],
     )
-    lately, failing, spans, took, clock = more
+    lately, failing, refusing, spans, took, clock = more
     now = clock[0] * 1000 + clock[1] // 1000
     counted = {name.decode(): int(n) for name, n in counters.items()}
     # Writes that were paused for no reason ("") are paused.
@@ -188,6 +191,7 @@ def figures(redis: Redis) -> Figures:
         "breaker": breaker,
         "paused": paused,
         "failing": _failing(failing),
+        "keys_refused": {n.decode(): why.decode() for n, why in refusing.items()},
         "dry_run": dry_run is not None,
         "listed_at": int(listed_at) if listed_at else None,
         "limit": int(rate[0] or LIMIT),

@@ -78,6 +78,9 @@ FAILING = PREFIX + "failing"
 """Hash: why Vitally does not take writes, since when, the last failure and the next try
 (ms); absent: it does."""
 
+KEYS_REFUSED = PREFIX + "keys:refused"
+"""Hash: source -> why it refuses the key of its own API."""
+
 ALERTS = PREFIX + "alerts"
 """Hash: kind of a condition that is so -> JSON: since when (ms), whether it was raised."""
 

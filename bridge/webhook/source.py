@@ -173,7 +173,7 @@ class Handlers(dict[str, Handler]):
 
 
 class SourceApi(Protocol):
-    """A source's own API, which the worker calls. Both methods raise SourceError.
+    """A source's own API, which the worker calls. All methods raise SourceError.
 
     The facts are stamped with the last instant that the reply surely covers and rank
     FROM_API; their event is `read:<that instant, ms>`, their kind `read`.
@@ -184,6 +184,9 @@ class SourceApi(Protocol):
 
     def owner(self, thing: str) -> str | None:
         """The party that *thing* (`subscription:sub_1`) belongs to; None: it no longer exists."""
+
+    def probe(self) -> bool:
+        """Check that the key may read what the bridge reads; False: that cannot be asked."""
 
 
 class Weakness(NamedTuple):

@@ -10,13 +10,17 @@ from redis import Redis
 from bridge import alerts as subject
 from bridge.alerts import Alerts
 from bridge.settings import Settings
+from bridge.sources.stripe.api import connect as connect_stripe
 from bridge.store import keys
 from bridge.store.connect import connect
 from bridge.store.health import DOWN, View
 from bridge.store.inspect import figures
 from bridge.web import leads_alone
+from tests.support.desk import customer, settings, subscription
 from tests.support.hook import Hook
+from tests.support.local_stripe import KEY, LocalStripe
 from tests.support.processes import free_port
+from workers.probes import Probes
 
 RAISED, OVER = ("parked", "raised"), ("parked", "over")
 WELL = View(0, ())
@@ -135,3 +139,41 @@ def test_a_web_process_leads_only_while_there_is_no_worker(redis: Redis) -> None
     redis.delete(keys.ALERTING)
     redis.zadd(keys.WORKERS, {"one": 2**50})
     assert not leads_alone(redis, figures(redis))
+
+
+def test_a_refused_key_of_a_source_is_seen_and_so_is_its_mending(desk) -> None:
+    with LocalStripe() as stripe:
+        stripe.forbidden.add("prices")
+        own = {"STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe.url}
+        made = settings(desk.vitally.url, "redis://x", STRIPE_MODE="test", **own)
+        desk.context.apis = {"stripe": connect_stripe(made.sources)}
+        probes = Probes(desk.context)
+        probes.run(figures(desk.redis))
+        seen = figures(desk.redis).keys_refused
+        stripe.forbidden.clear()
+        Probes(desk.context).run(figures(desk.redis))
+
+    assert "rak_price_read" in seen["stripe"]
+    assert {} == figures(desk.redis).keys_refused
+
+
+def test_an_outage_is_over_when_vitally_answers_again(desk) -> None:
+    probes = Probes(desk.context)
+    desk.vitally.break_with([{"kind": "status", "status": 502}])
+    desk.context.outage.note("answered 502", 1)
+    probes.run(figures(desk.redis))
+    seen = figures(desk.redis).failing
+    assert seen
+    assert (1, True) == (seen.since, seen.at > 1)
+    desk.context.outage.note("answered 502", 1)
+    probes.run(figures(desk.redis))
+
+    assert None is figures(desk.redis).failing
+
+
+def test_a_confirmed_write_ends_an_outage(desk) -> None:
+    desk.context.outage.note("answered 502", 1)
+    desk.tell(customer(), subscription())
+    desk.work()
+
+    assert None is figures(desk.redis).failing

@@ -16,7 +16,7 @@ from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.fold import History, fold
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.sources.stripe import SOURCE
-from bridge.sources.stripe.api import StripeApi, connect
+from bridge.sources.stripe.api import LISTS, StripeApi, connect
 from bridge.webhook.source import Event
 from tests.support.local_stripe import (
     KEY,
@@ -381,6 +381,23 @@ def test_no_reply_is_ever_logged(
 
     assert SECRET_PART not in caplog.text + str(error)
     assert KEY not in caplog.text
+
+
+def test_a_probe_names_all_that_the_key_may_not_read(stripe: LocalStripe) -> None:
+    api = connect(options(stripe))
+    assert api
+    assert api.probe()
+    stripe.forbidden |= {"prices", "coupons"}
+    with pytest.raises(SourceError) as raised:
+        api.probe()
+
+    assert raised.value.refused
+    assert "lacks the permission rak_price_read" in raised.value.reason
+    assert "lacks the permission rak_coupon_read" in raised.value.reason
+    wrong = connect(options(stripe, STRIPE_API_KEY="rk_test_wrong"))
+    with pytest.raises(SourceError, match=r"^Stripe refuses STRIPE_API_KEY \(401\)$"):
+        wrong and wrong.probe()
+    assert 3 * len(LISTS) == len(stripe.log)
 
 
 def test_without_a_key_there_is_no_api(stripe: LocalStripe) -> None:

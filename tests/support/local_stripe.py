@@ -21,7 +21,7 @@ SECRET_PART = "exampleXYZ"
 """What Stripe's own error texts show of a key; no message of ours may."""
 
 LISTED = ("customers", "subscriptions", "subscription_items", "events")
-KINDS = (*LISTED, "prices", "products", "coupons")
+LISTED += ("prices", "products", "coupons")
 
 REFERENCES = {("subscription", "discounts"), ("subscription_item", "discounts")}
 REFERENCES |= {("price", "product"), ("discount", "promotion_code")}
@@ -62,7 +62,7 @@ class LocalStripe(LocalApi):
         super().__init__()
         self.key = key
         self.forbidden: set[str] = set()
-        self._objects: dict[str, dict[str, Json]] = {kind: {} for kind in KINDS}
+        self._objects: dict[str, dict[str, Json]] = {kind: {} for kind in LISTED}
 
     def put(self, *objects: Json) -> None:
         """Keep objects (or newer ones of the same id) by their `object`."""
@@ -78,7 +78,7 @@ class LocalStripe(LocalApi):
         if asked.headers.get("Authorization") != f"Bearer {self.key}":
             raise refused(401, f"Invalid API Key provided: sk_test_*****{SECRET_PART}")
         _, _, kind, *rest = unquote(asked.path).split("/")
-        if kind not in KINDS or len(rest) > 1:
+        if kind not in LISTED or len(rest) > 1:
             raise refused(404, f"Unrecognized request URL ({asked.path})")
         if kind in self.forbidden:
             raise refused(

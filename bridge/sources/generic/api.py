@@ -60,6 +60,10 @@ class GenericApi:
         owner = self._value(line, reply.body, "party") if reply else None
         return f"{self._name}:{owner}" if owner else None
 
+    def probe(self) -> bool:
+        """See `SourceApi.probe`; its table names no request without an id."""
+        return False
+
     def party(self, party: str) -> list[Fact]:
         """See `SourceApi.party`."""
         id_, at = party.partition(":")[2], LATEST * 1000

@@ -154,6 +154,11 @@ class HubspotApi:
         companies = primary or {link["id"] for link in links}
         return PREFIX + companies.pop() if len(companies) == 1 else None
 
+    def probe(self) -> bool:
+        """See `SourceApi.probe`."""
+        kinds = ["companies", *(["deals"] if self._rules.deals else [])]
+        return self._http.check_key(*(f"{RECORDS}/{kind}" for kind in kinds))
+
     def _one(self, schema: Schema, path: str, id_: str, **query: str) -> Reply | None:
         """One thing, even if it was deleted; None if there is none."""
         for more in ({}, {"archived": "true"}):

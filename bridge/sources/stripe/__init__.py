@@ -16,7 +16,7 @@ from bridge import config
 from bridge.config import Lines, Table, some
 from bridge.errors import PayloadError
 from bridge.settings import Option, base_url, one_of, only, several, text
-from bridge.sources.stripe.api import connect
+from bridge.sources.stripe.api import connect, wrong_mode
 from bridge.sources.stripe.facts import ACCOUNT, EVENTS, HANDLERS
 from bridge.sources.stripe.snapshot import Place
 from bridge.webhook import auth
@@ -167,6 +167,7 @@ SOURCE = Source(
     weak=lambda options: judged(
         "STRIPE_WEBHOOK_SECRET", options["STRIPE_WEBHOOK_SECRET"]
     ),
+    lacks=lambda options: filter(None, [wrong_mode(options)]),
     proof=lambda options: (auth.STRIPE, options["STRIPE_WEBHOOK_SECRET"] or ()),
     sample=sample,
 )

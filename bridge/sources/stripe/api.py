@@ -42,6 +42,9 @@ MOST = 100
 MOST_TERMS = 1000
 """Most prices and coupons that are cached."""
 
+LISTS = ("customers", "subscriptions", "prices", "products", "coupons", "events")
+"""Lists that the key must be able to read."""
+
 KINDS = [kind for kind in HANDLERS if not kind.startswith(V1)]
 CHUNK = 20
 """Most event types that one list may request: https://docs.stripe.com/api/events/list"""
@@ -80,6 +83,10 @@ class StripeApi:
         raw = self._get("subscriptions", id_)
         owner = raw and snapshot.owner(understood(SUBSCRIPTION.load, raw, id_))
         return PREFIX + owner if owner else None
+
+    def probe(self) -> bool:
+        """See `SourceApi.probe`."""
+        return self._http.check_key(*LISTS)
 
     def parties(self, since: int | None, after: str) -> Page:
         """See `Archive.parties`; deleted customers are not listed."""
@@ -219,14 +226,21 @@ def picked(value: Any, names: Collection[str]) -> Any:
     return {name: value[name] for name in names if name in value}
 
 
+def wrong_mode(options: Options) -> str:
+    """Why the key cannot belong to the mode; "": it may."""
+    key, mode = options["STRIPE_API_KEY"] or "", options["STRIPE_MODE"]
+    other = "test" if mode == "live" else "live"
+    is_wrong = f"k_{other}_" in key
+    return f"STRIPE_API_KEY is a {other} key; STRIPE_MODE is {mode}" if is_wrong else ""
+
+
 def connect(options: Options, timeout: float = TIMEOUT) -> StripeApi | None:
     """The API with the key of the *options*, None without one. Raises ConfigError."""
-    key, mode = options["STRIPE_API_KEY"], options["STRIPE_MODE"]
+    key = options["STRIPE_API_KEY"]
     if key is None:
         return None
-    other = "test" if mode == "live" else "live"
-    if f"k_{other}_" in key:
-        raise ConfigError([f"STRIPE_API_KEY is a {other} key; STRIPE_MODE is {mode}"])
+    if wrong := wrong_mode(options):
+        raise ConfigError([wrong])
     base = options["STRIPE_API_BASE"] or "https://api.stripe.com"
     http = HttpApi(
         title="Stripe",
