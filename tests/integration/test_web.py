@@ -413,6 +413,7 @@ def test_metrics_are_the_figures(client: FlaskClient, redis: Redis) -> None:
         "parties_dirty": 1,
         "parties_held": 0,
         "parties_parked": 0,
+        "parties_mass_change": 0,
         "parties_incomplete": 0,
         "accounts_unknown": 0,
         "events_unread": 0,
