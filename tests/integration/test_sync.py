@@ -562,6 +562,7 @@ def test_two_workers_that_hold_one_party_lose_nothing(desk: Bench) -> None:
 def test_a_job_with_one_write_asks_redis_six_times(desk: Bench) -> None:
     """And once more in a worker, which tells the throttle what the reply said."""
     desk.rests(customer(), subscription())
+    desk.rests(subscription(unit=800, at=4))
     desk.tell(subscription(unit=900, at=5))
 
     trips = round_trips(desk.redis, lambda: desk.jobs.run("stripe:cus_1"))
