@@ -12,6 +12,10 @@ from bridge.domain.mass import CHURNED, Limits, Window, decide, of_mrr, reason
 from bridge.store.mass import Mass
 from bridge.store.view import View
 
+STEP_MS = 60_000
+"""MRR that goes up so soon after the account's last write is a step of one customer: a
+second subscription, more seats."""
+
 
 def moves(view: View, desired: Desired, config: Config) -> dict[str, int]:
     """What a write moves: measure -> amount.
@@ -32,7 +36,8 @@ def moves(view: View, desired: Desired, config: Config) -> dict[str, int]:
         match before, after:
             case int() | float(), int() | float():
                 measure, amount = of_mrr(str(currency), after - before)
-                found |= {measure: amount} if amount else {}
+                is_step = after > before and view.now - view.wrote_at < STEP_MS
+                found |= {measure: amount} if amount and not is_step else {}
     return found
 
 

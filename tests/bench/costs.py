@@ -57,6 +57,8 @@ def _days_pass(stack: Stack) -> None:
     """Let the last write of every account be long ago, as it is between renewals."""
     for key in stack.redis.scan_iter(match=f"{keys.account('')}*"):
         stack.redis.hincrby(key, "wrote_at", -HOUR_MS)
+    for key in stack.redis.scan_iter(match=keys.mass("*")):
+        stack.redis.delete(key)
 
 
 def memory(folder: Path) -> dict[str, Figure]:

@@ -14,6 +14,7 @@ from bridge.store import keys
 from bridge.store.inspect import figures
 from tests.support.command import Run
 from tests.support.desk import NOON, Bench, customer, subscription
+from tests.support.visitor import Visitor
 
 ACCOUNTS = 60
 WEEK = {"price": "price_1", "name": "Pro", "interval": "week"}
@@ -151,4 +152,41 @@ def test_first_contact_and_renewals_are_no_mass_change(shop: Bench) -> None:
     gone = [ends(n) for n in range(100, 120)]
 
     assert ACCOUNTS <= passes(shop, *later, *new, *gone, ms=6000)
+    assert 0 == mass(shop)
+
+
+@pytest.mark.parametrize(("percent", "writes"), [(24, ACCOUNTS), (60, 1)])
+def test_mrr_that_goes_up_may_move_more(shop: Bench, percent: int, writes: int) -> None:
+    raised = [weekly(n, at=3, cents=1000 + 10 * percent) for n in range(ACCOUNTS)]
+
+    assert writes == passes(shop, *raised) + passes(shop, ms=LONG_GRACE_MS)
+    assert ACCOUNTS - writes == mass(shop)
+
+
+def test_the_steps_of_new_customers_are_no_mass_change(shop: Bench) -> None:
+    numbers = range(100, 160)
+    begun = [
+        fact
+        for n in numbers
+        for fact in (customer(f"cus_{n}", account=f"acme-{n}"), weekly(n))
+    ]
+    passes(shop, *begun, ms=1000)
+
+    steps = [weekly(n, at=3, cents=5000) for n in numbers]
+    assert len(numbers) == passes(shop, *steps, ms=5000)
+    assert 0 == mass(shop)
+
+
+@pytest.mark.parametrize("action", ["release", "discard"])
+def test_a_mass_change_is_one_cluster_of_the_console(
+    shop: Bench, visit: Visitor, action: str
+) -> None:
+    passes(shop, *(ends(n) for n in range(20)))
+    passes(shop, ms=LONG_GRACE_MS)
+    (one,) = visit.data("attention.json")["clusters"]
+
+    assert ("mass change", 19) == (one["kind"], one["count"])
+    page = visit.page(f"attention/{one['id']}/{action}")
+    visit.post(page, "cluster", id=one["id"], do=action, sure="yes")
+    assert {"release": 19, "discard": 0}[action] == passes(shop, ms=1)
     assert 0 == mass(shop)

@@ -9,7 +9,7 @@ from flask import request, url_for
 
 from bridge import actions
 from bridge.attention import clusters
-from bridge.domain.clusters import FAILED_JOB, Cluster
+from bridge.domain.clusters import FAILED_JOB, MASS_CHANGE, Cluster
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress
 from bridge.plan import queue_accounts
@@ -107,7 +107,15 @@ def _retry(found: Cluster) -> str:
     return f"{tried:,} of {count(len(names), 'party', 'parties')} tried again"
 
 
+def _release(_: Cluster) -> str:
+    released = actions.release(console().redis)
+    return f"{count(len(released), 'change')} released"
+
+
 def _discard(found: Cluster) -> str:
+    if found.kind == MASS_CHANGE:  # the hold ends with it
+        given_up = len(actions.discard_mass(console().redis))
+        return f"{count(given_up, 'change')} given up"
     given_up = operator.discard_all(console().redis, _names(found))
     return f"{count(given_up, 'event')} given up"
 
@@ -142,5 +150,6 @@ ACTIONS: Mapping[str, Callable[[Cluster], str]] = {
     "replay": _replay,
     "drop": _drop,
     "fix": _fix,
+    "release": _release,
 }
 """Name of an action -> what does it, and says what it did."""
