@@ -150,9 +150,9 @@ class Health(Collector):
     def _lit(self, seen: Figures | None) -> Metric:
         lit = {lamp.kind for lamp in self._lamps(seen)}
         meaning = "1 while the condition is so; the README lists the kinds."
-        metric = GaugeMetricFamily(f"{PREFIX}lamp", meaning, labels=["kind"])
+        metric = GaugeMetricFamily(f"{PREFIX}lamp", meaning, labels=["kind", "level"])
         for row in CONDITIONS:
-            metric.add_metric([row.kind], row.kind in lit)
+            metric.add_metric([row.kind, row.level], row.kind in lit)
         return metric
 
     def _lamps(self, seen: Figures | None) -> list[Lamp]:

@@ -1,8 +1,11 @@
-"""`/metrics`: how long things take, and names that follow Prometheus' rules."""
+"""`/metrics`: how long things take, names by Prometheus' rules, and who reads them."""
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from collections import defaultdict
 from typing import Any
 
@@ -14,6 +17,7 @@ from bridge.store.durations import DURATIONS, Durations, histograms
 from bridge.store.health import Watch
 from bridge.store.inspect import figures
 from tests.support.desk import Bench, customer, subscription
+from tests.support.processes import ROOT
 
 OLD_NAMES = {"vitally_bridge_quarantined_total"}
 """A gauge whose name promises a counter; somebody's board may show it."""
@@ -98,3 +102,52 @@ def test_an_event_is_measured_from_its_arrival_over_all_its_tries(desk: Bench):
 
     ((_, _, total),) = histograms(figures(desk.redis).durations, "event_to_write")
     assert pytest.approx(100, abs=5) == total
+
+
+# --- The board and the alerts ---------------------------------------------------------
+
+RULES = (ROOT / "deploy" / "alerts.yaml").read_text(encoding="utf-8")
+BOARD = json.loads((ROOT / "deploy" / "grafana.json").read_text(encoding="utf-8"))
+EXPRESSIONS = [
+    *re.findall(r"^ +expr: (.+)$", RULES, re.MULTILINE),
+    *(target["expr"] for panel in BOARD["panels"] for target in panel["targets"]),
+]
+LABEL = re.compile(r'(\w+)=~?"')
+
+
+def test_board_and_alerts_ask_for_metrics_and_labels_that_there_are(metrics):
+    known = {sample.name for one in metrics.values() for sample in one.samples}
+    families = {f"{name}{end}" for name in metrics for end in ("", "_total")}
+    labels = {
+        label
+        for one in metrics.values()
+        for sample in one.samples
+        for label in sample.labels
+    }
+    for text in EXPRESSIONS:
+        names = {*re.findall(r"vitally_bridge_\w+", text)}
+        grouped = {*re.findall(r"\w+", " ".join(re.findall(r"by \((.*?)\)", text)))}
+        assert set() == names - known - families, text
+        assert set() == ({*LABEL.findall(text)} | grouped) - labels, text
+        assert text.count("(") == text.count(")"), text
+        # Every web process shows the same figures.
+        assert re.search(r"max(\(| by)|absent\(", text), text
+
+
+def test_every_metric_that_measures_time_is_on_the_board():
+    shown = " ".join(EXPRESSIONS)
+
+    assert [] == [name for name in DURATIONS if f"_{name}_seconds_" not in shown]
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="Debian's prometheus has it")
+def test_promtool_takes_the_rules_and_the_board_s_expressions(tmp_path):
+    rules = [
+        {"record": f"board:{number}", "expr": text.replace("$__rate_interval", "5m")}
+        for number, text in enumerate(EXPRESSIONS)
+    ]
+    board = tmp_path / "board.yaml"
+    board.write_text(json.dumps({"groups": [{"name": "board", "rules": rules}]}))
+
+    for path in (ROOT / "deploy" / "alerts.yaml", board):
+        subprocess.run(["promtool", "check", "rules", path], check=True)

@@ -429,8 +429,10 @@ def test_metrics_are_the_figures(client: FlaskClient, redis: Redis) -> None:
         "forgotten_total": 0,
         'jobs_total{outcome="updated"}': 3,
         'refused_total{reason="stale",source="stripe"}': 4,
-        **{f'lamp{{kind="{row.kind}"}}': 0 for row in CONDITIONS},
-        'lamp{kind="dry_run"}': 1,
+        **{
+            f'lamp{{kind="{row.kind}",level="{row.level}"}}': int(row.kind == "dry_run")
+            for row in CONDITIONS
+        },
     }
 
     assert answer.content_type.startswith("text/plain; version=")
