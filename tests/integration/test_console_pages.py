@@ -16,7 +16,7 @@ from bridge.store.index import Index
 from tests.support.desk import Bench, customer, subscription
 from tests.support.visitor import KNOWN, Visitor
 
-PAGES = ("", "accounts", "accounts/acme")
+PAGES = ("", "accounts", "accounts/acme", "settings")
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -227,7 +227,7 @@ def test_nothing_is_done_without_the_token_or_by_a_get(
 
 
 def test_an_empty_bridge_says_what_will_appear_and_how(visit: Visitor) -> None:
-    for path in ("accounts",):
+    for path in ("", "accounts"):
         assert "send stripe customer.subscription.created" in visit.page(path)
 
 

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import sys
 import time
+from math import sin
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
+import orjson
+
 from bridge.demo.lives import ACCOUNT_KEY, DAY, LIVES, deliveries
+from bridge.store import keys
+from bridge.store.samples import Sample
 from tests.support.browser import Browser
 from tests.support.local_stripe import customer, item, price, subscription
 from tests.support.processes import ROOT
@@ -29,6 +34,11 @@ PAGES = {
     "accounts": "accounts",
     "account": "accounts/northwind",
     "held": "accounts/" + quote("stripe:cus_unknown", safe=""),
+    "deliveries": "deliveries",
+    "attention": "attention",
+    "plan": "plan",
+    "settings": "settings",
+    "queue": "queues/",
 }
 
 
@@ -48,7 +58,28 @@ def fill(stack: Stack) -> None:
     stripe.raw(b"{}", {"Stripe-Signature": "t=1,v1=00"})
     stripe.deliver({"id": "evt_odd", "object": "event", "type": "customer.updated"})
     stripe.close()
+    remember(stack)
     eventually(lambda: not stack.figures().pending, 30, what="the end of all work")
+
+
+def remember(stack: Stack) -> None:
+    """A day of samples and marks, as a worker would have left them."""
+    now, total = int(time.time() * 1000), 0
+    rows = []
+    for minute in range(1440, 0, -1):
+        total += round(30 + 25 * sin(minute / 230) + 8 * sin(minute / 17))
+        counts = total, round(total * 0.93), round(total * 0.31), round(total * 0.5)
+        rows.append(Sample(now - minute * 60_000, *counts, 0, 0, 0, None))
+    now_has = stack.figures()
+    # So that what is counted goes on where the samples end.
+    last = [rows[-1].received, rows[-1].accepted, rows[-1].writes, rows[-1].saved]
+    off = [now_has.received, now_has.accepted, now_has.writes, now_has.saved]
+    for row in rows:
+        shifted = [n - end + at for n, end, at in zip(row[1:5], last, off, strict=True)]
+        stack.redis.lpush(keys.SAMPLES, orjson.dumps([row.at, *shifted, *row[5:]]))
+    for hours, text in ((15, "deploy of 0.1.0"), (4, "change of BRIDGE_CREATE")):
+        at = now - hours * 3_600_000
+        stack.redis.lpush(keys.MARKS, orjson.dumps([at, text]))
 
 
 def others(now: int) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ LOG = logging.getLogger("bridge.web")
 
 ROOT = "/console"
 
-PAGES = ("overview", "accounts", "deliveries", "attention", "plan")
+PAGES = ("overview", "accounts", "deliveries", "attention", "plan", "settings")
 """The modules with pages, in the order of the menu."""
 
 ERRORS: dict[type[Exception], tuple[int, str, str]] = {

@@ -1,16 +1,123 @@
-"""The page that says whether all is well, and what became of all events."""
+"""The page that says whether all is well, what became of all events, and what it costs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
-from bridge.store.inspect import figures
-from bridge.web.console.pages import Pages, console
+from bridge.lamps import Lamp
+from bridge.store.audit import latest
+from bridge.store.durations import DURATIONS, WRITE, histograms
+from bridge.store.index import Index, sums
+from bridge.store.inspect import Figures, figures
+from bridge.store.samples import Sample, marks, samples
+from bridge.web.console.chart import chart
+from bridge.web.console.pages import Data, Pages, console
 
 pages = Pages("overview", "Overview")
 
+LISTED = 8
+"""Marks and actions that are listed."""
+
+RECEIVED = ("accepted", "duplicate", "ignored", "quarantined")
+CHARTS = {
+    "events": {"received": "received", "accepted": "accepted"},
+    "writes": {"written": "writes", "saved": "saved"},
+}
+"""Chart -> its lines, and the figures that they draw."""
+
+ACCEPTED = ("settled", "pending", "held", "parked")
+
 
 @pages.page("/", "overview.html")
-def overview() -> dict[str, Any]:
-    """The figures of this moment."""
-    return {"figures": figures(console().redis)}
+def overview() -> Data:
+    """The lamps, the sums, the day's samples, the budget and the MRR."""
+    redis, settings = console().redis, console().settings
+    now, lit, done = figures(redis), console().health.lit(), marks(redis)
+    known = now._asdict() | {"at": now.now_ms}
+    this = Sample(**{name: known[name] for name in Sample._fields})
+    day, rows = [*samples(redis), this], Index(redis).rows()
+    share = settings.vitally_budget_share
+    return {
+        "well": sentence(lit),
+        "level": next((level for level in LEVELS if _of(lit, level)), "good"),
+        "lamps": lit,
+        "figures": now,
+        "sums": [
+            addition(now, "received", RECEIVED),
+            addition(now, "accepted", ACCEPTED),
+        ],
+        "event_to_write": {str(part): quantile(now, part) for part in (0.5, 0.95)},
+        "drained_s": round(now.drained_in(share)),
+        "budget": {
+            "units": round(now.limit * share),
+            "limit": now.limit,
+            "share": share,
+            "cost": now.cost,
+            "writes": int(now.limit * share // now.cost),
+        },
+        "saved": now.saved / (now.saved + now.writes)
+        if now.saved + now.writes
+        else None,
+        "mrr": sums(rows),
+        "accounts": len(rows),
+        "charts": {
+            name: chart(
+                {
+                    line: [(one.at, getattr(one, figure)) for one in day]
+                    for line, figure in lines.items()
+                },
+                done,
+                now.now_ms,
+            )
+            for name, lines in CHARTS.items()
+        },
+        "samples": len(day),
+        "marks": done[:LISTED],
+        "deeds": latest(redis, LISTED),
+    }
+
+
+LEVELS = ("bad", "warn")
+
+
+def _of(lit: Sequence[Lamp], level: str) -> list[Lamp]:
+    return [lamp for lamp in lit if lamp.level == level]
+
+
+def sentence(lit: Sequence[Lamp]) -> str:
+    """Whether all is well, in one sentence."""
+    bad, warn = _of(lit, "bad"), _of(lit, "warn")
+    if bad:
+        return f"Not ready: {bad[0].text}"
+    if warn:
+        return f"Events are taken and written, but look at this: {warn[0].text}"
+    stopped = [lamp.text for lamp in lit if lamp.kind in {"dry_run", "paused"}]
+    return stopped[0] if stopped else "All is well: events come in and are written."
+
+
+def addition(now: Figures, whole: str, parts: Sequence[str]) -> Mapping[str, Any]:
+    """A sum that must come out: its parts, and whether they do add up."""
+    known = now._asdict()
+    added = {name: known[name] for name in parts}
+    return {
+        "name": whole,
+        "whole": known[whole],
+        "parts": added,
+        "adds_up": known[whole] == sum(added.values()),
+    }
+
+
+def quantile(now: Figures, part: float) -> float | None:
+    """Seconds within which this *part* of the writes came after their events.
+
+    The upper bound of a bucket, since the beginning; None: no write yet, or longer.
+    """
+    bounds = DURATIONS[WRITE].bounds
+    for _, buckets, _ in histograms(now.durations, WRITE):
+        sofar = accumulate(buckets)
+        wanted = part * sum(buckets)
+        pairs = zip(sofar, bounds, strict=False)
+        return next((bound for n, bound in pairs if n >= wanted), None)
+    return None
