@@ -77,6 +77,10 @@ bench: $(STAMP)  ## measure the costs beside their goals, 11 minutes (ARGS="idle
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_BENCH)"
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+.PHONY: screenshots
+screenshots: $(STAMP)  ## take a picture of each page of the console into docs/screenshots (needs Chromium)
+	@$(BIN)/python -m tests.support.screenshots $(ARGS)
+
 .PHONY: size
 size: $(STAMP)  ## count the lines of code, and what one event enters of them
 	@$(BIN)/python -m tests.support.size

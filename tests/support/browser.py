@@ -22,6 +22,8 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-lcd-text",
+    "--hide-scrollbars",
     "--window-size=1200,900",
 )
 

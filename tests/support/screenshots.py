@@ -5,8 +5,11 @@ Prints the size of each. With `--stay` it prints the address and waits, to look 
 
 from __future__ import annotations
 
+import base64
+import struct
 import sys
 import time
+import zlib
 from math import sin
 from pathlib import Path
 from random import Random
@@ -28,11 +31,14 @@ from tests.support.waiting import eventually
 PASSWORD = "console-example"
 FOLDER = ROOT / "docs" / "screenshots"
 SIZES = {"phone": (390, 844), "wide": (1280, 900)}
+LONGEST = {"phone": 1700, "wide": 1800}
+"""Most pixels of a picture from top to bottom."""
 
 PAGES = {
     "overview": "",
     "accounts": "accounts",
     "account": "accounts/northwind",
+    "unknown": "accounts/" + quote("tailspin/eu 1%.json", safe="") + "?html=",
     "held": "accounts/" + quote("stripe:cus_unknown", safe=""),
     "deliveries": "deliveries",
     "attention": "attention",
@@ -77,9 +83,9 @@ def remember(stack: Stack) -> None:
     for row in rows:
         shifted = [n - end + at for n, end, at in zip(row[1:5], last, off, strict=True)]
         stack.redis.lpush(keys.SAMPLES, orjson.dumps([row.at, *shifted, *row[5:]]))
-    for hours, text in ((15, "deploy of 0.1.0"), (4, "change of BRIDGE_CREATE")):
+    for hours, text in ((4, "change of BRIDGE_CREATE"), (15, "deploy of 0.0.9")):
         at = now - hours * 3_600_000
-        stack.redis.lpush(keys.MARKS, orjson.dumps([at, text]))
+        stack.redis.rpush(keys.MARKS, orjson.dumps([at, text]))
 
 
 def others(now: int) -> list[dict[str, Any]]:
@@ -147,12 +153,65 @@ def take(browser: Browser, url: str, folder: Path) -> None:
             browser.size(width, height)
             browser.open(f"{url}/console/{path}")
             longest = int(browser.run("return document.documentElement.scrollHeight"))
-            browser.size(width, min(longest, 2 * height))
+            browser.size(width, min(longest, LONGEST[screen]))
             file = folder / f"{name}-{screen}.png"
             browser.screenshot(file)
             over = browser.run("return document.documentElement.scrollWidth") - width
+            shrink(browser, file)
             note = f", {over} px too wide" if over > 0 else ""
             sys.stdout.write(f"{file.name}: {file.stat().st_size // 1000} kB{note}\n")
+
+
+INDEXED = """
+const image = new Image(); image.src = "data:image/png;base64,%s"; await image.decode();
+const canvas = new OffscreenCanvas(image.width, image.height).getContext("2d");
+canvas.drawImage(image, 0, 0);
+const from = canvas.getImageData(0, 0, image.width, image.height).data;
+const keys = new Uint32Array(from.length / 4), often = new Map();
+for (let i = 0; i < from.length; i += 4) {
+  const key = (from[i] >> 2) << 16 | (from[i + 1] >> 2) << 8 | from[i + 2] >> 2;
+  keys[i / 4] = key;
+  often.set(key, (often.get(key) || 0) + 1);
+}
+const parts = key => [key >> 16, key >> 8 & 255, key & 255].map(n => Math.round(n * 255 / 63));
+const ranked = [...often].sort((a, b) => b[1] - a[1]).map(([key]) => key);
+const colors = ranked.slice(0, 256).map(parts), known = new Map();
+ranked.forEach((key, n) => {
+  const [r, g, b] = parts(key);
+  const far = ([x, y, z]) => (x - r) ** 2 + (y - g) ** 2 + (z - b) ** 2;
+  const near = () => colors.reduce((best, c, m) => far(c) < far(colors[best]) ? m : best, 0);
+  known.set(key, n < 256 ? n : near());
+});
+let text = "";
+for (const key of keys) text += String.fromCharCode(known.get(key));
+return {width: image.width, height: image.height, colors, indices: btoa(text)};
+"""
+"""A script that finds a palette for a picture; Chromium's own files are several times as large."""
+
+
+def shrink(browser: Browser, file: Path) -> None:
+    """Write a picture again with at most 256 colors (PNG, https://www.w3.org/TR/png)."""
+    browser.open("about:blank")
+    png = base64.b64encode(file.read_bytes()).decode()
+    found = browser.run(f"return (async () => {{{INDEXED % png}}})()")
+    width, height = found["width"], found["height"]
+    indices = base64.b64decode(found["indices"])
+    rows = (indices[at : at + width] for at in range(0, width * height, width))
+    pixels = b"".join(b"\0" + row for row in rows)
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0),
+        b"PLTE": bytes(value for color in found["colors"] for value in color),
+        b"IDAT": zlib.compress(pixels, 9),
+        b"IEND": b"",
+    }
+    chunks = (
+        struct.pack(">I", len(data))
+        + kind
+        + data
+        + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts.items()
+    )
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
 
 
 def main(arguments: list[str]) -> None:

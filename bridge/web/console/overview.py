@@ -17,6 +17,9 @@ from bridge.web.console.pages import Data, Pages, console
 
 pages = Pages("overview", "Overview")
 
+RECENT_MS = 30_000
+"""How old the last sample must be for the present figures to be another one."""
+
 LISTED = 8
 """Marks and actions that are listed."""
 
@@ -35,9 +38,10 @@ def overview() -> Data:
     """The lamps, the sums, the day's samples, the budget and the MRR."""
     redis, settings = console().redis, console().settings
     now, lit, done = figures(redis), console().health.lit(), marks(redis)
-    known = now._asdict() | {"at": now.now_ms}
-    this = Sample(**{name: known[name] for name in Sample._fields})
-    day, rows = [*samples(redis), this], Index(redis).rows()
+    day, rows = samples(redis), Index(redis).rows()
+    if day and now.now_ms - day[-1].at > RECENT_MS:
+        known = now._asdict() | {"at": now.now_ms}
+        day.append(Sample(**{name: known[name] for name in Sample._fields}))
     share = settings.vitally_budget_share
     return {
         "well": sentence(lit),
@@ -92,7 +96,8 @@ def sentence(lit: Sequence[Lamp]) -> str:
     if bad:
         return f"Not ready: {bad[0].text}"
     if warn:
-        return f"Events are taken and written, but look at this: {warn[0].text}"
+        them = "one thing needs" if len(warn) == 1 else f"{len(warn)} things need"
+        return f"Events are taken and written, but {them} a look."
     stopped = [lamp.text for lamp in lit if lamp.kind in {"dry_run", "paused"}]
     return stopped[0] if stopped else "All is well: events come in and are written."
 

@@ -25,7 +25,7 @@ from flask import (
     request,
     url_for,
 )
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from redis import Redis
 from redis.exceptions import RedisError
 from werkzeug.exceptions import NotFound
@@ -242,6 +242,12 @@ def shown(value: object) -> str:
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
+
+def ticks(text: str) -> Markup:
+    """A text of ours in which what stands in backticks is code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)))  # noqa: S704 - it is escaped
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "when": when,
     "ago": ago,
@@ -249,6 +255,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "money": money,
     "shown": shown,
     "count": count,
+    "ticks": ticks,
     "number": "{:,}".format,
 }
 
