@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import click
 from redis import Redis
@@ -22,6 +23,7 @@ from bridge.cli.output import (
     table,
 )
 from bridge.cli.status import to_write
+from bridge.domain.clusters import HELD, PARKED, QUARANTINED
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress
 from bridge.log import plain
@@ -30,6 +32,9 @@ from bridge.store import keys, operator
 from bridge.store.inspect import Figures, Look, figures
 from bridge.store.lease import APART_MS
 from bridge.store.quarantine import Kept, Quarantine
+
+MANY = 10
+"""So many things that wait are summed up by cause before they are listed."""
 
 
 @click.command(cls=Command)
@@ -44,7 +49,7 @@ def held() -> None:
       python -m bridge held
       python -m bridge link stripe:cus_9 acme-101
     """
-    _list(keys.HELD, "nothing is held")
+    _list(HELD, keys.HELD)
 
 
 @click.command(cls=Command)
@@ -61,10 +66,10 @@ def parked() -> None:
       python -m bridge parked
       python -m bridge retry --parked
     """
-    _list(keys.PARKED, "nothing is parked")
+    _list(PARKED, keys.PARKED)
 
 
-def _list(key: str, empty: str) -> None:
+def _list(kind: str, key: str) -> None:
     listed = Look(opened().redis).listed(key)
     data = [standing._asdict() | {"since": since} for standing, since in listed]
     rows = (
@@ -72,7 +77,16 @@ def _list(key: str, empty: str) -> None:
         for one, since in listed
     )
     heading = ("PARTY", "ACCOUNT", "SINCE (UTC)", "EVENTS", "WHY")
-    show(data, lambda _: table(heading, rows) if listed else [empty])
+    empty = [f"nothing is {kind}"]
+    show(data, lambda _: [*_causes(kind), *table(heading, rows)] if listed else empty)
+
+
+def _causes(kind: str) -> Iterator[str]:
+    """Why things of this *kind* wait, cause by cause, where there are many."""
+    found = [one for one in clusters(opened().redis) if one.kind == kind]
+    if sum(one.size for one in found) >= MANY:
+        rows = ((one.size, moment(one.since), one.title) for one in found)
+        yield from (*table(("HOW MANY", "SINCE (UTC)", "CAUSE"), rows), "")
 
 
 @click.command(cls=Command)
@@ -263,7 +277,10 @@ def list_() -> None:
     )
     heading = ("ID", "SINCE (UTC)", "SOURCE", "EVENT", "BYTES", "REASON")
     empty = ["the quarantine is empty"]
-    show(data, lambda _: table(heading, rows) if kept else empty)
+    show(
+        data,
+        lambda _: [*_causes(QUARANTINED), *table(heading, rows)] if kept else empty,
+    )
 
 
 @quarantine.command("show")

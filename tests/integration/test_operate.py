@@ -21,6 +21,7 @@ from bridge.throttle import Throttle
 from bridge.webhook.source import Delivery, Verified
 from tests.support.command import Run, Said
 from tests.support.desk import Bench, customer, link, subscription
+from tests.support.failures import seed
 from tests.support.stripe import Shop
 from tests.support.waiting import eventually
 
@@ -70,6 +71,21 @@ def test_held_and_parked_are_listed_with_the_reason(run, desk):
     assert "neither the customer nor" in run("held").line("stripe:cus_1")
     assert "mrr must be an integer" in run("parked").line("stripe:cus_2")
     assert ["stripe:cus_1"] == [row["party"] for row in run("held", "--json").json]
+
+
+def test_many_are_summed_up_by_cause_first(run, desk):
+    seed(desk.redis, 50)
+
+    for command, causes in (
+        (["held"], 2),
+        (["parked"], 2),
+        (["quarantine", "list"], 1),
+    ):
+        summed, listed = run(*command).out.split("\n\n")
+        assert summed.startswith("HOW MANY")
+        assert causes == len(summed.splitlines()) - 1
+        assert 10 * causes == len(listed.splitlines()) - 1
+        assert 10 * causes == len(run(*command, "--json").json)
 
 
 def test_a_link_moves_a_party_and_its_removal_moves_it_back(run, desk):
