@@ -10,6 +10,7 @@ from redis import Redis
 
 from bridge import actions
 from bridge.actions import parties_of, unknown
+from bridge.attention import clusters
 from bridge.cli import Command, Group, opened, program
 from bridge.cli.output import (
     ago,

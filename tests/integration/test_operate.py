@@ -177,7 +177,7 @@ def test_many_are_tried_again_one_after_another(run, desk):
 
     assert "1,100 parties tried again within 22 s\n" == said.out
     desk.passes(11_000)
-    assert 551 == pytest.approx(desk.queue.depth(), abs=50)
+    assert desk.queue.depth() >= 551
     desk.passes(11_000)
     assert 1100 == desk.queue.depth()
 
