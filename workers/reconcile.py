@@ -23,7 +23,8 @@ from bridge.errors import (
 from bridge.log import fields, places
 from bridge.reconcile import Reconciler
 from bridge.store import keys
-from bridge.store.connect import milliseconds
+from bridge.store.inspect import drained_in, figures
+from bridge.store.shadow import Shadow
 from bridge.throttle import Throttle
 from bridge.vitally.client import Vitally
 from workers import outcomes
@@ -41,9 +42,6 @@ FIRST_MS = 600_000
 
 TICK = 1.0
 """Seconds between two requests."""
-
-AHEAD = 20
-"""Jobs that may wait in the queue when an account is mended; new events go first."""
 
 FIRST_REST, LAST_REST = 60.0, 3600.0
 """Seconds before a reading goes on that failed: at first, at most."""
@@ -67,7 +65,6 @@ class Schedule:
             context.redis, vitally, context.config, lambda: None, worker
         )
         self.reading: Iterator[int] | None = None
-        self.mending: list[bytes] | None = None
         self.read = self.failures = 0
         self.rests_until = 0.0
 
@@ -84,13 +81,11 @@ class Schedule:
         self.context.stop.wait()
 
     def tick(self) -> None:
-        """Read one page more, or mend some accounts, if that is due."""
+        """Read one page more, if that is due; after the last one mend what drifted."""
         if not self.is_due() or monotonic() < self.rests_until:
-            self.reading = None
-        elif self.mending is not None:
-            self._mend()
+            self.reading = None  # another may go on with it
         elif self.reconciler.is_fresh():
-            self._begin_to_mend()
+            self._mend()
         elif self.throttle.reserve_read(0) == 0:
             self._read()
 
@@ -118,13 +113,15 @@ class Schedule:
         try:
             self.read = next(self.reading)
         except StopIteration:
-            self._begin_to_mend()
+            self._mend()
         except VitallyLimitedError as error:
             self.throttle.pause(int(1000 * (error.retry_after or 2.0)))
             self.reading = None
         except BridgeError as error:
             if isinstance(error, VitallyKeyError):
-                self.context.breaker.open(outcomes.stopped(error))
+                reason = outcomes.stopped(error)
+                if self.context.breaker.open(reason):
+                    log.critical("writes stopped", extra=fields(reason=reason))
             is_vitally = isinstance(error, VitallyError)
             self._rest(FIRST_REST if is_vitally else LAST_REST, str(error))
         else:
@@ -138,22 +135,14 @@ class Schedule:
         line = fields(reason=reason, again_in=f"{rest:g} s")
         log.warning("Vitally could not be read", extra=line)
 
-    def _begin_to_mend(self) -> None:
-        redis: Any = self.redis
-        self.reading, self.mending = None, sorted(redis.smembers(keys.DRIFT))
-        line = fields(accounts=self.read or None, drift=len(self.mending))
-        log.info("Vitally was read", extra=line)
-
     def _mend(self) -> None:
-        """Queue jobs for the next accounts that have drifted."""
         redis: Any = self.redis
-        leases, queue = self.context.leases, self.context.queue
-        room, left = max(0, AHEAD - queue.depth()), self.mending or []
-        for account in left[:room]:
-            party = redis.srandmember(keys.members(account.decode()))
-            if party:
-                queue.push_all(leases.claim_to_look(party.decode()), "drift")
-        self.mending = left[room:]
-        if not self.mending:
-            self.mending = None
-            redis.set(keys.RECONCILED, milliseconds(redis))
+        drift = sorted(raw.decode() for raw in redis.smembers(keys.DRIFT))
+        # At half of the budget: the other half is for what is new.
+        now, share = figures(self.redis), self.context.settings.vitally_budget_share
+        apart = 2000 * drained_in(1, now.limit * share, now.cost)
+        parties = Shadow(self.redis).party_of_each(drift)
+        self.context.leases.look_again(parties, int(apart))
+        redis.set(keys.RECONCILED, now.now_ms)
+        line = fields(accounts=self.read or None, drift=len(drift))
+        log.info("Vitally was read", extra=line)

@@ -84,7 +84,7 @@ def _in_words(totals: Figures, seconds: float, lit: Sequence[Lamp]) -> list[str]
         "writes": f"STOPPED: {totals.breaker}" if totals.breaker else paused,
         "incomplete histories": totals.incomplete,
         "accounts with unknown traits": totals.unknown,
-        "accounts others changed": f"{totals.drift} when Vitally was read: {read_at(totals)}",
+        "accounts others changed": _drift(totals),
         "objects to read, but no API key": totals.unread,
         "in the quarantine": _in_quarantine(totals),
     }
@@ -109,10 +109,13 @@ def to_write(totals: Figures, seconds: float) -> str:
     return f"{parties}, drained in {about}"
 
 
-def read_at(totals: Figures) -> str:
-    """Say when all accounts in Vitally were last read."""
-    at = totals.listed_at
-    return "never" if at is None else f"{ago(totals.now_ms - at)} ago"
+def _drift(totals: Figures) -> str:
+    """How many accounts others have changed, and since when that is known."""
+    if totals.listed_at is None:
+        return f"{totals.drift or 'not known'}; Vitally was never read"
+    return (
+        f"{totals.drift}; Vitally was read {ago(totals.now_ms - totals.listed_at)} ago"
+    )
 
 
 def _in_quarantine(totals: Figures) -> str:
@@ -229,8 +232,9 @@ def _running(redis: Redis, settings: Settings) -> Findings:
             GOOD,
             f"{count(len(totals.heard), 'worker')} heard: {', '.join(totals.heard)}",
         )
-    yield GOOD, f"all accounts in Vitally were read: {read_at(totals)}"
     said = {"source_key", "dry_run"} if settings.bridge_dry_run else {"source_key"}
+    grade = NOTE if totals.listed_at is None else GOOD
+    yield grade, f"accounts others changed: {_drift(totals)}"
     for lamp in look(redis, settings):
         if lamp.kind in said:
             continue

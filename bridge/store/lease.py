@@ -274,12 +274,12 @@ class Leases:
             made += int(self._run("due", made * apart_ms, apart_ms, *some))
         return made
 
-    def look_again(self, parties: Iterable[str]) -> int:
+    def look_again(self, parties: Iterable[str], apart_ms: int = APART_MS) -> int:
         """Let each of *parties* be looked at, settled or not; by when (ms) all are."""
         at = milliseconds(self._redis)
         with self._redis.pipeline(transaction=False) as pipe:
             for party in parties:
-                at += APART_MS
+                at += apart_ms
                 pipe.zadd(keys.LATER, {party: at}, lt=True)
             pipe.execute()
         return at
