@@ -156,15 +156,6 @@ CONDITIONS = (
         "Check VITALLY_SUBDOMAIN, VITALLY_REGION and VITALLY_BASE_URL.",
     ),
     Condition(
-        "vitally_failing",
-        "warn",
-        _failing,
-        "Vitally is unreachable or answers with errors: writes are repeated.",
-        "Look at Vitally's status page. Nothing is lost; writes are repeated for 3 days.",
-        20.0,
-        lambda seen: seen.failing.since if seen.failing else None,
-    ),
-    Condition(
         "dry_run",
         "note",
         lambda state: (
@@ -185,6 +176,15 @@ CONDITIONS = (
         ),
         "Somebody paused all writes.",
         "To go on: vitally-bridge resume.",
+    ),
+    Condition(
+        "vitally_failing",
+        "warn",
+        _failing,
+        "Vitally is unreachable or answers with errors: writes are repeated.",
+        "Look at Vitally's status page. Nothing is lost; writes are repeated for 3 days.",
+        20.0,
+        lambda seen: seen.failing.since if seen.failing else None,
     ),
     Condition(
         "settings",
@@ -243,6 +243,15 @@ CONDITIONS = (
         lambda state: " ".join(f"{r}." for r in state.figures.keys_refused.values()),
         "A source refuses the key of its API, or some of what is read with it.",
         "Give the key its permissions, or replace it. Events are taken without it.",
+    ),
+    Condition(
+        "gap",
+        "warn",
+        lambda state: _when(
+            sum(state.figures.gaps.values()), "Events of a source that never came: {}."
+        ),
+        "`gaps --dry-run` found events of a source that never came.",
+        "Take them in: vitally-bridge gaps stripe.",
     ),
     Condition(
         "unread",

@@ -41,6 +41,7 @@ from bridge.queue import Queue
 from bridge.reconcile import FRESH_MS
 from bridge.settings import Settings
 from bridge.sources import every
+from bridge.store import keys
 from bridge.store.accept import RING, Accept
 from bridge.store.inspect import Look, drained_in, figures
 from bridge.store.refresh import Cursor
@@ -168,6 +169,10 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
     became = _each(_rows(partial(archive.events, since)), "event", take)
     read = f"{count(became.total(), 'event')} of {count(days, 'day')}"
     say(f"{read}: {_sums(became, 'nothing to read')}")
+    if became["missing"] and became.total() <= RING:
+        redis.hset(keys.GAPS, kind.name, str(became["missing"]))
+    else:
+        redis.hdel(keys.GAPS, kind.name)
     if became["missing"] and became.total() > RING:
         say(
             f"the bridge remembers only the last {RING:,} events; older ones count as missing"

@@ -71,7 +71,7 @@ class Figures(NamedTuple):
     those of the last hour, *refused_now* of the last 10 to 20 minutes.
     *limit* (units a minute) and *cost* of a write are what Vitally's replies say;
     *durations* are the numbers of the histograms; *keys_refused* maps sources to why
-    they refuse the key of their API; *now_ms* is Redis' clock.
+    they refuse the key of their API, *gaps* to how many of their events never came; *now_ms* is Redis' clock.
     """
 
     received: int
@@ -106,6 +106,7 @@ class Figures(NamedTuple):
     paused: str | None
     failing: Failing | None
     keys_refused: Mapping[str, str]
+    gaps: Mapping[str, int]
     dry_run: bool
     listed_at: int | None
     limit: int
@@ -167,6 +168,7 @@ def figures(redis: Redis) -> Figures:
         pipe.zcount(keys.QUARANTINED, hour_ago, "+inf")
         pipe.hmget(keys.FAILING, *Failing._fields)
         pipe.hgetall(keys.KEYS_REFUSED)
+        pipe.hgetall(keys.GAPS)
         pipe.hgetall(keys.REFUSED_LATELY)
         pipe.hgetall(keys.DURATIONS)
         pipe.time()
@@ -175,7 +177,7 @@ def figures(redis: Redis) -> Figures:
         replies[: len(SIZES)],
         replies[len(SIZES) :],
     )
-    lately, failing, refusing, spans, took, clock = more
+    lately, failing, refusing, gaps, spans, took, clock = more
     now = clock[0] * 1000 + clock[1] // 1000
     counted = {name.decode(): int(n) for name, n in counters.items()}
     # Writes that were paused for no reason ("") are paused.
@@ -191,6 +193,7 @@ def figures(redis: Redis) -> Figures:
         "breaker": breaker,
         "paused": paused,
         "failing": _failing(failing),
+        "gaps": {name.decode(): int(n) for name, n in gaps.items()},
         "keys_refused": {n.decode(): why.decode() for n, why in refusing.items()},
         "dry_run": dry_run is not None,
         "listed_at": int(listed_at) if listed_at else None,

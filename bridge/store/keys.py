@@ -81,6 +81,9 @@ FAILING = PREFIX + "failing"
 KEYS_REFUSED = PREFIX + "keys:refused"
 """Hash: source -> why it refuses the key of its own API."""
 
+GAPS = PREFIX + "gaps"
+"""Hash: source -> how many of its events were missing when it was last asked."""
+
 ALERTS = PREFIX + "alerts"
 """Hash: kind of a condition that is so -> JSON: since when (ms), whether it was raised."""
 

@@ -21,7 +21,7 @@ from redis import Redis
 from bridge.ingest import Ingress
 from bridge.sources import discover
 from bridge.store import keys
-from bridge.store.inspect import Look
+from bridge.store.inspect import Look, figures
 from bridge.webhook.source import Delivery, Verified
 from tests.support.command import Run, called
 from tests.support.desk import QUEUE, Bench, settings
@@ -451,7 +451,10 @@ def test_a_dry_run_says_what_is_missing_and_changes_nothing(
 
     *listed, counted = gaps("--dry-run").out.splitlines()
 
-    assert before == everything(desk.redis)
+    assert {"stripe": 2} == figures(desk.redis).gaps  # for its lamp, and nothing else
+    after = everything(desk.redis)
+    del after[keys.GAPS.encode()]
+    assert before == after
     what = "9 events of 30 days: 1 ignored, 2 missing, 2 quarantined, 4 seen before"
     assert what == counted
     missing = [line for line in listed if "  missing  " in line]
@@ -462,6 +465,7 @@ def test_a_dry_run_says_what_is_missing_and_changes_nothing(
         gaps().out.splitlines()[:-1]
     )
     assert 2 == desk.redis.zcard(keys.QUARANTINED)
+    assert {} == figures(desk.redis).gaps
 
 
 def test_only_so_far_back_and_only_what_is_read(stripe, redis, gaps):
