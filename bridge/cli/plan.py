@@ -330,11 +330,10 @@ def reconcile(*, fix: bool) -> None:
     here = opened(())
     read = read_vitally(here)
     found = plans.report(here.redis, here.config, read)
+    show(found, _report)
     if fix:
         wrong = {*(one.account for one in found.drift), *found.missing}
-        plans.queue_accounts(here.redis, sorted(wrong))
-        note(f"{count(len(wrong), 'account')} queued")
-    show(found, _report)
+        queue(here, sorted(wrong), wait=False)
 
 
 def read_vitally(here: Session) -> int:

@@ -156,13 +156,15 @@ def bridged(amount: Decimal, currency: str, told: int = 0) -> Decimal:
 
 def exact(minor: Fraction, currency: str, source: str) -> Fraction:
     """*minor* units, as *source* counts them, in major units of *currency*."""
-    return Fraction(minor, 10 ** minor_decimals(currency, source))
+    scale = 10 ** minor_decimals(currency, source)
+    return Fraction(minor.numerator, minor.denominator * scale)
 
 
 def rounded(amount: Fraction, currency: str) -> int | float:
     """Round major units once, half up, to the currency's own decimals: a JSON number."""
     scale: int = 10 ** decimals(currency)
-    whole = int(abs(amount) * scale + Fraction(1, 2)) * (1 if amount >= 0 else -1)
+    twice, below = 2 * scale * abs(amount.numerator), amount.denominator
+    whole = (twice + below) // (2 * below) * (1 if amount >= 0 else -1)
     return whole // scale if whole % scale == 0 else whole / scale
 
 
@@ -178,6 +180,8 @@ def monthly(
     amount: Fraction, interval: str, count: int, policy: Policy = STRIPE
 ) -> Fraction:
     """The amount for one month, if *amount* is paid every *count* intervals."""
+    if interval == "month":
+        return amount / count if count != 1 else amount
     return amount * policy.per_month(interval) / count
 
 

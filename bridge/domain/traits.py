@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from functools import cached_property
 from itertools import chain, product
 from math import prod
 from operator import attrgetter
@@ -58,29 +60,32 @@ def instant(milliseconds: int) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
 
 
-class AccountView(NamedTuple):
+@dataclass(frozen=True)
+class AccountView:
     """What a trait is computed from: subscriptions, a policy and an instant (ms)."""
 
     all: tuple[Subscription, ...]
     policy: Policy
     now: int
 
-    @property
+    @cached_property
     def live(self) -> list[Subscription]:
         """Subscriptions that are live, whether or not their amounts count."""
         return [sub for sub in self.all if sub.is_live]
 
-    @property
+    @cached_property
     def counting(self) -> list[Subscription]:
         """Subscriptions whose amounts count in MRR."""
         return [s for s in self.all if s.status in self.policy.statuses]
 
     def possible(self) -> list[AccountView]:
         """Every view that may be the true one, this one first; empty if there are too many."""
+        if not any(sub.rivals for sub in self.all):
+            return [self]
         choices = [(sub, *sub.rivals) for sub in self.all]
         if prod(map(len, choices)) > MOST_VIEWS:
             return []
-        return [self._replace(all=subs) for subs in product(*choices)]
+        return [replace(self, all=subs) for subs in product(*choices)]
 
 
 def _payment(sub: Subscription, view: AccountView) -> Payment:
