@@ -9,6 +9,7 @@ import pytest
 
 from bridge.store import audit
 from bridge.store.quarantine import Quarantine
+from bridge.store.samples import mark
 from tests.support.desk import Bench, customer
 from tests.support.failures import FIVE, seed, wait
 from tests.support.visitor import Visitor
@@ -53,6 +54,15 @@ def test_a_thousand_failures_of_five_causes_are_five_clusters(visit, desk) -> No
             "&#39;", "'"
         )
     assert 100 == len(visit.data(f"attention/{one['id']}.json?page=2")["things"])
+
+
+def test_a_cluster_tells_what_was_changed_before_it_began(visit, desk) -> None:
+    mark(desk.redis, "deploy of 9.9")
+    seed(desk.redis, 1)
+
+    assert "deploy of 9.9" in visit.page("attention")
+    (one,) = visit.data("attention.json")["clusters"]
+    assert "deploy of 9.9" == one["changed"]["text"]
 
 
 def test_what_waits_is_tried_again_by_one_button(visit, desk) -> None:

@@ -45,7 +45,9 @@ def seed(
 def wait(redis: Redis, party: str, kind: str, reason: str) -> None:
     """Let *party* be held or parked, with one event."""
     value = {"name": "Acme"}
-    fact = Fact(party, CUSTOMER, Stamp(False, 1, 0), "evt_1", "created", value, "")
+    fact = Fact(
+        party, CUSTOMER, Stamp(False, 1, 0), "evt_1", "customer.created", value, ""
+    )
     Accept(redis).facts("stripe", [fact])
     leases = Leases(redis)
     view = leases.begin(party)

@@ -23,6 +23,7 @@ from bridge.demo.lives import ACCOUNT_KEY, DAY, LIVES, deliveries
 from bridge.store import keys
 from bridge.store.samples import Sample
 from tests.support.browser import Browser
+from tests.support.failures import FIVE, seed
 from tests.support.local_stripe import customer, item, price, subscription
 from tests.support.processes import ROOT
 from tests.support.stack import Stack
@@ -56,6 +57,7 @@ def bridge(folder: Path) -> Stack:
 def fill(stack: Stack) -> None:
     """Deliver a month of customers, and what goes wrong in one."""
     start = (int(time.time()) // DAY - 30) * DAY
+    seed(stack.redis, 40, FIVE[2:])
     stripe = stack.stripe()
     for one in deliveries(LIVES, start, Random(1)):
         stripe.deliver(one.event)
@@ -63,6 +65,15 @@ def fill(stack: Stack) -> None:
         stripe.deliver(event)
     stripe.raw(b"{}", {"Stripe-Signature": "t=1,v1=00"})
     stripe.deliver({"id": "evt_odd", "object": "event", "type": "customer.updated"})
+    eventually(lambda: not stack.figures().pending, 30, what="the end of all work")
+    # What Vitally refuses stays planned.
+    refusal = {"error": "/traits/planName must be one of Pro, Team"}
+    stack.vitally.break_with([{"kind": "status", "status": 400, "body": refusal}])
+    changed = others(int(time.time()))[4]
+    changed["id"], changed["created"] = "evt_changed", int(time.time()) - 60
+    changed["type"] = "customer.subscription.updated"
+    changed["data"]["object"]["items"]["data"][0]["quantity"] = 3
+    stripe.deliver(changed)
     stripe.close()
     remember(stack)
     eventually(lambda: not stack.figures().pending, 30, what="the end of all work")

@@ -16,6 +16,7 @@ from bridge.plan import queue_accounts
 from bridge.sources import every
 from bridge.store import operator
 from bridge.store.quarantine import Quarantine
+from bridge.store.samples import marks
 from bridge.web.console.pages import Data, Done, Pages, console
 from bridge.wording import count
 
@@ -80,7 +81,8 @@ def act() -> Done:
 
 
 def _clusters() -> list[Cluster]:
-    return clusters(console().redis, console().config.by_hand)
+    redis = console().redis
+    return clusters(redis, console().config.by_hand, marks(redis))
 
 
 def _cluster(id_: str) -> Cluster | None:
