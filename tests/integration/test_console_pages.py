@@ -6,14 +6,20 @@ import html
 import json
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from bridge.settings import OPTIONS
+from bridge.sources import options
 from bridge.store import audit, keys
+from bridge.store.connect import milliseconds
 from bridge.store.index import Index
-from tests.support.desk import Bench, customer, subscription
+from bridge.web.console.settings import setting
+from tests.support.desk import Bench, customer, settings, subscription
+from tests.support.server import RedisServer
 from tests.support.visitor import KNOWN, Visitor
 
 PAGES = ("", "accounts", "accounts/acme", "settings")
@@ -241,3 +247,83 @@ def test_reading_changes_nothing(desk: Bench, visit: Visitor) -> None:
         visit.page(path)
 
     assert before == state()
+
+
+def test_the_overview_adds_up_and_says_whether_all_is_well(
+    desk: Bench, visit: Visitor
+) -> None:
+    desk.does(customer(), subscription(), customer("cus_2", account=None))
+    first = visit.data(".json")
+    received, accepted = first["sums"]
+
+    assert "Not ready: No worker has been heard from for 15 s." == first["well"]
+    assert (True, 3) == (received["adds_up"], received["whole"])
+    assert {"settled": 2, "pending": 0, "held": 1, "parked": 0} == accepted["parts"]
+    assert {"USD": [1, 450]} == first["mrr"]
+    assert "450.00 USD" in visit.page("")
+    desk.redis.zadd(keys.WORKERS, {"one": milliseconds(desk.redis)})
+    assert "All is well: events come in and are written." == visit.data(".json")["well"]
+    desk.redis.hincrby(keys.COUNTERS, "held", 1)
+    assert "does not add up" in visit.page("")
+
+
+def test_a_dry_run_is_said_first_on_every_page(desk: Bench, visit: Visitor) -> None:
+    desk.does(customer(), subscription())
+    desk.redis.set(keys.DRY_RUN, "")
+    desk.redis.zadd(keys.WORKERS, {"one": milliseconds(desk.redis)})
+
+    for path in PAGES:
+        text = visit.page(path)
+        assert 0 < text.index("This is a dry run") < text.index("<h1>"), path
+    assert "This is a dry run" in visit.data(".json")["well"]
+
+
+def test_no_secret_is_shown_and_each_setting_says_where_it_comes_from(
+    visit: Visitor, redis_server: RedisServer
+) -> None:
+    page, data = visit.page("settings"), visit.get("/console/settings.json").text
+    for secret in (
+        "whsec_example",
+        "sk_test_example",
+        "console-example",
+        redis_server.url,
+    ):
+        assert secret not in page + data
+    found = {one["name"]: one for one in visit.data("settings.json")["settings"]}
+
+    assert ("set", True) == (
+        found["STRIPE_WEBHOOK_SECRET"]["value"],
+        found["STRIPE_WEBHOOK_SECRET"]["secret"],
+    )
+    assert "customer" == found["BRIDGE_CREATE"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("name", "environ", "value", "origin"),
+    [
+        ("BRIDGE_CREATE", {"BRIDGE_CREATE": "never"}, "never", "environment"),
+        ("BRIDGE_CREATE", {}, "customer", "default"),
+        ("BRIDGE_CREATE", {"BRIDGE_CREATE": " "}, "customer", "default"),
+        (
+            "CONSOLE_PASSWORD",
+            {"CONSOLE_PASSWORD": "pass-example"},
+            "set",
+            "environment",
+        ),
+        ("CONSOLE_PASSWORD", {"CONSOLE_PASSWORD_FILE": "{file}"}, "set", "file {file}"),
+        ("CONSOLE_PASSWORD", {}, None, "default"),
+        ("STRIPE_MODE", {}, "live", "default"),
+    ],
+)
+def test_a_setting_comes_from_where_it_was_read(
+    tmp_path: Path, name: str, environ: dict[str, str], value: str | None, origin: str
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text("pass-example\n", "utf-8")
+    given = {key: text.format(file=file) for key, text in environ.items()}
+    chosen = settings("http://127.0.0.1:1", "redis://127.0.0.1:1", **given)
+    option = next(o for o in (*OPTIONS, *options()) if o.name == name)
+    shown = setting(option, chosen, given)
+
+    assert (value, origin.format(file=file)) == (shown["value"], shown["from"])
+    assert "pass-example" not in str(shown)

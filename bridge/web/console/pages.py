@@ -282,13 +282,16 @@ def frame() -> dict[str, Any]:
 
 def _data_url() -> str | None:
     """The address of the page's data; None: it is no page of data."""
-    name = f"{request.endpoint}_json"
+    name, parts = f"{request.endpoint}_json", dict(request.view_args or {})
+    if name.endswith("_json_json"):  # what is shown has itself a name that ends so
+        name = name.removesuffix("_json")
+        parts = {key: f"{part}.json" for key, part in parts.items()}
     if name not in current_app.view_functions:
         return None
     wanted: dict[str, Any] = {
         k: v for k, v in request.args.items() if k not in {"did", "html"}
     }
-    return url_for(name, **(request.view_args or {}), **wanted)
+    return url_for(name, **parts, **wanted)
 
 
 def _lamps() -> list[Lamp]:
