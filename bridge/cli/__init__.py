@@ -7,16 +7,17 @@ import sys
 from collections.abc import Collection
 from importlib import import_module
 from keyword import iskeyword
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 from redis import Redis
 from redis.exceptions import RedisError
 
 from bridge import __version__
-from bridge.cli.output import near, note
+from bridge.cli.output import WATCH, near, note
 from bridge.config import Config
 from bridge.errors import EXIT_CONFIG, BridgeError, ConfigError, StorageError
+from bridge.keep import stop_event
 from bridge.settings import Settings
 from bridge.sources import load
 from bridge.store.connect import connect
@@ -95,6 +96,22 @@ class Command(click.Command):
 
     def get_help(self, ctx: click.Context) -> str:
         return super().get_help(ctx).replace(MODULE, program())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Do it, again and again where `--watch` was given, until Ctrl-C."""
+        seconds = ctx.meta.get(WATCH)
+        if not seconds:
+            return super().invoke(ctx)
+        stop = stop_event()
+        while not stop.is_set():
+            # Each time with a context of its own, which closes what was opened.
+            with click.Context(self, ctx.parent, ctx.info_name) as again:
+                again.params = ctx.params
+                if sys.stdout.isatty():
+                    click.clear()
+                super().invoke(again)
+            stop.wait(seconds)
+        return None
 
 
 class Group(Command, click.Group):

@@ -20,6 +20,7 @@ from bridge.cli.output import (
     say,
     show,
     table,
+    tell,
     wants_json,
 )
 from bridge.domain.values import CUSTOMER, NAME
@@ -382,6 +383,7 @@ def update(account: str, **given: Any) -> None:
     metavar="ID",
     help="Repeat the external id instead of being asked, for scripts.",
 )
+@as_json
 def delete(account: str, confirm: str | None) -> None:
     """Delete an account for good, with everything that belongs only to it.
 
@@ -405,7 +407,7 @@ def delete(account: str, confirm: str | None) -> None:
                 "deleted. Type it exactly, or give it with --confirm"
             )
         if settings.bridge_dry_run:
-            say("BRIDGE_DRY_RUN is true: nothing was deleted.")
+            tell({"deleted": None}, "BRIDGE_DRY_RUN is true: nothing was deleted.")
             return
         client.delete(doomed["id"])
-    say(f"{named(expected)} is deleted.")
+    tell({"deleted": expected}, f"{named(expected)} is deleted.")

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from bridge.cli import Command, Session, opened, program
 from bridge.cli.explain import differences
-from bridge.cli.output import ago, count, moment, note, say
+from bridge.cli.output import ago, as_json, count, moment, note, say, tell, wants_json
 from bridge.cli.plan import INTERRUPTED, read_vitally
 from bridge.domain.account import identify
 from bridge.domain.facts import Fact
@@ -86,6 +86,7 @@ Take = Callable[[str, Sequence[Fact]], str]
 @click.option("--dry-run", is_flag=True, help="Only show what would be written.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--restart", is_flag=True, help="Start over, not where it stopped.")
+@as_json
 def backfill(
     source: str, since: datetime | None, ids: tuple[str, ...], **flags: bool
 ) -> None:
@@ -124,10 +125,10 @@ def backfill(
             _first_contact(session)
     became = _each(parties(), "customer", partial(_read, archive, take), total, cursor)
     note(f"{count(became.total(), 'customer')} read: {_sums(became, 'there are none')}")
+    words = f"the workers write what differs: see `{program()} status`"
     if flags["dry_run"]:
         note("nothing was written")
-    else:
-        say(f"the workers write what differs: see `{program()} status`")
+    tell({"read": became.total(), **became}, *([] if flags["dry_run"] else [words]))
     if unread := became[UNREAD] + (became[GONE] if ids else 0):
         raise BridgeError(f"{count(unread, 'customer')} could not be read; see above")
 
@@ -136,6 +137,7 @@ def backfill(
 @click.argument("source")
 @click.option("--days", type=click.IntRange(1, 30), default=30, help="How far back.")
 @click.option("--dry-run", is_flag=True, help="Only list what is missing.")
+@as_json
 def gaps(source: str, days: int, *, dry_run: bool) -> None:
     """Fetch the past events of SOURCE, and take in those that never arrived.
 
@@ -149,6 +151,7 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
     settings, _, redis = opened()
     kind, archive = _archive(source, settings)
     ingress, accept = Ingress(settings, redis, [kind]), Accept(redis)
+    news: list[dict[str, Any]] = []
 
     def take(body: Mapping[str, Any]) -> str:
         # We asked the API ourselves, so no signature has to be checked.
@@ -162,21 +165,26 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
         if word in NEWS:
             at = body.get("created")
             when = moment(at * 1000) if isinstance(at, int) else "-"
-            say(f"{when}  {word}  {body.get('type')}  {body.get('id')}")
+            news.append(
+                {"event": body.get("id"), "type": body.get("type"), "was": word}
+            )
+            if not wants_json():
+                say(f"{when}  {word}  {body.get('type')}  {body.get('id')}")
         return word
 
     since = int(time.time()) - days * DAY
     became = _each(_rows(partial(archive.events, since)), "event", take)
     read = f"{count(became.total(), 'event')} of {count(days, 'day')}"
-    say(f"{read}: {_sums(became, 'nothing to read')}")
     if became["missing"] and became.total() <= RING:
         redis.hset(keys.GAPS, kind.name, str(became["missing"]))
     else:
         redis.hdel(keys.GAPS, kind.name)
     if became["missing"] and became.total() > RING:
-        say(
+        note(
             f"the bridge remembers only the last {RING:,} events; older ones count as missing"
         )
+    data = {"read": became.total(), **became, "events": news}
+    tell(data, f"{read}: {_sums(became, 'nothing to read')}")
 
 
 # --- What both do ----------------------------------------------------------------------
@@ -353,7 +361,7 @@ def _preview(session: Session) -> Take:
 
     The other parties of the account count as far as the bridge knows them.
     """
-    look = Look(session.redis)
+    look, line = Look(session.redis), note if wants_json() else say
 
     def take(party: str, facts: Sequence[Fact]) -> str:
         member = look.member(party)
@@ -361,13 +369,15 @@ def _preview(session: Session) -> Take:
         member = member._replace(history=history, things=fold(history))
         account, reason = identify(member.things)
         if account is None:
-            say(f"{party}: held, {reason}")
+            line(f"{party}: held, {reason}")
             return "shown"
         record = look.record(account, look.members_of(account))
         others = [one for one in record.parties if one.name != party]
         parties = [*others, member.party(record.catalogues)]
         data = worked_out(account, parties, session.config, record.ledger)
-        say(f"{party}: account {account}, {data['name']!r}", *differences(data))
+        line(f"{party}: account {account}, {data['name']!r}")
+        for difference in differences(data):
+            line(difference)
         return "shown"
 
     return take

@@ -10,6 +10,7 @@ import orjson
 from bridge.cli import Command, opened
 from bridge.cli.output import as_json, moment, say, wants_json
 from bridge.deliveries import Line, follow
+from bridge.keep import stop_event
 
 
 @click.command(cls=Command)
@@ -27,17 +28,12 @@ def listen(source: str | None, account: str | None) -> None:
       python -m bridge listen
       python -m bridge listen --source stripe --account acme-101
     """
-    redis = opened().redis
-    try:
-        for line in follow(redis):
-            if line and _is_wanted(line, source, account):
-                say(
-                    orjson.dumps(line._asdict()).decode()
-                    if wants_json()
-                    else _words(line)
-                )
-    except KeyboardInterrupt:
-        return
+    redis, stop = opened().redis, stop_event()
+    for line in follow(redis):
+        if stop.is_set():
+            return
+        if line and _is_wanted(line, source, account):
+            say(orjson.dumps(line._asdict()).decode() if wants_json() else _words(line))
 
 
 def _is_wanted(line: Line, source: str | None, account: str | None) -> bool:

@@ -19,9 +19,10 @@ from bridge.cli.output import (
     count,
     moment,
     note,
-    say,
     show,
     table,
+    tell,
+    watched,
 )
 from bridge.cli.status import to_write
 from bridge.domain.clusters import HELD, PARKED, QUARANTINED
@@ -40,6 +41,7 @@ MANY = 10
 
 @click.command(cls=Command)
 @as_json
+@watched
 def held() -> None:
     """List the parties whose account is not known, and why.
 
@@ -55,6 +57,7 @@ def held() -> None:
 
 @click.command(cls=Command)
 @as_json
+@watched
 def parked() -> None:
     """List the changes that Vitally refuses or the bridge cannot compute, and why.
 
@@ -97,6 +100,7 @@ def _causes(kind: str) -> Iterator[str]:
 @click.option(
     "--unseen", is_flag=True, help="Link a party that no event has named yet."
 )
+@as_json
 def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None:
     """Assign PARTY to ACCOUNT; all its facts so far move there.
 
@@ -118,13 +122,15 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
         )
     actions.link(redis, party, account)
     target = account or "where its source says"
-    say(f"{party} goes to {target}; see `{program()} why {account or party}`")
+    words = f"{party} goes to {target}; see `{program()} why {account or party}`"
+    tell({"party": party, "account": account}, words)
 
 
 @click.command(cls=Command)
 @click.argument("names", nargs=-1, metavar="[PARTY|ACCOUNT]...")
 @click.option("--parked", is_flag=True, help="Everything that could not be written.")
 @click.option("--held", is_flag=True, help="Every party whose account is not known.")
+@as_json
 def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
     """Try again at once what is parked, held or waiting for its next try.
 
@@ -143,29 +149,29 @@ def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
     listed = [one.party for key in lists for one, _ in Look(redis).listed(key)]
     parties = listed or parties_of(redis, names)
     queued = actions.retry_all(redis, parties)
+    rest, lines = len(parties) - queued, [f"{count(queued, 'job')} queued"]
     if len(parties) > actions.FEW:
         within = ago(queued * APART_MS)
-        say(f"{count(queued, 'party', 'parties')} tried again within {within}")
-    else:
-        say(f"{count(queued, 'job')} queued")
-    if rest := len(parties) - queued:
-        say(
+        lines = [f"{count(queued, 'party', 'parties')} tried again within {within}"]
+    if rest:
+        lines.append(
             f"{rest:,} more need no job: nothing waits there, or one is on its way already"
         )
-    _say_what_stops(figures(redis))
+    tell({"queued": queued, "more": rest}, *lines, *_what_stops(figures(redis)))
 
 
-def _say_what_stops(totals: Figures) -> None:
+def _what_stops(totals: Figures) -> Iterator[str]:
     if totals.paused is not None:
-        say(f"writes are paused ({totals.paused}): see `{program()} resume`")
+        yield f"writes are paused ({totals.paused}): see `{program()} resume`"
     elif totals.breaker:
-        say(f"writes are stopped: {totals.breaker}")
+        yield f"writes are stopped: {totals.breaker}"
 
 
 @click.command(cls=Command)
 @click.argument("party", required=False)
 @click.option("--mass", is_flag=True, help="All that is held as a mass change.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation, for scripts.")
+@as_json
 def discard(party: str | None, *, mass: bool, yes: bool) -> None:
     """Give up the parked or held events of PARTY, or those of a mass change.
 
@@ -184,9 +190,8 @@ def discard(party: str | None, *, mass: bool, yes: bool) -> None:
     if party is None:
         changes = count(figures(redis).mass_parties, "change")
         confirm(f"Type discard to give up {changes}", "discard", yes=yes)
-        say(
-            f"{count(len(actions.discard_mass(redis)), 'change')} given up; their facts stay"
-        )
+        gone = len(actions.discard_mass(redis))
+        tell({"changes": gone}, f"{count(gone, 'change')} given up; their facts stay")
         return
     standing = Look(redis).standing(party)
     if standing is None or not standing.why:
@@ -201,7 +206,8 @@ def discard(party: str | None, *, mass: bool, yes: bool) -> None:
     given_up = operator.discard(redis, party)
     if given_up is None:
         raise BridgeError(f"{party} is no longer parked or held; nothing is given up")
-    say(f"{party}: {count(given_up, 'event')} given up; its facts stay")
+    words = f"{party}: {count(given_up, 'event')} given up; its facts stay"
+    tell({"party": party, "events": given_up}, words)
 
 
 @click.command(cls=Command)
@@ -210,6 +216,7 @@ def discard(party: str | None, *, mass: bool, yes: bool) -> None:
     default="no reason given",
     help="Shown to others wherever the pause is reported.",
 )
+@as_json
 def pause(reason: str) -> None:
     """Stop all writes to Vitally, by every worker, until `resume`.
 
@@ -221,10 +228,12 @@ def pause(reason: str) -> None:
       python -m bridge pause --reason "Vitally's support looks into acme-101"
     """
     operator.pause(opened().redis, plain(reason))
-    say(f"writes are paused; `{program()} resume` lets them go on")
+    words = f"writes are paused; `{program()} resume` lets them go on"
+    tell({"paused": plain(reason)}, words)
 
 
 @click.command(cls=Command)
+@as_json
 def resume() -> None:
     """Resume writes to Vitally after `pause`, and print what waits.
 
@@ -236,9 +245,13 @@ def resume() -> None:
     was_paused = operator.resume(redis)
     totals = figures(redis)
     seconds = totals.drained_in(settings.vitally_budget_share)
-    say("writes go on" if was_paused else "writes were not paused")
-    say(f"to be written: {to_write(totals, seconds)}")
-    _say_what_stops(totals)
+    data = {"was_paused": was_paused, "to_write": totals.dirty}
+    tell(
+        data | {"drain_seconds": round(seconds)},
+        "writes go on" if was_paused else "writes were not paused",
+        f"to be written: {to_write(totals, seconds)}",
+        *_what_stops(totals),
+    )
 
 
 @click.group(cls=Group)
@@ -307,6 +320,7 @@ def show_body(id_: str, *, raw: bool) -> None:
 
 @quarantine.command()
 @click.argument("id_", metavar="ID")
+@as_json
 def drop(id_: str) -> None:
     """Delete one delivery for good; its events count as ignored.
 
@@ -316,7 +330,7 @@ def drop(id_: str) -> None:
     """
     redis = opened().redis
     Quarantine(redis).drop(kept_as(id_, redis).id)
-    say(f"{id_} is dropped")
+    tell({"id": id_}, f"{id_} is dropped")
 
 
 @quarantine.command()

@@ -49,6 +49,27 @@ as_json = click.option(
 """The option of each command that only shows something; `show` heeds it."""
 
 
+WATCH = "bridge.watch"
+"""The same for the seconds of `--watch`."""
+
+
+def _watch(context: click.Context, _: click.Parameter, value: float | None) -> None:
+    context.meta[WATCH] = value
+
+
+watched = click.option(
+    "--watch",
+    is_flag=False,
+    flag_value=2.0,
+    type=click.FloatRange(min=0.1),
+    expose_value=False,
+    callback=_watch,
+    metavar="[SECONDS]",
+    help="Show it again every so many seconds (2), until Ctrl-C.",
+)
+"""The option of commands that one may want to look at for a while; `Command` heeds it."""
+
+
 def wants_json() -> bool:
     """Whether the command that runs was called with `--json`."""
     return bool(click.get_current_context().meta.get(JSON))
@@ -57,6 +78,11 @@ def wants_json() -> bool:
 def show(data: Any, words: Callable[[Any], Iterable[str]]) -> None:
     """Print *data* as JSON where that is asked for, else in *words*."""
     say(*(json_lines(data) if wants_json() else words(data)))
+
+
+def tell(data: Any, *lines: str) -> None:
+    """Print *data* as JSON where that is asked for, else these *lines*."""
+    show(data, lambda _: lines)
 
 
 def say(*lines: str) -> None:

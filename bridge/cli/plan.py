@@ -26,6 +26,7 @@ from bridge.cli.output import (
     say,
     show,
     table,
+    tell,
     wants_json,
 )
 from bridge.domain.facts import source_of
@@ -176,6 +177,7 @@ def summed_up(data: Mapping[str, Any]) -> Iterator[str]:
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--no-wait", is_flag=True, help="Return once it is queued.")
+@as_json
 def apply(file: str, *, no_wait: bool) -> None:
     """Have the workers write what FILE says, a plan of `plan --out`, and wait for it.
 
@@ -199,6 +201,7 @@ def apply(file: str, *, no_wait: bool) -> None:
         note(f"{count(len(moved), 'account')} moved since; make the plan again")
         sys.exit(MOVED)
     queue(here, [*rows], wait=not no_wait)
+    tell({"accounts": [*rows]})
 
 
 def queue(here: Session, accounts: Sequence[str], *, wait: bool) -> None:
@@ -283,6 +286,7 @@ def _mass(data: Mapping[str, Any]) -> Iterator[str]:
 
 @click.command(cls=Command)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation, for scripts.")
+@as_json
 def release(*, yes: bool) -> None:
     """Have written what is held as a mass change; see `mass`.
 
@@ -295,7 +299,8 @@ def release(*, yes: bool) -> None:
     waiting = figures(redis).mass_parties
     ask = f"Type release to have {count(waiting, 'change')} written"
     confirm(ask, "release", yes=yes)
-    say(f"{count(len(actions.release(redis)), 'change')} released")
+    released = len(actions.release(redis))
+    tell({"changes": released}, f"{count(released, 'change')} released")
 
 
 def _rows(file: Path) -> dict[str, Any]:

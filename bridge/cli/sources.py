@@ -18,7 +18,7 @@ from redis import Redis
 from bridge.cli import NO_VITALLY, Group, configured, program, reached
 from bridge.cli.explain import because, value
 from bridge.cli.operate import kept_as
-from bridge.cli.output import as_json, json_lines, moment, near, say, show, table
+from bridge.cli.output import as_json, json_lines, moment, near, show, table, tell
 from bridge.config import DEFAULT_PATH, Config
 from bridge.domain.account import Party, identify
 from bridge.domain.facts import Fact, PartyKind, kind_of
@@ -106,6 +106,7 @@ def _listed(data: Data) -> list[str]:
     help="A table, or code. Without: code in a checkout, else a table.",
 )
 @click.option("--recipe", help="A table that begins with this recipe.")
+@as_json
 def new(name: str, as_table: bool | None, recipe: str | None) -> None:
     """Write a new source NAME that works as it is; change what differs.
 
@@ -152,10 +153,11 @@ def _new_table(name: str, recipe: str | None) -> None:
     if recipe and not recipes()[recipe].get("events"):
         table += '# Whose it is: the sender\'s id of the customer.\nparty = "data.customer_id"\n'
     file.write_text(text + table, "utf-8")
-    say(f"{file}: [sources.{name}]")
+    lines = [f"{file}: [sources.{name}]"]
     if sample:
         kept.write_bytes(sample)
-        say(str(kept), "", f"Next: {program()} sources try {name} {kept}")
+        lines += [str(kept), "", f"Next: {program()} sources try {name} {kept}"]
+    tell({"files": [str(file), *([str(kept)] if sample else [])]}, *lines)
 
 
 def _template(name: str) -> str:
@@ -178,7 +180,7 @@ def _new_code(name: str) -> None:
         raise BridgeError("there is no bridge/sources here; go to a checkout's folder")
     if name in {path.stem for path in Path("bridge/sources").iterdir()} | {*recipes()}:
         raise BridgeError(f"{name}: this source already exists")
-    words = _words_of(name)
+    words, places = _words_of(name), list[str]()
     templates = (files("bridge.cli") / "new_source").iterdir()
     for template in sorted(templates, key=lambda one: one.name):
         file = template.name.removesuffix(".txt")
@@ -186,8 +188,9 @@ def _new_code(name: str) -> None:
         text = Template(template.read_text("utf-8")).substitute(words)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
-        say(str(place))
-    say("", f"Next: make format; .venv/bin/python -m pytest tests/sources -k {name}")
+        places.append(str(place))
+    next_ = f"Next: make format; .venv/bin/python -m pytest tests/sources -k {name}"
+    tell({"files": places}, *places, "", next_)
 
 
 @sources.command("try")

@@ -9,7 +9,7 @@ import click
 from redis import Redis
 
 from bridge.cli import Command, configured, opened, program, reached
-from bridge.cli.output import ago, as_json, count, show, table
+from bridge.cli.output import ago, as_json, count, show, table, watched
 from bridge.errors import BridgeError, ConfigError, SourceError, VitallyError
 from bridge.lamps import CHOSEN, Lamp, look
 from bridge.settings import Settings
@@ -46,6 +46,7 @@ Findings = Iterator[tuple[str, str]]
 
 @click.command(cls=Command)
 @as_json
+@watched
 def status() -> None:
     """Show what became of all events, and when all waiting changes will be written.
 

@@ -113,6 +113,22 @@ def test_what_comes_and_what_becomes_of_it_is_shown_until_ctrl_c(
         assert "created {}" in listening.output
 
 
+@pytest.mark.parametrize("words", [("status",), ("why", "cus_watched"), ("held",)])
+def test_what_is_watched_is_shown_again_until_ctrl_c(
+    stack: Stack, send: Run, tmp_path: Path, words: tuple[str, ...]
+):
+    send("stripe", "customer.created", "--set", "data.object.id=cus_watched")
+    stack.settled()
+    command = [sys.executable, "-m", "bridge", *words, "--json", "--watch", "0.1"]
+    with Running(command, environ=stack.environ, folder=tmp_path) as watching:
+        eventually(lambda: "]" in watching.output)
+        before = len(watching.output)
+        eventually(lambda: len(watching.output) > before)
+        watching.signal(signal.SIGINT)
+
+        assert 0 == watching.wait()
+
+
 def test_only_lines_of_the_account_are_shown():
     line = Line("1-0j", 1, "stripe", "t", "e", "stripe:a", "queued", "", "d", 1, "acme")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -51,6 +52,44 @@ def test_every_command_explains_itself_with_an_example(command):
     assert 0 == result.exit_code
     _, _, examples = result.output.partition("Example:\n")
     assert f"python -m bridge {command}".rstrip() in examples
+
+
+NO_JSON = {
+    "": "the list of commands",
+    **dict.fromkeys(("serve", "run"), "a process, which logs"),
+    "demo": "a story for people",
+    "simulator": "a process",
+    "quarantine show": "the exact bytes of a body",
+    **dict.fromkeys(("quarantine", "accounts"), "a group"),
+}
+"""Commands without `--json`, and why."""
+
+
+@pytest.mark.parametrize("command", list(every_command()))
+def test_every_command_with_a_result_prints_json(command):
+    has = "--json" in CliRunner().invoke(cli, [*command.split(), "--help"]).output
+
+    assert (command not in NO_JSON) == has
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("sned", "send"), ("quarantine lst", "list"), ("acounts", "accounts")],
+)
+def test_a_mistyped_command_is_answered_with_the_one_that_was_meant(typed, meant):
+    result = CliRunner().invoke(cli, typed.split())
+
+    assert (2, True) == (result.exit_code, f"did you mean {meant}?" in result.output)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete_the_commands(shell, monkeypatch):
+    monkeypatch.setenv("_VITALLY_BRIDGE_COMPLETE", f"{shell}_source")
+    if shell == "bash" and not shutil.which("bash"):
+        pytest.skip("click asks bash for its version")
+    result = CliRunner().invoke(cli, prog_name="vitally-bridge")
+
+    assert "_VITALLY_BRIDGE_COMPLETE" in result.output
 
 
 class Pair(NamedTuple):
