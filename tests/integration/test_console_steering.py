@@ -6,11 +6,17 @@ import json
 from typing import Any
 
 import pytest
+from rq import Queue as RqQueue
+from rq import SimpleWorker
+from rq.serializers import JSONSerializer
 
+from bridge.config import Config
+from bridge.queue import NAME
+from bridge.reconcile import Reconciler
 from bridge.store import audit
 from bridge.store.quarantine import Quarantine
 from bridge.store.samples import mark
-from tests.support.desk import Bench, customer
+from tests.support.desk import Bench, customer, subscription
 from tests.support.failures import FIVE, seed, wait
 from tests.support.visitor import Visitor
 
@@ -100,6 +106,31 @@ def test_giving_up_is_asked_for_once_more(visit, desk) -> None:
     assert (0, 6) == (desk.check().held, desk.check().discarded)
     wait(desk.redis, "stripe:cus_9", "parked", "another cause")
     assert "waits for this cause any more" in act(visit, one, "retry")
+
+
+def test_what_others_changed_in_vitally_is_written_anew(visit, desk) -> None:
+    desk.rests(customer(), subscription())
+    right = desk.traits()["mrr"]
+    desk.client.update("acme", {"traits": {"mrr": 1}})
+    Reconciler(desk.redis, desk.client, Config(), wait=lambda: None).look("acme")
+
+    assert "1 party written anew" in act(visit, clusters(visit)["mrr"], "fix")
+    desk.passes(60_000)
+    desk.work()
+    assert (right, {}) == (desk.traits()["mrr"], clusters(visit))
+
+
+def test_failed_jobs_are_cleared_and_their_parties_tried_again(visit, desk) -> None:
+    queue = RqQueue(NAME, connection=desk.redis, serializer=JSONSerializer)
+    for n in range(3):
+        queue.enqueue_call("workers.jobs.no_such_job", (f"stripe:cus_{n}",))
+    worker = SimpleWorker([queue], connection=desk.redis, serializer=JSONSerializer)
+    worker.work(burst=True, logging_level="CRITICAL")
+    (one,) = visit.data("attention.json")["clusters"]
+
+    assert ("failed job", 3) == (one["kind"], one["count"])
+    assert "3 failed jobs cleared" in act(visit, one, "retry")
+    assert {} == clusters(visit)
 
 
 @pytest.mark.parametrize("path", ["attention/nobody", "attention/nobody/discard"])
