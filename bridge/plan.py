@@ -24,7 +24,7 @@ from bridge.desired import (
 from bridge.domain.document import same
 from bridge.domain.traits import Known
 from bridge.store import keys
-from bridge.store.inspect import Figures
+from bridge.store.inspect import Figures, figures
 from bridge.store.lease import Leases
 from bridge.store.mass import Mass
 from bridge.store.shadow import Shadow
@@ -237,7 +237,8 @@ def queue_accounts(redis: Redis, accounts: Sequence[str]) -> Queued:
     parties = shadow.party_of_each(accounts)
     others = [p for p, so_far in shadow.unsettled().items() if so_far not in wanted]
     parties += [party for party, home in shadow.homes(others) if home in wanted]
-    return Queued(parties, Leases(redis).look_again(parties))
+    apart = figures(redis).apart_ms
+    return Queued(parties, Leases(redis).look_again(parties, apart))
 
 
 def waiting(redis: Redis, queued: Queued) -> int:

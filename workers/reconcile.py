@@ -23,7 +23,7 @@ from bridge.errors import (
 from bridge.log import fields, places
 from bridge.reconcile import Reconciler
 from bridge.store import keys
-from bridge.store.inspect import drained_in, figures
+from bridge.store.inspect import figures
 from bridge.store.shadow import Shadow
 from bridge.throttle import Throttle
 from bridge.vitally.client import Vitally
@@ -138,11 +138,8 @@ class Schedule:
     def _mend(self) -> None:
         redis: Any = self.redis
         drift = sorted(raw.decode() for raw in redis.smembers(keys.DRIFT))
-        # At half of the budget: the other half is for what is new.
-        now, share = figures(self.redis), self.context.settings.vitally_budget_share
-        apart = 2000 * drained_in(1, now.limit * share, now.cost)
-        parties = Shadow(self.redis).party_of_each(drift)
-        self.context.leases.look_again(parties, int(apart))
+        parties, now = Shadow(self.redis).party_of_each(drift), figures(self.redis)
+        self.context.leases.look_again(parties, now.apart_ms)
         redis.set(keys.RECONCILED, now.now_ms)
         line = fields(accounts=self.read or None, drift=len(drift))
         log.info("Vitally was read", extra=line)

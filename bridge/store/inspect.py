@@ -123,6 +123,11 @@ class Figures(NamedTuple):
         """Workers that were heard a short while ago."""
         return sorted(w for w, ms in self.workers.items() if ms < SILENCE_MS)
 
+    @property
+    def apart_ms(self) -> int:
+        """Time between two writes that use half of Vitally's limit: new events use the rest."""
+        return int(2000 * drained_in(1, self.limit, self.cost))
+
     def drained_in(self, share: float) -> float:
         """Seconds until all that waits is written, at *share* of Vitally's limit."""
         return drained_in(self.dirty, self.limit * share, self.cost)

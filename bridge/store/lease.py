@@ -56,6 +56,9 @@ DRY_RUN_MS = 100 * 365 * 86_400_000
 SPREAD = 500
 """Most parties that one step of a spread reaches."""
 
+SOON = 20
+"""Accounts that are looked at again without regard to new events."""
+
 APART_MS = 20
 """Time between two parties of a spread, or of any other mass of them: new events are
 not held up."""
@@ -274,12 +277,15 @@ class Leases:
             made += int(self._run("due", made * apart_ms, apart_ms, *some))
         return made
 
-    def look_again(self, parties: Iterable[str], apart_ms: int = APART_MS) -> int:
-        """Let each of *parties* be looked at, settled or not; by when (ms) all are."""
+    def look_again(self, parties: Iterable[str], apart_ms: int) -> int:
+        """Let each of *parties* be looked at, settled or not; by when (ms) all are.
+
+        The first are looked at soon, those that follow *apart_ms* from one another.
+        """
         at = milliseconds(self._redis)
         with self._redis.pipeline(transaction=False) as pipe:
-            for party in parties:
-                at += apart_ms
+            for n, party in enumerate(parties):
+                at += APART_MS if n < SOON else apart_ms
                 pipe.zadd(keys.LATER, {party: at}, lt=True)
             pipe.execute()
         return at
