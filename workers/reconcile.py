@@ -113,6 +113,7 @@ class Schedule:
         try:
             self.read = next(self.reading)
         except StopIteration:
+            self.reading = None
             self._mend()
         except VitallyLimitedError as error:
             self.throttle.pause(int(1000 * (error.retry_after or 2.0)))
