@@ -106,7 +106,10 @@ class Sweeper:
             if (monotonic() - since) * 1000 < GRACE_MS:
                 self.suspects[party] = (mark, since)
             elif claims := self.context.leases.claim_lost(party, number):
-                log.warning("requeued", extra=fields(party=party, job=job))
+                log.warning(
+                    "requeued",
+                    extra=fields(party=party, job=job, delivery=claims[0].delivery),
+                )
                 if job:
                     self.context.queue.forget(job)
                 self.context.queue.push_all(claims, "requeued by the sweeper")

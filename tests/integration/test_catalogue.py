@@ -8,6 +8,8 @@ import pytest
 
 from bridge.domain.facts import Fact, Rank, Stamp, catalogue
 from bridge.store import keys
+from bridge.store.accept import Origin
+from bridge.store.lease import Claim
 from bridge.store.view import Outcome
 from tests.support.desk import NOON, Bench, customer, subscription
 
@@ -46,6 +48,19 @@ def test_terms_that_came_before_are_found(desk: Bench) -> None:
 
     assert ["created"] == desk.does(*discounted())
     assert 225 == desk.traits()["mrr"]
+
+
+def test_the_write_of_a_customer_names_the_delivery_of_the_coupon(desk: Bench) -> None:
+    desk.rests(*discounted())
+    taken = desk.accept.facts("stripe", [coupon()], Origin("delivery-cpn"))
+    desk.queue.push(Claim(HALF, taken.claim), "coupon.created")
+    desk.work()
+    desk.passes(1000)
+
+    assert ["updated"] == desk.work()
+    (last, *_) = desk.look.record("acme", ["stripe:cus_1"]).history
+    assert ["delivery-cpn"] == last["deliveries"]
+    assert "deliveries" not in desk.claim()
 
 
 def test_a_change_while_a_job_runs_is_not_lost(desk: Bench) -> None:
