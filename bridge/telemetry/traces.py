@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from hashlib import blake2s
+from multiprocessing.util import Finalize
 from secrets import token_hex
 from typing import Any, cast
 
@@ -90,9 +91,12 @@ class Spans(logging.Handler):
         self._provider = TracerProvider(
             resource=Resource.create(None if named else {"service.name": NAME}),
             id_generator=cast("Any", self._ids),
+            shutdown_on_exit=False,
         )
         patience = None if "OTEL_EXPORTER_OTLP_TIMEOUT" in os.environ else PATIENCE
         exporter = OTLPSpanExporter(timeout=patience)
+        # The web's worker is a process of multiprocessing, and does not run atexit's.
+        Finalize(None, self._provider.shutdown, exitpriority=1)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer(NAME, __version__)
 

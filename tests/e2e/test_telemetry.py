@@ -153,3 +153,13 @@ def test_a_collector_that_stalls_holds_up_neither_deliveries_nor_the_end(
 
     assert 0 == stack.webs[0].running.terminate()
     assert 0 == stack.workers[0].terminate()
+
+
+def test_a_process_that_ends_sends_what_it_has(
+    stack: Stack, collector: Collector
+) -> None:
+    web = stack.web(OTEL_BSP_SCHEDULE_DELAY=60_000)
+    web.deliver()
+
+    assert 0 == web.running.terminate()
+    assert ["delivery"] == [span.name for span in collector.spans()]
