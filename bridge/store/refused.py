@@ -68,6 +68,7 @@ class Refusals:
         self, source: str, status: int, reason: str, text: str, delivery: str
     ) -> None:
         """Count one; nothing is sent yet. *reason* is one of REASONS."""
+        text = text.encode("utf-8", "replace").decode()  # or it could not be JSON
         with self._lock:
             self._counts[f"{source}:{reason}"] += 1
             self._last.append((source, str(status), reason, text, delivery))

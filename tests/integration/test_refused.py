@@ -22,7 +22,7 @@ def test_a_burst_costs_one_call_and_is_counted_whole(redis: Redis) -> None:
     tally = Refusals()
     for _ in range(2 * ONCE):
         tally.add(*WRONG)
-    tally.add("unknown", 404, "unknown_source", "", "d2")
+    tally.add("unknown", 404, "unknown_source", "\ud800", "d2")
 
     assert ["EVALSHA"] == round_trips(redis, lambda: tally.hand_over(redis))[-1:]
     assert [] == round_trips(redis, lambda: tally.hand_over(redis))
@@ -31,7 +31,7 @@ def test_a_burst_costs_one_call_and_is_counted_whole(redis: Redis) -> None:
     assert counts == seen.refused == seen.refused_lately == seen.refused_now
     shown = refusals(redis)
     assert ONCE == len(shown)
-    assert ("unknown", 404, "unknown_source", "", "d2") == shown[0][1:]
+    assert ("unknown", 404, "unknown_source", "?", "d2") == shown[0][1:]
     assert WRONG == shown[1][1:]
     assert 0 <= seen.now_ms - shown[0].at < 60_000
 

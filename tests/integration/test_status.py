@@ -12,6 +12,7 @@ from bridge.domain.traits import instant
 from bridge.store import keys
 from bridge.store.quarantine import Kept, Quarantine
 from tests.support.desk import customer, subscription
+from tests.support.local_stripe import KEY, LocalStripe
 from tests.support.processes import ROOT, environment, free_port
 
 PARTY = "stripe:cus_1"
@@ -177,6 +178,24 @@ def test_doctor_says_of_redis_what_readiness_says(run, desk):
 
     evicts = "BAD Redis may evict keys (maxmemory-policy is allkeys-lru); it must be"
     assert said.line("BAD Redis").startswith(evicts)
+
+
+def test_doctor_asks_the_sources_about_their_keys(run, desk):
+    desk.redis.zadd(keys.WORKERS, {"one": 2**50})
+    desk.redis.hset(keys.KEYS_REFUSED, "stripe", "as a worker was told before")
+    with LocalStripe() as stripe:
+        own = {"STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe.url}
+        well = run("doctor", STRIPE_MODE="test", **own)
+        stripe.forbidden.add("prices")
+        lacks = run("doctor", status=1, STRIPE_MODE="test", **own)
+        other = run("doctor", status=1, STRIPE_MODE="live", **own)
+
+    assert "ok Stripe takes STRIPE_API_KEY" == well.line("ok Stripe")
+    assert "as a worker" not in well.out
+    assert "as a worker was told before" in run("status").out
+    said = "BAD STRIPE_API_KEY may not read prices (403): it lacks the permission rak_p"
+    assert lacks.line("BAD STRIPE").startswith(said)
+    assert "STRIPE_API_KEY is a test key" in other.line("BAD STRIPE")
 
 
 def test_doctor_counts_right_after_moves_and_removals(run, desk):

@@ -27,7 +27,11 @@ WELL = dict.fromkeys(Figures._fields, 0) | {
     "cost": 10,
     "outcomes": {},
     "refused": {},
-    "refused_lately": {"stripe:mismatch": 41, "stripe:stale": 6},
+    "refused_lately": {
+        "stripe:mismatch": 41,
+        "stripe:stale": 6,
+        "stripe:unknown_source": 7,
+    },
     "refused_now": {"stripe:mismatch": 4, "unknown:unknown_source": 99},
     "now_ms": NOW,
 }
@@ -67,6 +71,11 @@ def test_no_lamp_is_lit_where_all_is_well() -> None:
             "41 deliveries in the last hour had a wrong signature: is STRIPE_WEBHOOK_SEC",
         ),
         ({"refused_now": {"stripe:stale": 6}}, "wrong_signatures", "clock right"),
+        (
+            {"refused_now": {"stripe:unknown_source": 5}},
+            "wrong_signatures",
+            "7 deliveries in the last hour had no source to take them: set STRIPE_WEBH",
+        ),
         ({"keys_refused": {"stripe": "no (401)"}}, "source_key", "no (401)."),
         ({"gaps": {"stripe": 7}}, "gap", ": 7."),
         ({"unread": 3}, "unread", ": 3."),
