@@ -37,6 +37,7 @@ def test_a_refused_key_is_told_once_and_once_more_when_all_is_written(
     stack: Stack, hook: Hook
 ) -> None:
     """Key revoked, alert, red; key restored, drained, over; nothing in between."""
+    hook.forget()
     web, stripe, shops = stack.webs[0], stack.stripe(), [Shop(), Shop(), Shop()]
     stack.vitally.rotate("sk_other_example")
     for shop in shops:
@@ -66,7 +67,7 @@ def test_a_refused_key_is_told_once_and_once_more_when_all_is_written(
 
 
 def test_an_outage_and_a_wrong_secret_are_told(stack: Stack, hook: Hook) -> None:
-    hook.log.clear()
+    hook.forget()
     web, shop = stack.webs[0], Shop()
     stack.vitally.break_with([{"kind": "status", "status": 502, "times": None}])
     stack.stripe().post(shop.signs_up())

@@ -363,6 +363,16 @@ def test_a_failure_is_one_error_with_a_reason(
     assert 1 == len(hubspot.log)
 
 
+def test_a_probe_says_whether_the_key_is_refused(hubspot: Shop) -> None:
+    api = hubspot.api(deals=DEALS)
+    assert api.probe()
+    hubspot.fail("401", where="deals")
+    with pytest.raises(SourceError) as raised:
+        api.probe()
+
+    assert raised.value.refused
+
+
 @pytest.mark.parametrize("where", ["batch/read", "owners"])
 def test_a_failure_in_the_middle_yields_no_half_company(
     hubspot: Shop, where: str

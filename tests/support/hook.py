@@ -13,6 +13,10 @@ class Hook(LocalApi):
     def answer(self, asked: Asked) -> Reply:
         return Reply(b"ok", self.status)
 
+    def forget(self) -> None:
+        """Begin anew with the alerts."""
+        self.log[:] = [asked for asked in self.log if not asked.body]
+
     def told(self, path: str = "/alert") -> list[tuple[str, str]]:
         """(kind, state) of what was taken, in order."""
         return [(b["kind"], b["state"]) for b in self.bodies(path)]
