@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from fractions import Fraction
 
@@ -15,6 +16,7 @@ from bridge.store.inspect import figures
 from tests.support.command import Run
 from tests.support.desk import NOON, Bench, customer, subscription
 from tests.support.visitor import Visitor
+from tests.support.waiting import eventually
 
 ACCOUNTS = 60
 WEEK = {"price": "price_1", "name": "Pro", "interval": "week"}
@@ -190,3 +192,22 @@ def test_a_mass_change_is_one_cluster_of_the_console(
     visit.post(page, "cluster", id=one["id"], do=action, sure="yes")
     assert {"release": 19, "discard": 0}[action] == passes(shop, ms=1)
     assert 0 == mass(shop)
+
+
+def test_what_comes_while_a_job_waits_for_its_slot_is_judged(shop: Bench) -> None:
+    passes(shop, *(ends(n) for n in range(1, 20)))
+    passes(shop, ms=LONG_GRACE_MS)
+    shop.throttle.pause(2000)
+    shop.redis.delete(keys.SLOTS)
+    before = len(shop.writes())
+    shop.tell(
+        customer("cus_50", account="acme-50", called="New", at=20, kind="updated")
+    )
+    words: list[str] = []
+    running = threading.Thread(target=lambda: words.append(shop.next()))
+    running.start()
+    eventually(lambda: shop.redis.exists(keys.SLOTS))
+    shop.tell(ends(50))
+    running.join()
+
+    assert (["waited"], before) == (words, len(shop.writes()))
