@@ -7,6 +7,7 @@ from typing import Any
 
 from redis import Redis
 
+from bridge.domain.facts import vacated
 from bridge.domain.mass import CHURNED, DOWN, THOUSANDTHS, UP, Window
 from bridge.store import keys
 from bridge.store.connect import Scripts
@@ -61,7 +62,9 @@ class Mass:
 
         *released*: the next write of their accounts goes out, whatever it moves.
         """
-        return [raw.decode() for raw in self._run("end_mass", int(released))]
+        return [
+            raw.decode() for raw in self._run("end_mass", int(released), vacated(""))
+        ]
 
     def let_pass(self, accounts: Iterable[str]) -> None:
         """Let the next write of each account go out: somebody saw what it moves."""
