@@ -14,6 +14,8 @@ from bridge.desired import Desired, desired_state, is_ending
 from bridge.domain.document import TRAITS, Change, Document, Ledger, settled
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
+from bridge.domain.mass import CHURNED
+from bridge.guard import moves
 from bridge.store.view import Member, View
 from tests.support.lives import by_party, law, stories
 from tests.unit.test_outcomes import view
@@ -150,3 +152,18 @@ def test_an_ending_takes_away_what_vitally_is_known_to_have(
     one = goal([], Side({}, Ledger()))._replace(change=Change(None, shall))
 
     assert ends == is_ending(seen([], Side({}, Ledger(None, had))), one, CONFIG)
+
+
+def test_only_what_the_bridge_wrote_and_nobody_released_moves() -> None:
+    ledger = Ledger(None, {"b.mrr": 5, "billingCurrency": "USD", "churnedAt": None})
+    wrote = seen([], Side({}, ledger))._replace(written=True)
+    one = goal([], Side({}, ledger))
+    gone = one._replace(change=Change(None, {"b.mrr": None}))
+    more = one._replace(change=Change(None, {"b.mrr": 7.5}))
+
+    assert {CHURNED: 1, "USD down": 5000} == moves(wrote, gone, CONFIG)
+    assert {"USD up": 2500} == moves(
+        wrote._replace(wrote_at=0, now=10**9), more, CONFIG
+    )
+    assert {} == moves(wrote._replace(written=False), gone, CONFIG)
+    assert {} == moves(wrote._replace(released=1), gone, CONFIG)
