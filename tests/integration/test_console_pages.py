@@ -198,9 +198,34 @@ def test_a_parked_change_is_tried_again_from_its_page(
     assert 450 == desk.traits()["mrr"]
 
 
+@pytest.mark.parametrize(("form", "carried"), [({}, 0), ({"whole": "1"}, 7)])
+def test_an_account_is_worked_out_again_from_its_page(
+    desk: Bench, visit: Visitor, form: dict[str, str], carried: int
+) -> None:
+    desk.rests(customer(), subscription())
+    before = len(desk.bodies())
+    answer = visit.post(visit.page("accounts/acme"), "fold", account="acme", **form)
+    desk.passes(1000)
+    desk.work()
+
+    assert "acme is worked out again" in visit.get(answer.location).text
+    written = [body["traits"] for body in desk.bodies()[before:]]
+    assert carried == sum(map(len, written))
+
+
+def test_nothing_is_worked_out_again_in_a_dry_run(desk: Bench, visit: Visitor) -> None:
+    desk.rests(customer(), subscription())
+    desk.redis.set(keys.DRY_RUN, "")
+    answer = visit.post(visit.page("accounts/acme"), "fold", account="acme")
+    desk.passes(1000)
+
+    assert (409, []) == (answer.status_code, desk.work())
+
+
 @pytest.mark.parametrize(
     ("action", "form"),
     [
+        ("fold", {"account": "nobody"}),
         ("link", {"party": "stripe:cus_9", "account": "a"}),
         ("retry", {"name": "nobody"}),
     ],
@@ -296,6 +321,7 @@ def test_no_secret_is_shown_and_each_setting_says_where_it_comes_from(
         found["STRIPE_WEBHOOK_SECRET"]["secret"],
     )
     assert "customer" == found["BRIDGE_CREATE"]["value"]
+    assert "<code>never</code>, it is held" in page
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,15 @@ from typing import Any
 from flask import request
 
 from bridge import actions
-from bridge.accounts import FILTERS, SORTS, Wanted, listing
+from bridge.accounts import FILTERS, SORTS, Wanted, listing, names_of
 from bridge.deliveries import Wanted as Lines
 from bridge.deliveries import deliveries
 from bridge.domain.document import TRAITS
 from bridge.errors import BridgeError
 from bridge.explain import Data, aloud, explanation
-from bridge.store.inspect import Look
+from bridge.plan import queue_accounts
+from bridge.store.inspect import Look, figures
+from bridge.store.operator import owe_whole
 from bridge.web.console.pages import Done, Pages, account_url, console
 from bridge.wording import count
 
@@ -54,6 +56,8 @@ def account(name: str) -> Data | None:
     writes = [{"at": line["at"], "write": line} for line in found.get("history", ())]
     timeline = sorted((*events, *writes), key=lambda one: -one["at"])
     more: dict[str, Any] = {"asked": name, "timeline": timeline}
+    if found["account"] is None:
+        more["name"] = names_of(redis, [name]).get(name, "")
     if "traits" in found:
         more |= {"rows": list(_rows(found)), "currency": _currency(found)}
     return found | more
@@ -102,3 +106,18 @@ def retry() -> Done:
     name, redis = request.form.get("name", ""), console().redis
     jobs = sum(actions.retry(redis, p) for p in actions.parties_of(redis, [name]))
     return Done(f"{name} is tried again: {count(jobs, 'job')}", account_url(name))
+
+
+@pages.action("/do/fold")
+def fold() -> Done:
+    """Fold an account again from its facts, and write what differs, or all its traits."""
+    name, redis = request.form.get("account", ""), console().redis
+    if console().settings.bridge_dry_run or figures(redis).dry_run:
+        raise BridgeError("nothing is written in a dry run: take BRIDGE_DRY_RUN away")
+    actions.parties_of(redis, [name])
+    whole = bool(request.form.get("whole"))
+    if whole:
+        owe_whole(redis, [name])
+    queue_accounts(redis, [name])
+    what = "all its traits are" if whole else "what differs is"
+    return Done(f"{name} is worked out again, and {what} written", account_url(name))
