@@ -7,7 +7,7 @@ import gzip
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,8 @@ from redis import Redis
 from bridge.actions import parties_of
 from bridge.cli import Command, opened, program
 from bridge.cli.output import as_json, confirm, count, note, show, table
-from bridge.domain.facts import PartyName
+from bridge.domain.facts import PartyName, pointer, source_of
+from bridge.domain.values import SUBSCRIPTION
 from bridge.errors import BridgeError
 from bridge.log import plain
 from bridge.queue import Queue
@@ -129,7 +130,7 @@ def forget(name: str, *, yes: bool) -> None:
       python -m bridge forget acme-101 --yes --json
     """
     redis = opened().redis
-    parties = parties_of(redis, [name])
+    parties = [*_with_pointers(Look(redis), parties_of(redis, [name]))]
     events = sum(one.rev for one in Look(redis).standings(parties) if one)
     say_what = f"{', '.join(parties)} with {count(events, 'event')}"
     confirm(f"Type {plain(name)} to forget {plain(say_what)}", name, yes=yes)
@@ -147,6 +148,19 @@ def forget(name: str, *, yes: bool) -> None:
     removed = {key: number for key, number in sorted(lines.items()) if number}
     receipt = {"id": name, "at": at, "by": _user(), "events": events}
     show({**receipt, "removed": removed}, _receipt)
+
+
+def _with_pointers(look: Look, parties: Sequence[str]) -> Iterator[str]:
+    """Yield *parties*, and the pointers to their subscriptions and deals."""
+    yield from parties
+    for party in parties:
+        things = [t for t in look.member(party).things if t.startswith(SUBSCRIPTION)]
+        ids = [
+            thing.removeprefix(SUBSCRIPTION).replace("-", ":", 1) for thing in things
+        ]
+        names = [pointer(source_of(party), thing) for thing in (*things, *ids)]
+        known = zip(names, look.standings(names), strict=True)
+        yield from (pointed for pointed, standing in known if standing)
 
 
 def _forgotten(redis: Redis, party: str) -> Mapping[str, int]:

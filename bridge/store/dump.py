@@ -32,13 +32,20 @@ LEFT_OUT = (
     *(
         keys.WORKERS,
         keys.SWEEPER,
-        keys.BREAKER,
-        keys.OPENED,
-        keys.FLUSHED,
-        keys.LISTING,
         keys.READER,
+        keys.LISTING,
+        keys.FLUSHED,
+        keys.SAMPLED,
     ),
-    *(keys.SLOTS, keys.PAUSE, keys.lease(""), keys.waiters(""), keys.members("")),
+    *(
+        keys.BREAKER,
+        keys.FAILING,
+        keys.KEYS_REFUSED,
+        keys.ALERTS,
+        keys.SLOTS,
+        keys.PAUSE,
+    ),
+    *(keys.lease(""), keys.waiters(""), keys.members("")),
 )
 """Beginnings of keys that only running processes need, or that follow from the parties."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from bridge.domain.facts import Fact, Stamp, pointer
 from bridge.store import audit, dump, keys, operator
 from bridge.store.quarantine import Kept, Quarantine
 from tests.support.command import Run, called
@@ -163,6 +164,11 @@ def test_nothing_is_left_of_whom_is_forgotten_but_the_counts(
     fill(desk)
     Quarantine(desk.redis).put(Kept("2f", 0, "stripe", "", "no", b'{"of": "cus_1"}'))
     audit.record(desk.redis, "ada", "retry", "stripe:cus_1")
+    desk.redis.zadd(keys.mass("churned"), {"acme": 1})
+    desk.redis.zadd(keys.MASS, {PARTY: 1})
+    desk.redis.hset(keys.MASS_HOLD, "churned", "")
+    pointed = pointer("stripe", "subscription:sub_1")
+    desk.tell(Fact(pointed, "thin", Stamp(False, 1, 1), "evt", "k", {}, "a"))
     before = desk.check()
 
     for party in ("cus_1", "cus_2", "cus_3"):
@@ -170,13 +176,13 @@ def test_nothing_is_left_of_whom_is_forgotten_but_the_counts(
         counted = desk.check()
         assert before.received == counted.received
         if party == "cus_1":
-            assert (2, 2) == (said["events"], counted.forgotten)
+            assert (3, 3) == (said["events"], counted.forgotten)
             assert {"facts", "party", "account", "history", "index", "journal"} <= {
                 *said["removed"]
             }
             assert (1, 1) == (said["removed"]["quarantine"], said["removed"]["audit"])
             assert ("Acme" in str(said), "acme" in str(said)) == (False, False)
-    assert (4, 0, 0) == (counted.forgotten, counted.held, counted.parked)
+    assert (5, 0, 0) == (counted.forgotten, counted.held, counted.parked)
     left = everything(desk.redis)
     assert [] == [word for word in ("cus_", "acme", "Acme", "sub_1") if word in left]
 

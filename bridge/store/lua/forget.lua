@@ -50,5 +50,9 @@ if account ~= '' and not other then
   note('index', redis.call('HDEL', INDEX, account))
   note('unknown', redis.call('HDEL', UNKNOWN, account))
   note('drift', redis.call('SREM', DRIFT, account))
+  for _, name in ipairs(redis.call('HKEYS', MASS_HOLD)) do
+    note('mass', redis.call('ZREM', mass_of(name), account))
+    redis.call('HDEL', mass_of(name .. ':amounts'), account)
+  end
 end
 return {rev, gone, other or ''}
