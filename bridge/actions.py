@@ -22,6 +22,9 @@ from bridge.store.mass import Mass
 from bridge.store.operator import discard
 from bridge.store.quarantine import Kept
 
+LIKE = 0.75
+"""How alike (of 1) two ids are if one may have been meant as the other."""
+
 FEW = 200
 """So many parties are queued at once; of more, one after another becomes due."""
 
@@ -120,6 +123,6 @@ def unknown(redis: Redis, name: str) -> BridgeError:
     if not meant:
         rows = Index(redis).rows()
         meant = [row.account for row in rows if row.matches(name.lower())]
-        meant = meant or get_close_matches(name, [row.account for row in rows], 1)
+        meant = meant or get_close_matches(name, [r.account for r in rows], 1, LIKE)
     hint = f" (did you mean {meant[0]}?)" if meant else ""
     return BridgeError(f"{name}: no such account or party here{hint}")
