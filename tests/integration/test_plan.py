@@ -19,6 +19,7 @@ from redis.exceptions import NoPermissionError
 from bridge import plan as plans
 from bridge.sources import load
 from bridge.store import keys
+from bridge.store.connect import milliseconds
 from tests.support.command import Run
 from tests.support.desk import Bench, customer, link, subscription
 from tests.support.processes import ROOT
@@ -242,6 +243,21 @@ def test_new_rules_write_nothing_before_they_are_applied(
 
     assert {"mrr": 450, "billing.mrr": 450}.items() <= acme.traits().items()
     assert [] == planned(run, BRIDGE_CONFIG=renamed)["accounts"]
+
+
+def test_an_account_is_written_by_new_rules_when_one_of_its_dates_is_reached(
+    desk: Bench, environ: dict[str, str], renamed: str
+) -> None:
+    until = milliseconds(desk.redis) + 3_600_000
+    item = {"price": "price_1", "unit": "45000", "interval": "month", "until": until}
+    desk.rests(customer(), subscription(items=[item]))
+    desk.set(config=load({**environ, "BRIDGE_CONFIG": renamed})[1])
+    desk.passes(1_800_000)
+
+    assert [] == desk.work()
+    desk.passes(1_800_000)
+    assert ["updated"] == desk.work()
+    assert 450 == desk.traits()["billing.mrr"]
 
 
 # --- Writing it -----------------------------------------------------------------------
