@@ -235,8 +235,9 @@ def queue_accounts(redis: Redis, accounts: Sequence[str]) -> Queued:
     Mass(redis).let_pass(accounts)
     shadow, wanted = Shadow(redis), {*accounts}
     parties = shadow.party_of_each(accounts)
-    others = [p for p, so_far in shadow.unsettled().items() if so_far not in wanted]
-    parties += [party for party, home in shadow.homes(others) if home in wanted]
+    if len(parties) < len(wanted):  # some have yet to get their first party
+        others = [p for p, so_far in shadow.unsettled().items() if so_far not in wanted]
+        parties += [party for party, home in shadow.homes(others) if home in wanted]
     apart = figures(redis).apart_ms
     return Queued(parties, Leases(redis).look_again(parties, apart))
 
