@@ -41,4 +41,5 @@ def _instant(text: str) -> int:
         at = datetime.fromisoformat(text)
     except ValueError:
         return 0
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return max(1, int(at.timestamp() * 1000))

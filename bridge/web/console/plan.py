@@ -117,6 +117,8 @@ class Desk:
             done = subprocess.run(  # noqa: S603 - our own command
                 command, env=environ, capture_output=True, timeout=PATIENCE, check=False
             )
+        except ValueError as error:  # a NUL in the account's name
+            raise BridgeError(str(error)) from None
         except subprocess.TimeoutExpired:
             raise BridgeError(f"it took longer than {PATIENCE} s") from None
         lines = done.stderr.decode().replace("vitally-bridge: ", "").splitlines()
