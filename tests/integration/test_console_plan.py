@@ -1,0 +1,72 @@
+"""The console's page of the plan: made by a process of its own, and applied as it was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bridge.web.console import plan
+from tests.support.desk import Bench, customer
+from tests.support.visitor import Visitor
+
+NUMBER = 120
+
+
+@pytest.fixture
+def planned(visit: Visitor, desk: Bench, environ, monkeypatch) -> Iterator[Visitor]:
+    """Many accounts that are to be created."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, str(value))
+    own = plan.Desk()
+    monkeypatch.setattr(plan, "DESK", own)
+    for n in range(NUMBER):
+        desk.take(customer(f"cus_{n}", account=f"acme-{n:03}", called=f"<b>{n}</b>"))
+    yield visit
+    own._folder.cleanup()
+
+
+def test_it_is_shown_page_by_page_with_the_totals_of_all(planned: Visitor) -> None:
+    first, second = (planned.data(f"plan.json?page={page}") for page in (1, 2))
+
+    assert (NUMBER, NUMBER) == (first["totals"]["accounts"], first["totals"]["created"])
+    assert [100, 20] == [len(one["accounts"]) for one in (first, second)]
+    assert first["made"]["digest"] == second["made"]["digest"]
+    names = [row["account"] for one in (first, second) for row in one["accounts"]]
+    assert [f"acme-{n:03}" for n in range(NUMBER)] == names
+    assert [None, "<b>0</b>"] == first["accounts"][0]["name"]
+    page = planned.page("plan?page=2")
+    assert "page 2 of 2" in page
+    assert "&lt;b&gt;119&lt;/b&gt;" in page
+    assert "Apply: write 120 accounts" in page
+
+
+def test_one_account_or_party_has_a_plan_of_its_own(planned: Visitor) -> None:
+    for name in ("acme-007", "stripe:cus_7"):
+        (row,) = planned.data(f"plan.json?account={name}")["accounts"]
+        assert "acme-007" == row["account"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("nobody", "no such account"), ("--help", "no such account"), ("%00", "null")],
+)
+def test_what_is_no_account_is_told(planned: Visitor, name: str, reason: str) -> None:
+    assert reason in planned.get(f"/console/plan?account={name}", 409).text
+
+
+def test_another_plan_than_the_one_seen_is_not_applied(planned, desk) -> None:
+    page = planned.page("plan")
+
+    answer = planned.post(page, "apply", digest="0" * 16, account="")
+
+    assert (409, 0) == (answer.status_code, desk.queue.depth())
+    assert "something has moved since" in answer.text
+
+
+def test_the_plan_of_many_accounts_waits_for_a_word(planned, monkeypatch) -> None:
+    monkeypatch.setattr(plan, "MANY", -1)
+
+    assert "takes some seconds" in planned.page("plan")
+    assert NUMBER == planned.data("plan.json?anew=1")["totals"]["accounts"]
+    assert NUMBER == planned.data("plan.json")["totals"]["accounts"]
