@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from hashlib import blake2s
 from multiprocessing.util import Finalize
 from secrets import token_hex
@@ -39,13 +39,20 @@ would hold up the end of a process whose collector is gone."""
 
 NAME = "vitally-bridge"
 
-LINES = {"bridge.web": "delivery", "workers.job": "job"}
-"""Logger -> message of its lines that become spans."""
+ERROR, FAILED = 500, {"retried", "parked"}
+"""Statuses from here on, and outcomes, that make a span an error."""
 
-NOTED = ("source", "receipt", "outcome", "traits", "delivery", "deliveries")
-"""Fields of a line that its span has, too."""
+LINES = {
+    "bridge.web": ("delivery", SpanKind.SERVER),
+    "workers.job": ("job", SpanKind.CONSUMER),
+}
+"""Logger -> message of its lines that become spans, and of which kind."""
 
 STATUS, METHOD = "http.response.status_code", "http.request.method"
+
+NAMES = ("source", "receipt", "outcome", "traits", "delivery", "deliveries")
+NOTED = {"status": STATUS, **{name: f"vitally_bridge.{name}" for name in NAMES}}
+"""Field of a line -> attribute of its span. No other field leaves."""
 
 
 def start(_endpoint: str) -> None:
@@ -102,49 +109,43 @@ class Spans(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Make the span of a line about a delivery or a job."""
-        if record.msg != LINES.get(record.name):
-            return
+        name, kind = LINES.get(record.name, ("", SpanKind.INTERNAL))
+        if record.msg == name:
+            try:
+                self._span(record, kind)
+            except Exception:  # noqa: BLE001 - it must not disturb what is told
+                self.handleError(record)
+
+    def _span(self, record: logging.LogRecord, kind: SpanKind) -> None:
+        """A job is in the trace of its oldest delivery, and has links to the others."""
         line = {**ABOUT.get(), **getattr(record, "fields", {})}
-        if record.msg == "delivery":
-            self._delivery(line, record.created)
-        else:
-            self._job(line, record.created, getattr(record, "calls", ()))
-
-    def _delivery(self, line: Mapping[str, Any], ended: float) -> None:
-        self._ids.delivery = line["delivery"]
-        kind, noted = SpanKind.SERVER, {**_noted(line), STATUS: line["status"]}
-        began = _ns(ended - line["ms"] / 1000)
-        try:
-            span = self._tracer.start_span(
-                "delivery", Context(), kind, noted, start_time=began
-            )
-        finally:
-            self._ids.delivery = ""
-        if line["status"] >= 500:  # noqa: PLR2004 - HTTP's errors of a server
-            span.set_status(StatusCode.ERROR)
-        span.end(_ns(ended))
-
-    def _job(self, line: Mapping[str, Any], ended: float, calls: Iterable[Any]) -> None:
-        """A job is in the trace of the oldest delivery, and has links to the others."""
-        contexts = [*map(self._context, line.get("deliveries", ()))]
-        parent, links = Context(), [Link(one) for one in contexts[1:]]
-        if contexts:
-            parent = set_span_in_context(NonRecordingSpan(contexts[0]), parent)
-        kind, began = SpanKind.CONSUMER, _ns(ended - line["ms"] / 1000)
+        parent, (first, *others) = Context(), self._contexts(line)
+        if first is not None:
+            parent = set_span_in_context(NonRecordingSpan(first), parent)
+        self._ids.delivery = line.get("delivery", "")
         span = self._tracer.start_span(
-            "job", parent, kind, _noted(line), links, start_time=began
+            record.msg,
+            parent,
+            kind,
+            {NOTED[key]: value for key, value in line.items() if key in NOTED},
+            [Link(other) for other in others if other],
+            start_time=_ns(record.created - line["ms"] / 1000),
         )
-        if line["outcome"] in {"retried", "parked"}:
+        self._ids.delivery = ""
+        if line.get("status", 0) >= ERROR or line.get("outcome") in FAILED:
             span.set_status(StatusCode.ERROR)
-        inside = set_span_in_context(span, parent)
-        for call in calls:
-            about = {METHOD: call.method, STATUS: call.status}
-            name, began = f"{call.method} Vitally", _ns(call.began)
-            request = self._tracer.start_span(
-                name, inside, SpanKind.CLIENT, about, start_time=began
-            )
-            request.end(_ns(call.began + call.seconds))
-        span.end(_ns(ended))
+        for call in getattr(record, "calls", ()):
+            self._tracer.start_span(
+                f"{call.method} Vitally",
+                set_span_in_context(span, parent),
+                SpanKind.CLIENT,
+                {METHOD: call.method, STATUS: call.status},
+                start_time=_ns(call.began),
+            ).end(_ns(call.began + call.seconds))
+        span.end(_ns(record.created))
+
+    def _contexts(self, line: Mapping[str, Any]) -> list[SpanContext | None]:
+        return [*map(self._context, line.get("deliveries", ()))] or [None]
 
     def _context(self, delivery: str) -> SpanContext:
         """The first span of a delivery's trace, sampled or not as in its web process."""
@@ -152,10 +153,6 @@ class Spans(logging.Handler):
         decision = self._provider.sampler.should_sample(None, trace_id, "delivery")
         sampled = int(decision.decision is Decision.RECORD_AND_SAMPLE)
         return SpanContext(trace_id, span_id, True, TraceFlags(sampled))
-
-
-def _noted(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"vitally_bridge.{key}": line[key] for key in NOTED if key in line}
 
 
 def _ns(seconds: float) -> int:

@@ -119,6 +119,11 @@ def test_a_delivery_is_one_trace_from_its_arrival_to_the_write(
     assert (b"", web.span_id) == (web.parent_span_id, job.parent_span_id)
     assert job.span_id == spans["POST Vitally"].parent_span_id
     marks = {one.key: one.value.string_value for one in web.attributes}
+    assert [202] == [
+        one.value.int_value
+        for one in web.attributes
+        if one.key == "http.response.status_code"
+    ]
     assert told["delivery"] == marks["vitally_bridge.delivery"]
     starts = [spans[name].start_time_unix_nano for name in ("delivery", "PUT Vitally")]
     assert sorted(starts) == starts

@@ -1,5 +1,5 @@
 -- The deliveries of a party that are not settled: how many, and the ids of the last four,
--- as one text: '2 Zm9vYmFyYmF6 cXV4cXV1eGNv'. An id has 12 characters.
+-- as one text: '2 mzxw6ytboi5d nfxgkidqorzh'. An id has 12 characters.
 local function remember(p, had, id)
   if id == '' then return end
   local n, ids = string.match(had or '0', '^(%d+)(.*)$')
