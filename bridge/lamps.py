@@ -1,12 +1,15 @@
 """The bridge's lamps: which conditions somebody has to know of, and what to do first.
 
-One table, CONDITIONS, is what `/readyz`, `/metrics`, `status`, `doctor`, the alerts and
-the console all read. A lamp is lit from figures alone; nothing is asked here.
+`lamps.toml` has a table for each condition; FIND says when it is so. `/readyz`,
+`/metrics`, `status`, `doctor`, the alerts and the console all read them. A lamp is lit
+from figures alone; nothing is asked here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Mapping
+from importlib.resources import files
 from typing import Literal, NamedTuple
 
 from redis import Redis
@@ -26,7 +29,6 @@ LATE_MS = 15 * 60_000
 
 CROWDED = 0.8
 """The share of Redis' `maxmemory` above which somebody should make room."""
-
 
 FORGED = 5
 """From this many deliveries within ten minutes on, somebody should look at the secret."""
@@ -61,48 +63,69 @@ class Lamp(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """A row of the table. *find* returns the sentence while it is so, else "".
-
-    *meaning* says it in general, for the documentation. An alert is sent once it has
-    lasted for *after_s* seconds.
-    """
+    """A table of `lamps.toml`; *meaning* says it in general, for the documentation."""
 
     kind: str
     level: Level
-    find: Callable[[State], str]
+    text: str
     meaning: str
     hint: str
     after_s: float = 0.0
-    since: Callable[[Figures], int | None] = lambda _: None
+    figure: str = ""
+
+    def found(self, state: State) -> str | None:
+        """What belongs into the text while it is so; None: it is not."""
+        if not self.figure:
+            return FIND[self.kind](state)
+        return _some(getattr(state.figures, self.figure))
+
+    def lamp(self, found: str, since_ms: int | None = None) -> Lamp:
+        """The lamp, lit by what was *found*."""
+        text = self.text.format(found)
+        return Lamp(self.kind, self.level, text, since_ms, self.hint)
 
 
-def _stopped(state: State, by_key: bool) -> str:
+TABLE = tomllib.loads(files(__package__).joinpath("lamps.toml").read_text("utf-8"))
+CONDITIONS = tuple(Condition(kind, **row) for kind, row in TABLE.items())
+REDIS = CONDITIONS[0]
+
+CHOSEN = frozenset({"dry_run", "paused"})
+"""Notes that somebody chose and should not forget; `/readyz` tells these of the notes."""
+
+
+def _some(number: int) -> str | None:
+    return f"{number:,}" if number else None
+
+
+def _if(is_so: bool) -> str | None:
+    return "" if is_so else None
+
+
+def _stopped(state: State, by_key: bool) -> str | None:
     why = state.figures.breaker
-    if why is None or ("key" in why) != by_key:
-        return ""
-    return f"All writes have stopped: {why}."
+    return why if why is not None and ("key" in why) == by_key else None
 
 
-def _failing(state: State) -> str:
+def _failing(state: State) -> str | None:
     if (failing := state.figures.failing) is None:
-        return ""
-    now, since, next_ = state.figures.now_ms, failing.since, failing.next
+        return None
+    now, next_ = state.figures.now_ms, failing.next
     tried = f"tried again in {ago(next_ - now)}" if next_ > now else "tried again now"
-    return f"Vitally fails for {ago(now - since)}: {failing.reason}; {tried}."
+    return f"for {ago(now - failing.since)}: {failing.reason}; {tried}"
 
 
-def _late(state: State) -> str:
+def _late(state: State) -> str | None:
     seen, share = state.figures, state.settings.vitally_budget_share
-    is_told = seen.dry_run or seen.failing or seen.paused is not None
+    is_told = (
+        seen.dry_run or seen.failing or (seen.paused, seen.breaker) != (None, None)
+    )
     usual = LATE_MS + 1000 * seen.drained_in(share)
-    if seen.oldest_ms is None or is_told or seen.breaker is not None:
-        return ""
-    if seen.oldest_ms < usual:
-        return ""
-    return f"The oldest change has been waiting for {seen.oldest_ms // 60_000} min."
+    if is_told or seen.oldest_ms is None or seen.oldest_ms < usual:
+        return None
+    return str(seen.oldest_ms // 60_000)
 
 
-def _forged(state: State) -> str:
+def _forged(state: State) -> str | None:
     """What is wrong with each source's deliveries, and which variable to look at."""
     secrets = {one.name: one.secret for one in every(state.settings.sources)}
     found = []
@@ -112,214 +135,44 @@ def _forged(state: State) -> str:
             number = state.figures.refused_lately[name]
             words = FORGERY[reason].format(secrets[source])
             found.append(f"{number:,} deliveries in the last hour had {words}")
-    return " ".join(found)
+    return " ".join(found) or None
 
 
-def _when(number: int, sentence: str) -> str:
-    """The *sentence* with the *number* in it; "" where that is 0."""
-    return sentence.format(f"{number:,}") if number else ""
-
-
-REDIS = Condition(
-    "redis",
-    "bad",
-    lambda state: " ".join(state.redis.refusals),
-    "Redis is down, read-only, full, or may evict keys: deliveries are answered 503.",
-    "Look at Redis and REDIS_URL. Senders repeat what was answered 503.",
-    3.0,
-)
-
-CONDITIONS = (
-    REDIS,
-    Condition(
-        "no_worker",
-        "bad",
-        lambda state: (
-            "" if state.figures.heard else "No worker has been heard from for 15 s."
-        ),
-        "No worker runs: events are taken and wait.",
-        "Start a worker: python -m workers.",
-        15.0,
+FIND: Mapping[str, Callable[[State], str | None]] = {
+    "no_worker": lambda state: _if(not state.figures.heard),
+    "key_refused": lambda state: _stopped(state, by_key=True),
+    "wrong_address": lambda state: _stopped(state, by_key=False),
+    "dry_run": lambda state: _if(state.figures.dry_run),
+    "paused": lambda state: state.figures.paused,
+    "vitally_failing": _failing,
+    "settings": lambda state: " ".join(state.settings.doubts) or None,
+    "late": _late,
+    "parked": lambda state: _some(
+        state.figures.parked_parties - state.figures.mass_parties
     ),
-    Condition(
-        "key_refused",
-        "bad",
-        lambda state: _stopped(state, by_key=True),
-        "Vitally refuses the API key: all writes wait.",
-        "Check VITALLY_API_KEY in Vitally. Writes resume by themselves.",
+    "wrong_signatures": _forged,
+    "source_key": lambda state: "; ".join(state.figures.keys_refused.values()) or None,
+    "gap": lambda state: _some(sum(state.figures.gaps.values())),
+    "redis_memory": lambda state: (
+        f"{state.redis.memory:.0%}" if state.redis.memory > CROWDED else None
     ),
-    Condition(
-        "wrong_address",
-        "bad",
-        lambda state: _stopped(state, by_key=False),
-        "Vitally answers 404 to everything: all writes wait.",
-        "Check VITALLY_SUBDOMAIN, VITALLY_REGION and VITALLY_BASE_URL.",
-    ),
-    Condition(
-        "dry_run",
-        "note",
-        lambda state: (
-            "This is a dry run (BRIDGE_DRY_RUN): nothing is written to Vitally."
-            if state.figures.dry_run
-            else ""
-        ),
-        "BRIDGE_DRY_RUN is set: nothing is written.",
-        "See what would be written: vitally-bridge plan.",
-    ),
-    Condition(
-        "paused",
-        "note",
-        lambda state: (
-            ""
-            if state.figures.paused is None
-            else f"All writes are paused by hand: {state.figures.paused}."
-        ),
-        "Somebody paused all writes.",
-        "To go on: vitally-bridge resume.",
-    ),
-    Condition(
-        "vitally_failing",
-        "warn",
-        _failing,
-        "Vitally is unreachable or answers with errors: writes are repeated.",
-        "Look at Vitally's status page. Nothing is lost; writes are repeated for 3 days.",
-        20.0,
-        lambda seen: seen.failing.since if seen.failing else None,
-    ),
-    Condition(
-        "settings",
-        "note",
-        lambda state: " ".join(state.settings.doubts),
-        "A setting looks like a mistake, or one is missing.",
-        "Correct the environment variable, and restart.",
-    ),
-    Condition(
-        "late",
-        "warn",
-        _late,
-        "A change has been waiting too long.",
-        "See what waits and why: vitally-bridge status.",
-        since=lambda seen: seen.now_ms - (seen.oldest_ms or 0),
-    ),
-    Condition(
-        "mass_change",
-        "warn",
-        lambda state: _when(
-            state.figures.mass_parties, "Changes held as a mass change, for a word: {}."
-        ),
-        "More accounts would churn, or more MRR would move, than in a usual hour.",
-        "Look at it: vitally-bridge mass; then release, or discard --mass.",
-    ),
-    Condition(
-        "parked",
-        "warn",
-        lambda state: _when(
-            state.figures.parked_parties - state.figures.mass_parties,
-            "Changes that could not be written: {}.",
-        ),
-        "Vitally refuses a change for a reason that time does not cure.",
-        "See the reasons: vitally-bridge parked.",
-    ),
-    Condition(
-        "quarantine",
-        "warn",
-        lambda state: _when(
-            state.figures.quarantined_lately,
-            "Deliveries that could not be read in the last hour: {}.",
-        ),
-        "Authentic deliveries cannot be read and are kept.",
-        "See them: vitally-bridge quarantine list.",
-    ),
-    Condition(
-        "wrong_signatures",
-        "warn",
-        _forged,
-        f"At least {FORGED} deliveries of a source had a wrong signature or password.",
-        "Compare the source's secret with the endpoint's own at the sender.",
-    ),
-    Condition(
-        "source_key",
-        "warn",
-        lambda state: " ".join(f"{r}." for r in state.figures.keys_refused.values()),
-        "A source refuses the key of its API, or some of what is read with it.",
-        "Give the key its permissions, or replace it. Events are taken without it.",
-    ),
-    Condition(
-        "gap",
-        "warn",
-        lambda state: _when(
-            sum(state.figures.gaps.values()), "Events of a source that never came: {}."
-        ),
-        "`gaps --dry-run` found events of a source that never came.",
-        "Take them in: vitally-bridge gaps stripe.",
-    ),
-    Condition(
-        "unread",
-        "warn",
-        lambda state: _when(
-            state.figures.unread,
-            "Objects that came without content, and no API key to read them: {}.",
-        ),
-        "Events came without content, and their source's API key is not set.",
-        "Set the source's API key, or choose snapshot events; see vitally-bridge held.",
-    ),
-    Condition(
-        "drift",
-        "warn",
-        lambda state: _when(
-            state.figures.drift,
-            "Accounts that others have changed or deleted in Vitally: {}.",
-        ),
-        "Somebody else has changed in Vitally what the bridge wrote.",
-        "See what, and correct it: vitally-bridge reconcile --fix.",
-    ),
-    Condition(
-        "redis_memory",
-        "warn",
-        lambda state: (
-            f"Redis uses {state.redis.memory:.0%} of its memory."
-            if state.redis.memory > CROWDED
-            else ""
-        ),
-        f"Redis uses more than {CROWDED:.0%} of its `maxmemory`.",
-        "Give Redis more memory before deliveries are refused.",
-        30.0,
-    ),
-    Condition(
-        "redis_not_durable",
-        "note",
-        lambda state: (
-            ""
-            if state.redis.appends
-            else "Redis' append-only file is off: a restart may lose events."
-        ),
-        "Redis has no append-only file.",
-        "Set appendonly yes (see deploy/redis.conf).",
-    ),
-    Condition(
-        "held",
-        "note",
-        lambda state: _when(
-            state.figures.held_parties, "Parties held, their account not known: {}."
-        ),
-        "Customers whose account is not known.",
-        "See the reasons, and link them: vitally-bridge held.",
-    ),
-)
-"""Every condition, in the order in which lamps are shown."""
-
-CHOSEN = frozenset({"dry_run", "paused"})
-"""Notes that somebody chose and should not forget; `/readyz` tells these of the notes."""
+    "redis_not_durable": lambda state: _if(not state.redis.appends),
+}
+"""Kind -> what it finds, of those that are not a figure alone."""
 
 
 def lamps(figures: Figures | None, redis: View, settings: Settings) -> list[Lamp]:
     """Return the lamps that are lit; without *figures* (Redis is down) only Redis'."""
-    lit = [_lamp(REDIS, text) for text in (*redis.refusals, *redis.worries)]
+    lit = [REDIS.lamp(text) for text in (*redis.refusals, *redis.worries)]
     if figures is None:
-        return lit if DOWN in redis.refusals else [*lit, _lamp(REDIS, DOWN)]
+        return lit if DOWN in redis.refusals else [*lit, REDIS.lamp(DOWN)]
     state = State(figures, settings, redis)
-    found = ((row, row.find(state)) for row in CONDITIONS if row is not REDIS)
-    return [*lit, *(_lamp(row, text, figures) for row, text in found if text)]
+    since = {
+        "vitally_failing": figures.failing and figures.failing.since,
+        "late": figures.oldest_ms and figures.now_ms - figures.oldest_ms,
+    }
+    found = ((row, row.found(state)) for row in CONDITIONS[1:])
+    return [*lit, *(r.lamp(f, since.get(r.kind)) for r, f in found if f is not None)]
 
 
 def look(redis: Redis, settings: Settings) -> list[Lamp]:
@@ -328,8 +181,3 @@ def look(redis: Redis, settings: Settings) -> list[Lamp]:
     watch.look()
     watch.stop()
     return lamps(read(redis), watch.view(), settings)
-
-
-def _lamp(row: Condition, text: str, figures: Figures | None = None) -> Lamp:
-    since = row.since(figures) if figures else None
-    return Lamp(row.kind, row.level, text, since, row.hint)
