@@ -36,6 +36,8 @@ MANY = 2000
 CHUNK = 1000
 """Accounts that a core works out at a time."""
 
+MONEY = ("mrr", "billingCurrency")
+
 Money = tuple[str, float]
 """A currency ("": not known) and an amount."""
 
@@ -90,12 +92,12 @@ def _at_rest(account: str, has: Mapping[str, Known], config: Config) -> Planned:
 
 def _money(has: Mapping[str, Known], config: Config) -> Money | None:
     """The MRR among the traits that an account *has*."""
-    keys, base = config.traits, config.policy.base
-    mrr = has.get(keys.get("mrr") or "")
-    code = has.get(keys.get("billingCurrency") or "") or base or ""
+    keys = config.traits
+    # Right after a key was changed, Vitally has the trait under the one before.
+    mrr, code = (has.get(keys.get(t) or t, has.get(t)) for t in MONEY)
     if isinstance(mrr, bool) or not isinstance(mrr, int | float):
         return None
-    return str(code).upper(), mrr
+    return str(code or config.policy.base or "").upper(), mrr
 
 
 def plan(

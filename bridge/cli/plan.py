@@ -166,7 +166,7 @@ def summed_up(data: Mapping[str, Any]) -> Iterator[str]:
         f"{totals['minutes']:g} min"
     )
     for currency, (before, after) in totals["mrr"].items():
-        yield f"mrr of all accounts, {currency or 'no currency'}: {before:,.2f} -> {after:,.2f}"
+        yield f"mrr in all, {currency or 'no currency'}: {before:,.2f} -> {after:,.2f}"
     if totals["subscribed"] or totals["unsubscribed"]:
         yield (
             f"{count(totals['subscribed'], 'account')} would become subscribed (billed by "

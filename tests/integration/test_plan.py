@@ -87,7 +87,7 @@ def test_a_plan_has_each_change_and_what_all_cost(desk: Bench, run: Run) -> None
             "unsubscribed": 0,
         },
     } == planned(run)
-    assert "mrr of all accounts, USD: 0.00 -> 450.00" in run("plan").out
+    assert "mrr in all, USD: 0.00 -> 450.00" in run("plan").out
     assert [] == desk.vitally.log()
 
 
@@ -232,6 +232,8 @@ def test_new_rules_write_nothing_before_they_are_applied(
     found = planned(run, "--out", file, BRIDGE_CONFIG=renamed)
 
     assert {"billing.mrr": [None, 450]} == found["accounts"][0]["changes"]
+    assert {"USD": [450, 450]} == found["totals"]["mrr"]
+    assert 0 == found["totals"]["subscribed"]
     acme.set(config=load({**environ, "BRIDGE_CONFIG": renamed})[1])
     acme.passes(600_000)
     acme.work()
