@@ -108,6 +108,8 @@ In brackets the middle half of the samples. {machine}
   count. "Once more" is all of it again, and again after the memory of recent events is gone.
 - **First contact.** A reading of Vitally's list, then all customers at once, as a backfill
   takes them in; an account that is right is not written.
+- **Plan.** The commands as one types them. An account that was settled by the same rules is
+  not computed again; after a change of `bridge.toml` every one is.
 - **Redis.** `used_memory` before and after, over {accounts} accounts. A waiting event takes
   {event:.0f} B in all, its job among them; the journal and the ring of recent events are capped
   and not counted.
