@@ -182,6 +182,19 @@ def test_a_reading_that_is_stopped_goes_on(
     assert 4 == len(many.vitally.log(requests))
 
 
+def test_what_is_written_while_vitally_is_read_is_not_looked_for(many: Bench) -> None:
+    reading = Reconciler(many.redis, many.client, Config(), int).read()
+    assert 100 == next(reading)
+    many.rests(customer(account="new"))
+    many.does(customer("cus_2", account="newer"))
+    requests = len(many.vitally.log())
+
+    assert 250 == [*reading][-1]
+    # Two pages, and one look for the account that was written long before, it seems.
+    assert 3 == len(many.vitally.log(requests))
+    assert 0 == many.check().drift
+
+
 def test_a_cursor_that_vitally_refuses_is_not_tried_again(
     many: Bench, run: Run
 ) -> None:

@@ -272,3 +272,14 @@ def test_a_stop_ends_the_wait_for_a_slot_and_is_no_failure(
     assert 2 > monotonic() - began
     assert (writes, {"cus_1"}) == (desk.writes(), desk.dirty())
     assert len(writes) == len(slots(desk.redis))
+
+
+def test_as_many_reads_as_a_write_costs_share_a_slot(desk: Bench) -> None:
+    throttle = desk.throttle
+    assert [0] * 11 == [throttle.reserve_read(0) for _ in range(11)]
+    assert 2 == len(slots(desk.redis))
+
+    desk.redis.set(keys.PAUSED, "by hand")
+    assert 0 == throttle.reserve_read(0)
+    throttle.pause(3000)
+    assert throttle.reserve_read(0) < 0
