@@ -182,6 +182,23 @@ def test_a_reading_that_is_stopped_goes_on(
     assert 4 == len(many.vitally.log(requests))
 
 
+def test_a_reading_that_was_interrupted_at_its_end_looks_for_the_rest_only(
+    desk: Bench,
+) -> None:
+    for n in range(3):
+        desk.does(customer(f"cus_{n}", account=f"a{n}"))
+    desk.passes(60_000)
+    for n in range(3):
+        desk.client.delete(f"a{n}")
+    begun = Reconciler(desk.redis, desk.client, Config(), int).read()
+    assert [0, 0] == [next(begun), next(begun)]
+    requests = len(desk.vitally.log())
+
+    assert [0, 0] == [*Reconciler(desk.redis, desk.client, Config(), int).read()]
+    assert 2 == len(desk.vitally.log(requests))
+    assert 3 == desk.check().drift
+
+
 def test_what_is_written_while_vitally_is_read_is_not_looked_for(many: Bench) -> None:
     reading = Reconciler(many.redis, many.client, Config(), int).read()
     assert 100 == next(reading)
