@@ -46,6 +46,9 @@ from bridge.vitally.client import Vitally
 EVERY, LOOK = 5.0, 0.5
 """Seconds between two lines of progress, and between two looks whether all is written."""
 
+LOOKS = 1000
+"""So many accounts more make a look as much rarer."""
+
 MOST_SHOWN = 200
 """Accounts that are shown in words; --json and --out have all."""
 
@@ -224,7 +227,7 @@ def queue(here: Session, accounts: Sequence[str], *, wait: bool) -> None:
         if time.monotonic() - said >= EVERY:
             said = time.monotonic()
             note(f"{left:,} of {len(accounts):,} left")
-        time.sleep(LOOK)
+        time.sleep(LOOK * (1 + left / LOOKS))
     failed = [one.account for one in planned(here, accounts) if one.requests]
     for name in failed[:MOST_SHOWN]:
         note(f"{name}: not written; see `{program()} why {name}`")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bridge.config import NATIVE, Config, Table, parse, read
+from bridge.desired import rules
 from bridge.domain.document import TRAITS
 from bridge.domain.money import STRIPE, Policy
 from bridge.errors import ConfigError
@@ -240,3 +241,30 @@ def test_each_line_of_money_is_read(money: dict[str, Any], expected: Policy) -> 
 
 def test_without_a_line_it_is_stripe_s_own_policy() -> None:
     assert STRIPE == parse({}).policy
+
+
+def test_the_same_rules_have_one_digest_in_whatever_order() -> None:
+    statuses, rates = ["active", "past_due", "paused"], {"eur": "1.08", "gbp": 2}
+    given = {"money": {"statuses": statuses, "base": "usd", "rates": rates}}
+    turned = {
+        "money": {
+            "rates": dict(reversed(rates.items())),
+            "base": "usd",
+            "statuses": statuses[::-1],
+        }
+    }
+
+    assert rules(parse(given)) == rules(parse(turned))
+
+
+def test_each_rule_is_part_of_the_digest() -> None:
+    files: list[dict[str, Any]] = [
+        {},
+        {"traits": {"mrr": "billing.mrr"}},
+        {"traits": {"mrr": False}},
+        {"money": {"statuses": ["active"]}},
+        {"money": {"week": 4}},
+        {"vitally": {"keep_hand_edits": ["mrr"]}},
+    ]
+
+    assert len(files) == len({rules(parse(file)) for file in files})
