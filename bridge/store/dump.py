@@ -49,9 +49,9 @@ LEFT_OUT = (
 )
 """Beginnings of keys that only running processes need, or that follow from the parties."""
 
-FACTS, PARTY = keys.facts(""), keys.party("")
+FACTS, PARTY, ACCOUNT = keys.facts(""), keys.party(""), keys.account("")
 
-PROOF = (PARTY, FACTS, keys.account(""), keys.JOURNAL)
+PROOF = (PARTY, FACTS, ACCOUNT, keys.JOURNAL)
 """Beginnings of keys without which Redis has no state, only running processes."""
 
 LISTS = (keys.DIRTY, keys.HELD, keys.PARKED)
@@ -84,16 +84,29 @@ WRITE: Mapping[str, Callable[[Any, bytes, Any], object]] = {
 def export(redis: Redis) -> Iterator[str]:
     """Yield the lines of a file. Raises redis' own errors."""
     yield _line({"format": FORMAT, "state": keys.PREFIX, "at": milliseconds(redis)})
-    names = sorted(name for name in _names(redis) if not name.startswith(LEFT_OUT))
-    parties = [name for name in names if name.startswith(PARTY)]
-    rest = [name for name in names if not name.startswith((PARTY, FACTS))]
-    both = [n for name in parties for n in (name, name.replace(PARTY, FACTS, 1))]
     count = 0
-    for some in (*_batches(rest), *_batches(both)):
-        for row in _read(redis, some):
-            yield _line(row)
-            count += 1
+    for names in _in_order(redis):
+        for some in _batches(names):
+            for row in _read(redis, some):
+                yield _line(row)
+                count += 1
     yield _line({"lines": count})
+
+
+def _in_order(redis: Redis) -> Iterator[list[str]]:
+    """Yield the names of all keys: parties last, each with its facts.
+
+    Parties are looked for only after the rest was read: an event that the ring knows, or
+    a row of the index, is of a party that is there.
+    """
+    before = sorted(
+        n for n in _names(redis) if not n.startswith((PARTY, FACTS, *LEFT_OUT))
+    )
+    yield before
+    after = sorted(n for n in _names(redis) - {*before} if not n.startswith(LEFT_OUT))
+    yield [name for name in after if not name.startswith((PARTY, FACTS))]
+    parties = [name for name in after if name.startswith(PARTY)]
+    yield [n for name in parties for n in (name, name.replace(PARTY, FACTS, 1))]
 
 
 def check(lines: Iterable[str]) -> int:
@@ -127,10 +140,17 @@ def load(redis: Redis, lines: Iterable[str]) -> Iterator[int]:
     rows = (json.loads(line) for line in islice(lines, 1, None))
     for some in _batches(row for row in rows if isinstance(row, list)):
         _restore(redis, some)
-        kept |= {row[0]: row[3] for row in some if row[0].startswith((PARTY, *LISTS))}
+        kept |= {row[0]: row[3] for row in some if _matters(*row)}
         done += len(some)
         yield done
     _conclude(redis, kept)
+
+
+def _matters(name: str, kind: str, life: int, value: Any) -> bool:
+    """Whether a row says who waits, or that a write was not confirmed."""
+    if name.startswith(ACCOUNT):
+        return "doubt" in value or "stale" in value
+    return name.startswith((PARTY, *LISTS))
 
 
 def _restore(redis: Redis, rows: Iterable[list[Any]]) -> None:
@@ -149,9 +169,20 @@ def _restore(redis: Redis, rows: Iterable[list[Any]]) -> None:
 def _conclude(redis: Redis, kept: dict[str, Any]) -> None:
     """Write what follows from the parties; *kept* has them, and the lists as they were."""
     since: dict[str, dict[str, float]] = {key: dict(kept.pop(key, ())) for key in LISTS}
-    parties = {name.removeprefix(PARTY): record for name, record in kept.items()}
+    unsure = {name.removeprefix(ACCOUNT) for name in kept if name.startswith(ACCOUNT)}
+    parties = {
+        name.removeprefix(PARTY): record
+        for name, record in kept.items()
+        if name.startswith(PARTY)
+    }
     waiting, counts = _counted(parties)
     waiting[keys.DIRTY] |= {*since[keys.DIRTY]}
+    # A write was on its way when the account was exported.
+    waiting[keys.DIRTY] |= {
+        party
+        for party, one in parties.items()
+        if one.get("account") in unsure and one.get("parked", "0") == "0"
+    }
     left = (p for p in since[keys.PARKED] if kind_of(p) == PartyKind.VACATED)
     waiting[keys.PARKED] |= {*left}
     now, sums = milliseconds(redis), {**counts, **_received(redis, counts)}

@@ -253,3 +253,30 @@ def test_what_was_meant_is_said(run: Run, desk: Bench, words, status, expected):
 
     assert expected in run(*words, status=status).err
     assert 0 == desk.check().forgotten
+
+
+def test_a_write_that_was_on_its_way_is_made_good_after_an_import(
+    run: Run, there: Run, desk: Bench, other: RedisServer, tmp_path: Path
+) -> None:
+    desk.rests(customer(), subscription(at=1))
+    desk.redis.hset(keys.account("acme"), "doubt", 1)
+    run("export", str(tmp_path / "state"))
+
+    there("import", str(tmp_path / "state"))
+
+    with bench(other.client()) as fresh:
+        fresh.sweep()
+        assert ["created"] == fresh.work()
+        assert 450 == fresh.traits()["mrr"]
+
+
+def test_no_event_is_in_the_ring_without_its_party(desk: Bench) -> None:
+    """Sent again to the imported state, it would pass for a duplicate."""
+    desk.tell(customer())
+    names = []
+    for line in dump.export(desk.redis):
+        names.append(json.loads(line)[0] if line[0] == "[" else "")
+        if names[-1] == keys.DIRTY:  # the ring is still to come, or was just read
+            desk.tell(customer("cus_2"))
+
+    assert {keys.RECENT, keys.party(PARTY), keys.party("stripe:cus_2")} <= {*names}
