@@ -204,6 +204,8 @@ class Alerts:
         # Imported late, because most web processes do not need it.
         import urllib3  # noqa: PLC0415
 
+        # Its DEBUG lines contain paths, and so the secret.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
         return urllib3.PoolManager(retries=False, timeout=TIMEOUT)
 
 

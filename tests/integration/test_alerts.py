@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -100,6 +101,7 @@ def test_what_does_not_last_is_not_told(
 def test_what_an_address_did_not_take_is_sent_again_in_order(
     redis: Redis, hook: Hook, make: Callable[..., Alerts], status: int, caplog
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     process, hook.status = make(), status
     park(redis)
     process.check()
