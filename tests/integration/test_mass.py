@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 
 from bridge.domain.facts import Fact
-from bridge.domain.mass import GRACE_MS, LONG_GRACE_MS, Limits
+from bridge.domain.mass import CHURNED, GRACE_MS, LONG_GRACE_MS, Limits
 from bridge.guard import Guard
 from bridge.store import keys
 from bridge.store.inspect import figures
@@ -211,3 +211,16 @@ def test_what_comes_while_a_job_waits_for_its_slot_is_judged(shop: Bench) -> Non
     running.join()
 
     assert (["waited"], before) == (words, len(shop.writes()))
+
+
+def test_a_job_that_died_after_it_was_counted_is_counted_and_written_once(
+    shop: Bench,
+) -> None:
+    shop.tell(ends(0))
+    view = shop.leases.begin(shop.popped())
+    assert view is not None
+    assert (0, "") == shop.context.guard.judge(view.account, {CHURNED: 1})
+
+    shop.sweep(8000)
+    assert 1 == passes(shop, ms=1)
+    assert 1 == shop.redis.zcard(keys.mass(CHURNED))
