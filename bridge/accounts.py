@@ -78,7 +78,7 @@ class Listing(NamedTuple):
     """One page of the accounts that were found: *total* of them, on *pages*.
 
     *states* counts the accounts in each state among those with the text; *held* are the
-    parties without an account among them.
+    parties without an account among them. *tags* maps the accounts shown to their states.
     """
 
     accounts: Sequence[Row]
@@ -87,6 +87,7 @@ class Listing(NamedTuple):
     every: int
     states: Mapping[str, int]
     held: Sequence[Held]
+    tags: Mapping[str, Sequence[str]]
 
 
 def listing(redis: Redis, wanted: Wanted) -> Listing:
@@ -106,7 +107,8 @@ def listing(redis: Redis, wanted: Wanted) -> Listing:
     begin = (wanted.page - 1) * PAGE
     shown = rows[begin : begin + PAGE]
     pages = max(1, -(-len(rows) // PAGE))
-    return Listing(shown, len(rows), pages, index.count(), counts, held)
+    tags = {r.account: [n for n, has in FILTERS.items() if has(r, now)] for r in shown}
+    return Listing(shown, len(rows), pages, index.count(), counts, held, tags)
 
 
 def _states(redis: Redis) -> States:

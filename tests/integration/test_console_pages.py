@@ -145,6 +145,20 @@ def test_accounts_are_filtered_sorted_and_paged(desk: Bench, visit: Visitor) -> 
         visit.page(f"accounts?{odd}")
 
 
+def test_an_account_of_which_something_is_to_know_says_so_in_the_list(
+    desk: Bench, visit: Visitor
+) -> None:
+    desk.does(subscription())  # its customer's own event was not seen
+    desk.does(customer("cus_2", account="whole", called="Whole"))
+    desk.redis.sadd(keys.DRIFT, "whole")
+    tags, text = visit.data("accounts.json")["tags"], visit.page("accounts")
+
+    assert ["drift"] == tags["whole"]
+    assert '<span class="tag warn">changed in Vitally by others</span>' in text
+    desk.redis.sadd(keys.INCOMPLETE, "stripe:cus_2")
+    assert '<span class="tag warn">incomplete history</span>' in visit.page("accounts")
+
+
 def test_an_account_says_what_vitally_has_and_why(desk: Bench, visit: Visitor) -> None:
     once = {"coupon": "WELCOME", "percent": "50", "duration": "once"}
     desk.does(customer(called="Acme Inc"), subscription(discounts=[once]))
