@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -69,8 +70,12 @@ class Desk:
 
     def __init__(self) -> None:
         self._busy = Lock()
-        self._folder = TemporaryDirectory(prefix="bridge-plan-")
         self._made: list[Made] = []
+
+    @cached_property
+    def _folder(self) -> TemporaryDirectory[str]:
+        """Made with the first plan, so that a process that makes none leaves nothing."""
+        return TemporaryDirectory(prefix="bridge-plan-")
 
     def known(self, account: str) -> Made | None:
         """The last plan of *account*, if it is fresh."""
