@@ -73,7 +73,7 @@ mutants: $(STAMP)  ## break the numbers in every small way: do the tests see it?
 	@$(BIN)/python -m mutmut results
 
 .PHONY: bench
-bench: $(STAMP)  ## measure the costs beside their goals, 11 minutes (ARGS="idle ingress": these parts)
+bench: $(STAMP)  ## measure the costs beside their goals, 15 minutes (ARGS="idle ingress": these parts)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_BENCH)"
 	@$(BIN)/python -m tests.bench $(ARGS)
 
