@@ -15,6 +15,7 @@ import orjson
 
 from bridge import actions
 from bridge import plan as plans
+from bridge.actions import unknown
 from bridge.cli import PATIENCE, Command, Session, opened, program
 from bridge.cli.explain import value
 from bridge.cli.output import (
@@ -85,7 +86,7 @@ def plan(account: str | None, out: str | None) -> None:
     here = opened()
     found = planned(here, [_account(here, account)] if account else None)
     if account and not found:
-        raise BridgeError(f"{account}: no such account or party here")
+        raise unknown(here.redis, account)
     data = _json(here, found)
     if out:
         try:

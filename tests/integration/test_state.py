@@ -244,6 +244,8 @@ def test_who_is_being_written_is_forgotten_when_that_is_done(desk: Bench) -> Non
         (["forget", PARTY], 2, "give --yes"),
         (["forget", "cus_1", "--yes"], 1, "did you mean stripe:cus_1?"),
         (["why", "acmi"], 1, "did you mean acme?"),
+        (["plan", "cus_1x"], 1, "no such account or party here"),
+        (["plan", "acmee"], 1, "did you mean acme?"),
         (["retry", "sub_1"], 1, "did you mean acme?"),
         (["forget", "nobody", "--yes"], 1, "no such account or party here"),
     ],
