@@ -9,6 +9,7 @@ import pytest
 from bridge.web.console import plan
 from tests.support.desk import Bench, customer
 from tests.support.visitor import Visitor
+from tests.support.waiting import eventually
 
 NUMBER = 120
 
@@ -23,6 +24,7 @@ def planned(visit: Visitor, desk: Bench, environ, monkeypatch) -> Iterator[Visit
     for n in range(NUMBER):
         desk.take(customer(f"cus_{n}", account=f"acme-{n:03}", called=f"<b>{n}</b>"))
     yield visit
+    own._pool.shutdown()
     own._folder.cleanup()
 
 
@@ -70,3 +72,12 @@ def test_the_plan_of_many_accounts_waits_for_a_word(planned, monkeypatch) -> Non
     assert "takes some seconds" in planned.page("plan")
     assert NUMBER == planned.data("plan.json?anew=1")["totals"]["accounts"]
     assert NUMBER == planned.data("plan.json")["totals"]["accounts"]
+
+
+def test_a_page_whose_plan_takes_long_looks_again(planned, monkeypatch) -> None:
+    monkeypatch.setattr(plan, "WAIT", 0.0)
+
+    assert 'http-equiv="refresh" content="3;url=/console/plan"' in planned.page("plan")
+    data = eventually(lambda: planned.data("plan.json")["totals"])
+    assert NUMBER == data["accounts"]
+    assert "refresh" not in planned.page("plan")

@@ -9,12 +9,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
+from threading import Semaphore
 from typing import Any, NamedTuple
 
 import orjson
@@ -39,7 +40,10 @@ MANY = 5000
 KEPT = 5
 """Plans of which the files are kept, the last ones, to be applied."""
 
-PATIENCE = 120
+WAIT = 15.0
+"""Seconds after which a page says that its plan is still worked out, and looks again."""
+
+PATIENCE = 600
 """Seconds that a command may take."""
 
 
@@ -69,8 +73,10 @@ class Desk:
     """Makes the plans of this process, one at a time, and keeps the last ones."""
 
     def __init__(self) -> None:
-        self._busy = Lock()
         self._made: list[Made] = []
+        self._pool = ThreadPoolExecutor(1, "plan")
+        self._begun: dict[str, Future[Made]] = {}
+        self._waiters = Semaphore(2)
 
     @cached_property
     def _folder(self) -> TemporaryDirectory[str]:
@@ -83,53 +89,70 @@ class Desk:
         last = next(found, None)
         return last if last and last.is_fresh else None
 
-    def make(self, account: str) -> Made:
-        """Work out a plan anew. Raises BridgeError."""
-        if not self._busy.acquire(blocking=False):
-            raise BridgeError(
-                "a plan is worked out already; look again in some seconds"
-            )
+    def make(self, account: str, wait: float) -> Made | None:
+        """Work out a plan anew, or go on with it; None: not within *wait* seconds.
+
+        Raises BridgeError. Only two wait at a time, so that pages have threads.
+        """
+        environ = dict(console().environ)
+        future = self._begun.get(account)
+        if future is None:
+            future = self._pool.submit(self._make, account, environ)
+            self._begun[account] = future
+            future.add_done_callback(lambda _: self._begun.pop(account, None))
+        has_turn = self._waiters.acquire(blocking=False)
         try:
-            at = now_ms()
-            file = Path(self._folder.name, f"{at}.json")
-            self._run("plan", "--out", str(file), *(["--", account] if account else []))
-            *accounts, totals = file.read_bytes().splitlines()
-            digest = sha256(b"\n".join(accounts)).hexdigest()[:16]
-            summed = orjson.loads(totals.partition(b":")[2][:-1])
-            self._made.append(Made(account, at, digest, file, summed))
-            for old in self._made[:-KEPT]:
-                old.file.unlink(missing_ok=True)
-            self._made = self._made[-KEPT:]
-            return self._made[-1]
+            return future.result(wait if has_turn else 0)
+        except TimeoutError:
+            return None
         finally:
-            self._busy.release()
+            if has_turn:
+                self._waiters.release()
+
+    def is_making(self, account: str) -> bool:
+        """Whether a plan of *account* is being worked out."""
+        return account in self._begun
+
+    def _make(self, account: str, environ: Mapping[str, str]) -> Made:
+        at = now_ms()
+        file = Path(self._folder.name, f"{at}.json")
+        which = ["--", account] if account else []
+        _run(environ, "plan", "--out", str(file), *which)
+        *accounts, totals = file.read_bytes().splitlines()
+        digest = sha256(b"\n".join(accounts)).hexdigest()[:16]
+        summed = orjson.loads(totals.partition(b":")[2][:-1])
+        made = Made(account, at, digest, file, summed)
+        for old in [*self._made, made][:-KEPT]:
+            old.file.unlink(missing_ok=True)
+        self._made = [*self._made, made][-KEPT:]
+        return made
 
     def apply(self, account: str, digest: str) -> str:
         """Have a plan written. Raises BridgeError where anything has moved since."""
         found = (one for one in self._made if one.digest == digest)
-        made = next(found, None) or self.make(account)
-        if made.digest != digest:
+        made = next(found, None) or self.make(account, PATIENCE)
+        if made is None or made.digest != digest:
             raise BridgeError("something has moved since; look at the plan again")
-        said = self._run("apply", "--no-wait", str(made.file))
+        said = _run(dict(console().environ), "apply", "--no-wait", str(made.file))
         self._made = [one for one in self._made if one.account != made.account]
         return said
 
-    def _run(self, *words: str) -> str:
-        """Run one of our commands; its last line, or a BridgeError with all lines."""
-        command = [sys.executable, "-m", "bridge", *words]
-        environ = dict(console().environ)
-        try:
-            done = subprocess.run(  # noqa: S603 - our own command
-                command, env=environ, capture_output=True, timeout=PATIENCE, check=False
-            )
-        except ValueError as error:  # a NUL in the account's name
-            raise BridgeError(str(error)) from None
-        except subprocess.TimeoutExpired:
-            raise BridgeError(f"it took longer than {PATIENCE} s") from None
-        lines = done.stderr.decode().replace("vitally-bridge: ", "").splitlines()
-        if done.returncode:
-            raise BridgeError("; ".join(lines[-6:]) or "it ended without a word")
-        return lines[-1] if lines else ""
+
+def _run(environ: Mapping[str, str], *words: str) -> str:
+    """Run one of our commands; its last line, or a BridgeError with all lines."""
+    command = [sys.executable, "-m", "bridge", *words]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own command
+            command, env=environ, capture_output=True, timeout=PATIENCE, check=False
+        )
+    except ValueError as error:  # a NUL in the account's name
+        raise BridgeError(str(error)) from None
+    except subprocess.TimeoutExpired:
+        raise BridgeError(f"it took longer than {PATIENCE} s") from None
+    lines = done.stderr.decode().replace("vitally-bridge: ", "").splitlines()
+    if done.returncode:
+        raise BridgeError("; ".join(lines[-6:]) or "it ended without a word")
+    return lines[-1] if lines else ""
 
 
 DESK = Desk()
@@ -143,9 +166,13 @@ def plan() -> Data:
     now, many = figures(here.redis), Index(here.redis).count()
     data = {"account": account, "waiting": now.dirty, "dry_run": now.dry_run}
     data |= {"many": many, "made": None, "accounts": [], "totals": None}
-    if made is None and many > MANY and not account and "anew" not in request.args:
+    data |= {"is_making": False}
+    asked = account or "anew" in request.args or many <= MANY
+    if made is None and not asked and not DESK.is_making(account):
         return data
-    made = made or DESK.make(account)
+    made = made or DESK.make(account, WAIT)
+    if made is None:
+        return data | {"is_making": True}
     last = max(1, -(-made.totals["accounts"] // SHOWN))
     page = min(max(1, request.args.get("page", 1, int)), last)
     about = {"digest": made.digest, "at": made.at, "page": page, "pages": last}
