@@ -87,8 +87,8 @@ def tell(data: Any, *lines: str) -> None:
 
 def say(*lines: str) -> None:
     """Print lines."""
-    for line in lines:
-        click.echo(plain(line))
+    if lines:
+        click.echo("\n".join(map(plain, lines)))
 
 
 def note(text: str) -> None:
