@@ -93,6 +93,8 @@ class World:
             STRIPE_WEBHOOK_SECRET=f"{SECRET},{NEXT_SECRET}",
             STRIPE_ACCOUNT_ID_KEY="account",
             CONSOLE_PASSWORD=PASSWORD,
+            # A random life ends and begins again more often than customers do.
+            BRIDGE_MASS_ACCOUNTS=1_000_000,
         )
         self.stack.variant = variant
         self.stack.vitally.turn(rate_limit=limit)
