@@ -91,6 +91,7 @@ def remember(stack: Stack) -> None:
     # So that what is counted goes on where the samples end.
     last = [rows[-1].received, rows[-1].accepted, rows[-1].writes, rows[-1].saved]
     off = [now_has.received, now_has.accepted, now_has.writes, now_has.saved]
+    stack.redis.delete(keys.SAMPLES)  # the worker's first one
     for row in rows:
         shifted = [n - end + at for n, end, at in zip(row[1:5], last, off, strict=True)]
         stack.redis.lpush(keys.SAMPLES, orjson.dumps([row.at, *shifted, *row[5:]]))
