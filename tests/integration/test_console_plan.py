@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,20 @@ def test_another_plan_than_the_one_seen_is_not_applied(planned, desk) -> None:
 
     assert (409, 0) == (answer.status_code, desk.queue.depth())
     assert "something has moved since" in answer.text
+
+
+def test_the_last_plans_are_kept_and_no_file_is_left_behind(planned, desk) -> None:
+    for _ in range(plan.KEPT + 2):
+        page = planned.page("plan?account=acme-007&anew=1")
+    folder = Path(plan.DESK._folder.name)
+    assert plan.KEPT == len([*folder.iterdir()])
+
+    digest = page.partition('name="digest" value="')[2][:16]
+    answer = planned.post(page, "apply", digest=digest, account="acme-007")
+
+    assert (303, []) == (answer.status_code, [*folder.iterdir()])
+    desk.passes(1000)
+    assert ["created"] == desk.work()
 
 
 def test_the_plan_of_many_accounts_waits_for_a_word(planned, monkeypatch) -> None:

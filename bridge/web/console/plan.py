@@ -122,10 +122,15 @@ class Desk:
         digest = sha256(b"\n".join(accounts)).hexdigest()[:16]
         summed = orjson.loads(totals.partition(b":")[2][:-1])
         made = Made(account, at, digest, file, summed)
-        for old in [*self._made, made][:-KEPT]:
-            old.file.unlink(missing_ok=True)
-        self._made = [*self._made, made][-KEPT:]
+        self._keep([*self._made, made][-KEPT:])
         return made
+
+    def _keep(self, made: list[Made]) -> None:
+        """Keep these plans; the files of all others go."""
+        for old in self._made:
+            if old not in made:
+                old.file.unlink(missing_ok=True)
+        self._made = made
 
     def apply(self, account: str, digest: str) -> str:
         """Have a plan written. Raises BridgeError where anything has moved since."""
@@ -134,7 +139,7 @@ class Desk:
         if made is None or made.digest != digest:
             raise BridgeError("something has moved since; look at the plan again")
         said = _run(dict(console().environ), "apply", "--no-wait", str(made.file))
-        self._made = [one for one in self._made if one.account != made.account]
+        self._keep([one for one in self._made if one.account != made.account])
         return said
 
 
