@@ -92,10 +92,17 @@ class Write:
         if self.view.is_absent or not self.view.was_not_there:
             return self.view.is_absent
         try:
-            self.context.vitally.get(self.view.account)
+            self._read()
         except VitallyMissingError:
             return True
         return False
+
+    def _read(self) -> Mapping[str, Any]:
+        """Read the account; many reads share the slot of a write."""
+        wait = self.context.throttle.reserve_read(SHORT_WAIT_MS)
+        if wait < 0 or self.context.stop.wait(wait / 1000):
+            raise Postponed(max(0, -wait))
+        return self.context.vitally.get(self.view.account)
 
     def _update(self) -> Written:
         change = self._change()
@@ -111,7 +118,7 @@ class Write:
         if self.change.name is None:
             return self.change
         try:
-            name = self.context.vitally.get(self.view.account).get("name")
+            name = self._read().get("name")
         except VitallyMissingError:
             return self.change
         ours = self.view.ledger.name

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from bridge.store import keys
+from bridge.store.connect import milliseconds
 from bridge.throttle import Throttle
 from bridge.vitally.client import Vitally
 from bridge.vitally.replies import Rate
@@ -283,3 +284,15 @@ def test_as_many_reads_as_a_write_costs_share_a_slot(desk: Bench) -> None:
     assert 0 == throttle.reserve_read(0)
     throttle.pause(3000)
     assert throttle.reserve_read(0) < 0
+
+
+def test_looking_for_an_account_before_its_creation_takes_its_share_of_a_slot(
+    desk: Bench,
+) -> None:
+    """A reading eleven minutes ago did not show them."""
+    desk.redis.set(keys.LISTED, milliseconds(desk.redis) - 11 * MINUTE)
+    for n in range(3):
+        desk.does(customer(f"cus_{n}", account=f"a{n}"))
+
+    assert [("POST", 200)] * 3 == desk.writes()
+    assert 3 + 1 == len(slots(desk.redis))
