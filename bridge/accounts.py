@@ -102,7 +102,7 @@ def listing(redis: Redis, wanted: Wanted) -> Listing:
     if not text or wanted.sort != "name":
         key, reverse = SORTS[wanted.sort]
         rows.sort(key=lambda row: (key(row), row.account), reverse=reverse)
-    held = [] if wanted.state not in {"", "held"} else _held(redis, text)
+    held = [] if wanted.state not in {"", "held"} else held_parties(redis, text)
     counts["held"] += len(held)
     begin = (wanted.page - 1) * PAGE
     shown = rows[begin : begin + PAGE]
@@ -126,8 +126,9 @@ def _states(redis: Redis) -> States:
     return States(drift, unknown, held, incomplete, week_ago)
 
 
-def _held(redis: Redis, text: str) -> list[Held]:
-    """The held parties without an account that people may call *text*."""
+def held_parties(redis: Redis, text: str) -> list[Held]:
+    """The held parties without an account that people may call *text*, or that wait so."""
+    text = text.strip().lower()
     listed = Look(redis).listed(keys.HELD)
     waiting = [(one, since) for one, since in listed if one.account is None]
     names = names_of(redis, [one.party for one, _ in waiting[:READ]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import click
 import orjson
 
+from bridge.accounts import held_parties
 from bridge.cli import Group, opened, program
 from bridge.cli.output import (
     as_json,
@@ -21,9 +21,9 @@ from bridge.cli.output import (
     show,
     table,
     tell,
+    typed,
     wants_json,
 )
-from bridge.domain.values import CUSTOMER, NAME
 from bridge.errors import (
     BridgeError,
     VitallyError,
@@ -36,8 +36,6 @@ from bridge.log import plain
 from bridge.settings import Settings
 from bridge.sources import options
 from bridge.store.index import Index
-from bridge.store.inspect import Look
-from bridge.store.keys import HELD
 from bridge.vitally.client import Page, Vitally
 
 Account = Mapping[str, Any]
@@ -53,8 +51,8 @@ COLUMNS = {
 }
 """Heading of the list -> field of an account."""
 
-HAS_NAME = (NAME, CUSTOMER)
-"""Things of a party that may contain its name."""
+FOUND = ("account", "name", "status", "mrr", "currency", "parties")
+"""Fields of what `find` finds."""
 
 WIDEST = 40
 """Characters of a cell of the list."""
@@ -65,9 +63,7 @@ STATUS = click.Choice(["active", "churned", "activeOrChurned"])
 SORT = click.Choice(["updatedAt", "createdAt"])
 
 WHAT_NEXT: Mapping[type[VitallyError], str] = {
-    VitallyKeyError: (
-        "check that VITALLY_API_KEY is a REST key of this workspace and region"
-    ),
+    VitallyKeyError: "check that VITALLY_API_KEY is a REST key of this workspace",
     VitallyLimitedError: "Vitally's rate limit is used up; wait a minute and try again",
     VitallyMissingError: (
         "check the id with `{program} accounts list`; if it is not listed, "
@@ -163,58 +159,23 @@ def find(text: str) -> None:
       python -m bridge accounts find cus_123 --json
     """
     redis = opened().redis
-    found: list[dict[str, Any]] = [
-        {
-            "account": row.account,
-            "name": row.name,
-            "parties": row.parties,
-            "mrr": row.mrr,
-            "status": row.status,
-            "currency": row.currency,
-        }
-        for row in Index(redis).find(text)
+    found = [[getattr(row, name) for name in FOUND] for row in Index(redis).find(text)]
+    found += [
+        [None, one.name or None, "held", None, None, [one.party]]
+        for one in held_parties(redis, text)
     ]
-    found += _held(Look(redis), text.strip().lower())
+    data = [dict(zip(FOUND, row, strict=True)) for row in found]
     heading = ("ACCOUNT", "NAME", "STATUS", "MRR", "", "PARTIES")
-    fields = ("account", "name", "status", "mrr", "currency")
-    rows = (
-        (*(_short(one[field]) for field in fields), ", ".join(one["parties"]))
-        for one in found
-    )
-    show(found, lambda _: table(heading, rows) if found else ["nothing is found"])
-
-
-def _held(look: Look, text: str) -> Iterator[dict[str, Any]]:
-    """Held parties without an account that people may call *text*."""
-    for one, _ in look.listed(HELD):
-        things = {} if one.account else look.member(one.party).things
-        names = (
-            things[thing].value.get("name") for thing in HAS_NAME if thing in things
-        )
-        name = next(filter(None, names), None)
-        if not one.account and (text in one.party.lower() or text in f"{name}".lower()):
-            nothing = {"mrr": None, "currency": None, "account": None}
-            yield {**nothing, "name": name, "parties": [one.party], "status": "held"}
+    rows = ((*map(_short, row), ", ".join(parties)) for *row, parties in found)
+    show(data, lambda _: table(heading, rows) if found else ["nothing is found"])
 
 
 @accounts.command("list")
-@click.option(
-    "--status",
-    type=STATUS,
-    help="Only accounts of this status. Without: Vitally's default, active.",
-)
+@click.option("--status", type=STATUS, help="Without: Vitally's default, active.")
 @click.option("--limit", type=click.IntRange(1, 100), help="Rows per page.")
-@click.option(
-    "--cursor", help="Continue after this cursor, which the previous page printed."
-)
-@click.option(
-    "--sort",
-    type=SORT,
-    help="Sort by this, newest first. Default with --all: createdAt.",
-)
-@click.option(
-    "--organization", metavar="ID", help="Only accounts of this organization."
-)
+@click.option("--cursor", help="Go on after this cursor, which a page has printed.")
+@click.option("--sort", type=SORT, help="Newest first. With --all: createdAt.")
+@click.option("--organization", metavar="ID", help="Only those of this organization.")
 @click.option("--all", "wants_all", is_flag=True, help="Fetch every page.")
 @as_json
 def list_(*, wants_all: bool, **query: Any) -> None:
@@ -345,15 +306,9 @@ def create(
 @account_id
 @click.option("--name", help="New name.")
 @with_traits
-@click.option(
-    "--organization", metavar="ID", help="Move the account into this organization."
-)
-@click.option(
-    "--remove-organization",
-    is_flag=True,
-    help="Remove the account from its organization.",
-)
-@click.option("--remove-owner", is_flag=True, help="Remove the account's owner.")
+@click.option("--organization", metavar="ID", help="Move it into this organization.")
+@click.option("--remove-organization", is_flag=True, help="Move it out of its one.")
+@click.option("--remove-owner", is_flag=True, help="Remove its owner.")
 @as_json
 def update(account: str, **given: Any) -> None:
     """Change an account; traits that you do not name stay as they are.
@@ -363,9 +318,7 @@ def update(account: str, **given: Any) -> None:
       python -m bridge accounts update acme-101 --trait tier='"gold"' --trait old=null
     """
     if given["organization"] and given["remove_organization"]:
-        raise click.UsageError(
-            "--organization and --remove-organization exclude one another"
-        )
+        raise click.UsageError("the two options of organizations exclude one another")
     body = {key: given[key] for key in ("name", "traits") if given[key]}
     if given["organization"] or given["remove_organization"]:
         body["organizationId"] = given["organization"]
@@ -378,11 +331,7 @@ def update(account: str, **given: Any) -> None:
 
 @accounts.command()
 @account_id
-@click.option(
-    "--confirm",
-    metavar="ID",
-    help="Repeat the external id instead of being asked, for scripts.",
-)
+@click.option("--confirm", metavar="ID", help="The external id again, for scripts.")
 @as_json
 def delete(account: str, confirm: str | None) -> None:
     """Delete an account for good, with everything that belongs only to it.
@@ -396,16 +345,12 @@ def delete(account: str, confirm: str | None) -> None:
         expected = doomed.get("externalId") or doomed["id"]
         for line in card(doomed):
             note(line)
-        if confirm is None and not sys.stdin.isatty():
-            raise click.UsageError("there is no terminal to ask: give --confirm ID")
         if confirm is None:
             words = "This destroys it in Vitally for ever. Type its external id"
-            confirm = click.prompt(words, default="", show_default=False, err=True)
+            confirm = typed(words, "--confirm ID")
         if confirm != expected:
-            raise BridgeError(
-                f"{confirm!r} is not the external id of {named(account)}; nothing was "
-                "deleted. Type it exactly, or give it with --confirm"
-            )
+            wrong = f"{confirm!r} is not the external id of {named(account)}"
+            raise BridgeError(f"{wrong}; nothing was deleted")
         if settings.bridge_dry_run:
             tell({"deleted": None}, "BRIDGE_DRY_RUN is true: nothing was deleted.")
             return

@@ -23,7 +23,18 @@ from redis.exceptions import RedisError
 
 from bridge.cli import Command, Session, opened, program
 from bridge.cli.explain import differences
-from bridge.cli.output import ago, as_json, count, moment, note, say, tell, wants_json
+from bridge.cli.output import (
+    ago,
+    as_json,
+    count,
+    moment,
+    note,
+    progress,
+    say,
+    tell,
+    wants_json,
+    yes_option,
+)
 from bridge.cli.plan import INTERRUPTED, read_vitally
 from bridge.domain.account import identify
 from bridge.domain.facts import Fact
@@ -53,9 +64,6 @@ TRIES = 8
 LONGEST_WAIT = 120.0
 """Seconds."""
 
-EVERY = 5.0
-"""Seconds between two lines of progress."""
-
 MOST_COUNTED = 10_000
 """Customers counted before a backfill begins; beyond that it says "at least"."""
 
@@ -64,8 +72,9 @@ AHEAD = 100
 
 GONE, UNREAD = "not there", "not understood"
 
-DAY = 86_400
-"""Seconds."""
+DAY = click.DateTime(["%Y-%m-%d"])
+
+DAY_S = 86_400
 
 T = TypeVar("T")
 
@@ -75,16 +84,10 @@ Take = Callable[[str, Sequence[Fact]], str]
 
 @click.command(cls=Command)
 @click.argument("source")
-@click.option(
-    "--since",
-    type=click.DateTime(["%Y-%m-%d"]),
-    help="Only customers created then or later.",
-)
-@click.option(
-    "--customer", "ids", multiple=True, help="Only this customer; repeatable."
-)
+@click.option("--since", type=DAY, help="Only customers created then or later.")
+@click.option("--customer", "ids", multiple=True, help="Only this one; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be written.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @click.option("--restart", is_flag=True, help="Start over, not where it stopped.")
 @as_json
 def backfill(
@@ -172,7 +175,7 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
                 say(f"{when}  {word}  {body.get('type')}  {body.get('id')}")
         return word
 
-    since = int(time.time()) - days * DAY
+    since = int(time.time()) - days * DAY_S
     became = _each(_rows(partial(archive.events, since)), "event", take)
     read = f"{count(became.total(), 'event')} of {count(days, 'day')}"
     if became["missing"] and became.total() <= RING:
@@ -241,15 +244,19 @@ def _each(
 ) -> Counter[str]:
     """Call *take* with each of *parts*, print progress, and count the outcomes."""
     became: Counter[str] = Counter()
-    begun = noted = time.monotonic()
+    begun = time.monotonic()
+
+    def so_far(done: int, _: T) -> str:
+        seconds, left = time.monotonic() - begun, (total or 0) - done
+        about = f", {left:,} left: about {ago(left * seconds / done * 1000)}"
+        rate = f"{count(done, what)}, {done / seconds:.1f} a second"
+        return rate + about if left > 0 else rate
+
     try:
-        for part in parts:
+        for part in progress(parts, so_far):
             became[take(part)] += 1
             if cursor:
                 cursor.put(str(part))
-            if time.monotonic() - noted >= EVERY:
-                noted = time.monotonic()
-                note(_progress(became.total(), what, noted - begun, total))
     except (KeyboardInterrupt, BridgeError, RedisError) as error:
         way_on = "; the same command goes on from there" if cursor else ""
         stopped = f"stopped after {count(became.total(), what)}{way_on}"
@@ -262,12 +269,6 @@ def _each(
     if cursor:
         cursor.drop()
     return became
-
-
-def _progress(done: int, what: str, seconds: float, total: int | None) -> str:
-    rate, left = done / seconds, (total or 0) - done
-    about = f", {left:,} left: about {ago(left / rate * 1000)}" if left > 0 else ""
-    return f"{count(done, what)}, {rate:.1f} a second{about}"
 
 
 def _sums(became: Counter[str], none: str) -> str:

@@ -23,6 +23,7 @@ from bridge.cli.output import (
     table,
     tell,
     watched,
+    yes_option,
 )
 from bridge.cli.status import to_write
 from bridge.domain.clusters import HELD, PARKED, QUARANTINED
@@ -34,6 +35,8 @@ from bridge.store import keys, operator
 from bridge.store.inspect import Figures, Look, figures
 from bridge.store.lease import APART_MS
 from bridge.store.quarantine import Kept, Quarantine
+
+EMPTY = "the quarantine is empty"
 
 MANY = 10
 """So many things that wait are summed up by cause before they are listed."""
@@ -74,20 +77,21 @@ def parked() -> None:
 
 
 def _list(kind: str, key: str) -> None:
-    listed = Look(opened().redis).listed(key)
+    redis = opened().redis
+    listed = Look(redis).listed(key)
     data = [standing._asdict() | {"since": since} for standing, since in listed]
-    rows = (
+    rows = [
         (one.party, one.account, moment(since), one.held + one.parked, one.why)
         for one, since in listed
-    )
+    ]
     heading = ("PARTY", "ACCOUNT", "SINCE (UTC)", "EVENTS", "WHY")
-    empty = [f"nothing is {kind}"]
-    show(data, lambda _: [*_causes(kind), *table(heading, rows)] if listed else empty)
+    words = table(heading, rows) if rows else [f"nothing is {kind}"]
+    show(data, lambda _: [*_causes(redis, kind), *words])
 
 
-def _causes(kind: str) -> Iterator[str]:
+def _causes(redis: Redis, kind: str) -> Iterator[str]:
     """Why things of this *kind* wait, cause by cause, where there are many."""
-    found = [one for one in clusters(opened().redis) if one.kind == kind]
+    found = [one for one in clusters(redis) if one.kind == kind]
     if sum(one.size for one in found) >= MANY:
         rows = ((one.size, moment(one.since), one.title) for one in found)
         yield from (*table(("HOW MANY", "SINCE (UTC)", "CAUSE"), rows), "")
@@ -97,9 +101,7 @@ def _causes(kind: str) -> Iterator[str]:
 @click.argument("party")
 @click.argument("account", required=False)
 @click.option("--remove", is_flag=True, help="Remove the link.")
-@click.option(
-    "--unseen", is_flag=True, help="Link a party that no event has named yet."
-)
+@click.option("--unseen", is_flag=True, help="Also one that no event has named yet.")
 @as_json
 def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None:
     """Assign PARTY to ACCOUNT; all its facts so far move there.
@@ -116,10 +118,8 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
         raise click.UsageError("give either an ACCOUNT or --remove")
     redis = opened().redis
     if not unseen and Look(redis).standing(party) is None:
-        raise BridgeError(
-            f"{unknown(redis, party)}; no event has named this party yet: see "
-            f"`{program()} held`, or use --unseen"
-        )
+        hint = f"no event has named this party yet: see `{program()} held`, or --unseen"
+        raise BridgeError(f"{unknown(redis, party)}; {hint}")
     actions.link(redis, party, account)
     target = account or "where its source says"
     words = f"{party} goes to {target}; see `{program()} why {account or party}`"
@@ -154,9 +154,8 @@ def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
         within = ago(queued * APART_MS)
         lines = [f"{count(queued, 'party', 'parties')} tried again within {within}"]
     if rest:
-        lines.append(
-            f"{rest:,} more need no job: nothing waits there, or one is on its way already"
-        )
+        more = "nothing waits there, or one is on its way already"
+        lines.append(f"{rest:,} more need no job: {more}")
     tell({"queued": queued, "more": rest}, *lines, *_what_stops(figures(redis)))
 
 
@@ -170,7 +169,7 @@ def _what_stops(totals: Figures) -> Iterator[str]:
 @click.command(cls=Command)
 @click.argument("party", required=False)
 @click.option("--mass", is_flag=True, help="All that is held as a mass change.")
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation, for scripts.")
+@yes_option
 @as_json
 def discard(party: str | None, *, mass: bool, yes: bool) -> None:
     """Give up the parked or held events of PARTY, or those of a mass change.
@@ -194,28 +193,21 @@ def discard(party: str | None, *, mass: bool, yes: bool) -> None:
         tell({"changes": gone}, f"{count(gone, 'change')} given up; their facts stay")
         return
     standing = Look(redis).standing(party)
-    if standing is None or not standing.why:
-        lists = f"`{program()} parked`, `{program()} held`"
-        raise BridgeError(
-            f"{party}: neither parked nor held; nothing is given up; see {lists}"
-        )
-    if not yes:
+    given_up = None
+    if standing and standing.why:
+        events = count(standing.held + standing.parked, "event")
         note(f"{party} waits: {standing.why}")
-    events = count(standing.held + standing.parked, "event")
-    confirm(f"Type {plain(party)} to give up its {events}", party, yes=yes)
-    given_up = operator.discard(redis, party)
+        confirm(f"Type {plain(party)} to give up its {events}", party, yes=yes)
+        given_up = operator.discard(redis, party)
     if given_up is None:
-        raise BridgeError(f"{party} is no longer parked or held; nothing is given up")
+        hint = f"see `{program()} parked`, `{program()} held`"
+        raise BridgeError(f"{party}: neither parked nor held, nothing given up; {hint}")
     words = f"{party}: {count(given_up, 'event')} given up; its facts stay"
     tell({"party": party, "events": given_up}, words)
 
 
 @click.command(cls=Command)
-@click.option(
-    "--reason",
-    default="no reason given",
-    help="Shown to others wherever the pause is reported.",
-)
+@click.option("--reason", default="no reason given", help="Shown with the pause.")
 @as_json
 def pause(reason: str) -> None:
     """Stop all writes to Vitally, by every worker, until `resume`.
@@ -246,12 +238,10 @@ def resume() -> None:
     totals = figures(redis)
     seconds = totals.drained_in(settings.vitally_budget_share)
     data = {"was_paused": was_paused, "to_write": totals.dirty}
-    tell(
-        data | {"drain_seconds": round(seconds)},
-        "writes go on" if was_paused else "writes were not paused",
-        f"to be written: {to_write(totals, seconds)}",
-        *_what_stops(totals),
-    )
+    data |= {"drain_seconds": round(seconds)}
+    first = "writes go on" if was_paused else "writes were not paused"
+    rest = f"to be written: {to_write(totals, seconds)}"
+    tell(data, first, rest, *_what_stops(totals))
 
 
 @click.group(cls=Group)
@@ -269,8 +259,8 @@ def kept_as(id_: str, redis: Redis) -> Kept:
     """Return a delivery in the quarantine. Raises BridgeError."""
     kept = Quarantine(redis).get(id_)
     if kept is None:
-        listed = f"see `{program()} quarantine list`"
-        raise BridgeError(f"{id_}: not in the quarantine; {listed}")
+        hint = f"see `{program()} quarantine list`"
+        raise BridgeError(f"{id_}: not in the quarantine; {hint}")
     return kept
 
 
@@ -283,18 +273,16 @@ def list_() -> None:
     Example:
       python -m bridge quarantine list
     """
-    kept = list(Quarantine(opened().redis).all())
+    redis = opened().redis
+    kept = list(Quarantine(redis).all())
     data = [one._asdict() | {"body": len(one.body)} for one in kept]
-    rows = (
+    rows = [
         (one.id, moment(one.since), one.source, one.event, len(one.body), one.reason)
         for one in kept
-    )
+    ]
     heading = ("ID", "SINCE (UTC)", "SOURCE", "EVENT", "BYTES", "REASON")
-    empty = ["the quarantine is empty"]
-    show(
-        data,
-        lambda _: [*_causes(QUARANTINED), *table(heading, rows)] if kept else empty,
-    )
+    words = table(heading, rows) if rows else [EMPTY]
+    show(data, lambda _: [*_causes(redis, QUARANTINED), *words])
 
 
 @quarantine.command("show")
@@ -335,9 +323,7 @@ def drop(id_: str) -> None:
 
 @quarantine.command()
 @click.argument("id_", metavar="[ID]", required=False)
-@click.option(
-    "--all", "wants_all", is_flag=True, help="Every delivery in the quarantine."
-)
+@click.option("--all", "wants_all", is_flag=True, help="Every delivery in it.")
 @as_json
 def replay(id_: str | None, *, wants_all: bool) -> None:
     """Read a delivery again after a fix; if it can be read, it leaves the quarantine.
@@ -363,8 +349,7 @@ def replay_kept(id_: str | None) -> None:
     done = [(kept.id, actions.replay(ingress, kept)) for kept in chosen]
     data = [{"id": kept, **receipt._asdict()} for kept, receipt in done]
     rows = ((kept, one.receipt, one.reason or "") for kept, one in done)
-    show(data, lambda _: table((), rows) if done else ["the quarantine is empty"])
-    stay = sum(receipt.receipt == "quarantined" for _, receipt in done)
-    if stay:
+    show(data, lambda _: table((), rows) if done else [EMPTY])
+    if stay := sum(receipt.receipt == "quarantined" for _, receipt in done):
         left = f"{stay} of {len(chosen)} stay in the quarantine"
         raise BridgeError(f"{left}, for the reasons above")

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import orjson
 
 from bridge.errors import BridgeError
 from bridge.log import plain
-from bridge.wording import ago, count, moment
+from bridge.wording import ago, count, moment, program
 
 __all__ = [
     "ago",
@@ -28,19 +28,23 @@ __all__ = [
     "json_lines",
     "moment",
     "note",
-    "now_ms",
     "say",
     "show",
     "table",
     "wants_json",
 ]
 
-JSON = "bridge.json"
-"""Where click keeps, for the command that runs, whether it was called with `--json`."""
+JSON, WATCH = "bridge.json", "bridge.watch"
+"""Where click keeps, for the command that runs, its `--json` and its `--watch`."""
+
+EVERY = 5.0
+"""Seconds between two lines of progress."""
+
+T = TypeVar("T")
 
 
-def _keep(context: click.Context, _: click.Parameter, value: bool) -> None:
-    context.meta[JSON] = value
+def _keep(context: click.Context, option: click.Parameter, value: object) -> None:
+    context.meta[f"bridge.{option.name}"] = value
 
 
 as_json = click.option(
@@ -49,21 +53,13 @@ as_json = click.option(
 """The option of each command that only shows something; `show` heeds it."""
 
 
-WATCH = "bridge.watch"
-"""The same for the seconds of `--watch`."""
-
-
-def _watch(context: click.Context, _: click.Parameter, value: float | None) -> None:
-    context.meta[WATCH] = value
-
-
 watched = click.option(
     "--watch",
     is_flag=False,
     flag_value=2.0,
     type=click.FloatRange(min=0.1),
     expose_value=False,
-    callback=_watch,
+    callback=_keep,
     metavar="[SECONDS]",
     help="Show it again every so many seconds (2), until Ctrl-C.",
 )
@@ -96,20 +92,48 @@ def note(text: str) -> None:
     click.echo(plain(text), err=True)
 
 
+def typed(question: str, option: str) -> str:
+    """What a person types. Raises UsageError without a terminal, naming the *option*."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"this asks first, and there is no terminal: give {option}"
+        )
+    words: str = click.prompt(question, default="", show_default=False, err=True)
+    return words
+
+
 def confirm(question: str, answer: str, *, yes: bool) -> None:
     """Have *answer* typed, unless *yes*. Raises UsageError without a terminal to ask."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError("this asks first, and there is no terminal: give --yes")
-    if click.prompt(question, default="", show_default=False, err=True) != answer:
+    if not yes and typed(question, "--yes") != answer:
         raise BridgeError(f"that is not {answer}; nothing is done")
+
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
+"""The option of each command that asks before it begins."""
+
+
+def progress(steps: Iterable[T], words: Callable[[int, T], str]) -> Iterator[T]:
+    """Yield *steps*; every few seconds say in *words* (how many, the last) how far it is."""
+    noted = time.monotonic()
+    for done, step in enumerate(steps, 1):
+        yield step
+        if time.monotonic() - noted >= EVERY:
+            noted = time.monotonic()
+            note(words(done, step))
 
 
 def near(word: str, known: Iterable[str]) -> str:
     """A hint at the one of *known* that *word* is like; "": none is."""
     close = get_close_matches(word, known, 1)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def one_of(known: Mapping[str, T], name: str, what: str) -> T:
+    """The one of *name*. Raises BridgeError, with the one that may have been meant."""
+    if name not in known:
+        hint = f"see `{program()} sources`"
+        raise BridgeError(f"{name}: no such {what}{near(name, known)}; {hint}")
+    return known[name]
 
 
 def json_lines(data: Any) -> list[str]:
@@ -132,8 +156,3 @@ def cell(value: object) -> str:
     if value is None:
         return "-"
     return plain(value if isinstance(value, str) else orjson.dumps(value).decode())
-
-
-def now_ms() -> int:
-    """The clock in milliseconds."""
-    return time.time_ns() // 1_000_000

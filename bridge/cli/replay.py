@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from redis import Redis
 from bridge.actions import parties_of, retry_all
 from bridge.cli import Command, Session, opened, program
 from bridge.cli.operate import replay_kept
-from bridge.cli.output import as_json, confirm, count, note, now_ms, show
+from bridge.cli.output import as_json, confirm, count, note, show, yes_option
 from bridge.cli.plan import planned, queue
 from bridge.deliveries import Wanted, deliveries
 from bridge.domain.facts import source_of
@@ -43,29 +44,24 @@ def instant(
     if text is None:
         return None
     if before := AGO.fullmatch(text):
-        return now_ms() - int(before[1]) * UNITS_MS[before[2]]
+        return time.time_ns() // 1_000_000 - int(before[1]) * UNITS_MS[before[2]]
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        hint = "must be like 2026-11-01T09:00 or like 2h"
-        raise click.BadParameter(hint) from None
+        raise click.BadParameter("like 2026-11-01T09:00, or like 2h") from None
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 @click.command(cls=Command)
 @click.option("--account", metavar="ACCOUNT|PARTY", help="This account.")
 @click.option("--source", help="Every account with a customer of this source.")
-@click.option(
-    "--since", callback=instant, help="What came from then on: 2h, 2026-11-01."
-)
+@click.option("--since", callback=instant, help="What came since: 2h, 2026-11-01.")
 @click.option("--until", callback=instant, help="What came up to then.")
 @click.option("--quarantine", is_flag=True, help="Every quarantined delivery.")
 @click.option("--rules", is_flag=True, help="All that new rules or a version change.")
-@click.option(
-    "--whole", is_flag=True, help="Write all traits again, not only what differs."
-)
+@click.option("--whole", is_flag=True, help="Write what does not differ, too.")
 @click.option("--no-wait", is_flag=True, help="Return once it is queued.")
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation, for scripts.")
+@yes_option
 @as_json
 def replay(  # noqa: PLR0913 - each is an option of the command
     account: str | None,
@@ -139,11 +135,9 @@ def _of(redis: Redis, wanted: Wanted) -> Chosen:
 
 def _came(redis: Redis, wanted: Wanted) -> Chosen:
     """What the journal says came, and of whom."""
-    found = [
-        one for one in deliveries(redis, wanted, most=2 * JOURNAL).lines if one.party
-    ]
+    found = deliveries(redis, wanted, most=2 * JOURNAL).lines
     accounts = {one.account for one in found if one.account}
-    parties = {one.party for one in found if not one.account}
+    parties = {one.party for one in found if one.party and not one.account}
     return Chosen(sorted(accounts), sorted(parties))
 
 

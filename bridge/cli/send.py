@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from bridge.cli import NO_VITALLY, Command, configured, program
 from bridge.cli.accounts import pairs
-from bridge.cli.output import as_json, near, note, show, table
+from bridge.cli.output import as_json, near, note, one_of, show, table, tell
 from bridge.domain.facts import Fact, PartyKind, PartyName
 from bridge.errors import BridgeError, SignatureError
 from bridge.ingest import Ingress
@@ -33,11 +33,8 @@ LOCAL = "127.0.0.1"
 SECONDS = 15.0
 """How long an answer may take."""
 
-KINDS = {
-    b"<": "text/xml; charset=utf-8",
-    b"{": "application/json",
-    b"[": "application/json",
-}
+JSON = "application/json"
+KINDS = {b"<": "text/xml; charset=utf-8", b"{": JSON, b"[": JSON}
 """First byte of a body -> its content type; any other is a form."""
 
 
@@ -57,17 +54,10 @@ class Sample(NamedTuple):
     multiple=True,
     callback=pairs,
     metavar="PATH=VALUE",
-    help="Change the body first: a path such as data.object.customer; VALUE is JSON, "
-    "else text. May be repeated.",
+    help="Change the body first, such as data.object.id=cus_1. May be repeated.",
 )
-@click.option(
-    "--to", metavar="URL", help="Another bridge than the web process on this machine."
-)
-@click.option(
-    "--life",
-    metavar="WORD",
-    help="Events with the same word are about the same customer. Without: a new one.",
-)
+@click.option("--to", metavar="URL", help="Another bridge than the web process here.")
+@click.option("--life", metavar="WORD", help="The same word: the same customer.")
 @click.option("--list", "lists", is_flag=True, help="List the events.")
 @as_json
 def send(  # noqa: PLR0913 - each is an option of the command
@@ -94,45 +84,40 @@ def send(  # noqa: PLR0913 - each is an option of the command
     """
     settings = configured(NO_VITALLY | {"REDIS_URL"})[0]
     known = {one.name: one for one in every(settings.sources)}
-    if source is not None and source not in known:
-        raise BridgeError(
-            f"{source}: no such source{near(source, known)}; see `{program()} sources`"
-        )
-    if source is None or event is None or lists:
-        _list([known[source]] if source else [*known.values()])
+    if source is None:
+        _list([*known.values()])
         return
-    sender = known[source]
+    sender = one_of(known, source, "source")
+    if event is None or lists:
+        _list([sender])
+        return
     if sender not in switched_on(settings.sources):
         unset = " and ".join(option.name for option in sender.options[:1])
         raise BridgeError(f"{source} is off, so nothing can be signed: set {unset}")
     sample = _sample(sender, event, settings, life)
     body = _changed(sample.body, values) if values else sample.body
     status, answer = _deliver(sender, body, to, settings)
-    show({"status": status, "answer": answer, "parties": sample.parties}, _words)
+    text = answer if isinstance(answer, str) else orjson.dumps(answer).decode()
+    data = {"status": status, "answer": answer, "parties": sample.parties}
+    tell(data, f"{status} {text}")
     if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's own numbers
         click.get_current_context().exit(1)
     for party in () if values else sample.parties:
         note(f"see `{program()} why {party}`")
 
 
-def _words(data: dict[str, Any]) -> list[str]:
-    answer = data["answer"]
-    text = answer if isinstance(answer, str) else orjson.dumps(answer).decode()
-    return [f"{data['status']} {text}"]
-
-
 def _list(chosen: Sequence[Source]) -> None:
     """Print the events of the *chosen* sources."""
-    data = [
-        {"source": source.name, "event": kind, "samples": names, "meaning": meaning}
+    rows = [
+        (source.name, kind, source.handlers[kind].meaning, names)
         for source in chosen
         for kind, names in _by_event(source).items()
-        for meaning in [source.handlers[kind].meaning]
     ]
-    rows = ((one["source"], one["event"], one["meaning"]) for one in data)
-    heading = ("SOURCE", "EVENT", "MEANING")
+    fields = ("source", "event", "meaning", "samples")
+    data = [dict(zip(fields, row, strict=True)) for row in rows]
+    words = table(("SOURCE", "EVENT", "MEANING"), (row[:3] for row in rows))
     empty = ["there are no examples for it; send a file"]
-    show(data, lambda _: table(heading, rows) if data else empty)
+    show(data, lambda _: words if rows else empty)
 
 
 def _by_event(source: Source) -> dict[str, list[str]]:

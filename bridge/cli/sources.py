@@ -18,7 +18,7 @@ from redis import Redis
 from bridge.cli import NO_VITALLY, Group, configured, program, reached
 from bridge.cli.explain import because, value
 from bridge.cli.operate import kept_as
-from bridge.cli.output import as_json, json_lines, moment, near, show, table, tell
+from bridge.cli.output import as_json, json_lines, moment, one_of, show, table, tell
 from bridge.config import DEFAULT_PATH, Config
 from bridge.domain.account import Party, identify
 from bridge.domain.facts import Fact, PartyKind, kind_of
@@ -45,6 +45,12 @@ PLACES = {
 """Template of a new source -> the file that it becomes; all others are fixtures."""
 
 FIXTURES = "bridge/sources/{name}/fixtures"
+
+PARTY_LINES = """\
+# Whose it is: the sender's id of the customer.
+party = "data.customer_id"
+"""
+"""What the table of a recipe has to add that does not say it."""
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -99,12 +105,7 @@ def _listed(data: Data) -> list[str]:
 
 @sources.command()
 @click.argument("name")
-@click.option(
-    "--table/--code",
-    "as_table",
-    default=None,
-    help="A table, or code. Without: code in a checkout, else a table.",
-)
+@click.option("--table/--code", "as_table", default=None, help="In a checkout: code.")
 @click.option("--recipe", help="A table that begins with this recipe.")
 @as_json
 def new(name: str, as_table: bool | None, recipe: str | None) -> None:
@@ -133,35 +134,26 @@ def _new_table(name: str, recipe: str | None) -> None:
     file = Path(os.environ.get("BRIDGE_CONFIG", "").strip() or DEFAULT_PATH)
     if not TABLE_NAME.fullmatch(name) or name in discover():
         raise BridgeError(f"{name}: not a name for a table, or that of another source")
-    if recipe is not None and recipe not in recipes():
-        raise BridgeError(f"{recipe}: no such recipe{near(recipe, recipes())}")
     text = file.read_text("utf-8") if file.exists() else ""
+    templates = files("bridge.cli") / "new_table"
+    sample = (templates / "sample.json.txt").read_bytes()
+    table = (templates / "table.toml.txt").read_text("utf-8")
+    if recipe:
+        made = one_of(recipes(), recipe, "recipe")
+        sample = next(iter(samples(_source(recipe, {})).values()), b"")
+        table = (templates / "recipe.toml.txt").read_text("utf-8")
+        table += "" if made.get("events") else PARTY_LINES
     if name in tomllib.loads(text).get("sources", {}):
         raise BridgeError(f"{file} has a table for {name} already")
-    kept, words = Path(f"{name}.sample.json"), {**_words_of(name), "recipe": recipe}
-    sample, template = (
-        _template("new_table/sample.json").encode(),
-        "new_table/table.toml",
-    )
-    if recipe:
-        source = _source(recipe, {})
-        sample, template = (
-            next(iter(samples(source).values()), b""),
-            "new_table/recipe.toml",
-        )
-    table = Template(_template(template)).substitute(words)
-    if recipe and not recipes()[recipe].get("events"):
-        table += '# Whose it is: the sender\'s id of the customer.\nparty = "data.customer_id"\n'
-    file.write_text(text + table, "utf-8")
-    lines = [f"{file}: [sources.{name}]"]
+    words = _words_of(name) | {"recipe": recipe}
+    file.write_text(text + Template(table).substitute(words), "utf-8")
+    lines, written = [f"{file}: [sources.{name}]"], [str(file)]
     if sample:
-        kept.write_bytes(sample)
-        lines += [str(kept), "", f"Next: {program()} sources try {name} {kept}"]
-    tell({"files": [str(file), *([str(kept)] if sample else [])]}, *lines)
-
-
-def _template(name: str) -> str:
-    return files("bridge.cli").joinpath(*f"{name}.txt".split("/")).read_text("utf-8")
+        kept = f"{name}.sample.json"
+        Path(kept).write_bytes(sample)
+        written += [kept]
+        lines += [kept, "", f"Next: {program()} sources try {name} {kept}"]
+    tell({"files": written}, *lines)
 
 
 def _words_of(name: str) -> dict[str, str | None]:
@@ -173,9 +165,8 @@ def _words_of(name: str) -> dict[str, str | None]:
 
 def _new_code(name: str) -> None:
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or iskeyword(name):
-        raise BridgeError(
-            f"{name}: a name consists of small letters, digits and underscores"
-        )
+        hint = "a name consists of small letters, digits and underscores"
+        raise BridgeError(f"{name}: {hint}")
     if not _in_checkout():
         raise BridgeError("there is no bridge/sources here; go to a checkout's folder")
     if name in {path.stem for path in Path("bridge/sources").iterdir()} | {*recipes()}:
@@ -196,9 +187,7 @@ def _new_code(name: str) -> None:
 @sources.command("try")
 @click.argument("name")
 @click.argument("payload", type=FILE, required=False)
-@click.option(
-    "--quarantine", "kept", metavar="ID", help="Read this delivery from the quarantine."
-)
+@click.option("--quarantine", "kept", metavar="ID", help="One in the quarantine.")
 @click.option("--headers", type=FILE, help="A file of header lines, `Name: value`.")
 @as_json
 def try_(
@@ -236,9 +225,7 @@ def _source(name: str, values: Options) -> Source:
         given = {"party": "'a party'", **recipes()[name], "recipe": name}
         made = make(name, given, {})
         known = {name: made.source, **known} if made.source else known
-    if name not in known:
-        raise BridgeError(f"{name}: no such source; see `{program()} sources`")
-    return known[name]
+    return one_of(known, name, "source")
 
 
 def _read(
@@ -248,11 +235,10 @@ def _read(
     # This Redis is never called: reading an event needs none.
     ingress = Ingress(settings, Redis(), [source])
     try:
-        events = [
-            (one, *ingress.understood(source, one)) for one in source.split(delivery)
-        ]
+        split = list(source.split(delivery))
     except PayloadError as error:
         raise BridgeError(f"quarantined: {error.reason}") from None
+    events = [(one, *ingress.understood(source, one)) for one in split]
     facts = [fact for _, own, _ in events for fact in own]
     whole = [fact for fact in facts if fact.thing != TO_REFRESH]
     parties = sorted({fact.party for fact in whole})
@@ -292,10 +278,8 @@ def _words(data: Data) -> Iterator[str]:
         yield from ("", rest)
     parties = [fact.party for event in data["events"] for fact in event["facts"]]
     if PartyKind.CATALOGUE in map(kind_of, parties):
-        yield from (
-            "",
-            "This names no customer; it applies to all customers that use it.",
-        )
+        yield ""
+        yield "This names no customer; it applies to all customers that use it."
     for account in data["accounts"]:
         rows = [("name", account["name"], "")]
         rows += [

@@ -18,7 +18,16 @@ from redis import Redis
 
 from bridge.actions import parties_of
 from bridge.cli import Command, opened, program
-from bridge.cli.output import as_json, confirm, count, note, show, table
+from bridge.cli.output import (
+    as_json,
+    confirm,
+    count,
+    progress,
+    show,
+    table,
+    tell,
+    yes_option,
+)
 from bridge.domain.facts import PartyName, pointer, source_of
 from bridge.domain.values import SUBSCRIPTION
 from bridge.errors import BridgeError
@@ -28,9 +37,6 @@ from bridge.store import audit, dump, operator
 from bridge.store.inspect import Look
 from bridge.store.lease import Leases
 from bridge.store.quarantine import Quarantine
-
-STEP = 10_000
-"""A line of progress is printed after this many keys."""
 
 PRIVATE = 0o600
 
@@ -54,15 +60,15 @@ def export(file: Path) -> None:
       python -m bridge export state.jsonl.gz
     """
     redis = opened().redis
-    number = -1
+    number = -2  # The first line and the last are no keys.
     with _new(file) as out:
-        for number, line in enumerate(dump.export(redis), -1):
+        for line in progress(dump.export(redis), lambda n, _: f"{n:,} keys ..."):
             out.write(line)
-            if number and number % STEP == 0:
-                note(f"{number:,} keys ...")
-    data = {"file": str(file), "keys": number, "bytes": file.stat().st_size}
-    words = f"{file}: {count(number, 'key')}, {data['bytes']:,} bytes; it contains "
-    show(data, lambda _: [f"{words}personal data, only you may read it"])
+            number += 1
+    size = file.stat().st_size
+    words = f"{file}: {count(number, 'key')}, {size:,} bytes; it contains personal data"
+    data = {"file": str(file), "keys": number, "bytes": size}
+    tell(data, f"{words}, only you may read it")
 
 
 @contextmanager
@@ -105,16 +111,15 @@ def import_(file: Path) -> None:
     except BridgeError as error:
         raise BridgeError(f"{file}: {error}; nothing is changed") from None
     with gzip.open(file, "rt") as lines:
-        for done in dump.load(redis, lines):
-            if done % STEP == 0:
-                note(f"{done:,} of {whole:,} keys ...")
+        for _ in progress(dump.load(redis, lines), lambda _, n: f"{n:,} of {whole:,}"):
+            pass
     hint = f"see `{program()} doctor`"
-    show({"keys": whole}, lambda _: [f"{count(whole, 'key')} are there; {hint}"])
+    tell({"keys": whole}, f"{count(whole, 'key')} are there; {hint}")
 
 
 @click.command(cls=Command)
 @click.argument("name", metavar="ACCOUNT|PARTY")
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation, for scripts.")
+@yes_option
 @as_json
 def forget(name: str, *, yes: bool) -> None:
     """Remove all that the bridge keeps of ACCOUNT or PARTY, and print a receipt.

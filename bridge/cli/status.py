@@ -62,49 +62,53 @@ def status() -> None:
     show(data, lambda _: _in_words(totals, seconds, lit))
 
 
-def _in_words(totals: Figures, seconds: float, lit: Sequence[Lamp]) -> list[str]:
+def _in_words(totals: Figures, seconds: float, lit: Sequence[Lamp]) -> Iterator[str]:
+    if totals.dry_run:
+        yield f"DRY RUN: nothing is written to Vitally; see {program()} plan"
+        yield ""
     discarded = f"; {totals.discarded} discarded" if totals.discarded else ""
     discarded += f"; {totals.forgotten} forgotten" if totals.forgotten else ""
     pending = "dry run" if totals.dry_run else "on its way"
     names = {"program": program(), "discarded": discarded, "pending": pending}
-    dry = f"DRY RUN: nothing is written to Vitally; see {program()} plan"
     sums = (
         (name, getattr(totals, name.strip()), meaning.format_map(names))
         for name, meaning in SUMS
     )
-    paused = "running" if totals.paused is None else f"PAUSED by hand: {totals.paused}"
+    oldest, writes = totals.oldest_ms, "running"
+    if totals.breaker:
+        writes = f"STOPPED: {totals.breaker}"
+    elif totals.paused is not None:
+        writes = f"PAUSED by hand: {totals.paused}"
     rest = {
-        "oldest unsettled": "none"
-        if totals.oldest_ms is None
-        else ago(totals.oldest_ms),
+        "oldest unsettled": "none" if oldest is None else ago(oldest),
         "to be written": to_write(totals, seconds),
         "jobs waiting": totals.waiting,
         "requests to Vitally": f"{totals.writes} made, {totals.saved} jobs needed none",
-        "workers": ", ".join(totals.heard)
-        or "none heard for 15 s: is a worker running?",
-        "writes": f"STOPPED: {totals.breaker}" if totals.breaker else paused,
+        "workers": ", ".join(totals.heard) or "none heard for 15 s: is one running?",
+        "writes": writes,
         "incomplete histories": totals.incomplete,
         "accounts with unknown traits": totals.unknown,
         "accounts others changed": _drift(totals),
         "objects to read, but no API key": totals.unread,
         "in the quarantine": _in_quarantine(totals),
     }
-    lines = [*table((), sums), "", *table((), rest.items())]
+    yield from (*table((), sums), "", *table((), rest.items()))
     wrong = [lamp for lamp in lit if lamp.kind not in {*CHOSEN, "held"}]
     if wrong:
-        rows = ((GRADE[one.level], f"{one.text} {one.hint}") for one in wrong)
-        lines += ["", *table((), rows)]
-    return [dry, "", *lines] if totals.dry_run else lines
+        yield from ("", *table((), map(_lamp, wrong)))
+
+
+def _lamp(lamp: Lamp) -> tuple[str, str]:
+    """The grade of a lamp, and what it says."""
+    return GRADE[lamp.level], f"{lamp.text} {lamp.hint}"
 
 
 def to_write(totals: Figures, seconds: float) -> str:
     """Say how much waits to be written, and how long that takes."""
     if not totals.dirty:
         return "nothing"
-    parties, about = (
-        count(totals.dirty, "party", "parties"),
-        f"about {ago(seconds * 1000)}",
-    )
+    parties = count(totals.dirty, "party", "parties")
+    about = f"about {ago(seconds * 1000)}"
     if totals.breaker or totals.paused is not None:
         return f"{parties}, {about} once writes go on"
     return f"{parties}, drained in {about}"
@@ -114,9 +118,8 @@ def _drift(totals: Figures) -> str:
     """How many accounts others have changed, and since when that is known."""
     if totals.listed_at is None:
         return f"{totals.drift or 'not known'}; Vitally was never read"
-    return (
-        f"{totals.drift}; Vitally was read {ago(totals.now_ms - totals.listed_at)} ago"
-    )
+    read = ago(totals.now_ms - totals.listed_at)
+    return f"{totals.drift}; Vitally was read {read} ago"
 
 
 def _in_quarantine(totals: Figures) -> str:
@@ -171,14 +174,9 @@ def _sources(settings: Settings) -> Findings:
     else:
         names = ", ".join(source.options[0].name for source in every(values))
         yield BAD, f"no source is on; set one of {names}"
-    listed = (
-        f"see `{program()} quarantine list`; to end this, remove its `observe` line"
-    )
+    hint = f"see `{program()} quarantine list`; to end this, remove its `observe` line"
     for name in sorted(values[OBSERVED]):
-        yield (
-            NOTE,
-            f"{name} is only observed; nothing it sends reaches Vitally: {listed}",
-        )
+        yield NOTE, f"{name} is only observed, nothing of it reaches Vitally: {hint}"
     for weak in weak_secrets(settings):
         yield NOTE, f"a weak secret: {weak}"
     for source in values.get(MADE, {}).values():
@@ -218,28 +216,19 @@ def _vitally(settings: Settings) -> Findings:
 
 def _redis(redis: Redis) -> Findings:
     info: dict[str, Any] = dict(redis.info())
-    used = info.get("used_memory", 0) / 1e6
-    yield (
-        GOOD,
-        f"Redis {info.get('redis_version', '?')} answers; {used:.1f} MB are used",
-    )
+    version, used = info.get("redis_version", "?"), info.get("used_memory", 0) / 1e6
+    yield GOOD, f"Redis {version} answers; {used:.1f} MB are used"
 
 
 def _running(redis: Redis, settings: Settings) -> Findings:
     """The lamps that are lit."""
     totals = figures(redis)
-    if totals.heard:
-        yield (
-            GOOD,
-            f"{count(len(totals.heard), 'worker')} heard: {', '.join(totals.heard)}",
-        )
-    said = {"source_key", "dry_run"} if settings.bridge_dry_run else {"source_key"}
+    if heard := totals.heard:
+        yield GOOD, f"{count(len(heard), 'worker')} heard: {', '.join(heard)}"
     grade = NOTE if totals.listed_at is None else GOOD
     yield grade, f"accounts others changed: {_drift(totals)}"
-    for lamp in look(redis, settings):
-        if lamp.kind in said:
-            continue
-        yield GRADE[lamp.level], f"{lamp.text} {lamp.hint}"
+    said = {"source_key", "dry_run"} if settings.bridge_dry_run else {"source_key"}
+    yield from (_lamp(one) for one in look(redis, settings) if one.kind not in said)
     if totals.quarantine_deliveries or totals.quarantine_dropped:
         kept = f"in the quarantine: {_in_quarantine(totals)}"
         yield NOTE, f"{kept}; see `{program()} quarantine list`"
@@ -269,7 +258,7 @@ def _counting(redis: Redis) -> tuple[str, str]:
     words = ("settled", "pending", "held", "parked")
     scanned = {word: sum(getattr(one, word) for one in parties) for word in words}
     scanned["settled"] += totals.forgotten
-    scanned["accepted"] = sum(one.rev for one in parties) + totals.forgotten
+    scanned["accepted"] = sum(scanned.values())
     off = [
         f"{word}: counted {getattr(totals, word)}, found {number}"
         for word, number in scanned.items()
