@@ -10,7 +10,9 @@ from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
+from zlib import crc32
 
+import orjson
 from redis import Redis
 
 from bridge.config import Config
@@ -48,6 +50,7 @@ class Planned(NamedTuple):
     *requests* is how many it takes; 0: nothing is to be written. *name* and each key in
     *changes* have what Vitally is known to have (None: nothing) and what it shall have.
     *before* and *after* are the MRR of the account; None: it has none that is known.
+    *state* is a digest of all that Vitally has and shall have of it, changed or not.
     """
 
     account: str
@@ -57,6 +60,7 @@ class Planned(NamedTuple):
     changes: Mapping[str, tuple[Known, Known]]
     before: Money | None
     after: Money | None
+    state: str = ""
 
 
 def planned(view: View, config: Config, policy: str) -> Planned:
@@ -80,7 +84,12 @@ def planned(view: View, config: Config, policy: str) -> Planned:
         {key: (had.get(key), value) for key, value in shall.items()},
         _money(had, config),
         _money({**had, **shall}, config),
+        _digest([had, desired.document.traits, desired.document.name.text]),
     )
+
+
+def _digest(data: object) -> str:
+    return f"{crc32(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)):08x}"
 
 
 def _at_rest(account: str, has: Mapping[str, Known], config: Config) -> Planned:

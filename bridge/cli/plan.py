@@ -138,6 +138,7 @@ def _file(data: Mapping[str, Any]) -> bytes:
 def _row(one: Planned) -> dict[str, Any]:
     """An account as a plan in JSON has it."""
     row = {"account": one.account, "create": one.create, "changes": one.changes}
+    row["state"] = one.state
     return row if one.name is None else row | {"name": one.name}
 
 

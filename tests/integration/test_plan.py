@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import orjson
 import pytest
@@ -74,6 +75,7 @@ def test_a_plan_has_each_change_and_what_all_cost(desk: Bench, run: Run) -> None
                     "billingCurrency": [None, "USD"],
                 },
                 "name": [None, "Acme"],
+                "state": ANY,
             }
         ],
         "totals": {
@@ -288,6 +290,19 @@ def test_a_plan_from_which_something_has_moved_is_refused(
     assert "acme: it is not what the plan says any more" in result.err
     assert later == len(desk.vitally.writes())
     assert 0 == desk.redis.zcard(keys.LATER)
+
+
+def test_a_plan_is_refused_where_a_trait_moved_that_it_does_not_write(
+    acme: Bench, run: Run, renamed: str, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "names.json")
+    run("plan", "--out", file, BRIDGE_CONFIG=renamed)
+    changes = orjson.loads(Path(file).read_bytes())["accounts"][0]["changes"]
+    acme.rests(subscription(at=5, status="past_due"))
+    result = run("apply", file, status=3, BRIDGE_CONFIG=renamed)
+
+    assert "subscriptionStatus" not in changes
+    assert "acme: it is not what the plan says any more" in result.err
 
 
 def test_a_dry_run_applies_nothing_and_says_so(run: Run, file: str) -> None:
