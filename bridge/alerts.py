@@ -79,8 +79,8 @@ class Message(NamedTuple):
 class Alerts:
     """Checks, and sends what follows.
 
-    *view* is how Redis does. *leads* says whether this process sends for all, given the
-    figures of the moment; the one that leads also does the *errand*.
+    *view* is how Redis does. *leads* says whether this process sends for all; the one
+    that leads also does the *errand*.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Alerts:
         redis: Redis,
         settings: Settings,
         view: Callable[[], View],
-        leads: Callable[[Figures], bool],
+        leads: Callable[[], bool],
         errand: Callable[[Figures], None] = lambda _: None,
     ) -> None:
         self._redis: Any = redis
@@ -118,9 +118,9 @@ class Alerts:
         lit = lamps(None, view, self._settings)
         try:
             if DOWN not in view.refusals:
-                seen = figures(self._redis)
-                lit = lamps(seen, view, self._settings)
-                if self._leads(seen):
+                if self._leads():
+                    seen = figures(self._redis)
+                    lit = lamps(seen, view, self._settings)
                     self._lead(seen, lit)
                 lit = []
         except (RedisError, StorageError):

@@ -79,7 +79,7 @@ class Process:
             self.redis,
             settings,
             self._view,
-            lambda _: self.sweeper.leads(),
+            self.sweeper.leads,
             Probes(self.context).run,
         )
         self.turns = 0

@@ -40,8 +40,8 @@ PERIODS = {"daily": DAY_MS, "weekly": 7 * DAY_MS}
 FIRST_MS = 600_000
 """How long after its very first start the bridge begins to read."""
 
-TICK = 1.0
-"""Seconds between two requests."""
+TICK, IDLE = 1.0, 5.0
+"""Seconds between two requests; between two looks whether it is time to read."""
 
 FIRST_REST, LAST_REST = 60.0, 3600.0
 """Seconds before a reading goes on that failed: at first, at most."""
@@ -70,7 +70,9 @@ class Schedule:
 
     def run(self) -> None:
         """Tick until the worker stops; wait while Redis is down."""
-        while self.period and not self.context.stop.wait(TICK):
+        while self.period and not self.context.stop.wait(
+            TICK if self.reading else IDLE
+        ):
             try:
                 self.tick()
             except RedisError as error:

@@ -41,7 +41,9 @@ GRACE_MS = 2000
 """How long a claim may have no job, or a job no lease, before it counts as lost."""
 
 BATCH = 5000
-LEADER_MS = 4000
+
+LEADER_MS, ASK = 4000, 1.0
+"""How long a sweeper stays one without a word; seconds after which it gives that word."""
 
 
 class Sweeper:
@@ -57,7 +59,8 @@ class Sweeper:
             after=context.measure,
         )
         self.suspects: dict[str, tuple[str, float]] = {}
-        self.swept = self.probed = self.shut = 0.0
+        self.swept = self.probed = self.shut = self.watched = 0.0
+        self.is_leading, self.asked = False, float("-inf")
         self.sampled = -samples.EVERY
         self.pause = SWEEP
         self.index, self.shadow = Index(self.redis), Shadow(self.redis)
@@ -87,6 +90,9 @@ class Sweeper:
         if now - self.sampled >= samples.EVERY:
             self.sampled = now
             samples.take(self.redis)
+        if now - self.watched < ASK:
+            return
+        self.watched = now
         if breaker.reason() is None:
             self.probed = self.shut = now
         elif now - self.probed >= breaker.patience():
@@ -162,11 +168,15 @@ class Sweeper:
             log.warning("writes resumed")
 
     def leads(self) -> bool:
-        """Whether this worker is the sweeper now."""
-        return leads(self.redis, keys.SWEEPER, self.worker, LEADER_MS)
+        """Whether this worker is the sweeper now; asks Redis once a second."""
+        if monotonic() - self.asked >= ASK:
+            self.is_leading = leads(self.redis, keys.SWEEPER, self.worker, LEADER_MS)
+            self.asked = monotonic()
+        return self.is_leading
 
     def leave(self) -> None:
         """Remove this worker from the list, so that another can sweep at once."""
+        self.asked = float("-inf")
         self.redis.zrem(keys.WORKERS, self.worker)
         if self.redis.get(keys.SWEEPER) == self.worker.encode():
             self.redis.delete(keys.SWEEPER)

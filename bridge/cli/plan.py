@@ -235,7 +235,7 @@ def queue(here: Session, accounts: Sequence[str], *, wait: bool) -> None:
         note(f"{name}: not written; see `{program()} why {name}`")
     if failed:
         raise BridgeError(f"{count(len(failed), 'account')} could not be written")
-    done = f"{count(len(accounts), 'account')} written"
+    done = f"{count(len(accounts), 'account')} now right in Vitally"
     note(done) if wants_json() else say(done)
 
 

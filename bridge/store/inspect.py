@@ -15,6 +15,7 @@ from bridge.domain.account import Party
 from bridge.domain.document import Ledger
 from bridge.domain.facts import PartyName
 from bridge.store import keys
+from bridge.store.connect import milliseconds
 from bridge.store.lease import Leases, read_ledger, used
 from bridge.store.view import Catalogues, Member
 
@@ -211,6 +212,13 @@ def figures(redis: Redis) -> Figures:
         "refused_now": _since(now // SPAN_MS - 1, spans),
     }
     return Figures(**values)
+
+
+def is_heard(redis: Redis) -> bool:
+    """Whether a worker was heard a short while ago. Raises redis' own errors."""
+    since = milliseconds(redis) - SILENCE_MS
+    client: Any = redis
+    return bool(client.zcount(keys.WORKERS, f"({since}", "+inf"))
 
 
 def _failing(row: Sequence[bytes | None]) -> Failing | None:

@@ -21,6 +21,7 @@ from tests.support.desk import customer, settings, subscription
 from tests.support.hook import Hook
 from tests.support.local_stripe import KEY, LocalStripe
 from tests.support.processes import free_port
+from tests.support.round_trips import round_trips
 from workers.probes import Probes
 
 RAISED, OVER = ("parked", "raised"), ("parked", "over")
@@ -41,11 +42,15 @@ def make(redis: Redis, hook: Hook, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(subject, "REDIS", subject.REDIS._replace(after_s=0))
     redis.zadd(keys.WORKERS, {"one": 2**50})
 
-    def one(redis: Redis = redis, view: Callable[[], View] = lambda: WELL) -> Alerts:
+    def one(
+        redis: Redis = redis,
+        view: Callable[[], View] = lambda: WELL,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> Alerts:
         environ = {"BRIDGE_ALERT_URL": f"{hook.url}/alert?token=hidden"}
         unset = {"REDIS_URL", "VITALLY_API_KEY"}
         settings = Settings.from_env(environ, without=unset)
-        return Alerts(redis, settings, view, lambda _: True)
+        return Alerts(redis, settings, view, leads)
 
     return one
 
@@ -134,13 +139,19 @@ def test_with_redis_away_each_process_says_so_itself(
 
 
 def test_a_web_process_leads_only_while_there_is_no_worker(redis: Redis) -> None:
-    assert leads_alone(redis, figures(redis))
-    assert leads_alone(redis, figures(redis))
+    assert leads_alone(redis)
+    assert leads_alone(redis)
     redis.set(keys.ALERTING, "another process")
-    assert not leads_alone(redis, figures(redis))
+    assert not leads_alone(redis)
     redis.delete(keys.ALERTING)
     redis.zadd(keys.WORKERS, {"one": 2**50})
-    assert not leads_alone(redis, figures(redis))
+    assert not leads_alone(redis)
+
+
+def test_a_process_that_does_not_lead_reads_no_figures(
+    redis: Redis, make: Callable[..., Alerts]
+) -> None:
+    assert [] == round_trips(redis, make(leads=lambda: False).check)
 
 
 def test_a_refused_key_of_a_source_is_seen_and_so_is_its_mending(desk) -> None:

@@ -77,7 +77,7 @@ def test_it_waits_until_all_is_written(run: Run, desk: Bench) -> None:
     data = run("replay", "--account", "c", "--whole", "--json").json
 
     patch.undo()
-    assert ("1 account written\n", ["c"]) == (said, data["accounts"])
+    assert ("1 account now right in Vitally\n", ["c"]) == (said, data["accounts"])
 
 
 @pytest.mark.parametrize(

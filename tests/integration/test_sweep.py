@@ -10,7 +10,9 @@ import pytest
 from bridge.store import keys
 from bridge.store.lease import Claim
 from tests.support.desk import BETWEEN, QUEUE, Bench, customer, subscription
+from tests.support.round_trips import round_trips
 from tests.support.waiting import eventually
+from workers.sweep import ASK
 
 STARTED = "rq:wip:bridge"
 PARTY = "stripe:cus_1"
@@ -141,10 +143,18 @@ def test_one_worker_sweeps_at_a_time_and_another_once_it_left_or_died(
     assert b"one" == desk.redis.get(keys.SWEEPER)
 
     one.leave()
+    two.asked = one.asked  # a second later
     assert (True, False) == (two.leads(), one.leads())
     assert 0 < desk.redis.pttl(keys.SWEEPER) <= 4000
     desk.redis.delete(keys.SWEEPER)
+    one.asked -= ASK
     assert one.leads()
+
+
+def test_only_what_is_due_is_asked_for_four_times_a_second(desk: Bench) -> None:
+    desk.sweeper.tick()
+
+    assert ["EVALSHA"] == round_trips(desk.redis, desk.sweeper.tick)
 
 
 def test_the_place_of_a_party_without_an_account_is_found_too(desk: Bench) -> None:
