@@ -120,7 +120,6 @@ SERIOUS = {"serious", "critical"}
 @pytest.fixture(scope="module")
 def axe() -> str:
     """https://github.com/dequelabs/axe-core, a script that a page is given."""
-    pytest.importorskip("axe_core_python", reason="pip install axe-core-python")
     return files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
 
 

@@ -10,17 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_service
 
 from bridge.store import keys
 from tests.support.stack import Stack
 from tests.support.stripe import Shop
 from tests.support.waiting import eventually
-
-trace_service = pytest.importorskip(
-    "opentelemetry.proto.collector.trace.v1.trace_service_pb2"
-)
-pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
-pytest.importorskip("sentry_sdk")
 
 CANARY = "canary"
 """In whatever must not leave: names, addresses, keys, broken data."""
