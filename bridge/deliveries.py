@@ -16,6 +16,7 @@ import orjson
 from redis import Redis
 
 from bridge.store import keys
+from bridge.store.connect import each
 from bridge.store.inspect import Look, Standing
 
 RECEIPTS = (
@@ -215,21 +216,12 @@ def _with_outcome(redis: Redis, lines: Sequence[Line]) -> list[Line]:
     parties = sorted({line.party for line in lines if line.party})
     known = dict(zip(parties, Look(redis).standings(parties), strict=True))
     accounts = sorted({one.account for one in known.values() if one and one.account})
-    histories = _histories(redis, accounts)
-    return [_outcome(line, known.get(line.party), histories) for line in lines]
-
-
-def _histories(
-    redis: Redis, accounts: Sequence[str]
-) -> dict[str, list[dict[str, Any]]]:
-    with redis.pipeline(transaction=False) as pipe:
-        for account in accounts:
-            pipe.lrange(keys.history(account), 0, -1)
-        replies = pipe.execute()
-    return {
+    written = each(redis, "lrange", map(keys.history, accounts), 0, -1)
+    histories = {
         name: [orjson.loads(line) for line in lines]
-        for name, lines in zip(accounts, replies, strict=True)
+        for name, lines in zip(accounts, written, strict=True)
     }
+    return [_outcome(line, known.get(line.party), histories) for line in lines]
 
 
 def _outcome(

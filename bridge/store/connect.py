@@ -8,9 +8,11 @@ files it USES. `lua/README.md` gives an overview.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from redis import BlockingConnectionPool, Redis
@@ -19,6 +21,8 @@ from redis.commands.core import Script
 from redis.retry import Retry
 
 LUA = Path(__file__).with_name("lua")
+
+T = TypeVar("T")
 
 
 def connect(url: str, *, verify_tls: bool, timeout: float, most: int) -> Redis:
@@ -46,8 +50,8 @@ def connect(url: str, *, verify_tls: bool, timeout: float, most: int) -> Redis:
     return Redis.from_pool(pool)
 
 
-def aside(redis: Redis, *, timeout: float, most: int) -> Redis:
-    """Return a client with connections of its own to where *redis* goes."""
+def aside(redis: Redis, *, timeout: float, most: int, **other: Any) -> Redis:
+    """Return a client with connections of its own, and *other* options, to the same Redis."""
     pool = redis.connection_pool
     patience = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
     return Redis(
@@ -55,9 +59,32 @@ def aside(redis: Redis, *, timeout: float, most: int) -> Redis:
             connection_class=pool.connection_class,
             max_connections=most,
             timeout=timeout,
-            **pool.connection_kwargs | patience,
+            **pool.connection_kwargs | patience | other,
         )
     )
+
+
+def each(redis: Any, command: str, names: Iterable[str], *args: Any) -> list[Any]:
+    """Call a *command* of Redis for each key in *names*, in one round trip; the replies."""
+    with redis.pipeline(transaction=False) as pipe:
+        for name in names:
+            getattr(pipe, command)(name, *args)
+        replies: list[Any] = pipe.execute()
+    return replies
+
+
+def named(redis: Redis, prefix: str) -> set[str]:
+    """What follows *prefix* in the names of the keys that begin with it."""
+    # A set: SCAN may return a key twice.
+    found: Iterable[bytes] = redis.scan_iter(match=f"{prefix}*", count=1000)
+    return {raw.decode(errors="surrogateescape")[len(prefix) :] for raw in found}
+
+
+def batches(things: Iterable[T], most: int) -> Iterator[list[T]]:
+    """Yield *things* in lists of *most*; the last may be shorter."""
+    rest = iter(things)
+    while some := [*islice(rest, most)]:
+        yield some
 
 
 def milliseconds(redis: Redis) -> int:

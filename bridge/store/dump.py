@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -20,7 +20,7 @@ from redis import Redis
 from bridge.domain.facts import PartyKind, kind_of
 from bridge.errors import BridgeError
 from bridge.store import keys
-from bridge.store.connect import milliseconds
+from bridge.store.connect import aside, batches, each, milliseconds, named
 
 FORMAT = 1
 """Version of the file's format."""
@@ -28,23 +28,22 @@ FORMAT = 1
 BATCH = 200
 """Keys that are read or written in one step."""
 
+PATIENCE = 30.0
+"""Seconds that Redis has for a step."""
+
 LEFT_OUT = (
-    *(
-        keys.WORKERS,
-        keys.SWEEPER,
-        keys.READER,
-        keys.LISTING,
-        keys.FLUSHED,
-        keys.SAMPLED,
-    ),
-    *(
-        keys.BREAKER,
-        keys.FAILING,
-        keys.KEYS_REFUSED,
-        keys.ALERTS,
-        keys.SLOTS,
-        keys.PAUSE,
-    ),
+    keys.WORKERS,
+    keys.SWEEPER,
+    keys.READER,
+    keys.LISTING,
+    keys.FLUSHED,
+    keys.SAMPLED,
+    keys.BREAKER,
+    keys.FAILING,
+    keys.KEYS_REFUSED,
+    keys.ALERTS,
+    keys.SLOTS,
+    keys.PAUSE,
     *(keys.lease(""), keys.waiters(""), keys.members("")),
 )
 """Beginnings of keys that only running processes need, or that follow from the parties."""
@@ -60,7 +59,7 @@ LISTS = (keys.DIRTY, keys.HELD, keys.PARKED)
 OF_JOBS = ("claim", "claimed_at", "job")
 """Fields of a party that are about a job."""
 
-READ: Mapping[str, Callable[[Any, bytes], object]] = {
+READ: Mapping[str, Callable[[Any, str], object]] = {
     "hash": lambda pipe, key: pipe.hgetall(key),
     "set": lambda pipe, key: pipe.smembers(key),
     "zset": lambda pipe, key: pipe.zrange(key, 0, -1, withscores=True),
@@ -71,7 +70,7 @@ READ: Mapping[str, Callable[[Any, bytes], object]] = {
 }
 """Type of a key (`none`: it expired) -> how it is read."""
 
-WRITE: Mapping[str, Callable[[Any, bytes, Any], object]] = {
+WRITE: Mapping[str, Callable[[Any, str, Any], object]] = {
     "hash": lambda pipe, key, value: pipe.hset(key, mapping=value),
     "set": lambda pipe, key, value: pipe.sadd(key, *value),
     "zset": lambda pipe, key, value: pipe.zadd(key, dict(value)),
@@ -84,10 +83,10 @@ WRITE: Mapping[str, Callable[[Any, bytes, Any], object]] = {
 def export(redis: Redis) -> Iterator[str]:
     """Yield the lines of a file. Raises redis' own errors."""
     yield _line({"format": FORMAT, "state": keys.PREFIX, "at": milliseconds(redis)})
-    count = 0
+    count, texts = 0, _texts(redis)
     for names in _in_order(redis):
-        for some in _batches(names):
-            for row in _read(redis, some):
+        for some in batches(names, BATCH):
+            for row in _read(texts, some):
                 yield _line(row)
                 count += 1
     yield _line({"lines": count})
@@ -136,14 +135,14 @@ def load(redis: Redis, lines: Iterable[str]) -> Iterator[int]:
 
     The lists of those that wait come last, so no job begins before all is there.
     """
-    done, kept = 0, dict[str, Any]()
+    texts, done, kept = _texts(redis), 0, dict[str, Any]()
     rows = (json.loads(line) for line in islice(lines, 1, None))
-    for some in _batches(row for row in rows if isinstance(row, list)):
-        _restore(redis, some)
+    for some in batches((row for row in rows if isinstance(row, list)), BATCH):
+        _restore(texts, some)
         kept |= {row[0]: row[3] for row in some if _matters(*row)}
         done += len(some)
         yield done
-    _conclude(redis, kept)
+    _conclude(texts, kept)
 
 
 def _matters(name: str, kind: str, life: int, value: Any) -> bool:
@@ -158,11 +157,11 @@ def _restore(redis: Redis, rows: Iterable[list[Any]]) -> None:
     with redis.pipeline(transaction=False) as pipe:
         for name, kind, life, value in rows:
             if name not in LISTS:
-                WRITE[kind](pipe, _bytes(name), _bytes(value))
+                WRITE[kind](pipe, name, value)
             if name.startswith(PARTY):
-                pipe.hdel(_bytes(name), *OF_JOBS)
+                pipe.hdel(name, *OF_JOBS)
             if life > 0:
-                pipe.pexpire(_bytes(name), life)
+                pipe.pexpire(name, life)
         pipe.execute()
 
 
@@ -189,10 +188,10 @@ def _conclude(redis: Redis, kept: dict[str, Any]) -> None:
     with redis.pipeline(transaction=True) as pipe:
         for party, record in parties.items():
             if account := record.get("account"):
-                pipe.sadd(_bytes(keys.members(account)), _bytes(party))
+                pipe.sadd(keys.members(account), party)
         for key, names in waiting.items():
             for party in names:
-                pipe.zadd(key, {_bytes(party): since[key].get(party, now)})
+                pipe.zadd(key, {party: since[key].get(party, now)})
         for name, number in sums.items():
             pipe.hset(keys.COUNTERS, name, str(number))
         pipe.execute()
@@ -232,54 +231,28 @@ def _received(redis: Any, counts: dict[str, int]) -> dict[str, int]:
 
 
 def _names(redis: Redis) -> set[str]:
-    """The names of all keys; a set, as SCAN may return a key twice."""
-    found: Iterable[bytes] = redis.scan_iter(match=f"{keys.PREFIX}*", count=1000)
-    return {_text(raw) for raw in found}
+    """The names of all keys."""
+    return {keys.PREFIX + rest for rest in named(redis, keys.PREFIX)}
 
 
-def _read(redis: Any, names: Iterable[str]) -> Iterator[list[Any]]:
+def _texts(redis: Redis) -> Any:
+    """A client to which all that is in Redis is text, whatever bytes that stands for."""
+    form = {"decode_responses": True, "encoding_errors": "surrogateescape"}
+    return aside(redis, timeout=PATIENCE, most=1, **form)
+
+
+def _read(texts: Any, names: Sequence[str]) -> Iterator[list[Any]]:
     """The rows of some keys, as they are at one moment."""
-    raw = [_bytes(name) for name in names]
-    with redis.pipeline(transaction=False) as pipe:
-        for name in raw:
-            pipe.type(name)
-        types = [kind.decode() for kind in pipe.execute()]
-    with redis.pipeline(transaction=True) as pipe:
-        for name, kind in zip(raw, types, strict=True):
+    types = each(texts, "type", names)
+    with texts.pipeline(transaction=True) as pipe:
+        for name, kind in zip(names, types, strict=True):
             pipe.pttl(name)
             READ[kind](pipe, name)
         replies = pipe.execute()
-    for name, kind, life, value in zip(
-        raw, types, replies[::2], replies[1::2], strict=True
-    ):
-        if value:
-            yield [_text(name), kind, life, _text(value)]
+    rows = zip(names, types, replies[::2], replies[1::2], strict=True)
+    yield from ([*row] for row in rows if row[3])
 
 
 def _line(data: object) -> str:
     # Not orjson, which refuses the halves of characters that other bytes become.
-    return json.dumps(data, separators=(",", ":")) + "\n"
-
-
-def _text(value: Any) -> Any:
-    """*value* with text for bytes, whatever they are."""
-    if isinstance(value, bytes):
-        return value.decode(errors="surrogateescape")
-    if isinstance(value, dict):
-        return {_text(key): _text(one) for key, one in value.items()}
-    return [*map(_text, value)] if isinstance(value, list | tuple | set) else value
-
-
-def _bytes(value: Any) -> Any:
-    """The inverse of `_text`."""
-    if isinstance(value, str):
-        return value.encode(errors="surrogateescape")
-    if isinstance(value, dict):
-        return {_bytes(key): _bytes(one) for key, one in value.items()}
-    return [*map(_bytes, value)] if isinstance(value, list) else value
-
-
-def _batches(things: Iterable[Any]) -> Iterator[list[Any]]:
-    each = iter(things)
-    while some := [*islice(each, BATCH)]:
-        yield some
+    return json.dumps(data, separators=(",", ":"), default=list) + "\n"

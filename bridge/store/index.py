@@ -143,11 +143,8 @@ class Index:
         while place != DONE:
             cursor, raw = self._redis.scan(int(place), match=f"{prefix}*", count=BATCH)
             names = [one.decode().removeprefix(prefix) for one in raw]
-            with self._redis.pipeline(transaction=False) as pipe:
-                for name in names:
-                    pipe.hexists(keys.INDEX, name)
-                has = pipe.execute()
-            yield [name for name, row in zip(names, has, strict=True) if not row]
+            rows = self._redis.hmget(keys.INDEX, names) if names else []
+            yield [name for name, row in zip(names, rows, strict=True) if row is None]
             place = str(cursor).encode() if cursor else DONE
             self._redis.set(keys.INDEXED, place)
 

@@ -15,7 +15,7 @@ from bridge.domain.account import Party
 from bridge.domain.document import Ledger
 from bridge.domain.facts import PartyName
 from bridge.store import keys
-from bridge.store.connect import milliseconds
+from bridge.store.connect import batches, milliseconds, named
 from bridge.store.lease import Leases, read_ledger, used
 from bridge.store.view import Catalogues, Member
 
@@ -316,8 +316,7 @@ class Look:
     def standings(self, parties: Sequence[str]) -> list[Standing | None]:
         """Return how each of *parties* stands, many at a time."""
         found: list[Standing | None] = []
-        for start in range(0, len(parties), BATCH):
-            some = parties[start : start + BATCH]
+        for some in batches(parties, BATCH):
             with self._redis.pipeline(transaction=False) as pipe:
                 for party in some:
                     pipe.hmget(keys.party(party), STANDING)
@@ -374,8 +373,5 @@ class Look:
 
     def every_standing(self) -> Iterator[Standing]:
         """Scan all parties; while events come in, a moving picture."""
-        prefix = keys.party("")
-        # A set: SCAN may return a key twice.
-        names = set(self._redis.scan_iter(match=f"{prefix}*", count=1000))
-        parties = [raw.decode().removeprefix(prefix) for raw in names]
+        parties = [*named(self._redis, keys.party(""))]
         yield from filter(None, self.standings(parties))

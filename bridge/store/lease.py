@@ -28,7 +28,7 @@ from bridge.domain.fold import State, compact, fold
 from bridge.errors import LostLeaseError
 from bridge.log import ABOUT
 from bridge.store import codec, keys
-from bridge.store.connect import Scripts, milliseconds
+from bridge.store.connect import Scripts, batches, milliseconds
 from bridge.store.view import (
     NUMBERS,
     RETRIED,
@@ -272,8 +272,7 @@ class Leases:
     def make_due(self, parties: Sequence[str], apart_ms: int) -> int:
         """Let *parties* with something unsettled be tried one after another; how many."""
         made = 0
-        for start in range(0, len(parties), SPREAD):
-            some = parties[start : start + SPREAD]
+        for some in batches(parties, SPREAD):
             made += int(self._run("due", made * apart_ms, apart_ms, *some))
         return made
 

@@ -10,7 +10,7 @@ from redis import Redis
 from bridge.domain.facts import vacated
 from bridge.domain.mass import CHURNED, DOWN, THOUSANDTHS, UP, Window
 from bridge.store import keys
-from bridge.store.connect import Scripts
+from bridge.store.connect import Scripts, each
 from bridge.store.index import Index
 
 WINDOW_MS = 3_600_000
@@ -68,10 +68,7 @@ class Mass:
 
     def let_pass(self, accounts: Iterable[str]) -> None:
         """Let the next write of each account go out: somebody saw what it moves."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            for account in accounts:
-                pipe.hset(keys.account(account), "released", 1)
-            pipe.execute()
+        each(self._redis, "hset", map(keys.account, accounts), "released", 1)
 
     def _sum(self) -> None:
         sums: dict[Any, Any] = {"": 0} | {

@@ -13,7 +13,7 @@ from bridge.domain.catalogue import references
 from bridge.domain.facts import catalogue, source_of, vacated
 from bridge.store import keys
 from bridge.store.accept import JOURNAL
-from bridge.store.connect import Scripts
+from bridge.store.connect import Scripts, each
 from bridge.store.lease import Leases, own_account
 from bridge.store.samples import mark
 
@@ -68,10 +68,7 @@ def forget(redis: Redis, party: str) -> Forgotten | None:
 
 def owe_whole(redis: Redis, accounts: Iterable[str]) -> None:
     """Have the next write of each of *accounts* carry all its traits, as if unconfirmed."""
-    with redis.pipeline(transaction=False) as pipe:
-        for account in accounts:
-            pipe.hsetnx(keys.account(account), "doubt", "1")
-        pipe.execute()
+    each(redis, "hsetnx", map(keys.account, accounts), "doubt", "1")
 
 
 def pause(redis: Redis, reason: str) -> None:

@@ -17,7 +17,7 @@ from redis import Redis
 
 from bridge.store import keys
 from bridge.store.accept import stored
-from bridge.store.connect import Scripts
+from bridge.store.connect import Scripts, batches
 
 MOST = 1000
 """Most deliveries that are kept; the oldest go first."""
@@ -93,8 +93,7 @@ class Quarantine:
     def all(self) -> Iterator[Kept]:
         """Every kept delivery, the oldest first."""
         listed: Any = self._redis.zrange(keys.QUARANTINED, 0, -1, withscores=True)
-        for start in range(0, len(listed), BATCH):
-            some = listed[start : start + BATCH]
+        for some in batches(listed, BATCH):
             rows: Any = self._redis.hmget(keys.QUARANTINE, [raw for raw, _ in some])
             for (raw, since), data in zip(some, rows, strict=True):
                 if data:

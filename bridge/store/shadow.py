@@ -11,7 +11,7 @@ from redis import Redis
 from bridge.domain.document import Ledger
 from bridge.domain.facts import PartyKind, kind_of
 from bridge.store import keys
-from bridge.store.connect import Scripts, milliseconds
+from bridge.store.connect import Scripts, batches, each, milliseconds, named
 from bridge.store.lease import Leases, home, read_ledger
 from bridge.store.view import View
 
@@ -51,8 +51,7 @@ class Shadow:
 
     def accounts(self) -> set[str]:
         """Every account that has parties."""
-        prefix = keys.members("")
-        return set(self._named(f"{prefix}*", prefix))
+        return named(self._redis, keys.members(""))
 
     def unsettled(self) -> dict[str, str | None]:
         """Each party that may not be as its last job left it -> its account so far.
@@ -69,16 +68,14 @@ class Shadow:
                 if kind_of(thing) == PartyKind.CATALOGUE:
                     pipe.smembers(keys.uses(thing))
             names |= {raw.decode() for reply in pipe.execute() for raw in reply}
-            parties = sorted(name for name in names if kind_of(name) in OF_ACCOUNTS)
-            for party in parties:
-                pipe.hget(keys.party(party), "account")
-            replies = pipe.execute()
+        parties = sorted(name for name in names if kind_of(name) in OF_ACCOUNTS)
+        replies = each(self._redis, "hget", map(keys.party, parties), "account")
         so_far = (raw.decode() if raw else None for raw in replies)
         return dict(zip(parties, so_far, strict=True))
 
     def homes(self, parties: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Yield each of *parties* and its account, where its facts name one."""
-        for names in _batches(parties, BATCH):
+        for names in batches(parties, BATCH):
             for member in self._leases.members(names):
                 account, _ = home(member)
                 if account is not None:
@@ -90,11 +87,7 @@ class Shadow:
         Their last job settled them by these *rules*, and Vitally was not seen to have
         anything else since.
         """
-        with self._redis.pipeline(transaction=False) as pipe:
-            for name in accounts:
-                fields = ("rules", "doubt", "stale", "ledger", "seen")
-                pipe.hmget(keys.account(name), *fields)
-            rows = pipe.execute()
+        rows = self._records(accounts, "rules", "doubt", "stale", "ledger", "seen")
         found = {}
         for name, (by, doubt, stale, *texts) in zip(accounts, rows, strict=True):
             if by == rules.encode() and not int(doubt or 0) and not int(stale or 0):
@@ -105,46 +98,37 @@ class Shadow:
 
     def party_of_each(self, accounts: Sequence[str]) -> list[str]:
         """One party of each of *accounts* that has any."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            for name in accounts:
-                pipe.srandmember(keys.members(name))
-            return [raw.decode() for raw in pipe.execute() if raw]
+        found = each(self._redis, "srandmember", map(keys.members, accounts))
+        return [raw.decode() for raw in found if raw]
 
     def views(self, accounts: Mapping[str, Sequence[str]]) -> Iterator[View]:
         """Read *accounts*, many at a time, each with parties that may belong to it too."""
-        for some in _batches([*accounts.items()], BATCH):
+        for some in batches(accounts.items(), BATCH):
             yield from self._leases.peek(some)
 
     def ledgers(self, accounts: Sequence[str]) -> list[tuple[str, Ledger]]:
         """Return the ledger of each account, and its text."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            for name in accounts:
-                pipe.hmget(keys.account(name), "ledger", "seen")
-            rows = pipe.execute()
+        rows = self._records(accounts, "ledger", "seen")
         return [((row[0] or b"").decode(), read_ledger(*row)) for row in rows]
 
     def known(self) -> Iterator[tuple[str, str, Ledger]]:
         """Yield every account that was written or seen: its ledger as text, and read."""
-        prefix = keys.account("")
-        for some in _batches([*self._named(f"{prefix}*", prefix)], BATCH):
+        for some in batches(named(self._redis, keys.account("")), BATCH):
             for name, (text, ledger) in zip(some, self.ledgers(some), strict=True):
                 yield name, text, ledger
 
     def drifted(self) -> Iterator[tuple[str, Ledger]]:
         """Yield the accounts that the last reading showed changed by others."""
         names = sorted(raw.decode() for raw in self._redis.smembers(keys.DRIFT))
-        for some in _batches(names, BATCH):
+        for some in batches(names, BATCH):
             ledgers = (ledger for _, ledger in self.ledgers(some))
             yield from zip(some, ledgers, strict=True)
 
     def unseen(self, since: int) -> tuple[int, list[str]]:
         """How many accounts we wrote, and those neither read nor written *since* (ms)."""
-        prefix, ours, absent = keys.account(""), 0, []
-        for some in _batches([*self._named(f"{prefix}*", prefix)], BATCH):
-            with self._redis.pipeline(transaction=False) as pipe:
-                for name in some:
-                    pipe.hmget(keys.account(name), "ledger", "seen", "wrote_at")
-                rows = pipe.execute()
+        ours, absent = 0, []
+        for some in batches(named(self._redis, keys.account("")), BATCH):
+            rows = self._records(some, "ledger", "seen", "wrote_at")
             for name, (ledger, seen, wrote_at) in zip(some, rows, strict=True):
                 ours += ledger is not None
                 last = max(read_ledger(None, seen).read_at, int(wrote_at or 0))
@@ -154,10 +138,7 @@ class Shadow:
 
     def without_party(self, accounts: Sequence[str]) -> list[str]:
         """Return those of *accounts* that no party has."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            for name in accounts:
-                pipe.exists(keys.members(name))
-            rows = pipe.execute()
+        rows = each(self._redis, "exists", map(keys.members, accounts))
         return [name for name, has in zip(accounts, rows, strict=True) if not has]
 
     def note(self, at: int, seen: Iterable[Seen]) -> int:
@@ -175,16 +156,10 @@ class Shadow:
         """Redis' own clock, in milliseconds."""
         return milliseconds(self._redis)
 
-    def _named(self, pattern: str, prefix: str) -> Iterator[str]:
-        # A set: SCAN may return a key twice.
-        for raw in set(self._redis.scan_iter(match=pattern, count=1000)):
-            yield raw.decode().removeprefix(prefix)
+    def _records(self, accounts: Sequence[str], *fields: str) -> list[Any]:
+        """The *fields* of the record of each of *accounts*."""
+        return each(self._redis, "hmget", map(keys.account, accounts), fields)
 
 
 def _text(at: int, one: Seen) -> str:
     return orjson.dumps([one.traits, at, one.missing]).decode()
-
-
-def _batches(things: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(things), size):
-        yield things[start : start + size]
