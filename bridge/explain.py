@@ -70,7 +70,7 @@ def worked_out(
     now = time.time_ns() // 1_000_000
     whole, policy = unite(account, parties, now), config.policy
     return {
-        **explained(whole, ledger, history, config.traits, policy, now),
+        **explained(whole, ledger, history, config.traits, policy, now, config.by_hand),
         "parts": [
             one._asdict() | {"amount": float(one.amount), "exact": str(one.amount)}
             for one in steps(whole, policy, now)

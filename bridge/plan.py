@@ -289,14 +289,14 @@ class Report(NamedTuple):
 
 def report(redis: Redis, config: Config, read: int) -> Report:
     """Compare what the last reading showed with what shall be."""
-    shadow = Shadow(redis)
+    shadow, listed = Shadow(redis), figures(redis).listed_at or 0
     otherwise, missing, strange = [], [], []
     for name, text, ledger in shadow.known():
         if ledger.missing and text:
             missing.append(name)
         elif ledger.seen and text:
             otherwise.append(name)
-        elif ledger.read_at and not text:
+        elif ledger.read_at >= max(1, listed) and not (text or ledger.missing):
             strange.append(name)
     drift = []
     for view in shadow.views({name: [] for name in sorted(otherwise)}):

@@ -67,12 +67,16 @@ class Reconciler:
         place = {k.decode(): v.decode() for k, v in self._place().items()}
         began = int(place.get("began") or self._shadow.now())
         read, cursor = int(place.get("read", 0)), place.get("cursor") or None
-        more = "whole" not in place
+        more, passed = "whole" not in place, {cursor}
         while more:
             self._turn()
             page = self._page(cursor)
             self._note(began, page.results)
             cursor, more = page.next, page.next is not None
+            if more and cursor in passed:
+                self._redis.delete(keys.LISTING)
+                raise BridgeError("Vitally's list of accounts leads back to itself")
+            passed.add(cursor)
             read += len(page.results)
             at = {"cursor": cursor} if more else {"whole": 1}
             self._redis.hset(keys.LISTING, mapping={"began": began, "read": read, **at})
@@ -136,8 +140,8 @@ class Reconciler:
             )
         return absent
 
-    def look(self, name: str) -> None:
-        """Read one account. Raises VitallyError."""
+    def look(self, name: str) -> bool:
+        """Read one account; False: it is being written. Raises VitallyError."""
         began = self._shadow.now()
         ((text, ledger),) = self._shadow.ledgers([name])
         try:
@@ -146,16 +150,15 @@ class Reconciler:
             seen = Seen(name, text, {}, missing=True, drifted=bool(text))
         else:
             seen = self._seen(name, text, ledger, shown)
-        self._shadow.note(began, [seen])
+        return self._shadow.note(began, [seen]) > 0
 
 
 def otherwise(
     ledger: Ledger, shown: Mapping[str, Any], ours: Collection[str]
 ) -> dict[str, Known]:
     """The traits that Vitally has otherwise than the *ledger* says; None: not there."""
-    every = {*ours, *ledger.traits}
     return {
         key: shown.get(key)
-        for key in sorted(every)
+        for key in sorted(ours)
         if not same(ledger.traits.get(key), shown.get(key))
     }

@@ -125,7 +125,7 @@ class AccountSync:
             return ""
         if not view.account:
             word = self._ack(view, Outcome("held", "held", why))
-        elif view.not_before > view.now:
+        elif view.not_before > view.now and not self.context.settings.bridge_dry_run:
             word = self._postpone(view, view.not_before - view.now, NOT_DUE)
         else:
             word = self._settle(view)

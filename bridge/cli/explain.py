@@ -9,7 +9,7 @@ import click
 
 from bridge.actions import unknown
 from bridge.cli import Command, Session, opened, program
-from bridge.cli.output import as_json, cell, count, moment, show, table, watched
+from bridge.cli.output import as_json, cell, count, moment, note, show, table, watched
 from bridge.domain.document import TRAITS
 from bridge.domain.facts import source_of
 from bridge.domain.money import major
@@ -55,7 +55,8 @@ def _read_now(session: Session, look: Look, name: str) -> None:
     vitally = Vitally(settings.vitally_base_url, settings.vitally_authorization)
     click.get_current_context().call_on_close(vitally.close)
     reader = Reconciler(session.redis, vitally, session.config, wait=lambda: None)
-    reader.look((standing.account if standing else None) or name)
+    if not reader.look((standing.account if standing else None) or name):
+        note("it is being written: what was read just now is not shown; try again soon")
 
 
 def _words(data: Data) -> Iterator[str]:
@@ -99,6 +100,8 @@ def _row(trait: str, about: Data, data: Data) -> tuple[str, ...]:
         says = "none: no party supports it any more"
     elif "wanted" in about:
         says = value(about["wanted"])
+    elif about and trait in data["facts_say"]:
+        says = f"{value(data['facts_say'][trait])}, but it is left to people"
     elif about:
         says = "nothing, so Vitally's value stays"
     else:

@@ -109,7 +109,7 @@ def to_write(totals: Figures, seconds: float) -> str:
         return "nothing"
     parties = count(totals.dirty, "party", "parties")
     about = f"about {ago(seconds * 1000)}"
-    if totals.breaker or totals.paused is not None:
+    if totals.breaker or totals.dry_run or totals.paused is not None:
         return f"{parties}, {about} once writes go on"
     return f"{parties}, drained in {about}"
 

@@ -6,7 +6,7 @@ exact fractions of minor units a month, as text (`"4333/1"` is written `"4333"`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bridge.domain.account import Account, Party
@@ -28,6 +28,9 @@ Because = dict[str, Any]
 WRITES = frozenset({"created", "updated"})
 """Outcomes in an account's history after which Vitally has what was sent."""
 
+LINES = 5
+"""Lines that an account's history has at most."""
+
 
 def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
     account: Account,
@@ -36,16 +39,17 @@ def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
     keys: Mapping[str, str | None],
     policy: Policy = STRIPE,
     now: int = 0,
+    by_hand: Collection[str] = (),
 ) -> dict[str, Any]:
     """What *account* should hold at *now* (ms), what Vitally has, and why.
 
     *history* has the last writes, newest first. *keys* maps traits to their keys in
-    Vitally (None: switched off). Unknown things are absent: a trait in `unknown` has no
+    Vitally (None: switched off), those in *by_hand* people may change. Unknown things are absent: a trait in `unknown` has no
     `wanted`, a trait that was never written and never seen has no `vitally`, and one that
     was not read and whose write is not among the last ones has no `seen_at`.
     """
     doc = document(account, policy, now)
-    shall = keyed(doc, keys, ledger)
+    shall = keyed(doc, keys, ledger, by_hand=by_hand)
     because = explain(account, policy, now)
     traits: dict[str, dict[str, Any]] = {}
     for trait, key in keys.items():
@@ -78,6 +82,8 @@ def _seen(
     """When Vitally was known to have a trait: by the last reading or a write."""
     writes = (line for line in history if line["did"] in WRITES)
     last = next((line for line in writes if key in line["traits"]), None)
+    if last is None and len(history) == LINES and ledger.read_at < history[-1]["at"]:
+        return {}  # it may have been written after the reading
     is_so = last is not None and last["traits"][key] == ledger.has.get(key)
     at = max(last["at"] if last and is_so else 0, ledger.read_at)
     by = "read" if at == ledger.read_at else "write"

@@ -49,6 +49,9 @@ def test_an_account_of_a_dry_run_is_in_the_index(desk: Bench) -> None:
     desk.set(bridge_dry_run=True)
     desk.does(customer(), subscription(at=1))
     assert [450] == [row.mrr for row in Index(desk.redis).rows()]
+    desk.leases.begin_dry_run()
+    desk.does(subscription(at=2, unit=50000))
+    assert [500] == [row.mrr for row in Index(desk.redis).rows()]
 
 
 def test_an_account_that_vitally_refuses_is_in_the_index(desk: Bench) -> None:

@@ -94,6 +94,12 @@ def test_what_nobody_here_knows_is_listed(desk: Bench, run: Run) -> None:
 
     assert ["stranger"] == as_json(run, "reconcile")["unknown"]
 
+    run("why", "nobody", "--live", status=1)
+    desk.client.delete("stranger")
+    desk.redis.decrby(keys.LISTED, 1)
+
+    assert [] == as_json(run, "reconcile")["unknown"]
+
 
 def test_what_vitally_has_right_before_the_first_event_is_not_written(
     acme: Bench, run: Run
@@ -221,6 +227,17 @@ def test_a_cursor_that_vitally_refuses_is_not_tried_again(
     assert 250 == as_json(run, "reconcile")["read"]
 
 
+def test_a_list_that_leads_back_to_itself_is_not_read_for_ever(
+    many: Bench, run: Run
+) -> None:
+    page = [{"externalId": "a"}]
+    body = {"results": page, "next": "again"}
+    many.fault("status", "GET", status=200, body=body, times=None)
+
+    assert "leads back to itself" in run("reconcile", status=1).err
+    assert 0 == many.redis.exists(keys.LISTING)
+
+
 def test_what_has_no_external_id_or_is_listed_twice_does_no_harm(
     acme: Bench, run: Run
 ) -> None:
@@ -260,12 +277,15 @@ def test_what_is_left_to_people_is_no_drift(
     acme: Bench, run: Run, environ: dict[str, str], tmp_path: Path
 ) -> None:
     file = tmp_path / "bridge.toml"
-    file.write_text('[vitally]\nkeep_hand_edits = ["planName"]\n')
+    lines = 'keep_hand_edits = ["planName"]\n[traits]\ncancelAt = false\n'
+    file.write_text(f"[vitally]\n{lines}")
     environ["BRIDGE_CONFIG"] = str(file)
-    by_hand(acme, planName="Special")
+    by_hand(acme, planName="Special", cancelAt="2027-01-01T00:00:00.000Z")
 
     assert [] == as_json(run, "reconcile")["drift"]
     assert 0 == figures(acme.redis).drift
+    assert {} == as_json(run, "why", "acme")["to_write"]
+    assert "Special Pro, but it is left" in run("why", "acme").line("planName")
 
 
 def test_a_reading_of_another_workspace_changes_nothing(desk: Bench, run: Run) -> None:
@@ -325,6 +345,10 @@ def test_why_says_what_vitally_was_seen_to_have(acme: Bench, run: Run) -> None:
 
     assert (900, 450, "read") == (live["vitally"], live["wanted"], live["seen_by"])
     assert "mrr 900 450" in run("why", "stripe:cus_1").line("mrr")
+
+    acme.leases.begin("stripe:cus_1")
+
+    assert "it is being written" in run("why", "acme", "--live").err
 
 
 def test_why_says_that_an_account_was_deleted(acme: Bench, run: Run) -> None:

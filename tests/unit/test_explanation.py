@@ -129,6 +129,15 @@ def test_a_trait_tells_what_is_wanted_and_when_vitally_had_what() -> None:
     assert "active" == found["facts_say"]["subscriptionStatus"]
 
 
+def test_an_old_reading_does_not_prove_what_may_have_been_written_since() -> None:
+    ledger = Ledger(None, {"billing.mrr": 99}, {}, NOW - 1)
+    lines = [wrote(NOW, planName="Pro")] * 5
+    few, full = (explained(account(), ledger, h, KEYS) for h in (lines[1:], lines))
+
+    assert "read" == few["traits"]["mrr"]["seen_by"]
+    assert "seen_by" not in full["traits"]["mrr"]
+
+
 def test_what_is_not_known_is_not_there_and_what_nobody_tells_is_gone() -> None:
     ledger = Ledger(None, {"billing.mrr": 9})
     unsure = sub(items=[{"price": "price_1", "interval": "year"}])

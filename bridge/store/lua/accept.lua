@@ -45,7 +45,10 @@ local urgent = new > 0 and ARGV[11] == '1'
 if urgent then redis.call('HSET', key, 'urgent', 1) end
 -- An urgent event does not wait for a job that is behind others: it gets one of its own.
 local passes = urgent and row[1] == 'queued' and not row[5]
-if stale or passes or (new > 0 and not row[1]) then
+-- In a dry run no try is due; a job of each event keeps the index right.
+local idle = not row[1]
+  or (row[1] == 'later' and redis.call('EXISTS', DRY_RUN) == 1)
+if stale or passes or (new > 0 and idle) then
   claim = want(p)
   if new > 0 and not passes then receipt = 'queued' end
 end
