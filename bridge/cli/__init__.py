@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from bridge import __version__
-from bridge.cli.output import WATCH, near, note
+from bridge.cli.output import AS_JSON, WATCH, near, note
 from bridge.config import Config
 from bridge.errors import EXIT_CONFIG, BridgeError, ConfigError, StorageError
 from bridge.keep import stop_event
@@ -92,7 +92,12 @@ def reached(settings: Settings) -> Redis:
 
 
 class Command(click.Command):
-    """A command whose help shows examples as one would type them here."""
+    """A command whose help shows examples as one would type them; `--json` unless not."""
+
+    def __init__(self, *args: Any, json: bool = True, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        if json:
+            self.params.append(AS_JSON)
 
     def get_help(self, ctx: click.Context) -> str:
         return super().get_help(ctx).replace(MODULE, program())
@@ -118,6 +123,9 @@ class Group(Command, click.Group):
     """A group of commands, such as `quarantine list`."""
 
     command_class = Command
+
+    def __init__(self, *args: Any, json: bool = False, **settings: Any) -> None:
+        super().__init__(*args, json=json, **settings)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -13,7 +13,6 @@ import orjson
 from bridge.accounts import held_parties
 from bridge.cli import Group, opened, program
 from bridge.cli.output import (
-    as_json,
     cell,
     json_lines,
     note,
@@ -145,7 +144,6 @@ account_id = click.argument("account", metavar="ID")
 
 @accounts.command()
 @click.argument("text")
-@as_json
 def find(text: str) -> None:
     """Find the accounts that people may call TEXT, as the bridge knows them.
 
@@ -177,7 +175,6 @@ def find(text: str) -> None:
 @click.option("--sort", type=SORT, help="Newest first. With --all: createdAt.")
 @click.option("--organization", metavar="ID", help="Only those of this organization.")
 @click.option("--all", "wants_all", is_flag=True, help="Fetch every page.")
-@as_json
 def list_(*, wants_all: bool, **query: Any) -> None:
     """List accounts.
 
@@ -217,7 +214,6 @@ def _every_page(client: Vitally, cursor: str | None, **query: Any) -> Page:
 
 @accounts.command()
 @account_id
-@as_json
 def get(account: str) -> None:
     """Show one account.
 
@@ -231,7 +227,6 @@ def get(account: str) -> None:
 
 @accounts.command()
 @account_id
-@as_json
 def health(account: str) -> None:
     """Show the health score breakdown of an account as Vitally's JSON.
 
@@ -286,7 +281,6 @@ def _write(account: str, body: dict[str, Any]) -> None:
 @click.option("--name", required=True, help="Name of the account.")
 @with_traits
 @click.option("--organization", metavar="ID", help="Vitally's id of the organization.")
-@as_json
 def create(
     account: str, name: str, traits: dict[str, Any], organization: str | None
 ) -> None:
@@ -309,7 +303,6 @@ def create(
 @click.option("--organization", metavar="ID", help="Move it into this organization.")
 @click.option("--remove-organization", is_flag=True, help="Move it out of its one.")
 @click.option("--remove-owner", is_flag=True, help="Remove its owner.")
-@as_json
 def update(account: str, **given: Any) -> None:
     """Change an account; traits that you do not name stay as they are.
 
@@ -332,7 +325,6 @@ def update(account: str, **given: Any) -> None:
 @accounts.command()
 @account_id
 @click.option("--confirm", metavar="ID", help="The external id again, for scripts.")
-@as_json
 def delete(account: str, confirm: str | None) -> None:
     """Delete an account for good, with everything that belongs only to it.
 

@@ -23,18 +23,7 @@ from redis.exceptions import RedisError
 
 from bridge.cli import Command, Session, opened, program
 from bridge.cli.explain import differences
-from bridge.cli.output import (
-    ago,
-    as_json,
-    count,
-    moment,
-    note,
-    progress,
-    say,
-    tell,
-    wants_json,
-    yes_option,
-)
+from bridge.cli.output import note, progress, say, tell, wants_json, yes_option
 from bridge.cli.plan import INTERRUPTED, read_vitally
 from bridge.domain.account import identify
 from bridge.domain.facts import Fact
@@ -57,6 +46,7 @@ from bridge.store.accept import RING, Accept
 from bridge.store.inspect import Look, drained_in, figures
 from bridge.store.refresh import Cursor
 from bridge.webhook.source import Archive, Delivery, Page, Source, Verified
+from bridge.wording import ago, count, moment
 
 TRIES = 8
 """Tries of one request before the command gives up."""
@@ -89,7 +79,6 @@ Take = Callable[[str, Sequence[Fact]], str]
 @click.option("--dry-run", is_flag=True, help="Only show what would be written.")
 @yes_option
 @click.option("--restart", is_flag=True, help="Start over, not where it stopped.")
-@as_json
 def backfill(
     source: str, since: datetime | None, ids: tuple[str, ...], **flags: bool
 ) -> None:
@@ -140,7 +129,6 @@ def backfill(
 @click.argument("source")
 @click.option("--days", type=click.IntRange(1, 30), default=30, help="How far back.")
 @click.option("--dry-run", is_flag=True, help="Only list what is missing.")
-@as_json
 def gaps(source: str, days: int, *, dry_run: bool) -> None:
     """Fetch the past events of SOURCE, and take in those that never arrived.
 

@@ -9,7 +9,7 @@ import click
 
 from bridge.actions import unknown
 from bridge.cli import Command, Session, opened, program
-from bridge.cli.output import as_json, cell, count, moment, note, show, table, watched
+from bridge.cli.output import cell, note, show, table, watched
 from bridge.domain.document import TRAITS
 from bridge.domain.facts import source_of
 from bridge.domain.money import major
@@ -18,12 +18,12 @@ from bridge.explain import Data, explanation
 from bridge.reconcile import Reconciler
 from bridge.store.inspect import Look, Standing
 from bridge.vitally.client import Vitally
+from bridge.wording import count, moment
 
 
 @click.command(cls=Command)
 @click.argument("account")
 @click.option("--live", is_flag=True, help="First read what Vitally has now.")
-@as_json
 @watched
 def why(account: str, *, live: bool) -> None:
     """Show where the traits of ACCOUNT come from: its facts and their events.

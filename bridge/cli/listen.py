@@ -8,15 +8,15 @@ import click
 import orjson
 
 from bridge.cli import Command, opened
-from bridge.cli.output import as_json, moment, say, wants_json
+from bridge.cli.output import say, wants_json
 from bridge.deliveries import Line, follow
 from bridge.keep import stop_event
+from bridge.wording import moment
 
 
 @click.command(cls=Command)
 @click.option("--source", help="Only deliveries of this source.")
 @click.option("--account", help="Only those of this account, or of this party.")
-@as_json
 def listen(source: str | None, account: str | None) -> None:
     """Show deliveries and writes as they happen, until Ctrl-C.
 

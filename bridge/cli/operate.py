@@ -12,19 +12,7 @@ from bridge import actions
 from bridge.actions import parties_of, unknown
 from bridge.attention import clusters
 from bridge.cli import Command, Group, opened, program
-from bridge.cli.output import (
-    ago,
-    as_json,
-    confirm,
-    count,
-    moment,
-    note,
-    show,
-    table,
-    tell,
-    watched,
-    yes_option,
-)
+from bridge.cli.output import confirm, note, show, table, tell, watched, yes_option
 from bridge.cli.status import to_write
 from bridge.domain.clusters import HELD, PARKED, QUARANTINED
 from bridge.errors import BridgeError
@@ -35,6 +23,7 @@ from bridge.store import keys, operator
 from bridge.store.inspect import Figures, Look, figures
 from bridge.store.lease import APART_MS
 from bridge.store.quarantine import Kept, Quarantine
+from bridge.wording import ago, count, moment
 
 EMPTY = "the quarantine is empty"
 
@@ -43,7 +32,6 @@ MANY = 10
 
 
 @click.command(cls=Command)
-@as_json
 @watched
 def held() -> None:
     """List the parties whose account is not known, and why.
@@ -59,7 +47,6 @@ def held() -> None:
 
 
 @click.command(cls=Command)
-@as_json
 @watched
 def parked() -> None:
     """List the changes that Vitally refuses or the bridge cannot compute, and why.
@@ -102,7 +89,6 @@ def _causes(redis: Redis, kind: str) -> Iterator[str]:
 @click.argument("account", required=False)
 @click.option("--remove", is_flag=True, help="Remove the link.")
 @click.option("--unseen", is_flag=True, help="Also one that no event has named yet.")
-@as_json
 def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None:
     """Assign PARTY to ACCOUNT; all its facts so far move there.
 
@@ -130,7 +116,6 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
 @click.argument("names", nargs=-1, metavar="[PARTY|ACCOUNT]...")
 @click.option("--parked", is_flag=True, help="Everything that could not be written.")
 @click.option("--held", is_flag=True, help="Every party whose account is not known.")
-@as_json
 def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
     """Try again at once what is parked, held or waiting for its next try.
 
@@ -170,7 +155,6 @@ def _what_stops(totals: Figures) -> Iterator[str]:
 @click.argument("party", required=False)
 @click.option("--mass", is_flag=True, help="All that is held as a mass change.")
 @yes_option
-@as_json
 def discard(party: str | None, *, mass: bool, yes: bool) -> None:
     """Give up the parked or held events of PARTY, or those of a mass change.
 
@@ -208,7 +192,6 @@ def discard(party: str | None, *, mass: bool, yes: bool) -> None:
 
 @click.command(cls=Command)
 @click.option("--reason", default="no reason given", help="Shown with the pause.")
-@as_json
 def pause(reason: str) -> None:
     """Stop all writes to Vitally, by every worker, until `resume`.
 
@@ -225,7 +208,6 @@ def pause(reason: str) -> None:
 
 
 @click.command(cls=Command)
-@as_json
 def resume() -> None:
     """Resume writes to Vitally after `pause`, and print what waits.
 
@@ -265,7 +247,6 @@ def kept_as(id_: str, redis: Redis) -> Kept:
 
 
 @quarantine.command("list")
-@as_json
 def list_() -> None:
     """List the deliveries in the quarantine, oldest first.
 
@@ -285,7 +266,7 @@ def list_() -> None:
     show(data, lambda _: [*_causes(redis, QUARANTINED), *words])
 
 
-@quarantine.command("show")
+@quarantine.command("show", json=False)
 @click.argument("id_", metavar="ID")
 @click.option("--raw", is_flag=True, help="Print the exact bytes, for a file.")
 def show_body(id_: str, *, raw: bool) -> None:
@@ -308,7 +289,6 @@ def show_body(id_: str, *, raw: bool) -> None:
 
 @quarantine.command()
 @click.argument("id_", metavar="ID")
-@as_json
 def drop(id_: str) -> None:
     """Delete one delivery for good; its events count as ignored.
 
@@ -324,7 +304,6 @@ def drop(id_: str) -> None:
 @quarantine.command()
 @click.argument("id_", metavar="[ID]", required=False)
 @click.option("--all", "wants_all", is_flag=True, help="Every delivery in it.")
-@as_json
 def replay(id_: str | None, *, wants_all: bool) -> None:
     """Read a delivery again after a fix; if it can be read, it leaves the quarantine.
 

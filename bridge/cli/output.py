@@ -18,21 +18,7 @@ import orjson
 
 from bridge.errors import BridgeError
 from bridge.log import plain
-from bridge.wording import ago, count, moment, program
-
-__all__ = [
-    "ago",
-    "as_json",
-    "cell",
-    "count",
-    "json_lines",
-    "moment",
-    "note",
-    "say",
-    "show",
-    "table",
-    "wants_json",
-]
+from bridge.wording import program
 
 JSON, WATCH = "bridge.json", "bridge.watch"
 """Where click keeps, for the command that runs, its `--json` and its `--watch`."""
@@ -47,10 +33,10 @@ def _keep(context: click.Context, option: click.Parameter, value: object) -> Non
     context.meta[f"bridge.{option.name}"] = value
 
 
-as_json = click.option(
-    "--json", is_flag=True, expose_value=False, callback=_keep, help="Print JSON."
+AS_JSON = click.Option(
+    ["--json"], is_flag=True, expose_value=False, callback=_keep, help="Print JSON."
 )
-"""The option of each command that only shows something; `show` heeds it."""
+"""The option of each command with a result; `show` heeds it."""
 
 
 watched = click.option(

@@ -18,18 +18,7 @@ from bridge import plan as plans
 from bridge.actions import unknown
 from bridge.cli import PATIENCE, Command, Session, opened, program
 from bridge.cli.explain import value
-from bridge.cli.output import (
-    ago,
-    as_json,
-    confirm,
-    count,
-    note,
-    say,
-    show,
-    table,
-    tell,
-    wants_json,
-)
+from bridge.cli.output import confirm, note, say, show, table, tell, wants_json
 from bridge.domain.facts import source_of
 from bridge.errors import BridgeError, VitallyLimitedError, VitallyUnavailableError
 from bridge.plan import Planned, Report
@@ -43,6 +32,7 @@ from bridge.store.shadow import Shadow
 from bridge.store.view import Member
 from bridge.throttle import Throttle
 from bridge.vitally.client import Vitally
+from bridge.wording import ago, count
 
 EVERY, LOOK = 5.0, 0.5
 """Seconds between two lines of progress, and between two looks whether all is written."""
@@ -69,7 +59,6 @@ INTERRUPTED = 130
 @click.command(cls=Command)
 @click.argument("account", required=False)
 @click.option("--out", type=click.Path(dir_okay=False), help="Write it to FILE.")
-@as_json
 def plan(account: str | None, out: str | None) -> None:
     """Show what would be written to Vitally, of all accounts or of ACCOUNT.
 
@@ -182,7 +171,6 @@ def summed_up(data: Mapping[str, Any]) -> Iterator[str]:
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--no-wait", is_flag=True, help="Return once it is queued.")
-@as_json
 def apply(file: str, *, no_wait: bool) -> None:
     """Have the workers write what FILE says, a plan of `plan --out`, and wait for it.
 
@@ -248,7 +236,6 @@ def _stops(here: Session) -> str:
 
 
 @click.command(cls=Command)
-@as_json
 def mass() -> None:
     """Show what is held as a mass change: what it would write, and what caused it.
 
@@ -291,7 +278,6 @@ def _mass(data: Mapping[str, Any]) -> Iterator[str]:
 
 @click.command(cls=Command)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation, for scripts.")
-@as_json
 def release(*, yes: bool) -> None:
     """Have written what is held as a mass change; see `mass`.
 
@@ -325,7 +311,6 @@ def _plain(row: object) -> Any:
 
 @click.command(cls=Command)
 @click.option("--fix", is_flag=True, help="Have the workers write what should be.")
-@as_json
 def reconcile(*, fix: bool) -> None:
     """Read what Vitally has of all accounts, and show what is not as it was written.
 

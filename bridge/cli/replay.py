@@ -14,7 +14,7 @@ from redis import Redis
 from bridge.actions import parties_of, retry_all
 from bridge.cli import Command, Session, opened, program
 from bridge.cli.operate import replay_kept
-from bridge.cli.output import as_json, confirm, count, note, show, yes_option
+from bridge.cli.output import confirm, note, show, yes_option
 from bridge.cli.plan import planned, queue
 from bridge.deliveries import Wanted, deliveries
 from bridge.domain.facts import source_of
@@ -24,6 +24,7 @@ from bridge.store import keys, operator
 from bridge.store.accept import JOURNAL
 from bridge.store.index import Index
 from bridge.store.inspect import Look, figures
+from bridge.wording import count
 
 AGO = re.compile(r"(\d{1,9})(s|min|h|d)")
 
@@ -62,7 +63,6 @@ def instant(
 @click.option("--whole", is_flag=True, help="Write what does not differ, too.")
 @click.option("--no-wait", is_flag=True, help="Return once it is queued.")
 @yes_option
-@as_json
 def replay(  # noqa: PLR0913 - each is an option of the command
     account: str | None,
     source: str | None,

@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from bridge.cli import NO_VITALLY, Command, configured, program
 from bridge.cli.accounts import pairs
-from bridge.cli.output import as_json, near, note, one_of, show, table, tell
+from bridge.cli.output import near, note, one_of, show, table, tell
 from bridge.domain.facts import Fact, PartyKind, PartyName
 from bridge.errors import BridgeError, SignatureError
 from bridge.ingest import Ingress
@@ -59,7 +59,6 @@ class Sample(NamedTuple):
 @click.option("--to", metavar="URL", help="Another bridge than the web process here.")
 @click.option("--life", metavar="WORD", help="The same word: the same customer.")
 @click.option("--list", "lists", is_flag=True, help="List the events.")
-@as_json
 def send(  # noqa: PLR0913 - each is an option of the command
     source: str | None,
     event: str | None,

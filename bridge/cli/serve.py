@@ -12,7 +12,7 @@ from bridge.cli import Command, configured
 from bridge.keep import keep, stop_event
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, json=False)
 def serve() -> None:
     """Receive webhooks on PORT (the Procfile's `web`).
 
@@ -23,7 +23,7 @@ def serve() -> None:
     sys.exit(web.serve(configured()[0]))
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, json=False)
 def run() -> None:
     """Run web and worker in one, for a small deployment.
 

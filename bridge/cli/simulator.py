@@ -12,7 +12,7 @@ from bridge.vitally.simulator import EXAMPLE_KEY, Simulator
 UNITS = click.IntRange(min=1)
 
 
-@click.command(cls=Command, context_settings={"max_content_width": 100})
+@click.command(cls=Command, json=False, context_settings={"max_content_width": 100})
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", default=9000, help="Port to listen on; 0: any free one.")
 @click.option(

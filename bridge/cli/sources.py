@@ -18,7 +18,7 @@ from redis import Redis
 from bridge.cli import NO_VITALLY, Group, configured, program, reached
 from bridge.cli.explain import because, value
 from bridge.cli.operate import kept_as
-from bridge.cli.output import as_json, json_lines, moment, one_of, show, table, tell
+from bridge.cli.output import json_lines, one_of, show, table, tell
 from bridge.config import DEFAULT_PATH, Config
 from bridge.domain.account import Party, identify
 from bridge.domain.facts import Fact, PartyKind, kind_of
@@ -33,6 +33,7 @@ from bridge.sources.generic import NAME as TABLE_NAME
 from bridge.sources.generic import make, recipes
 from bridge.webhook.sample import samples
 from bridge.webhook.source import Delivery, Options, Source, Verified
+from bridge.wording import moment
 
 NOTHING = NO_VITALLY | {"REDIS_URL"}
 """Settings that are not needed where neither Vitally nor Redis is."""
@@ -57,8 +58,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 Data = Mapping[str, Any]
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@as_json
+@click.group(cls=Group, json=True, invoke_without_command=True)
 @click.pass_context
 def sources(context: click.Context) -> None:
     """See the sources, and try one with a payload.
@@ -107,7 +107,6 @@ def _listed(data: Data) -> list[str]:
 @click.argument("name")
 @click.option("--table/--code", "as_table", default=None, help="In a checkout: code.")
 @click.option("--recipe", help="A table that begins with this recipe.")
-@as_json
 def new(name: str, as_table: bool | None, recipe: str | None) -> None:
     """Write a new source NAME that works as it is; change what differs.
 
@@ -189,7 +188,6 @@ def _new_code(name: str) -> None:
 @click.argument("payload", type=FILE, required=False)
 @click.option("--quarantine", "kept", metavar="ID", help="One in the quarantine.")
 @click.option("--headers", type=FILE, help="A file of header lines, `Name: value`.")
-@as_json
 def try_(
     name: str, payload: Path | None, kept: str | None, headers: Path | None
 ) -> None:

@@ -18,16 +18,7 @@ from redis import Redis
 
 from bridge.actions import parties_of
 from bridge.cli import Command, opened, program
-from bridge.cli.output import (
-    as_json,
-    confirm,
-    count,
-    progress,
-    show,
-    table,
-    tell,
-    yes_option,
-)
+from bridge.cli.output import confirm, progress, show, table, tell, yes_option
 from bridge.domain.facts import PartyName, pointer, source_of
 from bridge.domain.values import SUBSCRIPTION
 from bridge.errors import BridgeError
@@ -37,6 +28,7 @@ from bridge.store import audit, dump, operator
 from bridge.store.inspect import Look
 from bridge.store.lease import Leases
 from bridge.store.quarantine import Quarantine
+from bridge.wording import count
 
 PRIVATE = 0o600
 
@@ -48,7 +40,6 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command("export", cls=Command)
 @click.argument("file", type=FILE)
-@as_json
 def export(file: Path) -> None:
     """Write the whole state into FILE, a new one, compressed.
 
@@ -90,7 +81,6 @@ def _new(file: Path) -> Iterator[IO[str]]:
 
 @click.command("import", cls=Command)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@as_json
 def import_(file: Path) -> None:
     """Fill an empty Redis with the state in FILE, which `export` wrote.
 
@@ -120,7 +110,6 @@ def import_(file: Path) -> None:
 @click.command(cls=Command)
 @click.argument("name", metavar="ACCOUNT|PARTY")
 @yes_option
-@as_json
 def forget(name: str, *, yes: bool) -> None:
     """Remove all that the bridge keeps of ACCOUNT or PARTY, and print a receipt.
 

@@ -9,7 +9,7 @@ import click
 from redis import Redis
 
 from bridge.cli import Command, configured, opened, program, reached
-from bridge.cli.output import ago, as_json, count, show, table, watched
+from bridge.cli.output import show, table, watched
 from bridge.errors import BridgeError, ConfigError, SourceError, VitallyError
 from bridge.lamps import CHOSEN, Lamp, look
 from bridge.settings import Settings
@@ -17,6 +17,7 @@ from bridge.sources import MADE, OBSERVED, every, switched_on, weak_secrets
 from bridge.store.inspect import Figures, Look, figures
 from bridge.vitally.client import Vitally
 from bridge.vitally.replies import Rate
+from bridge.wording import ago, count
 
 SUMS = (
     ("received", "= accepted + duplicate + ignored + quarantined"),
@@ -45,7 +46,6 @@ Findings = Iterator[tuple[str, str]]
 
 
 @click.command(cls=Command)
-@as_json
 @watched
 def status() -> None:
     """Show what became of all events, and when all waiting changes will be written.
@@ -131,7 +131,6 @@ def _in_quarantine(totals: Figures) -> str:
 
 
 @click.command(cls=Command)
-@as_json
 def doctor() -> None:
     """Check settings, Redis, Vitally, workers, histories and the counting.
 

@@ -86,7 +86,7 @@ It plays the same month and stays up, with lines to paste for `{ASK[0]}` and `{A
 and the address, user and password of the console."""
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, json=False)
 @click.option("--exit", "exits", is_flag=True, help="End when the month is over.")
 @click.option("--seed", default=1, help="Decides which deliveries come twice or late.")
 def demo(exits: bool, seed: int) -> None:

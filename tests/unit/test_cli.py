@@ -12,8 +12,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bridge.cli import COMMANDS, cli, program
-from bridge.cli.output import ago, as_json, cell, count, json_lines, moment, show, table
+from bridge.cli import COMMANDS, Command, cli, program
+from bridge.cli.output import cell, json_lines, show, table
+from bridge.wording import ago, count, moment
 
 
 def every_command() -> Iterator[str]:
@@ -100,8 +101,7 @@ class Pair(NamedTuple):
 def test_data_is_printed_in_words_or_as_json():
     data = {"pairs": [Pair(1, "a\x1b[2J"), Pair(2, None)]}
 
-    @click.command
-    @as_json
+    @click.command(cls=Command)
     def shows() -> None:
         show(data, lambda it: [f"{len(it['pairs'])} pairs"])
 
