@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from importlib import import_module
 from keyword import iskeyword
 from typing import Any, NamedTuple
@@ -21,6 +21,8 @@ from bridge.keep import stop_event
 from bridge.settings import Settings
 from bridge.sources import load
 from bridge.store.connect import connect
+from bridge.vitally.client import Vitally
+from bridge.vitally.replies import Rate
 from bridge.wording import MODULE, SCRIPT
 from bridge.wording import program as program
 
@@ -78,8 +80,7 @@ def configured(without: Collection[str] = ()) -> tuple[Settings, Config]:
 
 def reached(settings: Settings) -> Redis:
     """Return a Redis that answers, until the command ends. Raises StorageError."""
-    url, verify_tls = settings.redis_url, settings.redis_tls_verify
-    client = connect(url, verify_tls=verify_tls, timeout=PATIENCE, most=2)
+    client = client_of(settings, most=2)
     click.get_current_context().call_on_close(client.connection_pool.disconnect)
     try:
         client.ping()
@@ -89,6 +90,22 @@ def reached(settings: Settings) -> Redis:
             f"Redis does not answer ({kind}); is it running, and is REDIS_URL right?"
         ) from None
     return client
+
+
+def vitally_of(
+    settings: Settings, observe: Callable[[Rate], None] | None = None
+) -> Vitally:
+    """A client of Vitally, until the command ends."""
+    base, key = settings.vitally_base_url, settings.vitally_authorization
+    client = Vitally(base, key, observe=observe)
+    click.get_current_context().call_on_close(client.close)
+    return client
+
+
+def client_of(settings: Settings, most: int) -> Redis:
+    """A client of Redis with up to *most* connections."""
+    url, verify_tls = settings.redis_url, settings.redis_tls_verify
+    return connect(url, verify_tls=verify_tls, timeout=PATIENCE, most=most)
 
 
 class Command(click.Command):

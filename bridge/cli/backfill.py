@@ -156,11 +156,8 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
         if word in NEWS:
             at = body.get("created")
             when = moment(at * 1000) if isinstance(at, int) else "-"
-            news.append(
-                {"event": body.get("id"), "type": body.get("type"), "was": word}
-            )
-            if not wants_json():
-                say(f"{when}  {word}  {body.get('type')}  {body.get('id')}")
+            row = (when, word, body.get("type"), body.get("id"))
+            news.append(dict(zip(("at", "was", "type", "event"), row, strict=True)))
         return word
 
     since = int(time.time()) - days * DAY_S
@@ -172,10 +169,11 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
         redis.hdel(keys.GAPS, kind.name)
     if became["missing"] and became.total() > RING:
         note(
-            f"the bridge remembers only the last {RING:,} events; older ones count as missing"
+            f"only the last {RING:,} events are remembered; older ones count as missing"
         )
+    lines = ("  ".join(map(str, one.values())) for one in news)
     data = {"read": became.total(), **became, "events": news}
-    tell(data, f"{read}: {_sums(became, 'nothing to read')}")
+    tell(data, *lines, f"{read}: {_sums(became, 'nothing to read')}")
 
 
 # --- What both do ----------------------------------------------------------------------
@@ -186,10 +184,8 @@ def _archive(name: str, settings: Settings) -> tuple[Source, Archive]:
     able = {source.name: source for source in every(settings.sources) if source.archive}
     source = able.get(name)
     if source is None or source.archive is None:
-        listed = ", ".join(able)
-        raise BridgeError(
-            f"{name} has no API that the bridge can read; these have: {listed}"
-        )
+        reason = "has no API that the bridge can read; these have"
+        raise BridgeError(f"{name} {reason}: {', '.join(able)}")
     archive = source.archive(settings.sources)
     if archive is None:
         reason = f"{source.key} is required to read {source.title}'s own API"
@@ -272,10 +268,8 @@ def _place(cursor: Cursor, *, restart: bool) -> str:
         cursor.drop()
     place = cursor.place()
     if place is None:
-        raise BridgeError(
-            "an interrupted backfill had another --since: "
-            "repeat that one to go on, or use --restart"
-        )
+        other = "an interrupted backfill had another --since"
+        raise BridgeError(f"{other}: repeat that one to go on, or use --restart")
     return place
 
 
@@ -308,10 +302,7 @@ def _first_contact(session: Session) -> None:
     settings, now = session.settings, figures(session.redis)
     age = now.now_ms - (now.listed_at or 0)
     if not (settings.vitally_api_key and settings.vitally_base_url):
-        note(
-            "VITALLY_API_KEY is not set here, so Vitally's accounts are not read first: "
-            "each customer may cost a write"
-        )
+        note("VITALLY_API_KEY is not set here: each customer may cost a write")
     elif age < FRESH_MS:
         note(f"Vitally's accounts were read {ago(age)} ago")
     else:
@@ -364,9 +355,11 @@ def _preview(session: Session) -> Take:
         others = [one for one in record.parties if one.name != party]
         parties = [*others, member.party(record.catalogues)]
         data = worked_out(account, parties, session.config, record.ledger)
-        line(f"{party}: account {account}, {data['name']!r}")
-        for difference in differences(data):
-            line(difference)
+        for words in (
+            f"{party}: account {account}, {data['name']!r}",
+            *differences(data),
+        ):
+            line(words)
         return "shown"
 
     return take

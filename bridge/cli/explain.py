@@ -8,7 +8,7 @@ from fractions import Fraction
 import click
 
 from bridge.actions import unknown
-from bridge.cli import Command, Session, opened, program
+from bridge.cli import Command, Session, opened, program, vitally_of
 from bridge.cli.output import cell, note, show, table, watched
 from bridge.domain.document import TRAITS
 from bridge.domain.facts import source_of
@@ -17,7 +17,6 @@ from bridge.errors import BridgeError
 from bridge.explain import Data, explanation
 from bridge.reconcile import Reconciler
 from bridge.store.inspect import Look, Standing
-from bridge.vitally.client import Vitally
 from bridge.wording import count, moment
 
 
@@ -51,9 +50,7 @@ def why(account: str, *, live: bool) -> None:
 
 def _read_now(session: Session, look: Look, name: str) -> None:
     """Read from Vitally what it has of an account, or of a party's account."""
-    standing, settings = look.standing(name), session.settings
-    vitally = Vitally(settings.vitally_base_url, settings.vitally_authorization)
-    click.get_current_context().call_on_close(vitally.close)
+    standing, vitally = look.standing(name), vitally_of(session.settings)
     reader = Reconciler(session.redis, vitally, session.config, wait=lambda: None)
     if not reader.look((standing.account if standing else None) or name):
         note("it is being written: what was read just now is not shown; try again soon")

@@ -13,14 +13,14 @@ from bridge.actions import parties_of, unknown
 from bridge.attention import clusters
 from bridge.cli import Command, Group, opened, program
 from bridge.cli.output import confirm, note, show, table, tell, watched, yes_option
-from bridge.cli.status import to_write
+from bridge.cli.status import stopped, to_write
 from bridge.domain.clusters import HELD, PARKED, QUARANTINED
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress
 from bridge.log import plain
 from bridge.sources import every
 from bridge.store import keys, operator
-from bridge.store.inspect import Figures, Look, figures
+from bridge.store.inspect import Look, figures
 from bridge.store.lease import APART_MS
 from bridge.store.quarantine import Kept, Quarantine
 from bridge.wording import ago, count, moment
@@ -141,14 +141,8 @@ def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
     if rest:
         more = "nothing waits there, or one is on its way already"
         lines.append(f"{rest:,} more need no job: {more}")
-    tell({"queued": queued, "more": rest}, *lines, *_what_stops(figures(redis)))
-
-
-def _what_stops(totals: Figures) -> Iterator[str]:
-    if totals.paused is not None:
-        yield f"writes are paused ({totals.paused}): see `{program()} resume`"
-    elif totals.breaker:
-        yield f"writes are stopped: {totals.breaker}"
+    lines += filter(None, [stopped(figures(redis))])
+    tell({"queued": queued, "more": rest}, *lines)
 
 
 @click.command(cls=Command)
@@ -223,7 +217,7 @@ def resume() -> None:
     data |= {"drain_seconds": round(seconds)}
     first = "writes go on" if was_paused else "writes were not paused"
     rest = f"to be written: {to_write(totals, seconds)}"
-    tell(data, first, rest, *_what_stops(totals))
+    tell(data, first, rest, *filter(None, [stopped(totals)]))
 
 
 @click.group(cls=Group)

@@ -16,26 +16,35 @@ import orjson
 from bridge import actions
 from bridge import plan as plans
 from bridge.actions import unknown
-from bridge.cli import PATIENCE, Command, Session, opened, program
+from bridge.cli import Command, Session, client_of, opened, program, vitally_of
 from bridge.cli.explain import value
-from bridge.cli.output import confirm, note, say, show, table, tell, wants_json
+from bridge.cli.output import (
+    confirm,
+    note,
+    progress,
+    say,
+    show,
+    table,
+    tell,
+    wants_json,
+    yes_option,
+)
+from bridge.cli.status import stopped
 from bridge.domain.facts import source_of
 from bridge.errors import BridgeError, VitallyLimitedError, VitallyUnavailableError
 from bridge.plan import Planned, Report
 from bridge.reconcile import PAGE, Reconciler
 from bridge.store import keys
-from bridge.store.connect import connect
 from bridge.store.inspect import Look, figures
 from bridge.store.lease import Leases
 from bridge.store.mass import Mass
 from bridge.store.shadow import Shadow
 from bridge.store.view import Member
 from bridge.throttle import Throttle
-from bridge.vitally.client import Vitally
 from bridge.wording import ago, count
 
-EVERY, LOOK = 5.0, 0.5
-"""Seconds between two lines of progress, and between two looks whether all is written."""
+LOOK = 0.5
+"""Seconds between two looks whether all is written."""
 
 LOOKS = 1000
 """So many accounts more make a look as much rarer."""
@@ -89,13 +98,7 @@ def plan(account: str | None, out: str | None) -> None:
 def planned(here: Session, only: Iterable[str] | None = None) -> list[Planned]:
     """The plan of all accounts, or of *only* some."""
     settings = here.settings
-    again = partial(
-        connect,
-        settings.redis_url,
-        verify_tls=settings.redis_tls_verify,
-        timeout=PATIENCE,
-        most=1,
-    )
+    again = partial(client_of, settings, most=1)
     return plans.plan(here.redis, again, here.config, settings.bridge_create, only)
 
 
@@ -117,11 +120,8 @@ def _json(here: Session, found: Sequence[Planned]) -> dict[str, Any]:
 
 def _file(data: Mapping[str, Any]) -> bytes:
     """A plan as JSON with a line for each account, and a last one for the totals."""
-    rows = b",\n".join(map(orjson.dumps, data["accounts"]))
-    return b'{"accounts":[\n%b\n],\n"totals":%b}\n' % (
-        rows,
-        orjson.dumps(data["totals"]),
-    )
+    rows, sums = map(orjson.dumps, data["accounts"]), orjson.dumps(data["totals"])
+    return b'{"accounts":[\n%b\n],\n"totals":%b}\n' % (b",\n".join(rows), sums)
 
 
 def _row(one: Planned) -> dict[str, Any]:
@@ -208,15 +208,8 @@ def queue(here: Session, accounts: Sequence[str], *, wait: bool) -> None:
     note(f"{count(len(accounts), 'account')} queued")
     if not wait:
         return
-    said = time.monotonic()
-    while left := plans.waiting(here.redis, queued):
-        if reason := _stops(here):
-            raise BridgeError(
-                f"{left:,} wait, and are written once it is over: {reason}"
-            )
-        if time.monotonic() - said >= EVERY:
-            said = time.monotonic()
-            note(f"{left:,} of {len(accounts):,} left")
+    every = f"{len(accounts):,}"
+    for left in progress(_left(here, queued), lambda _, n: f"{n:,} of {every} left"):
         time.sleep(LOOK * (1 + left / LOOKS))
     failed = [one.account for one in planned(here, accounts) if one.requests]
     for name in failed[:MOST_SHOWN]:
@@ -227,12 +220,17 @@ def queue(here: Session, accounts: Sequence[str], *, wait: bool) -> None:
     note(done) if wants_json() else say(done)
 
 
-def _stops(here: Session) -> str:
-    """Why nothing is written now; "" it is."""
-    now = figures(here.redis)
-    if now.paused is not None:
-        return f"writes are paused ({now.paused})"
-    return now.breaker or ("" if now.heard else "no worker was heard for 15 s")
+def _left(here: Session, queued: plans.Queued) -> Iterator[int]:
+    """How many are not written yet, until none is left. Raises BridgeError if none will be."""
+    while left := plans.waiting(here.redis, queued):
+        now = figures(here.redis)
+        if reason := stopped(now) or (
+            "" if now.heard else "no worker was heard for 15 s"
+        ):
+            raise BridgeError(
+                f"{left:,} wait, and are written once it is over: {reason}"
+            )
+        yield left
 
 
 @click.command(cls=Command)
@@ -252,11 +250,12 @@ def mass() -> None:
     members = Leases(here.redis).members([one.party for one in held])
     causes = Counter(map(_cause, members))
     accounts = sorted({one.account for one in held if one.account})
-    found = {
+    data = _json(here, planned(here, accounts))
+    data |= {
         "causes": dict(causes.most_common()),
         "reasons": Mass(here.redis).reasons(),
     }
-    show(_json(here, planned(here, accounts)) | found, _mass)
+    show(data, _mass)
 
 
 def _cause(member: Member) -> str:
@@ -277,7 +276,7 @@ def _mass(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 @click.command(cls=Command)
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation, for scripts.")
+@yes_option
 def release(*, yes: bool) -> None:
     """Have written what is held as a mass change; see `mass`.
 
@@ -338,18 +337,13 @@ def read_vitally(here: Session) -> int:
     """
     settings = here.settings
     throttle = Throttle(here.redis, settings.vitally_budget_share)
-    vitally = Vitally(
-        settings.vitally_base_url,
-        settings.vitally_authorization,
-        observe=throttle.learn,
-    )
-    click.get_current_context().call_on_close(vitally.close)
+    vitally = vitally_of(settings, observe=throttle.learn)
     reconciler = Reconciler(here.redis, vitally, here.config, partial(_wait, throttle))
     read, failed = 0, 0
     note(f"reading Vitally's list of accounts, {PAGE} a request")
     while True:
         try:
-            for so_far in _noted(reconciler.read()):
+            for so_far in progress(reconciler.read(), _accounts_read):
                 read, failed = so_far, 0
         except VitallyLimitedError as error:
             throttle.pause(int((error.retry_after or 2.0) * 1000))
@@ -366,13 +360,8 @@ def read_vitally(here: Session) -> int:
             return read
 
 
-def _noted(pages: Iterator[int]) -> Iterator[int]:
-    said = time.monotonic()
-    for read in pages:
-        if time.monotonic() - said >= EVERY:
-            said = time.monotonic()
-            note(f"{count(read, 'account')} read")
-        yield read
+def _accounts_read(_: int, number: int) -> str:
+    return f"{count(number, 'account')} read"
 
 
 def _wait(throttle: Throttle) -> None:
@@ -385,10 +374,9 @@ def _wait(throttle: Throttle) -> None:
 
 def _report(found: Report) -> Iterator[str]:
     yield f"{count(found.read, 'account')} read"
-    rows = [
-        (d.account, d.trait, value(d.vitally), value(d.wanted)) for d in found.drift
-    ]
-    if rows:
+    drift = found.drift
+    if drift:
+        rows = ((d.account, d.trait, value(d.vitally), value(d.wanted)) for d in drift)
         yield from ("", *table(("ACCOUNT", "TRAIT", "IN VITALLY", "WANTED"), rows))
     for heading, names in (
         ("deleted in Vitally", found.missing),
@@ -397,5 +385,5 @@ def _report(found: Report) -> Iterator[str]:
         if names:
             yield f"{heading}: {len(names):,}"
             yield from (f"  {name}" for name in names[:MOST_SHOWN])
-    if not (rows or found.missing):
+    if not (drift or found.missing):
         yield "all that the bridge wrote is there as it was written"

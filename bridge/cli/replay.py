@@ -63,17 +63,12 @@ def instant(
 @click.option("--whole", is_flag=True, help="Write what does not differ, too.")
 @click.option("--no-wait", is_flag=True, help="Return once it is queued.")
 @yes_option
-def replay(  # noqa: PLR0913 - each is an option of the command
+def replay(
     account: str | None,
     source: str | None,
     since: int | None,
     until: int | None,
-    *,
-    quarantine: bool,
-    rules: bool,
-    whole: bool,
-    no_wait: bool,
-    yes: bool,
+    **flags: bool,
 ) -> None:
     """Fold accounts again from their facts, and write what differs.
 
@@ -86,29 +81,28 @@ def replay(  # noqa: PLR0913 - each is an option of the command
       python -m bridge replay --source stripe --since 2h
       python -m bridge replay --rules
     """
-    interval = bool(source or since or until)
-    if [bool(account), interval, quarantine, rules].count(True) != 1:
-        raise click.UsageError(
-            "give one of --account, --source, --since/--until, --quarantine, --rules"
-        )
-    if quarantine:
+    ways = (account, source or since or until, flags["quarantine"], flags["rules"])
+    if sum(map(bool, ways)) != 1:
+        each = "--account, --source, --since/--until, --quarantine, --rules"
+        raise click.UsageError(f"give one of {each}")
+    if flags["quarantine"]:
         replay_kept(None)
         return
     here = opened()
     wanted = Wanted(source or "", since=since or 0, until=until or 0)
     if account:
         chosen = _named(here.redis, account)
-    elif rules:
+    elif flags["rules"]:
         chosen = Chosen([one.account for one in planned(here) if one.requests])
     else:
         chosen = (_came if since or until else _of)(here.redis, wanted)
     if not account:
-        _confirm(here, chosen, yes=yes)
-    if whole:
+        _confirm(here, chosen, yes=flags["yes"])
+    if flags["whole"]:
         operator.owe_whole(here.redis, chosen.accounts)
     tried = retry_all(here.redis, chosen.parties)
     if chosen.accounts:
-        queue(here, chosen.accounts, wait=not no_wait)
+        queue(here, chosen.accounts, wait=not flags["no_wait"])
     show(chosen._asdict(), lambda _: [f"{tried:,} held tried again"] if tried else [])
 
 

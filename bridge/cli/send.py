@@ -58,15 +58,12 @@ class Sample(NamedTuple):
 )
 @click.option("--to", metavar="URL", help="Another bridge than the web process here.")
 @click.option("--life", metavar="WORD", help="The same word: the same customer.")
-@click.option("--list", "lists", is_flag=True, help="List the events.")
-def send(  # noqa: PLR0913 - each is an option of the command
+def send(
     source: str | None,
     event: str | None,
-    *,
     values: dict[str, Any],
     to: str | None,
     life: str | None,
-    lists: bool,
 ) -> None:
     """Send EVENT as SOURCE would, signed with its secret, and print the answer.
 
@@ -87,7 +84,7 @@ def send(  # noqa: PLR0913 - each is an option of the command
         _list([*known.values()])
         return
     sender = one_of(known, source, "source")
-    if event is None or lists:
+    if event is None:
         _list([sender])
         return
     if sender not in switched_on(settings.sources):

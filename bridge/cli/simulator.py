@@ -15,14 +15,9 @@ UNITS = click.IntRange(min=1)
 @click.command(cls=Command, json=False, context_settings={"max_content_width": 100})
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", default=9000, help="Port to listen on; 0: any free one.")
+@click.option("--key", "keys", multiple=True, default=[EXAMPLE_KEY], help="A REST key.")
 @click.option(
-    "--key", "keys", multiple=True, default=[EXAMPLE_KEY], help="REST key to accept."
-)
-@click.option(
-    "--limit",
-    default=1000,
-    type=UNITS,
-    help="Rate limit in units a minute; a write costs 10, a read 1.",
+    "--limit", default=1000, type=UNITS, help="Units a minute; a write is 10."
 )
 def simulator(host: str, port: int, keys: tuple[str, ...], limit: int) -> None:
     """Run a local Vitally: the Accounts API with its key, rate limit and errors.
@@ -39,10 +34,8 @@ def simulator(host: str, port: int, keys: tuple[str, ...], limit: int) -> None:
     try:
         running.start()
     except OSError as error:
-        raise BridgeError(
-            f"the simulator cannot listen on {host}:{port} ({error.strerror}); "
-            "choose another --port, or 0 for any free one"
-        ) from error
+        where, hint = f"{host}:{port} ({error.strerror})", "choose another --port, or 0"
+        raise BridgeError(f"the simulator cannot listen on {where}; {hint}") from error
     stop = stop_event()
     click.echo(f"Vitally simulator listening on {running.url}")
     stop.wait()

@@ -8,14 +8,13 @@ from typing import Any
 import click
 from redis import Redis
 
-from bridge.cli import Command, configured, opened, program, reached
+from bridge.cli import Command, configured, opened, program, reached, vitally_of
 from bridge.cli.output import show, table, watched
 from bridge.errors import BridgeError, ConfigError, SourceError, VitallyError
 from bridge.lamps import CHOSEN, Lamp, look
 from bridge.settings import Settings
 from bridge.sources import MADE, OBSERVED, every, switched_on, weak_secrets
 from bridge.store.inspect import Figures, Look, figures
-from bridge.vitally.client import Vitally
 from bridge.vitally.replies import Rate
 from bridge.wording import ago, count
 
@@ -101,6 +100,13 @@ def _in_words(totals: Figures, seconds: float, lit: Sequence[Lamp]) -> Iterator[
 def _lamp(lamp: Lamp) -> tuple[str, str]:
     """The grade of a lamp, and what it says."""
     return GRADE[lamp.level], f"{lamp.text} {lamp.hint}"
+
+
+def stopped(totals: Figures) -> str:
+    """Why nothing is written now; "": nobody has stopped it."""
+    if totals.paused is not None:
+        return f"writes are paused ({totals.paused}): see `{program()} resume`"
+    return f"writes are stopped: {totals.breaker}" if totals.breaker else ""
 
 
 def to_write(totals: Figures, seconds: float) -> str:
@@ -198,9 +204,9 @@ def _keys(settings: Settings) -> Findings:
 
 def _vitally(settings: Settings) -> Findings:
     rates: list[Rate] = []
-    base, key = settings.vitally_base_url, settings.vitally_authorization
+    base = settings.vitally_base_url
     try:
-        Vitally(base, key, observe=rates.append).probe()
+        vitally_of(settings, rates.append).probe()
     except VitallyError as error:
         yield BAD, f"Vitally at {base}: {error.reason} ({error.status or 'no answer'})"
         return

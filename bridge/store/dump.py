@@ -31,22 +31,17 @@ BATCH = 200
 PATIENCE = 30.0
 """Seconds that Redis has for a step."""
 
-LEFT_OUT = (
-    keys.WORKERS,
-    keys.SWEEPER,
-    keys.READER,
-    keys.LISTING,
-    keys.FLUSHED,
-    keys.SAMPLED,
-    keys.BREAKER,
-    keys.FAILING,
-    keys.KEYS_REFUSED,
-    keys.ALERTS,
-    keys.SLOTS,
-    keys.PAUSE,
-    *(keys.lease(""), keys.waiters(""), keys.members("")),
-)
-"""Beginnings of keys that only running processes need, or that follow from the parties."""
+RUNNING = (keys.WORKERS, keys.SWEEPER, keys.READER, keys.LISTING, keys.SLOTS)
+"""What only running processes need."""
+
+SEEN = (keys.FLUSHED, keys.SAMPLED, keys.FAILING, keys.KEYS_REFUSED, keys.ALERTS)
+"""What running processes have seen."""
+
+DERIVED = (keys.lease(""), keys.waiters(""), keys.members(""))
+"""What follows from jobs and parties."""
+
+LEFT_OUT = (*RUNNING, *SEEN, *DERIVED, keys.BREAKER, keys.PAUSE)
+"""Beginnings of keys that are not exported."""
 
 FACTS, PARTY, ACCOUNT = keys.facts(""), keys.party(""), keys.account("")
 
@@ -98,11 +93,9 @@ def _in_order(redis: Redis) -> Iterator[list[str]]:
     Parties are looked for only after the rest was read: an event that the ring knows, or
     a row of the index, is of a party that is there.
     """
-    before = sorted(
-        n for n in _names(redis) if not n.startswith((PARTY, FACTS, *LEFT_OUT))
-    )
+    before = [n for n in _names(redis) if not n.startswith((PARTY, FACTS))]
     yield before
-    after = sorted(n for n in _names(redis) - {*before} if not n.startswith(LEFT_OUT))
+    after = sorted({*_names(redis)} - {*before})
     yield [name for name in after if not name.startswith((PARTY, FACTS))]
     parties = [name for name in after if name.startswith(PARTY)]
     yield [n for name in parties for n in (name, name.replace(PARTY, FACTS, 1))]
@@ -169,11 +162,8 @@ def _conclude(redis: Redis, kept: dict[str, Any]) -> None:
     """Write what follows from the parties; *kept* has them, and the lists as they were."""
     since: dict[str, dict[str, float]] = {key: dict(kept.pop(key, ())) for key in LISTS}
     unsure = {name.removeprefix(ACCOUNT) for name in kept if name.startswith(ACCOUNT)}
-    parties = {
-        name.removeprefix(PARTY): record
-        for name, record in kept.items()
-        if name.startswith(PARTY)
-    }
+    records = (row for row in kept.items() if row[0].startswith(PARTY))
+    parties = {name.removeprefix(PARTY): record for name, record in records}
     waiting, counts = _counted(parties)
     waiting[keys.DIRTY] |= {*since[keys.DIRTY]}
     # A write was on its way when the account was exported.
@@ -182,8 +172,9 @@ def _conclude(redis: Redis, kept: dict[str, Any]) -> None:
         for party, one in parties.items()
         if one.get("account") in unsure and one.get("parked", "0") == "0"
     }
-    left = (p for p in since[keys.PARKED] if kind_of(p) == PartyKind.VACATED)
-    waiting[keys.PARKED] |= {*left}
+    waiting[keys.PARKED] |= {
+        party for party in since[keys.PARKED] if kind_of(party) == PartyKind.VACATED
+    }
     now, sums = milliseconds(redis), {**counts, **_received(redis, counts)}
     with redis.pipeline(transaction=True) as pipe:
         for party, record in parties.items():
@@ -204,12 +195,12 @@ def _counted(
     waiting: dict[str, set[str]] = {key: set() for key in LISTS}
     counts = Counter[str]()
     for party, record in parties.items():
-        rev, settled, held, parked = (
-            int(record.get(name) or 0) for name in ("rev", "settled", "held", "parked")
-        )
-        pending = rev - settled - held - parked
-        counts.update(accepted=rev, settled=settled, held=held, parked=parked)
-        counts["pending"] += pending
+        names = ("rev", "settled", "held", "parked")
+        rev, *ended = (int(record.get(name) or 0) for name in names)
+        settled, held, parked = ended
+        pending = rev - sum(ended)
+        counts.update(accepted=rev, settled=settled, pending=pending)
+        counts.update(held=held, parked=parked)
         for key, events in zip(LISTS, (pending, held, parked), strict=True):
             if events:
                 waiting[key].add(party)
@@ -230,9 +221,10 @@ def _received(redis: Any, counts: dict[str, int]) -> dict[str, int]:
     }
 
 
-def _names(redis: Redis) -> set[str]:
-    """The names of all keys."""
-    return {keys.PREFIX + rest for rest in named(redis, keys.PREFIX)}
+def _names(redis: Redis) -> list[str]:
+    """The names of all keys that are exported."""
+    names = (keys.PREFIX + rest for rest in named(redis, keys.PREFIX))
+    return sorted(name for name in names if not name.startswith(LEFT_OUT))
 
 
 def _texts(redis: Redis) -> Any:

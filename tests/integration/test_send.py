@@ -81,7 +81,7 @@ def test_a_mistake_is_a_sentence(send: Run, words: list[str], status, expected):
 
 def test_the_events_are_listed(send: Run):
     assert "customer.deleted" in send("stripe").out
-    listed = {one["source"] for one in send("--list", "--json").json}
+    listed = {one["source"] for one in send("--json").json}
     assert {"stripe", "chargebee", "hubspot", "salesforce"} == listed
 
 
