@@ -319,7 +319,7 @@ def test_a_plan_of_nothing_is_applied(acme: Bench, run: Run, tmp_path: Path) -> 
     path = str(tmp_path / "plan.json")
     run("plan", "--out", path)
 
-    assert "0 accounts written" in run("apply", path).out
+    assert "0 accounts now right" in run("apply", path).out
     assert 1 == len(acme.writes()) - 1
 
 
