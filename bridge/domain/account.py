@@ -110,7 +110,8 @@ def identify(things: Things) -> Identity:
         return _usable(str(things[LINK].value["account"]))
     named: dict[int, set[str]] = {}
     for thing, state in things.items():
-        for value in (one.value for one in (state, *state.rivals)):
+        for one in (state, *state.rivals):
+            value = one.value
             if thing != LINK and value.get("account"):
                 rank = value.get("rank", 0 if thing == CUSTOMER else 1)
                 named.setdefault(rank, set()).add(str(value["account"]))
@@ -243,7 +244,7 @@ def subscriptions(party: Party) -> Iterator[Subscription]:
             for whole in [references.completed(thing, one)]
             for end in dict.fromkeys(ends)
         )
-        yield first._replace(rivals=tuple(rivals))
+        yield first._replace(rivals=tuple(rivals)) if rivals else first
 
 
 # --- Merged parties -------------------------------------------------------------------

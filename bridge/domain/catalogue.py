@@ -26,6 +26,7 @@ from bridge.domain.values import (
     DISCOUNT,
     ENDED,
     EXTRA,
+    PART,
     PARTS,
     REFRESHED,
     SUBSCRIPTION,
@@ -99,6 +100,10 @@ class References:
             ):
                 self._began[state.value.get("subscription")].append(state)
         self._customer_discounts = self._of_customer()
+        # Where nothing else tells anything, a subscription without discounts is complete.
+        self._are_none = not (told or catalogue or self._refreshed) and not any(
+            name.startswith(PART) for name in things
+        )
 
     def _of_customer(self) -> Discounts:
         """The customer's own discount, which counts if a subscription has none."""
@@ -118,6 +123,8 @@ class References:
 
     def completed(self, thing: str, state: State) -> State:
         """The *state* of a subscription, completed by what other things say about it."""
+        if self._are_none and not self._customer_discounts and _lists_none(state.value):
+            return state
         id_, seen = thing.removeprefix(SUBSCRIPTION), state.fact.stamp.at
         value = _put_together(id_, state, self._things)
         discounts = self._newest(value.get("discounts", ()))
@@ -214,6 +221,13 @@ class References:
             newest = self._newest(item["discounts"])
             whole["discounts"] = self._with_terms(newest, seen)
         return whole
+
+
+def _lists_none(value: Subscription) -> bool:
+    """Whether a subscription, with its items, lists no discount."""
+    return not value.get("discounts") and not any(
+        "discounts" in item for item in value.get("items", ())
+    )
 
 
 def _later(began: Iterable[State], seen: int, listed: Discounts) -> list[State]:

@@ -122,7 +122,7 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
                 by_trait[name][source] = result
     for name, by_source in account.told.items():
         by_trait[name] |= {source: _word(state) for source, state in by_source.items()}
-    names = dict.fromkeys([*TABLE, *sorted(by_trait)])
+    names = [*TABLE, *sorted(by_trait.keys() - TABLE.keys())]
     return {n: _first(n, by_trait[n], policy) for n in names if n in by_trait}
 
 
@@ -147,8 +147,10 @@ def views_of(account: Account, policy: Policy, now: int) -> dict[str, AccountVie
     }
 
 
-def _agreed(trait: Trait, view: AccountView, possible: Iterable[AccountView]) -> Result:
+def _agreed(trait: Trait, view: AccountView, possible: Sequence[AccountView]) -> Result:
     """The trait if it is the same in all *possible* views; else unknown."""
+    if len(possible) == 1:
+        return trait.read(view)
     results = {trait.read(one): None for one in possible}
     if len(results) == 1:
         return next(iter(results))

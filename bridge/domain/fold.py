@@ -73,6 +73,14 @@ class Retained(NamedTuple):
     paid: frozenset[Step] = frozenset()
     unpaid: frozenset[Step] = frozenset()
 
+    def marks(self, facts: Collection[Fact]) -> tuple[frozenset[str], bool, bool]:
+        """*seen*, *creation_seen* and *trial*, extended by *facts*."""
+        return (
+            self.seen.union([_word(fact) for fact in facts]),
+            self.creation_seen or any(fact.stamp.rank in WHOLE for fact in facts),
+            self.trial or any("trial_end" in fact.value for fact in facts),
+        )
+
     def joined(self, facts: Collection[Fact]) -> Retained:
         """The same, extended by *facts*."""
         words = {Step.of(fact): _word(fact) for fact in facts}
@@ -80,9 +88,7 @@ class Retained(NamedTuple):
         paid = self.paid | (words.keys() - unpaid)
         last = max((step.at for step in paid), default=0)
         return Retained(
-            self.seen | set(words.values()),
-            self.creation_seen or any(step.rank in WHOLE for step in words),
-            self.trial or any("trial_end" in fact.value for fact in facts),
+            *self.marks(facts),
             frozenset(step for step in paid if step.at == last),
             frozenset(step for step in self.unpaid | unpaid if step.at >= last),
         )
@@ -93,6 +99,9 @@ class Retained(NamedTuple):
         *paid* then follows from the newest facts, which are kept.
         """
         return self if self.unpaid else self._replace(paid=frozenset())
+
+
+NOTHING = Retained()
 
 
 class History(NamedTuple):
@@ -114,7 +123,7 @@ class State(NamedTuple):
     seen: frozenset[str]
     creation_seen: bool
     trial: bool
-    unpaid_since: int | None
+    unpaid_since: int | None = None
     rivals: tuple[State, ...] = ()
 
     @property
@@ -128,16 +137,17 @@ def fold(history: History) -> dict[str, State]:
     states: dict[str, State] = {}
     for thing, events in _by_thing(history.facts).items():
         facts = _united(events)
-        retained = history.retained.get(thing, Retained()).joined(facts)
-        first, *rivals = (_state(fact, retained) for fact in candidates(facts))
+        before = history.retained.get(thing, NOTHING)
+        marks = before.marks(facts)
+        # The steps only tell since when it is unpaid.
+        first, *rivals = (
+            State(fact, *marks, _unpaid_since(fact, before.joined(facts)))
+            if status(fact.value) == "unpaid"
+            else State(fact, *marks)
+            for fact in candidates(facts)
+        )
         states[thing] = first._replace(rivals=tuple(rivals)) if rivals else first
     return states
-
-
-def _state(fact: Fact, retained: Retained) -> State:
-    """The state in which *fact* leaves its thing."""
-    seen, creation_seen, trial, *_ = retained
-    return State(fact, seen, creation_seen, trial, _unpaid_since(fact, retained))
 
 
 def compact(history: History) -> History:
@@ -173,10 +183,8 @@ def _word(fact: Fact) -> str:
     return "trialing" if in_trial and word == "active" else word
 
 
-def _unpaid_since(fact: Fact, retained: Retained) -> int | None:
+def _unpaid_since(fact: Fact, retained: Retained) -> int:
     """The start of the spell of `unpaid`; the chain orders steps of one instant."""
-    if status(fact.value) != "unpaid":
-        return None
     last = max((step.at for step in retained.paid), default=None)
     shared = {step for step in retained.unpaid if step.at == last}
     if last is not None and shared:
@@ -208,12 +216,10 @@ def _needed(facts: list[Fact]) -> list[Fact]:
 
 def _newest(facts: Collection[Fact]) -> tuple[Fact, list[Fact], list[Fact]]:
     """The last fact by key, all facts of its instant, and the one before that, if any."""
-    top = max(facts, key=BY_KEY)
-    tied = sorted((f for f in facts if f.stamp.at == top.stamp.at), key=BY_KEY)
-    older = max(
-        (f for f in facts if f.stamp.at < top.stamp.at), key=BY_KEY, default=None
-    )
-    return top, tied, [older] if older else []
+    ordered = sorted(facts, key=BY_KEY)
+    top, at = ordered[-1], ordered[-1].stamp.at
+    older = [fact for fact in ordered if fact.stamp.at < at]
+    return top, [fact for fact in ordered if fact.stamp.at == at], older[-1:]
 
 
 def candidates(facts: Collection[Fact]) -> list[Fact]:

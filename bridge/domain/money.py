@@ -7,8 +7,7 @@ All arithmetic is exact. Amounts are `Fraction`s of the minor units (cents) of t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -83,20 +82,18 @@ STRIPE = Policy()
 """https://docs.stripe.com/billing/subscriptions/analytics/glossary"""
 
 
+ZERO = Fraction(0)
+
+
 # --- What is not known --------------------------------------------------------------
 
 
 class UnknownError(Exception):
     """A value is unknown from the facts. It is left out with this reason, never guessed."""
 
-
-@contextmanager
-def about(name: str) -> Iterator[None]:
-    """Put the *name* of what is unknown at the beginning of the reason."""
-    try:
-        yield
-    except UnknownError as error:
-        raise UnknownError(f"{name}: {error}") from error
+    def about(self, name: str) -> UnknownError:
+        """The same with the *name* of what is unknown at the beginning of the reason."""
+        return UnknownError(f"{name}: {self}")
 
 
 # --- Currencies ---------------------------------------------------------------------
@@ -262,9 +259,9 @@ class PricedItem(NamedTuple):
     interval: tuple[str, int]
     price: str = ""
     quantity: int = 1
-    gross: Fraction = Fraction(0)
+    gross: Fraction = ZERO
     taken: tuple[str, ...] = ()
-    tax: Fraction = Fraction(0)
+    tax: Fraction = ZERO
 
     def without_tax(self) -> PricedItem:
         """The same item without the tax that its price includes."""
@@ -276,7 +273,12 @@ class PricedItem(NamedTuple):
 
 def total(items: Iterable[PricedItem]) -> Fraction:
     """The monthly cost of *items*."""
-    return sum((item.monthly for item in items), Fraction(0))
+    return added([item.monthly for item in items])
+
+
+def added(amounts: Sequence[Fraction]) -> Fraction:
+    """The sum of *amounts*; most often there is one, and nothing to add."""
+    return sum(amounts[1:], amounts[0]) if amounts else ZERO
 
 
 def discounted(

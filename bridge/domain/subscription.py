@@ -16,10 +16,10 @@ from bridge.domain.fold import State
 from bridge.domain.money import (
     INTERVALS,
     STRIPE,
+    ZERO,
     Policy,
     PricedItem,
     UnknownError,
-    about,
     discounted,
     item_amount,
     monthly,
@@ -34,6 +34,9 @@ NOT_ALL_ITEMS = "the event holds only a part of its items"
 SECOND = 1000
 DAY = 86_400_000
 """In milliseconds."""
+
+OF_AN_INSTANT = frozenset({"from", "until", "currency"})
+"""Keys of an item or discount that decide what its subscription is at an instant."""
 
 CYCLES = {"day": (1, 1), "week": (7, 7), "month": (28, 31), "year": (365, 366)}
 """Interval -> its fewest and most days."""
@@ -163,6 +166,8 @@ def at(sub: Subscription, now: int) -> Subscription:
     subscription has not begun or has ended. `trialing_until` is the end of a trial during
     which the source calls it active.
     """
+    if not sub.rivals and _is_timeless(sub.value):
+        return sub
     value, trial = sub.value.copy(), sub.value.get("trialing_until", 0)
     items = value.get("items", [])
     standing = [item for item in items if _holds(item, now)]
@@ -183,6 +188,14 @@ def at(sub: Subscription, now: int) -> Subscription:
         return dated._replace(status="incomplete")
     ended = max(item["until"] for item in items)
     return dated._replace(status=VOID, ended_at=ended, was_live=ended > trial)
+
+
+def _is_timeless(value: values.Subscription) -> bool:
+    """Whether it has no dates at which it changes, and no currencies to choose from."""
+    return "trialing_until" not in value and all(
+        OF_AN_INSTANT.isdisjoint(one)
+        for one in (*value.get("items", ()), *value.get("discounts", ()))
+    )
 
 
 def _holds(dated: Item | Discount, now: int) -> bool:
@@ -223,21 +236,27 @@ def payment(sub: Subscription, policy: Policy = STRIPE, now: int = 0) -> Payment
 
     If the source gives the amount itself (`mrr`, minor units a month), that is used.
     """
-    with about(sub.id):
-        if sub.currency is None:
-            several = any("currency" in item for item in sub.value.get("items", ()))
-            raise UnknownError(
-                "its items have several currencies" if several else NO_CURRENCY
-            )
-        items: list[PricedItem] = []
-        if "mrr" in sub.value:
-            amount = Fraction(sub.value["mrr"])
-        else:
-            items = _priced(sub, sub.currency, policy, now)
-            amount = total(items)
-        if amount < 0:
-            raise UnknownError("its amounts add up to less than zero")
-        return Payment(amount, items)
+    try:
+        return _payment(sub, policy, now)
+    except UnknownError as error:
+        raise error.about(sub.id) from error
+
+
+def _payment(sub: Subscription, policy: Policy, now: int) -> Payment:
+    if sub.currency is None:
+        several = any("currency" in item for item in sub.value.get("items", ()))
+        raise UnknownError(
+            "its items have several currencies" if several else NO_CURRENCY
+        )
+    items: list[PricedItem] = []
+    if "mrr" in sub.value:
+        amount = Fraction(sub.value["mrr"])
+    else:
+        items = _priced(sub, sub.currency, policy, now)
+        amount = total(items)
+    if amount.numerator < 0:
+        raise UnknownError("its amounts add up to less than zero")
+    return Payment(amount, items)
 
 
 def _priced(
@@ -246,14 +265,17 @@ def _priced(
     """The items of *sub* after all discounts and inclusive taxes."""
     if sub.is_partial:
         raise UnknownError(NOT_ALL_ITEMS)
-    if not sub.items and any(i.get("usage") == UNTOLD for i in sub.value["items"]):
+    licensed = sub.items
+    if not licensed and any(i.get("usage") == UNTOLD for i in sub.value["items"]):
         raise UnknownError("the price of its usage is not in the event")
     items: list[PricedItem] = []
-    for item in sub.items:
-        with about(item.get("price", "an item")):
+    for item in licensed:
+        try:
             own = item.get("discounts", ())
             priced = [_priced_item(sub, item, policy)]
             items += discounted(priced, own, currency, policy, now)
+        except UnknownError as error:
+            raise error.about(item.get("price", "an item")) from error
     # Discounts apply to the displayed price, including its inclusive tax.
     paid = discounted(items, sub.value.get("discounts", ()), currency, policy, now)
     return [item.without_tax() for item in paid]
@@ -288,8 +310,8 @@ def _inclusive_tax(sub: Subscription, item: Item) -> Fraction:
     if item.get("inclusive") and not rates and sub.value.get("automatic_tax"):
         raise UnknownError("its price includes a tax whose rate is not in the event")
     if not rates:
-        return Fraction(0)
-    return sum((Fraction(rate) for rate in rates if rate), Fraction(0)) / 100
+        return ZERO
+    return sum((Fraction(rate) for rate in rates if rate), ZERO) / 100
 
 
 # --- When it renews and ends ------------------------------------------------------------
@@ -314,10 +336,11 @@ def renews_at(sub: Subscription) -> int | None:
         return None
     if sub.is_partial:
         raise UnknownError(f"{sub.id}: {NOT_ALL_ITEMS}")
-    if not sub.items and "mrr" not in sub.value:
+    licensed = sub.items
+    if not licensed and "mrr" not in sub.value:
         return None
-    ends = _period_ends(sub, sub.items)
-    if not ends or _is_shared(sub):
+    ends = _period_ends(sub, licensed)
+    if not ends or _is_shared(sub, licensed):
         raise UnknownError(f"{sub.id}: {NO_PERIOD}")
     stop = sub.value.get("cancel_at")
     # Some write the last second of a period, others the first after it.
@@ -325,18 +348,18 @@ def renews_at(sub: Subscription) -> int | None:
     return min(going_on, default=None)
 
 
-def _is_shared(sub: Subscription) -> bool:
+def _is_shared(sub: Subscription, licensed: Sequence[Item]) -> bool:
     """Whether the only known period may be that of metered usage, which is not a renewal.
 
     If intervals differ, the subscription's own period is that of the shortest one.
     """
-    if any("ends" in item for item in sub.items):
+    if any("ends" in item for item in licensed):
         return False
-    all_items, licensed = (
+    of_all, of_licensed = (
         {(item.get("interval"), item.get("count", 1)) for item in items}
-        for items in (sub.value.get("items", ()), sub.items)
+        for items in (sub.value.get("items", ()), licensed)
     )
-    return not all_items <= licensed
+    return not of_all <= of_licensed
 
 
 def _period_ends(sub: Subscription, items: Sequence[Item]) -> list[int]:

@@ -16,7 +16,15 @@ from math import prod
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from bridge.domain.money import Policy, UnknownError, decimals, exact, rounded
+from bridge.domain.money import (
+    ZERO,
+    Policy,
+    UnknownError,
+    added,
+    decimals,
+    exact,
+    rounded,
+)
 from bridge.domain.subscription import (
     NO_CURRENCY,
     NOT_ALL_ITEMS,
@@ -57,7 +65,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def instant(milliseconds: int) -> str:
     """`YYYY-MM-DDTHH:MM:SS.mmmZ`."""
     at = EPOCH + timedelta(milliseconds=milliseconds)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+    return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 @dataclass(frozen=True)
@@ -99,16 +107,17 @@ def _mrr(view: AccountView, payments: list[Payment]) -> Result:
     """
     if not payments:
         return None if view.policy.empty == "null" else 0
-    by_currency: defaultdict[str, Fraction] = defaultdict(Fraction)
+    source = view.all[0].source
+    minor: defaultdict[str, list[Fraction]] = defaultdict(list)
     for sub, paid in zip(view.counting, payments, strict=True):
-        code = sub.currency or ""
-        by_currency[code] += exact(paid.monthly, code, sub.source)
-    # Zero is zero in every currency, so free subscriptions need no rate.
-    sums = {code: amount for code, amount in by_currency.items() if amount}
+        # Zero is zero in every currency, so free subscriptions need no rate.
+        if paid.monthly:
+            minor[sub.currency or ""].append(paid.monthly)
+    sums = {c: exact(added(amounts), c, source) for c, amounts in minor.items()}
     if len(sums) > 1:
         sums = _converted(sums, view.policy)
-    code, amount = next(iter(sums.items()), ("", Fraction(0)))
-    if abs(amount) * 10 ** decimals(code) > MOST:
+    code, amount = next(iter(sums.items()), ("", ZERO))
+    if abs(amount.numerator) * 10 ** decimals(code) > MOST * amount.denominator:
         raise UnknownError(f"it is too large for an exact number: over {MOST}")
     return rounded(amount, code)
 
@@ -120,7 +129,7 @@ def _converted(sums: Mapping[str, Fraction], policy: Policy) -> dict[str, Fracti
         listed = ", ".join(sorted(sums)).upper()
         raise UnknownError(f"several currencies and no rates: {listed}")
     worth = (amount * rates[code] for code, amount in sums.items())
-    return {policy.base: sum(worth, Fraction(0))}
+    return {policy.base: sum(worth, ZERO)}
 
 
 def _next_renewal(_: AccountView, dates: list[int | None]) -> Result:
@@ -145,7 +154,7 @@ def _churned(view: AccountView, ends: list[int | None]) -> Result:
 
     `null` as soon as a subscription is live, trialing, paused or incomplete again.
     """
-    is_over = all(sub.status in ENDED | {"unpaid"} for sub in view.all)
+    is_over = all(s.status in ENDED or s.status == "unpaid" for s in view.all)
     return _instant(max, ends) if is_over else None
 
 

@@ -212,7 +212,7 @@ def test_a_customer_s_discount_is_its_own_subscriptions_alone() -> None:
 
     united = account([customer(discounts=[half]), sub("1")], [customer(), sub("2")])
 
-    assert [[half], []] == [s.value.get("discounts") for s in united.subscriptions]
+    assert [[half], []] == [s.value.get("discounts", []) for s in united.subscriptions]
 
 
 # --- Merged parties -----------------------------------------------------------

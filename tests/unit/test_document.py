@@ -57,6 +57,17 @@ def test_when_all_is_delivered_a_document_tells_the_truth(story: Story) -> None:
 
 
 @law(300)
+@given(stories())
+def test_a_catalogue_of_which_nothing_is_used_changes_nothing(story: Story) -> None:
+    parties = [
+        Party(name, fold(History(facts)), {"coupon:another": {}})
+        for name, facts in by_party(story.facts).items()
+    ]
+
+    assert document(unite("acme", parties)) == document_of(story.facts)
+
+
+@law(300)
 @given(stories(), st.data())
 def test_whatever_is_delivered_a_document_says_what_it_tells(
     story: Story, data: st.DataObject
