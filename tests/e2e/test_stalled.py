@@ -247,7 +247,8 @@ def test_a_body_that_is_cut_off_is_no_body(web: Web, running: Stack, name: str) 
 
     assert [400] == answer.statuses
     assert b"the body ended early" in answer.text
-    assert 0 == running.redis.dbsize()
+    now = running.figures()
+    assert (0, 0, 0) == (now.received, now.quarantined, now.dirty)
 
 
 def test_a_sender_that_is_gone_in_the_middle_leaves_nothing(
@@ -262,7 +263,8 @@ def test_a_sender_that_is_gone_in_the_middle_leaves_nothing(
             peer.sendall(cut)
     eventually(lambda: refused() == before + len(CUT))
 
-    assert 0 == running.redis.dbsize()
+    now = running.figures()
+    assert (0, 0, 0) == (now.received, now.quarantined, now.dirty)
 
 
 def test_too_large_a_body_is_answered_and_not_cut_off(web: Web) -> None:
