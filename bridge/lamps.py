@@ -178,6 +178,6 @@ def lamps(figures: Figures | None, redis: View, settings: Settings) -> list[Lamp
 def look(redis: Redis, settings: Settings) -> list[Lamp]:
     """Check a Redis that answers and read its figures. Raises redis' own errors."""
     watch = Watch.of(redis, settings)
-    watch.look()
+    view = watch.look()
     watch.stop()
-    return lamps(read(redis), watch.view(), settings)
+    return lamps(read(redis), view, settings)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from bridge.config import Config
 from bridge.desired import rules
 from bridge.domain.mass import Limits
 from bridge.guard import Guard
+from bridge.log import fields
 from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.sources import switched_on
@@ -20,6 +25,8 @@ from bridge.store.lease import Leases
 from bridge.store.refresh import Refreshes
 from bridge.throttle import Breaker, Outage, Throttle
 from bridge.vitally.client import Call, Vitally
+
+log = logging.getLogger("workers")
 
 
 class Context:
@@ -52,16 +59,44 @@ class Context:
             settings.bridge_mass_accounts,
         )
         self.guard = Guard(redis, limits)
-        self.vitally = Vitally(
-            settings.vitally_base_url,
-            settings.vitally_authorization,
-            observe=self.throttle.learn,
-            after=self.called,
-        )
+        self.vitally = self.client(observe=self.throttle.learn, after=self.called)
         on = switched_on(settings.sources)
         apis = {source.name: source.api(settings.sources) for source in on}
         self.apis = {name: api for name, api in apis.items() if api}
         self.keys_needed = {source.name: source.key for source in on}
+
+    def client(self, **watched: Any) -> Vitally:
+        """A client of Vitally; each thread needs one of its own."""
+        url, key = self.settings.vitally_base_url, self.settings.vitally_authorization
+        return Vitally(url, key, **watched)
+
+    def repeat(
+        self,
+        step: Callable[[], None],
+        every: float,
+        until: threading.Event | None = None,
+    ) -> None:
+        """Call *step* every so many seconds until the worker stops, or *until* is set.
+
+        It may raise redis' own errors: Redis is down, and will be back.
+        """
+        end = until or self.stop
+        while not end.wait(every):
+            try:
+                step()
+            except RedisError as error:
+                log.warning("redis", extra=fields(reason=type(error).__name__))
+                end.wait(1.0)
+
+    def stop_writes(self, reason: str) -> None:
+        """Stop all writes, of every worker."""
+        if self.breaker.open(reason):
+            log.critical("writes stopped", extra=fields(reason=reason))
+
+    def resume_writes(self) -> None:
+        """Let them go on."""
+        if self.breaker.close():
+            log.warning("writes resumed")
 
     def called(self, call: Call) -> None:
         """Note a request of the current job."""

@@ -1,4 +1,4 @@
-"""Asks Vitally, after it has failed, whether it answers again, and sources about our keys."""
+"""Asks Vitally whether it answers and takes our key, and sources about theirs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import logging
 from time import monotonic
 from typing import Any
 
-from bridge.errors import SourceError, VitallyError, VitallyUnavailableError
+from bridge.errors import (
+    SourceError,
+    VitallyError,
+    VitallyKeyError,
+    VitallyUnavailableError,
+)
 from bridge.log import fields
 from bridge.store import keys
+from bridge.store.connect import milliseconds
 from bridge.store.inspect import Figures
 from bridge.vitally.client import Vitally
+from workers import outcomes
 from workers.context import Context
 
 log = logging.getLogger("workers.probes")
@@ -22,22 +29,43 @@ USUAL, REFUSED = 3600.0, 60.0
 """Seconds between two questions about the sources' keys; while one is refused."""
 
 
+def ask(context: Context, vitally: Vitally, next_ms: int = 0) -> VitallyError | None:
+    """Ask Vitally, and tell all workers what it says; return its refusal.
+
+    *next_ms*: when it is asked again if it does not answer. A 404 says nothing about the
+    key. Raises redis' own errors.
+    """
+    refusal: VitallyError | None = None
+    try:
+        vitally.probe()
+    except VitallyUnavailableError as error:
+        context.outage.note(error.reason, milliseconds(context.redis), next_ms)
+        return error
+    except VitallyKeyError as error:
+        refusal = error
+        context.stop_writes(outcomes.stopped(error))
+    except VitallyError as error:
+        refusal = error
+    else:
+        context.resume_writes()
+    if context.outage.over():
+        log.warning("vitally answers again")
+    return refusal
+
+
 class Probes:
     """Done by the worker that leads, in a thread of its own."""
 
     def __init__(self, context: Context) -> None:
         self._context, self._due = context, float("-inf")
-        self._outage, settings = context.outage, context.settings
-        self._vitally = Vitally(
-            settings.vitally_base_url, settings.vitally_authorization
-        )
+        self._vitally = context.client()
 
     def run(self, seen: Figures) -> None:
         """Ask what has to be asked. Raises redis' own errors."""
         if monotonic() >= self._due:
             self._ask_sources()
         if seen.failing and seen.now_ms - seen.failing.at > QUIET_MS:
-            self._ask_vitally(seen.now_ms)
+            ask(self._context, self._vitally, QUIET_MS)
 
     def _ask_sources(self) -> None:
         """Note which sources refuse our key; one that does not answer is asked later."""
@@ -55,15 +83,3 @@ class Probes:
                 pipe.hset(keys.KEYS_REFUSED, mapping=refused)
             pipe.execute()
         self._due = monotonic() + (REFUSED if refused else USUAL)
-
-    def _ask_vitally(self, now: int) -> None:
-        """End the outage if Vitally answers, whatever it says of our key."""
-        try:
-            self._vitally.probe()
-        except VitallyUnavailableError as error:
-            self._outage.note(error.reason, now, QUIET_MS)
-            return
-        except VitallyError:
-            pass
-        if self._outage.over():
-            log.warning("vitally answers again")

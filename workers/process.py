@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from redis import Redis
@@ -15,24 +16,19 @@ from rq.job import Job
 
 from bridge.alerts import Alerts
 from bridge.config import Config
-from bridge.errors import (
-    LostLeaseError,
-    VitallyError,
-    VitallyKeyError,
-    VitallyUnavailableError,
-)
+from bridge.errors import LostLeaseError
 from bridge.log import fields, places
 from bridge.settings import Settings
 from bridge.sources import options
 from bridge.store import keys
 from bridge.store.connect import connect, milliseconds
-from bridge.store.health import View, Watch
+from bridge.store.health import Watch
 from bridge.store.operator import paused
 from bridge.store.samples import mark_changes
 from workers import outcomes
 from workers.context import Context
 from workers.jobs import JOBS, Jobs
-from workers.probes import Probes
+from workers.probes import Probes, ask
 from workers.reconcile import Schedule
 from workers.rq_worker import SafeWorker
 from workers.sweep import Sweeper
@@ -78,16 +74,19 @@ class Process:
         self.alerts = Alerts(
             self.redis,
             settings,
-            self._view,
+            self.watch.look,
             self.sweeper.leads,
             Probes(self.context).run,
         )
         self.turns = 0
         self.paused: str | None = None
         self.done = threading.Event()
+        # It beats until the last job is done, even after SIGTERM.
+        beats = partial(self.context.repeat, self._beat, BEAT, self.done)
+        alerts = partial(self.alerts.run, stop)
         self.threads = [
             threading.Thread(target=run, daemon=True)
-            for run in (self.sweeper.run, self._beat_on, self.schedule.run, self._alert)
+            for run in (self.sweeper.run, beats, self.schedule.run, alerts)
         ]
 
     def run(self) -> int:
@@ -162,21 +161,10 @@ class Process:
 
     def _probe(self) -> None:
         """Check at the start whether Vitally accepts the key."""
-        breaker = self.context.breaker
-        try:
-            self.context.vitally.probe()
-        except VitallyKeyError as error:
-            if breaker.open(reason := outcomes.stopped(error)):
-                log.critical("writes stopped", extra=fields(reason=reason))
-        except VitallyError as error:
-            extra = fields(reason=error.reason, status=error.status)
+        refusal = ask(self.context, self.context.vitally)
+        if refusal is not None:
+            extra = fields(reason=refusal.reason, status=refusal.status)
             log.warning("vitally", extra=extra)
-            if isinstance(error, VitallyUnavailableError):
-                self.context.outage.note(error.reason, milliseconds(self.redis))
-        else:
-            self.context.outage.over()
-            if breaker.close():
-                log.warning("writes resumed")
 
     def _work(self) -> None:
         # A new name each time: RQ refuses a name that has not been deregistered, as
@@ -227,14 +215,6 @@ class Process:
             log.warning("the sweeper will queue it again", extra=fields(job=job.id))
         return True
 
-    def _beat_on(self) -> None:
-        """Beat until the last job is done, even after SIGTERM."""
-        while not self.done.wait(BEAT):
-            try:
-                self._beat()
-            except RedisError as error:
-                log.warning("redis", extra=fields(reason=type(error).__name__))
-
     def _beat(self) -> None:
         """Report that the worker is alive, and renew the lease of its job.
 
@@ -254,14 +234,6 @@ class Process:
             pipe.zremrangebyscore(keys.WORKERS, "-inf", now - FORGOTTEN_MS)
             pipe.execute()
         self.context.durations.hand_over(self.redis)
-
-    def _alert(self) -> None:
-        self.alerts.run(self.stop)
-        self.done.wait()
-
-    def _view(self) -> View:
-        self.watch.look()
-        return self.watch.view()
 
     def _last_word(self) -> None:
         self.stop.wait()

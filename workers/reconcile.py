@@ -26,7 +26,6 @@ from bridge.store import keys
 from bridge.store.inspect import figures
 from bridge.store.shadow import Shadow
 from bridge.throttle import Throttle
-from bridge.vitally.client import Vitally
 from workers import outcomes
 from workers.context import Context
 
@@ -56,11 +55,7 @@ class Schedule:
         self.period = PERIODS.get(settings.bridge_reconcile)
         self.throttle = Throttle(context.redis, settings.vitally_budget_share)
         # It has its own thread, and so its own connections.
-        vitally = Vitally(
-            settings.vitally_base_url,
-            settings.vitally_authorization,
-            observe=self.throttle.learn,
-        )
+        vitally = context.client(observe=self.throttle.learn)
         self.reconciler = Reconciler(
             context.redis, vitally, context.config, lambda: None, worker
         )
@@ -122,9 +117,7 @@ class Schedule:
             self.reading = None
         except BridgeError as error:
             if isinstance(error, VitallyKeyError):
-                reason = outcomes.stopped(error)
-                if self.context.breaker.open(reason):
-                    log.critical("writes stopped", extra=fields(reason=reason))
+                self.context.stop_writes(outcomes.stopped(error))
             is_vitally = isinstance(error, VitallyError)
             self._rest(FIRST_REST if is_vitally else LAST_REST, str(error))
         else:

@@ -12,17 +12,15 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from bridge.desired import desired_state
-from bridge.errors import VitallyError, VitallyMissingError
+from bridge.errors import VitallyMissingError
 from bridge.log import fields
 from bridge.store import keys, samples
 from bridge.store.connect import leads, milliseconds
 from bridge.store.index import Index
 from bridge.store.shadow import Shadow
-from bridge.vitally.client import Vitally
 from workers.context import Context
+from workers.probes import ask
 
 log = logging.getLogger("workers.sweep")
 
@@ -53,11 +51,7 @@ class Sweeper:
         self.context, self.worker = context, worker
         self.redis: Any = context.redis
         # The sweeper has its own thread, and so its own connections.
-        self.vitally = Vitally(
-            context.settings.vitally_base_url,
-            context.settings.vitally_authorization,
-            after=context.measure,
-        )
+        self.vitally = context.client(after=context.measure)
         self.suspects: dict[str, tuple[str, float]] = {}
         self.swept = self.probed = self.shut = self.watched = 0.0
         self.is_leading, self.asked = False, float("-inf")
@@ -67,14 +61,8 @@ class Sweeper:
         self.unlisted = self.index.unlisted()
 
     def run(self) -> None:
-        """Tick until the worker stops; wait while Redis is down."""
-        while not self.context.stop.is_set():
-            try:
-                self.tick()
-            except RedisError as error:
-                log.warning("redis", extra=fields(reason=type(error).__name__))
-                self.context.stop.wait(1.0)
-            self.context.stop.wait(TICK)
+        """Tick until the worker stops."""
+        self.context.repeat(self.tick, TICK)
 
     def tick(self) -> None:
         """One check: due parties, lost jobs, a refused key."""
@@ -156,16 +144,11 @@ class Sweeper:
         through to see whether the address is now right.
         """
         breaker = self.context.breaker
-        try:
-            self.vitally.probe()
-        except VitallyMissingError:
-            about_key = "key" in (breaker.reason() or "")
-            if not about_key and monotonic() - self.shut < HALF_OPEN:
-                return
-        except VitallyError:
-            return
-        if breaker.close():
-            log.warning("writes resumed")
+        is_late = monotonic() - self.shut >= HALF_OPEN
+        if isinstance(ask(self.context, self.vitally), VitallyMissingError) and (
+            is_late or "key" in (breaker.reason() or "")
+        ):
+            self.context.resume_writes()
 
     def leads(self) -> bool:
         """Whether this worker is the sweeper now; asks Redis once a second."""

@@ -203,8 +203,8 @@ class AccountSync:
             self.context.throttle.pause(decision.delay_ms)
         if decision.word == "retry":
             self.context.outage.note(error.reason, view.now, decision.delay_ms)
-        if decision.breaker and self.context.breaker.open(decision.breaker):
-            log.error("writes stopped", extra=fields(reason=decision.breaker))
+        if decision.breaker:
+            self.context.stop_writes(decision.breaker)
         if decision.park is not None:
             return self._ack(view, decision.park, desired)
         word = "waited" if decision.word == "limited" else "retried"

@@ -221,16 +221,12 @@ class Watch:
         refusals = self._refusals()
         return refusals[0] if refusals else None
 
-    def trouble(self) -> tuple[str, ...]:
-        """All that is wrong with Redis, a sentence each."""
-        return (*self._refusals(), *self._view.worries)
-
     def view(self) -> View:
         """What the last check found, and what has failed since."""
         return self._view._replace(refusals=self._refusals())
 
-    def look(self) -> None:
-        """Look once."""
+    def look(self) -> View:
+        """Look once; return what was found."""
         begun = time.monotonic()
         try:
             self._view = self._ask(begun)
@@ -244,6 +240,7 @@ class Watch:
             with suppress(RedisError):
                 for errand in self.errands:
                     errand(self._redis)
+        return self.view()
 
     def _refusals(self) -> tuple[str, ...]:
         view = self._view

@@ -70,8 +70,8 @@ def test_one_look_sees_why_nothing_can_be_written(
         client.execute_command(*command.split())
     watch = Watch(client, **settings)
     before = watch.refuses()
-    watch.look()
-    after = watch.trouble()
+    view = watch.look()
+    after = (*view.refusals, *view.worries)
     watch.stop()
 
     assert UNSEEN == before
@@ -124,9 +124,8 @@ def test_a_failure_seen_by_another_refuses_until_the_next_look(client: Redis) ->
     watch.look()
     watch.failed()
 
-    assert (DOWN,) == watch.trouble()
-    watch.look()
-    assert () == watch.trouble()
+    assert (DOWN,) == watch.view().refusals
+    assert () == watch.look().refusals
 
 
 def test_a_failure_makes_the_watch_look_at_once(
