@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -134,20 +134,6 @@ class Figures(NamedTuple):
         return drained_in(self.dirty, self.limit * share, self.cost)
 
 
-SIZES = {
-    "waiting": ("LLEN", "rq:queue:bridge"),
-    "dirty": ("ZCARD", keys.DIRTY),
-    "held_parties": ("ZCARD", keys.HELD),
-    "parked_parties": ("ZCARD", keys.PARKED),
-    "mass_parties": ("ZCARD", keys.MASS),
-    "incomplete": ("SCARD", keys.INCOMPLETE),
-    "unknown": ("HLEN", keys.UNKNOWN),
-    "unread": ("SCARD", keys.UNREAD),
-    "drift": ("SCARD", keys.DRIFT),
-    "quarantine_deliveries": ("ZCARD", keys.QUARANTINED),
-}
-"""Figures that are the size of a Redis key."""
-
 LATELY_MS = 3_600_000
 """What came within this time came lately."""
 
@@ -158,55 +144,80 @@ SPAN_MS = 600_000
 """Refused deliveries are counted in spans of this length."""
 
 
+def _text(raw: bytes | None) -> str | None:
+    # Writes that were paused for no reason ("") are paused.
+    return None if raw is None else raw.decode()
+
+
+def _texts(raw: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): text.decode() for name, text in raw.items()}
+
+
+def _numbers(raw: Mapping[bytes, bytes]) -> dict[str, int]:
+    return {name.decode(): int(number) for name, number in raw.items()}
+
+
+def _failing(row: Sequence[bytes | None]) -> Failing | None:
+    reason, *times = row
+    if reason is None:
+        return None
+    since, at, next_ = (int(time or 0) for time in times)
+    return Failing(reason.decode(), since, at, next_)
+
+
+def _lately(pipe: Any) -> object:
+    # Not on Redis' clock, which is asked at the same time; a second is no matter.
+    hour_ago = time.time_ns() // 1_000_000 - LATELY_MS
+    return pipe.zcount(keys.QUARANTINED, hour_ago, "+inf")
+
+
+READ: Mapping[str, tuple[Callable[[Any], object], Callable[[Any], Any]]] = {
+    "waiting": (lambda pipe: pipe.llen("rq:queue:bridge"), int),
+    "dirty": (lambda pipe: pipe.zcard(keys.DIRTY), int),
+    "held_parties": (lambda pipe: pipe.zcard(keys.HELD), int),
+    "parked_parties": (lambda pipe: pipe.zcard(keys.PARKED), int),
+    "mass_parties": (lambda pipe: pipe.zcard(keys.MASS), int),
+    "incomplete": (lambda pipe: pipe.scard(keys.INCOMPLETE), int),
+    "unknown": (lambda pipe: pipe.hlen(keys.UNKNOWN), int),
+    "unread": (lambda pipe: pipe.scard(keys.UNREAD), int),
+    "drift": (lambda pipe: pipe.scard(keys.DRIFT), int),
+    "quarantine_deliveries": (lambda pipe: pipe.zcard(keys.QUARANTINED), int),
+    "quarantined_lately": (_lately, int),
+    "breaker": (lambda pipe: pipe.get(keys.BREAKER), _text),
+    "paused": (lambda pipe: pipe.get(keys.PAUSED), _text),
+    "dry_run": (lambda pipe: pipe.exists(keys.DRY_RUN), bool),
+    "listed_at": (lambda pipe: pipe.get(keys.LISTED), lambda at: int(at or 0) or None),
+    "limit": (lambda pipe: pipe.hget(keys.RATE, "limit"), lambda n: int(n or LIMIT)),
+    "cost": (lambda pipe: pipe.hget(keys.RATE, "cost"), lambda n: int(n or COST)),
+    "failing": (lambda pipe: pipe.hmget(keys.FAILING, *Failing._fields), _failing),
+    "keys_refused": (lambda pipe: pipe.hgetall(keys.KEYS_REFUSED), _texts),
+    "gaps": (lambda pipe: pipe.hgetall(keys.GAPS), _numbers),
+    "durations": (lambda pipe: pipe.hgetall(keys.DURATIONS), _numbers),
+}
+"""Figure -> how Redis is asked, and what the reply says. The others are counters."""
+
+
 def figures(redis: Redis) -> Figures:
     """Read them all, in one round trip. Raises redis' own errors."""
     client: Any = redis
     with client.pipeline(transaction=True) as pipe:
-        for command, key in SIZES.values():
-            pipe.execute_command(command, key)
+        for ask, _ in READ.values():
+            ask(pipe)
         pipe.hgetall(keys.COUNTERS)
         pipe.zrange(keys.DIRTY, 0, 0, withscores=True)
         pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
-        pipe.mget(keys.BREAKER, keys.PAUSED, keys.DRY_RUN, keys.LISTED)
-        pipe.hmget(keys.RATE, "limit", "cost")
-        # Not on Redis' clock, which is asked only now; a second more or less is no matter.
-        hour_ago = time.time_ns() // 1_000_000 - LATELY_MS
-        pipe.zcount(keys.QUARANTINED, hour_ago, "+inf")
-        pipe.hmget(keys.FAILING, *Failing._fields)
-        pipe.hgetall(keys.KEYS_REFUSED)
-        pipe.hgetall(keys.GAPS)
         pipe.hgetall(keys.REFUSED_LATELY)
-        pipe.hgetall(keys.DURATIONS)
         pipe.time()
-        replies = pipe.execute()
-    sizes, (counters, oldest, workers, stops, rate, *more) = (
-        replies[: len(SIZES)],
-        replies[len(SIZES) :],
-    )
-    lately, failing, refusing, gaps, spans, took, clock = more
-    now = clock[0] * 1000 + clock[1] // 1000
-    counted = {name.decode(): int(n) for name, n in counters.items()}
-    # Writes that were paused for no reason ("") are paused.
-    texts = (None if text is None else text.decode() for text in stops)
-    breaker, paused, dry_run, listed_at = texts
+        *replies, counters, oldest, workers, spans, clock = pipe.execute()
+    now, counted = clock[0] * 1000 + clock[1] // 1000, _numbers(counters)
     values: dict[str, Any] = {name: counted.get(name, 0) for name in Figures._fields}
-    values |= dict(zip(SIZES, sizes, strict=True))
+    for (name, (_, read)), reply in zip(READ.items(), replies, strict=True):
+        values[name] = read(reply)
     values |= {
         "now_ms": now,
-        "quarantined_lately": lately,
         "oldest_ms": max(0, now - int(oldest[0][1])) if oldest else None,
         "workers": {name.decode(): max(0, now - int(at)) for name, at in workers},
-        "breaker": breaker,
-        "paused": paused,
-        "failing": _failing(failing),
-        "gaps": {name.decode(): int(n) for name, n in gaps.items()},
-        "keys_refused": {n.decode(): why.decode() for n, why in refusing.items()},
-        "dry_run": dry_run is not None,
-        "listed_at": int(listed_at) if listed_at else None,
-        "limit": int(rate[0] or LIMIT),
-        "cost": int(rate[1] or COST),
         "outcomes": _below(OUTCOME, counted),
-        "durations": {name.decode(): int(n) for name, n in took.items()},
         "refused": _below(REFUSED, counted),
         "refused_lately": _since(now // SPAN_MS - 5, spans),
         "refused_now": _since(now // SPAN_MS - 1, spans),
@@ -219,14 +230,6 @@ def is_heard(redis: Redis) -> bool:
     since = milliseconds(redis) - SILENCE_MS
     client: Any = redis
     return bool(client.zcount(keys.WORKERS, f"({since}", "+inf"))
-
-
-def _failing(row: Sequence[bytes | None]) -> Failing | None:
-    reason, *times = row
-    if reason is None:
-        return None
-    since, at, next_ = (int(time or 0) for time in times)
-    return Failing(reason.decode(), since, at, next_)
 
 
 def _below(prefix: str, counted: Mapping[str, int]) -> dict[str, int]:
