@@ -11,6 +11,7 @@ import orjson
 from redis import Redis
 
 from bridge.store import keys
+from bridge.store.connect import push, pushed
 
 MOST = 1000
 """Actions that are remembered; the log has all."""
@@ -29,11 +30,7 @@ class Deed(NamedTuple):
 def record(redis: Redis, who: str, did: str, text: str) -> Deed:
     """Remember an action of this moment."""
     deed = Deed(secrets.token_hex(8), time.time_ns() // 1_000_000, who, did, text)
-    client: Any = redis
-    with client.pipeline() as pipe:
-        pipe.lpush(keys.AUDIT, orjson.dumps(tuple(deed)))
-        pipe.ltrim(keys.AUDIT, 0, MOST - 1)
-        pipe.execute()
+    push(redis, keys.AUDIT, tuple(deed), MOST)
     return deed
 
 
@@ -49,6 +46,4 @@ def forget(redis: Redis, ids: Iterable[str]) -> int:
 
 def latest(redis: Redis, most: int = MOST) -> list[Deed]:
     """Return the last actions, newest first."""
-    client: Any = redis
-    lines = client.lrange(keys.AUDIT, 0, most - 1)
-    return [Deed(*orjson.loads(line)) for line in lines]
+    return [Deed(*row) for row in pushed(redis, keys.AUDIT, most)]

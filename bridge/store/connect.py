@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import orjson
 from redis import BlockingConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.commands.core import Script
@@ -71,6 +72,19 @@ def each(redis: Any, command: str, names: Iterable[str], *args: Any) -> list[Any
             getattr(pipe, command)(name, *args)
         replies: list[Any] = pipe.execute()
     return replies
+
+
+def push(redis: Any, key: str, row: object, most: int) -> None:
+    """Put a *row* of JSON at the head of a list that keeps *most*."""
+    with redis.pipeline() as pipe:
+        pipe.lpush(key, orjson.dumps(row))
+        pipe.ltrim(key, 0, most - 1)
+        pipe.execute()
+
+
+def pushed(redis: Any, key: str, most: int = 0) -> list[Any]:
+    """The rows of such a list, newest first; 0: all of them."""
+    return [orjson.loads(line) for line in redis.lrange(key, 0, most - 1)]
 
 
 def named(redis: Redis, prefix: str) -> set[str]:

@@ -111,11 +111,6 @@ class Index:
         raw = dict(self._redis.hscan_iter(keys.INDEX, count=BATCH))
         return [_row(account, text) for account, text in raw.items()]
 
-    def row(self, account: str) -> Row | None:
-        """The row of one account."""
-        text = self._redis.hget(keys.INDEX, account)
-        return _row(account.encode(), text) if text else None
-
     def find(self, text: str) -> list[Row]:
         """The accounts that people may call *text*, the one with exactly that id first.
 
@@ -129,10 +124,6 @@ class Index:
     def count(self) -> int:
         """How many accounts there are."""
         return int(self._redis.hlen(keys.INDEX))
-
-    def sums(self) -> dict[str, tuple[int, float]]:
-        """Currency -> accounts with an MRR in it, and their sum in major units."""
-        return sums(self.rows())
 
     def unlisted(self) -> Iterator[list[str]]:
         """Yield the accounts that have parties and no row, some at a time.

@@ -338,6 +338,7 @@ def _view(party: str, reply: Sequence[Any]) -> View:
     if lease.account:
         read = sorted(m for m in read if home(m)[0] == lease.account)
     known = {k.decode(): v.decode() for k, v in _pairs(record).items()}
+    numbers = {name: int(known.get(name, 0)) for name in NUMBERS}
     return View(
         lease,
         own,
@@ -345,11 +346,13 @@ def _view(party: str, reply: Sequence[Any]) -> View:
         read_ledger(known.get("ledger"), known.get("seen")),
         "ledger" in known,
         tuple(orjson.loads(known.get("sent") or "[]")),
+        int(known.get("doubt", 0)),
+        int(known.get("stale", 0)),
         now=int(now),
         listed_at=int(listed_at or 0),
         dirty_since=int(dirty_since or 0),
         catalogues={},
-        **{name: int(known.get(field, 0)) for name, field in NUMBERS.items()},
+        **numbers,
     )
 
 

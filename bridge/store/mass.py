@@ -11,7 +11,7 @@ from bridge.domain.facts import vacated
 from bridge.domain.mass import CHURNED, DOWN, THOUSANDTHS, UP, Window
 from bridge.store import keys
 from bridge.store.connect import Scripts, each
-from bridge.store.index import Index
+from bridge.store.index import Index, sums
 
 WINDOW_MS = 3_600_000
 
@@ -71,13 +71,13 @@ class Mass:
         each(self._redis, "hset", map(keys.account, accounts), "released", 1)
 
     def _sum(self) -> None:
-        sums: dict[Any, Any] = {"": 0} | {
+        totals: dict[Any, Any] = {"": 0} | {
             f"{currency} {way}": int(total * THOUSANDTHS)
-            for currency, (_, total) in Index(self._redis).sums().items()
+            for currency, (_, total) in sums(Index(self._redis).rows()).items()
             for way in (DOWN, UP)
         }
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.delete(keys.MASS_TOTALS)
-            pipe.hset(keys.MASS_TOTALS, mapping=sums)
+            pipe.hset(keys.MASS_TOTALS, mapping=totals)
             pipe.pexpire(keys.MASS_TOTALS, TOTALS_MS)
             pipe.execute()

@@ -9,13 +9,11 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import orjson
 from redis import Redis
 from redis.exceptions import RedisError
 
-from bridge.store import keys
 from bridge.store.connect import Scripts
 
 REASONS = {
@@ -40,20 +38,6 @@ ONCE = 100
 
 NOBODY = "unknown"
 """Stands for all names that are no source."""
-
-
-class Refusal(NamedTuple):
-    """One refused delivery, at *at* (ms) on Redis' clock of its handing over.
-
-    *text* says in words why; *delivery* is its id.
-    """
-
-    at: int
-    source: str
-    status: int
-    reason: str
-    text: str
-    delivery: str
 
 
 class Refusals:
@@ -88,15 +72,3 @@ class Refusals:
                 self._counts.update(counts)
                 self._last.extendleft(reversed(lines))
             raise
-
-
-def refusals(redis: Redis, most: int = JOURNAL) -> list[Refusal]:
-    """Return up to *most* of the last refused deliveries, the newest first."""
-    rows: Any = redis.xrevrange(keys.REFUSED, count=most)
-    return [
-        Refusal(int(id_.split(b"-")[0]), source, int(status), reason, text, delivery)
-        for id_, row in rows
-        for source, status, reason, text, delivery in [
-            (row[field].decode() for field in (b"s", b"c", b"k", b"w", b"d"))
-        ]
-    ]

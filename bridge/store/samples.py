@@ -18,6 +18,7 @@ from bridge import __version__
 from bridge.domain.clusters import Mark
 from bridge.settings import OPTIONS, Option, Settings
 from bridge.store import keys
+from bridge.store.connect import push, pushed
 from bridge.store.inspect import figures
 
 EVERY = 60.0
@@ -42,38 +43,27 @@ class Sample(NamedTuple):
 
 def take(redis: Redis) -> None:
     """Take a sample, unless another worker took one in this minute."""
-    client: Any = redis
-    if not client.set(keys.SAMPLED, "", nx=True, px=int(EVERY * 900)):
+    if not redis.set(keys.SAMPLED, "", nx=True, px=int(EVERY * 900)):
         return
     now = figures(redis)
     known = now._asdict() | {"at": now.now_ms}
     row = [known[name] for name in Sample._fields]
-    with client.pipeline() as pipe:
-        pipe.lpush(keys.SAMPLES, orjson.dumps(row))
-        pipe.ltrim(keys.SAMPLES, 0, MOST_SAMPLES - 1)
-        pipe.execute()
+    push(redis, keys.SAMPLES, row, MOST_SAMPLES)
 
 
 def samples(redis: Redis) -> list[Sample]:
     """Return the samples that there are, oldest first."""
-    client: Any = redis
-    lines = client.lrange(keys.SAMPLES, 0, -1)
-    return [Sample(*orjson.loads(line)) for line in reversed(lines)]
+    return [Sample(*row) for row in reversed(pushed(redis, keys.SAMPLES))]
 
 
 def mark(redis: Redis, text: str) -> None:
     """Note that somebody has changed something just now."""
-    client: Any = redis
-    with client.pipeline() as pipe:
-        pipe.lpush(keys.MARKS, orjson.dumps([time.time_ns() // 1_000_000, text]))
-        pipe.ltrim(keys.MARKS, 0, MOST_MARKS - 1)
-        pipe.execute()
+    push(redis, keys.MARKS, [time.time_ns() // 1_000_000, text], MOST_MARKS)
 
 
 def marks(redis: Redis) -> list[Mark]:
     """Return the marks, newest first."""
-    client: Any = redis
-    return [Mark(*orjson.loads(line)) for line in client.lrange(keys.MARKS, 0, -1)]
+    return [Mark(*row) for row in pushed(redis, keys.MARKS)]
 
 
 def mark_changes(

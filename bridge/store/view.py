@@ -11,24 +11,8 @@ from bridge.domain.document import Ledger
 from bridge.domain.facts import PartyKind, kind_of, source_of
 from bridge.domain.fold import History, State
 
-NUMBERS = {
-    "unconfirmed_writes": "doubt",
-    "lost_lease_writes": "stale",
-    **{
-        n: n
-        for n in (
-            "confirm_at",
-            "tries",
-            "since",
-            "pace",
-            "wrote_at",
-            "not_before",
-            "released",
-        )
-    },
-}
-"""Field of `View` -> field of the account's record, for whole numbers."""
-
+NUMBERS = "confirm_at", "tries", "since", "pace", "wrote_at", "not_before", "released"
+"""Fields of `View` that the account's record has under the same name."""
 
 ABSENT_MS = 600_000
 """How long an account that a reading did not show is taken to be not there."""

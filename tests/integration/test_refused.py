@@ -8,10 +8,11 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
+from bridge.deliveries import Line, deliveries
 from bridge.store import keys
 from bridge.store.connect import connect
 from bridge.store.inspect import SPAN_MS, figures
-from bridge.store.refused import JOURNAL, ONCE, Refusals, refusals
+from bridge.store.refused import JOURNAL, ONCE, Refusals
 from tests.support.processes import free_port
 from tests.support.round_trips import round_trips
 
@@ -29,11 +30,17 @@ def test_a_burst_costs_one_call_and_is_counted_whole(redis: Redis) -> None:
     seen = figures(redis)
     counts = {"stripe:mismatch": 2 * ONCE, "unknown:unknown_source": 1}
     assert counts == seen.refused == seen.refused_lately == seen.refused_now
-    shown = refusals(redis)
+    shown = deliveries(redis, most=2 * ONCE).lines
     assert ONCE == len(shown)
-    assert ("unknown", 404, "unknown_source", "?", "d2") == shown[0][1:]
-    assert WRONG == shown[1][1:]
+    assert ("unknown", "404: ?", "d2") == _of(shown[0])
+    assert ("stripe", f"401: {WRONG[3]}", "d1") == _of(shown[1])
     assert 0 <= seen.now_ms - shown[0].at < 60_000
+    kinds = [row[b"k"] for _, row in redis.xrevrange(keys.REFUSED, count=2)]
+    assert [b"unknown_source", b"mismatch"] == kinds
+
+
+def _of(line: Line) -> tuple[str, str, str]:
+    return line.source, line.reason, line.delivery
 
 
 def test_what_redis_did_not_take_is_handed_over_later(redis: Redis) -> None:
@@ -48,7 +55,7 @@ def test_what_redis_did_not_take_is_handed_over_later(redis: Redis) -> None:
     tally.hand_over(redis)
 
     assert {"stripe:mismatch": 2} == figures(redis).refused
-    assert 2 == len(refusals(redis))
+    assert 2 == len(deliveries(redis).lines)
 
 
 @pytest.mark.parametrize(
