@@ -157,17 +157,14 @@ class Alerts:
             self._alone_since = since = self._alone_since or now
             if self._alone is None and now - since >= REDIS.after_s * 1000:
                 self._alone = Message(REDIS.kind, "raised", text, since, now, 0)
-                self._own.extend(self._alone._replace(to=to) for to in self._all)
+                self._queue(self._alone)
             return
-        self._alone_since = None
         if self._alone:
-            over = self._alone._replace(state="over", at=now)
-            self._own.extend(over._replace(to=to) for to in self._all)
-            self._alone = None
+            self._queue(self._alone._replace(state="over", at=now))
+        self._alone = self._alone_since = None
 
-    @property
-    def _all(self) -> range:
-        return range(len(self._urls))
+    def _queue(self, message: Message) -> None:
+        self._own.extend(message._replace(to=to) for to in range(len(self._urls)))
 
     def _post(self, message: Message) -> bool:
         """Send; True if it need not be sent again. Later ones wait for earlier ones."""

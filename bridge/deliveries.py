@@ -139,9 +139,7 @@ def follow(redis: Redis) -> Iterator[Line | None]:
             # redis-py has one list more in RESP3.
             for id_, row in rows[0] if isinstance(rows[0], list) else rows:
                 places[key] = id_
-                text = {name.decode(): value.decode() for name, value in row.items()}
-                letter, at = letters[key], int(id_.partition(b"-")[0])
-                came.append(READERS[letter](f"{id_.decode()}{letter}", at, text))
+                came.append(_line(letters[key], id_, row))
         for line in _with_outcome(redis, came):
             yield line._replace(became="", why="", carried=None)
             pending |= {line.place: line} if line.number else {}
@@ -168,46 +166,38 @@ def _read(
     while True:
         rows: Any = redis.xrevrange(STREAMS[letter], newest, count=BATCH)
         for id_, row in rows:
-            name = f"{id_.decode()}{letter}"
-            if (place := _place(name)) and place < begin:
-                line = {key.decode(): value.decode() for key, value in row.items()}
-                yield place, READERS[letter](name, place[0], line)
+            line = _line(letter, id_, row)
+            if (place := _place(line.place)) and place < begin:
+                yield place, line
         if len(rows) < BATCH:
             return
         newest = f"({rows[-1][0].decode()}"
 
 
-def _journal(place: str, at: int, row: Mapping[str, str]) -> Line:
-    receipt, kind, reason = row["r"], row["k"], row.get("w", "")
+def _line(letter: str, id_: bytes, row: Mapping[bytes, bytes]) -> Line:
+    """A line of the stream that *letter* stands for."""
+    place, at = f"{id_.decode()}{letter}", int(id_.partition(b"-")[0])
+    said = {name.decode(): value.decode() for name, value in row.items()}
+    if letter == "r":
+        reason = f"{said['c']}: {said['w']}"
+        return Line(place, at, said["s"], "", "", "", "refused", reason, said["d"], 0)
+    receipt, kind, reason = said["r"], said["k"], said.get("w", "")
     if receipt == "quarantined":  # it has no kind; the reason begins with it
         kind, reason = "", kind
-    party, number = row.get("p", ""), int(row.get("n") or 0)
-    ids = row["e"], party, receipt, reason, row.get("d", "")
-    return Line(place, at, row["s"], kind, *ids, number)
-
-
-def _refusal(place: str, at: int, row: Mapping[str, str]) -> Line:
-    reason = f"{row['c']}: {row['w']}"
-    return Line(place, at, row["s"], "", "", "", "refused", reason, row["d"], 0)
-
-
-READERS = {"j": _journal, "r": _refusal}
+    party, number = said.get("p", ""), int(said.get("n") or 0)
+    ids = said["e"], party, receipt, reason, said.get("d", "")
+    return Line(place, at, said["s"], kind, *ids, number)
 
 
 def _is_wanted(line: Line, wanted: Wanted, members: set[str]) -> bool:
-    text = wanted.text
+    ids = {"", line.event, line.delivery}
     return (
         wanted.source in {"", line.source}
         and wanted.receipt in {"", line.receipt}
         and wanted.type in line.type
         and wanted.reason.lower() in line.reason.lower()
         and (not wanted.parties or line.party in wanted.parties)
-        and (
-            not text
-            or text in {line.event, line.delivery}
-            or text in line.party
-            or line.party in members
-        )
+        and (wanted.text in ids or wanted.text in line.party or line.party in members)
     )
 
 

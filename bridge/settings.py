@@ -149,12 +149,9 @@ def only(kind: str, parse: Parse) -> Parse:
     return read
 
 
-def address(text: str) -> str:
-    """Any http(s) URL."""
-    with suppress(ValueError):
-        if re.fullmatch(r"(?ai:https?)://[^\s]+", text) and urlsplit(text).hostname:
-            return _address(text)
-    raise TextError("must be an http(s) URL")
+address = matching(
+    r"(?ai:https?)://([^\s/?#@]*@)?[^\s/?#@:]\S*", "must be an http(s) URL", _address
+)
 
 
 def addresses(text: str) -> tuple[str, ...]:

@@ -184,10 +184,10 @@ class AccountSync:
         try:
             done = Write(self.context, view, doc, change, refusal).run()  # 6, 7
         except Held as held:
-            return self._ack(view, outcomes.held(view, held.reason), desired)  # 8
+            return self._ack(view, outcomes.held(view, str(held)), desired)  # 8
         except Postponed as later:
             wait = NO_SLOT._replace(fields=outcomes.not_sent(view))
-            return self._postpone(view, later.delay_ms, wait)
+            return self._postpone(view, later.args[0], wait)
         except VitallyError as error:
             return self._failed(view, error, desired)
         self.noted["traits"] = sorted(done.change.traits)

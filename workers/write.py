@@ -29,19 +29,11 @@ AFTER_REFUSAL = frozenset({400, 409})
 
 
 class Held(Exception):  # noqa: N818 (an outcome, not an error)
-    """Vitally does not have the account, and it must not be created."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
+    """Vitally does not have the account, and for this reason it must not be created."""
 
 
 class Postponed(Exception):  # noqa: N818 (an outcome, not an error)
-    """The next request has to wait *delay_ms*, longer than the job can."""
-
-    def __init__(self, delay_ms: int) -> None:
-        self.delay_ms = delay_ms
-        super().__init__(delay_ms)
+    """The next request has to wait so many milliseconds, longer than the job can."""
 
 
 class WrongAddressError(VitallyKeyError):

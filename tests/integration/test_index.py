@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.store import keys
-from bridge.store.index import Index, Row
+from bridge.store.index import Index, Row, sums
 from tests.support.desk import Bench, customer, subscription
 from workers.sweep import Sweeper
 
