@@ -52,10 +52,7 @@ NO_VITALLY = frozenset({"VITALLY_API_KEY"})
 PATIENCE = 5.0
 """Seconds that a command waits for Redis."""
 
-ADVICE = (
-    "commands need the same required environment variables as web and worker; "
-    "the README lists all settings"
-)
+ADVICE = "commands need the same variables as web and worker; the README lists them"
 """The last line of the error when a setting is missing."""
 
 
@@ -85,10 +82,8 @@ def reached(settings: Settings) -> Redis:
     try:
         client.ping()
     except RedisError as error:
-        kind = type(error).__name__
-        raise StorageError(
-            f"Redis does not answer ({kind}); is it running, and is REDIS_URL right?"
-        ) from None
+        kind, hint = type(error).__name__, "is it running, and is REDIS_URL right?"
+        raise StorageError(f"Redis does not answer ({kind}); {hint}") from None
     return client
 
 
@@ -197,10 +192,8 @@ def main() -> None:
     except BridgeError as error:
         problems = [str(error)]
     except RedisError as error:
-        kind, hint = type(error).__name__, f"see `{program()} doctor`"
-        problems = [
-            f"Redis did not do it ({kind}); is it full, read-only or away? {hint}"
-        ]
+        kind = f"Redis did not do it ({type(error).__name__})"
+        problems = [f"{kind}; is it full, read-only or away? See `{program()} doctor`"]
     for problem in problems:
         # The demo's errors have several lines, including the end of a log.
         for line in f"{SCRIPT}: {problem}".split("\n"):

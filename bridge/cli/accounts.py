@@ -11,7 +11,7 @@ import click
 import orjson
 
 from bridge.accounts import held_parties
-from bridge.cli import Group, opened, program
+from bridge.cli import Group, opened, program, vitally_of
 from bridge.cli.output import (
     cell,
     json_lines,
@@ -64,14 +64,8 @@ SORT = click.Choice(["updatedAt", "createdAt"])
 WHAT_NEXT: Mapping[type[VitallyError], str] = {
     VitallyKeyError: "check that VITALLY_API_KEY is a REST key of this workspace",
     VitallyLimitedError: "Vitally's rate limit is used up; wait a minute and try again",
-    VitallyMissingError: (
-        "check the id with `{program} accounts list`; if it is not listed, "
-        "check VITALLY_SUBDOMAIN or VITALLY_BASE_URL"
-    ),
-    VitallyUnavailableError: (
-        "check the address and try again; if this was a write, first check whether it "
-        "succeeded (`{program} accounts get ID`)"
-    ),
+    VitallyMissingError: "check the id with `{program} accounts list`, else the address",
+    VitallyUnavailableError: "check the address and try again; a write may have succeeded",
 }
 """What a person can do about an error."""
 
@@ -83,7 +77,7 @@ def vitally(what: str) -> Iterator[tuple[Vitally, Settings]]:
     Redis is not needed. Raises ConfigError, or BridgeError: what, where, what next.
     """
     settings = Settings.from_env(os.environ, options(), without={"REDIS_URL"})
-    client = Vitally(settings.vitally_base_url, settings.vitally_authorization)
+    client = vitally_of(settings)
     try:
         yield client, settings
     except VitallyError as error:
@@ -92,8 +86,6 @@ def vitally(what: str) -> Iterator[tuple[Vitally, Settings]]:
         after = WHAT_NEXT.get(type(error), "correct it and try again")
         after = after.format(program=program())
         raise BridgeError(f"{what} at {client.base_url}: {reason}; {after}") from error
-    finally:
-        client.close()
 
 
 def named(account: str) -> str:
@@ -158,10 +150,8 @@ def find(text: str) -> None:
     """
     redis = opened().redis
     found = [[getattr(row, name) for name in FOUND] for row in Index(redis).find(text)]
-    found += [
-        [None, one.name or None, "held", None, None, [one.party]]
-        for one in held_parties(redis, text)
-    ]
+    held = held_parties(redis, text)
+    found += [[None, h.name or None, "held", None, None, [h.party]] for h in held]
     data = [dict(zip(FOUND, row, strict=True)) for row in found]
     heading = ("ACCOUNT", "NAME", "STATUS", "MRR", "", "PARTIES")
     rows = ((*map(_short, row), ", ".join(parties)) for *row, parties in found)

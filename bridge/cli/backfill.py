@@ -117,10 +117,11 @@ def backfill(
             _first_contact(session)
     became = _each(parties(), "customer", partial(_read, archive, take), total, cursor)
     note(f"{count(became.total(), 'customer')} read: {_sums(became, 'there are none')}")
-    words = f"the workers write what differs: see `{program()} status`"
     if flags["dry_run"]:
         note("nothing was written")
-    tell({"read": became.total(), **became}, *([] if flags["dry_run"] else [words]))
+    words = f"the workers write what differs: see `{program()} status`"
+    lines = [] if flags["dry_run"] else [words]
+    tell({"read": became.total(), **became}, *lines)
     if unread := became[UNREAD] + (became[GONE] if ids else 0):
         raise BridgeError(f"{count(unread, 'customer')} could not be read; see above")
 

@@ -14,7 +14,7 @@ from bridge.domain.document import TRAITS
 from bridge.domain.facts import source_of
 from bridge.domain.money import major
 from bridge.errors import BridgeError
-from bridge.explain import Data, explanation
+from bridge.explain import Data, aloud, explanation
 from bridge.reconcile import Reconciler
 from bridge.store.inspect import Look, Standing
 from bridge.wording import count, moment
@@ -41,10 +41,8 @@ def why(account: str, *, live: bool) -> None:
         _read_now(session, look, account)
     data = explanation(look, account, session.config)
     if data is None:
-        raise BridgeError(
-            f"{unknown(session.redis, account)}; "
-            f"see `{program()} held` for parties without an account"
-        )
+        hint = f"see `{program()} held` for parties without an account"
+        raise BridgeError(f"{unknown(session.redis, account)}; {hint}")
     show(data, _words)
 
 
@@ -188,12 +186,6 @@ def because(cause: Data) -> str:
     """One cause of a trait, on one line."""
     if "monthly" in cause:
         return "; ".join(line.strip() for line in _pays(cause))
-    if "unknown" in cause:
-        return str(cause["unknown"])
-    if "subscription" not in cause:
-        return f"{cause['source']} sets it directly: {cause['event']}"
-    known = cause["value"]
-    if isinstance(known, list):
-        return f"{cause['subscription']}: {', '.join(known)}"
-    shown = moment(known) if isinstance(known, int) else value(known)
-    return f"{cause['subscription']}: {shown}"
+    if "subscription" in cause:
+        return f"{cause['subscription']} {aloud(cause)}"
+    return f"{cause['source']} sets it directly: {cause['event']}"

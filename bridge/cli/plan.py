@@ -224,12 +224,9 @@ def _left(here: Session, queued: plans.Queued) -> Iterator[int]:
     """How many are not written yet, until none is left. Raises BridgeError if none will be."""
     while left := plans.waiting(here.redis, queued):
         now = figures(here.redis)
-        if reason := stopped(now) or (
-            "" if now.heard else "no worker was heard for 15 s"
-        ):
-            raise BridgeError(
-                f"{left:,} wait, and are written once it is over: {reason}"
-            )
+        reason = stopped(now) or ("" if now.heard else "no worker was heard for 15 s")
+        if reason:
+            raise BridgeError(f"{left:,} are written once it is over: {reason}")
         yield left
 
 
@@ -250,12 +247,9 @@ def mass() -> None:
     members = Leases(here.redis).members([one.party for one in held])
     causes = Counter(map(_cause, members))
     accounts = sorted({one.account for one in held if one.account})
-    data = _json(here, planned(here, accounts))
-    data |= {
-        "causes": dict(causes.most_common()),
-        "reasons": Mass(here.redis).reasons(),
-    }
-    show(data, _mass)
+    reasons = Mass(here.redis).reasons()
+    data = {"causes": dict(causes.most_common()), "reasons": reasons}
+    show(_json(here, planned(here, accounts)) | data, _mass)
 
 
 def _cause(member: Member) -> str:

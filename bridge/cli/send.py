@@ -88,7 +88,7 @@ def send(
         _list([sender])
         return
     if sender not in switched_on(settings.sources):
-        unset = " and ".join(option.name for option in sender.options[:1])
+        unset = sender.options[0].name
         raise BridgeError(f"{source} is off, so nothing can be signed: set {unset}")
     sample = _sample(sender, event, settings, life)
     body = _changed(sample.body, values) if values else sample.body

@@ -71,17 +71,15 @@ def sources(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     values = configured(NOTHING)[0].sources
-    data = {
-        "sources": [
-            {"name": s.name, "title": s.title, "state": _state(s, values)}
-            for s in every(values)
-        ],
-        "recipes": [
-            {"name": name, "title": made["title"], "tried": bool(made.get("tried"))}
-            for name, made in recipes().items()
-        ],
-    }
-    show(data, _listed)
+    known = [
+        {"name": source.name, "title": source.title, "state": _state(source, values)}
+        for source in every(values)
+    ]
+    made = [
+        {"name": name, "title": recipe["title"], "tried": bool(recipe.get("tried"))}
+        for name, recipe in recipes().items()
+    ]
+    show({"sources": known, "recipes": made}, _listed)
 
 
 def _state(source: Source, values: Options) -> str:
@@ -92,15 +90,12 @@ def _state(source: Source, values: Options) -> str:
     return "on"
 
 
-def _listed(data: Data) -> list[str]:
+def _listed(data: Data) -> Iterator[str]:
     words = ("untried: made from the vendor's pages", "tried with real deliveries")
     known = [(s["name"], s["title"], s["state"]) for s in data["sources"]]
     made = [(r["name"], r["title"], words[r["tried"]]) for r in data["recipes"]]
-    return [
-        *table(("SOURCE", "TITLE", "STATE"), known),
-        "",
-        *table(("RECIPE", "TITLE", ""), made),
-    ]
+    yield from table(("SOURCE", "TITLE", "STATE"), known)
+    yield from ("", *table(("RECIPE", "TITLE", ""), made))
 
 
 @sources.command()

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import click
 from redis import Redis
 
 from bridge.actions import parties_of
 from bridge.cli import Command, opened, program
-from bridge.cli.output import confirm, progress, show, table, tell, yes_option
+from bridge.cli.output import confirm, progress, table, tell, yes_option
 from bridge.domain.facts import PartyName, pointer, source_of
 from bridge.domain.values import SUBSCRIPTION
 from bridge.errors import BridgeError
@@ -92,9 +92,8 @@ def import_(file: Path) -> None:
     """
     redis = opened().redis
     if not dump.is_empty(redis):
-        raise BridgeError(
-            "Redis has a state already, and two cannot be merged; nothing is changed"
-        )
+        reason = "Redis has a state already, and two cannot be merged"
+        raise BridgeError(f"{reason}; nothing is changed")
     try:
         with gzip.open(file, "rt") as lines:
             whole = dump.check(lines)
@@ -141,7 +140,12 @@ def forget(name: str, *, yes: bool) -> None:
     at = datetime.now(UTC).isoformat(timespec="seconds")
     removed = {key: number for key, number in sorted(lines.items()) if number}
     receipt = {"id": name, "at": at, "by": _user(), "events": events}
-    show({**receipt, "removed": removed}, _receipt)
+    tell(
+        {**receipt, "removed": removed},
+        f"{name} is forgotten, by {_user()} at {at}",
+        f"{count(events, 'event')} stay counted as settled; removed:",
+        *table((), removed.items()),
+    )
 
 
 def _with_pointers(look: Look, parties: Sequence[str]) -> Iterator[str]:
@@ -149,9 +153,7 @@ def _with_pointers(look: Look, parties: Sequence[str]) -> Iterator[str]:
     yield from parties
     for party in parties:
         things = [t for t in look.member(party).things if t.startswith(SUBSCRIPTION)]
-        ids = [
-            thing.removeprefix(SUBSCRIPTION).replace("-", ":", 1) for thing in things
-        ]
+        ids = [t.removeprefix(SUBSCRIPTION).replace("-", ":", 1) for t in things]
         names = [pointer(source_of(party), thing) for thing in (*things, *ids)]
         known = zip(names, look.standings(names), strict=True)
         yield from (pointed for pointed, standing in known if standing)
@@ -180,11 +182,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-def _receipt(data: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{data['id']} is forgotten, by {data['by']} at {data['at']}",
-        f"{count(data['events'], 'event')} stay counted as settled; removed:",
-        *table((), data["removed"].items()),
-    ]
