@@ -30,6 +30,7 @@ from bridge.cli.output import (
     yes_option,
 )
 from bridge.cli.status import stopped
+from bridge.desired import rules
 from bridge.domain.facts import source_of
 from bridge.errors import BridgeError, VitallyLimitedError, VitallyUnavailableError
 from bridge.plan import Planned, Report
@@ -38,6 +39,7 @@ from bridge.store import keys
 from bridge.store.inspect import Look, figures
 from bridge.store.lease import Leases
 from bridge.store.mass import Mass
+from bridge.store.samples import rules_of_workers
 from bridge.store.shadow import Shadow
 from bridge.store.view import Member
 from bridge.throttle import Throttle
@@ -200,10 +202,10 @@ def apply(file: str, *, no_wait: bool) -> None:
 def queue(here: Session, accounts: Sequence[str], *, wait: bool) -> None:
     """Have *accounts* written, and perhaps *wait* for it.
 
-    Raises BridgeError in a dry run, and where it waits and something is not written.
+    Ends the program where the workers have other rules. Raises BridgeError in a dry run,
+    and where it waits and something is not written.
     """
-    if here.settings.bridge_dry_run or figures(here.redis).dry_run:
-        raise BridgeError("nothing is written in a dry run: take BRIDGE_DRY_RUN away")
+    _would_write(here)
     queued = plans.queue_accounts(here.redis, accounts)
     note(f"{count(len(accounts), 'account')} queued")
     if not wait:
@@ -228,6 +230,18 @@ def _left(here: Session, queued: plans.Queued) -> Iterator[int]:
         if reason:
             raise BridgeError(f"{left:,} are written once it is over: {reason}")
         yield left
+
+
+def _would_write(here: Session) -> None:
+    """See whether the workers would write the same as this command."""
+    if here.settings.bridge_dry_run or figures(here.redis).dry_run:
+        raise BridgeError("nothing is written in a dry run: take BRIDGE_DRY_RUN away")
+    if rules_of_workers(here.redis) not in {"", rules(here.config)}:
+        note(
+            "the workers started with other rules: give them the version and the "
+            "bridge.toml of this command; nothing is written"
+        )
+        sys.exit(MOVED)
 
 
 @click.command(cls=Command)

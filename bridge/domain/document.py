@@ -209,8 +209,10 @@ def _nothing(keys: Collection[str]) -> dict[str, Known]:
 def difference(doc: Document, ledger: Ledger) -> Change:
     """What a write must carry so that Vitally holds *doc*."""
     had = ledger.has
-    # What a reading did not show is not there; without one, anything may be.
-    absent = None if ledger.read_at and not ledger.missing else ...
+    # At first contact, what a reading did not show is not there. Later, a key that was
+    # never written may be a new one, which the reading did not look for.
+    is_first = ledger.read_at and not ledger.missing and not ledger.traits
+    absent = None if is_first else ...
     traits = {t: v for t, v in doc.traits.items() if not same(v, had.get(t, absent))}
     return Change(_renamed(doc.name, ledger.name), traits)
 

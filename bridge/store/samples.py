@@ -85,6 +85,12 @@ def mark_changes(
         mark(redis, f"change of {', '.join(names)}")
 
 
+def rules_of_workers(redis: Redis) -> str:
+    """Return the digest of the rules that the last worker started with; "": not known."""
+    client: Any = redis
+    return str(orjson.loads(client.get(keys.SETUP) or b"{}").get("rules", ""))
+
+
 def _digests(settings: Settings, options: Iterable[Option]) -> Mapping[str, str]:
     """Setting -> two bytes of a digest: it shows most changes, and nothing of a secret."""
     values = {one.name: getattr(settings, one.name.lower()) for one in OPTIONS}

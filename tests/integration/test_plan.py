@@ -18,9 +18,11 @@ from redis import Redis
 from redis.exceptions import NoPermissionError
 
 from bridge import plan as plans
+from bridge.desired import rules
 from bridge.sources import load
 from bridge.store import keys
 from bridge.store.connect import milliseconds
+from bridge.store.samples import mark_changes
 from tests.support.command import Run
 from tests.support.desk import Bench, customer, link, subscription
 from tests.support.processes import ROOT
@@ -303,6 +305,16 @@ def test_a_plan_is_refused_where_a_trait_moved_that_it_does_not_write(
 
     assert "subscriptionStatus" not in changes
     assert "acme: it is not what the plan says any more" in result.err
+
+
+def test_a_plan_by_other_rules_than_the_workers_have_is_refused_at_once(
+    desk: Bench, run: Run, environ: dict[str, str], file: str, renamed: str
+) -> None:
+    config = load({**environ, "BRIDGE_CONFIG": renamed})[1]
+    mark_changes(desk.redis, desk.context.settings, rules(config), ())
+
+    assert "the workers started with other rules" in run("apply", file, status=3).err
+    assert 0 == desk.redis.zcard(keys.LATER)
 
 
 def test_a_dry_run_applies_nothing_and_says_so(run: Run, file: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bridge.config import Config
+from bridge.domain.document import TRAITS
 from bridge.reconcile import Reconciler
 from bridge.store import keys
 from bridge.store.inspect import figures
@@ -87,6 +88,18 @@ def test_a_deleted_account_is_found_and_made_again(acme: Bench, run: Run) -> Non
 
     assert before == acme.traits()
     assert [("POST", 200)] == acme.writes()[sent:]
+
+
+def test_no_reading_is_believed_to_have_shown_a_key_that_is_new(
+    acme: Bench, run: Run
+) -> None:
+    run("reconcile")
+    by_hand(acme, until="2027-01-01T00:00:00.000Z")
+    acme.set(config=Config({**dict.fromkeys(TRAITS), "cancelAt": "until"}))
+    acme.tell(customer(at=9, kind="updated"))
+    acme.work()
+
+    assert "until" not in acme.traits()
 
 
 def test_what_nobody_here_knows_is_listed(desk: Bench, run: Run) -> None:
