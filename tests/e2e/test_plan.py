@@ -47,7 +47,7 @@ def test_nothing_is_written_by_stealth_and_what_is_applied_is_written(
 
     called("plan", "--out", file, environ=stack.environ)
     said = called("apply", file, environ=stack.environ)
-    assert "3 accounts written\n" == said.out
+    assert "3 accounts now right in Vitally\n" == said.out
     for one in customers:
         has = stack.account(one.id)["traits"]
         assert has["mrr"] == has["billing.mrr"]
