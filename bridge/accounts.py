@@ -92,7 +92,7 @@ class Listing(NamedTuple):
 
 def listing(redis: Redis, wanted: Wanted) -> Listing:
     """Find accounts. Raises redis' own errors."""
-    index, text = Index(redis), wanted.text.strip().lower()
+    index, text = Index(redis, keep=True), wanted.text.strip().lower()
     rows = index.find(text) if text else index.rows()
     now = _states(redis)
     counts = {name: sum(has(row, now) for row in rows) for name, has in FILTERS.items()}

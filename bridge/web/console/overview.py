@@ -38,7 +38,7 @@ def overview() -> Data:
     """The lamps, the sums, the day's samples, the budget and the MRR."""
     redis, settings = console().redis, console().settings
     now, lit, done = figures(redis), console().health.lit(), marks(redis)
-    day, rows = samples(redis), Index(redis).rows()
+    day, rows = samples(redis), Index(redis, keep=True).rows()
     if day and now.now_ms - day[-1].at > RECENT_MS:
         known = now._asdict() | {"at": now.now_ms}
         day.append(Sample(**{name: known[name] for name in Sample._fields}))
