@@ -81,6 +81,8 @@ class Condition(NamedTuple):
 
     def lamp(self, found: str, since_ms: int | None = None) -> Lamp:
         """The lamp, lit by what was *found*."""
+        if self.text.endswith("."):
+            found = found.removesuffix(".")  # as most of Vitally's own reasons end
         text = self.text.format(found)
         return Lamp(self.kind, self.level, text, since_ms, self.hint)
 

@@ -154,6 +154,13 @@ address = matching(
 )
 
 
+def sentry_dsn(text: str) -> str:
+    """The address of a Sentry project, whose key is its user."""
+    if re.fullmatch(r"https?://[^\s@/]+@[^\s@/]+(/[^\s/]+)*/[0-9]+", text):
+        return address(text)
+    raise TextError("must be like https://KEY@HOST/PROJECT, with a number as PROJECT")
+
+
 def addresses(text: str) -> tuple[str, ...]:
     """One or several http(s) URLs, separated by commas."""
     return tuple(map(address, several(text)))
@@ -349,10 +356,10 @@ class Settings:
     """Lowest level that is logged."""
     log_format: str = _setting(one_of("json", "text"), "json")
     """Format of log lines: `json` or `text`."""
-    otel_exporter_otlp_endpoint: str | None = _setting(text)
+    otel_exporter_otlp_endpoint: str | None = _setting(address)
     """Collector for OpenTelemetry's traces, e.g. `http://127.0.0.1:4318`; needs the extra
     `otel`. The other `OTEL_…` variables count as usual. Unset: off."""
-    sentry_dsn: str | None = _setting(text, secret=True)
+    sentry_dsn: str | None = _setting(sentry_dsn, secret=True)
     """Sentry project that errors are sent to, without personal data; needs the extra
     `sentry`. Unset: off."""
     sources: Mapping[str, Any] = field(default_factory=dict, repr=False)

@@ -84,7 +84,7 @@ def sources(context: click.Context) -> None:
 
 def _state(source: Source, values: Options) -> str:
     if not source.enabled(values):
-        return f"off: {source.options[0].name} is not set"
+        return f"off: {source.missing(values)} is not set"
     if source.name in values[OBSERVED]:
         return "on, observed: deliveries are kept unread in the quarantine"
     return "on"

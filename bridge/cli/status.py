@@ -186,7 +186,7 @@ def _sources(settings: Settings) -> Findings:
         yield NOTE, f"a weak secret: {weak}"
     for source in values.get(MADE, {}).values():
         if not source.enabled(values):
-            yield NOTE, f"{source.name} is off: {source.options[0].name} is not set"
+            yield NOTE, f"{source.name} is off: {source.missing(values)} is not set"
 
 
 def _keys(settings: Settings) -> Findings:

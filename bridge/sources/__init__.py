@@ -65,12 +65,17 @@ def load(
 
 
 def _lacking(settings: Settings) -> Iterator[str]:
-    """What the sources that are on need and do not have."""
-    for source in switched_on(settings.sources):
-        scheme, _ = source.proof(settings.sources)
+    """What sources need and do not have, if they are on or halfway so."""
+    values = settings.sources
+    for source in discover().values():
+        given = any(values.get(o.name, o.default) != o.default for o in source.options)
+        if given and not source.enabled(values):
+            yield f"{source.title} is off: {source.missing(values)} is not set."
+    for source in switched_on(values):
+        scheme, _ = source.proof(values)
         if "{url}" in getattr(scheme, "signed", "") and not settings.bridge_public_url:
             yield f"{source.title} signs the URL it calls: set BRIDGE_PUBLIC_URL."
-        yield from source.lacks(settings.sources)
+        yield from source.lacks(values)
 
 
 def _refused(sources: Iterable[Source], values: Options) -> list[str]:

@@ -284,3 +284,8 @@ class Source:
     def secret(self) -> str:
         """Name of the setting with the secret that guards it."""
         return next(option.name for option in self.options if option.secret)
+
+    def missing(self, options: Options) -> str:
+        """Name of the first setting that it lacks to be on, while it is off."""
+        names = [option.name for option in self.options]
+        return next((name for name in names if not options.get(name)), names[0])

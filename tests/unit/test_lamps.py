@@ -53,6 +53,7 @@ def test_no_lamp_is_lit_where_all_is_well() -> None:
     [
         ({"workers": {"one": 15_000}}, "no_worker", "heard from for 15 s"),
         ({"breaker": "Vitally refuses the key (401): no"}, "key_refused", "(401): no."),
+        ({"breaker": "the key (401): Invalid key."}, "key_refused", "Invalid key."),
         ({"breaker": "Vitally cannot be reached: 404"}, "wrong_address", "404."),
         (
             {"failing": Failing("answered 502", NOW - 60_000, NOW - 2000, NOW + 4000)},
@@ -91,6 +92,7 @@ def test_one_figure_lights_one_lamp(more: dict[str, Any], kind: str, words: str)
 
     assert [kind] == [*found]
     assert words in found[kind]
+    assert ".." not in found[kind]
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,8 @@ def test_what_may_be_a_mistake_is_only_asked(
             "must be an",
         ),
         ("BRIDGE_HEARTBEAT_URL", "ftp://hidden", "must be an http(s) URL"),
+        ("SENTRY_DSN", "https://hidden.example/1", "must be like https://KEY@HOST"),
+        ("SENTRY_DSN", "https://hidden@sentry.example/1", ""),
         ("BRIDGE_HEARTBEAT_URL", "https://hidden.example/a?b=c#d", ""),
     ],
 )

@@ -119,18 +119,22 @@ currency = "EUR"
 """
 
 
+HALF = {"SALESFORCE_ORG_ID": "00D5e000000abcd", "HUBSPOT_CLIENT_SECRET": ""}
+
+
 @pytest.mark.parametrize(
     ("toml", "more", "words"),
     [
         ("", {}, ["signs the URL it calls: set BRIDGE_PUBLIC_URL."]),
         ("", {"BRIDGE_PUBLIC_URL": "https://b.example"}, []),
         (DEALS, {"BRIDGE_PUBLIC_URL": "https://b.example"}, ["HUBSPOT_ACCESS_TOKEN."]),
+        ("", HALF, ["Salesforce is off: SALESFORCE_WEBHOOK_TOKEN is not set."]),
     ],
 )
 def test_what_a_source_lacks_is_said(
     tmp_path: Path, toml: str, more: dict[str, str], words: list[str]
 ) -> None:
-    given = environ(tmp_path, toml, HUBSPOT_CLIENT_SECRET=GOOD, **more)
+    given = environ(tmp_path, toml, **{"HUBSPOT_CLIENT_SECRET": GOOD, **more})
     found = load(given)[0].doubts
 
     assert len(words) == len(found)

@@ -231,7 +231,9 @@ def wrong_mode(options: Options) -> str:
     key, mode = options["STRIPE_API_KEY"] or "", options["STRIPE_MODE"]
     other = "test" if mode == "live" else "live"
     is_wrong = f"k_{other}_" in key
-    return f"STRIPE_API_KEY is a {other} key; STRIPE_MODE is {mode}" if is_wrong else ""
+    return (
+        f"STRIPE_API_KEY is a {other} key; STRIPE_MODE is {mode}." if is_wrong else ""
+    )
 
 
 def connect(options: Options, timeout: float = TIMEOUT) -> StripeApi | None:
