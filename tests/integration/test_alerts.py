@@ -119,6 +119,7 @@ def test_what_an_address_did_not_take_is_sent_again_in_order(
     assert [RAISED, OVER] == hook.told()[tried:]
     assert f"'reason': '{status}'" in str([vars(one) for one in caplog.records])
     assert "hidden" not in caplog.text
+    assert {"/alert"} == {asked.path for asked in hook.log}
 
 
 def test_with_redis_away_each_process_says_so_itself(

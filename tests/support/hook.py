@@ -6,12 +6,12 @@ from tests.support.local_api import Asked, LocalApi, Reply
 
 
 class Hook(LocalApi):
-    """Answers what *status* says."""
+    """Answers what *status* says, and would send whoever follows elsewhere."""
 
     status = 200
 
     def answer(self, asked: Asked) -> Reply:
-        return Reply(b"ok", self.status)
+        return Reply(b"ok", self.status, {"Location": f"{self.url}/elsewhere"})
 
     def forget(self) -> None:
         """Begin anew with the alerts."""
