@@ -23,7 +23,15 @@ from redis.exceptions import RedisError
 
 from bridge.cli import Command, Session, opened, program
 from bridge.cli.explain import differences
-from bridge.cli.output import note, progress, say, tell, wants_json, yes_option
+from bridge.cli.output import (
+    confirm,
+    note,
+    progress,
+    say,
+    tell,
+    wants_json,
+    yes_option,
+)
 from bridge.cli.plan import INTERRUPTED, read_vitally
 from bridge.domain.account import identify
 from bridge.domain.facts import Fact
@@ -112,7 +120,7 @@ def backfill(
         take = _preview(session)
     else:
         take = _taking_in(kind, session)
-        total = _announce(parties(), after, kind, session, ask=not flags["yes"])
+        total = _announce(parties(), after, kind, session, yes=flags["yes"])
         if not ids:
             _first_contact(session)
     became = _each(parties(), "customer", partial(_read, archive, take), total, cursor)
@@ -275,9 +283,9 @@ def _place(cursor: Cursor, *, restart: bool) -> str:
 
 
 def _announce(
-    parties: Iterator[str], after: str, kind: Source, session: Session, *, ask: bool
+    parties: Iterator[str], after: str, kind: Source, session: Session, *, yes: bool
 ) -> int | None:
-    """Print what the backfill costs and *ask* to go on; return the count, if known."""
+    """Print what the backfill costs and ask, unless *yes*; return the count, if known."""
     try:
         size = sum(1 for _ in islice(parties, MOST_COUNTED + 1))
     except SourceUnreadError as error:
@@ -293,8 +301,8 @@ def _announce(
         f"{least}{needed} for one write to Vitally each ({count(totals.cost, 'unit')}) at "
         f"{share:.0%} of its {totals.limit:,} units a minute; unchanged accounts need none"
     )
-    if size and ask and sys.stdin.isatty():
-        click.confirm("Go on?", abort=True, err=True)
+    if size:
+        confirm("Type yes to go on", "yes", yes=yes)
     return None if least else size
 
 

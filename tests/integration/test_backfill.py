@@ -38,7 +38,7 @@ from tests.support.processes import ROOT, Running, environment
 from tests.support.server import RedisServer
 from tests.support.waiting import eventually
 
-BACKFILL = [sys.executable, "-m", "bridge", "backfill", "stripe"]
+BACKFILL = [sys.executable, "-m", "bridge", "backfill", "stripe", "--yes"]
 DAY = 86_400
 FIRST_OF_2026 = 1_767_225_600
 
@@ -59,7 +59,7 @@ def environ(redis: Redis, redis_server: RedisServer, stripe: LocalStripe) -> Any
 
 @pytest.fixture
 def backfill(run: Run) -> Run:
-    return partial(run, "backfill", "stripe")
+    return partial(run, *BACKFILL[3:])
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_the_cost_is_said_before_and_is_a_request_or_two(stripe, backfill, redis
     assert 2 * 20 + 2 == len(stripe.log)
     # What Vitally's replies have taught counts.
     redis.hset(keys.RATE, mapping={"limit": 1000, "cost": 1})
-    said = backfill("--yes").err
+    said = backfill().err
     assert "2 s for one write to Vitally each (1 unit) at 80%" in said
 
 
@@ -319,12 +319,12 @@ def test_an_interrupted_one_for_others_is_not_mixed_up(stripe, backfill, redis):
     assert "Stripe has no such customers, or not any more; say --restart" in said
 
 
-@pytest.mark.parametrize(("answer", "taken"), [(b"n\n", 0), (b"y\n", 1)])
+@pytest.mark.parametrize(("answer", "taken"), [(b"y\n", 0), (b"yes\n", 1)])
 def test_at_a_terminal_it_asks(stripe, environ, redis, answer, taken):
     shop(stripe, 1)
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        BACKFILL,
+        BACKFILL[:-1],
         cwd=ROOT,
         env=environment(environ),
         stdin=theirs,
@@ -339,8 +339,16 @@ def test_at_a_terminal_it_asks(stripe, environ, redis, answer, taken):
         os.close(ours)
         os.close(theirs)
 
-    assert b"Go on? [y/N]" in output
+    assert b"Type yes to go on" in output
     assert [taken] == readings(redis, ["cus_0"])
+
+
+def test_without_a_terminal_it_refuses_what_it_would_ask(stripe, run, redis):
+    run("backfill", "stripe")  # nothing is there, so nothing is asked
+    shop(stripe, 1)
+
+    assert "give --yes" in run("backfill", "stripe", status=2).err
+    assert [0] == readings(redis, ["cus_0"])
 
 
 def test_redis_that_goes_away_ends_it_with_a_way_on(stripe, environ):
@@ -355,7 +363,7 @@ def test_redis_that_goes_away_ends_it_with_a_way_on(stripe, environ):
 
         killed = beside.submit(kill)
         away = {**environ, "REDIS_URL": server.url}
-        said = called("backfill", "stripe", environ=away, status=1).err
+        said = called("backfill", "stripe", "--yes", environ=away, status=1).err
         killed.result()
 
     assert "vitally-bridge: Redis " in said
