@@ -154,11 +154,11 @@ address = matching(
 )
 
 
-def sentry_dsn(text: str) -> str:
-    """The address of a Sentry project, whose key is its user."""
-    if re.fullmatch(r"https?://[^\s@/]+@[^\s@/]+(/[^\s/]+)*/[0-9]+", text):
-        return address(text)
-    raise TextError("must be like https://KEY@HOST/PROJECT, with a number as PROJECT")
+sentry_dsn = matching(
+    r"https?://[^\s@/]+@[^\s@/]+(/[^\s/]+)*/[0-9]+",
+    "must be like https://KEY@HOST/PROJECT, with a number as PROJECT",
+    _address,
+)
 
 
 def addresses(text: str) -> tuple[str, ...]:
