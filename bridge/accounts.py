@@ -75,7 +75,7 @@ class Held(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """One page of the accounts that were found: *total* of them, on *pages*.
+    """One page of the accounts that were found, the last at most: *total*, on *pages*.
 
     *states* counts the accounts in each state among those with the text; *held* are the
     parties without an account among them. *tags* maps the accounts shown to their states.
@@ -104,9 +104,9 @@ def listing(redis: Redis, wanted: Wanted) -> Listing:
         rows.sort(key=lambda row: (key(row), row.account), reverse=reverse)
     held = [] if wanted.state not in {"", "held"} else held_parties(redis, text)
     counts["held"] += len(held)
-    begin = (wanted.page - 1) * PAGE
-    shown = rows[begin : begin + PAGE]
     pages = max(1, -(-len(rows) // PAGE))
+    begin = (min(wanted.page, pages) - 1) * PAGE
+    shown = rows[begin : begin + PAGE]
     tags = {r.account: [n for n, has in FILTERS.items() if has(r, now)] for r in shown}
     return Listing(shown, len(rows), pages, index.count(), counts, held, tags)
 

@@ -70,7 +70,7 @@ class Message(NamedTuple):
         if is_over:
             text = f"Over after {ago(self.at - self.since)}: {self.text}"
         else:
-            hint = ROWS[self.kind].hint if self.kind in ROWS else ""
+            hint = ROWS[self.kind].advice if self.kind in ROWS else ""
             text = f"{self.text} Since {since[:16].replace('T', ' ')} UTC. {hint}"
         text = f"{SCRIPT}: {text}".strip()
         return {"text": text, "kind": self.kind, "state": self.state, "since": since}

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 from redis import Redis
 
+from bridge.domain.explanation import WRITES
 from bridge.store import keys
 from bridge.store.connect import each
 from bridge.store.inspect import Look, Standing
@@ -227,7 +228,8 @@ def _outcome(
     waits = standing.held + standing.parked
     if line.number <= standing.settled:
         writes = histories.get(standing.account or "", ())
-        carried = (w for w in writes if line.delivery in w.get("deliveries", ()))
+        took = (one for one in writes if one["did"] in WRITES)
+        carried = (w for w in took if line.delivery in w.get("deliveries", ()))
         return line._replace(became="settled", carried=next(carried, None))
     if line.number <= standing.settled + waits:
         became = "held" if standing.held else "parked"

@@ -52,6 +52,7 @@ def _data(look: Look, name: str, config: Config) -> dict[str, Any] | None:
         "incomplete": record.incomplete,
         "facts": [fact for party in record.parties for fact in facts_of(party)],
         "tries": record.tries,
+        "failed": record.failed if record.tries else "",
         "history": record.history,
     }
 

@@ -19,7 +19,7 @@ from bridge.sources import every
 from bridge.store.health import DOWN, View, Watch
 from bridge.store.inspect import Figures
 from bridge.store.inspect import figures as read
-from bridge.wording import ago
+from bridge.wording import SCRIPT, ago, program
 
 Level = Literal["bad", "warn", "note"]
 """Not ready; something is wrong, but events are taken; something to know."""
@@ -79,12 +79,17 @@ class Condition(NamedTuple):
             return FIND[self.kind](state)
         return _some(getattr(state.figures, self.figure))
 
+    @property
+    def advice(self) -> str:
+        """The hint, with our commands as one types them here."""
+        return self.hint.replace(SCRIPT, program())
+
     def lamp(self, found: str, since_ms: int | None = None) -> Lamp:
         """The lamp, lit by what was *found*."""
         if self.text.endswith("."):
             found = found.removesuffix(".")  # as most of Vitally's own reasons end
         text = self.text.format(found)
-        return Lamp(self.kind, self.level, text, since_ms, self.hint)
+        return Lamp(self.kind, self.level, text, since_ms, self.advice)
 
 
 TABLE = tomllib.loads(files(__package__).joinpath("lamps.toml").read_text("utf-8"))

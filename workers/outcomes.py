@@ -58,7 +58,7 @@ PACES_MS = (0, 1000, 2000, 5000)
 SHOWN = ("ledger", "seen")
 """Fields of an account that say what Vitally has of it."""
 
-FORGOTTEN = ("tries", "since", "not_before", "released")
+FORGOTTEN = ("tries", "since", "not_before", "released", "failed")
 """Fields of an account that a success removes."""
 
 CERTAIN = ("doubt", "confirm_at", "sent")
@@ -174,10 +174,21 @@ def failed(error: VitallyError, view: View, chance: float) -> Decision:
         if view.now - since < GIVE_UP_DAYS * DAY_MS:
             longest = min(MOST_MS, FIRST_MS * 2 ** min(view.tries, 20))
             noted |= {"tries": str(view.tries + 1), "since": str(since)}
+            noted |= {"failed": said(error)}
             return Decision(row.word, max(250, int(longest * chance)), noted)
         reason = f"tried for {GIVE_UP_DAYS} days; the last answer: {reason}"
     park = Outcome("parked", "parked", reason, unset=FORGOTTEN, fields=noted)
     return Decision("parked", park=park)
+
+
+def said(error: VitallyError) -> str:
+    """What Vitally answered, with the status where there is one."""
+    return f"{error.status}: {error.reason}" if error.status else error.reason
+
+
+def refused(view: View, change: Change, error: VitallyError) -> Mapping[str, Any]:
+    """The line of an account's history about a write that Vitally did not take."""
+    return {**_line(view, "refused", change), "reason": error.reason}
 
 
 def not_sent(view: View) -> dict[str, str]:

@@ -206,10 +206,10 @@ class AccountSync:
         if decision.breaker:
             self.context.stop_writes(decision.breaker)
         if decision.park is not None:
-            return self._ack(view, decision.park, desired)
+            refused = outcomes.refused(view, desired.change, error)
+            return self._ack(view, decision.park._replace(history=refused), desired)
         word = "waited" if decision.word == "limited" else "retried"
-        status = f"{error.status}: " if error.status else ""
-        wait = Wait(word, f"{status}{error.reason}", decision.fields)
+        wait = Wait(word, outcomes.said(error), decision.fields)
         return self._postpone(view, decision.delay_ms, wait, desired)
 
     def _sleep(self, view: View, wait_ms: int) -> bool:
@@ -230,6 +230,10 @@ class AccountSync:
         if desired and outcome.to == "settled":
             noted = {**outcome.fields, "rules": self.context.rules}
             outcome = outcome._replace(fields=noted)
+        if outcome.history:
+            replies = [f"{call.method} {call.status}" for call in self.context.requests]
+            history = {**outcome.history, "replies": replies}
+            outcome = outcome._replace(history=history)
         for claim in self.leases.ack(view, outcome, row):
             if claim.party == view.own.name and took > outcomes.LONG_MS:
                 rest = outcomes.rest(took, int(outcome.fields.get("pace", 0)))

@@ -178,7 +178,9 @@ def _history(line: Data) -> str:
     traits = ", ".join(f"{key}={value(had)}" for key, had in line["traits"].items())
     ids = line.get("deliveries", ())
     came = f"(deliveries {', '.join(ids)})" if ids else ""
+    replies = f"({', '.join(line['replies'])})" if line.get("replies") else ""
     words = [f"  {moment(line['at'])}", line["did"], *name, traits, came]
+    words += [replies, line.get("reason", "")]
     return " ".join(filter(None, words))
 
 

@@ -8,7 +8,7 @@ added by the sweeper.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -68,7 +68,12 @@ class Row(NamedTuple):
     def matches(self, text: str) -> bool:
         """Whether *text* (lower case) is part of what people call the account."""
         names = (self.account, self.name, *self.parties)
-        return text in self.words or any(text in name.lower() for name in names)
+        _, at, domain = text.rpartition("@")
+        return (
+            text in self.words
+            or any(text in name.lower() for name in names)
+            or bool(at and domain in self.words.split())
+        )
 
 
 def row_text(
@@ -120,11 +125,17 @@ class Index:
         raw = dict(self._redis.hscan_iter(keys.INDEX, count=BATCH))
         return [self._read(account, text) for account, text in raw.items()]
 
+    def some(self, accounts: Sequence[str]) -> dict[str, Row]:
+        """The rows of those of *accounts* that have one."""
+        texts = self._redis.hmget(keys.INDEX, accounts) if accounts else []
+        pairs = zip(accounts, texts, strict=True)
+        return {name: self._read(name.encode(), text) for name, text in pairs if text}
+
     def find(self, text: str) -> list[Row]:
         """The accounts that people may call *text*, the one with exactly that id first.
 
         *text* is part of a name, the id of an account, party or subscription, or the
-        domain of an e-mail address.
+        domain of an e-mail address; or an address, of which the domain counts.
         """
         wanted = text.strip().lower()
         found = [row for row in self.rows() if row.matches(wanted)]

@@ -265,7 +265,10 @@ class Standing(NamedTuple):
 
 
 class Record(NamedTuple):
-    """Everything stored about one account; *tries* counts failed writes."""
+    """Everything stored about one account.
+
+    *tries* counts failed writes; *failed* is why the last one did ("": not known).
+    """
 
     account: str
     members: Sequence[Member]
@@ -273,6 +276,7 @@ class Record(NamedTuple):
     ledger: Ledger
     written: bool
     tries: int
+    failed: str
     unknown: Mapping[str, str]
     incomplete: Sequence[str]
     history: Sequence[Mapping[str, Any]]
@@ -356,6 +360,7 @@ class Look:
             read_ledger(ledger, raw.get(b"seen")),
             ledger is not None,
             int(raw.get(b"tries", 0)),
+            raw.get(b"failed", b"").decode(),
             orjson.loads(unknown) if unknown else {},
             [p for p in parties if self._redis.sismember(keys.INCOMPLETE, p)],
             [orjson.loads(line) for line in lines],

@@ -159,6 +159,59 @@ def test_an_account_of_which_something_is_to_know_says_so_in_the_list(
     assert '<span class="tag warn">incomplete history</span>' in visit.page("accounts")
 
 
+def test_an_account_says_how_vitally_answered_each_write(
+    desk: Bench, visit: Visitor
+) -> None:
+    desk.rests(customer(), subscription())
+    for number in (2, 3):
+        desk.fault("status", status=400, body={"error": "no such plan"})
+        desk.rests(subscription(at=number, unit=number * 10000))
+    first, *others = visit.data("accounts/acme.json")["history"]
+    text = visit.page("accounts/acme")
+
+    assert ("refused", ["PUT 400"]) == (first["did"], first["replies"])
+    assert [["PUT 404", "POST 200"]] == [one["replies"] for one in others]
+    for words in ("refused by Vitally", "PUT 400", "no such plan", "What helps"):
+        assert words in text
+
+
+def test_an_account_says_why_its_last_write_failed(desk: Bench, visit: Visitor) -> None:
+    desk.fault("status", status=503)
+    desk.does(customer(), subscription())
+    assert "The last write failed (503: " in visit.page("accounts/acme")
+    desk.settles()
+    assert "The last write failed" not in visit.page("accounts/acme")
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [("accounts?page=99", ">Acme</a>"), ("accounts?q=ann@acme.example", ">Acme</a>")],
+)
+def test_a_page_too_far_is_the_last_and_an_address_finds_its_domain(
+    desk: Bench, visit: Visitor, page: str, words: str
+) -> None:
+    desk.does(customer(email="bob@acme.example"), subscription())
+    assert words in visit.page(page)
+
+
+def test_what_is_not_there_leads_to_the_search(visit: Visitor) -> None:
+    answer = visit.get("/console/accounts/cus_1", 404)
+    assert 'href="/console/accounts?q=cus_1"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("lamp", "link"),
+    [("held", "/console/attention"), ("dry_run", "/console/plan")],
+)
+def test_a_lamp_leads_to_the_page_where_something_is_done(
+    desk: Bench, visit: Visitor, lamp: str, link: str
+) -> None:
+    if lamp == "dry_run":
+        desk.redis.set(keys.DRY_RUN, "1")
+    desk.does(customer(account=None))
+    assert f'<span class="quiet"><a href="{link}">See' in visit.page("")
+
+
 def test_an_account_says_what_vitally_has_and_why(desk: Bench, visit: Visitor) -> None:
     once = {"coupon": "WELCOME", "percent": "50", "duration": "once"}
     desk.does(customer(called="Acme Inc"), subscription(discounts=[once]))

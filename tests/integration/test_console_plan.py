@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -26,7 +26,7 @@ def planned(visit: Visitor, desk: Bench, environ, monkeypatch) -> Iterator[Visit
         desk.take(customer(f"cus_{n}", account=f"acme-{n:03}", called=f"<b>{n}</b>"))
     yield visit
     own._pool.shutdown()
-    own._folder.cleanup()
+    own._keep([])
 
 
 def test_it_is_shown_page_by_page_with_the_totals_of_all(planned: Visitor) -> None:
@@ -67,16 +67,19 @@ def test_another_plan_than_the_one_seen_is_not_applied(planned, desk) -> None:
     assert "something has moved since" in answer.text
 
 
-def test_the_last_plans_are_kept_and_no_file_is_left_behind(planned, desk) -> None:
+def test_the_last_plans_are_kept_in_files_without_a_name(planned, desk) -> None:
+    files = []
     for _ in range(plan.KEPT + 2):
         page = planned.page("plan?account=acme-007&anew=1")
-    folder = Path(plan.DESK._folder.name)
-    assert plan.KEPT == len([*folder.iterdir()])
+        files.append(plan.DESK._made[-1].file)
+    assert [True] * 2 + [False] * plan.KEPT == [one.closed for one in files]
+    assert [0] * plan.KEPT == [os.fstat(one.fileno()).st_nlink for one in files[2:]]
 
     digest = page.partition('name="digest" value="')[2][:16]
     answer = planned.post(page, "apply", digest=digest, account="acme-007")
 
-    assert (303, []) == (answer.status_code, [*folder.iterdir()])
+    assert 303 == answer.status_code
+    assert all(one.closed for one in files)
     desk.passes(1000)
     assert ["created"] == desk.work()
 

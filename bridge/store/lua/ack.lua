@@ -52,6 +52,12 @@ if leased then
   if ack.unknown == '' then redis.call('HDEL', UNKNOWN, ack.account)
   else redis.call('HSET', UNKNOWN, ack.account, ack.unknown) end
   if ack.history ~= '' then
+    -- Of refusals in a row only the last stays, so that they push no write out.
+    local last = redis.call('LINDEX', history_of(ack.account), 0)
+    if last and cjson.decode(last).did == 'refused'
+      and cjson.decode(ack.history).did == 'refused' then
+      redis.call('LPOP', history_of(ack.account))
+    end
     redis.call('LPUSH', history_of(ack.account), ack.history)
     redis.call('LTRIM', history_of(ack.account), 0, 4)
   end

@@ -37,10 +37,10 @@ def accounts() -> Data:
         sort if sort in SORTS else "name",
         int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1,  # noqa: PLR2004
     )
-    return {
-        "wanted": wanted._replace(page=max(1, wanted.page))._asdict(),
-        **listing(console().redis, wanted._replace(page=max(1, wanted.page)))._asdict(),
-    }
+    wanted = wanted._replace(page=max(1, wanted.page))
+    found = listing(console().redis, wanted)
+    wanted = wanted._replace(page=min(wanted.page, found.pages))
+    return {"wanted": wanted._asdict(), **found._asdict()}
 
 
 @pages.page("/accounts/<name:name>", "account.html")
@@ -64,10 +64,11 @@ def account(name: str) -> Data | None:
 
 
 def _currency(data: Data) -> str | None:
-    """The currency of the MRR: the one of all that counts, else the one of `[money]`."""
+    """The currency of the MRR: the one of all that counts, else of `[money]` or Vitally."""
     codes = {cause.get("currency") for cause in data["because"].get("mrr", ())}
     code = codes.pop() if len(codes) == 1 else console().config.policy.base
-    return code.upper() if code else None
+    has = data["traits"].get("billingCurrency", {}).get("vitally")
+    return str(code or has).upper() if code or has else None
 
 
 def _rows(data: Data) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from bridge.lamps import Lamp
+from bridge.lamps import CHOSEN, Lamp
 from bridge.store.audit import latest
 from bridge.store.durations import DURATIONS, WRITE, histograms
 from bridge.store.index import Index, sums
@@ -93,12 +93,14 @@ def _of(lit: Sequence[Lamp], level: str) -> list[Lamp]:
 def sentence(lit: Sequence[Lamp]) -> str:
     """Whether all is well, in one sentence."""
     bad, warn = _of(lit, "bad"), _of(lit, "warn")
+    stopped = [lamp.text for lamp in lit if lamp.kind in CHOSEN]
     if bad:
         return f"Not ready: {bad[0].text}"
     if warn:
         them = "one thing needs" if len(warn) == 1 else f"{len(warn)} things need"
+        if stopped or any(lamp.kind == "vitally_failing" for lamp in lit):
+            return f"Events are taken, but not written for now, and {them} a look."
         return f"Events are taken and written, but {them} a look."
-    stopped = [lamp.text for lamp in lit if lamp.kind in {"dry_run", "paused"}]
     return stopped[0] if stopped else "All is well: events come in and are written."
 
 

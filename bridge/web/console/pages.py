@@ -263,6 +263,22 @@ FILTERS: dict[str, Callable[..., Any]] = {
 # --- The frame ------------------------------------------------------------------------
 
 
+ATTENTION = "attention.attention"
+
+PLACES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "dry_run": ("plan.plan", {}),
+    "late": ("deliveries.deliveries", {}),
+    "mass_change": (ATTENTION, {}),
+    "parked": (ATTENTION, {}),
+    "quarantine": (ATTENTION, {}),
+    "wrong_signatures": ("deliveries.deliveries", {"receipt": "refused"}),
+    "unread": (ATTENTION, {}),
+    "drift": (ATTENTION, {}),
+    "held": (ATTENTION, {}),
+}
+"""Lamp -> endpoint and arguments of the page where something is done about it."""
+
+
 def frame() -> dict[str, Any]:
     """What the layout of every page shows: the menu, the state, what was just done."""
     pages = [p for p in current_app.blueprints.values() if isinstance(p, Pages)]
@@ -277,6 +293,7 @@ def frame() -> dict[str, Any]:
         "program": program(),
         "version": __version__,
         "account_url": account_url,
+        "places": {kind: url_for(to, **more) for kind, (to, more) in PLACES.items()},
     }
 
 

@@ -10,13 +10,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 from threading import Semaphore
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import orjson
 from flask import request, url_for
@@ -48,12 +47,15 @@ PATIENCE = 600
 
 
 class Made(NamedTuple):
-    """A plan of *account* ("": of all), made *at* (ms), in a file with a line for each."""
+    """A plan of *account* ("": of all), made *at* (ms), in a file with a line for each.
+
+    The file has no name, so that it is gone with this process, however that ends.
+    """
 
     account: str
     at: int
     digest: str
-    file: Path
+    file: IO[bytes]
     totals: Mapping[str, Any]
 
     @property
@@ -65,7 +67,7 @@ class Made(NamedTuple):
         """The accounts of a *page*, counted from 1."""
         first = 1 + (page - 1) * SHOWN
         last = min(first + SHOWN, 1 + self.totals["accounts"])
-        with self.file.open("rb") as lines:
+        with Path(_path(self.file)).open("rb") as lines:
             return [orjson.loads(x.rstrip(b",\n")) for x in islice(lines, first, last)]
 
 
@@ -77,11 +79,6 @@ class Desk:
         self._pool = ThreadPoolExecutor(1, "plan")
         self._begun: dict[str, Future[Made]] = {}
         self._waiters = Semaphore(2)
-
-    @cached_property
-    def _folder(self) -> TemporaryDirectory[str]:
-        """Made with the first plan, so that a process that makes none leaves nothing."""
-        return TemporaryDirectory(prefix="bridge-plan-")
 
     def known(self, account: str) -> Made | None:
         """The last plan of *account*, if it is fresh."""
@@ -115,10 +112,15 @@ class Desk:
 
     def _make(self, account: str, environ: Mapping[str, str]) -> Made:
         at = now_ms()
-        file = Path(self._folder.name, f"{at}.json")
+        file = TemporaryFile()  # noqa: SIM115 - open as long as the plan is kept
         which = ["--", account] if account else []
-        _run(environ, "plan", "--out", str(file), *which)
-        *accounts, totals = file.read_bytes().splitlines()
+        try:
+            _run(environ, file, "plan", "--out", _path(file), *which)
+            file.seek(0)
+            *accounts, totals = file.read().splitlines()
+        except BaseException:
+            file.close()
+            raise
         digest = sha256(b"\n".join(accounts)).hexdigest()[:16]
         summed = orjson.loads(totals.partition(b":")[2][:-1])
         made = Made(account, at, digest, file, summed)
@@ -129,7 +131,7 @@ class Desk:
         """Keep these plans; the files of all others go."""
         for old in self._made:
             if old not in made:
-                old.file.unlink(missing_ok=True)
+                old.file.close()
         self._made = made
 
     def apply(self, account: str, digest: str) -> str:
@@ -138,17 +140,29 @@ class Desk:
         made = next(found, None) or self.make(account, PATIENCE)
         if made is None or made.digest != digest:
             raise BridgeError("something has moved since; look at the plan again")
-        said = _run(dict(console().environ), "apply", "--no-wait", str(made.file))
+        environ = dict(console().environ)
+        said = _run(environ, made.file, "apply", "--no-wait", _path(made.file))
         self._keep([one for one in self._made if one.account != made.account])
         return said
 
 
-def _run(environ: Mapping[str, str], *words: str) -> str:
-    """Run one of our commands; its last line, or a BridgeError with all lines."""
+def _path(file: IO[bytes]) -> str:
+    """The path by which this process, and one that inherits *file*, opens it."""
+    return f"/dev/fd/{file.fileno()}"
+
+
+def _run(environ: Mapping[str, str], file: IO[bytes], *words: str) -> str:
+    """Run one of our commands, with *file*; its last line, or a BridgeError with all."""
+    file.seek(0)
     command = [sys.executable, "-m", "bridge", *words]
     try:
         done = subprocess.run(  # noqa: S603 - our own command
-            command, env=environ, capture_output=True, timeout=PATIENCE, check=False
+            command,
+            env=environ,
+            pass_fds=[file.fileno()],
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
         )
     except ValueError as error:  # a NUL in the account's name
         raise BridgeError(str(error)) from None
@@ -170,7 +184,7 @@ def plan() -> Data:
     made = None if "anew" in request.args else DESK.known(account)
     now, many = figures(here.redis), Index(here.redis).count()
     data = {"account": account, "waiting": now.dirty, "dry_run": now.dry_run}
-    data |= {"many": many, "made": None, "accounts": [], "totals": None}
+    data |= {"many": many, "made": None, "accounts": [], "totals": None, "about": {}}
     data |= {"is_making": False}
     asked = account or "anew" in request.args or many <= MANY
     if made is None and not asked and not DESK.is_making(account):
@@ -181,7 +195,8 @@ def plan() -> Data:
     last = max(1, -(-made.totals["accounts"] // SHOWN))
     page = min(max(1, request.args.get("page", 1, int)), last)
     about = {"digest": made.digest, "at": made.at, "page": page, "pages": last}
-    rows = {"accounts": made.rows(page), "totals": made.totals}
+    rows: dict[str, Any] = {"accounts": made.rows(page), "totals": made.totals}
+    rows["about"] = Index(here.redis).some([one["account"] for one in rows["accounts"]])
     return data | {"made": about} | rows
 
 
