@@ -9,13 +9,12 @@ units (a guess from Vitally's documentation).
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import uuid4
 
 from redis import Redis
 
 from bridge.store import keys
-from bridge.store.connect import Scripts
+from bridge.store.connect import Store
 from bridge.store.inspect import COST, LIMIT
 from bridge.vitally.replies import Rate
 
@@ -23,14 +22,12 @@ PAUSED_MS = 2000
 """Wait before the next check while all writes are paused by hand."""
 
 
-class Throttle:
+class Throttle(Store):
     """Slots for writes to Vitally, *share* of its limit."""
 
     def __init__(self, redis: Redis, share: float) -> None:
-        self._redis: Any = redis
-        self._share = share
-        self._reads_left = 0
-        self._run = Scripts(redis)
+        super().__init__(redis)
+        self._share, self._reads_left = share, 0
 
     def reserve(self, most_ms: int, *, urgent: bool = False) -> tuple[int, str]:
         """Reserve the next slot: (ms to wait, slot).
@@ -92,18 +89,15 @@ class Throttle:
         return int(self._run("reserve", *args, keys=names))
 
 
-class Outage:
+class Outage(Store):
     """Whether Vitally fails to answer; shared by all workers.
 
     The script that stores a confirmed write ends it, too.
     """
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-
     def note(self, reason: str, now: int, next_ms: int = 0) -> None:
         """Note a failed request at *now* (ms), and when it is tried again."""
-        row: Any = {"reason": reason, "at": now, "next": now + next_ms}
+        row = {"reason": reason, "at": now, "next": now + next_ms}
         with self._redis.pipeline() as pipe:
             pipe.hsetnx(keys.FAILING, "since", str(now))
             pipe.hset(keys.FAILING, mapping=row)
@@ -121,16 +115,13 @@ REMEMBERED = 600
 """Seconds for which an opening counts."""
 
 
-class Breaker:
+class Breaker(Store):
     """Open while Vitally refuses the key or the address; shared by all workers."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
 
     def reason(self) -> str | None:
         """Why writes are stopped; None: they are not."""
         raw = self._redis.get(keys.BREAKER)
-        return raw.decode() if isinstance(raw, bytes) else None
+        return None if raw is None else str(raw.decode())
 
     def open(self, reason: str) -> bool:
         """Stop all writes; True for the worker that opened it."""
@@ -144,8 +135,7 @@ class Breaker:
 
     def patience(self) -> float:
         """Seconds between checks; longer if it opened repeatedly in recent minutes."""
-        raw = self._redis.get(keys.OPENED)
-        times = int(raw) if isinstance(raw, bytes) else 1
+        times = int(self._redis.get(keys.OPENED) or 1)
         return min(FIRST_LOOK * 2.0 ** (times - 1), LAST_LOOK)
 
     def close(self) -> bool:

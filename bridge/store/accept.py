@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from hashlib import blake2s
 from typing import NamedTuple
 
-from redis import Redis
 from redis.exceptions import RedisError
 
 from bridge.domain.facts import Fact
 from bridge.errors import StorageError
 from bridge.store import codec, keys
-from bridge.store.connect import Scripts
+from bridge.store.connect import Store
 
 STALE_CLAIM = 2000
 """Milliseconds after which the next event takes over a claim without a job."""
@@ -53,12 +52,8 @@ class Origin(NamedTuple):
 NOWHERE = Origin()
 
 
-class Accept:
+class Accept(Store):
     """Stores events; raises StorageError if Redis does not accept them."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._run = Scripts(redis)
 
     def facts(
         self,

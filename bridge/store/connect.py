@@ -131,6 +131,15 @@ class Scripts:
         return self._known[name](args=args, **more)
 
 
+class Store:
+    """Reads and changes a part of the state. Raises redis' own errors."""
+
+    def __init__(self, redis: Redis) -> None:
+        # Not typed: redis-py's types allow for clients that answer later.
+        self._redis: Any = redis
+        self._run = Scripts(redis)
+
+
 @cache
 def load(name: str) -> str:
     """The text of a script, with the prelude and all that it uses before it."""

@@ -14,12 +14,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
-from redis import Redis
 
 from bridge.domain.facts import PartyName
 from bridge.domain.traits import Known
 from bridge.domain.values import CUSTOMER, EMAIL, SUBSCRIPTION, shortened
 from bridge.store import keys
+from bridge.store.connect import Store
 from bridge.store.view import Member, View
 
 BATCH = 500
@@ -108,15 +108,15 @@ def _words(members: Iterable[Member]) -> set[str]:
     return words - {""}
 
 
-class Index:
-    """Reads the index. Raises redis' own errors.
+class Index(Store):
+    """Reads the index.
 
     *keep*: the process keeps the rows, and parses only what has changed since. It is for
     pages that are looked at again and again: events wait while a page is made.
     """
 
     def __init__(self, redis: Redis, *, keep: bool = False) -> None:
-        self._redis: Any = redis
+        super().__init__(redis)
         self._read = _kept_row if keep else _row
 
     def rows(self) -> list[Row]:

@@ -15,7 +15,7 @@ from bridge.domain.account import Party
 from bridge.domain.document import Ledger
 from bridge.domain.facts import PartyName
 from bridge.store import keys
-from bridge.store.connect import batches, milliseconds, named
+from bridge.store.connect import Store, batches, milliseconds, named
 from bridge.store.lease import Leases, read_ledger, used
 from bridge.store.view import Catalogues, Member
 
@@ -309,11 +309,11 @@ def _standing(
     return Standing(party, account, 0, 0, 0, 0, "its traits cannot be removed")
 
 
-class Look:
-    """Reads the state; raises redis' own errors."""
+class Look(Store):
+    """Reads how parties and accounts stand."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis: Any = redis
+        super().__init__(redis)
         self._leases = Leases(redis)
 
     def standing(self, party: str) -> Standing | None:

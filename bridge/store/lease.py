@@ -28,7 +28,7 @@ from bridge.domain.fold import State, compact, fold
 from bridge.errors import LostLeaseError
 from bridge.log import ABOUT
 from bridge.store import codec, keys
-from bridge.store.connect import Scripts, batches, milliseconds
+from bridge.store.connect import Store, batches, milliseconds
 from bridge.store.view import (
     NUMBERS,
     RETRIED,
@@ -80,7 +80,7 @@ class Claim(NamedTuple):
 Claims = list[Claim]
 
 
-class Leases:
+class Leases(Store):
     """Leases, reads and acknowledgements of one worker, which does one job at a time.
 
     *held* is its current lease, which the heartbeat renews; *since* is when its job began,
@@ -88,10 +88,9 @@ class Leases:
     """
 
     def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
         self.held: Lease | None = None
         self.since = self.read_at = 0.0
-        self._redis = redis
-        self._run = Scripts(redis)
 
     def begin(self, party: str) -> View | None:
         """Take the lease of a party's account and read all that a write depends on.

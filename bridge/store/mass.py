@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-from redis import Redis
 
 from bridge.domain.facts import vacated
 from bridge.domain.mass import CHURNED, DOWN, THOUSANDTHS, UP, Window
 from bridge.store import keys
-from bridge.store.connect import Scripts, each
+from bridge.store.connect import Store, each
 from bridge.store.index import Index, sums
 
 WINDOW_MS = 3_600_000
@@ -19,12 +16,8 @@ TOTALS_MS = 600_000
 """How long sums of the MRR are used; a hold is only decided with new ones."""
 
 
-class Mass:
-    """Raises redis' own errors."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._run = Scripts(redis)
+class Mass(Store):
+    """What is counted of a mass change."""
 
     def weigh(
         self, account: str, moves: Mapping[str, int], *, anew: bool = False
@@ -54,8 +47,7 @@ class Mass:
 
     def reasons(self) -> list[str]:
         """Why writes are held now."""
-        raw: Any = self._redis.hvals(keys.MASS_HOLD)
-        return sorted(why.decode() for why in raw if why)
+        return sorted(w.decode() for w in self._redis.hvals(keys.MASS_HOLD) if w)
 
     def end(self, *, released: bool) -> list[str]:
         """End the hold; the parties that were held.
@@ -71,7 +63,7 @@ class Mass:
         each(self._redis, "hset", map(keys.account, accounts), "released", 1)
 
     def _sum(self) -> None:
-        totals: dict[Any, Any] = {"": 0} | {
+        totals = {"": 0} | {
             f"{currency} {way}": int(total * THOUSANDTHS)
             for currency, (_, total) in sums(Index(self._redis).rows()).items()
             for way in (DOWN, UP)

@@ -10,14 +10,13 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
-from redis import Redis
 
 from bridge.store import keys
 from bridge.store.accept import stored
-from bridge.store.connect import Scripts, batches
+from bridge.store.connect import Store, batches
 
 MOST = 1000
 """Most deliveries that are kept; the oldest go first."""
@@ -76,12 +75,8 @@ def runs(parts: Collection[int], of: int) -> Runs | None:
     return None if len(parts) == of or len(joined) > MOST_RUNS else joined
 
 
-class Quarantine:
+class Quarantine(Store):
     """The deliveries that could not be read; raises StorageError."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._run = Scripts(redis)
 
     def put(self, kept: Kept, events: int = 1) -> None:
         """Keep a delivery whole, once, and count the *events* of it that are refused."""
@@ -92,16 +87,16 @@ class Quarantine:
 
     def all(self) -> Iterator[Kept]:
         """Every kept delivery, the oldest first."""
-        listed: Any = self._redis.zrange(keys.QUARANTINED, 0, -1, withscores=True)
+        listed = self._redis.zrange(keys.QUARANTINED, 0, -1, withscores=True)
         for some in batches(listed, BATCH):
-            rows: Any = self._redis.hmget(keys.QUARANTINE, [raw for raw, _ in some])
+            rows = self._redis.hmget(keys.QUARANTINE, [raw for raw, _ in some])
             for (raw, since), data in zip(some, rows, strict=True):
                 if data:
                     yield _kept(raw.decode(), int(since), data)
 
     def get(self, id_: str) -> Kept | None:
         """One kept delivery."""
-        data: Any = self._redis.hget(keys.QUARANTINE, id_)
+        data = self._redis.hget(keys.QUARANTINE, id_)
         since = self._redis.zscore(keys.QUARANTINED, id_)
         return _kept(id_, int(since or 0), data) if data else None
 

@@ -13,22 +13,15 @@ from redis import Redis
 from bridge.domain.facts import Fact
 from bridge.errors import LostLeaseError
 from bridge.store import codec, keys
-from bridge.store.connect import Scripts, milliseconds
+from bridge.store.connect import Store, milliseconds
 from bridge.store.view import Lease
 
 MOST_A_SECOND = 10
 """Most parties read from one source per second, by all workers together."""
 
 
-class Refreshes:
-    """Stores what was read of a party, and decides when it may be read.
-
-    Raises redis' own errors.
-    """
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._run = Scripts(redis)
+class Refreshes(Store):
+    """Stores what was read of a party, and decides when it may be read."""
 
     def learn(self, lease: Lease, facts: Iterable[Fact]) -> None:
         """Add the *facts* of the leased party. Raises LostLeaseError."""
@@ -46,12 +39,8 @@ class Refreshes:
 
     def wait(self, party: str) -> int:
         """Milliseconds until *party* may be read again after a failure; 0: now."""
-        raw = self._redis.hget(keys.party(party), "read_after")
-        return (
-            max(0, int(raw) - milliseconds(self._redis))
-            if isinstance(raw, bytes)
-            else 0
-        )
+        after = self._redis.hget(keys.party(party), "read_after")
+        return max(0, int(after) - milliseconds(self._redis)) if after else 0
 
     def failed(self, party: str, delay_ms: int) -> None:
         """Do not read *party* again for *delay_ms*."""

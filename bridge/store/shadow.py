@@ -11,7 +11,7 @@ from redis import Redis
 from bridge.domain.document import Ledger
 from bridge.domain.facts import PartyKind, kind_of
 from bridge.store import keys
-from bridge.store.connect import Scripts, batches, each, milliseconds, named
+from bridge.store.connect import Store, batches, each, milliseconds, named
 from bridge.store.lease import Leases, home, read_ledger
 from bridge.store.view import View
 
@@ -41,13 +41,12 @@ class Seen(NamedTuple):
     drifted: bool = False
 
 
-class Shadow:
-    """Raises redis' own errors."""
+class Shadow(Store):
+    """What is known of Vitally's accounts."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis: Any = redis
+        super().__init__(redis)
         self._leases = Leases(redis)
-        self._run = Scripts(redis)
 
     def accounts(self) -> set[str]:
         """Every account that has parties."""
