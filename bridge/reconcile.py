@@ -64,7 +64,8 @@ class Reconciler:
         Yields after each request how many accounts were read so far. Raises VitallyError,
         and BridgeError where the list is that of another workspace.
         """
-        place = {k.decode(): v.decode() for k, v in self._place().items()}
+        raw = self._redis.hgetall(keys.LISTING)
+        place = {name.decode(): value.decode() for name, value in raw.items()}
         began = int(place.get("began") or self._shadow.now())
         read, cursor = int(place.get("read", 0)), place.get("cursor") or None
         more, passed = "whole" not in place, {cursor}
@@ -93,10 +94,6 @@ class Reconciler:
         """Whether Vitally was read so lately that another reading would be idle."""
         listed = int(self._redis.get(keys.LISTED) or 0)
         return self._shadow.now() - listed < FRESH_MS
-
-    def _place(self) -> Mapping[bytes, bytes]:
-        place: Mapping[bytes, bytes] = self._redis.hgetall(keys.LISTING)
-        return place
 
     def _turn(self) -> None:
         self._wait()

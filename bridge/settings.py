@@ -433,25 +433,19 @@ def values_of(
     values, problems = read_all(every, environ, without)
     problems += _misspelt(environ, every)
     if not values["VITALLY_BASE_URL"]:
-        values["VITALLY_BASE_URL"] = url = _usual_url(values)
+        region, subdomain = values["VITALLY_REGION"], values["VITALLY_SUBDOMAIN"]
+        is_told = subdomain or region == "eu"
+        values["VITALLY_BASE_URL"] = HOSTS[region].format(subdomain) if is_told else ""
         # A wrong subdomain or URL has already been reported.
         tried = environ.get("VITALLY_SUBDOMAIN") or environ.get("VITALLY_BASE_URL")
-        if not (url or tried or "VITALLY_API_KEY" in without):
+        if not (is_told or tried or "VITALLY_API_KEY" in without):
             problems.append(NO_SUBDOMAIN)
     return values, problems
 
 
+HOSTS = {"us": "https://{}.rest.vitally.io", "eu": "https://rest.vitally-eu.io"}
+"""https://docs.vitally.io/en/articles/9880654-rest-api-accounts"""
+
 NO_SUBDOMAIN = (
     "VITALLY_SUBDOMAIN is required in the us region (the name before .vitally.io)"
 )
-
-
-def _usual_url(values: Mapping[str, Any]) -> str:
-    """Return the address for the region and subdomain; empty if one is missing.
-
-    Hosts: https://docs.vitally.io/en/articles/9880654-rest-api-accounts.
-    """
-    if values["VITALLY_REGION"] == "eu":
-        return "https://rest.vitally-eu.io"
-    subdomain = values["VITALLY_SUBDOMAIN"]
-    return f"https://{subdomain}.rest.vitally.io" if subdomain else ""

@@ -16,7 +16,7 @@ from bridge.desired import desired_state
 from bridge.errors import VitallyMissingError
 from bridge.log import fields
 from bridge.store import keys, samples
-from bridge.store.connect import leads, milliseconds
+from bridge.store.connect import each, leads, milliseconds
 from bridge.store.index import Index
 from bridge.store.shadow import Shadow
 from workers.context import Context
@@ -37,6 +37,9 @@ HALF_OPEN = 30.0
 
 GRACE_MS = 2000
 """How long a claim may have no job, or a job no lease, before it counts as lost."""
+
+JOB = ("claim", "job", "claims", "account")
+"""Fields of a party's record that say what became of its job."""
 
 BATCH = 5000
 
@@ -120,19 +123,17 @@ class Sweeper:
         if not parties:
             return
         waiting = set(self.context.queue.waiting())
+        records = each(self.redis, "hmget", map(keys.party, parties), JOB)
+        rows = [[(raw or b"").decode() for raw in row] for row in records]
+        later = self.redis.zmscore(keys.LATER, parties)
         with self.redis.pipeline(transaction=False) as pipe:
-            for party in parties:
-                pipe.hmget(keys.party(party), "claim", "job", "claims", "account")
-                pipe.zscore(keys.LATER, party)
-            replies = pipe.execute()
-            rows = [[(raw or b"").decode() for raw in row] for row in replies[::2]]
             for party, row in zip(parties, rows, strict=True):
                 pipe.exists(keys.lease(row[3]), keys.lease(party))
             leased = pipe.execute()
-        for party, (claim, job, number, _), later, is_leased in zip(
-            parties, rows, replies[1::2], leased, strict=True
+        for party, (claim, job, number, _), due, is_leased in zip(
+            parties, rows, later, leased, strict=True
         ):
-            is_postponed = claim == "later" and later is not None
+            is_postponed = claim == "later" and due is not None
             is_queued = claim == "queued" and job in waiting
             if not (is_postponed or is_queued or is_leased):
                 yield party, number or "0", claim, job

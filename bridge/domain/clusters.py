@@ -164,11 +164,6 @@ def _explained(rows: Sequence[Cause], reason: str) -> Cause:
     """The row for a *reason*, with the title of its cluster and without a pattern."""
     for row in rows:
         if match := re.search(row.pattern, reason):
-            title = _filled(row.title, match) if row.title else without_ids(reason)
-            return Cause("", row.cause, _filled(row.helps, match), title)
+            title = match.expand(row.title) if row.title else without_ids(reason)
+            return Cause("", row.cause, match.expand(row.helps), title)
     return Cause("", "", "", without_ids(reason))
-
-
-def _filled(text: str, match: re.Match[str]) -> str:
-    r"""The *text* with what the *match* found in place of `\1`."""
-    return text.replace("\\1", match[1]) if "\\1" in text else text

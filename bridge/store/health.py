@@ -218,12 +218,15 @@ class Watch:
 
     def refuses(self) -> str | None:
         """Why nothing can be written now, in a sentence; None: try it."""
-        refusals = self._refusals()
-        return refusals[0] if refusals else None
+        return next(iter(self.view().refusals), None)
 
     def view(self) -> View:
         """What the last check found, and what has failed since."""
-        return self._view._replace(refusals=self._refusals())
+        view = self._view
+        late = self._thread is not None and time.monotonic() - view.begun > STALE
+        if not view.refusals and (late or self._failed >= view.begun):
+            return view._replace(refusals=(DOWN,))
+        return view
 
     def look(self) -> View:
         """Look once; return what was found."""
@@ -241,13 +244,6 @@ class Watch:
                 for errand in self.errands:
                     errand(self._redis)
         return self.view()
-
-    def _refusals(self) -> tuple[str, ...]:
-        view = self._view
-        if view.refusals:
-            return view.refusals
-        late = self._thread is not None and time.monotonic() - view.begun > STALE
-        return (DOWN,) if late or self._failed >= view.begun else ()
 
     def _run(self) -> None:
         while not self._stopped:

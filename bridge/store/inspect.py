@@ -15,7 +15,7 @@ from bridge.domain.account import Party
 from bridge.domain.document import Ledger
 from bridge.domain.facts import PartyName
 from bridge.store import keys
-from bridge.store.connect import Store, batches, milliseconds, named
+from bridge.store.connect import Store, batches, each, milliseconds, named
 from bridge.store.lease import Leases, read_ledger, used
 from bridge.store.view import Catalogues, Member
 
@@ -324,12 +324,9 @@ class Look(Store):
         """Return how each of *parties* stands, many at a time."""
         found: list[Standing | None] = []
         for some in batches(parties, BATCH):
-            with self._redis.pipeline(transaction=False) as pipe:
-                for party in some:
-                    pipe.hmget(keys.party(party), STANDING)
-                    pipe.zscore(keys.PARKED, party)
-                replies = pipe.execute()
-            found += map(_standing, some, replies[::2], replies[1::2])
+            rows = each(self._redis, "hmget", map(keys.party, some), STANDING)
+            parked = self._redis.zmscore(keys.PARKED, some)
+            found += map(_standing, some, rows, parked)
         return found
 
     def jobs(self, party: str) -> list[str]:
