@@ -76,8 +76,7 @@ def desired_state(view: View, config: Config) -> Desired:
 def is_ending(view: View, desired: Desired, config: Config) -> bool:
     """Whether the write ends a customer: its MRR goes, or it becomes churned.
 
-    Only of what Vitally is known to have: the first contact with an account that ended
-    long ago is none.
+    It must end in Vitally, too: the first write of an account that ended long ago does not.
     """
     had, shall = view.ledger.has, desired.change.traits
     mrr, churned = config.traits.get("mrr"), config.traits.get("churnedAt")

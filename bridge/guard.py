@@ -20,8 +20,8 @@ second subscription, more seats."""
 def moves(view: View, desired: Desired, config: Config) -> dict[str, int]:
     """What a write moves: measure -> amount.
 
-    Only of what we wrote: neither the first contact with an account nor a customer who
-    begins again moves anything. Nor does a write that somebody has released.
+    A write moves nothing if we never wrote the account, if the customer begins again,
+    or if somebody has released it.
     """
     found: dict[str, int] = {}
     if not view.written or view.released:

@@ -50,29 +50,31 @@ class Failing(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """The bridge's figures, counted per event and party in the scripts.
+    """The bridge's figures; the scripts count them, per event and party.
 
     received = accepted + duplicate + ignored + quarantined
     accepted = settled + pending + held + parked
-    *writes* are requests to Vitally, *saved* jobs that needed none.
-    *oldest_ms* is the age of the oldest unsettled event; *workers* maps each worker
-    to the milliseconds since it was last heard from; *breaker* says why all writes
-    stopped, *failing* how Vitally fails to answer, *paused* why somebody paused all
-    writes by hand; in a *dry_run* nothing is written, and what would be stays pending.
-    *forgotten* events are settled, and nothing else is known of them; *discarded*
-    events are settled
-    without a write. *unread* pointers are held because their source's API key is not
-    set. *quarantined* events are in the quarantine now, in *quarantine_deliveries* of
-    *quarantine_bytes*; *quarantine_dropped* deliveries were dropped, and their events
-    count as ignored; *quarantined_lately* deliveries came within the last hour.
-    *mass_parties* of the parked ones are part of a mass change, and wait for a word.
-    *drift* accounts were changed or deleted in Vitally by others, as far as the last reading
-    showed, which began at *listed_at* (ms; None: there was none).
-    *refused* counts deliveries by `source:reason` since the beginning, *refused_lately*
-    those of the last hour, *refused_now* of the last 10 to 20 minutes.
-    *limit* (units a minute) and *cost* of a write are what Vitally's replies say;
-    *durations* are the numbers of the histograms; *keys_refused* maps sources to why
-    they refuse the key of their API, *gaps* to how many of their events never came; *now_ms* is Redis' clock.
+
+    - Work: *writes* are requests to Vitally, *saved* jobs that needed none. *discarded*
+      events were settled without a write; of *forgotten* ones nothing else is known.
+      *waiting* are jobs; all other plain numbers without "events" are parties or accounts.
+    - Time, in milliseconds: *oldest_ms* is the age of the oldest unsettled event,
+      *workers* maps each worker to the time since it was last heard, *listed_at* is when
+      the last reading of all accounts began (None: there was none), *now_ms* is Redis'
+      clock.
+    - Why nothing is written: *breaker* says why all writes stopped, *paused* why somebody
+      paused them, *failing* how Vitally fails; in a *dry_run* all stays pending.
+    - What needs a person: *mass_parties* are those of the parked that are part of a mass
+      change; *unread* pointers are held because their source's API key is not set;
+      others changed or deleted *drift* accounts in Vitally.
+    - Quarantine: *quarantined* events are in *quarantine_deliveries*, which take
+      *quarantine_bytes*; *quarantined_lately* came within the last hour;
+      *quarantine_dropped* were dropped, and their events count as ignored.
+    - Refused deliveries, by `source:reason`: *refused* since the beginning,
+      *refused_lately* within the last hour, *refused_now* within the last 10 to 20 minutes.
+    - *limit* (units a minute) and *cost* of a write come from Vitally's replies,
+      *durations* are the numbers of the histograms. *keys_refused* maps sources to why
+      they refuse the key of their API, *gaps* to how many of their events never came.
     """
 
     received: int

@@ -44,7 +44,7 @@ from bridge.store.view import (
 LEASE_MS = 6000
 """The worker's heartbeat renews it until the job's own deadline."""
 
-HEAD = ("rev", "account", "nudges", "deliveries")
+HEAD = ("rev", "nudges", "deliveries")
 """Fields of a party's record that are read together with its facts."""
 
 NOTHING_SEEN = "[{}, 0, false]"
@@ -113,7 +113,7 @@ class Leases(Store):
     def _view(self, party: str, answer: Sequence[Any]) -> View:
         self.read_at = monotonic()
         # First of all, for the line about facts that cannot be read.
-        ids = delivery_ids((head[3] or b"").decode() for _, head, _ in answer[4])
+        ids = delivery_ids((head[2] or b"").decode() for _, head, _ in answer[4])
         ABOUT.set({"deliveries": ids} if ids else {})
         view = _view(party, answer)
         members = view.members if view.account else (view.own,)
@@ -222,9 +222,10 @@ class Leases(Store):
         lease: Lease | None = None,
         wait: Wait = RETRIED,
     ) -> Claims:
-        """Let *party* wait; with a *lease*, give it back and note what *wait* says.
+        """Try *party* again in *delay_ms*; give the *lease* back and note what *wait* says.
 
-        One that is lost is noted: what was sent under it has to be made good.
+        If the lease is lost, the account is marked: what was sent under it may have
+        overwritten something, and is made good by a write of the whole document.
         """
         self.held = None
         account, fence = (lease.account, lease.fence) if lease else ("", 0)
@@ -237,7 +238,7 @@ class Leases(Store):
         self._redis.set(keys.DRY_RUN, 1)
 
     def end_dry_run(self) -> int:
-        """Let all that a dry run has left be written; how many parties that are."""
+        """End a dry run: all that it left is written; return how many parties wait."""
         return int(self._run("end_dry_run", DRY_RUN_MS // 2, APART_MS))
 
     def record_crash(self, party: str, job: str, why: str) -> tuple[bool, str]:
@@ -257,28 +258,31 @@ class Leases(Store):
         return claims(self._run("claim", "due", most))
 
     def claim_lost(self, party: str, number: str) -> Claims:
-        """Claim *party* anew, whose claim of this *number* has lost its job."""
+        """Claim *party* again: the job of its claim with this *number* is lost."""
         return claims(self._run("claim", "lost", party, number))
 
     def claim_to_look(self, party: str) -> Claims:
-        """Claim *party* although nothing of it may be unsettled; none where a job waits."""
+        """Claim *party*, settled or not; no claim if a job of it waits already."""
         return claims(self._run("claim", "look", party))
 
     def claim_by_hand(self, party: str) -> Claims:
-        """Claim *party* at once; none where a job of it waits, or nothing does."""
+        """Claim *party*; no claim if a job of it waits already, or all of it is settled."""
         return claims(self._run("claim", "by hand", party))
 
     def make_due(self, parties: Sequence[str], apart_ms: int) -> int:
-        """Let *parties* with something unsettled be tried one after another; how many."""
+        """Have those of *parties* tried, one after another, of which something waits.
+
+        Return how many that are.
+        """
         made = 0
         for some in batches(parties, SPREAD):
             made += int(self._run("due", made * apart_ms, apart_ms, *some))
         return made
 
     def look_again(self, parties: Iterable[str], apart_ms: int) -> int:
-        """Let each of *parties* be looked at, settled or not; by when (ms) all are.
+        """Queue a look at each of *parties*, settled or not; return when (ms) the last is due.
 
-        The first are looked at soon, those that follow *apart_ms* from one another.
+        The first looks are soon, the others *apart_ms* from one another.
         """
         at = milliseconds(self._redis)
         with self._redis.pipeline(transaction=False) as pipe:
@@ -289,7 +293,7 @@ class Leases(Store):
         return at
 
     def spread(self, thing: str) -> int:
-        """Let some who use the *thing* of a catalogue be looked at again; how many."""
+        """Queue a look at some parties that use the *thing* of a catalogue; how many."""
         return int(self._run("spread", thing, SPREAD, APART_MS))
 
 
@@ -377,18 +381,9 @@ def home(member: Member) -> tuple[str | None, str]:
 def _member(
     name: str, head: Sequence[bytes | None], rows: Mapping[bytes, bytes]
 ) -> Member:
-    rev, account, catalogue_revision, deliveries = head
     history = codec.read(name, rows)
-    belongs = account.decode() if account else None
-    return Member(
-        name,
-        int(rev or 0),
-        history,
-        fold(history),
-        belongs,
-        int(catalogue_revision or 0),
-        (deliveries or b"").decode(),
-    )
+    rev, nudges = (int(number or 0) for number in head[:2])
+    return Member(name, rev, history, fold(history), nudges, (head[2] or b"").decode())
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -48,7 +48,6 @@ class Member(NamedTuple):
     read: int
     history: History
     things: Mapping[str, State]
-    account: str | None
     catalogue_revision: int = 0
     deliveries: str = ""
 

@@ -180,7 +180,7 @@ def test_an_end_for_ever_that_is_read_says_more_than_the_event_of_it() -> None:
     stamp, value = Stamp(True, NOON - 1, Rank.FROM_API), {"new": 1}
     read = known._replace(stamp=stamp, event="read:1", value=value, after="b")
     history = History([known])
-    member = Member("x:1", 1, history, fold(history), "acme")
+    member = Member("x:1", 1, history, fold(history))
 
     made = restamped([read], member)
 

@@ -23,7 +23,7 @@ from workers.outcomes import unconfirmed
 
 CONFIG = Config(traits={t: t for t in (*TRAITS, "stage", "seats")} | {"mrr": "b.mrr"})
 
-NOBODY = Member("stripe:gone", 1, History([]), {}, None)
+NOBODY = Member("stripe:gone", 1, History([]), {})
 
 ANSWERED, ARRIVED, LOST = "answered", "arrived, not answered", "lost"
 
@@ -82,9 +82,7 @@ def written(parties: Sequence[Member], side: Side, fate: str) -> Side:
 
 def members(facts: Sequence[Fact]) -> list[Member]:
     histories = {name: History(own) for name, own in by_party(facts).items()}
-    return [
-        Member(n, 1, history, fold(history), "acme") for n, history in histories.items()
-    ]
+    return [Member(n, 1, history, fold(history)) for n, history in histories.items()]
 
 
 def kept(doc: Document) -> Collection[str]:

@@ -40,7 +40,7 @@ UNSURE = VitallyUnavailableError("time-out")
 
 def view(name: str = "x:1", **more: Any) -> View:
     """The account `acme` of one party, at rest but for what is *more*."""
-    member = Member(name, 1, History([]), {}, "acme")
+    member = Member(name, 1, History([]), {})
     rest = dict.fromkeys(View._fields, 0) | {"lease": Lease("acme", name, 1)}
     rest |= {"own": member, "members": (member,), "catalogues": {}}
     rest |= {"ledger": Ledger(), "written": True, "now": NOW, "unconfirmed_traits": ()}

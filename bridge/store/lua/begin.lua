@@ -5,7 +5,7 @@
 -- ARGV: party, account ('': the one it belongs to so far), lease (ms), fence (0: take it)
 -- RETURNS: {0}: another has the lease (it will queue us again), or ours is lost; else
 --   {fence, account, now, record of the account,
---    {party, {rev, account, nudges, deliveries}, facts} for the party and each other one,
+--    {party, {rev, nudges, deliveries}, facts} for the party and each other one,
 --    when the last reading of all accounts began, since when something is not settled}
 local p, account, fence = ARGV[1], ARGV[2], tonumber(ARGV[4])
 if account == '' then account = redis.call('HGET', party_of(p), 'account') or '' end
@@ -29,7 +29,7 @@ end
 local found, since = {}, math.huge
 for n, name in ipairs(names) do
   found[n] = {name,
-    redis.call('HMGET', party_of(name), 'rev', 'account', 'nudges', 'deliveries'),
+    redis.call('HMGET', party_of(name), 'rev', 'nudges', 'deliveries'),
     redis.call('HGETALL', facts_of(name))}
   since = math.min(since, tonumber(redis.call('ZSCORE', DIRTY, name)) or since)
 end

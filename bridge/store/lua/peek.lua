@@ -15,7 +15,7 @@ for n, one in ipairs(cjson.decode(ARGV[1])) do
   local found = {}
   for m, name in ipairs(names) do
     found[m] = {name,
-      redis.call('HMGET', party_of(name), 'rev', 'account', 'nudges', 'deliveries'),
+      redis.call('HMGET', party_of(name), 'rev', 'nudges', 'deliveries'),
       redis.call('HGETALL', facts_of(name))}
   end
   out[n] = {0, one[1], int(now), redis.call('HGETALL', account_of(one[1])), found,
