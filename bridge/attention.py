@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Iterator, Sequence
 from importlib.resources import files
-from itertools import chain
 
 from redis import Redis
 
@@ -47,11 +46,13 @@ def clusters(
 def waiting(redis: Redis, by_hand: Collection[str] = ()) -> Iterator[Waiting]:
     """Each thing that waits for a person."""
     parked = set()
-    for one in chain.from_iterable(_parties(redis, kind) for kind in LISTS):
-        # What is part of a mass change is parked, too.
-        if one.name not in parked:
-            yield one
-        parked.add(one.name)
+    for kind, key in LISTS.items():
+        for one, since in Look(redis).listed(key):
+            # What is part of a mass change is parked, too.
+            if one.party not in parked:
+                account, events = one.account or "", one.held + one.parked
+                yield Waiting(kind, one.party, one.why, since, account, events)
+            parked.add(one.party)
     for kept in Quarantine(redis).all():
         reason = kept.reason[:LONGEST]
         yield Waiting(domain.QUARANTINED, kept.id, reason, kept.since, kept.source)
@@ -74,11 +75,3 @@ def _drift(redis: Redis, by_hand: Collection[str]) -> Iterator[Waiting]:
         for key in sorted({*ledger.seen} & {*ledger.traits} - {*by_hand}):
             reason = f"{key} is not what the bridge wrote"
             yield Waiting(domain.DRIFT, name, reason, since, name)
-
-
-def _parties(redis: Redis, kind: str) -> Iterator[Waiting]:
-    for standing, since in Look(redis).listed(LISTS[kind]):
-        events = standing.held + standing.parked
-        yield Waiting(
-            kind, standing.party, standing.why, since, standing.account or "", events
-        )

@@ -199,9 +199,8 @@ def not_sent(view: View) -> dict[str, str]:
 
 def _limited(retry_after: float | None) -> int:
     """Milliseconds to leave an API alone after its 429."""
-    return int(
-        1000 * (2.0 if retry_after is None else min(max(retry_after, 0.05), 600))
-    )
+    seconds = 2.0 if retry_after is None else min(max(retry_after, 0.05), 600)
+    return int(1000 * seconds)
 
 
 def after_refresh(error: SourceError) -> int:

@@ -7,7 +7,7 @@ was before and what came after a mark is the first thing to look at when numbers
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import blake2s
 from typing import Any, NamedTuple
 
@@ -75,8 +75,13 @@ def mark_changes(
     `bridge.toml` and of the code that computes.
     """
     client: Any = redis
-    parts = {"version": __version__, "rules": rules}
-    parts |= _digests(settings, options)
+    values = {one.name: getattr(settings, one.name.lower()) for one in OPTIONS}
+    values |= {one.name: settings.sources.get(one.name) for one in options}
+    # Two bytes of a digest show most changes, and nothing of a secret.
+    parts = {"version": __version__, "rules": rules} | {
+        name: blake2s(repr(value).encode(), digest_size=2).hexdigest()
+        for name, value in values.items()
+    }
     before = orjson.loads(client.getset(keys.SETUP, orjson.dumps(parts)) or b"{}")
     if before.get("version") != __version__:
         mark(redis, f"deploy of {__version__}")
@@ -89,13 +94,3 @@ def rules_of_workers(redis: Redis) -> str:
     """Return the digest of the rules that the last worker started with; "": not known."""
     client: Any = redis
     return str(orjson.loads(client.get(keys.SETUP) or b"{}").get("rules", ""))
-
-
-def _digests(settings: Settings, options: Iterable[Option]) -> Mapping[str, str]:
-    """Setting -> two bytes of a digest: it shows most changes, and nothing of a secret."""
-    values = {one.name: getattr(settings, one.name.lower()) for one in OPTIONS}
-    values |= {one.name: settings.sources.get(one.name) for one in options}
-    return {
-        name: blake2s(repr(value).encode(), digest_size=2).hexdigest()
-        for name, value in values.items()
-    }
