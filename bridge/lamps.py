@@ -172,7 +172,7 @@ def lamps(figures: Figures | None, redis: View, settings: Settings) -> list[Lamp
     """Return the lamps that are lit; without *figures* (Redis is down) only Redis'."""
     lit = [REDIS.lamp(text) for text in (*redis.refusals, *redis.worries)]
     if figures is None:
-        return lit if DOWN in redis.refusals else [*lit, REDIS.lamp(DOWN)]
+        return lit if redis.refusals else [*lit, REDIS.lamp(DOWN)]
     state = State(figures, settings, redis)
     since = {
         "vitally_failing": figures.failing and figures.failing.since,

@@ -8,9 +8,10 @@ import click
 import orjson
 
 from bridge.cli import Command, opened
-from bridge.cli.output import say, wants_json
+from bridge.cli.output import one_of, say, wants_json
 from bridge.deliveries import Line, follow
 from bridge.keep import stop_event
+from bridge.sources import every
 from bridge.wording import moment
 
 
@@ -28,8 +29,12 @@ def listen(source: str | None, account: str | None) -> None:
       python -m bridge listen
       python -m bridge listen --source stripe --account acme-101
     """
-    redis, stop = opened().redis, stop_event()
-    for line in follow(redis):
+    here, stop = opened(), stop_event()
+    if source:
+        one_of(
+            {one.name: one for one in every(here.settings.sources)}, source, "source"
+        )
+    for line in follow(here.redis):
         if stop.is_set():
             return
         if line and _is_wanted(line, source, account):

@@ -14,12 +14,13 @@ from redis import Redis
 from bridge.actions import parties_of, retry_all
 from bridge.cli import Command, Session, opened, program
 from bridge.cli.operate import replay_kept
-from bridge.cli.output import confirm, note, show, yes_option
+from bridge.cli.output import confirm, note, one_of, show, yes_option
 from bridge.cli.plan import planned, queue
 from bridge.deliveries import Wanted, deliveries
 from bridge.domain.facts import source_of
 from bridge.errors import BridgeError
 from bridge.plan import totals
+from bridge.sources import every
 from bridge.store import keys, operator
 from bridge.store.accept import JOURNAL
 from bridge.store.index import Index
@@ -95,7 +96,7 @@ def replay(
     elif flags["rules"]:
         chosen = Chosen([one.account for one in planned(here) if one.requests])
     else:
-        chosen = (_came if since or until else _of)(here.redis, wanted)
+        chosen = (_came if since or until else _of)(here, wanted)
     if not account:
         _confirm(here, chosen, yes=flags["yes"])
     if flags["whole"]:
@@ -115,21 +116,26 @@ def _named(redis: Redis, name: str) -> Chosen:
     return Chosen(sorted(accounts) or [name])
 
 
-def _of(redis: Redis, wanted: Wanted) -> Chosen:
+def _of(here: Session, wanted: Wanted) -> Chosen:
     """All of a source. Raises BridgeError where there is nothing of it."""
     source = wanted.source
-    rows = Index(redis).rows()
+    rows = Index(here.redis).rows()
     accounts = [r.account for r in rows if source in map(source_of, r.parties)]
-    held = [one.party for one, _ in Look(redis).listed(keys.HELD) if not one.account]
+    held = [
+        one.party for one, _ in Look(here.redis).listed(keys.HELD) if not one.account
+    ]
     chosen = Chosen(sorted(accounts), [p for p in held if source_of(p) == source])
     if chosen == ([], []):
         raise BridgeError(f"nothing of {source} is here; see `{program()} sources`")
     return chosen
 
 
-def _came(redis: Redis, wanted: Wanted) -> Chosen:
+def _came(here: Session, wanted: Wanted) -> Chosen:
     """What the journal says came, and of whom."""
-    found = deliveries(redis, wanted, most=2 * JOURNAL).lines
+    if wanted.source:
+        known = {one.name: one for one in every(here.settings.sources)}
+        one_of(known, wanted.source, "source")
+    found = deliveries(here.redis, wanted, most=2 * JOURNAL).lines
     accounts = {one.account for one in found if one.account}
     parties = {one.party for one in found if one.party and not one.account}
     return Chosen(sorted(accounts), sorted(parties))

@@ -88,6 +88,7 @@ def test_it_waits_until_all_is_written(run: Run, desk: Bench) -> None:
         (["--source", "stripe"], 2, "give --yes"),
         (["--since", "yesterday"], 2, "like 2h"),
         (["--source", "hubspot", "--yes"], 1, "nothing of hubspot is here"),
+        (["--source", "strip", "--since", "1h"], 1, "did you mean stripe?"),
         (["--account", "cus"], 1, "no such account or party here"),
     ],
 )

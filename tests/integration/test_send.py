@@ -113,6 +113,12 @@ def test_what_comes_and_what_becomes_of_it_is_shown_until_ctrl_c(
         assert "created {}" in listening.output
 
 
+def test_a_source_that_is_not_there_is_not_listened_to(stack: Stack) -> None:
+    said = called("listen", "--source", "strip", environ=stack.environ, status=1).err
+
+    assert "did you mean stripe?" in said
+
+
 @pytest.mark.parametrize("words", [("status",), ("why", "cus_watched"), ("held",)])
 def test_what_is_watched_is_shown_again_until_ctrl_c(
     stack: Stack, send: Run, tmp_path: Path, words: tuple[str, ...]

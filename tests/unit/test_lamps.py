@@ -123,6 +123,13 @@ def test_without_figures_redis_is_down(refusals: tuple[str, ...]) -> None:
     assert [("redis", "bad", DOWN)] == [lamp[:3] for lamp in found]
 
 
+def test_a_redis_that_is_full_is_not_said_to_be_down() -> None:
+    assert {"redis": "Redis is full."} == {
+        lamp.kind: lamp.text
+        for lamp in lamps(None, View(0, ("Redis is full.",)), SETTINGS)
+    }
+
+
 def test_every_condition_has_its_own_kind_a_meaning_and_a_first_thing_to_do() -> None:
     kinds = [row.kind for row in CONDITIONS]
 
