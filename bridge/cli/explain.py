@@ -71,6 +71,7 @@ def _words(data: Data) -> Iterator[str]:
         yield f"{parties[0].party} has no account yet: its events wait for a worker"
     for party in parties:
         yield from ("", *_party(party, data))
+    yield from parts(data)
     if tries := data.get("tries"):
         yield from ("", f"the last write failed; {count(tries, 'try', 'tries')} so far")
     if history := data.get("history"):
@@ -138,9 +139,6 @@ def _party(standing: Standing, data: Data) -> Iterator[str]:
     for fact in data.get("facts", ()):
         if fact["party"] == standing.party:
             yield _fact(fact)
-    for cause in data.get("because", {}).get("mrr", ()):
-        if cause["party"] == standing.party:
-            yield from _pays(cause)
 
 
 def _fact(fact: Data) -> str:
@@ -151,26 +149,14 @@ def _fact(fact: Data) -> str:
     return f"  {what}  <- {event}{unsure}"
 
 
-def _pays(cause: Data) -> Iterator[str]:
-    """What a subscription pays a month, item by item."""
-    if "unknown" in cause:
-        yield f"  mrr is not known: {cause['unknown']}"
-    if "monthly" not in cause:
-        return
-    code, source = cause["currency"] or "", source_of(cause["party"])
-
-    def pays(minor: str) -> object:
-        return major(Fraction(minor), code, source)
-
-    total = f"{pays(cause['monthly'])} {code.upper()} a month"
-    yield f"  {cause['subscription']} pays {total}"
-    for item in cause["items"]:
-        several = f"{item['count']} {item['interval']}s"
-        rhythm = item["interval"] if item["count"] == 1 else several
-        what = f"{item['quantity']} x {item['price'] or 'an item'} every {rhythm}"
-        less = ", ".join(item["discounts"])
-        taken = f", less {less}: {pays(item['monthly'])}" if less else ""
-        yield f"    {what}: {pays(item['gross'])}{taken}"
+def parts(data: Data) -> Iterator[str]:
+    """The parts that sum up to the MRR, each with the rule that makes it so."""
+    rows = [
+        (p["subscription"] or "all", p["text"], f"{p['amount']:,.2f}", p["rule"])
+        for p in data.get("parts", ())
+    ]
+    if rows:
+        yield from ("", *table(("SUBSCRIPTION", "WHAT", "A MONTH", "RULE"), rows))
 
 
 def _history(line: Data) -> str:
@@ -187,7 +173,9 @@ def _history(line: Data) -> str:
 def because(cause: Data) -> str:
     """One cause of a trait, on one line."""
     if "monthly" in cause:
-        return "; ".join(line.strip() for line in _pays(cause))
+        code = cause["currency"] or ""
+        sum_ = major(Fraction(cause["monthly"]), code, source_of(cause["party"]))
+        return f"{cause['subscription']} pays {sum_} {code.upper()} a month"
     if "subscription" in cause:
         return f"{cause['subscription']} {aloud(cause)}"
     return f"{cause['source']} sets it directly: {cause['event']}"

@@ -16,7 +16,7 @@ import click
 from redis import Redis
 
 from bridge.cli import NO_VITALLY, Group, configured, program, reached
-from bridge.cli.explain import because, value
+from bridge.cli.explain import because, parts, value
 from bridge.cli.operate import kept_as
 from bridge.cli.output import json_lines, one_of, show, table, tell
 from bridge.config import DEFAULT_PATH, Config
@@ -282,4 +282,4 @@ def _words(data: Data) -> Iterator[str]:
         rows += [(t, "unknown", reason) for t, reason in account["unknown"].items()]
         yield ""
         yield f"account {account['account'] or 'not known: ' + account['reason']}"
-        yield from table(("TRAIT", "VALUE", "WHY"), rows)
+        yield from (*table(("TRAIT", "VALUE", "WHY"), rows), *parts(account))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -34,7 +31,7 @@ from tests.support.local_stripe import (
     price,
     subscription,
 )
-from tests.support.processes import ROOT, Running, environment
+from tests.support.processes import Running
 from tests.support.server import RedisServer
 from tests.support.waiting import eventually
 
@@ -319,27 +316,13 @@ def test_an_interrupted_one_for_others_is_not_mixed_up(stripe, backfill, redis):
     assert "Stripe has no such customers, or not any more; say --restart" in said
 
 
-@pytest.mark.parametrize(("answer", "taken"), [(b"y\n", 0), (b"yes\n", 1)])
-def test_at_a_terminal_it_asks(stripe, environ, redis, answer, taken):
+@pytest.mark.parametrize(("answer", "taken"), [("y\n", 0), ("yes\n", 1)])
+def test_at_a_terminal_it_asks(stripe, run, redis, answer, taken):
     shop(stripe, 1)
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        BACKFILL[:-1],
-        cwd=ROOT,
-        env=environment(environ),
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        os.write(ours, answer)
-        output, _ = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        os.close(ours)
-        os.close(theirs)
 
-    assert b"Type yes to go on" in output
+    said = run("backfill", "stripe", typed=answer, status=1 - taken)
+
+    assert "Type yes to go on" in said.err
     assert [taken] == readings(redis, ["cus_0"])
 
 

@@ -60,6 +60,17 @@ def test_why_tells_the_traits_the_facts_and_their_events(run, desk):
     assert said.out == run("why", PARTY).out
 
 
+def test_why_names_the_parts_of_the_mrr_and_their_rules(run, desk):
+    desk.tell(customer(), subscription(unit=12300))
+    desk.work()
+
+    said = run("why", "acme")
+
+    part = "sub_1 1 x Pro: 123.00 USD every month 123.00 price per month"
+    assert part == said.line("sub_1")
+    assert said.line("all").startswith("all rounding 0.00")
+
+
 def test_why_says_what_nobody_tells_any_more(run, desk):
     desk.tell(customer(), subscription(unit=100))
     desk.tell(customer("cus_2"))
