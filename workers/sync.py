@@ -33,7 +33,7 @@ from bridge.errors import LostLeaseError, VitallyError
 from bridge.guard import moves
 from bridge.log import ABOUT, fields
 from bridge.store.durations import WRITE
-from bridge.store.lease import DRY_RUN_MS, home
+from bridge.store.lease import DRY_RUN_MS, home, incomplete
 from bridge.store.view import Outcome, View, Wait
 from workers import outcomes
 from workers.context import Context
@@ -250,7 +250,11 @@ class AccountSync:
         self, view: View, delay_ms: int, wait: Wait, desired: Desired | None = None
     ) -> str:
         if desired:
-            wait = wait._replace(row=desired.row(view))
+            wait = wait._replace(
+                row=desired.row(view),
+                unknown=desired.document.unknown,
+                incomplete={m.name: incomplete(m) for m in view.members},
+            )
         claims = self.leases.postpone(view.own.name, delay_ms, view.lease, wait)
         self.queue.push_all(claims, "came meanwhile")  # 9
         return self._wait(wait)

@@ -231,7 +231,8 @@ class Leases(Store):
         account, fence = (lease.account, lease.fence) if lease else ("", 0)
         noted, delay = orjson.dumps(wait.fields), max(0, delay_ms)
         args = (party, delay, account, fence, noted, wait.row, wait.word)
-        return claims(self._run("postpone", *args))
+        more = (_text(wait.unknown), orjson.dumps(wait.incomplete))
+        return claims(self._run("postpone", *args, *more))
 
     def begin_dry_run(self) -> None:
         """Note that nothing is written from now on."""
@@ -399,7 +400,6 @@ def claims(answer: Iterable[tuple[bytes, int, bytes, int]]) -> Claims:
 def _compacted(member: Member) -> dict[str, Any]:
     """A party whose facts up to the revision that was read become fewer."""
     gone, put = codec.rewrite(member.history, compact(member.history))
-    is_customer = kind_of(member.name) == PartyKind.CUSTOMER
     return {
         "name": member.name,
         "read": member.read,
@@ -408,8 +408,14 @@ def _compacted(member: Member) -> dict[str, Any]:
         "put": put,
         "deliveries": member.deliveries,
         "ghost": member.is_vacated,
-        "incomplete": is_customer and is_incomplete(member.things),
+        "incomplete": incomplete(member),
     }
+
+
+def incomplete(member: Member) -> bool:
+    """Whether it is a customer whose first events were not seen."""
+    is_customer = kind_of(member.name) == PartyKind.CUSTOMER
+    return is_customer and is_incomplete(member.things)
 
 
 def _text(data: object) -> str:

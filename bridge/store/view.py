@@ -156,13 +156,16 @@ def delivery_ids(texts: Iterable[str]) -> list[str]:
 class Wait(NamedTuple):
     """Why a job was not done now: the *word* that is counted ("": none), and *why*.
 
-    Its account keeps *fields*, and *row* in the index ("": as it is).
+    Its account keeps *fields*, and *row* in the index ("": as it is); with a row, why
+    traits are *unknown*, and which parties are *incomplete*.
     """
 
     word: str = "retried"
     why: str = ""
     fields: Mapping[str, str] = {}
     row: str = ""
+    unknown: Mapping[str, str] = {}
+    incomplete: Mapping[str, bool] = {}
 
 
 RETRIED = Wait()

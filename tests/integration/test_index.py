@@ -52,6 +52,10 @@ def test_an_account_of_a_dry_run_is_in_the_index(desk: Bench) -> None:
     desk.leases.begin_dry_run()
     desk.does(subscription(at=2, unit=50000))
     assert [500] == [row.mrr for row in Index(desk.redis).rows()]
+    assert (0, 0) == (desk.check().unknown, desk.check().incomplete)
+    desk.does(subscription("cus_2", items=[{"price": "price_1", "interval": "month"}]))
+    desk.does(customer("cus_2", account="two", kind="updated"))
+    assert (1, 1) == (desk.check().unknown, desk.check().incomplete)
 
 
 def test_an_account_that_vitally_refuses_is_in_the_index(desk: Bench) -> None:

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from bridge.config import Config
+from bridge.desired import ORGANIZATION
 from bridge.domain.document import TRAITS
 from bridge.reconcile import Reconciler
 from bridge.store import keys
@@ -100,6 +102,15 @@ def test_no_reading_is_believed_to_have_shown_a_key_that_is_new(
     acme.work()
 
     assert "until" not in acme.traits()
+
+
+def test_the_organization_is_no_trait_that_a_reading_misses(acme: Bench) -> None:
+    config = Config({**dict.fromkeys(TRAITS), ORGANIZATION: ORGANIZATION})
+    shown = {"traits": {ORGANIZATION: "org"}}
+    acme.redis.hset(keys.account("acme"), "ledger", orjson.dumps(shown))
+    Reconciler(acme.redis, acme.client, config, int).look("acme")
+
+    assert 0 == acme.check().drift
 
 
 def test_what_nobody_here_knows_is_listed(desk: Bench, run: Run) -> None:

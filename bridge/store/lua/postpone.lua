@@ -2,7 +2,8 @@
 -- The party's claim stays, so events that arrive in the meantime wait with it.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, delay (ms), account ('': none), fence, JSON {field: text} of the account,
---   row of its index ('': as it is), outcome to count ('': none)
+--   row of its index ('': as it is), outcome to count ('': none); with a row: unknown
+--   (text or ''), JSON {party: whether it is incomplete}
 -- RETURNS: {party, claim, delivery, urgent} to queue jobs for
 -- USES: claiming releasing
 local wanted = {}
@@ -20,7 +21,14 @@ else
     redis.call('HSET', account_of(ARGV[3]), name, text)
   end
   redis.call('HSET', account_of(ARGV[3]), 'not_before', due)
-  if ARGV[6] ~= '' then index(ARGV[3], ARGV[6]) end
+  if ARGV[6] ~= '' then
+    index(ARGV[3], ARGV[6])
+    if ARGV[8] == '' then redis.call('HDEL', UNKNOWN, ARGV[3])
+    else redis.call('HSET', UNKNOWN, ARGV[3], ARGV[8]) end
+    for p, is_so in pairs(cjson.decode(ARGV[9])) do
+      redis.call(is_so and 'SADD' or 'SREM', INCOMPLETE, p)
+    end
+  end
   redis.call('SREM', waiters_of(ARGV[3]), ARGV[1])
   leave(ARGV[3], wanted)
 end
