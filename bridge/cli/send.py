@@ -22,7 +22,7 @@ from bridge.cli.output import near, note, one_of, show, table, tell
 from bridge.domain.facts import Fact, PartyKind, PartyName
 from bridge.errors import BridgeError, SignatureError
 from bridge.ingest import Ingress
-from bridge.settings import Settings
+from bridge.settings import Settings, TextError, address
 from bridge.sources import every, switched_on
 from bridge.webhook.auth import prove
 from bridge.webhook.sample import fresh, retold, samples, set_value
@@ -45,6 +45,14 @@ class Sample(NamedTuple):
     parties: Sequence[str] = ()
 
 
+def url(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    """Read an http(s) URL."""
+    try:
+        return text and str(address(text))
+    except TextError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command(cls=Command)
 @click.argument("source", required=False)
 @click.argument("event", required=False, metavar="[EVENT|FILE]")
@@ -56,7 +64,12 @@ class Sample(NamedTuple):
     metavar="PATH=VALUE",
     help="Change the body first, such as data.object.id=cus_1. May be repeated.",
 )
-@click.option("--to", metavar="URL", help="Another bridge than the web process here.")
+@click.option(
+    "--to",
+    callback=url,
+    metavar="URL",
+    help="Another bridge than the web process here.",
+)
 @click.option("--life", metavar="WORD", help="The same word: the same customer.")
 def send(
     source: str | None,
@@ -88,7 +101,7 @@ def send(
         _list([sender])
         return
     if sender not in switched_on(settings.sources):
-        unset = sender.options[0].name
+        unset = sender.missing(settings.sources)
         raise BridgeError(f"{source} is off, so nothing can be signed: set {unset}")
     sample = _sample(sender, event, settings, life)
     body = _changed(sample.body, values) if values else sample.body

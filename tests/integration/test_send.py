@@ -73,6 +73,11 @@ def test_values_are_set_and_a_file_is_sent_as_it_is(
         (["chargebee", "customer_created"], 1, "set CHARGEBEE_WEBHOOK_USERNAME"),
         (["stripe", "customer.created", "--set", "data.x.y=1"], 2, "there is no 'x'"),
         (["stripe", "customer.created", "--to", "http://127.0.0.1:9"], 1, "nobody"),
+        (
+            ["stripe", "customer.created", "--to", "nowhere"],
+            2,
+            "must be an http(s) URL",
+        ),
     ],
 )
 def test_a_mistake_is_a_sentence(send: Run, words: list[str], status, expected):
