@@ -48,7 +48,7 @@ def retry(redis: Redis, party: str) -> int:
 
     0: nothing waits, or a job is on its way. Raises redis' own errors.
     """
-    claims = Leases(redis).claim_by_hand(party)
+    claims = Leases(redis).claim("by hand", party)
     Queue(redis).push_all(claims, "tried again by hand")
     return len(claims)
 

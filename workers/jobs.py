@@ -51,7 +51,7 @@ class Jobs:
             kind, source, _ = PartyName.parse(party)
             readable = kind == PartyKind.POINTER and source in self.context.apis
             if readable or kind == PartyKind.CATALOGUE:
-                claims = self.context.leases.claim_by_hand(party)
+                claims = self.context.leases.claim("by hand", party)
                 self.context.queue.push_all(claims, "held until now")
 
     def _spread(self, view: View) -> Outcome:

@@ -290,8 +290,8 @@ def written(view: View, doc: Document, done: Written) -> Outcome:
 def unconfirmed(view: View, doc: Document, *, sure: bool = True) -> list[str]:
     """Traits that an unconfirmed write may have set and that *doc* does not contain.
 
-    If no party supports such a trait any more, it is removed. While an earlier write may
-    still arrive (not *sure*), a removed trait may come back.
+    They stay ours, so that they are removed once no party supports them. While an earlier
+    write may still arrive (not *sure*), even a trait that was removed may come back.
     """
     certain = {*doc.traits} if sure else {*doc.traits} - doc.gone
     return sorted({*view.unconfirmed_traits} - certain)

@@ -72,7 +72,7 @@ class Sweeper:
         now, breaker = monotonic(), self.context.breaker
         if not self.leads():
             return
-        due = self.context.leases.claim_due(BATCH)
+        due = self.context.leases.claim("due", BATCH)
         self.context.queue.push_all(due, "next try")
         if now - self.swept >= self.pause:
             self.swept = now
@@ -102,7 +102,7 @@ class Sweeper:
             since = since if first == mark else monotonic()
             if (monotonic() - since) * 1000 < GRACE_MS:
                 self.suspects[party] = (mark, since)
-            elif claims := self.context.leases.claim_lost(party, number):
+            elif claims := self.context.leases.claim("lost", party, number):
                 log.warning(
                     "requeued",
                     extra=fields(party=party, job=job, delivery=claims[0].delivery),

@@ -172,7 +172,7 @@ def _forgotten(redis: Redis, party: str) -> Mapping[str, int]:
         queue.forget(job)
     if gone.other:
         # The account is now that of fewer parties.
-        queue.push_all(Leases(redis).claim_to_look(gone.other), "another was forgotten")
+        queue.push_all(Leases(redis).claim("look", gone.other), "another was forgotten")
     return gone.keys
 
 

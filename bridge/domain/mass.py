@@ -2,8 +2,8 @@
 
 A *measure* adds up what moves within the hour: the accounts that churn, or the MRR of one
 currency that goes down, or up. A mistake of a source, a rule or a version moves too much
-of one. Each account is counted once. What a single customer does goes on: at once, or
-after a moment in which a mass change would show itself.
+of one. Each account is counted once. The write of a single customer is never held: it goes out
+at once, or after a moment in which a mass change would show itself.
 """
 
 from __future__ import annotations

@@ -254,21 +254,15 @@ class Leases(Store):
         """Make *party* a member of *account*, and of no other."""
         return claims(self._run("move", party, account or "", vacated("")))
 
-    def claim_due(self, most: int) -> Claims:
-        """Claim at *most* so many parties whose next try is due."""
-        return claims(self._run("claim", "due", most))
+    def claim(self, how: str, *args: str | int) -> Claims:
+        """Claim parties; each claim needs a job.
 
-    def claim_lost(self, party: str, number: str) -> Claims:
-        """Claim *party* again: the job of its claim with this *number* is lost."""
-        return claims(self._run("claim", "lost", party, number))
-
-    def claim_to_look(self, party: str) -> Claims:
-        """Claim *party*, settled or not; no claim if a job of it waits already."""
-        return claims(self._run("claim", "look", party))
-
-    def claim_by_hand(self, party: str) -> Claims:
-        """Claim *party*; no claim if a job of it waits already, or all of it is settled."""
-        return claims(self._run("claim", "by hand", party))
+        "due", most: up to so many parties whose next try is due. "lost", party, number:
+        one whose claim of this number has lost its job. "by hand", party: one that is
+        not settled. "look", party: one, settled or not. The last two claim nothing if
+        a job of the party waits already.
+        """
+        return claims(self._run("claim", how, *args))
 
     def make_due(self, parties: Sequence[str], apart_ms: int) -> int:
         """Have those of *parties* tried, one after another, of which something waits.

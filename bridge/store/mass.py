@@ -22,9 +22,10 @@ class Mass(Store):
     def weigh(
         self, account: str, moves: Mapping[str, int], *, anew: bool = False
     ) -> list[Window]:
-        """Count what a write of *account* *moves* (measure -> amount), and what all do.
+        """Count what a write of *account* *moves* (measure -> amount); each measure's window.
 
-        *anew*: with sums of this moment; without it, a total of MRR may be 0, unknown.
+        *anew* sums up the MRR first. Without it, the sums may be minutes old, and a total
+        of 0 is not known.
         """
         if anew:
             self._sum()
@@ -59,7 +60,7 @@ class Mass(Store):
         ]
 
     def let_pass(self, accounts: Iterable[str]) -> None:
-        """Let the next write of each account go out: somebody saw what it moves."""
+        """Do not judge the next write of each account: somebody saw what it moves."""
         each(self._redis, "hset", map(keys.account, accounts), "released", 1)
 
     def _sum(self) -> None:

@@ -29,7 +29,7 @@ STRANGER_DAYS = 7
 
 
 class Seen(NamedTuple):
-    """What a reading showed of *account* otherwise than *ledger* (as it is stored).
+    """Where Vitally's *traits* of an account differ from its *ledger* (the stored text).
 
     *drifted*: somebody else has changed or deleted what the bridge wrote.
     """
@@ -53,10 +53,10 @@ class Shadow(Store):
         return named(self._redis, keys.members(""))
 
     def unsettled(self) -> dict[str, str | None]:
-        """Each party that may not be as its last job left it -> its account so far.
+        """Party that may have changed since its last job -> its account so far.
 
-        Parties that are dirty, held, parked or soon due, and the users of what changed
-        in a catalogue.
+        A party may have changed if it is dirty, held, parked or soon due, or uses a thing
+        of a catalogue that is.
         """
         with self._redis.pipeline(transaction=False) as pipe:
             for key in (keys.DIRTY, keys.HELD, keys.PARKED):
@@ -81,10 +81,10 @@ class Shadow(Store):
                     yield member.name, account
 
     def at_rest(self, accounts: Sequence[str], rules: str) -> dict[str, Ledger]:
-        """Those of *accounts*, without unsettled parties, that are as they shall be.
+        """The ledgers of those *accounts* that need no write; no party may be unsettled.
 
-        Their last job settled them by these *rules*, and Vitally was not seen to have
-        anything else since.
+        The last job settled such an account by these *rules*, and no reading has shown a
+        difference since.
         """
         rows = self._records(accounts, "rules", "doubt", "stale", "ledger", "seen")
         found = {}
@@ -124,7 +124,7 @@ class Shadow(Store):
             yield from zip(some, ledgers, strict=True)
 
     def unseen(self, since: int) -> tuple[int, list[str]]:
-        """How many accounts we wrote, and those neither read nor written *since* (ms)."""
+        """How many accounts we wrote, and which of them no one read or wrote *since* (ms)."""
         ours, absent = 0, []
         for some in batches(named(self._redis, keys.account("")), BATCH):
             rows = self._records(some, "ledger", "seen", "wrote_at")

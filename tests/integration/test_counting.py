@@ -142,7 +142,7 @@ def test_whatever_happens_the_counting_adds_up_and_the_end_is_right(
         shaken(desk, chance)
     desk.vitally.mend()
     for raw in desk.redis.zrange(keys.PARKED, 0, -1):
-        desk.queue.push_all(desk.leases.claim_by_hand(raw.decode()), "by hand")
+        desk.queue.push_all(desk.leases.claim("by hand", raw.decode()), "by hand")
     for _ in range(12):
         desk.sweep()
         desk.sweeper.probe()

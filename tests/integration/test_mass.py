@@ -131,7 +131,7 @@ def test_a_rule_that_changes_all_mrr_is_held(shop: Bench) -> None:
     def looks() -> int:
         before = len(shop.writes())
         for n in range(ACCOUNTS):
-            shop.queue.push_all(shop.leases.claim_to_look(f"stripe:cus_{n}"), "look")
+            shop.queue.push_all(shop.leases.claim("look", f"stripe:cus_{n}"), "look")
         return passes(shop, ms=1) + len(shop.writes()) - before
 
     looks()

@@ -367,7 +367,9 @@ def test_whatever_is_done_by_hand_the_counting_adds_up(run, desk, seed):
             desk.work,
             desk.sweep,
             lambda: desk.passes(chance.choice([100, 3000, 40_000])),
-            lambda p=party: desk.queue.push_all(desk.leases.claim_by_hand(p), "hand"),
+            lambda p=party: desk.queue.push_all(
+                desk.leases.claim("by hand", p), "hand"
+            ),
             lambda p=party: operator.discard(desk.redis, p),
             lambda: operator.pause(desk.redis, "a look"),
             lambda: operator.resume(desk.redis),

@@ -343,7 +343,7 @@ def test_a_parked_change_is_tried_again_by_hand(desk: Bench) -> None:
     created(desk)
     desk.fault("status", "PUT", **REFUSED)
     desk.does(subscription(at=2, unit=150))
-    desk.queue.push_all(desk.leases.claim_by_hand("stripe:cus_1"), "by hand")
+    desk.queue.push_all(desk.leases.claim("by hand", "stripe:cus_1"), "by hand")
 
     assert ["updated"] == desk.work()
     assert 0 == desk.check().parked
