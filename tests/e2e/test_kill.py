@@ -105,7 +105,7 @@ def test_an_orderly_stop_under_load_loses_nothing(stack: Stack) -> None:
     shops = [Shop() for _ in range(300)]
     with ThreadPoolExecutor(8) as pool:
         playing = [pool.submit(play, stripe, shop) for shop in shops]
-        eventually(lambda: len(stack.creations()) >= 5)
+        eventually(lambda: len(stack.creations()) > 20)
         for running in (web.running, worker):
             running.signal(signal.SIGTERM)
         ends = [running.wait() for running in (web.running, worker)]
