@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from heapq import nlargest, nsmallest
 from math import inf
 from typing import Any, NamedTuple
 
@@ -47,13 +48,13 @@ FILTERS: Mapping[str, Callable[[Row, States], bool]] = {
 NOT_YET = "9"
 """Later than every instant."""
 
-SORTS: Mapping[str, tuple[Callable[[Row], Any], bool]] = {
-    "name": (lambda row: row.name.casefold(), False),
-    "mrr": (lambda row: -inf if row.mrr is None else row.mrr, True),
-    "renewal": (lambda row: row.renews_at or NOT_YET, False),
-    "churned": (lambda row: row.churned_at or "", True),
+SORTS: Mapping[str, tuple[Callable[[Row], Any], Callable[..., list[Row]]]] = {
+    "name": (lambda row: row.name.casefold(), nsmallest),
+    "mrr": (lambda row: -inf if row.mrr is None else row.mrr, nlargest),
+    "renewal": (lambda row: row.renews_at or NOT_YET, nsmallest),
+    "churned": (lambda row: row.churned_at or "", nlargest),
 }
-"""Order -> sort key, and whether the largest comes first; who has none comes last."""
+"""Order -> sort key, and what comes first; who has none comes last."""
 
 
 class Wanted(NamedTuple):
@@ -98,17 +99,18 @@ def listing(redis: Redis, wanted: Wanted) -> Listing:
     counts = {name: sum(has(row, now) for row in rows) for name, has in FILTERS.items()}
     if wanted.state in FILTERS:
         rows = [row for row in rows if FILTERS[wanted.state](row, now)]
+    total = len(rows)
+    pages = max(1, -(-total // PAGE))
+    begin = (min(wanted.page, pages) - 1) * PAGE
     # What has exactly that name stays first.
     if not text or wanted.sort != "name":
-        key, reverse = SORTS[wanted.sort]
-        rows.sort(key=lambda row: (key(row), row.account), reverse=reverse)
+        key, first = SORTS[wanted.sort]
+        rows = first(begin + PAGE, rows, key=lambda row: (key(row), row.account))
     held = [] if wanted.state not in {"", "held"} else held_parties(redis, text)
     counts["held"] += len(held)
-    pages = max(1, -(-len(rows) // PAGE))
-    begin = (min(wanted.page, pages) - 1) * PAGE
     shown = rows[begin : begin + PAGE]
     tags = {r.account: [n for n, has in FILTERS.items() if has(r, now)] for r in shown}
-    return Listing(shown, len(rows), pages, index.count(), counts, held, tags)
+    return Listing(shown, total, pages, index.count(), counts, held, tags)
 
 
 def _states(redis: Redis) -> States:

@@ -1,6 +1,6 @@
 """`make bench`: measure all, or the parts that are named, beside the goals.
 
-    python -m tests.bench [idle backlog writes trips memory boot contact plan ingress]
+    python -m tests.bench [idle backlog writes trips memory boot contact plan console ingress]
 
 All parts together write the page `deploy/benchmarks.md`; single ones only print their
 rows. The status says nothing about the goals.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench import contact, costs, ingress, plan, report, waits
+from tests.bench import console, contact, costs, ingress, plan, report, waits
 from tests.support.processes import ROOT
 
 PARTS: Mapping[str, Callable[[Path], dict[str, report.Figure]]] = {
@@ -28,6 +28,7 @@ PARTS: Mapping[str, Callable[[Path], dict[str, report.Figure]]] = {
     "boot": costs.boot,
     "contact": contact.measure,
     "plan": plan.over_many,
+    "console": console.over_many,
     "ingress": ingress.measure,
 }
 

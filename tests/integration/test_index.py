@@ -38,6 +38,16 @@ def test_a_job_that_writes_puts_the_account_into_the_index(desk: Bench) -> None:
     assert {row.currency: (1, 450)} == sums(Index(desk.redis).rows())
 
 
+def test_rows_that_are_kept_are_those_of_now(desk: Bench) -> None:
+    desk.rests(customer(), subscription(at=1))
+    kept = Index(desk.redis, keep=True)
+    assert kept.rows() == Index(desk.redis).rows()
+    desk.rests(subscription(at=2, unit=100), customer("cus_2", account="other"))
+
+    assert sorted(kept.rows()) == sorted(Index(desk.redis).rows())
+    assert ["acme", "other"] == sorted(row.account for row in kept.rows())
+
+
 def test_a_job_that_writes_nothing_still_says_what_the_facts_say(desk: Bench) -> None:
     desk.rests(customer(), subscription(at=1))
     desk.redis.delete(keys.INDEX)
