@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 from redis import Redis
@@ -25,7 +25,7 @@ from bridge.store import keys, operator
 from bridge.store.accept import JOURNAL
 from bridge.store.index import Index
 from bridge.store.inspect import Look, figures
-from bridge.wording import count
+from bridge.wording import count, moment
 
 AGO = re.compile(r"(\d{1,9})(s|min|h|d)")
 
@@ -135,6 +135,11 @@ def _came(here: Session, wanted: Wanted) -> Chosen:
     if wanted.source:
         known = {one.name: one for one in every(here.settings.sources)}
         one_of(known, wanted.source, "source")
+    redis: Any = here.redis
+    for first, _ in redis.xrange(keys.JOURNAL, count=1):
+        begins = int(first.partition(b"-")[0])
+        if redis.xlen(keys.JOURNAL) >= JOURNAL and wanted.since < begins:
+            note(f"the journal reaches back to {moment(begins)} UTC, and no further")
     found = deliveries(here.redis, wanted, most=2 * JOURNAL).lines
     accounts = {one.account for one in found if one.account}
     parties = {one.party for one in found if one.party and not one.account}

@@ -96,6 +96,15 @@ def test_a_mistake_is_a_sentence(run: Run, words, status, expected):
     assert expected in run("replay", *words, status=status).err
 
 
+def test_it_is_said_where_the_journal_begins_later(run: Run, monkeypatch) -> None:
+    words = ("replay", "--since", "1h", "--yes", "--no-wait")
+    assert "reaches back" not in run(*words).err
+
+    monkeypatch.setattr("bridge.cli.replay.JOURNAL", 7)
+
+    assert "the journal reaches back to 20" in run(*words).err
+
+
 def test_quarantined_deliveries_are_read_again(run: Run) -> None:
     assert "the quarantine is empty\n" == run("replay", "--quarantine").out
 
