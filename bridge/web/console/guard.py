@@ -136,6 +136,7 @@ class Guard:
         html = html.replace("</body>", script)
         html = html.replace("</head>", STYLE.format(request.script_root))
         html = html.replace("<body>", BACK.format(request.script_root))
+        html = html.replace('id="rq-instances"', 'id="rq-instances" aria-label="Redis"')
         html = SCRIPT.sub(f'<script nonce="{g.nonce}"', html)
         return INSERTED.sub(lambda m: f"<%- {m['text'] or m['bare']} %>", html)
 
