@@ -285,7 +285,10 @@ def _place(cursor: Cursor, *, restart: bool) -> str:
 def _announce(
     parties: Iterator[str], after: str, kind: Source, session: Session, *, yes: bool
 ) -> int | None:
-    """Print what the backfill costs and ask, unless *yes*; return the count, if known."""
+    """Print what the backfill costs and ask at a terminal, unless *yes*.
+
+    Return the count, if known.
+    """
     try:
         size = sum(1 for _ in islice(parties, MOST_COUNTED + 1))
     except SourceUnreadError as error:
@@ -301,7 +304,8 @@ def _announce(
         f"{least}{needed} for one write to Vitally each ({count(totals.cost, 'unit')}) at "
         f"{share:.0%} of its {totals.limit:,} units a minute; unchanged accounts need none"
     )
-    if size:
+    # It removes nothing and keeps to the budget, so a script need not say yes.
+    if size and sys.stdin.isatty():
         confirm("Type yes to go on", "yes", yes=yes)
     return None if least else size
 
