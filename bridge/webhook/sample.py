@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from hashlib import blake2s
 from importlib.resources import files
 from typing import Any
@@ -42,8 +41,18 @@ def samples(source: Source) -> dict[str, bytes]:
 
 
 def retold(text: str, shift_ms: int, ids: Mapping[str, str]) -> str:
-    """Move all times in *text* by *shift_ms*, and replace *ids*."""
-    text = TIME.sub(partial(_moved, shift_ms), text)
+    """Move all times in *text* by *shift_ms*, and replace *ids* outside of them.
+
+    A short id may be the minutes of a time, too.
+    """
+    parts, end = [], 0
+    for found in TIME.finditer(text):
+        parts += [_renamed(text[end : found.start()], ids), _moved(shift_ms, found)]
+        end = found.end()
+    return "".join([*parts, _renamed(text[end:], ids)])
+
+
+def _renamed(text: str, ids: Mapping[str, str]) -> str:
     for old, new in ids.items():
         text = re.sub(rf"(?<![\w-]){re.escape(old)}(?![\w-])", new, text)
     return text

@@ -28,8 +28,9 @@ PAGES = [
 ]
 
 BRIDGE = "python -m bridge"
-STAYS = ("demo", "serve", "simulator")
-"""Commands that do not end by themselves."""
+ASKED = ("demo", "serve", "simulator", "send", "new")
+"""Commands of which only the help is asked for: they do not end by themselves, need a
+bridge that runs, or change the folder."""
 
 NO_SETTINGS = 78
 
@@ -132,7 +133,7 @@ def test_every_line_of_the_pages_is_understood(way, ways):
 
     def wrong(line: str) -> str:
         typed = line.replace(f"{BRIDGE} …", f"{BRIDGE} --help")
-        typed += " --help" if set(STAYS) & set(typed.split()) else ""
+        typed += " --help" if set(ASKED) & set(typed.split()) else ""
         done = ways[way].type(typed)
         well = done.returncode in {0, NO_SETTINGS} and "Traceback" not in done.stderr
         return "" if well else f"{line}: {done.returncode} {done.stderr}"

@@ -89,6 +89,12 @@ def test_times_move_and_ids_change_and_nothing_else_does(text, expected):
     assert expected == retold(text, 90_000, {"cus_a": "cus_z"})
 
 
+def test_a_short_id_is_not_looked_for_in_a_time() -> None:
+    text = '{"id": 12, "at": "2026-01-15 08:12:00"}'
+
+    assert '{"id": 7, "at": "2026-01-15 08:12:01"}' == retold(text, 1000, {"12": "7"})
+
+
 @pytest.mark.parametrize("id_", ["cus_example_1", "20030040501", "001xx000003DGb1AAG"])
 def test_a_fresh_id_has_the_form_of_the_old_one(id_):
     (one,), (other,) = (fresh([id_], word).values() for word in ("a", "b"))
