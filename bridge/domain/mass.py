@@ -16,6 +16,10 @@ DOWN, UP = "down", "up"
 FIRST = 0.01
 """The share of all accounts that may move at once, but at least one."""
 
+DAILY = 0.15
+"""So small a part of *least* accounts whose MRR moves within a minute need not wait: that
+is daily business."""
+
 RISE = 2.5
 """So many times as much MRR may go up as down: growth is seldom a mistake."""
 
@@ -68,7 +72,8 @@ def decide(seen: Window, limits: Limits) -> int | None:
     most = seen.total * share * (RISE if seen.measure.endswith(UP) else 1)
     if seen.is_held or (seen.number > limits.least and seen.amount > most):
         return None
-    if seen.rank < max(1, int(seen.accounts * FIRST)):
+    is_daily = seen.measure != CHURNED and seen.recent <= limits.least * DAILY
+    if is_daily or seen.rank < max(1, int(seen.accounts * FIRST)):
         return 0
     # Of the hour's amount, as much as of its accounts.
     lately = seen.amount * seen.recent / seen.number

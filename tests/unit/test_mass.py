@@ -28,10 +28,10 @@ def churn(number: int, *, of: int = 1000, recent: int = 1, **more: Any) -> Windo
     return seen._replace(**more)
 
 
-def mrr(number: int, percent: float, *, way: str = "down") -> Window:
+def mrr(number: int, percent: float, *, way: str = "down", recent: int = 4) -> Window:
     """The last of *number* of a thousand accounts that move *percent* of 1,000,000."""
     amount, rank = round(10_000 * percent), number - 1
-    return Window(f"USD {way}", False, 1000, 1_000_000, number, amount, 1, rank, 0)
+    return Window(f"USD {way}", False, 1000, 1_000_000, number, amount, recent, rank, 0)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,8 @@ def mrr(number: int, percent: float, *, way: str = "down") -> Window:
         (mrr(10, 99), 0),
         (mrr(20, 99), GRACE_MS),
         (mrr(21, 10), GRACE_MS),
+        # One customer after another is daily business.
+        (mrr(20, 99, recent=3), 0),
         (mrr(21, 10.1), HOLD),
         (mrr(21, 25, way="up"), GRACE_MS),
         (mrr(21, 25.1, way="up"), HOLD),
