@@ -61,7 +61,7 @@ class Sweeper:
         self.sampled = -samples.EVERY
         self.pause = SWEEP
         self.index, self.shadow = Index(self.redis), Shadow(self.redis)
-        self.unlisted = self.index.unlisted()
+        self.is_indexed = False
 
     def run(self) -> None:
         """Tick until the worker stops."""
@@ -113,10 +113,15 @@ class Sweeper:
 
     def complete_index(self) -> None:
         """Add rows of some accounts that an older version has left without one."""
-        config, rows = self.context.config, {}
-        for view in self.shadow.views({name: [] for name in next(self.unlisted, ())}):
-            rows[view.account] = desired_state(view, config).row(view)
-        self.index.add(rows)
+        if not self.is_indexed:
+            self.is_indexed = self.index.complete(self._rows)
+
+    def _rows(self, accounts: list[str]) -> dict[str, str]:
+        views = self.shadow.views({name: [] for name in accounts})
+        return {
+            view.account: desired_state(view, self.context.config).row(view)
+            for view in views
+        }
 
     def _jobless(self, parties: list[str]) -> Iterator[tuple[str, str, str, str]]:
         """(party, number of its claim, claim, job) of the parties that nobody works on."""

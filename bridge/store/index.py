@@ -8,7 +8,7 @@ added by the sweeper.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
@@ -146,26 +146,25 @@ class Index(Store):
         """How many accounts there are."""
         return int(self._redis.hlen(keys.INDEX))
 
-    def unlisted(self) -> Iterator[list[str]]:
-        """Yield the accounts that have parties and no row, some at a time.
+    def complete(self, rows_of: Callable[[list[str]], Mapping[str, str]]) -> bool:
+        """Add the rows of some accounts that have parties and no row.
 
-        Goes on where it was interrupted, and yields nothing once all were looked at.
+        *rows_of* makes them. Goes on after the accounts of the last call; True: all were
+        looked at.
         """
         prefix, place = keys.members(""), self._redis.get(keys.INDEXED) or b"0"
-        while place != DONE:
-            cursor, raw = self._redis.scan(int(place), match=f"{prefix}*", count=BATCH)
-            names = [one.decode().removeprefix(prefix) for one in raw]
-            rows = self._redis.hmget(keys.INDEX, names) if names else []
-            yield [name for name, row in zip(names, rows, strict=True) if row is None]
-            place = str(cursor).encode() if cursor else DONE
-            self._redis.set(keys.INDEXED, place)
-
-    def add(self, rows: Mapping[str, str]) -> None:
-        """Add *rows* of accounts that have none."""
+        if place == DONE:
+            return True
+        cursor, raw = self._redis.scan(int(place), match=f"{prefix}*", count=BATCH)
+        names = [one.decode().removeprefix(prefix) for one in raw]
+        rows = self._redis.hmget(keys.INDEX, names) if names else []
+        unlisted = [name for name, row in zip(names, rows, strict=True) if row is None]
         with self._redis.pipeline(transaction=False) as pipe:
-            for account, text in rows.items():
+            for account, text in rows_of(unlisted).items():
                 pipe.hsetnx(keys.INDEX, account, text)
+            pipe.set(keys.INDEXED, str(cursor).encode() if cursor else DONE)
             pipe.execute()
+        return not cursor
 
 
 def sums(rows: Iterable[Row]) -> dict[str, tuple[int, float]]:

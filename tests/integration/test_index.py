@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from redis.exceptions import RedisError
 
 from bridge.store import keys
 from bridge.store.index import Index, Row, sums
@@ -90,6 +91,20 @@ def test_the_sweeper_adds_the_rows_that_an_older_version_left_out(desk: Bench) -
     sweeper.complete_index()
     assert rows == Index(desk.redis).rows()
     assert b"done" == desk.redis.get(keys.INDEXED)
+
+
+def test_the_index_is_completed_though_redis_failed_in_between(desk: Bench) -> None:
+    desk.rests(customer(), subscription(at=1))
+    desk.redis.delete(keys.INDEX, keys.INDEXED)
+    index = Index(desk.redis)
+
+    def fails(_: list[str]) -> dict[str, str]:
+        raise RedisError
+
+    with pytest.raises(RedisError):
+        index.complete(fails)
+    assert index.complete(lambda names: dict.fromkeys(names, "[]"))
+    assert 1 == index.count()
 
 
 @pytest.mark.parametrize(
