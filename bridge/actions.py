@@ -19,7 +19,7 @@ from bridge.store.index import Index
 from bridge.store.inspect import Look
 from bridge.store.lease import APART_MS, Claim, Leases
 from bridge.store.mass import Mass
-from bridge.store.operator import discard
+from bridge.store.operator import discard_all
 from bridge.store.quarantine import Kept
 
 LIKE = 0.75
@@ -94,8 +94,7 @@ def release(redis: Redis) -> list[str]:
 def discard_mass(redis: Redis) -> list[str]:
     """Give up what is held as a mass change; its parties. Raises redis' own errors."""
     parties = Mass(redis).end(released=False)
-    for party in parties:
-        discard(redis, party)
+    discard_all(redis, parties)
     return parties
 
 

@@ -73,7 +73,8 @@ def _list(kind: str, key: str) -> None:
     ]
     heading = ("PARTY", "ACCOUNT", "SINCE (UTC)", "EVENTS", "WHY")
     words = table(heading, rows) if rows else [f"nothing is {kind}"]
-    show(data, lambda _: [*_causes(redis, kind), *words])
+    causes = _causes(redis, kind) if len(rows) >= MANY else ()
+    show(data, lambda _: [*causes, *words])
 
 
 def _causes(redis: Redis, kind: str) -> Iterator[str]:
