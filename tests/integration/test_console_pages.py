@@ -16,7 +16,6 @@ from bridge.settings import OPTIONS
 from bridge.sources import options
 from bridge.store import audit, keys
 from bridge.store.connect import milliseconds
-from bridge.store.index import Index
 from bridge.web.console.settings import setting
 from tests.support.desk import Bench, customer, settings, subscription
 from tests.support.server import RedisServer
@@ -127,7 +126,8 @@ def told(listing: Any) -> list[str]:
 
 def test_accounts_are_filtered_sorted_and_paged(desk: Bench, visit: Visitor) -> None:
     rows = {f"n{n:02}": row(f"n{n:02}", n) for n in range(51)}
-    Index(desk.redis).add(rows | {"odd": row("odd", None, unknown=["mrr"])})
+    rows["odd"] = row("odd", None, unknown=["mrr"])
+    desk.redis.hset(keys.INDEX, mapping=rows)
     desk.redis.hset(keys.UNKNOWN, "odd", "{}")
     desk.does(customer("away", account=None, called="Lost & Found"))
     first, second = visit.data("accounts.json"), visit.data("accounts.json?page=2")
