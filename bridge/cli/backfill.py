@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -53,7 +53,7 @@ from bridge.store import keys
 from bridge.store.accept import RING, Accept
 from bridge.store.inspect import Look, drained_in, figures
 from bridge.store.refresh import Cursor
-from bridge.webhook.source import Archive, Delivery, Page, Source, Verified
+from bridge.webhook.source import Archive, Change, Delivery, Page, Source, Verified
 from bridge.wording import ago, count, moment
 
 TRIES = 8
@@ -153,7 +153,8 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
     ingress, accept = Ingress(settings, redis, [kind]), Accept(redis)
     news: list[dict[str, Any]] = []
 
-    def take(body: Mapping[str, Any]) -> str:
+    def take(change: Change) -> str:
+        body = change.body or {}
         # We asked the API ourselves, so no signature has to be checked.
         path = f"/webhooks/{kind.name}"
         verified = Verified(Delivery("POST", path, {}, orjson.dumps(body)))
@@ -163,14 +164,13 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
             receipt = ingress.take_in(kind, verified).receipt
         word = WORDS.get(receipt, receipt)
         if word in NEWS:
-            at = body.get("created")
-            when = moment(at * 1000) if isinstance(at, int) else "-"
-            row = (when, word, body.get("type"), body.get("id"))
+            row = (moment(change.at), word, body.get("type"), body.get("id"))
             news.append(dict(zip(("at", "was", "type", "event"), row, strict=True)))
         return word
 
-    since = int(time.time()) - days * DAY_S
-    became = _each(_rows(partial(archive.events, since)), "event", take)
+    now = int(time.time())
+    since, until = 1000 * (now - days * DAY_S), 1000 * (now + 1)
+    became = _each(_rows(partial(archive.changes, since, until)), "event", take)
     read = f"{count(became.total(), 'event')} of {count(days, 'day')}"
     if became["missing"] and became.total() <= RING:
         redis.hset(keys.GAPS, kind.name, str(became["missing"]))

@@ -203,8 +203,23 @@ class Page(NamedTuple):
     after: str
 
 
+class Change(NamedTuple):
+    """Something that happened at a source, as a list of its API shows it.
+
+    *at* is when, in milliseconds on the source's clock. It has the *body* of an event
+    (JSON, as a webhook has it); or, from a source that lists no events, the *facts* of
+    one party as they are now, stamped like those of `SourceApi.party`. *is_new*: the
+    party began then, so the bridge must know it.
+    """
+
+    at: int
+    body: Mapping[str, Any] | None = None
+    facts: Sequence[Fact] = ()
+    is_new: bool = False
+
+
 class Archive(SourceApi, Protocol):
-    """An API that can also list; each call is one request. Both raise SourceError."""
+    """An API that can also list; a page is a request or a few. Both raise SourceError."""
 
     def parties(self, since: int | None, after: str) -> Page:
         """Parties created *since* (seconds), those that follow the party *after*.
@@ -212,8 +227,11 @@ class Archive(SourceApi, Protocol):
         The order is stable; a new party comes before all others.
         """
 
-    def events(self, since: int, after: str) -> Page:
-        """Bodies (JSON objects) of the events since then that have a handler."""
+    def changes(self, since: int, until: int, after: str) -> Page:
+        """Each `Change` from *since* to *until* (ms), of kinds that matter to us.
+
+        Those that follow *after*, the place in which the page before ended.
+        """
 
 
 def read_by(schema: Schema) -> Callable[[Mapping[str, Any]], Table]:

@@ -130,6 +130,7 @@ class LocalStripe(LocalApi):
             items = self._one("subscriptions", query.get("subscription", ""))["items"]
             return list(items["data"])
         status, since = query.get("status"), int(query.get("created[gte]", 0))
+        until = float(query.get("created[lt]", "inf"))
 
         def is_wanted(row: Json) -> bool:
             if kind == "events":
@@ -143,7 +144,9 @@ class LocalStripe(LocalApi):
 
         oldest = sorted(self._objects[kind].values(), key=lambda row: row["created"])
         return [
-            row for row in oldest[::-1] if row["created"] >= since and is_wanted(row)
+            row
+            for row in oldest[::-1]
+            if since <= row["created"] < until and is_wanted(row)
         ]
 
 

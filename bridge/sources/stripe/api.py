@@ -26,10 +26,10 @@ from bridge.errors import ConfigError, SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, understood
 from bridge.sources.stripe import snapshot
 from bridge.sources.stripe.facts import HANDLERS, PREFIX, V1, places
-from bridge.sources.stripe.schemas import CUSTOMER, PAGE, SUBSCRIPTION
+from bridge.sources.stripe.schemas import CUSTOMER, HAPPENED, PAGE, SUBSCRIPTION
 from bridge.sources.stripe.snapshot import essence, is_final
 from bridge.webhook.fields import Payload
-from bridge.webhook.source import Event, Options, Page
+from bridge.webhook.source import Change, Event, Options, Page
 from bridge.webhook.values import kept
 
 VERSION = "2025-08-27.basil"
@@ -95,14 +95,17 @@ class StripeApi:
         rows = [PREFIX + row["id"] for row in page.rows]
         return Page(rows, rows[-1] if page.after else "")
 
-    def events(self, since: int, after: str) -> Page:
-        """See `Archive.events`; *after* is the chunk of types and the last event."""
+    def changes(self, since: int, until: int, after: str) -> Page:
+        """See `Archive.changes`; *after* is the chunk of types and the last event."""
         chunk, _, last = after.partition(":")
         first = int(chunk or 0)
-        query = {"types[]": KINDS[first : first + CHUNK], "created[gte]": since}
-        page = self._page("events", query, last)
+        span = {"created[gte]": since // 1000, "created[lt]": -(-until // 1000)}
+        page = self._page(
+            "events", {"types[]": KINDS[first : first + CHUNK], **span}, last
+        )
         rest = first if page.after else first + CHUNK
-        return Page(page.rows, f"{rest}:{page.after}" if rest < len(KINDS) else "")
+        rows = [Change(_instant(body), body) for body in page.rows]
+        return Page(rows, f"{rest}:{page.after}" if rest < len(KINDS) else "")
 
     def _values(self, customer: Json, id_: str) -> Iterator[tuple[str, AnyValue]]:
         """Yield the customer and its subscriptions by the names of their things.
@@ -199,6 +202,12 @@ class StripeApi:
         while after:
             rows, after = self._page(kind, query, after)
             yield from rows
+
+
+def _instant(event: Json) -> int:
+    """When an event of a list was made (ms). Raises SourceUnreadError."""
+    seconds: int = understood(HAPPENED.load, event, str(event["id"]))["created"]
+    return 1000 * seconds
 
 
 def only_of_the_api(values: Iterable[Value]) -> Refreshed:

@@ -187,6 +187,12 @@ class Listed(Payload):
     id = Text(required=True)
 
 
+class Happened(Payload):
+    """When an event of a list was made, in seconds."""
+
+    created = Whole(required=True)
+
+
 class Page(Payload):
     """A page of a list of the API, its objects whole."""
 
@@ -202,4 +208,5 @@ def event_of(schema: type[Payload]) -> Schema:
 
 
 CUSTOMER, SUBSCRIPTION, PAGE = Customer(), Subscription(), Page()
+HAPPENED = Happened()
 ITEM, PRICE = Item(), Price()
