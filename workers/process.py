@@ -227,7 +227,9 @@ class Process:
             try:
                 leases.renew(lease)
             except LostLeaseError:
-                log.warning("lease lost", extra=fields(account=lease.account))
+                # A job that has just ended has given it back, and needs it no more.
+                if leases.held == lease:
+                    log.warning("lease lost", extra=fields(account=lease.account))
         now = milliseconds(self.redis)
         with self.redis.pipeline() as pipe:
             pipe.zadd(keys.WORKERS, {self.name: now})

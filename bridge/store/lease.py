@@ -83,7 +83,8 @@ Claims = list[Claim]
 class Leases(Store):
     """Leases, reads and acknowledgements of one worker, which does one job at a time.
 
-    *held* is its current lease, which the heartbeat renews; *since* is when its job began,
+    *held* is its current lease, which the heartbeat renews; it is None before a script
+    gives the lease back, so that no other thread misses it. *since* is when its job began,
     *read_at* when it read the account (seconds of the monotonic clock). Raises redis' own errors.
     """
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+
 import pytest
 
+from bridge.config import Config
 from bridge.domain.document import Ledger
 from bridge.errors import LostLeaseError
 from bridge.store import keys
-from bridge.store.lease import LEASE_MS
-from bridge.store.view import Lease, Outcome
-from tests.support.desk import Bench, customer, subscription
+from bridge.store.lease import LEASE_MS, Leases
+from bridge.store.view import Lease, Outcome, View
+from tests.chaos.world import script
+from tests.support.desk import Bench, customer, settings, subscription
+from tests.support.proxy import HOLD_REQUEST, Proxy, resp
+from tests.support.server import RedisServer
+from workers.process import Process
 
 ODD = "a b/ü%" + "x" * 200
 PARTY = "stripe:cus_1"
@@ -24,6 +32,48 @@ def taken(desk: Bench, account: str = "acme", name: str = "cus_1") -> Lease:
 def lost(desk: Bench) -> None:
     """The time of the lease is over."""
     desk.redis.delete(keys.lease("acme"))
+
+
+@pytest.fixture
+def link(redis_server: RedisServer) -> Iterator[Proxy]:
+    """What a worker's process reaches Redis through."""
+    with Proxy(redis_server.port, resp) as proxy:
+        yield proxy
+
+
+ENDINGS: dict[str, Callable[[Leases, View], object]] = {
+    "ack": lambda leases, view: leases.ack(view, Outcome("unchanged")),
+    "postpone": lambda leases, view: leases.postpone(PARTY, 0, view.lease),
+    "release": lambda leases, view: leases.release(view.lease),
+    "the next job": lambda leases, view: (
+        leases.release(view.lease),
+        leases.take("other", "stripe:cus_2"),
+    ),
+    "lost": lambda leases, _: leases._redis.delete(keys.lease("acme")),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_heartbeat_warns_of_a_lost_lease_only_if_the_job_goes_on(
+    desk: Bench, link: Proxy, caplog: pytest.LogCaptureFixture, ending: str
+) -> None:
+    """It is on its way to Redis when the job ends."""
+    desk.does(customer())
+    chosen = settings(desk.vitally.url, f"redis://127.0.0.1:{link.port}/0")
+    process = Process(chosen, Config(), "worker", desk.stop)
+    leases = process.context.leases
+    view = leases.begin(PARTY)
+    assert view is not None
+    renewal = link.on(script("renew"), HOLD_REQUEST)
+    beat = threading.Thread(target=process._beat)
+    beat.start()
+    assert renewal.caught.wait(5)
+    ENDINGS[ending](leases, view)
+    renewal.release()
+    beat.join()
+    process.redis.close()
+
+    assert ["lease lost"] * (ending == "lost") == caplog.messages
 
 
 def test_a_lease_shuts_out_everybody_else_and_has_a_higher_number(desk: Bench) -> None:
