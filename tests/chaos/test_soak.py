@@ -170,7 +170,7 @@ def sampled(world: World, say: Callable[..., None]) -> dict[float, dict[str, int
         samples[at] = sample(world)
         say(round(at), *samples[at].values())
         assert [] == world.stack.overlaps()
-        world.stack.vitally._traffic.forget()
+        world.stack.vitally.forget()
         time.sleep(EVERY)
     return samples
 

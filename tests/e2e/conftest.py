@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.browser import Browser
 from tests.support.stack import Stack
 
 
@@ -21,3 +22,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.web()
         stack.worker()
         yield stack.ready()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    made = Browser(tmp_path_factory.mktemp("chromium"))
+    yield made
+    made.stop()

@@ -37,12 +37,10 @@ def url(stack: Stack) -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser(browser: Browser, url: str) -> Browser:
     """One that has logged in; it then sends the password by itself."""
-    made = Browser(tmp_path_factory.mktemp("chromium"))
-    made.open(url.replace("://", f"://admin:{PASSWORD}@"))
-    yield made
-    made.stop()
+    browser.open(url.replace("://", f"://admin:{PASSWORD}@"))
+    return browser
 
 
 @pytest.fixture

@@ -18,13 +18,6 @@ PASSWORD = "console-example"
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    made = Browser(tmp_path_factory.mktemp("chromium"))
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("bridge")
     more = {"CONSOLE_PASSWORD": PASSWORD, "STRIPE_ACCOUNT_ID_KEY": "account"}
@@ -48,14 +41,14 @@ def console(browser: Browser, stack: Stack) -> Iterator[Browser]:
     """Logged in; whatever is done, no page complains."""
     place = f"127.0.0.1:{stack.webs[0].port}"
     browser.open(f"http://admin:{PASSWORD}@{place}/console/")
-    browser.base = f"http://{place}/console"
+    browser.base = f"http://{place}/console/"
     browser.complaints()
     yield browser
     assert [] == browser.complaints()
 
 
 def see(console: Browser, path: str) -> str:
-    console.open(f"{console.base}/{path}")
+    console.open(console.base + path)
     return console.text()
 
 

@@ -82,4 +82,4 @@ def run(environ: dict[str, str]) -> Run:
 def visit(redis_server: RedisServer, redis: Redis, watch: Watch) -> Visitor:
     environ = {"CONSOLE_USERNAME": "ada", "CONSOLE_PASSWORD": "console-example"}
     chosen = settings("http://127.0.0.1:1", redis_server.url, **environ)
-    return Visitor(create_app(chosen, Config(), redis=redis, watch=watch))
+    return Visitor(create_app(chosen, Config(), redis=redis, watch=watch), redis)

@@ -10,6 +10,7 @@ from redis import Redis
 
 from bridge import alerts as subject
 from bridge.alerts import Alerts
+from bridge.lamps import REDIS
 from bridge.settings import Settings
 from bridge.sources.stripe.api import connect as connect_stripe
 from bridge.store import keys
@@ -39,7 +40,7 @@ def make(redis: Redis, hook: Hook, monkeypatch: pytest.MonkeyPatch):
     """Make what one process has; *leads* and Redis' *view* are the test's."""
     monkeypatch.setattr(subject, "GONE_MS", 0)
     monkeypatch.setattr(subject, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(subject, "REDIS", subject.REDIS._replace(after_s=0))
+    monkeypatch.setattr(subject, "REDIS", REDIS._replace(after_s=0))
     redis.zadd(keys.WORKERS, {"one": 2**50})
 
     def one(

@@ -16,7 +16,7 @@ from bridge.reconcile import Reconciler
 from bridge.store import audit
 from bridge.store.quarantine import Quarantine
 from bridge.store.samples import mark
-from tests.support.desk import Bench, customer, subscription
+from tests.support.desk import customer, subscription
 from tests.support.failures import FIVE, seed, wait
 from tests.support.visitor import Visitor
 
@@ -38,12 +38,6 @@ def act(visit: Visitor, one: dict[str, Any], action: str, **form: str) -> str:
     if answer.status_code != 303:
         return f"{answer.status_code} {answer.text}"
     return audit.latest(visit.redis, 1)[0].text
-
-
-@pytest.fixture
-def visit(visit: Visitor, desk: Bench) -> Visitor:
-    visit.redis = desk.redis
-    return visit
 
 
 def test_a_thousand_failures_of_five_causes_are_five_clusters(visit, desk) -> None:

@@ -126,7 +126,8 @@ def test_a_transaction_is_one_message(
     for act, left in ((proxies.LOSE_REPLY, b"1"), (proxies.LOSE_REQUEST, b"1")):
         proxy.on(b"first", act)
         pipe = client.pipeline(transaction=True)
-        pipe.incr("first").incr("second")
+        pipe.incr("first")
+        pipe.incr("second")
         with pytest.raises(RedisConnectionError):
             pipe.execute()
         pipe.reset()

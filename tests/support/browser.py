@@ -29,7 +29,9 @@ ARGUMENTS = (
 
 
 class Browser:
-    """A Chromium, driven over WebDriver's HTTP."""
+    """A Chromium, driven over WebDriver's HTTP; *base* is for who opens pages of one site."""
+
+    base = ""
 
     def __init__(self, folder: Path) -> None:
         driver = shutil.which("chromedriver")

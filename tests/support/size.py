@@ -11,6 +11,7 @@ import tokenize
 from collections import Counter
 from itertools import chain
 from pathlib import Path
+from typing import TypeGuard
 
 from tests.support import one_event
 from tests.support.processes import ROOT
@@ -42,7 +43,7 @@ def code_lines(text: str) -> int:
     return len(lines)
 
 
-def _is_text_alone(node: ast.AST) -> bool:
+def _is_text_alone(node: ast.AST) -> TypeGuard[ast.Expr]:
     """Whether *node* is a docstring, or a text below what it describes."""
     return (
         isinstance(node, ast.Expr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from redis import Redis
 from werkzeug.datastructures import Authorization
 from werkzeug.test import TestResponse
 
@@ -15,8 +16,9 @@ TOKEN = re.compile('name="csrf" value="([0-9a-f]{64})"')
 class Visitor:
     """Somebody who knows the password."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, redis: Redis) -> None:
         self._client = app.test_client()
+        self.redis = redis
 
     def get(self, path: str, status: int = 200, **more: Any) -> TestResponse:
         answer: TestResponse = self._client.get(path, auth=KNOWN, **more)

@@ -122,7 +122,9 @@ def test_a_closed_output_is_nobodys_error(lines: Lines) -> None:
     gone, written = os.pipe()
     log.configure("INFO", "json", written)
     (handler,) = (
-        h for h in logging.getLogger().handlers if isinstance(h.formatter, log.OneLine)
+        h
+        for h in logging.getLogger().handlers
+        if isinstance(h, logging.StreamHandler) and isinstance(h.formatter, log.OneLine)
     )
     os.close(gone)
     os.close(written)

@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
 
+from bridge.domain.values import MOST
 from bridge.webhook.fields import (
     LATEST,
-    MOST,
     UNREAD,
     Checked,
     Currency,

@@ -112,6 +112,11 @@ class Simulator(Switched):
         """Return the requests that write, in the order of their arrival."""
         return [entry for entry in self.log() if entry["method"] in WRITE_METHODS]
 
+    def forget(self) -> None:
+        """Forget the requests up to now."""
+        with self._log_lock:
+            self._log.clear()
+
     def break_with(self, faults: list[Mapping[str, Any]]) -> None:
         """Add faults: the fields of `Fault`; the first that strikes has the request."""
         read = [Fault(**fields) for fields in faults]
