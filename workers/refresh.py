@@ -7,15 +7,14 @@ it fails, the job uses what is known, and the refresh is tried again later.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from bridge.domain.facts import Fact, Rank, source_of
-from bridge.domain.refresh import newest_notice, refresh_early_by, why_refresh
-from bridge.domain.values import ENDED, REFRESHED, SUBSCRIPTION, TO_REFRESH, VOID
+from bridge.domain.facts import Fact, source_of
+from bridge.domain.refresh import refresh_early_by, restamped, why_refresh
 from bridge.errors import LostLeaseError, SourceError
 from bridge.log import fields
 from bridge.store.lease import own_account
-from bridge.store.view import Member, View
+from bridge.store.view import View
 from workers import outcomes
 from workers.context import Context
 
@@ -66,7 +65,7 @@ class Refresh:
             facts = self._facts()
             # Facts that came since the first read may include another refresh.
             (member,) = leases.members([self.party])
-            refreshes.learn(lease, restamped(facts, member))
+            refreshes.learn(lease, restamped(facts, member.party({})))
         except SourceError as error:
             self.later_ms = outcomes.after_refresh(error)
             refreshes.failed(self.party, self.later_ms)
@@ -87,45 +86,3 @@ class Refresh:
         if not facts:
             raise SourceError("its source does not know it", refused=True)
         return facts
-
-
-def restamped(facts: Sequence[Fact], member: Member) -> list[Fact]:
-    """The *facts* of a refresh, stamped later than all refreshes before it.
-
-    HTTP's clock has whole seconds. Two refreshes in one second are ordered by
-    milliseconds, which no event of the source uses. A final end that was known before is
-    part of the refresh.
-    """
-    before = member.things.get(REFRESHED)
-    last = before.fact.stamp.at if before else 0
-    made: list[Fact] = []
-    for fact in facts:
-        known = member.things.get(fact.thing)
-        has_ended = fact.stamp.final and known and known.fact.stamp.final
-        ended = known.fact.stamp.at if known and has_ended else 0
-        at = max(fact.stamp.at, last + 1, ended)
-        value = fact.value
-        if fact.thing == REFRESHED:
-            # Events after the instant of the refresh may not be in it.
-            value = {**value, TO_REFRESH: min(newest_notice(member.party({})), at)}
-        stamp = fact.stamp._replace(at=at)
-        made.append(fact._replace(stamp=stamp, event=f"read:{at}", value=value))
-    return [*made, *_missing(made, member)]
-
-
-def _missing(made: Sequence[Fact], member: Member) -> Iterator[Fact]:
-    """Void the subscriptions that an earlier refresh returned and this one does not.
-
-    If a subscription now belongs to another customer, the API does not say more.
-    """
-    if any("into" in fact.value for fact in made):
-        return
-    listed = {fact.thing for fact in made}
-    stamp = made[0].stamp._replace(final=False)
-    for thing, state in member.things.items():
-        was_read = (
-            thing.startswith(SUBSCRIPTION) and state.fact.stamp.rank == Rank.FROM_API
-        )
-        if was_read and thing not in listed and state.value["status"] not in ENDED:
-            value = {"status": VOID}
-            yield made[0]._replace(thing=thing, stamp=stamp, value=value, after=VOID)

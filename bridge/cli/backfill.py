@@ -36,6 +36,7 @@ from bridge.cli.plan import INTERRUPTED, read_vitally
 from bridge.domain.account import identify
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
+from bridge.domain.refresh import restamped
 from bridge.errors import (
     BridgeError,
     ConfigError,
@@ -337,14 +338,15 @@ def _read(archive: Archive, take: Take, party: str) -> str:
 def _taking_in(kind: Source, session: Session) -> Take:
     """Take facts in where webhooks come in, and wait while many jobs wait."""
     settings, _, redis = session
-    ingress, queue = Ingress(settings, redis, [kind]), Queue(redis)
+    ingress, queue, look = Ingress(settings, redis, [kind]), Queue(redis), Look(redis)
 
     def take(party: str, facts: Sequence[Fact]) -> str:
         if queue.depth() >= AHEAD:
             note(f"{AHEAD} jobs wait for a worker; going on when they are done")
         while queue.depth() >= AHEAD:
             time.sleep(1)
-        return ingress.admit(kind, facts).receipt
+        known = look.member(party).party({})
+        return ingress.admit(kind, restamped(facts, known)).receipt
 
     return take
 

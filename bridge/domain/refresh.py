@@ -1,9 +1,11 @@
-"""Decides when a party must be refreshed from its source because events say too little."""
+"""Decides when a party must be refreshed from its source, and what a refresh tells."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from bridge.domain.account import Party, is_incomplete, subscriptions
-from bridge.domain.facts import Rank
+from bridge.domain.facts import Fact, Rank
 from bridge.domain.fold import State
 from bridge.domain.money import Policy, UnknownError
 from bridge.domain.subscription import (
@@ -19,6 +21,7 @@ from bridge.domain.values import (
     REFRESHED,
     SUBSCRIPTION,
     TO_REFRESH,
+    VOID,
 )
 
 
@@ -72,6 +75,48 @@ def refresh_early_by(party: Party) -> int:
     if asked is None or last is None or not asked.value.get(REFRESH_TWICE):
         return 0
     return max(0, newest_notice(party) - _answered(last))
+
+
+def restamped(facts: Sequence[Fact], party: Party) -> list[Fact]:
+    """The *facts* of a refresh, stamped later than all refreshes before it.
+
+    HTTP's clock has whole seconds. Two refreshes in one second are ordered by
+    milliseconds, which no event of the source uses. A final end that was known before is
+    part of the refresh.
+    """
+    before = party.things.get(REFRESHED)
+    last = before.fact.stamp.at if before else 0
+    made: list[Fact] = []
+    for fact in facts:
+        known = party.things.get(fact.thing)
+        has_ended = fact.stamp.final and known and known.fact.stamp.final
+        ended = known.fact.stamp.at if known and has_ended else 0
+        at = max(fact.stamp.at, last + 1, ended)
+        value = fact.value
+        if fact.thing == REFRESHED:
+            # Events after the instant of the refresh may not be in it.
+            value = {**value, TO_REFRESH: min(newest_notice(party), at)}
+        stamp = fact.stamp._replace(at=at)
+        made.append(fact._replace(stamp=stamp, event=f"read:{at}", value=value))
+    return [*made, *_missing(made, party)]
+
+
+def _missing(made: Sequence[Fact], party: Party) -> Iterator[Fact]:
+    """Void the subscriptions that an earlier refresh returned and this one does not.
+
+    If a subscription now belongs to another customer, the API does not say more.
+    """
+    if any("into" in fact.value for fact in made):
+        return
+    listed = {fact.thing for fact in made}
+    stamp = made[0].stamp._replace(final=False)
+    for thing, state in party.things.items():
+        was_read = (
+            thing.startswith(SUBSCRIPTION) and state.fact.stamp.rank == Rank.FROM_API
+        )
+        if was_read and thing not in listed and state.value["status"] not in ENDED:
+            value = {"status": VOID}
+            yield made[0]._replace(thing=thing, stamp=stamp, value=value, after=VOID)
 
 
 def newest_notice(party: Party) -> int:

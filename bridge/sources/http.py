@@ -7,15 +7,17 @@ only SourceError, whose text never quotes a key, a reply or a customer.
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
 from math import floor
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from marshmallow import ValidationError
 
@@ -23,7 +25,7 @@ from bridge.errors import PayloadError, SourceError, SourceUnreadError
 from bridge.webhook.source import json_object
 
 TIMEOUT = 8.0
-"""A request fails after this many seconds without a byte."""
+"""A request fails after this many seconds without a byte, or without a connection."""
 
 GOOD = {HTTPStatus.OK, HTTPStatus.MULTI_STATUS}
 """Statuses of success; the second one if some objects of a batch do not exist."""
@@ -94,8 +96,14 @@ class HttpApi:
         """Read the objects that are *asked* for."""
         reply = self._ask("POST", path, path, json=asked)
         if reply is None:
-            raise SourceError(f"{self.title}'s API has no {path} (404)")
+            raise SourceError(f"{self.where} has no {path} (404)")
         return reply
+
+    @property
+    def where(self) -> str:
+        """The API and its address, for messages; without what else a URL may contain."""
+        address = urlsplit(self.base).netloc.rpartition("@")[2]
+        return f"{self.title}'s API at {address}"
 
     def check_key(self, *paths: str) -> bool:
         """Ask for one thing of each list at *paths*. Raises SourceError.
@@ -119,7 +127,11 @@ class HttpApi:
         # Imported late, because the web process does not need it.
         import urllib3  # noqa: PLC0415
 
-        timeout = urllib3.Timeout(self.timeout)
+        # The addresses of a host are tried in turn, each for the whole time-out.
+        host, addresses = urlsplit(self.base).hostname, 1
+        with suppress(OSError):
+            addresses = len(socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM))
+        timeout = urllib3.Timeout(self.timeout, connect=self.timeout / addresses)
         own = {"Accept-Encoding": "gzip", "User-Agent": "vitally-bridge"}
         return urllib3.PoolManager(
             maxsize=4, retries=False, timeout=timeout, headers={**own, **self.headers}
@@ -138,7 +150,7 @@ class HttpApi:
         except (HTTPError, ValueError) as error:
             # ValueError: a key that is no valid header; its message would quote the key.
             kind = type(error).__name__
-            raise SourceError(f"{self.title}'s API does not answer ({kind})") from None
+            raise SourceError(f"{self.where} does not answer ({kind})") from None
         took = time.monotonic() - began
         what = path.partition(f"/{ID}")[0]
         is_missing = reply.status == HTTPStatus.BAD_REQUEST and self.missing in data
@@ -159,9 +171,7 @@ class HttpApi:
             case HTTPStatus.TOO_MANY_REQUESTS:
                 after = reply.headers.get("Retry-After", "")
                 wait = float(after) if re.fullmatch(r"[0-9]{1,9}", after) else self.wait
-                return SourceError(
-                    f"{self.title}'s API wants fewer requests (429)", wait
-                )
+                return SourceError(f"{self.where} wants fewer requests (429)", wait)
             case HTTPStatus.UNAUTHORIZED:
                 reason = f"{self.title} refuses {self.key} (401)"
                 return SourceError(reason, refused=True)
@@ -172,7 +182,7 @@ class HttpApi:
                 lacks = f": it lacks the permission {', '.join(names)}" if names else ""
                 reason = f"{self.key} may not read {what} (403){lacks}"
                 return SourceError(reason, refused=True)
-        return SourceError(f"{self.title}'s API answered {reply.status} about {what}")
+        return SourceError(f"{self.where} answered {reply.status} about {what}")
 
 
 def understood(read: Callable[[Any], Any], raw: Any, what: str) -> Any:

@@ -208,8 +208,9 @@ class Change(NamedTuple):
 
     *at* is when, in milliseconds on the source's clock. It has the *body* of an event
     (JSON, as a webhook has it); or, from a source that lists no events, the *facts* of
-    one party as they are now, stamped like those of `SourceApi.party`. *is_new*: the
-    party began then, so the bridge must know it.
+    one party as they are now, stamped like those of `SourceApi.party`; like those they
+    have to be `restamped` before they are taken in. *is_new*: the party began then, so
+    the bridge must know it.
     """
 
     at: int

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import re
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,8 +35,14 @@ def shop() -> Iterator[Shop]:
 
 
 def api(shop: Shop, **more: Any) -> HttpApi:
-    own: dict[str, Any] = {"headers": {"Authorization": "Bearer example-key"}}
-    return HttpApi(title="Shop", key="SHOP_KEY", base=f"{shop.url}/", **(own | more))
+    headers = {"Authorization": "Bearer example-key"}
+    own: dict[str, Any] = {"headers": headers, "base": f"{shop.url}/"}
+    return HttpApi(title="Shop", key="SHOP_KEY", **(own | more))
+
+
+def where(shop: Shop) -> str:
+    """The API as messages name it."""
+    return f"Shop's API at {shop.url.removeprefix('http://')}"
 
 
 def failure(shop: Shop, **more: Any) -> SourceError:
@@ -96,10 +104,10 @@ def test_a_400_is_an_error_unless_its_body_says_that_nothing_is_there(
     shop.same = Reply({"code": "resource_missing"}, 400)
 
     assert None is api(shop, missing=b"resource_missing").get("things")
-    assert "Shop's API answered 400 about things" == failure(shop).reason
+    assert failure(shop).reason.endswith(" answered 400 about things")
 
 
-FEWER = "Shop's API wants fewer requests (429)"
+FEWER = "{} wants fewer requests (429)"
 UNREADABLE = "Shop's reply about things cannot be read"
 
 
@@ -111,10 +119,10 @@ UNREADABLE = "Shop's reply about things cannot be read"
         (Reply(status=429, headers={"Retry-After": "soon"}), FEWER, 2.0),
         (
             Reply(status=302, headers={"Location": "/elsewhere"}),
-            "Shop's API answered 302 about things",
+            "{} answered 302 about things",
             None,
         ),
-        (Reply(b"<html>secret", 502), "Shop's API answered 502 about things", None),
+        (Reply(b"<html>secret", 502), "{} answered 502 about things", None),
         (Reply(headers={"Date": "secret"}), UNREADABLE, None),
         (Reply(b'"secret'), UNREADABLE, None),
         (Reply(["secret"]), UNREADABLE, None),
@@ -127,7 +135,8 @@ def test_what_goes_wrong_is_one_error_that_quotes_nothing(
     shop.same = reply
     error = failure(shop)
 
-    assert (reason, wait, False) == (error.reason, error.retry_after, error.refused)
+    told = reason.format(where(shop)), wait, False
+    assert told == (error.reason, error.retry_after, error.refused)
     assert ["/things"] == shop.paths()
 
 
@@ -139,14 +148,44 @@ def test_a_connection_that_breaks_or_hangs_is_given_up(
 ) -> None:
     shop.fail(fault)
 
-    assert f"Shop's API does not answer ({kind})" == failure(shop, timeout=0.2).reason
+    error = failure(shop, timeout=0.2)
+
+    assert f"{where(shop)} does not answer ({kind})" == error.reason
 
 
-def test_an_api_that_is_not_there_is_an_error_in_words() -> None:
+def test_an_api_that_is_not_there_is_an_error_with_its_address_but_not_the_key() -> (
+    None
+):
     with Shop() as shop:
         pass
+    base = shop.url.replace("http://", "http://user:example-key@")
 
-    assert "does not answer (NewConnectionError)" in failure(shop).reason
+    error = failure(shop, base=f"{base}/")
+
+    assert f"{where(shop)} does not answer (NewConnectionError)" == error.reason
+
+
+def test_three_addresses_that_swallow_packets_share_the_time_out(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener with a full queue swallows them."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        found = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM) * 3
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        began = time.monotonic()
+
+        error = failure(shop, base=f"http://shop.example:{port}/", timeout=0.6)
+
+        took = time.monotonic() - began
+        assert f"at shop.example:{port} does not answer" in error.reason
+        for one in waiting:
+            one.close()
+    assert 0.5 < took < 1.2
 
 
 def test_a_permission_that_lacks_is_named_where_the_source_says_it(shop: Shop) -> None:

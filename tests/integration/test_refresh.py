@@ -10,6 +10,7 @@ from redis import Redis
 
 from bridge.domain.facts import Fact, Rank, Stamp, pointer
 from bridge.domain.fold import History, fold
+from bridge.domain.refresh import restamped
 from bridge.domain.values import TO_REFRESH
 from bridge.sources.stripe.api import connect
 from bridge.store import keys
@@ -18,7 +19,6 @@ from tests.sources.stripe import KNOWN
 from tests.support import local_stripe
 from tests.support.desk import NOON, Bench, bench, customer, subscription
 from tests.support.local_stripe import KEY, LocalStripe, coupon, discount, item, price
-from workers.refresh import restamped
 
 POINTER = pointer("stripe", "subscription:sub_1")
 MONTHLY = {"interval": "month", "ends": NOON + 30 * 86_400_000}
@@ -182,7 +182,7 @@ def test_an_end_for_ever_that_is_read_says_more_than_the_event_of_it() -> None:
     history = History([known])
     member = Member("x:1", 1, history, fold(history))
 
-    made = restamped([read], member)
+    made = restamped([read], member.party({}))
 
     assert {"new": 1} == fold(History([known, *made]))["customer"].value
     assert [at] == [fact.stamp.at for fact in made]

@@ -337,7 +337,7 @@ def test_a_failure_in_the_middle_yields_no_half_customer(stripe: LocalStripe) ->
     stripe.put(customer("cus_1"), *(having(id_=f"sub_{n}") for n in range(101)))
     stripe.fail("500", where="starting_after")
 
-    assert "Stripe's API answered 500 about subscriptions" == failure(stripe).reason
+    assert " answered 500 about subscriptions" in failure(stripe).reason
     assert 103 == len(read(stripe))
 
 
