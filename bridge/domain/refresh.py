@@ -62,7 +62,7 @@ def _unknown(sub: Subscription, policy: Policy, now: int) -> str | None:
 def _asks_for_scopes(sub: Subscription, last: State | None) -> bool:
     """Whether version 0.1 refreshed it; that version stored nothing about discounts."""
     is_old = last is not None and "discounts" not in last.value
-    return is_old and any("among" in one for one in sub.value["discounts"])
+    return is_old and any("among" in one for one in sub.value.get("discounts", ()))
 
 
 def refresh_early_by(party: Party) -> int:

@@ -76,6 +76,8 @@ ORDER = "sub_1: the order of its events is not certain"
         (None, [BORN, sub()]),
         (MID_LIFE, [MET, sub()]),
         (None, [MET, sub(), refreshed()]),
+        # A backfill has read it, and there is nothing that no event has.
+        (None, [MET, read(), told(REFRESHED, 2, {}, Rank.FROM_API)]),
         # A discount of which nobody told what it is for.
         (SCOPE, [BORN, sub(**both(HALF))]),
         (None, [BORN, sub(**ONE)]),
