@@ -15,17 +15,20 @@ from typing import Literal, NamedTuple
 from redis import Redis
 
 from bridge.settings import Settings
-from bridge.sources import every
+from bridge.sources import every, switched_on
 from bridge.store.health import DOWN, View, Watch
 from bridge.store.inspect import Figures
 from bridge.store.inspect import figures as read
-from bridge.wording import SCRIPT, ago, program
+from bridge.wording import SCRIPT, ago, moment, program
 
 Level = Literal["bad", "warn", "note"]
 """Not ready; something is wrong, but events are taken; something to know."""
 
 LATE_MS = 15 * 60_000
 """How long a change may wait beyond the time that all that waits takes to be written."""
+
+BEHIND_MS = 15 * 60_000
+"""How far a source's comparison with its own list may be behind."""
 
 CROWDED = 0.8
 """The share of Redis' `maxmemory` above which somebody should make room."""
@@ -145,6 +148,49 @@ def _forged(state: State) -> str | None:
     return " ".join(found) or None
 
 
+def _gap(state: State) -> str | None:
+    """What never came, by source, and was taken in a short while ago."""
+    now = state.figures.now_ms
+    return (
+        "; ".join(
+            f"{name} {place.missing:,}, the last at {moment(place.gap_at)} UTC"
+            for name, place in sorted(state.figures.complete.items())
+            if place.is_news(now)
+        )
+        or None
+    )
+
+
+def _incomplete(state: State) -> str | None:
+    """The sources whose own list could not be read for a while."""
+    now, known = state.figures.now_ms, state.figures.complete
+    late = [
+        f"{one.title} only up to {moment(place.up_to)} UTC"
+        + (f" ({place.reason})" if place.reason else "")
+        for one in switched_on(state.settings.sources)
+        if (place := known.get(one.name)) and now - place.up_to > BEHIND_MS
+    ]
+    return "; ".join(late) or None
+
+
+def complete(figures: Figures, settings: Settings) -> dict[str, str]:
+    """Source that has a list of its own -> up to when it is known that all has come."""
+    said = {}
+    for source in switched_on(settings.sources):
+        place = figures.complete.get(source.name)
+        if place and place.missing:
+            more = f"; {place.missing:,} were missing at {moment(place.gap_at)} UTC"
+        else:
+            more = ""
+        if place:
+            said[source.title] = f"complete up to {moment(place.up_to)} UTC{more}"
+        elif source.archive:
+            known = settings.sources.get(source.key)
+            why = "not yet" if known else f"{source.key} is not set"
+            said[source.title] = f"not compared with its own list: {why}"
+    return said
+
+
 FIND: Mapping[str, Callable[[State], str | None]] = {
     "no_worker": lambda state: _if(not state.figures.heard),
     "key_refused": lambda state: _stopped(state, by_key=True),
@@ -159,7 +205,8 @@ FIND: Mapping[str, Callable[[State], str | None]] = {
     ),
     "wrong_signatures": _forged,
     "source_key": lambda state: "; ".join(state.figures.keys_refused.values()) or None,
-    "gap": lambda state: _some(sum(state.figures.gaps.values())),
+    "gap": _gap,
+    "completeness": _incomplete,
     "redis_memory": lambda state: (
         f"{state.redis.memory:.0%}" if state.redis.memory > CROWDED else None
     ),

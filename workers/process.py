@@ -26,6 +26,7 @@ from bridge.store.health import Watch
 from bridge.store.operator import paused
 from bridge.store.samples import mark_changes
 from workers import outcomes
+from workers.complete import Completing
 from workers.context import Context
 from workers.jobs import JOBS, Jobs
 from workers.probes import Probes, ask
@@ -70,6 +71,7 @@ class Process:
         self.jobs = Jobs(self.context)
         self.sweeper = Sweeper(self.context, name)
         self.schedule = Schedule(self.context, name)
+        self.completing = Completing(self.context, name)
         self.watch = Watch.of(self.redis, settings)
         self.alerts = Alerts(
             self.redis,
@@ -86,7 +88,13 @@ class Process:
         alerts = partial(self.alerts.run, stop)
         self.threads = [
             threading.Thread(target=run, daemon=True)
-            for run in (self.sweeper.run, beats, self.schedule.run, alerts)
+            for run in (
+                self.sweeper.run,
+                beats,
+                self.schedule.run,
+                self.completing.run,
+                alerts,
+            )
         ]
 
     def run(self) -> int:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import click
 import orjson
+from redis import Redis
 from redis.exceptions import RedisError
 
 from bridge.cli import Command, Session, opened, program
@@ -33,6 +34,7 @@ from bridge.cli.output import (
     yes_option,
 )
 from bridge.cli.plan import INTERRUPTED, read_vitally
+from bridge.completeness import NEWS, Comparison, Verdict
 from bridge.domain.account import identify
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
@@ -40,21 +42,20 @@ from bridge.domain.refresh import restamped
 from bridge.errors import (
     BridgeError,
     ConfigError,
-    PayloadError,
     SourceError,
     SourceUnreadError,
 )
 from bridge.explain import worked_out
-from bridge.ingest import Ingress, by_party
+from bridge.ingest import Ingress
 from bridge.queue import Queue
 from bridge.reconcile import FRESH_MS
 from bridge.settings import Settings
-from bridge.sources import every
+from bridge.sources import OBSERVED, every
 from bridge.store import keys
-from bridge.store.accept import RING, Accept
+from bridge.store.connect import milliseconds
 from bridge.store.inspect import Look, drained_in, figures
 from bridge.store.refresh import Cursor
-from bridge.webhook.source import Archive, Change, Delivery, Page, Source, Verified
+from bridge.webhook.source import Archive, Page, Source
 from bridge.wording import ago, count, moment
 
 TRIES = 8
@@ -73,7 +74,7 @@ GONE, UNREAD = "not there", "not understood"
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
-DAY_S = 86_400
+DAY_MS = 86_400_000
 
 T = TypeVar("T")
 
@@ -137,13 +138,13 @@ def backfill(
 
 @click.command(cls=Command)
 @click.argument("source")
-@click.option("--days", type=click.IntRange(1, 30), default=30, help="How far back.")
+@click.option("--days", type=click.IntRange(1, 365), default=30, help="How far back.")
 @click.option("--dry-run", is_flag=True, help="Only list what is missing.")
 def gaps(source: str, days: int, *, dry_run: bool) -> None:
-    """Fetch the past events of SOURCE, and take in those that never arrived.
+    """Compare what SOURCE says happened with what came, and take in what is missing.
 
-    Stripe keeps its events for thirty days. Each event is handled like a webhook, so one
-    that did arrive changes nothing.
+    A worker does so every few minutes; this looks further back. What did come changes
+    nothing. After an interruption the same command goes on where it stopped.
 
     \b
     Example:
@@ -151,39 +152,65 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
     """
     settings, _, redis = opened()
     kind, archive = _archive(source, settings)
-    ingress, accept = Ingress(settings, redis, [kind]), Accept(redis)
-    news: list[dict[str, Any]] = []
+    if kind.name in settings.sources.get(OBSERVED, ()):
+        raise BridgeError(f"{kind.name} is only observed; nothing of it is taken in")
+    if kind.keeps_days and days > kind.keeps_days:
+        days = kind.keeps_days
+        note(f"{kind.title} lists {days} days; what is older only a backfill can find")
+    comparison, found = (
+        Comparison(settings, redis, kind, archive),
+        Found(redis, kind, days),
+    )
+    since, until, place = found.begun(dry_run=dry_run)
 
-    def take(change: Change) -> str:
-        body = change.body or {}
-        # We asked the API ourselves, so no signature has to be checked.
-        path = f"/webhooks/{kind.name}"
-        verified = Verified(Delivery("POST", path, {}, orjson.dumps(body)))
-        if dry_run:
-            receipt = _looked_up(ingress, accept, kind, verified)
-        else:
-            receipt = ingress.take_in(kind, verified).receipt
-        word = WORDS.get(receipt, receipt)
-        if word in NEWS:
-            row = (moment(change.at), word, body.get("type"), body.get("id"))
-            news.append(dict(zip(("at", "was", "type", "event"), row, strict=True)))
-        return word
+    def ask(after: str) -> Page:
+        verdicts, after = comparison.page(since, until, after, take=not dry_run)
+        if not dry_run:
+            found.reached(after)
+        return Page(verdicts, after)
 
-    now = int(time.time())
-    since, until = 1000 * (now - days * DAY_S), 1000 * (now + 1)
-    became = _each(_rows(partial(archive.changes, since, until)), "event", take)
-    read = f"{count(became.total(), 'event')} of {count(days, 'day')}"
-    if became["missing"] and became.total() <= RING:
-        redis.hset(keys.GAPS, kind.name, str(became["missing"]))
-    else:
-        redis.hdel(keys.GAPS, kind.name)
-    if became["missing"] and became.total() > RING:
-        note(
-            f"only the last {RING:,} events are remembered; older ones count as missing"
-        )
-    lines = ("  ".join(map(str, one.values())) for one in news)
-    data = {"read": became.total(), **became, "events": news}
+    news: list[Verdict] = []
+
+    def take(verdict: Verdict) -> str:
+        if verdict.word in NEWS:
+            news.append(verdict)
+        return verdict.word
+
+    became = _each(_rows(ask, place), "change", take)
+    lines = (f"{moment(one.at)}  {one.word}  {one.type}  {one.event}" for one in news)
+    read = f"{count(became.total(), 'change')} of {count(days, 'day')}"
+    events = [one._asdict() | {"at": moment(one.at)} for one in news]
+    data = {"read": became.total(), **became, "events": events}
     tell(data, *lines, f"{read}: {_sums(became, 'nothing to read')}")
+
+
+class Found:
+    """Where an interrupted `gaps` over so many *days* goes on."""
+
+    def __init__(self, redis: Redis, kind: Source, days: int) -> None:
+        self._redis: Any = redis
+        self._name, self._days = kind.name, days
+        self._span = (0, 0)
+
+    def begun(self, *, dry_run: bool) -> tuple[int, int, str]:
+        """The span (ms), and the place in the list after which to go on; "": the first."""
+        raw = None if dry_run else self._redis.hget(keys.GAPS, self._name)
+        days, *span, after = orjson.loads(raw) if raw else (0, 0, 0, "")
+        if days != self._days:
+            until, after = milliseconds(self._redis) + 1000, ""
+            span = [until - self._days * DAY_MS, until]
+        elif after:
+            note("going on where it was interrupted")
+        self._span = span[0], span[1]
+        return *self._span, after
+
+    def reached(self, after: str) -> None:
+        """Store the place; "": there is nothing to go on with."""
+        row = orjson.dumps([self._days, *self._span, after])
+        if after:
+            self._redis.hset(keys.GAPS, self._name, row)
+        else:
+            self._redis.hdel(keys.GAPS, self._name)
 
 
 # --- What both do ----------------------------------------------------------------------
@@ -378,27 +405,3 @@ def _preview(session: Session) -> Take:
         return "shown"
 
     return take
-
-
-# --- Events ----------------------------------------------------------------------------
-
-WORDS = {"duplicate": "seen before", "queued": "taken in", "coalesced": "taken in"}
-"""Receipt -> what it is called by `gaps`, where that is another word."""
-
-NEWS = {"taken in", "missing", "quarantined"}
-"""What is listed event by event."""
-
-
-def _looked_up(
-    ingress: Ingress, accept: Accept, kind: Source, verified: Verified
-) -> str:
-    """What would become of an event; changes nothing."""
-    try:
-        (event,) = kind.split(verified)
-    except PayloadError:
-        return "quarantined"
-    facts, refusal = ingress.understood(kind, event)
-    if refusal is not None:
-        return refusal.receipt
-    seen = (accept.has_seen(kind.name, own) for own in by_party(facts))
-    return "duplicate" if all(seen) else "missing"

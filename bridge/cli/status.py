@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -11,7 +11,7 @@ from redis import Redis
 from bridge.cli import Command, configured, opened, program, reached, vitally_of
 from bridge.cli.output import show, table, watched
 from bridge.errors import BridgeError, ConfigError, SourceError, VitallyError
-from bridge.lamps import CHOSEN, Lamp, look
+from bridge.lamps import CHOSEN, Lamp, complete, look
 from bridge.settings import Settings
 from bridge.sources import MADE, OBSERVED, every, switched_on, weak_secrets
 from bridge.store.inspect import Figures, Look, figures
@@ -58,10 +58,13 @@ def status() -> None:
     seconds = totals.drained_in(session.settings.vitally_budget_share)
     lit = look(session.redis, session.settings)
     data = totals._asdict() | {"drain_seconds": round(seconds), "lamps": lit}
-    show(data, lambda _: _in_words(totals, seconds, lit))
+    known = complete(totals, session.settings)
+    show(data, lambda _: _in_words(totals, seconds, lit, known))
 
 
-def _in_words(totals: Figures, seconds: float, lit: Sequence[Lamp]) -> Iterator[str]:
+def _in_words(
+    totals: Figures, seconds: float, lit: Sequence[Lamp], known: Mapping[str, str]
+) -> Iterator[str]:
     if totals.dry_run:
         yield f"DRY RUN: nothing is written to Vitally; see {program()} plan"
         yield ""
@@ -90,6 +93,7 @@ def _in_words(totals: Figures, seconds: float, lit: Sequence[Lamp]) -> Iterator[
         "accounts others changed": _drift(totals),
         "objects to read, but no API key": totals.unread,
         "in the quarantine": _in_quarantine(totals),
+        **known,
     }
     yield from (*table((), sums), "", *table((), rest.items()))
     wrong = [lamp for lamp in lit if lamp.kind not in {*CHOSEN, "held"}]
@@ -232,6 +236,8 @@ def _running(redis: Redis, settings: Settings) -> Findings:
         yield GOOD, f"{count(len(heard), 'worker')} heard: {', '.join(heard)}"
     grade = NOTE if totals.listed_at is None else GOOD
     yield grade, f"accounts others changed: {_drift(totals)}"
+    for title, words in complete(totals, settings).items():
+        yield (NOTE if words.startswith("not") else GOOD), f"{title} is {words}"
     said = {"source_key", "dry_run"} if settings.bridge_dry_run else {"source_key"}
     yield from (_lamp(one) for one in look(redis, settings) if one.kind not in said)
     if totals.quarantine_deliveries or totals.quarantine_dropped:

@@ -79,10 +79,21 @@ class Accept(Store):
         receipt, claim, known = answer
         return Accepted(receipt.decode(), int(claim), bool(known))
 
-    def has_seen(self, source: str, facts: Sequence[Fact]) -> bool:
-        """Whether the event of *facts* of one party is among the last `RING`."""
-        with stored():
-            return self._redis.zscore(keys.RECENT, _digest(source, facts)) is not None
+    def seen(
+        self, source: str, events: Sequence[Sequence[Fact]]
+    ) -> tuple[list[bool], int]:
+        """Whether each of *events*, facts of one party, is among the last `RING`.
+
+        And since when (ms) those are; 0: it has all that were ever accepted.
+        """
+        names = [_digest(source, facts) for facts in events]
+        with stored(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.zcard(keys.RECENT)
+            pipe.zrange(keys.RECENT, 0, 0, withscores=True)
+            pipe.zmscore(keys.RECENT, names or [""])
+            many, oldest, scores = pipe.execute()
+        since = int(oldest[0][1]) if many >= RING else 0
+        return [score is not None for score in scores], since
 
     def ignore(
         self,

@@ -15,6 +15,7 @@ from bridge.domain.account import Party
 from bridge.domain.document import Ledger
 from bridge.domain.facts import PartyName
 from bridge.store import keys
+from bridge.store.complete import Place, places
 from bridge.store.connect import Store, batches, each, milliseconds, named
 from bridge.store.lease import Leases, read_ledger, used
 from bridge.store.view import Catalogues, Member
@@ -74,7 +75,8 @@ class Figures(NamedTuple):
       *refused_lately* within the last hour, *refused_now* within the last 10 to 20 minutes.
     - *limit* (units a minute) and *cost* of a write come from Vitally's replies,
       *durations* are the numbers of the histograms. *keys_refused* maps sources to why
-      they refuse the key of their API, *gaps* to how many of their events never came.
+      they refuse the key of their API, *complete* to how far they were compared with their
+      own list.
     """
 
     received: int
@@ -109,7 +111,7 @@ class Figures(NamedTuple):
     paused: str | None
     failing: Failing | None
     keys_refused: Mapping[str, str]
-    gaps: Mapping[str, int]
+    complete: Mapping[str, Place]
     dry_run: bool
     listed_at: int | None
     limit: int
@@ -193,7 +195,7 @@ READ: Mapping[str, tuple[Callable[[Any], object], Callable[[Any], Any]]] = {
     "cost": (lambda pipe: pipe.hget(keys.RATE, "cost"), lambda n: int(n or COST)),
     "failing": (lambda pipe: pipe.hmget(keys.FAILING, *Failing._fields), _failing),
     "keys_refused": (lambda pipe: pipe.hgetall(keys.KEYS_REFUSED), _texts),
-    "gaps": (lambda pipe: pipe.hgetall(keys.GAPS), _numbers),
+    "complete": (lambda pipe: pipe.hgetall(keys.COMPLETE), places),
     "durations": (lambda pipe: pipe.hgetall(keys.DURATIONS), _numbers),
 }
 """Figure -> how Redis is asked, and what the reply says. The others are counters."""

@@ -81,8 +81,11 @@ FAILING = PREFIX + "failing"
 KEYS_REFUSED = PREFIX + "keys:refused"
 """Hash: source -> why it refuses the key of its own API."""
 
-GAPS = PREFIX + "gaps"
-"""Hash: source -> how many of its events were missing when it was last asked."""
+COMPLETE = PREFIX + "complete"
+"""Hash: source -> up to when it was compared with its own list (`complete.py`)."""
+
+GAPS = PREFIX + "gaps:at"
+"""Hash: source -> where an interrupted `gaps` goes on, as JSON."""
 
 ALERTS = PREFIX + "alerts"
 """Hash: kind of a condition that is so -> JSON: since when (ms), whether it was raised."""

@@ -23,7 +23,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from bridge.errors import StorageError
-from bridge.lamps import CHOSEN, CONDITIONS, Lamp, lamps
+from bridge.lamps import CHOSEN, CONDITIONS, Lamp, complete, lamps
 from bridge.settings import Settings
 from bridge.store.durations import DURATIONS, histograms
 from bridge.store.health import DOWN, Watch
@@ -101,12 +101,16 @@ class Health(Collector):
     def reasons(self) -> tuple[list[str], list[str]]:
         """The reasons why the bridge is not ready, and notes; each is a sentence.
 
-        A note is something wrong that leaves it ready, or a state that somebody chose.
+        A note is something wrong that leaves it ready, a state that somebody chose, or
+        up to when a source is complete.
         """
-        lit = self.lit()
+        seen = self._figures()
+        lit = self._lamps(seen)
         notes = (lamp for lamp in lit if lamp.level == "warn" or lamp.kind in CHOSEN)
         bad = (lamp.text for lamp in lit if lamp.level == "bad")
-        return list(bad), [lamp.text for lamp in notes]
+        known = complete(seen, self._settings) if seen else {}
+        so_far = (f"{title} is {words}." for title, words in known.items())
+        return list(bad), [*(lamp.text for lamp in notes), *so_far]
 
     def lit(self) -> list[Lamp]:
         """The lamps that are lit now; without Redis, only Redis' own."""
@@ -145,6 +149,18 @@ class Health(Collector):
         for name, number in sorted(seen.refused.items()):
             refused.add_metric(name.split(":"), number)
         yield refused
+        complete_to = GaugeMetricFamily(
+            f"{PREFIX}complete_timestamp_seconds",
+            "Up to when nothing is missing that the source's own list shows.",
+            labels=["source"],
+        )
+        gaps = CounterMetricFamily(
+            f"{PREFIX}gaps", "Changes that never came, by source.", labels=["source"]
+        )
+        for name, place in sorted(seen.complete.items()):
+            complete_to.add_metric([name], place.up_to / 1000)
+            gaps.add_metric([name], place.total)
+        yield from (complete_to, gaps)
         yield from _durations(seen)
 
     def _lit(self, seen: Figures | None) -> Metric:

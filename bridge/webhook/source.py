@@ -280,6 +280,8 @@ class Source:
     """The source's own API; None without its key, or if deliveries contain everything."""
     archive: Callable[[Options], Archive | None] | None = None
     """The same, if the API can also list; else None."""
+    keeps_days: int = 0
+    """How many days back its API can list what happened; 0: without limit."""
     key: str = ""
     """Name of the setting with the key of the API."""
     answer: Answer | None = None

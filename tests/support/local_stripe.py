@@ -69,6 +69,10 @@ class LocalStripe(LocalApi):
         for one in objects:
             self._objects[f"{one['object']}s"][one["id"]] = one
 
+    def listed(self, kind: str) -> list[Json]:
+        """All that was put of a *kind*: `events`."""
+        return [*self._objects[kind].values()]
+
     def forget(self, kind: str, id_: str) -> None:
         """Let an object be gone: 404."""
         del self._objects[kind][id_]
@@ -225,3 +229,17 @@ def coupon(id_: str = "HALF", *, percent: float = 50.0, **more: Any) -> Json:
 def discount(of: Json, *, id_: str = "di_1", **more: Any) -> Json:
     """A coupon at work."""
     return made("discount", id_, coupon=of, **more)
+
+
+def event(id_: str, created: float, told: Any, **more: Any) -> dict[str, Any]:
+    """An event that an object was *told* of; of a customer, unless *more* says else."""
+    return {
+        "id": id_,
+        "object": "event",
+        "api_version": "2025-08-27.basil",
+        "type": "customer.updated",
+        "created": int(created),
+        "livemode": False,
+        "data": {"object": told, "previous_attributes": {}},
+        **more,
+    }

@@ -8,6 +8,8 @@ import pytest
 
 from bridge.lamps import CONDITIONS, LATE_MS, lamps
 from bridge.settings import Settings
+from bridge.sources import options
+from bridge.store.complete import Place
 from bridge.store.health import DOWN, SNAPSHOT, View
 from bridge.store.inspect import Failing, Figures
 
@@ -21,7 +23,7 @@ WELL = dict.fromkeys(Figures._fields, 0) | {
     "paused": None,
     "dry_run": False,
     "failing": None,
-    "gaps": {},
+    "complete": {},
     "keys_refused": {},
     "limit": 1000,
     "cost": 10,
@@ -35,7 +37,7 @@ WELL = dict.fromkeys(Figures._fields, 0) | {
     "refused_now": {"stripe:mismatch": 4, "unknown:unknown_source": 99},
     "now_ms": NOW,
 }
-SETTINGS = Settings.from_env({}, without={"REDIS_URL", "VITALLY_API_KEY"})
+SETTINGS = Settings.from_env({}, options(), without={"REDIS_URL", "VITALLY_API_KEY"})
 
 
 def lit(redis: View | None = None, **more: Any) -> dict[str, str]:
@@ -78,7 +80,11 @@ def test_no_lamp_is_lit_where_all_is_well() -> None:
             "7 deliveries in the last hour had no source to take them: set STRIPE_WEBH",
         ),
         ({"keys_refused": {"stripe": "no (401)"}}, "source_key", "no (401)."),
-        ({"gaps": {"stripe": 7}}, "gap", ": 7."),
+        (
+            {"complete": {"stripe": Place(0, NOW, missing=7, gap_at=NOW - 1000)}},
+            "gap",
+            "list: stripe 7, the last at 2027-01-15 07:59:59 UTC.",
+        ),
         ({"unread": 3}, "unread", ": 3."),
         ({"held_parties": 4}, "held", ": 4."),
         ({"redis": View(0, (DOWN,))}, "redis", DOWN),

@@ -162,6 +162,7 @@ SOURCE = Source(
     without_effect=EVENTS["without_effect"],
     api=connect,
     archive=connect,
+    keeps_days=30,  # https://docs.stripe.com/api/events
     key="STRIPE_API_KEY",
     table=read_by(TableLines()),
     weak=lambda options: judged(

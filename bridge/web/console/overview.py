@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from bridge.lamps import CHOSEN, Lamp
+from bridge.lamps import CHOSEN, Lamp, complete
 from bridge.store.audit import latest
 from bridge.store.durations import DURATIONS, WRITE, histograms
 from bridge.store.index import Index, sums
@@ -53,6 +53,7 @@ def overview() -> Data:
             addition(now, "accepted", ACCEPTED),
         ],
         "event_to_write": {str(part): quantile(now, part) for part in (0.5, 0.95)},
+        "complete": complete(now, settings),
         "drained_s": round(now.drained_in(share)),
         "budget": {
             "units": round(now.limit * share),

@@ -1,0 +1,164 @@
+"""Compares what a source says happened with what was taken in, and takes in what is missing.
+
+A webhook may never come: an endpoint was off, its secret was wrong, the sender gave up, or
+Redis lost its last seconds with its machine. The source's own list shows it all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import orjson
+from redis import Redis
+
+from bridge.domain.facts import Fact
+from bridge.domain.fold import History, fold
+from bridge.domain.values import REFRESHED
+from bridge.errors import ConfigError, PayloadError
+from bridge.ingest import Ingress, by_party
+from bridge.settings import Settings
+from bridge.sources import switched_on
+from bridge.store.accept import Accept
+from bridge.store.lease import Leases
+from bridge.store.quarantine import Quarantine
+from bridge.store.view import Member
+from bridge.webhook.source import Archive, Change, Delivery, Event, Source, Verified
+
+SEEN, MISSING, TAKEN = "seen before", "missing", "taken in"
+IGNORED, QUARANTINED = "ignored", "quarantined"
+FORGOTTEN = "too old to tell"
+"""Taken in; it may have been before, but the ring remembers only the last events."""
+FILLED = "filled in"
+"""Taken in, of a party of which not everything was known."""
+STRANGE = "unknown customer"
+"""Of a party that the bridge has never heard of: that is for a backfill."""
+
+NEWS = (MISSING, TAKEN, QUARANTINED)
+"""The words for what never came."""
+
+
+class Verdict(NamedTuple):
+    """What was found out about a change: *word*; it happened *at* (ms)."""
+
+    at: int
+    word: str
+    type: str
+    event: str
+
+
+class Comparison:
+    """Compares the list of *source*, which *archive* reads."""
+
+    def __init__(
+        self, settings: Settings, redis: Redis, source: Source, archive: Archive
+    ) -> None:
+        self.source, self.archive = source, archive
+        self._ingress = Ingress(settings, redis, [source])
+        self._accept, self._leases = Accept(redis), Leases(redis)
+        self._quarantine = Quarantine(redis)
+
+    def page(
+        self, since: int, until: int, after: str, *, take: bool = True
+    ) -> tuple[list[Verdict], str]:
+        """Compare a page of what happened in the span (ms): verdicts, next place.
+
+        Takes in what is missing, unless *take* is False. Raises SourceError,
+        StorageError, redis' own errors.
+        """
+        page = self.archive.changes(since, until, after)
+        events = [change for change in page.rows if change.body is not None]
+        states = [change for change in page.rows if change.facts]
+        found = [*self._events(events, take), *self._states(states, take)]
+        return found, page.after
+
+    def _events(self, changes: Sequence[Change], take: bool) -> Iterator[Verdict]:
+        """Compare events with those that the ring remembers, in one round trip."""
+        read = [self._read(change) for change in changes]
+        parties = [by_party(facts) for *_, facts in read]
+        flat = [own for each in parties for own in each]
+        known, oldest = self._accept.seen(self.source.name, flat)
+        flags = iter(known)
+        seen = [all(list(islice(flags, len(own)))) for own in parties]
+        for change, (verified, event, refused, _), is_seen in zip(
+            changes, read, seen, strict=True
+        ):
+            if refused == QUARANTINED:
+                is_seen = self._is_kept(event)  # noqa: PLW2901 - it has no facts
+            was = FORGOTTEN if change.at < oldest else MISSING
+            word = SEEN if is_seen and refused != IGNORED else refused or was
+            if take and word in {MISSING, FORGOTTEN, QUARANTINED}:
+                word = self._taken(verified, word)
+            yield Verdict(change.at, word, event.type, event.id)
+
+    def _read(self, change: Change) -> tuple[Verified, Event, str, Sequence[Fact]]:
+        """An event of the list; its word, if it has no facts."""
+        # We asked the API ourselves, so no signature has to be checked.
+        path, body = f"/webhooks/{self.source.name}", orjson.dumps(change.body)
+        verified = Verified(Delivery("POST", path, {}, body))
+        try:
+            (event,) = self.source.split(verified)
+        except PayloadError as error:
+            return (
+                verified,
+                Event(error.event or "", "", change.at, {}),
+                QUARANTINED,
+                [],
+            )
+        facts, refusal = self._ingress.understood(self.source, event)
+        return verified, event, refusal.receipt if refusal else "", facts
+
+    def _is_kept(self, event: Event) -> bool:
+        """Whether the quarantine has it already, as its webhook brought it."""
+        return bool(event.id and self._quarantine.about([event.id]))
+
+    def _taken(self, verified: Verified, was: str) -> str:
+        receipt = self._ingress.take_in(self.source, verified).receipt
+        if receipt == "duplicate":  # its webhook came in the meantime
+            return SEEN
+        return was if receipt == QUARANTINED or was == FORGOTTEN else TAKEN
+
+    def _states(self, changes: Sequence[Change], take: bool) -> Iterator[Verdict]:
+        """Compare what parties are now with what is known of them."""
+        names = [change.facts[0].party for change in changes]
+        members = self._leases.members(names) if names else []
+        for change, member in zip(changes, members, strict=True):
+            word = _difference(change, member)
+            if take and word in {MISSING, FILLED}:
+                self._ingress.admit(self.source, change.facts)
+                word = TAKEN if word == MISSING else word
+            yield Verdict(change.at, word, "changed", member.name)
+
+
+def _difference(change: Change, member: Member) -> str:
+    """What a *change* says that is not known of its party."""
+    known = member.history
+    if not member.things:
+        return MISSING if change.is_new else STRANGE
+    now = fold(History([*known.facts, *change.facts], known.retained))
+    values = [
+        {thing: one.value for thing, one in things.items() if thing != REFRESHED}
+        for things in (member.things, now)
+    ]
+    if values[0] == values[1]:
+        return SEEN
+    # Of a party that was never read whole, webhooks have told only a part.
+    return MISSING if REFRESHED in member.things else FILLED
+
+
+def comparisons(settings: Settings, redis: Redis) -> list[Comparison]:
+    """One for each source that is on, has a list, and whose key is set."""
+    return [
+        Comparison(settings, redis, source, archive)
+        for source in switched_on(settings.sources)
+        if (archive := listing(source, settings))
+    ]
+
+
+def listing(source: Source, settings: Settings) -> Archive | None:
+    """The API that lists what happened at *source*; None: it has none, or no key."""
+    try:
+        return source.archive(settings.sources) if source.archive else None
+    except ConfigError:  # said at the start of every process
+        return None

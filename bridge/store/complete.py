@@ -1,0 +1,111 @@
+"""Up to when each source was compared with its own list, and where that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+import orjson
+from redis.exceptions import NoPermissionError
+
+from bridge.store import keys
+from bridge.store.connect import Store
+
+EVERY_MS = 180_000
+"""Milliseconds from the end of one comparison to the next."""
+
+LAG_MS = 120_000
+"""How young a change may be so that its webhook may still be on its way."""
+
+OVERLAP_MS = 120_000
+"""How far a span reaches back: a list may show a change later than it happened."""
+
+NEWS_MS = 3_600_000
+"""How long after the last gap it is news; then the next one is told anew."""
+
+
+class Place(NamedTuple):
+    """How far a source is complete; instants in milliseconds, 0: there is none.
+
+    Nothing that happened between *first* and *up_to* is missing. The span from there *until* is being
+    compared, and goes on *after* that place of the list; *run* is the Redis it began
+    with. *checked* is when the last one ended, *reason* why the list cannot be read now.
+    *missing* changes were not there until *gap_at*, *total* of them since the beginning.
+    """
+
+    first: int
+    up_to: int
+    until: int = 0
+    after: str = ""
+    run: str = ""
+    checked: int = 0
+    reason: str = ""
+    missing: int = 0
+    gap_at: int = 0
+    total: int = 0
+
+    @property
+    def since(self) -> int:
+        """Where the span that is compared begins."""
+        return max(self.first, self.up_to - OVERLAP_MS)
+
+    def is_due(self, now: int, run: str) -> bool:
+        """Whether it is time to compare; at once if Redis is another *run*."""
+        return bool(self.until) or self.run != run or now - self.checked >= EVERY_MS
+
+    def begun(self, now: int, run: str) -> Self:
+        """The place with a span to compare.
+
+        A Redis that was started anew may have lost what it took in just before, which no
+        webhook brings again; so the span then goes on until *now*.
+        """
+        if self.until and self.run == run:
+            return self
+        lag = LAG_MS if self.run == run else 0
+        until = max(self.up_to, now - lag)
+        return self._replace(until=until, after="", run=run)
+
+    def read(self, after: str, missing: int, now: int) -> Self:
+        """The place after a page of which so many were *missing*; the next begins *after*."""
+        place = self._replace(after=after, reason="")
+        if missing:
+            before = self.missing if self.is_news(now) else 0
+            total = self.total + missing
+            place = place._replace(missing=before + missing, gap_at=now, total=total)
+        if after:
+            return place
+        return place._replace(up_to=self.until, until=0, checked=now)
+
+    def is_news(self, now: int) -> bool:
+        """Whether something was missing a short while ago."""
+        return bool(self.missing) and now - self.gap_at < NEWS_MS
+
+
+def places(raw: Mapping[bytes, bytes]) -> dict[str, Place]:
+    """The hash `keys.COMPLETE` as Redis replies it: source -> its place."""
+    return {name.decode(): Place(**orjson.loads(row)) for name, row in raw.items()}
+
+
+class Completeness(Store):
+    """Keeps the places. Raises redis' own errors."""
+
+    def read(self) -> tuple[dict[str, Place], str]:
+        """All places, and which run of Redis this is ("": it does not tell)."""
+        return places(self._redis.hgetall(keys.COMPLETE)), self._run_id()
+
+    def put(self, source: str, place: Place) -> bool:
+        """Store a place; False: Redis was started anew since it was read.
+
+        What the page of the place had brought may be lost with the run.
+        """
+        row: Any = orjson.dumps(place._asdict())
+        if not place.run:
+            self._redis.hset(keys.COMPLETE, source, row)
+            return True
+        return bool(self._run("complete", source, row, place.run))
+
+    def _run_id(self) -> str:
+        try:
+            return str(self._redis.info("server").get("run_id", ""))
+        except NoPermissionError:
+            return ""

@@ -1,0 +1,179 @@
+"""The worker compares a source with its own list: a local Stripe, a real Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+import pytest
+from redis import Redis
+
+from bridge.ingest import Ingress
+from bridge.lamps import complete, lamps
+from bridge.store import keys
+from bridge.store.complete import EVERY_MS, Completeness, Place
+from bridge.store.connect import milliseconds
+from bridge.store.health import View
+from bridge.store.inspect import figures
+from bridge.webhook.source import Delivery, Verified
+from tests.support.desk import Bench, settings
+from tests.support.local_stripe import KEY, LocalStripe, customer, event
+from tests.support.server import RedisServer
+from workers.complete import Completing
+
+MINUTE = 60
+
+
+@pytest.fixture
+def stripe() -> Iterator[LocalStripe]:
+    with LocalStripe() as running:
+        yield running
+
+
+@pytest.fixture
+def check(desk: Bench, stripe: LocalStripe, redis_server: RedisServer) -> Completing:
+    """The check of the worker that sweeps; an hour is complete already."""
+    own = {"STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe.url, "STRIPE_MODE": "test"}
+    desk.context.settings = settings(desk.vitally.url, redis_server.url, **own)
+    desk.redis.set(keys.SWEEPER, "one")
+    place(desk.redis, checked=milliseconds(desk.redis) - EVERY_MS)
+    return Completing(desk.context, "one")
+
+
+def place(redis: Redis, **more: Any) -> Place:
+    """Store how far Stripe is complete; without *more*, return what is stored."""
+    store = Completeness(redis)
+    known, run = store.read()
+    if not more:
+        return known["stripe"]
+    hour_ago = milliseconds(redis) - 60 * MINUTE * 1000
+    now = Place(0, hour_ago, run=run, checked=1)._replace(**more)
+    assert store.put("stripe", now)
+    return now
+
+
+def to_the_end(check: Completing) -> None:
+    while check.tick():
+        pass
+
+
+@pytest.fixture
+def happens(stripe: LocalStripe, check: Completing) -> Callable[..., list[Any]]:
+    """Events of so many customers that Stripe lists; *comes*: they came by webhook."""
+    context = check.context
+    ingress = Ingress(context.settings, context.redis, [check.comparisons[0].source])
+
+    def happens(count: int, *, ago: float = 10 * MINUTE, comes: bool) -> list[Any]:
+        first = len(stripe.listed("events"))
+        events = [
+            event(f"evt_{n}", time.time() - ago, customer(f"cus_{n}"))
+            for n in range(first, first + count)
+        ]
+        stripe.put(*events)
+        for one in events if comes else ():
+            delivery = Delivery("POST", "", {}, orjson.dumps(one))
+            ingress.take_in(ingress.sources["stripe"], Verified(delivery))
+        return events
+
+    return happens
+
+
+def test_what_never_came_is_taken_in_page_by_page_and_is_news(
+    desk: Bench, check: Completing, happens: Any
+) -> None:
+    happens(130, comes=True)
+    happens(30, comes=False)
+    before = figures(desk.redis)
+    to_the_end(check)
+    now, done = figures(desk.redis), place(desk.redis)
+
+    assert (30, 0) == (now.accepted - before.accepted, now.duplicate)
+    assert (30, 30, "") == (done.missing, done.total, done.reason)
+    assert 100_000 < milliseconds(desk.redis) - done.up_to < 140_000
+    lit = {
+        one.kind: one.text for one in lamps(now, View(0, ()), check.context.settings)
+    }
+    assert "stripe 30, the last at" in lit["gap"]
+    said = complete(now, check.context.settings)
+    assert said["Stripe"].startswith("complete up to ")
+    assert "; 30 were missing at " in said["Stripe"]
+    # The next comparison finds nothing, though it reaches back over the same events.
+    place(desk.redis, run=done.run)
+    to_the_end(check)
+    assert now.received == figures(desk.redis).received
+
+
+def test_what_may_still_be_on_its_way_is_not_missing(
+    desk: Bench, check: Completing, happens: Any
+) -> None:
+    happens(3, ago=30, comes=False)
+    to_the_end(check)
+
+    assert 0 == place(desk.redis).missing
+
+
+def test_a_redis_that_was_started_anew_is_compared_at_once_and_up_to_now(
+    desk: Bench, check: Completing, happens: Any
+) -> None:
+    to_the_end(check)
+    happens(3, ago=5, comes=False)
+    assert not check.tick()
+    before = place(desk.redis)._replace(run="before")
+    desk.redis.hset(keys.COMPLETE, "stripe", orjson.dumps(before._asdict()))
+    to_the_end(check)
+
+    assert 3 == place(desk.redis).missing
+    assert milliseconds(desk.redis) - place(desk.redis).up_to < MINUTE * 1000
+
+
+def test_another_worker_goes_on_where_one_was_killed(
+    desk: Bench, check: Completing, stripe: LocalStripe, happens: Any
+) -> None:
+    happens(250, comes=False)
+    check.tick()
+    half, asked = place(desk.redis), len(stripe.log)
+    other = Completing(desk.context, "two")
+    assert not other.tick()  # it does not sweep
+    desk.redis.set(keys.SWEEPER, "two")
+    to_the_end(other)
+
+    assert 100 == half.missing
+    assert 250 == place(desk.redis).total
+    assert len(stripe.log) - asked < 4 + asked
+
+
+def test_a_list_that_cannot_be_read_is_said_and_read_later(
+    desk: Bench, check: Completing, stripe: LocalStripe, happens: Any
+) -> None:
+    happens(3, comes=False)
+    stripe.fail("500", where="events")
+    check.tick()
+    seen = figures(desk.redis)
+    lit = {
+        one.kind: one.text for one in lamps(seen, View(0, ()), check.context.settings)
+    }
+
+    assert "Stripe only up to" in lit["completeness"]
+    assert "(Stripe's API" in lit["completeness"]
+    assert not check.tick()
+    check.rests.clear()
+    to_the_end(check)
+    assert (3, "") == (place(desk.redis).missing, place(desk.redis).reason)
+
+
+def test_a_place_is_not_stored_in_another_run_of_redis(desk: Bench) -> None:
+    store = Completeness(desk.redis)
+
+    assert not store.put("stripe", Place(0, 5, run="another"))
+    assert {} == store.read()[0]
+
+
+def test_without_a_key_it_is_said_that_nothing_is_compared(desk: Bench) -> None:
+    said = complete(figures(desk.redis), desk.context.settings)
+
+    assert {
+        "Stripe": "not compared with its own list: STRIPE_API_KEY is not set"
+    } == said
+    assert [] == Completing(desk.context, "one").comparisons

@@ -1,0 +1,84 @@
+"""How far a source is complete: which span is compared next, and what is news."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.store.complete import EVERY_MS, LAG_MS, NEWS_MS, OVERLAP_MS, Place
+
+NOW = 1_800_000_000_000
+PLACE = Place(0, NOW - EVERY_MS - LAG_MS, run="a", checked=NOW - EVERY_MS)
+
+
+@pytest.mark.parametrize(
+    ("place", "run", "due", "until"),
+    [
+        (PLACE, "a", True, NOW - LAG_MS),
+        (PLACE._replace(checked=NOW - EVERY_MS + 1), "a", False, NOW - LAG_MS),
+        # Redis was started anew: at once, and up to now.
+        (PLACE._replace(checked=NOW), "b", True, NOW),
+        # In the middle of a span it goes on, unless Redis was started anew.
+        (PLACE._replace(until=7, after="x", checked=NOW), "a", True, 7),
+        (PLACE._replace(until=7, after="x", checked=NOW), "b", True, NOW),
+        # It never goes back.
+        (PLACE._replace(up_to=NOW), "a", True, NOW),
+    ],
+)
+def test_the_span_that_is_compared_next(
+    place: Place, run: str, due: bool, until: int
+) -> None:
+    begun = place.begun(NOW, run)
+
+    assert due == place.is_due(NOW, run)
+    assert (until, run) == (begun.until, begun.run)
+    assert ("" if until != 7 else "x") == begun.after
+
+
+def test_a_span_reaches_back_but_not_before_the_very_first() -> None:
+    assert NOW - OVERLAP_MS == Place(0, NOW).since
+    assert NOW - 5 == Place(NOW - 5, NOW).since
+
+
+def test_only_the_last_page_of_a_span_moves_the_place() -> None:
+    begun = PLACE._replace(reason="away").begun(NOW, "a")
+    middle = begun.read("second", 0, NOW)
+    end = middle.read("", 0, NOW + 1)
+
+    assert (PLACE.up_to, "second", "") == (middle.up_to, middle.after, middle.reason)
+    assert (NOW - LAG_MS, 0, NOW + 1) == (end.up_to, end.until, end.checked)
+    assert not end.is_due(NOW + 1, "a")
+
+
+def test_what_was_missing_is_summed_while_it_is_news() -> None:
+    one = PLACE.begun(NOW, "a").read("", 3, NOW)
+    soon = one.read("", 2, NOW + NEWS_MS - 1)
+    late = one.read("", 2, NOW + NEWS_MS)
+
+    assert (3, 3) == (one.missing, one.total)
+    assert (5, 5) == (soon.missing, soon.total)
+    assert (2, 5) == (late.missing, late.total)
+    assert not one.is_news(NOW + NEWS_MS)
+    assert not PLACE.is_news(NOW)
+
+
+@given(
+    pages=st.lists(st.tuples(st.booleans(), st.integers(1, 400_000)), max_size=20),
+    restarts=st.sets(st.integers(0, 19)),
+)
+def test_spans_leave_nothing_out(
+    pages: list[tuple[bool, int]], restarts: set[int]
+) -> None:
+    """Whatever happened between two places was in a span whose pages were all read."""
+    place, now, run, covered = Place(NOW, NOW), NOW, 0, NOW
+    for number, (is_last, ms) in enumerate(pages):
+        now, run = now + ms, run + (number in restarts)
+        if not place.is_due(now, str(run)):
+            continue
+        began = place.begun(now, str(run))
+        assert began.since <= covered
+        place = began.read("" if is_last else f"{number}", 0, now)
+        if is_last:
+            covered = began.until
+        assert covered == place.up_to

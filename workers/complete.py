@@ -1,0 +1,97 @@
+"""Compares each source with its own list every few minutes, and after Redis was restarted.
+
+The worker that sweeps does it, in a thread of its own, page by page. Where it is, Redis
+knows, so another worker goes on after a crash.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from bridge.completeness import NEWS, Comparison, comparisons
+from bridge.errors import BridgeError, SourceError, StorageError
+from bridge.log import fields, places
+from bridge.store import keys
+from bridge.store.complete import Completeness, Place
+from bridge.store.connect import milliseconds
+from workers.context import Context
+
+log = logging.getLogger("workers.complete")
+
+TICK, NEXT = 1.0, 0.05
+"""Seconds between two looks whether it is time; between two pages."""
+
+FIRST_REST, LAST_REST = 15.0, 600.0
+"""Seconds before a list is read again that could not be: at first, at most."""
+
+
+class Completing:
+    """Compares while *worker* is the one that sweeps."""
+
+    def __init__(self, context: Context, worker: str) -> None:
+        self.context, self.worker = context, worker
+        self.redis: Any = context.redis
+        self.places = Completeness(context.redis)
+        self.comparisons = comparisons(context.settings, context.redis)
+        self.rests: dict[str, tuple[float, float]] = {}
+        """Source -> when its list is read again, and how long it rested before."""
+
+    def run(self) -> None:
+        """Compare until the worker stops; wait while Redis is down."""
+        wait = TICK
+        while self.comparisons and not self.context.stop.wait(wait):
+            try:
+                wait = NEXT if self.tick() else TICK
+            except (RedisError, StorageError) as error:
+                log.warning("redis", extra=fields(reason=type(error).__name__))
+                wait = TICK
+        self.context.stop.wait()
+
+    def tick(self) -> bool:
+        """Compare one page of each source that is due; False: none was."""
+        if self.redis.get(keys.SWEEPER) != self.worker.encode():
+            return False
+        (known, run), now = self.places.read(), milliseconds(self.redis)
+        due = [
+            (one, known.get(one.source.name) or Place(now, now))
+            for one in self.comparisons
+            if monotonic() >= self.rests.get(one.source.name, (0.0, 0.0))[0]
+        ]
+        due = [(one, place) for one, place in due if place.is_due(now, run)]
+        for one, place in due:
+            self._page(one, place.begun(now, run), now)
+        return bool(due)
+
+    def _page(self, one: Comparison, place: Place, now: int) -> None:
+        name = one.source.name
+        try:
+            verdicts, after = one.page(place.since, place.until, place.after)
+        except (RedisError, StorageError):
+            raise
+        except Exception as error:  # noqa: BLE001 - no list is worth a worker
+            self._rest(name, place, error)
+            return
+        self.rests.pop(name, None)
+        missing = sum(verdict.word in NEWS for verdict in verdicts)
+        if missing:
+            line = fields(source=name, missing=missing, until=place.until)
+            log.warning("taken in from the source's own list", extra=line)
+        self.places.put(name, place.read(after, missing, now))
+
+    def _rest(self, name: str, place: Place, error: Exception) -> None:
+        """Say why a list cannot be read, and read it again later."""
+        asked = error.retry_after if isinstance(error, SourceError) else None
+        _, before = self.rests.get(name, (0.0, FIRST_REST / 2))
+        rest = asked or min(LAST_REST, 2 * before)
+        self.rests[name] = monotonic() + rest, rest
+        is_ours = isinstance(error, BridgeError)
+        # Never the message of another error, which may quote a sender.
+        where = " at ".join([type(error).__name__, *places(error)[-1:]])
+        reason = str(error) if is_ours else where
+        line = fields(source=name, reason=reason, again_in=f"{rest:g} s")
+        log.warning("the source's own list cannot be read", extra=line)
+        self.places.put(name, place._replace(reason=reason))
