@@ -12,6 +12,7 @@ from bridge import alerts as subject
 from bridge.alerts import Alerts
 from bridge.lamps import REDIS
 from bridge.settings import Settings
+from bridge.sources import options
 from bridge.sources.stripe.api import connect as connect_stripe
 from bridge.store import keys
 from bridge.store.connect import connect
@@ -50,7 +51,7 @@ def make(redis: Redis, hook: Hook, monkeypatch: pytest.MonkeyPatch):
     ) -> Alerts:
         environ = {"BRIDGE_ALERT_URL": f"{hook.url}/alert?token=hidden"}
         unset = {"REDIS_URL", "VITALLY_API_KEY"}
-        settings = Settings.from_env(environ, without=unset)
+        settings = Settings.from_env(environ, options(), without=unset)
         return Alerts(redis, settings, view, leads)
 
     return one

@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from bridge.store.complete import Completeness, Place
 from bridge.store.durations import DURATIONS, Durations, histograms
 from bridge.store.health import Watch
 from bridge.store.inspect import figures
@@ -33,6 +34,8 @@ def metrics(web: FlaskClient, desk: Bench, watch: Watch):
     desk.does(subscription(at=2, unit=1))
     watch.look()
     desk.context.durations.hand_over(desk.redis)
+    store = Completeness(desk.redis)
+    store.put("stripe", Place(1000, 5000, run=store.read()[1], total=3))
     text = web.get("/metrics").text
     return {one.name: one for one in text_string_to_metric_families(text)}
 
@@ -63,6 +66,14 @@ def test_names_say_the_unit_and_only_counters_end_in_total(metrics):
         is_total = all(s.name.endswith("_total") for s in family.samples)
         expected = family.type == "counter" or name in OLD_NAMES
         assert expected == (is_total and bool(family.samples)), name
+
+
+def test_how_far_a_source_is_complete_is_an_instant_in_seconds(metrics):
+    (up_to,) = metrics["vitally_bridge_complete_timestamp_seconds"].samples
+    (gaps,) = metrics["vitally_bridge_gaps"].samples
+
+    assert ({"source": "stripe"}, 5.0) == (up_to.labels, up_to.value)
+    assert 3.0 == gaps.value
 
 
 def test_buckets_only_grow_up_to_the_count(metrics):

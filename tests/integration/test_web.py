@@ -19,6 +19,7 @@ from bridge.errors import SignatureError, StorageError
 from bridge.ingest import Receipt
 from bridge.lamps import CONDITIONS
 from bridge.settings import Settings
+from bridge.sources import options
 from bridge.store import keys
 from bridge.store.connect import connect
 from bridge.store.health import DOWN, Watch
@@ -76,7 +77,9 @@ def make(ingress: Ingress, redis: Redis, watch: Watch) -> Callable[..., FlaskCli
             "VITALLY_SUBDOMAIN": "acme",
         }
         given: Any = {"ingress": ingress, "redis": redis, "watch": watch}
-        return create_app(Settings.from_env(environ | more), **given).test_client()
+        return create_app(
+            Settings.from_env(environ | more, options()), **given
+        ).test_client()
 
     return client
 
