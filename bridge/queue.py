@@ -113,6 +113,15 @@ class Queue:
         listed: Any = self._redis.lrange(self._rq.key, 0, -1)
         return [raw.decode() for raw in listed]
 
+    def taken(self) -> list[str]:
+        """Parties of the jobs that workers have popped and not ended."""
+        between = IntermediateQueue.get_intermediate_queue_key(self._rq.key)
+        listed: Any = self._redis.lrange(between, 0, -1)
+        ids = StartedJobRegistry(queue=self._rq).get_job_ids(cleanup=False)
+        ids += [raw.decode() for raw in listed]
+        jobs = Job.fetch_many(ids, self._redis, serializer=JSONSerializer)
+        return [str(job.args[0]) for job in jobs if job is not None]
+
     def is_urgent(self) -> bool:
         """Whether the first job that waits was put at the front."""
         first: Any = self._redis.lindex(self._rq.key, 0)

@@ -42,13 +42,17 @@ JOB = ("claim", "job", "claims", "account")
 """Fields of a party's record that say what became of its job."""
 
 BATCH = 5000
+"""Most parties that one sweep reads, or that it claims as due."""
 
 LEADER_MS, ASK = 4000, 1.0
 """How long a sweeper stays one without a word; seconds after which it gives that word."""
 
 
 class Sweeper:
-    """Sweeps while *worker* is the sweeper; *suspects* may have lost their jobs."""
+    """Sweeps while *worker* is the sweeper; *suspects* may have lost their jobs.
+
+    Of many dirty parties a sweep reads a part; the next one has *begun* behind it.
+    """
 
     def __init__(self, context: Context, worker: str) -> None:
         self.context, self.worker = context, worker
@@ -56,6 +60,7 @@ class Sweeper:
         # The sweeper has its own thread, and so its own connections.
         self.vitally = context.client(after=context.measure)
         self.suspects: dict[str, tuple[str, float]] = {}
+        self.begun = 0
         self.swept = self.probed = self.shut = self.watched = 0.0
         self.is_leading, self.asked = False, float("-inf")
         self.sampled = -samples.EVERY
@@ -92,11 +97,18 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Give every dirty party whose job is lost a new one."""
-        self.pause = SLOW_SWEEP if self.redis.zcard(keys.DIRTY) > MANY else SWEEP
+        dirty = self.redis.zcard(keys.DIRTY)
+        self.pause = SLOW_SWEEP if dirty > MANY else SWEEP
         last = milliseconds(self.redis) - GRACE_MS
-        old = self.redis.zrangebyscore(keys.DIRTY, "-inf", last, start=0, num=BATCH)
+        self.begun = self.begun + BATCH if self.begun + BATCH < dirty else 0
+        old = self.redis.zrangebyscore(
+            keys.DIRTY, "-inf", last, start=self.begun, num=BATCH
+        )
         before, self.suspects = self.suspects, {}
-        for party, number, claim, job in self._jobless([raw.decode() for raw in old]):
+        parties = [*before, *(raw.decode() for raw in old)]
+        if dirty > BATCH:  # only a part was read, but what a dead worker held is urgent
+            parties += self.context.queue.taken()
+        for party, number, claim, job in self._jobless([*dict.fromkeys(parties)]):
             mark = f"{number} {claim} {job}"
             first, since = before.get(party, ("", 0.0))
             since = since if first == mark else monotonic()

@@ -7,11 +7,13 @@ from time import monotonic
 
 import pytest
 
+from bridge.domain.facts import Fact
 from bridge.store import keys
 from bridge.store.lease import Claim
 from tests.support.desk import BETWEEN, QUEUE, Bench, customer, subscription
 from tests.support.round_trips import round_trips
 from tests.support.waiting import eventually
+from workers import sweep
 from workers.sweep import ASK
 
 STARTED = "rq:wip:bridge"
@@ -33,8 +35,8 @@ def between_two_lists(desk: Bench) -> None:
     desk.redis.lmove(QUEUE, BETWEEN, "LEFT", "RIGHT")
 
 
-def started_and_died(desk: Bench) -> None:
-    desk.tell(customer())
+def started_and_died(desk: Bench, *facts: Fact) -> None:
+    desk.tell(*facts or [customer()])
     job = desk.pop()
     assert job is not None
     job.set_status("started")
@@ -55,6 +57,10 @@ def test_a_lost_job_is_replaced_once_and_nothing_is_left_of_it(
         assert 0 == desk.redis.llen(BETWEEN)
         assert 0 == desk.redis.exists("rq:job:stripe-cus_1-1")
     assert ["created"] == desk.work()
+
+
+def an_ending_started_and_died(desk: Bench) -> None:
+    started_and_died(desk, subscription(status="canceled", kind="deleted"))
 
 
 def leased(desk: Bench) -> None:
@@ -120,17 +126,28 @@ def test_a_death_between_claim_and_job_of_a_next_try_is_healed(desk: Bench) -> N
     assert ["created"] == desk.work()
 
 
-def test_a_lost_job_is_found_however_many_wait_before_it(desk: Bench) -> None:
-    """A backlog must not blind the sweeper: the end of a subscription overtakes it."""
-    for n in range(600):
+@pytest.mark.parametrize(
+    ("loses", "sweeps"), [(an_ending_started_and_died, 1), (never_queued, 4)]
+)
+def test_a_lost_job_is_found_however_many_wait_before_it(
+    desk: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    loses: Callable[[Bench], None],
+    sweeps: int,
+) -> None:
+    """A backlog must not blind the sweeper; what a dead worker held it finds at once."""
+    monkeypatch.setattr(sweep, "BATCH", 30)
+    for n in range(2, 152):
         fact = customer(f"cus_{n}", account=f"acme-{n}")
         accepted = desk.accept.facts("stripe", [fact])
         desk.queue.push(Claim(fact.party, accepted.claim), "x")
-    desk.tell(subscription("cus_x", status="canceled", kind="deleted"))
-    assert "stripe:cus_x" == desk.popped()
-    desk.sweep()
+    loses(desk)
+    assert 150 == desk.queue.depth()
+    for _ in range(sweeps):
+        desk.sweep()
 
-    assert "stripe-cus_x-2-urgent" == desk.queue.waiting()[0]
+    (found,) = (one for one in desk.queue.waiting() if one.startswith("stripe-cus_1-"))
+    assert (151, True) == (desk.queue.depth(), found.startswith("stripe-cus_1-2"))
 
 
 def test_one_worker_sweeps_at_a_time_and_another_once_it_left_or_died(
