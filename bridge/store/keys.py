@@ -109,7 +109,11 @@ SWEEPER = PREFIX + "sweeper"
 """The worker that sweeps now; expires."""
 
 FENCE = PREFIX + "fence"
-"""The last fencing number; each lease takes the next one."""
+"""Counts leases; a fencing number is the time and the end of this one."""
+
+RUN = PREFIX + "run"
+"""Hash: `id` of Redis' process at the last job, and `since` when (ms) after another one;
+`since` 0: there was none before."""
 
 DRY_RUN = PREFIX + "dry"
 """Exists while the workers write nothing to Vitally (`BRIDGE_DRY_RUN`)."""

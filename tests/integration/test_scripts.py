@@ -13,6 +13,7 @@ from bridge.store.connect import LUA, load
 LIBRARIES = {
     "prelude",
     "claiming",
+    "holding",
     "receiving",
     "settling",
     "releasing",

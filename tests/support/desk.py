@@ -246,6 +246,7 @@ class Bench:
             for raw in self.redis.zrange(key, 0, -1):
                 self.redis.zincrby(key, -ms, raw)
         instants = {
+            keys.RUN: ("since",),
             keys.party(""): ("claimed_at",),
             keys.account(""): ("wrote_at", "not_before", "since", "confirm_at"),
         }

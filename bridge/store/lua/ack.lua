@@ -10,10 +10,12 @@
 --   made_good (writes under lost leases that this write has corrected),
 --   mass (true: parked as part of a mass change), row of the index ('': none any more; absent: as it is)
 -- RETURNS: 0: the lease is lost; else {party, claim, delivery, urgent} to queue jobs for
--- USES: claiming settling releasing tracing
+-- USES: claiming settling releasing tracing holding
 local ack = cjson.decode(ARGV[1])
 local leased = ack.account ~= ''
-if leased and redis.call('GET', lease_of(ack.account)) ~= ack.fence then return 0 end
+if leased and holder(ack.account) ~= ack.fence then return 0 end
+-- The revisions that were read may be lost, and count other events by now.
+if outdated(ack.fence) then return 0 end
 local wanted = {}
 local function settle_one(m)
   local before = tonumber(redis.call('HGET', party_of(m.name), 'compacted')) or 0

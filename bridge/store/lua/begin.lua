@@ -7,24 +7,29 @@
 --   {fence, account, now, record of the account,
 --    {party, {rev, nudges, deliveries}, facts} for the party and each other one,
 --    when the last reading of all accounts began, since when something is not settled}
+-- USES: holding
+local RESTART_MS = 600000
 local p, account, fence = ARGV[1], ARGV[2], tonumber(ARGV[4])
+local restart = restarted()
 if account == '' then account = redis.call('HGET', party_of(p), 'account') or '' end
 local names = {p}
 if account ~= '' then
-  local holder = redis.call('GET', lease_of(account))
+  local held_by = holder(account)
   if fence ~= 0 then
-    if holder ~= ARGV[4] then return {0} end
-  elseif holder then
+    if held_by ~= ARGV[4] then return {0} end
+  elseif held_by then
     redis.call('SADD', waiters_of(account), p)
     count('outcome:waited', 1)
     return {0}
   else
-    fence = redis.call('INCR', FENCE)
-    redis.call('SET', lease_of(account), fence, 'PX', ARGV[3])
+    fence = fencing()
+    redis.call('SET', lease_of(account), int(fence), 'PX', ARGV[3])
   end
   for _, other in ipairs(redis.call('SMEMBERS', members_of(account))) do
     if other ~= p then names[#names + 1] = other end
   end
+else
+  fence = fencing()
 end
 local found, since = {}, math.huge
 for n, name in ipairs(names) do
@@ -32,6 +37,13 @@ for n, name in ipairs(names) do
     redis.call('HMGET', party_of(name), 'rev', 'nudges', 'deliveries'),
     redis.call('HGETALL', facts_of(name))}
   since = math.min(since, tonumber(redis.call('ZSCORE', DIRTY, name)) or since)
+end
+if account ~= '' and since < restart + RESTART_MS then
+  -- Vitally may have a write that Redis has lost: the next one carries the whole document.
+  local row = redis.call('HMGET', account_of(account), 'ledger', 'wrote_at')
+  if row[1] and (tonumber(row[2]) or 0) < restart then
+    redis.call('HSET', account_of(account), 'doubt', 2)
+  end
 end
 return {fence, account, int(now), redis.call('HGETALL', account_of(account)), found,
   redis.call('GET', LISTED), since < math.huge and int(since)}

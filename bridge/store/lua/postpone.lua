@@ -5,7 +5,7 @@
 --   row of its index ('': as it is), outcome to count ('': none); with a row: unknown
 --   (text or ''), JSON {party: whether it is incomplete}
 -- RETURNS: {party, claim, delivery, urgent} to queue jobs for
--- USES: claiming releasing
+-- USES: claiming releasing holding
 local wanted = {}
 local due = int(now + tonumber(ARGV[2]))
 redis.call('ZADD', LATER, due, ARGV[1])
@@ -13,7 +13,7 @@ redis.call('HSET', party_of(ARGV[1]), 'claim', 'later')
 redis.call('ZADD', DIRTY, 'NX', int(now), ARGV[1])
 if ARGV[7] ~= '' then count('outcome:' .. ARGV[7], 1) end
 if ARGV[3] == '' then return {} end
-if redis.call('GET', lease_of(ARGV[3])) ~= ARGV[4] then
+if holder(ARGV[3]) ~= ARGV[4] then
   -- Another worker has the lease, and our request may overwrite what it wrote.
   redis.call('HINCRBY', account_of(ARGV[3]), 'stale', 1)
 else

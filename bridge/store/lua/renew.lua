@@ -4,7 +4,8 @@
 -- ARGV: account, fence, lease (ms), whole writes owed from now on ('': unchanged),
 --   JSON list of the traits that are about to be sent ('': none)
 -- RETURNS: 1; 0: the lease is lost
-if redis.call('GET', lease_of(ARGV[1])) ~= ARGV[2] then return 0 end
+-- USES: holding
+if holder(ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('PEXPIRE', lease_of(ARGV[1]), ARGV[3])
 if ARGV[4] ~= '' then
   redis.call('HSET', account_of(ARGV[1]), 'doubt', ARGV[4], 'sent', ARGV[5])

@@ -3,11 +3,12 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: account, party, lease (ms)
 -- RETURNS: the fencing number; 0: another has the lease
+-- USES: holding
 if redis.call('EXISTS', lease_of(ARGV[1])) == 1 then
   redis.call('SADD', waiters_of(ARGV[1]), ARGV[2])
   count('outcome:waited', 1)
   return 0
 end
-local fence = redis.call('INCR', FENCE)
-redis.call('SET', lease_of(ARGV[1]), fence, 'PX', ARGV[3])
+local fence = fencing()
+redis.call('SET', lease_of(ARGV[1]), int(fence), 'PX', ARGV[3])
 return fence
