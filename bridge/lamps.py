@@ -153,7 +153,8 @@ def _gap(state: State) -> str | None:
     now = state.figures.now_ms
     return (
         "; ".join(
-            f"{name} {place.missing:,}, the last at {moment(place.gap_at)} UTC"
+            f"{name} {place.missing:,} ({', '.join(place.types)}), the last at "
+            f"{moment(place.gap_at)} UTC"
             for name, place in sorted(state.figures.complete.items())
             if place.is_news(now)
         )

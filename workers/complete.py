@@ -76,9 +76,10 @@ class Completing:
             self._rest(name, place, error)
             return
         self.rests.pop(name, None)
-        missing = sum(verdict.word in NEWS for verdict in verdicts)
+        missing = [one.type for one in verdicts if one.word in NEWS]
         if missing:
-            line = fields(source=name, missing=missing, until=place.until)
+            types = sorted(set(missing))
+            line = fields(source=name, missing=len(missing), types=types)
             log.warning("taken in from the source's own list", extra=line)
         self.places.put(name, place.read(after, missing, now))
 

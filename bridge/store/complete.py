@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -23,6 +23,9 @@ OVERLAP_MS = 120_000
 NEWS_MS = 3_600_000
 """How long after the last gap it is news; then the next one is told anew."""
 
+MOST_TYPES = 8
+"""Most types of missing changes that are named."""
+
 
 class Place(NamedTuple):
     """How far a source is complete; instants in milliseconds, 0: there is none.
@@ -30,7 +33,8 @@ class Place(NamedTuple):
     Nothing that happened between *first* and *up_to* is missing. The span from there *until* is being
     compared, and goes on *after* that place of the list; *run* is the Redis it began
     with. *checked* is when the last one ended, *reason* why the list cannot be read now.
-    *missing* changes were not there until *gap_at*, *total* of them since the beginning.
+    *missing* changes of some *types* were not there until *gap_at*, *total* of them since
+    the beginning.
     """
 
     first: int
@@ -41,6 +45,7 @@ class Place(NamedTuple):
     checked: int = 0
     reason: str = ""
     missing: int = 0
+    types: Sequence[str] = ()
     gap_at: int = 0
     total: int = 0
 
@@ -65,13 +70,21 @@ class Place(NamedTuple):
         until = max(self.up_to, now - lag)
         return self._replace(until=until, after="", run=run)
 
-    def read(self, after: str, missing: int, now: int) -> Self:
-        """The place after a page of which so many were *missing*; the next begins *after*."""
+    def read(self, after: str, missing: Sequence[str], now: int) -> Self:
+        """The place after a page; the next one begins *after*.
+
+        *missing* has the type of each change of the page that was not there.
+        """
         place = self._replace(after=after, reason="")
         if missing:
-            before = self.missing if self.is_news(now) else 0
-            total = self.total + missing
-            place = place._replace(missing=before + missing, gap_at=now, total=total)
+            is_news, many = self.is_news(now), len(missing)
+            types = {*missing, *(self.types if is_news else ())}
+            place = place._replace(
+                missing=many + (self.missing if is_news else 0),
+                types=sorted(types)[:MOST_TYPES],
+                gap_at=now,
+                total=self.total + many,
+            )
         if after:
             return place
         return place._replace(up_to=self.until, until=0, checked=now)

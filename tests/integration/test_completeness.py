@@ -95,7 +95,7 @@ def test_what_never_came_is_taken_in_page_by_page_and_is_news(
     lit = {
         one.kind: one.text for one in lamps(now, View(0, ()), check.context.settings)
     }
-    assert "stripe 30, the last at" in lit["gap"]
+    assert "stripe 30 (customer.updated), the last at" in lit["gap"]
     said = complete(now, check.context.settings)
     assert said["Stripe"].startswith("complete up to ")
     assert "; 30 were missing at " in said["Stripe"]

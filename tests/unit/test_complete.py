@@ -43,8 +43,8 @@ def test_a_span_reaches_back_but_not_before_the_very_first() -> None:
 
 def test_only_the_last_page_of_a_span_moves_the_place() -> None:
     begun = PLACE._replace(reason="away").begun(NOW, "a")
-    middle = begun.read("second", 0, NOW)
-    end = middle.read("", 0, NOW + 1)
+    middle = begun.read("second", [], NOW)
+    end = middle.read("", [], NOW + 1)
 
     assert (PLACE.up_to, "second", "") == (middle.up_to, middle.after, middle.reason)
     assert (NOW - LAG_MS, 0, NOW + 1) == (end.up_to, end.until, end.checked)
@@ -52,12 +52,13 @@ def test_only_the_last_page_of_a_span_moves_the_place() -> None:
 
 
 def test_what_was_missing_is_summed_while_it_is_news() -> None:
-    one = PLACE.begun(NOW, "a").read("", 3, NOW)
-    soon = one.read("", 2, NOW + NEWS_MS - 1)
-    late = one.read("", 2, NOW + NEWS_MS)
+    one = PLACE.begun(NOW, "a").read("", ["b", "a", "b"], NOW)
+    soon = one.read("", ["c", "c"], NOW + NEWS_MS - 1)
+    late = one.read("", ["c", "c"], NOW + NEWS_MS)
 
     assert (3, 3) == (one.missing, one.total)
     assert (5, 5) == (soon.missing, soon.total)
+    assert (["a", "b", "c"], ["c"]) == (soon.types, late.types)
     assert (2, 5) == (late.missing, late.total)
     assert not one.is_news(NOW + NEWS_MS)
     assert not PLACE.is_news(NOW)
@@ -78,7 +79,7 @@ def test_spans_leave_nothing_out(
             continue
         began = place.begun(now, str(run))
         assert began.since <= covered
-        place = began.read("" if is_last else f"{number}", 0, now)
+        place = began.read("" if is_last else f"{number}", [], now)
         if is_last:
             covered = began.until
         assert covered == place.up_to

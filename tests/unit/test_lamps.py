@@ -81,9 +81,15 @@ def test_no_lamp_is_lit_where_all_is_well() -> None:
         ),
         ({"keys_refused": {"stripe": "no (401)"}}, "source_key", "no (401)."),
         (
-            {"complete": {"stripe": Place(0, NOW, missing=7, gap_at=NOW - 1000)}},
+            {
+                "complete": {
+                    "stripe": Place(
+                        0, NOW, missing=7, types=["a", "b"], gap_at=NOW - 1000
+                    )
+                }
+            },
             "gap",
-            "list: stripe 7, the last at 2027-01-15 07:59:59 UTC.",
+            "list: stripe 7 (a, b), the last at 2027-01-15 07:59:59 UTC.",
         ),
         ({"unread": 3}, "unread", ": 3."),
         ({"held_parties": 4}, "held", ": 4."),
