@@ -15,6 +15,7 @@ from redis import Redis
 
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
+from bridge.domain.refresh import restamped
 from bridge.domain.values import REFRESHED
 from bridge.errors import ConfigError, PayloadError
 from bridge.ingest import Ingress, by_party
@@ -124,19 +125,20 @@ class Comparison:
         names = [change.facts[0].party for change in changes]
         members = self._leases.members(names) if names else []
         for change, member in zip(changes, members, strict=True):
-            word = _difference(change, member)
+            facts = restamped(change.facts, member.party({}))
+            word = _difference(facts, member, is_new=change.is_new)
             if take and word in {MISSING, FILLED}:
-                self._ingress.admit(self.source, change.facts)
+                self._ingress.admit(self.source, facts)
                 word = TAKEN if word == MISSING else word
             yield Verdict(change.at, word, "changed", member.name)
 
 
-def _difference(change: Change, member: Member) -> str:
-    """What a *change* says that is not known of its party."""
+def _difference(facts: Sequence[Fact], member: Member, *, is_new: bool) -> str:
+    """Whether *facts* say more than what is known of their party."""
     known = member.history
     if not member.things:
-        return MISSING if change.is_new else STRANGE
-    now = fold(History([*known.facts, *change.facts], known.retained))
+        return MISSING if is_new else STRANGE
+    now = fold(History([*known.facts, *facts], known.retained))
     values = [
         {thing: one.value for thing, one in things.items() if thing != REFRESHED}
         for things in (member.things, now)

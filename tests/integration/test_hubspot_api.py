@@ -17,7 +17,8 @@ from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.errors import SourceError, SourceUnreadError
 from bridge.sources.hubspot import SOURCE
 from bridge.sources.hubspot.api import HubspotApi, connect
-from tests.support.local_hubspot import SECRET_PART, TOKEN, LocalHubspot
+from bridge.webhook.source import Change
+from tests.support.local_hubspot import SECRET_PART, TOKEN, LocalHubspot, changed
 from tests.support.reader import Reader, folded
 
 NOW = 1_793_520_007
@@ -33,6 +34,11 @@ TRAITS = {
 
 class Shop(LocalHubspot):
     """HubSpot, and a bridge that reads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # One API keeps to the rate of searches that HubSpot allows.
+        self._apis: dict[str, HubspotApi] = {}
 
     def api(self, **table: Any) -> HubspotApi:
         options = {"HUBSPOT_ACCESS_TOKEN": TOKEN, "HUBSPOT_API_BASE": self.url}
@@ -61,6 +67,20 @@ class Shop(LocalHubspot):
 
     def document(self, **table: Any) -> Document:
         return document(unite("1", folded(self.facts(**table).values())))
+
+    def changes(self, since: int, until: int, **table: Any) -> dict[str, Change]:
+        """What happened from hour *since* to hour *until* after NOW, by party."""
+        api = self._apis.setdefault(str(table), self.api(**table))
+        found, after = [], "0:"
+        first, end = (1000 * (NOW + 3600 * hour) for hour in (since, until))
+        while after:
+            rows, after = api.changes(first, end, after)
+            found += rows
+        return {change.facts[0].party: change for change in found}
+
+    def at(self, hour: int) -> None:
+        """Let it be *hour* after NOW."""
+        self.clock = lambda: NOW + 3600 * hour
 
     def wins(self, id_: int, *companies: int, **more: Any) -> None:
         """A deal of these companies is won."""
@@ -338,6 +358,137 @@ def test_a_deal_that_cannot_be_understood_is_an_error_without_its_value(
         hubspot.deals()
 
 
+# --- lists --------------------------------------------------------------------------
+
+
+def test_all_companies_are_listed_by_id_whatever_one_search_lists(
+    hubspot: Shop,
+) -> None:
+    """Seven searches: faster than HubSpot allows they would be refused."""
+    hubspot.found = 200
+    for id_ in range(2, 601):
+        hubspot.company(id_)
+    hubspot.at(3)
+    hubspot.company(700)
+    api, found, after = hubspot.api(), [], ""
+
+    while not found or after:
+        rows, after = api.parties(None, after)
+        found += rows
+
+    ids = [*range(1, 601), 700]
+    assert [f"hubspot:{id_}" for id_ in ids] == found
+    assert 7 == len(hubspot.log)
+    assert (["hubspot:600", "hubspot:700"], "") == api.parties(None, "hubspot:599")
+    assert (["hubspot:700"], "") == api.parties(NOW + 3600, "")
+
+
+def happenings(hubspot: Shop) -> None:
+    """What happens to companies before hour 9, in hour 10, and in hour 12."""
+    for id_ in (*range(2, 9), 20, 21):
+        hubspot.company(id_, name=f"Company {id_}")
+    for deal, company in ((70, 7), (80, 8)):
+        hubspot.wins(deal, company)
+    hubspot.delete("companies", 20)
+    hubspot.at(10)
+    hubspot.company(2, name="New name")
+    hubspot.company(3, lifecyclestage="lead")
+    for id_ in (30, 31):
+        hubspot.company(id_, name="New one")
+    for id_ in (31, 4):
+        hubspot.delete("companies", id_)
+    hubspot.merge(5, 6)
+    hubspot.wins(70, 7, hs_mrr="500")
+    hubspot.delete("deals", 80)
+    hubspot.at(12)
+    hubspot.company(21, name="Later")
+
+
+def test_the_changes_of_a_span_are_found(hubspot: Shop) -> None:
+    happenings(hubspot)
+
+    found = hubspot.changes(9, 11, deals=DEALS)
+
+    assert {f"hubspot:{id_}" for id_ in (2, 3, 4, 5, 6, 7, 8, 30, 31)} == found.keys()
+    assert ["hubspot:30"] == [party for party, one in found.items() if one.is_new]
+    assert {1000 * (NOW + 36_000)} == {change.at for change in found.values()}
+    values = {
+        int(party[8:]): {fact.thing: fact.value for fact in change.facts}
+        for party, change in found.items()
+    }
+    gone = [id_ for id_, own in values.items() if own["customer"].get("deleted")]
+    assert [4, 5, 31] == sorted(gone)
+    assert "hubspot:6" == values[5]["customer"]["into"]
+    assert "50000" == values[7]["subscription:deal-70"]["mrr"]
+    assert {"customer", "name", "read"} == values[8].keys()
+    # A worker that reads the same companies one by one reads the same.
+    assert values == {id_: hubspot.values(id_, deals=DEALS) for id_ in values}
+    assert {} == hubspot.changes(13, 14, deals=DEALS)
+    # What changed again belongs to a later span: its webhooks may be on their way.
+    hubspot.at(14)
+    hubspot.company(2)
+    hubspot.wins(70, 7)
+    again = hubspot.changes(9, 11, deals=DEALS)
+    assert {f"hubspot:{id_}" for id_ in (2, 7)} == found.keys() - again.keys()
+    assert again.keys() < found.keys()
+
+
+def test_changes_of_one_instant_are_all_found_at_little_cost(hubspot: Shop) -> None:
+    hubspot.found = 100
+    for id_ in range(2, 151):
+        hubspot.company(id_)
+        hubspot.wins(1000 + id_, id_)
+
+    assert 150 == len(hubspot.changes(0, 1))
+    # Two requests for a page of companies, and one for those that were deleted.
+    assert 2 * 2 + 1 == len(hubspot.log)
+    hubspot.log.clear()
+    assert 150 == len(hubspot.changes(0, 1, deals=DEALS))
+    # Four for a page of companies, five for one of deals, and one for either's deleted.
+    assert 2 * 4 + 2 * 5 + 2 == len(hubspot.log)
+
+
+def test_a_search_that_is_behind_costs_nothing_but_time(hubspot: Shop) -> None:
+    hubspot.company(1, name="Before")
+    hubspot.hold_index()
+    hubspot.company(1, name="After")
+
+    found = hubspot.changes(0, 1)["hubspot:1"]
+
+    assert {"After"} == {
+        fact.value["name"] for fact in found.facts if fact.thing == "name"
+    }
+
+
+@pytest.mark.parametrize(("seconds", "name"), [(-2, "Read"), (2, "Told")])
+def test_what_was_listed_and_what_was_told_are_ordered_by_time(
+    hubspot: Shop, seconds: int, name: str
+) -> None:
+    reader = Reader(SOURCE)
+    hubspot.company(1, name="Read")
+    told = changed(1, "name", "Told") | {"occurredAt": 1000 * (NOW + seconds)}
+
+    listed = hubspot.changes(0, 1)["hubspot:1"].facts
+
+    (party,) = folded([*reader.facts([told]), *listed])
+    assert name == party.things["name"].value["name"]
+
+
+def test_a_company_that_cannot_be_read_holds_up_no_other(
+    hubspot: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    hubspot.company(2)
+    hubspot.wins(9, 1, hs_mrr="much")
+
+    with caplog.at_level(logging.WARNING):
+        found = hubspot.changes(0, 1, deals=DEALS)
+        hubspot.more = True
+        crowded = hubspot.changes(0, 1, deals=DEALS)
+
+    assert {"hubspot:2"} == found.keys() == crowded.keys()
+    assert "much" not in caplog.text
+
+
 # --- failures -----------------------------------------------------------------------
 
 
@@ -346,7 +497,7 @@ def test_a_deal_that_cannot_be_understood_is_an_error_without_its_value(
     [
         ("401", "refuses HUBSPOT_ACCESS_TOKEN (401)", True),
         ("403", "(403): it lacks the permission crm.objects.owners.read", True),
-        ("odd", "is not understood: id, properties", False),
+        ("odd", "is not understood: createdAt, id, properties", False),
     ],
 )
 def test_a_failure_is_one_error_with_a_reason(

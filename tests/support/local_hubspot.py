@@ -5,9 +5,13 @@ Beside it HubSpot's webhooks: makers of events, and a sender that signs them.
 
 from __future__ import annotations
 
+import base64
+import copy
 import itertools
+import operator
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -28,7 +32,20 @@ BORN = 1_793_520_000_000
 """When the first event of a test occurs (ms)."""
 
 MOST = 100
-"""Records that a batch may ask for."""
+"""Records that a batch or a page may ask for."""
+
+SEARCHES = 5
+"""Searches in a second."""
+
+TYPES = {"deals": (341, 5), "companies": (342, 6)}
+"""Association types from a deal to a company and back: any, and the primary one."""
+
+SIGNS: Mapping[str, Callable[[int, int], bool]] = {
+    "GT": operator.gt,
+    "GTE": operator.ge,
+    "LT": operator.lt,
+    "LTE": operator.le,
+}
 
 _numbers = itertools.count(1)
 
@@ -137,24 +154,39 @@ class LocalHubspot(LocalApi):
         super().__init__()
         self.token = token
         self.more = False
+        self.found = 10_000
+        """Records that one search lists in all its pages."""
         self._records: dict[str, dict[str, Json]] = {
             "companies": {},
             "deals": {},
             "owners": {},
         }
         self._merged: dict[str, str] = {}
-        self._archived: set[tuple[str, str]] = set()
+        self._archived: dict[tuple[str, str], str] = {}
         self._bound: dict[tuple[str, str], bool] = {}
+        self._index: dict[str, dict[str, Json]] | None = None
+        self._searches: list[float] = []
 
     def company(self, id_: int, **properties: str | None) -> None:
         """Keep a company, or change some of its properties."""
-        self._records["companies"].setdefault(str(id_), {}).update(properties)
+        self._change("companies", id_, properties)
+
+    def _change(self, kind: str, id_: int, properties: Mapping[str, Any]) -> None:
+        record = self._records[kind].setdefault(str(id_), {"createdate": self._now()})
+        record.update(hs_lastmodifieddate=self._now(), **properties)
+
+    def _now(self) -> str:
+        return iso(self.clock())
+
+    def hold_index(self) -> None:
+        """From now on the search does not learn of changes."""
+        self._index = copy.deepcopy(self._records)
 
     def deal(
         self, id_: int, *companies: int, primary: bool = True, **properties: Any
     ) -> None:
         """Keep a deal of *companies*; the first is the *primary* one."""
-        self._records["deals"].setdefault(str(id_), {}).update(properties)
+        self._change("deals", id_, properties)
         self._bound = {k: v for k, v in self._bound.items() if k[0] != str(id_)}
         for n, of in enumerate(companies):
             self._bound[str(id_), str(of)] = primary and n == 0
@@ -165,17 +197,19 @@ class LocalHubspot(LocalApi):
 
     def delete(self, kind: str, id_: int, *, forget: bool = False) -> None:
         """Archive a record; with *forget* nothing of what it was bound to is kept."""
-        self._archived.add((kind, str(id_)))
+        self._archived[kind, str(id_)] = self._now()
         if forget:
             self._bound = {k: v for k, v in self._bound.items() if str(id_) not in k}
 
     def restore(self, kind: str, id_: int) -> None:
         """Take a record out of the archive."""
-        self._archived.discard((kind, str(id_)))
+        del self._archived[kind, str(id_)]
 
     def merge(self, old: int, new: int) -> None:
         """Let the id of one company lead to another's record."""
         self._merged[str(old)] = str(new)
+        into = [id_ for id_, left in self._merged.items() if left == str(new)]
+        self._change("companies", new, {"hs_merged_object_ids": ";".join(into)})
 
     def answer(self, asked: Asked) -> Reply:
         """Return the reply to a request; raises RefusedError."""
@@ -183,14 +217,18 @@ class LocalHubspot(LocalApi):
             raise RefusedError(refused(401, f"{SECRET_PART} is not valid"))
         query = dict(asked.query)
         match asked.path.split("/")[2:]:
-            case ["v3", "objects", "deals", "batch", "read"]:
-                return self._deals(asked.body)
+            case ["v3", "objects", kind, "batch", "read"]:
+                return self._batch(kind, asked.body)
+            case ["v3", "objects", kind, "search"]:
+                return self._search(kind, asked.body)
+            case ["v3", "objects", kind]:
+                return self._list(kind, query)
             case ["v3", "objects", kind, id_]:
                 return self._one(kind, self._merged.get(id_, id_), query)
             case ["v3", "owners", id_]:
                 return Reply(self._found("owners", id_, query))
-            case ["v4", "associations", "deals", "companies", "batch", "read"]:
-                return self._companies(asked.body)
+            case ["v4", "associations", kind, _, "batch", "read"]:
+                return self._ends(kind, asked.body)
         raise RefusedError(refused(404, "no such resource"))
 
     def _found(self, kind: str, id_: str, query: Json) -> Json:
@@ -202,15 +240,77 @@ class LocalHubspot(LocalApi):
         return found
 
     def _one(self, kind: str, id_: str, query: Json) -> Reply:
-        properties = self._found(kind, id_, query)
-        shown = _shown(id_, properties, query.get("properties", "").split(","))
-        if (kind, id_) in self._archived:
-            shown |= {"archived": True, "archivedAt": "2026-10-01T08:00:00.000Z"}
+        self._found(kind, id_, query)
+        shown = self._shown(kind, id_, query.get("properties", "").split(","))
         linked, rows = query.get("associations"), self._links(kind, id_)
         if linked and rows:
             paging = {"paging": {"next": {"after": "9"}}} if self.more else {}
             shown["associations"] = {linked: {"results": rows, **paging}}
         return Reply(shown)
+
+    def _alive(self, kind: str) -> dict[str, Json]:
+        """The records that are neither deleted nor merged into others."""
+        gone = {id_ for other, id_ in self._archived if other == kind}
+        gone |= self._merged.keys() if kind == "companies" else set()
+        return {id_: one for id_, one in self._records[kind].items() if id_ not in gone}
+
+    def _list(self, kind: str, query: Json) -> Reply:
+        """A page of the live or of the deleted records, with a cursor that says nothing."""
+        limit, after = int(query.get("limit", 10)), query.get("after", "")
+        ids = sorted(self._alive(kind), key=int)
+        if query.get("archived") == "true":
+            ids = sorted(
+                (id_ for other, id_ in self._archived if other == kind), key=int
+            )
+        first = ids.index(base64.b64decode(after).decode()) + 1 if after else 0
+        rows = [self._shown(kind, id_) for id_ in ids[first : first + limit]]
+        is_last = first + limit >= len(ids)
+        return _page(rows, "" if is_last else base64.b64encode(rows[-1]["id"].encode()))
+
+    def _search(self, kind: str, body: Json) -> Reply:
+        """A page of the records that pass all filters, as the index has them."""
+        self._searches = [*self._searches[-SEARCHES:], time.monotonic()]
+        if (
+            len(self._searches) > SEARCHES
+            and self._searches[-1] < self._searches[0] + 1
+        ):
+            raise RefusedError(refused(429, "secondly limit", policyName="SECONDLY"))
+        (group,), (order,) = body["filterGroups"], body["sorts"]
+        limit, first = body["limit"], int(body.get("after", 0))
+        if len(group["filters"]) > 3 or limit > MOST or first + limit > self.found:
+            raise RefusedError(refused(400, "too many filters, or too far"))
+        index = self._alive(kind) if self._index is None else self._index[kind]
+        rows = {id_: {"hs_object_id": id_, **one} for id_, one in index.items()}
+        for one in group["filters"]:
+            name, sign, bound = (
+                one["propertyName"],
+                SIGNS[one["operator"]],
+                one["value"],
+            )
+            rows = {i: r for i, r in rows.items() if sign(_ms(r[name]), int(bound))}
+        down, by = order["direction"] == "DESCENDING", order["propertyName"]
+        ids = sorted(rows, key=lambda id_: _ms(rows[id_][by]), reverse=down)
+        shown = [self._shown(kind, id_, (), rows) for id_ in ids[first : first + limit]]
+        return _page(
+            shown, str(first + limit) if first + limit < len(ids) else "", len(ids)
+        )
+
+    def _shown(
+        self, kind: str, id_: str, names: Iterable[str] = (), among: Any = None
+    ) -> Json:
+        """A record with the properties that were asked for, and those that always come."""
+        record = (among or self._records[kind])[id_]
+        own = {name: record[name] for name in ("createdate", "hs_lastmodifieddate")}
+        asked = {name: record.get(name) for name in names if name}
+        deleted = self._archived.get((kind, id_))
+        return {
+            "id": id_,
+            "properties": {"hs_object_id": id_, **own, **asked},
+            "createdAt": own["createdate"],
+            "updatedAt": own["hs_lastmodifieddate"],
+            "archived": deleted is not None,
+            **({"archivedAt": deleted} if deleted else {}),
+        }
 
     def _links(self, kind: str, id_: str) -> list[Json]:
         """Each association is there without a label, and the primary one with it too."""
@@ -224,27 +324,46 @@ class LocalHubspot(LocalApi):
                 rows.append({"id": other, "type": f"{what}_unlabeled"})
         return rows
 
-    def _deals(self, body: Json) -> Reply:
+    def _batch(self, kind: str, body: Json) -> Reply:
         ids = [row["id"] for row in body["inputs"]]
         if len(ids) > MOST:
             raise RefusedError(refused(400, "the maximum batch size is 100"))
-        found = self._records["deals"]
-        there = [i for i in ids if i in found and ("deals", i) not in self._archived]
-        rows = [_shown(id_, found[id_], body["properties"]) for id_ in there]
+        there = self._alive(kind)
+        rows = [self._shown(kind, i, body["properties"]) for i in ids if i in there]
         return Reply({"status": "COMPLETE", "results": rows})
 
-    def _companies(self, body: Json) -> Reply:
-        label = {"category": "HUBSPOT_DEFINED", "typeId": 341, "label": None}
-        rows = []
+    def _ends(self, kind: str, body: Json) -> Reply:
+        """What each record is associated with, and by which types."""
+        side, rows = 0 if kind == "deals" else 1, []
+        paging = {"paging": {"next": {"after": "9"}}} if self.more else {}
         for row in body["inputs"]:
-            ends = [int(of) for deal, of in self._bound if deal == row["id"]]
-            to = [{"toObjectId": of, "associationTypes": [label]} for of in ends]
-            rows += [{"from": {"id": row["id"]}, "to": to}] if to else []
+            to = []
+            for pair, primary in self._bound.items():
+                if pair[side] == row["id"]:
+                    label = {"category": "HUBSPOT_DEFINED", "label": None}
+                    numbers = TYPES[kind][: 1 + primary]
+                    types = [{**label, "typeId": number} for number in numbers]
+                    end = {"toObjectId": int(pair[1 - side]), "associationTypes": types}
+                    to.append(end)
+            rows += [{"from": {"id": row["id"]}, "to": to, **paging}] if to else []
         return Reply({"results": rows, "status": "COMPLETE"})
 
 
-def _shown(id_: str, properties: Json, names: list[str]) -> Json:
-    """A record with the properties that were asked for, and those that always come."""
-    own = {"hs_object_id": id_, "createdate": "2026-01-01T08:00:00.000Z"}
-    asked = {name: properties.get(name) for name in names if name}
-    return {"id": id_, "properties": {**own, **asked}, "archived": False}
+def iso(seconds: float) -> str:
+    """An instant as HubSpot's replies have it."""
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _ms(value: str) -> int:
+    """A number, or an instant in milliseconds."""
+    if value.isdigit():
+        return int(value)
+    return round(datetime.fromisoformat(value).timestamp() * 1000)
+
+
+def _page(rows: list[Json], after: str | bytes, total: int | None = None) -> Reply:
+    told = after.decode() if isinstance(after, bytes) else after
+    paging = {"paging": {"next": {"after": told, "link": "?"}}} if told else {}
+    count = {} if total is None else {"total": total}
+    return Reply({"results": rows, **count, **paging})

@@ -163,6 +163,7 @@ SOURCE = Source(
     ignores=ignores,
     handlers=HANDLERS,
     api=connect,
+    archive=connect,
     key="HUBSPOT_ACCESS_TOKEN",
     crm=True,
     table=TABLE,

@@ -1,12 +1,14 @@
-"""Reads a company from HubSpot's API, as facts like those of its webhooks."""
+"""Reads companies from HubSpot's API, as facts like those of its webhooks, and lists them."""
 
 from __future__ import annotations
 
 import logging
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from math import floor
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
@@ -17,7 +19,7 @@ from bridge.domain.values import REFRESHED, AnyValue, Customer, Subscription
 from bridge.errors import SourceUnreadError
 from bridge.sources import crm
 from bridge.sources.crm import Deals, Fields, Rules, TraitMapping, won_deal
-from bridge.sources.http import TIMEOUT, HttpApi, Reply, understood
+from bridge.sources.http import TIMEOUT, HttpApi, Json, Reply, understood
 from bridge.sources.hubspot.facts import (
     OWNER,
     PREFIX,
@@ -28,14 +30,14 @@ from bridge.sources.hubspot.facts import (
     shown,
     stripped,
 )
-from bridge.webhook.fields import UNREAD, Id, Label, Payload, Text, Whole
-from bridge.webhook.source import Event, Options
+from bridge.webhook.fields import UNREAD, Id, Label, Payload, Text
+from bridge.webhook.source import Change, Event, Options, Page
 from bridge.webhook.values import decimal, kept, milliseconds
 
 LOG = logging.getLogger("bridge.hubspot")
 
 MOST = 100
-"""Most records of a batch."""
+"""Most records of a page or a batch."""
 
 WAIT = 10.0
 """Seconds to wait after a 429 without `Retry-After`: the limit's window is ten seconds.
@@ -43,10 +45,32 @@ WAIT = 10.0
 https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines
 """
 
+PACE = 0.25
+"""Seconds between two searches: HubSpot allows five a second.
+
+https://developers.hubspot.com/docs/api-reference/latest/crm/search-the-crm
+"""
+
+MODIFIED = "hs_lastmodifieddate"
+
+MERGED = "hs_merged_object_ids"
+"""The property with the ids of the records that were merged into this one."""
+
+PRIMARY = 6
+"""Type of the association between a company and a deal that calls it primary.
+
+https://developers.hubspot.com/docs/api-reference/crm-associations-v4/guide
+"""
+
 FRESH = 3600.0
 """Most seconds for which the names of HubSpot's users are cached."""
 
-RECORDS = "/crm/v3/objects"
+Linked = dict[str, dict[str, bool]]
+"""Company -> its deals -> whether the deal calls the company primary."""
+
+RECORDS, ASSOCIATIONS = "/crm/v3/objects", "/crm/v4/associations"
+
+Moment = partial(fields.AwareDateTime, default_timezone=UTC)
 
 VALUE = Text(1 << 16, allow_none=True)
 """A property's value is always a text, up to HubSpot's limit; None: cleared."""
@@ -81,20 +105,25 @@ class Record(Payload):
     id = Id(required=True)
     properties = fields.Dict(values=VALUE, required=True)
     archived = fields.Boolean()
+    created = Moment(required=True, data_key="createdAt")
+    updated = Moment(required=True, data_key="updatedAt")
+    deleted = Moment(data_key="archivedAt")
     associations = fields.Nested(Associations)
 
 
 class End(Payload):
     """The other end of an association."""
 
-    id = Whole(required=True, data_key="toObjectId")
+    id = fields.Integer(required=True, data_key="toObjectId")
+    types = fields.List(fields.Dict(), required=True, data_key="associationTypes")
 
 
 class Ends(Payload):
-    """All that one record is associated with."""
+    """All that one record is associated with; *paging*: there are more."""
 
     origin = fields.Nested(Link, only=["id"], required=True, data_key="from")
     ends = fields.List(fields.Nested(End), required=True, data_key="to")
+    paging = fields.Raw()
 
 
 class User(Payload):
@@ -109,11 +138,14 @@ class User(Payload):
 
 
 class HubspotApi:
-    """Reads companies one by one, each in one to four requests."""
+    """Reads companies one by one, each in one to four requests, and lists them."""
 
     def __init__(self, http: HttpApi, rules: Rules) -> None:
         self._http = http
         self._rules = rules
+        self._kinds = ["companies", *(["deals"] if rules.deals else [])]
+        self._lists = [(kind, gone) for kind in self._kinds for gone in (False, True)]
+        self._searched = 0.0
         self._user_of_hour = lru_cache(1000)(self._user)
 
     def party(self, party: str) -> list[Fact]:
@@ -128,16 +160,14 @@ class HubspotApi:
         )
         if reply is None:
             return []
-        is_merged = reply.body["id"] != asked
-        things: Iterable[tuple[str, AnyValue]] = self._company(reply)
-        if is_merged:
-            things = [self._merged(reply)]
-        event = Event(f"read:{reply.at}", "read", reply.at, {})
-        facts = [
-            event.fact(party, thing, value, Rank.FROM_API, final=is_merged)
-            for thing, value in things
-        ]
-        return [*facts, event.fact(party, REFRESHED, {}, Rank.FROM_API)]
+        record = reply.body
+        if record["id"] != asked:
+            return _facts(party, [self._merged(record)], reply.at, final=True)
+        links = [] if record["archived"] else _links(record, "deals")
+        sure = {link["id"] for link in links if link["type"] == "company_to_deal"}
+        own = {link["id"]: link["id"] in sure for link in links}
+        deals = self._deals({asked: own})[asked]
+        return _facts(party, self._company(record, deals, reply.at), reply.at)
 
     def owner(self, thing: str) -> str | None:
         """See `SourceApi.owner`: a deal's primary company, or the only one it has.
@@ -149,15 +179,100 @@ class HubspotApi:
             return PREFIX + id_
         path = f"{RECORDS}/deals/{{id}}"
         reply = self._one(Record(), path, id_, associations="companies")
-        links = _links(reply, "companies") if reply else []
+        links = _links(reply.body, "companies") if reply else []
         primary = {link["id"] for link in links if link["type"] == "deal_to_company"}
         companies = primary or {link["id"] for link in links}
         return PREFIX + companies.pop() if len(companies) == 1 else None
 
     def probe(self) -> bool:
         """See `SourceApi.probe`."""
-        kinds = ["companies", *(["deals"] if self._rules.deals else [])]
-        return self._http.check_key(*(f"{RECORDS}/{kind}" for kind in kinds))
+        return self._http.check_key(*(f"{RECORDS}/{kind}" for kind in self._kinds))
+
+    def parties(self, since: int | None, after: str) -> Page:
+        """See `Archive.parties`; by id, and without deleted companies."""
+        span = [] if since is None else [("createdate", "GTE", since * 1000)]
+        page, _ = self._search("companies", after.removeprefix(PREFIX), *span)
+        rows = [PREFIX + row["id"] for row in page.rows]
+        return Page(rows, rows[-1] if page.after else "")
+
+    def changes(self, since: int, until: int, after: str) -> Page:
+        """See `Archive.changes`; *after* is the list and the last record of it.
+
+        The search finds no deleted records, and their list knows no span: it is read
+        whole. What the search finds is read again, since its index may be behind.
+        """
+        number, _, last = after.partition(":")
+        kind, is_gone = self._lists[n := int(number or 0)]
+        if is_gone:
+            query = kept({"limit": MOST, "archived": "true", "after": last})
+            page, at = _page(self._http.get(f"{RECORDS}/{kind}", query=query))
+        else:
+            span = [(MODIFIED, "GTE", since), (MODIFIED, "LT", until)]
+            page, at = self._search(kind, last, *span)
+        when = {r["id"]: _ms(r["deleted"] or r["updated"]) for r in page.rows}
+        rows = [r for r in page.rows if not is_gone or since <= when[r["id"]] < until]
+        if kind == "deals":
+            ids = [row["id"] for row in rows]
+            of = self._owners(ids) if is_gone else self._companies(ids)
+            when = {company: when[deal] for deal, own in of.items() for company in own}
+        if kind == "deals" or not is_gone:
+            names, path = [*of_company(self._rules), MERGED], f"{RECORDS}/companies"
+            rows = self._several(Record, path, [*when], properties=names)
+        changes = list(self._changes(rows, when, at, (since, until)))
+        n += not page.after
+        return Page(changes, f"{n}:{page.after}" if n < len(self._lists) else "")
+
+    def _changes(
+        self,
+        rows: Iterable[Json],
+        when: Mapping[str, int],
+        at: int,
+        span: tuple[int, int],
+    ) -> Iterator[Change]:
+        """Yield companies as they are *at* an instant, and those merged into them.
+
+        One that changed again after the *span* belongs to a later one: its webhooks may
+        be on their way. One that cannot be read is left out, so that it holds up no other.
+        """
+        alive = [row["id"] for row in rows if not row["archived"]]
+        deals = self._deals(self._deals_of(alive))
+        for row in rows:
+            read = [row, *deals.get(row["id"], ())]
+            if max(_ms(record["updated"]) for record in read) >= span[1]:
+                continue
+            id_, party = row["id"], PREFIX + row["id"]
+            try:
+                facts = _facts(party, self._company(row, deals.get(id_, ()), at), at)
+                if id_ in alive and id_ not in deals:
+                    facts = self.party(party)
+            except SourceUnreadError as error:
+                left_out = log.fields(party=party, reason=error.reason)
+                LOG.warning("left out", extra=left_out)
+                continue
+            is_new = id_ in alive and _ms(row["created"]) >= span[0]
+            yield Change(when.get(id_, at), facts=facts, is_new=is_new)
+            for old in filter(None, (row["properties"].get(MERGED) or "").split(";")):
+                merged = _facts(PREFIX + old, [self._merged(row)], at, final=True)
+                yield Change(when.get(id_, at), facts=merged)
+
+    def _search(
+        self, kind: str, last: str, *span: tuple[str, str, int]
+    ) -> tuple[Page, int]:
+        """The records in a *span* of a property, those that follow the id *last*.
+
+        They are ordered by id. By time, records of one instant could not be told apart,
+        and one query lists only 10,000.
+        """
+        time.sleep(max(0.0, self._searched + PACE - time.monotonic()))
+        self._searched = time.monotonic()
+        bounds = [("hs_object_id", "GT", last or 0), *span]
+        asked = {
+            "filterGroups": [{"filters": [_filter(*bound) for bound in bounds]}],
+            "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
+            "limit": MOST,
+        }
+        page, at = _page(self._http.post(f"{RECORDS}/{kind}/search", asked))
+        return page._replace(after=page.after and page.rows[-1]["id"]), at
 
     def _one(self, schema: Schema, path: str, id_: str, **query: str) -> Reply | None:
         """One thing, even if it was deleted; None if there is none."""
@@ -168,26 +283,29 @@ class HubspotApi:
         return None
 
     def _several(
-        self, row: type[Schema], path: str, ids: list[str], **more: Any
+        self, row: type[Schema], path: str, ids: Sequence[str], **more: Any
     ) -> list[Any]:
-        """Several things, with one request."""
-        asked = {"inputs": [{"id": id_} for id_ in ids], **more}
-        rows = fields.List(fields.Nested(row), required=True)
-        schema = Payload.from_dict({"results": rows})()
-        reply = self._http.post(f"{path}/batch/read", asked)
-        return list(_loaded(schema, reply)["results"])
+        """Several things, a hundred with one request."""
+        found: list[Any] = []
+        for first in range(0, len(ids), MOST):
+            asked = [{"id": id_} for id_ in ids[first : first + MOST]]
+            reply = self._http.post(f"{path}/batch/read", {"inputs": asked, **more})
+            found += _page(reply, row)[0].rows
+        return found
 
-    def _merged(self, reply: Reply) -> tuple[str, Customer]:
-        left = reply.body["id"]
-        named = stripped(reply.body["properties"].get(self._rules.account))
+    def _merged(self, record: Json) -> tuple[str, Customer]:
+        left = record["id"]
+        named = stripped(record["properties"].get(self._rules.account))
         account = named or self._rules.own(left)
         gone = Customer(account=account, deleted=True, into=PREFIX + left)
         return "customer", kept(gone)
 
-    def _company(self, reply: Reply) -> Iterator[tuple[str, AnyValue]]:
-        """Yield everything about a company."""
-        id_, properties = reply.body["id"], reply.body["properties"]
-        is_gone = bool(reply.body["archived"])
+    def _company(
+        self, record: Json, deals: Iterable[Json], at: int
+    ) -> Iterator[tuple[str, AnyValue]]:
+        """Yield everything about a company that has these *deals*."""
+        id_, properties = record["id"], record["properties"]
+        is_gone = bool(record["archived"])
         yield "customer", kept(Customer(account=self._rules.own(id_), deleted=is_gone))
         if is_gone:
             return
@@ -196,33 +314,51 @@ class HubspotApi:
             return self._trait(line, properties[line.field])
 
         yield from company(id_, properties, self._rules, read)
-        if self._rules.deals:
-            yield from self._deals(id_, reply, self._rules.deals)
+        for deal in deals:
+            value = _won(deal["properties"], self._rules.deals or Deals(""), at)
+            if value is not None:
+                yield f"subscription:deal-{deal['id']}", value
 
-    def _deals(
-        self, company: str, reply: Reply, deals: Deals
-    ) -> Iterator[tuple[str, Subscription]]:
-        """Yield the won deals of a company."""
-        links = _links(reply, "deals")
-        sure = {link["id"] for link in links if link["type"] == "company_to_deal"}
-        loose = {link["id"] for link in links} - sure
-        ids = sorted(sure | self._alone(company, loose))
-        for first in range(0, len(ids), MOST):
-            asked, path = ids[first : first + MOST], f"{RECORDS}/deals"
-            for deal in self._several(Record, path, asked, properties=of_deal(deals)):
-                value = _won(deal["properties"], deals, reply.at)
-                if value is not None:
-                    yield f"subscription:deal-{deal['id']}", value
+    def _deals_of(self, companies: list[str]) -> Linked:
+        """The deals of *companies*; those of a company with too many are left out."""
+        links: Linked = {company: {} for company in companies}
+        if self._rules.deals is None:
+            return links
+        path = f"{ASSOCIATIONS}/companies/deals"
+        for row in self._several(Ends, path, companies):
+            company = row["origin"]["id"]
+            for end in row["ends"]:
+                kinds = [kind.get("typeId") for kind in end["types"]]
+                links[company][str(end["id"])] = PRIMARY in kinds
+            if row["paging"]:
+                del links[company]
+        return links
 
-    def _alone(self, company: str, deals: Collection[str]) -> set[str]:
-        """Of *deals* that do not call the company primary those that have no other."""
-        path = "/crm/v4/associations/deals/companies"
-        rows = self._several(Ends, path, sorted(deals)) if deals else []
+    def _deals(self, links: Linked) -> dict[str, list[Json]]:
+        """The deals that count for each company: also those that have no other."""
+        pairs = [(deal, company) for company, own in links.items() for deal in own]
+        loose = [deal for deal, company in pairs if not links[company][deal]]
+        alone = self._companies(loose)
+        of = {d: c for d, c in pairs if links[c][d] or alone.get(d) == {c}}
+        found: dict[str, list[Json]] = {company: [] for company in links}
+        names = of_deal(self._rules.deals) if self._rules.deals else []
+        path = f"{RECORDS}/deals"
+        for deal in self._several(Record, path, sorted(of), properties=names):
+            # The id of a deal that was merged leads to another's record.
+            found.get(of.get(deal["id"], ""), []).append(deal)
+        return found
+
+    def _companies(self, deals: Sequence[str]) -> dict[str, set[str]]:
+        """All companies of *deals*."""
+        rows = self._several(Ends, f"{ASSOCIATIONS}/deals/companies", deals)
         return {
-            row["origin"]["id"]
-            for row in rows
-            if {str(end["id"]) for end in row["ends"]} == {company}
+            row["origin"]["id"]: {str(e["id"]) for e in row["ends"]} for row in rows
         }
+
+    def _owners(self, deals: Iterable[str]) -> dict[str, set[str]]:
+        """The company of deleted *deals*, which only a record itself tells."""
+        owners = {deal: self.owner(f"deal:{deal}") for deal in deals}
+        return {deal: {of.removeprefix(PREFIX)} for deal, of in owners.items() if of}
 
     def _trait(self, line: TraitMapping, text: str | None) -> Any:
         """A trait from the API; UNREAD if its value cannot be read."""
@@ -249,6 +385,37 @@ def _loaded(schema: Schema, reply: Reply) -> Any:
     return understood(schema.load, reply.body, "HubSpot's reply")
 
 
+def _page(reply: Reply | None, row: type[Schema] = Record) -> tuple[Page, int]:
+    """A page of a list, and its instant (ms). Raises SourceUnreadError."""
+    if reply is None:
+        raise SourceUnreadError("HubSpot has no such list")
+    rows = fields.List(fields.Nested(row), required=True)
+    schema = Payload.from_dict({"results": rows, "paging": fields.Dict()})
+    loaded = _loaded(schema(), reply)
+    more = (loaded["paging"] or {}).get("next") or {}
+    return Page(loaded["results"], str(more.get("after", ""))), reply.at
+
+
+def _ms(moment: datetime) -> int:
+    return floor(moment.timestamp() * 1000)
+
+
+def _filter(name: str, operator: str, value: object) -> Json:
+    return {"propertyName": name, "operator": operator, "value": str(value)}
+
+
+def _facts(
+    party: str, things: Iterable[tuple[str, AnyValue]], at: int, *, final: bool = False
+) -> list[Fact]:
+    """The facts of a party that was read *at* an instant of HubSpot's clock (ms)."""
+    event = Event(f"read:{at}", "read", at, {})
+    facts = [
+        event.fact(party, thing, value, Rank.FROM_API, final=final)
+        for thing, value in things
+    ]
+    return [*facts, event.fact(party, REFRESHED, {}, Rank.FROM_API)]
+
+
 def _won(properties: Fields, deals: Deals, at: int) -> Subscription | None:
     """A deal as a subscription; None if it is not one. Raises SourceUnreadError."""
     if properties.get("hs_is_closed_won") != "true":
@@ -267,9 +434,9 @@ def _won(properties: Fields, deals: Deals, at: int) -> Subscription | None:
         raise SourceUnreadError(f"property {name} of a deal: {problem}") from None
 
 
-def _links(reply: Reply, kind: str) -> list[Mapping[str, str]]:
+def _links(record: Json, kind: str) -> list[Mapping[str, str]]:
     """What a record is associated with. Raises SourceUnreadError."""
-    links = (reply.body["associations"] or {}).get(kind) or {}
+    links = (record["associations"] or {}).get(kind) or {}
     if links.get("paging"):
         raise SourceUnreadError(f"it has more {kind} than one reply of HubSpot lists")
     listed: list[Mapping[str, str]] = links.get("results", [])
