@@ -11,7 +11,7 @@ from redis.exceptions import NoPermissionError
 from bridge.store import keys
 from bridge.store.connect import Store
 
-EVERY_MS = 180_000
+EVERY_MS = 120_000
 """Milliseconds from the end of one comparison to the next."""
 
 LAG_MS = 120_000
@@ -62,11 +62,13 @@ class Place(NamedTuple):
         """The place with a span to compare.
 
         A Redis that was started anew may have lost what it took in just before, which no
-        webhook brings again; so the span then goes on until *now*.
+        webhook brings again. After an outage of our own, senders may take hours to try
+        again. So the span then goes on until *now*.
         """
         if self.until and self.run == run:
             return self
-        lag = LAG_MS if self.run == run else 0
+        is_usual = self.run == run and now - self.checked < 3 * EVERY_MS
+        lag = LAG_MS if is_usual else 0
         until = max(self.up_to, now - lag)
         return self._replace(until=until, after="", run=run)
 

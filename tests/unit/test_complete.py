@@ -19,6 +19,8 @@ PLACE = Place(0, NOW - EVERY_MS - LAG_MS, run="a", checked=NOW - EVERY_MS)
         (PLACE._replace(checked=NOW - EVERY_MS + 1), "a", False, NOW - LAG_MS),
         # Redis was started anew: at once, and up to now.
         (PLACE._replace(checked=NOW), "b", True, NOW),
+        # Nobody compared for a while: up to now, too.
+        (PLACE._replace(checked=NOW - 3 * EVERY_MS), "a", True, NOW),
         # In the middle of a span it goes on, unless Redis was started anew.
         (PLACE._replace(until=7, after="x", checked=NOW), "a", True, 7),
         (PLACE._replace(until=7, after="x", checked=NOW), "b", True, NOW),
