@@ -136,7 +136,7 @@ def demo(exits: bool, seed: int) -> None:
 def _month(stack: Stack, seed: int) -> bool:
     """Play the month; return whether every account is right at its end."""
     start = (int(time.time()) // DAY - DAYS) * DAY
-    posted = deliveries(LIVES, start, Random(seed))  # noqa: S311 - no secret
+    posted = deliveries(start, Random(seed))  # noqa: S311 - no secret
     first = datetime.fromtimestamp(start, UTC)
     click.echo(
         f"Playing {DAYS} days of {len(LIVES)} customers from {first:%d %B %Y}:\n"

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import orjson
 
-from bridge.demo.lives import ACCOUNT_KEY, DAY, LIVES, deliveries
+from bridge.demo.lives import ACCOUNT_KEY, DAY, deliveries
 from bridge.store import keys
 from bridge.store.samples import Sample
 from tests.support.browser import Browser
@@ -59,7 +59,7 @@ def fill(stack: Stack) -> None:
     start = (int(time.time()) // DAY - 30) * DAY
     seed(stack.redis, 40, FIVE[2:])
     stripe = stack.stripe()
-    for one in deliveries(LIVES, start, Random(1)):
+    for one in deliveries(start, Random(1)):
         stripe.deliver(one.event)
     for event in others(int(time.time())):
         stripe.deliver(event)

@@ -6,8 +6,6 @@ in order, backwards and twice over. How a table is written: `tests/cases/README.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from bridge.demo import lives
@@ -15,6 +13,7 @@ from bridge.domain.account import Identity
 from bridge.sources.stripe import SOURCE
 from tests.support.reader import Reader
 from tests.support.stripe_cases import (
+    DAY_0,
     FOLDER,
     Case,
     cases_of,
@@ -42,21 +41,19 @@ def test_a_case_has_its_traits_in_whatever_order_it_is_delivered(
         assert {Identity(account) for account in accounts} == identities
 
 
-DEMO = cases_of(Path(lives.__file__).with_name("lives.toml"))
+MONTH = lives.in_order(int(DAY_0.timestamp()))
 
 
-@pytest.mark.parametrize("life", DEMO, ids=[life["name"] for life in DEMO])
+@pytest.mark.parametrize("life", lives.LIVES, ids=lambda life: life["name"])
 def test_a_life_of_the_demo_is_a_case_like_these(life: Case) -> None:
-    reader = Reader(SOURCE, STRIPE_ACCOUNT_ID_KEY=lives.ACCOUNT_KEY)
-    case = {**life, "account_key": lives.ACCOUNT_KEY}
-    (rendering,) = renderings(case)
+    reader = Reader(SOURCE, STRIPE_ACCOUNT_ID_KEY=lives.ACCOUNT_KEY, STRIPE_MODE="test")
 
-    told = (event | {"livemode": True} for event in events(case, rendering))
+    told = (one.event for one in MONTH if one.who == life["name"])
     identities, doc = reader.outcome(*told)
 
     traits = {name: value for name, value in doc.traits.items() if value is not None}
     assert {Identity(account) for account in life["accounts"]} == identities
-    assert expected(case) == traits
+    assert expected(life) == traits
 
 
 def test_no_case_is_told_in_no_rendering() -> None:
