@@ -76,6 +76,8 @@ class HttpApi:
     """Most bytes of a reply that are read."""
     read: Callable[[bytes], Any] = json_object
     """Reads the body of a reply; raises PayloadError."""
+    judge: Callable[[int, bytes], SourceError | None] = lambda *_: None
+    """What the status and the body of a failure mean; None: what HTTP says."""
 
     def get(
         self, path: str, id_: str = "", query: Mapping[str, Any] | None = None
@@ -92,9 +94,9 @@ class HttpApi:
             url += f"?{urlencode(query, doseq=True)}"
         return self._ask("GET", path, url)
 
-    def post(self, path: str, asked: Json) -> Reply:
-        """Read the objects that are *asked* for."""
-        reply = self._ask("POST", path, path, json=asked)
+    def post(self, path: str, asked: Json | None = None, **form: Any) -> Reply:
+        """Read what is *asked* for with JSON, or with a *form* as urllib3 takes it."""
+        reply = self._ask("POST", path, path, **(form or {"json": asked}))
         if reply is None:
             raise SourceError(f"{self.where} has no {path} (404)")
         return reply
@@ -137,7 +139,7 @@ class HttpApi:
             maxsize=4, retries=False, timeout=timeout, headers={**own, **self.headers}
         )
 
-    def _ask(self, method: str, path: str, url: str, **body: Json) -> Reply | None:
+    def _ask(self, method: str, path: str, url: str, **body: Any) -> Reply | None:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - as above
 
         began = time.monotonic()
@@ -167,6 +169,8 @@ class HttpApi:
 
     def _failure(self, reply: Any, data: bytes, what: str) -> SourceError:
         """The error for a reply that is neither a success nor 404."""
+        if (own := self.judge(reply.status, data)) is not None:
+            return own
         match reply.status:
             case HTTPStatus.TOO_MANY_REQUESTS:
                 after = reply.headers.get("Retry-After", "")

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 class Asked(NamedTuple):
     """One request as it came: path, query in order, headers, and the client's port.
 
-    *body*: the JSON of a POST.
+    *body*: the JSON or the form of a POST.
     """
 
     path: str
@@ -126,7 +126,9 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # a reply is one packet: two would wait for one another
 
     def do_POST(self) -> None:
-        self.do_GET(orjson.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        is_form = "form" in self.headers.get("Content-Type", "")
+        self.do_GET(dict(parse_qsl(body.decode())) if is_form else orjson.loads(body))
 
     def do_GET(self, sent: Any = None) -> None:
         api: LocalApi = self.server.api  # type: ignore[attr-defined]

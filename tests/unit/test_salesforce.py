@@ -15,7 +15,8 @@ from bridge.domain.account import Identity
 from bridge.domain.document import Document
 from bridge.domain.fold import History, fold
 from bridge.errors import PayloadError, SignatureError
-from bridge.sources.salesforce import SOURCE, Record
+from bridge.sources.salesforce import SOURCE
+from bridge.sources.salesforce.facts import Record
 from bridge.webhook.source import Delivery, Verified
 from tests.support.reader import Reader
 from tests.support.salesforce import (

@@ -1,4 +1,4 @@
-"""Salesforce's outbound messages: authentication, splitting, facts, acknowledgement.
+"""Salesforce: its settings, and how an outbound message is authenticated and split.
 
 A notification contains the fields that its message selects, as they were when it was sent,
 so each field is a thing of its own. The record's SystemModstamp says which of two
@@ -7,47 +7,37 @@ notifications is newer. A deletion is not final: a record can be undeleted.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from contextlib import suppress
-from functools import partial
-from typing import Any
 from xml.etree.ElementTree import Element, ParseError, tostring
 
 from defusedxml.ElementTree import fromstring
-from marshmallow import ValidationError, fields
 
-from bridge.domain.facts import Fact, Rank
-from bridge.domain.values import (
-    VOID,
-    AnyValue,
-    Customer,
-    Names,
-    Part,
-    Subscription,
-    Trait,
-    part,
-)
 from bridge.errors import PayloadError, SignatureError
-from bridge.settings import Option, text
+from bridge.settings import Option, base_url, text
 from bridge.sources import crm
-from bridge.sources.crm import field_name, won_deal
+from bridge.sources.salesforce.api import (
+    BASE,
+    CLIENT,
+    KEY,
+    ORGANISATION,
+    SIGNIFICANT,
+    connect,
+    incomplete,
+)
+from bridge.sources.salesforce.facts import HANDLERS, TABLE, rules_of, version
 from bridge.webhook import auth
-from bridge.webhook.fields import UNREAD, Checked, Label, Payload, Word
 from bridge.webhook.source import (
     Answer,
     Delivery,
     Event,
-    Handlers,
     Options,
     Source,
     Verified,
     each,
     is_name,
 )
-from bridge.webhook.values import decimal, kept, milliseconds
 
-ORGANISATION, TOKEN = "SALESFORCE_ORG_ID", "SALESFORCE_WEBHOOK_TOKEN"
+TOKEN = "SALESFORCE_WEBHOOK_TOKEN"  # noqa: S105 - the name of a setting
 
 OPTIONS = (
     Option(
@@ -63,14 +53,17 @@ OPTIONS = (
         "source is off.",
         secret=True,
     ),
+    Option(
+        BASE,
+        base_url,
+        "Your *My Domain*, e.g. `https://acme.my.salesforce.com`, to read Accounts and "
+        "Opportunities, and for backfill.",
+    ),
+    Option(CLIENT, text, "Consumer key of an app with the client credentials flow."),
+    Option(KEY, text, "Consumer secret of that app.", secret=True),
 )
 
 IN_URL = auth.Shown("query", "token")
-
-SIGNIFICANT = 15
-"""Characters of an id that identify it; three more are a checksum."""
-
-ID = re.compile("[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 
 EXAMPLE = b"00Dxx0000000001EAA"
 """The organization of the recorded messages."""
@@ -88,25 +81,6 @@ ACK = Answer(
     b"<Ack>true</Ack></notificationsResponse></soapenv:Body></soapenv:Envelope>",
 )
 """After any other answer Salesforce resends the whole message for 24 hours."""
-
-HANDLERS = Handlers()
-
-rules_of = partial(crm.rules_of, "salesforce")
-
-
-TABLE = crm.table(
-    "salesforce",
-    "field",
-    "opportunities",
-    field_name("field", required=True),
-    selected=fields.List(
-        field_name("field"),
-        load_default=[],
-        error_messages={"invalid": "must be a list of names of fields"},
-    ),
-)
-"""Reads `[sources.salesforce]`."""
-
 
 # --- A message ------------------------------------------------------------------
 
@@ -162,55 +136,12 @@ def _event(notification: Element) -> Event:
     if not is_name(kind):
         raise PayloadError("a record has no type", id_)
     body = {field.tag.rpartition("}")[2]: _text(field) or None for field in record}
-    at = _version(body)
+    at = version(body)
     return Event(f"{id_}:{at}", kind, at, body)
 
 
 def _text(element: Element) -> str:
     return (element.text or "").strip()
-
-
-def _version(fields: crm.Fields) -> int:
-    """When a record was last changed, in milliseconds; 0 if it does not say."""
-    for name in ("SystemModstamp", "LastModifiedDate"):
-        with suppress(ValueError):
-            return milliseconds(fields.get(name) or "")
-    return 0
-
-
-# --- Its records ----------------------------------------------------------------
-
-
-class RecordId(Checked):
-    """A record's id, stored in its form of 18 characters.
-
-    Each of the last three encodes which of five characters are upper case.
-    """
-
-    must = "be an id of 15 or 18 characters"
-
-    def read(self, value: Any) -> Any:
-        if type(value) is not str or not ID.fullmatch(value):
-            return UNREAD
-        for five in (value[:5], value[5:10], value[10:15])[: 18 - len(value)]:
-            upper = sum(letter.isupper() << bit for bit, letter in enumerate(five))
-            value += "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"[upper]
-        return value
-
-
-class Record(Payload):
-    """The fields of any record; an Account has no others."""
-
-    id = RecordId(required=True, data_key="Id")
-    name = Label(data_key="Name")
-    deleted = Word("true", "false", data_key="IsDeleted")
-
-
-class Opportunity(Record):
-    """A deal; *account* is its company."""
-
-    account = RecordId(data_key="AccountId")
-    won = Word("true", "false", data_key="IsWon")
 
 
 def ignores(event: Event, options: Options) -> str | None:
@@ -241,83 +172,6 @@ def _too_little(fields: crm.Fields, rules: crm.Rules) -> str | None:
     return None
 
 
-@HANDLERS.on(
-    Record(),
-    {"Account": "name, account and the traits that `bridge.toml` names"},
-    creates={"Account"},
-)
-def account(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the customer and its parts.
-
-    A record with any field exists, unless it says that it is deleted.
-    """
-    rules, fields, id_ = rules_of(options), event.body, loaded["id"]
-    is_deleted, fact = loaded["deleted"] == "true", partial(_fact, event, loaded, id_)
-    value = Customer(account=rules.own(id_), deleted=is_deleted)
-    yield fact("customer", kept(value))
-    if rules.account and rules.selects(fields, rules.account):
-        named = crm.read(fields, rules.account, _external)
-        yield fact("account", kept(Names(account=named)))
-    if rules.selects(fields, "Name"):
-        yield fact("name", kept(Customer(name=loaded["name"])))
-    for trait, line in rules.traits.items():
-        if rules.selects(fields, line.field) and not is_deleted:
-            is_ = crm.read(fields, line.field, line.convert)
-            yield fact(f"trait:{trait}", Trait({"is": is_}))
-
-
-@HANDLERS.on(
-    Opportunity(),
-    {
-        "Opportunity": "a won deal is a subscription, where `bridge.toml` names its fields"
-    },
-)
-def opportunity(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield a won deal as a subscription, and its parts.
-
-    Any other deal is void, so a deal that was won and then lost is not a subscription.
-    So is a deal without a monthly amount (a one-time sale). An amount that a message does
-    not select stays as it was.
-    """
-    rules, fields, owner = rules_of(options), event.body, loaded["account"]
-    deals, id_ = rules.deals, f"opp-{loaded['id']}"
-    if deals is None or owner is None:
-        return
-    is_deleted, fact = loaded["deleted"] == "true", partial(_fact, event, loaded, owner)
-    is_won = loaded["won"] == "true" and not is_deleted
-    if not is_won or rules.selects(fields, deals.mrr):
-        void: Subscription = {"status": VOID}
-        mrr = crm.read(fields, deals.mrr, decimal) if is_won else None
-        currency = fields.get(deals.currency, deals.currency)
-        value = won_deal(mrr=mrr, currency=currency, at=event.at) or void
-        value["account"] = rules.own(owner)
-        yield fact(f"subscription:{id_}", kept(value))
-    if is_deleted:
-        return
-    if rules.selects(fields, "Name"):
-        yield fact(part(id_, "plan"), kept(Part(plan=loaded["name"])))
-    if rules.selects(fields, deals.renews):
-        ends = crm.read(fields, deals.renews, milliseconds)
-        yield fact(part(id_, "ends"), kept(Part(ends=ends)))
-    if rules.selects(fields, deals.ended):
-        ended = crm.read(fields, deals.ended, milliseconds)
-        yield fact(part(id_, "ended"), kept(Part(ended=ended)))
-
-
-def _external(text: str) -> str:
-    if not is_name(text):
-        raise ValueError("must be an id of at most 255 characters")
-    return text
-
-
-def _fact(event: Event, loaded: Any, party: str, thing: str, value: AnyValue) -> Fact:
-    if not event.at:
-        reason = "Select it for the outbound message: it tells which record is newer."
-        raise ValidationError({"SystemModstamp": [reason]})
-    rank = Rank.DELETED if loaded["deleted"] == "true" else Rank.CREATED
-    return event.fact(f"salesforce:{party}", thing, value, rank)
-
-
 SOURCE = Source(
     name="salesforce",
     title="Salesforce",
@@ -327,10 +181,14 @@ SOURCE = Source(
     split=split,
     ignores=ignores,
     handlers=HANDLERS,
+    api=connect,
+    archive=connect,
+    key=KEY,
     answer=ACK,
     crm=True,
     table=TABLE,
     weak=lambda options: auth.judged(TOKEN, options[TOKEN]),
+    lacks=incomplete,
     proof=lambda options: (IN_URL, [options[TOKEN] or ""]),
     sample=lambda body, options: body.replace(EXAMPLE, options[ORGANISATION].encode()),
 )

@@ -1,0 +1,310 @@
+"""Reads Accounts and Opportunities from Salesforce's API, as facts like those of messages.
+
+What is read of a record is stamped with the record's own version (SystemModstamp), as in
+a message: the instant of the request would be wrong. A transaction writes SystemModstamp
+when it changes a record, and others see the change only at its end, up to `SLOW` later.
+So a read may lack a change that is older than itself, and must not beat the message about
+that change. Only after `SLOW` everything is visible: the stamp is at least the instant of
+the read less `SLOW`. Of two reads of one version the later one counts (a formula has a
+new value, `bridge.toml` another field): a version has whole seconds, and its milliseconds
+say how many seconds later it was read.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from marshmallow import fields
+from marshmallow.validate import Regexp
+
+from bridge import log
+from bridge.domain.facts import Fact, Rank, Stamp
+from bridge.domain.traits import instant
+from bridge.domain.values import REFRESHED
+from bridge.errors import ConfigError, SourceError, SourceUnreadError
+from bridge.sources.crm import Fields
+from bridge.sources.http import HttpApi, Reply, understood
+from bridge.sources.salesforce.facts import HANDLERS, ID, PREFIX, rules_of, version
+from bridge.webhook.fields import UNREAD, Currency, Payload, Text
+from bridge.webhook.source import Change, Event, Options, Page
+
+LOG = logging.getLogger("bridge.salesforce")
+
+ORGANISATION = "SALESFORCE_ORG_ID"
+KEYS = ("SALESFORCE_API_BASE", "SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET")
+BASE, CLIENT, KEY = KEYS
+
+SIGNIFICANT = 15
+"""Characters of an id that identify it; three more are a checksum."""
+
+DATA = "/services/data/v62.0"
+
+MOST = 1000
+"""Records of a page; a reply has at most 2000."""
+
+SECOND = 1000
+
+SLOW = 600_000
+"""Most milliseconds from a record's SystemModstamp until others see the change.
+
+A transaction takes at most ten minutes:
+https://developer.salesforce.com/docs/atlas.en-us.apexcode.meta/apexcode/apex_gov_limits.htm
+"""
+
+WAIT = 60.0
+"""Seconds to wait when a day's requests are used up; they come back one by one."""
+
+DATES = ("SystemModstamp", "CreatedDate")
+ALWAYS = ("Id", "Name", "IsDeleted", *DATES)
+
+UTC_ZONE = re.compile(r"(?<=:\d\d\.\d{3})\+0000")
+"""The zone of an instant in JSON, where a message has `Z`."""
+
+# --- Replies --------------------------------------------------------------------
+
+
+class Token(Payload):
+    """https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_client_credentials_flow.htm."""
+
+    access = Text(required=True, data_key="access_token")
+    url = fields.String(required=True, data_key="instance_url", validate=Regexp("http"))
+    identity = Text(required=True, data_key="id")
+
+
+class Records(Payload):
+    """https://developer.salesforce.com/docs/platform/api-rest/guide/resources-query.html."""
+
+    records = fields.List(fields.Dict(), required=True)
+    more = fields.String(data_key="nextRecordsUrl", validate=Regexp("/"))
+
+
+class Row(NamedTuple):
+    """A record of a *kind*; *read* is when (ms), *fields* are as in a message."""
+
+    kind: str
+    read: int
+    fields: Fields
+
+
+class SessionError(SourceError):
+    """The token is refused, perhaps because it has expired."""
+
+
+CODE = re.compile(rb'"error(?:Code)?"\s*:\s*"(\w{1,60})"')
+LACKS = re.compile(rb"No such column '[\w.]+' on entity '\w+'|sObject type '\w+'")
+WRONG_KEY = ("invalid_", "inactive_", "unauthorized_", "unsupported_")
+
+
+def judged(status: int, body: bytes) -> SourceError | None:
+    """What an error of Salesforce's means; codes in lower case are of the token's URL.
+
+    https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm
+    """
+    found, lacks = CODE.search(body), LACKS.search(body)
+    code = found[1].decode() if found else ""
+    if code == "REQUEST_LIMIT_EXCEEDED":
+        return SourceError(f"Salesforce's API wants fewer requests ({code})", WAIT)
+    if code.startswith(WRONG_KEY):
+        return SourceError(f"Salesforce refuses {KEY} ({code})", refused=True)
+    if status == HTTPStatus.UNAUTHORIZED:
+        return SessionError(f"Salesforce refuses the token of {KEY}", refused=True)
+    if lacks is None:
+        return None
+    reason = f"the user of {KEY} may not read all: {lacks[0].decode()}"
+    return SourceError(reason, refused=True)
+
+
+# --- Requests -------------------------------------------------------------------
+
+
+class SalesforceApi:
+    """Reads an Account in one or two requests, and lists what has changed."""
+
+    def __init__(self, login: HttpApi, options: Options) -> None:
+        self._login, self._options = login, options
+        self._http: HttpApi | None = None
+        self._fields = _fields(options)
+
+    def party(self, party: str) -> list[Fact]:
+        """See `SourceApi.party`; of each record by its own version, as said above."""
+        id_ = party.removeprefix(PREFIX)
+        if not ID.fullmatch(id_):
+            return []
+        rows = self._rows("Account", f"Id = {_quoted(id_)}")
+        if rows and "Opportunity" in self._fields:
+            rows += self._rows("Opportunity", f"AccountId = {_quoted(id_)}")
+        facts = [fact for row in rows for fact in self._facts(row)]
+        for first in facts[:1]:
+            event = Event(first.event, "read", rows[0].read - SLOW, {})
+            facts.append(event.fact(first.party, REFRESHED, {}, Rank.FROM_API))
+        return facts
+
+    def owner(self, thing: str) -> str | None:
+        """See `SourceApi.owner`; *thing* is a deal."""
+        rows = self._rows("Opportunity", f"Id = {_quoted(thing.rpartition('-')[2])}")
+        return next((fact.party for row in rows for fact in self._facts(row)), None)
+
+    def probe(self) -> bool:
+        """See `SourceApi.probe`."""
+        for kind in self._fields:
+            self._rows(kind, "IsDeleted = false LIMIT 1")
+        return True
+
+    def parties(self, since: int | None, after: str) -> Page:
+        """See `Archive.parties`; deleted Accounts are not listed."""
+        where = f"IsDeleted = false AND CreatedDate >= {instant(SECOND * (since or 0))}"
+        if after:
+            where += f" AND Id < {_quoted(after.removeprefix(PREFIX))}"
+        rows = self._rows("Account", f"{where} ORDER BY Id DESC LIMIT {MOST}")
+        parties = [f"{PREFIX}{row.fields['Id']}" for row in rows]
+        return Page(parties, parties[-1] if len(rows) == MOST else "")
+
+    def changes(self, since: int, until: int, after: str) -> Page:
+        """See `Archive.changes`; *after* is a kind of record and the last one's id.
+
+        The span begins `SLOW` earlier, for changes that were not visible then. A record
+        that began in the span is listed even if it has changed after it: no other span
+        has its beginning.
+        """
+        kinds, since = [*self._fields], since - SLOW
+        kind, _, last = (after or kinds[0]).partition(":")
+        begin, end = instant(since), instant(until)
+        within = [f"({name} >= {begin} AND {name} < {end})" for name in DATES]
+        where = f"({' OR '.join(within)})"
+        where += f" AND Id > {_quoted(last)}" if last else ""
+        rows = self._rows(kind, f"{where} ORDER BY Id LIMIT {MOST}")
+        found = [change for row in rows for change in self._changes(row, since, until)]
+        rest = "".join(kinds[kinds.index(kind) + 1 :][:1])
+        full = len(rows) == MOST
+        return Page(found, f"{kind}:{rows[-1].fields['Id']}" if full else rest)
+
+    def _changes(self, row: Row, since: int, until: int) -> Iterator[Change]:
+        """Yield the change of a record; none if it is of no Account, or cannot be read."""
+        changed, born = (version({DATES[0]: row.fields[name]}) for name in DATES)
+        try:
+            facts = self._facts(row)
+        except SourceUnreadError as error:
+            # One record must not hide all that follow it.
+            LOG.warning("left out", extra=log.fields(reason=error.reason))
+            return
+        if facts:
+            at = changed if changed < until else born
+            yield Change(at, None, facts, is_new=born >= since)
+
+    def _facts(self, row: Row) -> list[Fact]:
+        """The facts of a record. Raises SourceUnreadError."""
+        at, handler = version(row.fields), HANDLERS[row.kind]
+        event = Event(f"read:{row.read}", "read", at, row.fields)
+        seconds = min(max(0, row.read - at) // SECOND, SECOND - 1)
+        stamp = Stamp(False, max(at + seconds, row.read - SLOW), Rank.FROM_API)
+
+        def facts(raw: Fields) -> list[Fact]:
+            made = handler.facts(event, handler.schema.load(raw), self._options)
+            return [fact._replace(stamp=stamp) for fact in made]
+
+        return list(understood(facts, row.fields, f"{row.kind} {row.fields['Id']}"))
+
+    def _rows(self, kind: str, where: str) -> list[Row]:
+        """All records of a query, deleted ones too, to the last page."""
+        names = self._fields[kind]
+        soql = f"SELECT {', '.join(names)} FROM {kind} WHERE {where}"  # noqa: S608 - quoted
+        path, query = f"{DATA}/queryAll", {"q": soql}
+        rows: list[Row] = []
+        while path:
+            reply = self._get(path, query)
+            page = understood(Records().load, reply.body, "Salesforce's reply")
+            rows += [
+                Row(kind, reply.at, {name: _text(record, name) for name in names})
+                for record in page["records"]
+            ]
+            path, query = page["more"], {}
+        return rows
+
+    def _get(self, path: str, query: Mapping[str, str]) -> Reply:
+        """Read *path* with the token, once more with a new one if an old one is refused."""
+        old = self._http
+        try:
+            reply = (old or self._signed_in()).get(path, query=query)
+        except SessionError:
+            self._http = None
+            if old is None:
+                raise
+            return self._get(path, query)
+        if reply is None:
+            raise SourceUnreadError(f"Salesforce has no {path} (404)")
+        return reply
+
+    def _signed_in(self) -> HttpApi:
+        """Take a token, by OAuth's client credentials flow. Raises SourceError."""
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._options[CLIENT],
+            "client_secret": self._options[KEY],
+        }
+        path = "/services/oauth2/token"
+        reply = self._login.post(path, fields=form, encode_multipart=False)
+        token = understood(Token().load, reply.body, "Salesforce's token")
+        its = token["identity"].partition("/id/")[2][:SIGNIFICANT]
+        ours = self._options[ORGANISATION] or its
+        if its != ours[:SIGNIFICANT]:
+            reason = f"{KEY} belongs to the organization {its}, not to {ORGANISATION}"
+            raise SourceError(reason, refused=True)
+        headers = {"Authorization": f"Bearer {token['access']}"}
+        self._http = replace(self._login, base=token["url"], headers=headers)
+        return self._http
+
+
+def _fields(options: Options) -> dict[str, list[str]]:
+    """What is read of each kind of record: what a message has to select."""
+    rules = rules_of(options)
+    traits = [line.field for line in rules.traits.values()]
+    kinds = {"Account": [*ALWAYS, rules.account, *traits]}
+    if deals := rules.deals:
+        code = [deals.currency] if Currency().read(deals.currency) is UNREAD else []
+        kinds["Opportunity"] = [*ALWAYS, "AccountId", "IsWon", *deals.fields, *code]
+    return {
+        kind: [*dict.fromkeys(filter(None, names))] for kind, names in kinds.items()
+    }
+
+
+def _quoted(text: str) -> str:
+    r"""A text in SOQL; `\` escapes the quotes in it."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _text(record: Mapping[str, Any], name: str) -> str | None:
+    """A field as a message has it. Raises SourceUnreadError."""
+    value = record.get(name, record)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        return UTC_ZONE.sub("Z", str(value).strip()) or None
+    if value is not None:
+        raise SourceUnreadError(f"Salesforce's field {name} is no single value")
+    return None
+
+
+# --- Settings -------------------------------------------------------------------
+
+
+def incomplete(options: Options) -> Iterator[str]:
+    """Yield what is missing if some of the API's settings are there, but not all."""
+    missing = [name for name in KEYS if not options[name]]
+    if 0 < len(missing) < len(KEYS):
+        yield f"Salesforce's API cannot be read: set {' and '.join(missing)}."
+
+
+def connect(options: Options) -> SalesforceApi | None:
+    """The API with the keys of the *options*, None without any. Raises ConfigError."""
+    if problems := [*incomplete(options)]:
+        raise ConfigError(problems)
+    if not options[KEY]:
+        return None
+    base = options[BASE]
+    login = HttpApi(title="Salesforce", key=KEY, base=base, headers={}, judge=judged)
+    return SalesforceApi(login, options)
