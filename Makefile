@@ -65,6 +65,10 @@ soak: $(STAMP)  ## load for an hour, does anything grow? (MINUTES=60 RATE=50)
 	@SOAK_MINUTES=$(or $(MINUTES),60) SOAK_RATE=$(or $(RATE),50) \
 		$(BIN)/python -m pytest -m soak tests/chaos/test_soak.py $(ARGS)
 
+.PHONY: power
+power: $(STAMP)  ## cut the power of Redis' machine: is anything lost? (20 minutes; SEEDS=100 ARGS="--workers 2")
+	@$(BIN)/python -m tests.chaos.power $(or $(SEEDS),100) $(ARGS)
+
 .PHONY: mutants
 mutants: $(STAMP)  ## break the numbers in every small way: do the tests see it? (an hour; ARGS="money")
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_MUTANTS)"

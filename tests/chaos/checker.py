@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -31,6 +31,7 @@ from bridge.store.inspect import Figures, Look, figures
 from bridge.webhook.source import Delivery, Verified
 from tests.chaos.world import NEXT_SECRET, PASSWORD, World
 from tests.support.desk import QUEUE
+from tests.support.stack import Stack
 from tests.support.stripe import SECRET
 
 RECOVERY = 15.0
@@ -57,34 +58,50 @@ def _kept(world: World) -> Iterator[str]:
         yield f"I1: {len(world.taken)} events were taken, {now.accepted} are known"
     if now.settled + now.held != now.accepted:
         yield f"I1: not all is settled or held: {now}"
-    revisions = _revisions(world.stack.redis)
-    for party, told in _by_party(world).items():
-        if revisions.get(party) != len(told):
-            yield f"I1: {party} has {revisions.get(party)} of {len(told)} events"
+    yield from kept(world.stack, world.taken.values())
+
+
+def kept(stack: Stack, events: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Whose *events* are not all counted."""
+    for party, told in _by_party(events).items():
+        known = int(stack.redis.hget(keys.party(party), "rev") or 0)
+        if known != len(told):
+            yield f"I1: {party} has {known} of {len(told)} events"
 
 
 def _traits(world: World) -> Iterator[str]:
+    yield from traits(world.stack, world.taken.values())
+    told = _facts(world.stack, world.taken.values()).values()
+    left = {str(f.value["account"]) for facts in told for f in facts if _names(f)}
+    extra = {a["externalId"] for a in world.stack.vitally.accounts()} - left
+    if extra:
+        yield f"I2: nobody asked for {extra}"
+
+
+def _names(fact: Fact) -> bool:
+    return bool(fact.value.get("account"))
+
+
+def traits(stack: Stack, events: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Where Vitally is not what the fold of all these *events* says."""
     homes: dict[str, list[Party]] = {}
     left: set[str] = set()
-    for name, facts in _facts(world).items():
+    for name, facts in _facts(stack, events).items():
         things = fold(History(facts))
         account = identify(things).account
         if account is not None:
             homes.setdefault(account, []).append(Party(name, things))
-        left |= {str(f.value["account"]) for f in facts if f.value.get("account")}
+        left |= {str(f.value["account"]) for f in facts if _names(f)}
     for account, parties in homes.items():
         right = dict(document(unite(account, parties)).traits)
-        known = world.stack.vitally.account(account)
+        known = stack.vitally.account(account)
         found = known and {name: known["traits"].get(name) for name in right}
         if found != right:
             yield f"I2: {account} is {found} and not {right}"
     for account in left - homes.keys():
-        known = world.stack.vitally.account(account)
+        known = stack.vitally.account(account)
         if known and known["traits"]:
             yield f"I2: {account}, which was left, still has {known['traits']}"
-    extra = {a["externalId"] for a in world.stack.vitally.accounts()} - left
-    if extra:
-        yield f"I2: nobody asked for {extra}"
 
 
 def _writes(world: World) -> Iterator[str]:
@@ -109,7 +126,7 @@ def budget(world: World) -> Iterator[str]:
 
 def _sums(world: World) -> Iterator[str]:
     now = world.stack.figures()
-    yield from _adds_up(now)
+    yield from adds_up(now)
     found = list(Look(world.stack.redis).every_standing())
     for word in ("settled", "pending", "held", "parked"):
         scanned = sum(getattr(one, word) for one in found)
@@ -117,7 +134,8 @@ def _sums(world: World) -> Iterator[str]:
             yield f"I5: {getattr(now, word)} {word} are counted, {scanned} are there"
 
 
-def _adds_up(now: Figures) -> Iterator[str]:
+def adds_up(now: Figures) -> Iterator[str]:
+    """What is wrong with the sums of the counting."""
     parts = now.accepted + now.duplicate + now.ignored + now.quarantined
     if now.received != parts:
         yield f"I5: received is not the sum: {now}"
@@ -148,21 +166,23 @@ def _logs(world: World) -> Iterator[str]:
                 break
 
 
-def _by_party(world: World) -> dict[str, list[Mapping[str, Any]]]:
+def _by_party(
+    events: Iterable[Mapping[str, Any]],
+) -> dict[str, list[Mapping[str, Any]]]:
     told: dict[str, list[Mapping[str, Any]]] = {}
-    for event in world.taken.values():
+    for event in events:
         customer = event["data"]["object"]
         owner = customer.get("customer") or customer["id"]
         told.setdefault(f"stripe:{owner}", []).append(event)
     return told
 
 
-def _facts(world: World) -> dict[str, list[Fact]]:
-    """What the ingress understands of all taken events, by party."""
-    settings, _ = load({k: str(v) for k, v in world.stack.environ.items()})
-    ingress = Ingress(settings, world.stack.redis, [SOURCE])
+def _facts(stack: Stack, events: Iterable[Mapping[str, Any]]) -> dict[str, list[Fact]]:
+    """What the ingress understands of *events*, by party."""
+    settings, _ = load({k: str(v) for k, v in stack.environ.items()})
+    ingress = Ingress(settings, stack.redis, [SOURCE])
     found: dict[str, list[Fact]] = {}
-    for told in world.taken.values():
+    for told in events:
         body = orjson.dumps(told)
         for event in SOURCE.split(Verified(Delivery("POST", "", {}, body))):
             facts, refusal = ingress.understood(SOURCE, event)
@@ -170,14 +190,6 @@ def _facts(world: World) -> dict[str, list[Fact]]:
             for fact in facts:
                 found.setdefault(fact.party, []).append(fact)
     return found
-
-
-def _revisions(redis: Redis) -> dict[str, int]:
-    prefix = keys.party("")
-    return {
-        key.decode().removeprefix(prefix): int(redis.hget(key, "rev") or 0)
-        for key in redis.scan_iter(match=f"{prefix}stripe:*", count=1000)
-    }
 
 
 class Watcher:
@@ -206,7 +218,7 @@ class Watcher:
             except (RedisError, OSError):
                 self._strays.clear()
                 continue
-            for what in _adds_up(now):
+            for what in adds_up(now):
                 self._world.wrong(what)
             self._late(strays)
 

@@ -135,6 +135,10 @@ class Shop:
         """Make an event that changes no account."""
         return self._event("invoice.paid", {"id": f"in_{self.id}", "object": "invoice"})
 
+    def has(self, of: str = "1") -> bool:
+        """Whether a subscription has begun."""
+        return self.sub(of) in self._things
+
     def sub(self, of: str) -> str:
         """Id of a subscription."""
         return f"sub_{self.id}_{of}"
