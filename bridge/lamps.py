@@ -184,7 +184,10 @@ def complete(figures: Figures, settings: Settings) -> dict[str, str]:
         else:
             more = ""
         if place:
-            said[source.title] = f"complete up to {moment(place.up_to)} UTC{more}"
+            since = f"from {moment(place.first)} on"
+            said[source.title] = (
+                f"complete up to {moment(place.up_to)} UTC, {since}{more}"
+            )
         elif source.archive:
             known = settings.sources.get(source.key)
             why = "not yet" if known else f"{source.key} is not set"

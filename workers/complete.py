@@ -25,6 +25,8 @@ log = logging.getLogger("workers.complete")
 TICK, NEXT = 1.0, 0.05
 """Seconds between two looks whether it is time; between two pages."""
 
+DAY_MS = 86_400_000
+
 FIRST_REST, LAST_REST = 15.0, 600.0
 """Seconds before a list is read again that could not be: at first, at most."""
 
@@ -63,7 +65,8 @@ class Completing:
         ]
         due = [(one, place) for one, place in due if place.is_due(now, run)]
         for one, place in due:
-            self._page(one, place.begun(now, run), now)
+            keeps_ms = one.source.keeps_days * DAY_MS
+            self._page(one, place.begun(now, run, keeps_ms), now)
         return bool(due)
 
     def _page(self, one: Comparison, place: Place, now: int) -> None:

@@ -58,8 +58,8 @@ class Place(NamedTuple):
         """Whether it is time to compare; at once if Redis is another *run*."""
         return bool(self.until) or self.run != run or now - self.checked >= EVERY_MS
 
-    def begun(self, now: int, run: str) -> Self:
-        """The place with a span to compare.
+    def begun(self, now: int, run: str, keeps_ms: int = 0) -> Self:
+        """The place with a span to compare; the list *keeps_ms* what happened (0: all).
 
         A Redis that was started anew may have lost what it took in just before, which no
         webhook brings again. After an outage of our own, senders may take hours to try
@@ -70,7 +70,9 @@ class Place(NamedTuple):
         is_usual = self.run == run and now - self.checked < 3 * EVERY_MS
         lag = LAG_MS if is_usual else 0
         until = max(self.up_to, now - lag)
-        return self._replace(until=until, after="", run=run)
+        kept = now - keeps_ms if keeps_ms else 0
+        first = self.first if kept <= self.up_to else kept
+        return self._replace(first=first, until=until, after="", run=run)
 
     def read(self, after: str, missing: Sequence[str], now: int) -> Self:
         """The place after a page; the next one begins *after*.

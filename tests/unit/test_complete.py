@@ -43,6 +43,13 @@ def test_a_span_reaches_back_but_not_before_the_very_first() -> None:
     assert NOW - 5 == Place(NOW - 5, NOW).since
 
 
+def test_what_a_list_no_longer_shows_is_not_claimed() -> None:
+    month = 30 * 86_400_000
+
+    assert 0 == PLACE.begun(NOW, "a", month).first
+    assert NOW - month == Place(0, NOW - month - 1).begun(NOW, "a", month).first
+
+
 def test_only_the_last_page_of_a_span_moves_the_place() -> None:
     begun = PLACE._replace(reason="away").begun(NOW, "a")
     middle = begun.read("second", [], NOW)
