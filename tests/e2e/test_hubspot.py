@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bridge.store.inspect import Look
+from tests.support.command import called
 from tests.support.local_hubspot import (
     BORN,
     PUBLIC,
@@ -39,6 +40,9 @@ mrr = "hs_mrr"
 renews = "renews_on"
 currency = "usd"
 """
+
+COMPANIES = 110
+"""More than a page of them."""
 
 _ids = itertools.count(700_001)
 
@@ -357,6 +361,44 @@ def test_a_deleted_company_churns_and_a_restored_one_is_back(with_token: Shop) -
     with_token.hubspot.restore("companies", id_)
     with_token.post(company("restore", id_, at=now()))
     assert (450, False) == with_token.pays(id_)
+
+
+def test_a_backfill_reads_all_and_gaps_find_what_no_webhook_told(
+    tmp_path: Path,
+) -> None:
+    first = next(_ids)
+    ids = range(first, first + COMPANIES)
+    with shop(tmp_path, token=True) as made:
+        for id_ in ids:
+            made.hubspot.company(id_, name=f"Company {id_}")
+        made.deal(first)
+        told = called("backfill", "hubspot", "--yes", environ=made.stack.environ)
+        made.stack.settled()
+        assert f"{COMPANIES} customers of HubSpot to read" in told.err
+        assert [f"Company {id_}" for id_ in ids] == [*map(made.name, ids)]
+        assert (450, False) == made.pays(first)
+
+        for id_ in ids[1:7]:
+            made.hubspot.company(id_, name=f"New {id_}")
+        made.post(*(changed(id_, "name", f"New {id_}", at=now()) for id_ in ids[1:4]))
+        made.hubspot.deal(made.last, hs_mrr="500")  # of no company any more
+        made.hubspot.company(first)
+        made.hubspot.delete("companies", ids[7])
+        made.hubspot.merge(ids[8], ids[9])
+        made.hubspot.company(ids[-1] + 1, name="The last")
+        lost = [first, *ids[4:9], ids[-1] + 1]
+        told = called("gaps", "hubspot", "--json", environ=made.stack.environ)
+        made.stack.settled()
+
+        assert [f"hubspot:{id_}" for id_ in lost] == sorted(
+            one["event"] for one in told.json["events"]
+        )
+        assert (COMPANIES + 1, 7) == (told.json["read"], told.json["taken in"])
+        assert [f"New {id_}" for id_ in ids[1:7]] == [*map(made.name, ids[1:7])]
+        assert "The last" == made.name(ids[-1] + 1)
+        assert (None, True) == made.pays(first)
+        again = called("gaps", "hubspot", "--json", environ=made.stack.environ)
+        assert [] == again.json["events"]
 
 
 def test_no_log_holds_a_secret_or_a_name(with_token: Shop) -> None:
