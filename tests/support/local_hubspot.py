@@ -153,7 +153,8 @@ class LocalHubspot(LocalApi):
     def __init__(self, token: str = TOKEN) -> None:
         super().__init__()
         self.token = token
-        self.more = False
+        self.listed = 500
+        """Associations of one record that a reply lists."""
         self.found = 10_000
         """Records that one search lists in all its pages."""
         self._records: dict[str, dict[str, Json]] = {
@@ -244,8 +245,9 @@ class LocalHubspot(LocalApi):
         shown = self._shown(kind, id_, query.get("properties", "").split(","))
         linked, rows = query.get("associations"), self._links(kind, id_)
         if linked and rows:
-            paging = {"paging": {"next": {"after": "9"}}} if self.more else {}
-            shown["associations"] = {linked: {"results": rows, **paging}}
+            is_all = len(rows) <= self.listed
+            paging = {} if is_all else {"paging": {"next": {"after": "9"}}}
+            shown["associations"] = {linked: {"results": rows[: self.listed], **paging}}
         return Reply(shown)
 
     def _alive(self, kind: str) -> dict[str, Json]:
@@ -333,18 +335,22 @@ class LocalHubspot(LocalApi):
         return Reply({"status": "COMPLETE", "results": rows})
 
     def _ends(self, kind: str, body: Json) -> Reply:
-        """What each record is associated with, and by which types."""
+        """What each record is associated with, page by page, and by which types."""
         side, rows = 0 if kind == "deals" else 1, []
-        paging = {"paging": {"next": {"after": "9"}}} if self.more else {}
         for row in body["inputs"]:
+            bound = [pair for pair in self._bound.items() if pair[0][side] == row["id"]]
+            first = int(row.get("after", 0))
+            last = first + self.listed
             to = []
-            for pair, primary in self._bound.items():
-                if pair[side] == row["id"]:
-                    label = {"category": "HUBSPOT_DEFINED", "label": None}
-                    numbers = TYPES[kind][: 1 + primary]
-                    types = [{**label, "typeId": number} for number in numbers]
-                    end = {"toObjectId": int(pair[1 - side]), "associationTypes": types}
-                    to.append(end)
+            for pair, primary in bound[first:last]:
+                label = {"category": "HUBSPOT_DEFINED", "label": None}
+                numbers = TYPES[kind][: 1 + primary]
+                types = [{**label, "typeId": number} for number in numbers]
+                to.append(
+                    {"toObjectId": int(pair[1 - side]), "associationTypes": types}
+                )
+            more = {"next": {"after": str(last), "link": "?"}}
+            paging = {"paging": more} if last < len(bound) else {}
             rows += [{"from": {"id": row["id"]}, "to": to, **paging}] if to else []
         return Reply({"results": rows, "status": "COMPLETE"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from math import floor
@@ -89,7 +89,7 @@ class Links(Payload):
     """Associations with one kind of record; *paging*: there are more."""
 
     results = fields.List(fields.Nested(Link), required=True)
-    paging = fields.Raw()
+    paging = fields.Dict()
 
 
 class Associations(Payload):
@@ -123,7 +123,7 @@ class Ends(Payload):
 
     origin = fields.Nested(Link, only=["id"], required=True, data_key="from")
     ends = fields.List(fields.Nested(End), required=True, data_key="to")
-    paging = fields.Raw()
+    paging = fields.Dict()
 
 
 class User(Payload):
@@ -163,10 +163,10 @@ class HubspotApi:
         record = reply.body
         if record["id"] != asked:
             return _facts(party, [self._merged(record)], reply.at, final=True)
-        links = [] if record["archived"] else _links(record, "deals")
+        links, is_all = _links(record, "deals")
         sure = {link["id"] for link in links if link["type"] == "company_to_deal"}
-        own = {link["id"]: link["id"] in sure for link in links}
-        deals = self._deals({asked: own})[asked]
+        own = {asked: {link["id"]: link["id"] in sure for link in links}}
+        deals = self._deals(own if is_all else self._deals_of([asked]))[asked]
         return _facts(party, self._company(record, deals, reply.at), reply.at)
 
     def owner(self, thing: str) -> str | None:
@@ -179,7 +179,7 @@ class HubspotApi:
             return PREFIX + id_
         path = f"{RECORDS}/deals/{{id}}"
         reply = self._one(Record(), path, id_, associations="companies")
-        links = _links(reply.body, "companies") if reply else []
+        links, _ = _links(reply.body, "companies") if reply else ([], True)
         primary = {link["id"] for link in links if link["type"] == "deal_to_company"}
         companies = primary or {link["id"] for link in links}
         return PREFIX + companies.pop() if len(companies) == 1 else None
@@ -217,7 +217,7 @@ class HubspotApi:
             when = {company: when[deal] for deal, own in of.items() for company in own}
         if kind == "deals" or not is_gone:
             names, path = [*of_company(self._rules), MERGED], f"{RECORDS}/companies"
-            rows = self._several(Record, path, [*when], properties=names)
+            rows = self._several(Record, path, when, properties=names)
         changes = list(self._changes(rows, when, at, (since, until)))
         n += not page.after
         return Page(changes, f"{n}:{page.after}" if n < len(self._lists) else "")
@@ -243,8 +243,6 @@ class HubspotApi:
             id_, party = row["id"], PREFIX + row["id"]
             try:
                 facts = _facts(party, self._company(row, deals.get(id_, ()), at), at)
-                if id_ in alive and id_ not in deals:
-                    facts = self.party(party)
             except SourceUnreadError as error:
                 left_out = log.fields(party=party, reason=error.reason)
                 LOG.warning("left out", extra=left_out)
@@ -283,13 +281,19 @@ class HubspotApi:
         return None
 
     def _several(
-        self, row: type[Schema], path: str, ids: Sequence[str], **more: Any
+        self,
+        row: type[Schema],
+        path: str,
+        ids: Iterable[str],
+        after: Mapping[str, str] | None = None,
+        **more: Any,
     ) -> list[Any]:
-        """Several things, a hundred with one request."""
+        """Several things, a hundred with one request; of lists what follows *after*."""
         found: list[Any] = []
-        for first in range(0, len(ids), MOST):
-            asked = [{"id": id_} for id_ in ids[first : first + MOST]]
-            reply = self._http.post(f"{path}/batch/read", {"inputs": asked, **more})
+        asked = [kept({"id": id_, "after": (after or {}).get(id_)}) for id_ in ids]
+        for first in range(0, len(asked), MOST):
+            some = asked[first : first + MOST]
+            reply = self._http.post(f"{path}/batch/read", {"inputs": some, **more})
             found += _page(reply, row)[0].rows
         return found
 
@@ -319,19 +323,19 @@ class HubspotApi:
             if value is not None:
                 yield f"subscription:deal-{deal['id']}", value
 
-    def _deals_of(self, companies: list[str]) -> Linked:
-        """The deals of *companies*; those of a company with too many are left out."""
+    def _deals_of(self, companies: Iterable[str]) -> Linked:
+        """All deals of *companies*."""
         links: Linked = {company: {} for company in companies}
-        if self._rules.deals is None:
-            return links
+        after = dict.fromkeys(links, "") if self._rules.deals else {}
         path = f"{ASSOCIATIONS}/companies/deals"
-        for row in self._several(Ends, path, companies):
-            company = row["origin"]["id"]
-            for end in row["ends"]:
-                kinds = [kind.get("typeId") for kind in end["types"]]
-                links[company][str(end["id"])] = PRIMARY in kinds
-            if row["paging"]:
-                del links[company]
+        while after:
+            rows = self._several(Ends, path, after, after)
+            for row in rows:
+                for end in row["ends"]:
+                    is_sure = PRIMARY in [kind.get("typeId") for kind in end["types"]]
+                    links[row["origin"]["id"]][str(end["id"])] = is_sure
+            after = {row["origin"]["id"]: _after(row["paging"]) for row in rows}
+            after = {company: place for company, place in after.items() if place}
         return links
 
     def _deals(self, links: Linked) -> dict[str, list[Json]]:
@@ -348,7 +352,7 @@ class HubspotApi:
             found.get(of.get(deal["id"], ""), []).append(deal)
         return found
 
-    def _companies(self, deals: Sequence[str]) -> dict[str, set[str]]:
+    def _companies(self, deals: Iterable[str]) -> dict[str, set[str]]:
         """All companies of *deals*."""
         rows = self._several(Ends, f"{ASSOCIATIONS}/deals/companies", deals)
         return {
@@ -392,8 +396,12 @@ def _page(reply: Reply | None, row: type[Schema] = Record) -> tuple[Page, int]:
     rows = fields.List(fields.Nested(row), required=True)
     schema = Payload.from_dict({"results": rows, "paging": fields.Dict()})
     loaded = _loaded(schema(), reply)
-    more = (loaded["paging"] or {}).get("next") or {}
-    return Page(loaded["results"], str(more.get("after", ""))), reply.at
+    return Page(loaded["results"], _after(loaded["paging"])), reply.at
+
+
+def _after(paging: Json | None) -> str:
+    """Where the next page begins; "": there is none."""
+    return str(((paging or {}).get("next") or {}).get("after", ""))
 
 
 def _ms(moment: datetime) -> int:
@@ -434,13 +442,10 @@ def _won(properties: Fields, deals: Deals, at: int) -> Subscription | None:
         raise SourceUnreadError(f"property {name} of a deal: {problem}") from None
 
 
-def _links(record: Json, kind: str) -> list[Mapping[str, str]]:
-    """What a record is associated with. Raises SourceUnreadError."""
+def _links(record: Json, kind: str) -> tuple[list[Mapping[str, str]], bool]:
+    """What a record is associated with, and whether that is all."""
     links = (record["associations"] or {}).get(kind) or {}
-    if links.get("paging"):
-        raise SourceUnreadError(f"it has more {kind} than one reply of HubSpot lists")
-    listed: list[Mapping[str, str]] = links.get("results", [])
-    return listed
+    return links.get("results", []), not links.get("paging")
 
 
 def connect(options: Options, timeout: float = TIMEOUT) -> HubspotApi | None:
