@@ -94,16 +94,16 @@ def backfill(
 ) -> None:
     """Read all customers of SOURCE, as if webhooks had reported them.
 
-    First reads what Vitally has, then SOURCE's API with its key; the workers write what
-    differs. An event newer than
-    the read wins, whenever it arrives. After an interruption the same command goes on
-    where it stopped.
+    Counts SOURCE's customers, reads what Vitally has, then each customer from SOURCE's
+    API with its key; the workers write what differs. An event newer than the read wins,
+    whenever it arrives. After an interruption the same command goes on where it stopped.
 
     \b
     Example:
       python -m bridge backfill stripe --dry-run
       python -m bridge backfill stripe --since 2026-01-01
       python -m bridge backfill stripe --customer cus_1 --customer cus_2
+      python -m bridge backfill hubspot
     """
     if ids and (since or flags["restart"]):
         raise click.UsageError("--customer goes with neither --since nor --restart")
@@ -317,8 +317,12 @@ def _announce(
 
     Return the count, if known.
     """
+    first = islice(parties, MOST_COUNTED + 1)
     try:
-        size = sum(1 for _ in islice(parties, MOST_COUNTED + 1))
+        size = sum(1 for _ in progress(first, lambda so_far, _: f"{so_far:,} so far"))
+    except KeyboardInterrupt:
+        note("stopped before the first customer")
+        sys.exit(INTERRUPTED)
     except SourceUnreadError as error:
         hint = "; say --restart" if after else ""
         raise BridgeError(f"{error}{hint}") from None

@@ -10,7 +10,6 @@ import re
 import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -130,9 +129,8 @@ class HttpApi:
         import urllib3  # noqa: PLC0415
 
         # The addresses of a host are tried in turn, each for the whole time-out.
-        host, addresses = urlsplit(self.base).hostname, 1
-        with suppress(OSError):
-            addresses = len(socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM))
+        host = urlsplit(self.base).hostname
+        addresses = len(socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM))
         timeout = urllib3.Timeout(self.timeout, connect=self.timeout / addresses)
         own = {"Accept-Encoding": "gzip", "User-Agent": "vitally-bridge"}
         return urllib3.PoolManager(
@@ -149,7 +147,7 @@ class HttpApi:
             )
             data: bytes = reply.read(self.most + 1, decode_content=True)
             reply.close()
-        except (HTTPError, ValueError) as error:
+        except (HTTPError, OSError, ValueError) as error:
             # ValueError: a key that is no valid header; its message would quote the key.
             kind = type(error).__name__
             raise SourceError(f"{self.where} does not answer ({kind})") from None

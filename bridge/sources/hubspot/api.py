@@ -223,11 +223,7 @@ class HubspotApi:
         return Page(changes, f"{n}:{page.after}" if n < len(self._lists) else "")
 
     def _changes(
-        self,
-        rows: Iterable[Json],
-        when: Mapping[str, int],
-        at: int,
-        span: tuple[int, int],
+        self, rows: list[Json], when: Mapping[str, int], at: int, span: tuple[int, int]
     ) -> Iterator[Change]:
         """Yield companies as they are *at* an instant, and those merged into them.
 
@@ -281,16 +277,11 @@ class HubspotApi:
         return None
 
     def _several(
-        self,
-        row: type[Schema],
-        path: str,
-        ids: Iterable[str],
-        after: Mapping[str, str] | None = None,
-        **more: Any,
+        self, row: type[Schema], path: str, ids: Iterable[str], **more: Any
     ) -> list[Any]:
-        """Several things, a hundred with one request; of lists what follows *after*."""
+        """Several things, a hundred with one request."""
         found: list[Any] = []
-        asked = [kept({"id": id_, "after": (after or {}).get(id_)}) for id_ in ids]
+        asked = [{"id": id_} for id_ in ids]
         for first in range(0, len(asked), MOST):
             some = asked[first : first + MOST]
             reply = self._http.post(f"{path}/batch/read", {"inputs": some, **more})
@@ -327,15 +318,16 @@ class HubspotApi:
         """All deals of *companies*."""
         links: Linked = {company: {} for company in companies}
         after = dict.fromkeys(links, "") if self._rules.deals else {}
-        path = f"{ASSOCIATIONS}/companies/deals"
+        path = f"{ASSOCIATIONS}/companies/deals/batch/read"
         while after:
-            rows = self._several(Ends, path, after, after)
+            asked = [kept({"id": id_, "after": place}) for id_, place in after.items()]
+            rows = _page(self._http.post(path, {"inputs": asked}), Ends)[0].rows
             for row in rows:
                 for end in row["ends"]:
                     is_sure = PRIMARY in [kind.get("typeId") for kind in end["types"]]
                     links[row["origin"]["id"]][str(end["id"])] = is_sure
             after = {row["origin"]["id"]: _after(row["paging"]) for row in rows}
-            after = {company: place for company, place in after.items() if place}
+            after = {id_: place for id_, place in after.items() if place}
         return links
 
     def _deals(self, links: Linked) -> dict[str, list[Json]]:
