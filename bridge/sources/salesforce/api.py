@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -44,10 +45,10 @@ SIGNIFICANT = 15
 
 DATA = "/services/data/v62.0"
 
-MOST = 1000
-"""Records of a page; a reply has at most 2000."""
+MOST = 200
+"""Records of a page: their ids fit into a URL of 16 KB, the most that Salesforce takes."""
 
-SECOND = 1000
+SECOND, DAY = 1000, 86_400_000
 
 SLOW = 600_000
 """Most milliseconds from a record's SystemModstamp until others see the change.
@@ -59,8 +60,9 @@ https://developer.salesforce.com/docs/atlas.en-us.apexcode.meta/apexcode/apex_go
 WAIT = 60.0
 """Seconds to wait when a day's requests are used up; they come back one by one."""
 
-DATES = ("SystemModstamp", "CreatedDate")
-ALWAYS = ("Id", "Name", "IsDeleted", *DATES)
+ALWAYS = ("Id", "Name", "IsDeleted", "SystemModstamp", "CreatedDate")
+OWNER = {"Account": "Id", "Opportunity": "AccountId"}
+"""The field of each kind of record that names the Account."""
 
 UTC_ZONE = re.compile(r"(?<=:\d\d\.\d{3})\+0000")
 """The zone of an instant in JSON, where a message has `Z`."""
@@ -123,7 +125,7 @@ def judged(status: int, body: bytes) -> SourceError | None:
 
 
 class SalesforceApi:
-    """Reads an Account in one or two requests, and lists what has changed."""
+    """Reads Accounts, each in one or two requests, and lists those that have changed."""
 
     def __init__(self, login: HttpApi, options: Options) -> None:
         self._login, self._options = login, options
@@ -133,16 +135,8 @@ class SalesforceApi:
     def party(self, party: str) -> list[Fact]:
         """See `SourceApi.party`; of each record by its own version, as said above."""
         id_ = party.removeprefix(PREFIX)
-        if not ID.fullmatch(id_):
-            return []
-        rows = self._rows("Account", f"Id = {_quoted(id_)}")
-        if rows and "Opportunity" in self._fields:
-            rows += self._rows("Opportunity", f"AccountId = {_quoted(id_)}")
-        facts = [fact for row in rows for fact in self._facts(row)]
-        for first in facts[:1]:
-            event = Event(first.event, "read", rows[0].read - SLOW, {})
-            facts.append(event.fact(first.party, REFRESHED, {}, Rank.FROM_API))
-        return facts
+        found = self._parties([id_]) if ID.fullmatch(id_) else ()
+        return next((self._whole(*one) for one in found), [])
 
     def owner(self, thing: str) -> str | None:
         """See `SourceApi.owner`; *thing* is a deal."""
@@ -167,34 +161,57 @@ class SalesforceApi:
     def changes(self, since: int, until: int, after: str) -> Page:
         """See `Archive.changes`; *after* is a kind of record and the last one's id.
 
-        The span begins `SLOW` earlier, for changes that were not visible then. A record
-        that began in the span is listed even if it has changed after it: no other span
-        has its beginning.
+        The span begins `SLOW` earlier, for changes that were not visible then.
         """
-        kinds, since = [*self._fields], since - SLOW
+        kinds = [*self._fields]
         kind, _, last = (after or kinds[0]).partition(":")
-        begin, end = instant(since), instant(until)
-        within = [f"({name} >= {begin} AND {name} < {end})" for name in DATES]
-        where = f"({' OR '.join(within)})"
+        where = f"SystemModstamp >= {instant(since - SLOW)}"
+        where += f" AND SystemModstamp < {instant(until)}"
         where += f" AND Id > {_quoted(last)}" if last else ""
         rows = self._rows(kind, f"{where} ORDER BY Id LIMIT {MOST}")
-        found = [change for row in rows for change in self._changes(row, since, until)]
+        owners = {row.fields[OWNER[kind]]: version(row.fields) for row in rows}
+        found = list(self._changes(owners, since, until))
         rest = "".join(kinds[kinds.index(kind) + 1 :][:1])
-        full = len(rows) == MOST
-        return Page(found, f"{kind}:{rows[-1].fields['Id']}" if full else rest)
+        is_full = len(rows) == MOST
+        return Page(found, f"{kind}:{rows[-1].fields['Id']}" if is_full else rest)
 
-    def _changes(self, row: Row, since: int, until: int) -> Iterator[Change]:
-        """Yield the change of a record; none if it is of no Account, or cannot be read."""
-        changed, born = (version({DATES[0]: row.fields[name]}) for name in DATES)
-        try:
-            facts = self._facts(row)
-        except SourceUnreadError as error:
-            # One record must not hide all that follow it.
-            LOG.warning("left out", extra=log.fields(reason=error.reason))
-            return
-        if facts:
-            at = changed if changed < until else born
-            yield Change(at, None, facts, is_new=born >= since)
+    def _changes(
+        self, when: Mapping[str | None, int], since: int, until: int
+    ) -> Iterator[Change]:
+        """Yield the Accounts that changed at an instant (*when*), as they are now.
+
+        One that changed again after the span is left to a later one, since its message
+        may be on its way; unless it would no longer be new there.
+        """
+        for account, deals in self._parties([*filter(None, when)]):
+            born = version({"SystemModstamp": account.fields["CreatedDate"]})
+            is_new = born >= since - DAY and account.fields["IsDeleted"] == "false"
+            newest = max(version(row.fields) for row in (account, *deals))
+            if newest >= until and not (is_new and born < until - DAY):
+                continue
+            try:
+                facts = self._whole(account, deals)
+            except SourceUnreadError as error:
+                # One Account must not hide all that follow it.
+                LOG.warning("left out", extra=log.fields(reason=error.reason))
+                continue
+            yield Change(when[account.fields["Id"]], facts=facts, is_new=is_new)
+
+    def _parties(self, ids: Sequence[str]) -> Iterator[tuple[Row, list[Row]]]:
+        """Yield the Accounts with these *ids*, each with its deals."""
+        listed = f"IN ({', '.join(map(_quoted, ids))})"
+        accounts = self._rows("Account", f"Id {listed}") if ids else []
+        deals: defaultdict[Any, list[Row]] = defaultdict(list)
+        if accounts and "Opportunity" in self._fields:
+            for deal in self._rows("Opportunity", f"AccountId {listed}"):
+                deals[deal.fields["AccountId"]].append(deal)
+        yield from ((one, deals[one.fields["Id"]]) for one in accounts)
+
+    def _whole(self, account: Row, deals: Sequence[Row]) -> list[Fact]:
+        """Everything about an Account. Raises SourceUnreadError."""
+        facts = [fact for row in (account, *deals) for fact in self._facts(row)]
+        event = Event(facts[0].event, "read", account.read - SLOW, {})
+        return [*facts, event.fact(facts[0].party, REFRESHED, {}, Rank.FROM_API)]
 
     def _facts(self, row: Row) -> list[Fact]:
         """The facts of a record. Raises SourceUnreadError."""
