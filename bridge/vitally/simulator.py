@@ -1,7 +1,8 @@
 """A local Vitally for the demo and for experiments: the Accounts API as a Flask app.
 
 https://docs.vitally.io/en/articles/9880654-rest-api-accounts. The form of replies and
-errors was recorded in 2024-05. An account's own fields follow the lifecycle rules: https://docs.vitally.io/en/articles/9890272-lifecycle-tracking-overview.
+errors was recorded in 2024-05. An account's own fields follow the lifecycle rules:
+https://docs.vitally.io/en/articles/9890272-lifecycle-tracking-overview.
 """
 
 from __future__ import annotations
