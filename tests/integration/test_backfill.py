@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,6 +18,7 @@ import orjson
 import pytest
 from redis import Redis
 
+from bridge.cli import backfill as subject
 from bridge.ingest import Ingress
 from bridge.sources import discover
 from bridge.store import keys
@@ -23,6 +27,7 @@ from bridge.webhook.source import Delivery, Verified
 from tests.support.command import Run, called
 from tests.support.desk import QUEUE, Bench, settings
 from tests.support.desk import customer as desk_customer
+from tests.support.local_api import Asked, Reply
 from tests.support.local_stripe import (
     KEY,
     LocalStripe,
@@ -319,6 +324,127 @@ def test_without_a_terminal_it_goes_on_since_it_removes_nothing(stripe, run, red
     run("backfill", "stripe")
 
     assert [1] == readings(redis, ["cus_0"])
+
+
+class Watched(LocalStripe):
+    """Does something when a certain request comes; the first is number 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.point = -1
+        self.act: Callable[[], object] = lambda: None
+
+    def reply(self, asked: Asked, url: str) -> Reply | None:
+        if len(self.log) == self.point:
+            self.act()
+        return super().reply(asked, url)
+
+
+STOPS: dict[str, tuple[int, Callable[[Watched, RedisServer], object]]] = {
+    "Ctrl-C": (130, lambda *_: os.kill(os.getpid(), signal.SIGINT)),
+    "the key is refused": (1, lambda stripe, _: setattr(stripe, "key", "another")),
+    "Stripe is away": (1, lambda stripe, _: stripe.fail("reset")),
+    "Redis is away": (1, lambda _, redis: redis.kill()),
+}
+"""What ends a backfill at once, with the status."""
+
+
+@pytest.mark.parametrize("what", STOPS)
+def test_wherever_it_is_interrupted_it_goes_on_and_ends_right(what, monkeypatch):
+    """A list to count, the same to read, and two requests for each customer."""
+    monkeypatch.setattr(subject, "TRIES", 1)
+    status, act = STOPS[what]
+    with Watched() as stripe, RedisServer() as server:
+        ids = shop(stripe, 3)
+        api = {"STRIPE_API_KEY": KEY, "STRIPE_API_BASE": stripe.url}
+        own = {"REDIS_URL": server.url, "STRIPE_MODE": "test", **api}
+        call = partial(called, "backfill", "stripe", environ=own)
+        stripe.act = partial(act, stripe, server)
+        for point in range(2 + 2 * len(ids)):
+            stripe.log.clear()
+            stripe.point = point
+            said = call(status=status).err
+            assert point == 0 or "the same command goes on from there" in said
+            stripe.point, stripe.key = -1, KEY
+            if server.process.poll() is not None:
+                server.restart()
+
+            call()
+
+            with closing(server.client()) as redis:
+                # The one at which it stopped may have been on its way.
+                assert sum(readings(redis, ids)) in {3, 4}
+                assert all(readings(redis, ids))
+                assert not redis.exists(keys.backfill("stripe"))
+                redis.flushdb()
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"), [("backfill", "hang"), ("gaps", "reset")]
+)
+def test_a_source_that_is_away_is_said_in_time_with_its_address(
+    stripe, environ, tmp_path, command, fault
+):
+    stripe.fail(fault, times=9)
+    words = [*BACKFILL[:3], command, "stripe"]
+    with Running(words, environ=environ, folder=tmp_path) as running:
+        eventually(lambda: stripe.log)
+        began = time.monotonic()
+        running.wait_for(" does not answer ")
+        took = time.monotonic() - began
+        running.signal(signal.SIGINT)
+        assert 130 == running.wait()
+
+    # Nine, since this machine may be busy; it is eight from the first request.
+    assert took < 9
+    where = stripe.url.removeprefix("http://")
+    assert f"Stripe's API at {where} does not answer (" in running.output
+    assert "; trying again in 1 s" in running.output
+    assert KEY not in running.output
+
+
+@pytest.mark.parametrize("command", ["backfill", "gaps"])
+def test_what_ended_while_nobody_listened_is_found(
+    stripe, run, backfill, desk, command
+):
+    stripe.clock = lambda: FIRST_OF_2026
+    stripe.put(customer("cus_1"), subscription("sub_1", "cus_1"))
+    backfill()
+    desk.work()
+    assert 49 == desk.vitally.account("cus_1")["traits"]["mrr"]
+    stripe.clock, ended = time.time, int(time.time()) - DAY
+    gone = subscription("sub_1", "cus_1", status="canceled", ended_at=ended)
+    stripe.put(gone, event("evt_1", ended, gone, type="customer.subscription.deleted"))
+
+    run(command, "stripe")
+    desk.passes(60_000)
+    desk.work()
+
+    traits = desk.vitally.account("cus_1")["traits"]
+    assert (None, "churned") == (traits.get("mrr"), traits["subscriptionStatus"])
+    assert int(datetime.fromisoformat(traits["churnedAt"]).timestamp()) == ended
+
+
+def test_lists_end_at_the_last_page_and_not_at_the_first_thousand(
+    stripe, run, backfill, desk, gaps
+):
+    shop(stripe, 1050)
+    said = run("backfill", "stripe", typed="no\n", status=1).err
+    assert "1,050 customers of Stripe to read" in said
+
+    items = (item(id_=f"si_{n}") for n in range(1050))
+    stripe.put(customer("cus_x"), subscription("sub_x", "cus_x", *items))
+    stripe.put(*(subscription(f"sub_y{n}", "cus_y") for n in range(1050)))
+    stripe.put(customer("cus_y"))
+    backfill("--customer", "cus_x", "--customer", "cus_y")
+    desk.work()
+    assert [1050 * 49] * 2 == [
+        desk.vitally.account(id_)["traits"]["mrr"] for id_ in ("cus_x", "cus_y")
+    ]
+
+    for n in range(1050):
+        happens(stripe, n)
+    assert "1,050 changes of 30 days" in gaps("--dry-run").out
 
 
 def test_redis_that_goes_away_ends_it_with_a_way_on(stripe, environ):
