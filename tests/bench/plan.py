@@ -82,7 +82,7 @@ def _cpu(redis: Redis) -> float:
     return own.ru_utime + own.ru_stime + float(server)
 
 
-def fill(redis: Redis, environ: dict[str, str]) -> None:
+def fill(redis: Redis, environ: dict[str, str], accounts: int = ACCOUNTS) -> None:
     """Some accounts by way of events and jobs, then many that are like these."""
     client: Any = redis
     names = [f"pattern{n}" for n in range(PATTERNS)]
@@ -101,9 +101,9 @@ def fill(redis: Redis, environ: dict[str, str]) -> None:
     patterns = [[*_hashes(client, name)] for name in names]
     parts = ("received", "accepted", "settled")
     counted = {part: int(client.hget(keys.COUNTERS, part)) for part in parts}
-    for start in range(PATTERNS, ACCOUNTS, AT_ONCE):
+    for start in range(PATTERNS, accounts, AT_ONCE):
         with client.pipeline(transaction=False) as pipe:
-            for n in range(start, min(ACCOUNTS, start + AT_ONCE)):
+            for n in range(start, min(accounts, start + AT_ONCE)):
                 old, new = names[n % PATTERNS].encode(), f"acme-{n}".encode()
                 for key, fields in patterns[n % PATTERNS]:
                     copy = {f.replace(old, new): v.replace(old, new) for f, v in fields}
@@ -111,7 +111,7 @@ def fill(redis: Redis, environ: dict[str, str]) -> None:
                 pipe.sadd(keys.members(new.decode()), f"stripe:{new.decode()}")
             pipe.execute()
     for part, some in counted.items():
-        client.hset(keys.COUNTERS, part, some * ACCOUNTS // PATTERNS)
+        client.hset(keys.COUNTERS, part, some * accounts // PATTERNS)
 
 
 def _hashes(

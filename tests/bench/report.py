@@ -101,6 +101,32 @@ ASIDE = (
 )  # fmt: skip
 """Rows that are printed and not on the page."""
 
+LOAD = (
+    Goal("hour web", "Memory of web (PSS)", 90, "{:.0f} MB"),
+    Goal("hour web grew", "It grew within the hour by", 3, "{:+.1f} %"),
+    Goal("hour worker", "Memory of worker (PSS)", 300, "{:.0f} MB"),
+    Goal("hour worker grew", "It grew by", 3, "{:+.1f} %"),
+    Goal("hour redis", "Redis", 1000, "{:.0f} MB"),
+    Goal("hour redis grew", "It grew by", 3, "{:+.1f} %"),
+    Goal("hour keys", "Keys", 1_000_000, "{:,.0f}"),
+    Goal("hour keys grew", "They grew by", 3, "{:+.1f} %"),
+    Goal("hour sweep", "A sweep", 1000, "{:.0f} ms"),
+    Goal("hour sweep most", "The longest", 1000, "{:.0f} ms"),
+    Goal("hour sweep_cpu", "CPU of a sweep", 1000, "{:.0f} ms"),
+    Goal("hour metrics", "`GET /metrics`", 1000, "{:.0f} ms"),
+    Goal("hour metrics most", "The longest", 1000, "{:.0f} ms"),
+    Goal("hour metrics_cpu", "CPU of it", 1000, "{:.0f} ms"),
+    Goal("hour alone", "From an ending to its write, 95 of 100", 5000, "{:.0f} ms"),
+    Goal("hour alone most", "The longest", 5000, "{:.0f} ms"),
+    Goal("hour beside", "The same just after an ending of the large customer", 5000, "{:.0f} ms"),
+    Goal("hour beside most", "The longest", 5000, "{:.0f} ms"),
+    Goal("hour large", "From that ending of the large customer to its own write", 5000, "{:.0f} ms"),
+    Goal("hour used", "Share of the budget that was used", 90, "{:.0f} %", True),
+    Goal("hour refused", "503 to a delivery, which was then sent again", 0, "{:.0f}"),
+    Goal("hour limited", "429 of Vitally", 0, "{:.0f}"),
+)  # fmt: skip
+"""Rows of the section about an hour of load; `tests.bench.hour` measures them."""
+
 PAGE = """# Benchmarks
 
 Written by `make bench`; each figure is beside its goal. Where an event's time goes: [ingress-profile.md](ingress-profile.md).

@@ -30,6 +30,9 @@ WINDOW = 60.0
 
 SECONDS = 80.0
 
+PATIENCE = 600.0
+"""Seconds after which a write is not waited for any more."""
+
 ENDINGS = 25
 
 
@@ -98,12 +101,17 @@ def _wait(stack: Stack, customer: Customer, event: Event) -> float:
     before, sent = len(stack.vitally.log()), requests([event])
     begun = time.monotonic()
     deliver(stack.webs[0].port, sent)
+    return _written(stack, customer, before) - begun * 1000
+
+
+def _written(stack: Stack, customer: Customer, since: int) -> float:
+    """Wait for the *customer*'s write; its instant in milliseconds."""
 
     def written() -> float | None:
-        log = stack.vitally.log(since=before)
+        log = stack.vitally.log(since)
         return next((e["started"] for e in log if e["account"] == customer.id), None)
 
-    return eventually(written, what="a write") - begun * 1000
+    return eventually(written, PATIENCE, what="a write")
 
 
 def _half_and_95(name: str, took: list[float]) -> dict[str, Figure]:
