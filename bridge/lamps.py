@@ -29,6 +29,9 @@ LATE_MS = 15 * 60_000
 BEHIND_MS = 15 * 60_000
 """How far a source's comparison with its own list may be behind."""
 
+SCARCE_MS = 15 * 60_000
+"""How long somebody should know that others have used up Vitally's limit."""
+
 CROWDED = 0.8
 """The share of Redis' `maxmemory` above which somebody should make room."""
 
@@ -124,6 +127,11 @@ def _failing(state: State) -> str | None:
     return f"for {ago(now - failing.since)}: {failing.reason}; {tried}"
 
 
+def _scarce(state: State) -> str | None:
+    at, now = state.figures.scarce_at, state.figures.now_ms
+    return ago(now - at) if at and now - at < SCARCE_MS else None
+
+
 def _late(state: State) -> str | None:
     seen, share = state.figures, state.settings.vitally_budget_share
     is_told = (
@@ -202,6 +210,7 @@ FIND: Mapping[str, Callable[[State], str | None]] = {
     "dry_run": lambda state: _if(state.figures.dry_run),
     "paused": lambda state: state.figures.paused,
     "vitally_failing": _failing,
+    "limit_shared": _scarce,
     "settings": lambda state: " ".join(state.settings.doubts) or None,
     "late": _late,
     "parked": lambda state: _some(

@@ -5,10 +5,16 @@ write reserves a slot on Redis' clock. Ordinary slots are spread, so that an end
 finds a free one however many writes wait. The limit and the cost of a write are learned from
 the `RateLimit-*` headers of Vitally's replies; until then a write is assumed to cost ten
 units (a guess from Vitally's documentation).
+
+Others may use the same key. A bridge that keeps its share never sees less than `LEAST`
+left if the others keep theirs. If a reply shows less, only looks go, a unit each, until
+one shows that there is enough again. `LEAST` is the same for all bridges, so that the
+small ones do not give way to the large ones.
 """
 
 from __future__ import annotations
 
+from time import monotonic
 from uuid import uuid4
 
 from redis import Redis
@@ -17,6 +23,9 @@ from bridge.store import keys
 from bridge.store.connect import Store
 from bridge.store.inspect import COST, LIMIT
 from bridge.vitally.replies import Rate
+
+LEAST = 0.1
+"""The part of the limit that is left to what others send between two replies."""
 
 PAUSED_MS = 2000
 """Wait before the next check while all writes are paused by hand."""
@@ -27,7 +36,8 @@ class Throttle(Store):
 
     def __init__(self, redis: Redis, share: float) -> None:
         super().__init__(redis)
-        self._share, self._reads_left = share, 0
+        self._share, self._reads_left, self._looked = share, 0, 0.0
+        self._least = min(LEAST, (1 - share) / 2)
 
     def reserve(self, most_ms: int, *, urgent: bool = False) -> tuple[int, str]:
         """Reserve the next slot: (ms to wait, slot).
@@ -64,17 +74,22 @@ class Throttle(Store):
         self._run("pause", max(1, ms), keys=[keys.PAUSE])
 
     def learn(self, rate: Rate) -> None:
-        """Store what a reply says about the limit.
-
-        The bridge always leaves the share that it may not use. If half of that is gone,
-        others use the key, and the bridge waits until it has come back.
-        """
+        """Store what a reply says about the limit, and about the cost of a write."""
         limit, remaining = max(1, rate.limit), max(0, rate.remaining)
-        seen = (limit, remaining, int(rate.write))
-        self._run("learn_limit", *seen, keys=[keys.RATE])
-        missing = limit * (1 - self._share) / 2 - remaining
-        if missing > 0:
-            self.pause(int(missing * 60_000 / limit))
+        seen = (limit, remaining, int(rate.write), int(rate.ago * 1000))
+        self._run("learn_limit", *seen, COST, self._least, keys=[keys.RATE])
+
+    def wants_look(self) -> bool:
+        """Whether it is time to see if others have left more; then one reply is learned.
+
+        The time is half of what refilling takes: an ending needs no more.
+        """
+        limit, left = self._redis.hmget(keys.RATE, "limit", "left")
+        missing = self._least - int(left or LIMIT) / int(limit or LIMIT)
+        if missing <= 0 or monotonic() - self._looked < missing * 30:
+            return False
+        self._looked = monotonic()
+        return not self._redis.exists(keys.PAUSE)
 
     def _call(
         self,
@@ -85,8 +100,8 @@ class Throttle(Store):
         stopping: str = keys.PAUSED,
     ) -> int:
         names = [keys.SLOTS, keys.RATE, keys.PAUSE, stopping]
-        args = (self._share, LIMIT, COST, most_ms, slot, PAUSED_MS, int(urgent))
-        return int(self._run("reserve", *args, keys=names))
+        how = (most_ms, slot, PAUSED_MS, int(urgent), self._least)
+        return int(self._run("reserve", self._share, LIMIT, COST, *how, keys=names))
 
 
 class Outage(Store):

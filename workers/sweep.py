@@ -58,7 +58,8 @@ class Sweeper:
         self.context, self.worker = context, worker
         self.redis: Any = context.redis
         # The sweeper has its own thread, and so its own connections.
-        self.vitally = context.client(after=context.measure)
+        learn = context.throttle.learn
+        self.vitally = context.client(observe=learn, after=context.measure)
         self.suspects: dict[str, tuple[str, float]] = {}
         self.begun = 0
         self.swept = self.probed = self.shut = self.watched = 0.0
@@ -73,7 +74,7 @@ class Sweeper:
         self.context.repeat(self.tick, TICK)
 
     def tick(self) -> None:
-        """One check: due parties, lost jobs, a refused key."""
+        """One check: due parties, lost jobs, a refused key, others who use it."""
         now, breaker = monotonic(), self.context.breaker
         if not self.leads():
             return
@@ -91,6 +92,8 @@ class Sweeper:
         self.watched = now
         if breaker.reason() is None:
             self.probed = self.shut = now
+            if self.context.throttle.wants_look():
+                ask(self.context, self.vitally)
         elif now - self.probed >= breaker.patience():
             self.probed = now
             self.probe()

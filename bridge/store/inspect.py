@@ -73,7 +73,8 @@ class Figures(NamedTuple):
       *quarantine_dropped* were dropped, and their events count as ignored.
     - Refused deliveries, by `source:reason`: *refused* since the beginning,
       *refused_lately* within the last hour, *refused_now* within the last 10 to 20 minutes.
-    - *limit* (units a minute) and *cost* of a write come from Vitally's replies,
+    - *limit* (units a minute) and *cost* of a write come from Vitally's replies; so does
+      *scarce_at*, when others had last used up almost all of it (None: they never did);
       *durations* are the numbers of the histograms. *keys_refused* maps sources to why
       they refuse the key of their API, *complete* to how far they were compared with their
       own list.
@@ -116,6 +117,7 @@ class Figures(NamedTuple):
     listed_at: int | None
     limit: int
     cost: int
+    scarce_at: int | None
     outcomes: Mapping[str, int]
     refused: Mapping[str, int]
     refused_lately: Mapping[str, int]
@@ -193,6 +195,10 @@ READ: Mapping[str, tuple[Callable[[Any], object], Callable[[Any], Any]]] = {
     "listed_at": (lambda pipe: pipe.get(keys.LISTED), lambda at: int(at or 0) or None),
     "limit": (lambda pipe: pipe.hget(keys.RATE, "limit"), lambda n: int(n or LIMIT)),
     "cost": (lambda pipe: pipe.hget(keys.RATE, "cost"), lambda n: int(n or COST)),
+    "scarce_at": (
+        lambda pipe: pipe.hget(keys.RATE, "scarce"),
+        lambda at: int(at or 0) or None,
+    ),
     "failing": (lambda pipe: pipe.hmget(keys.FAILING, *Failing._fields), _failing),
     "keys_refused": (lambda pipe: pipe.hgetall(keys.KEYS_REFUSED), _texts),
     "complete": (lambda pipe: pipe.hgetall(keys.COMPLETE), places),

@@ -239,7 +239,8 @@ class Vitally:
         try:
             observed = rate(response.headers)
             if observed is not None and self._observe is not None:
-                self._observe(observed._replace(write=method != "GET"))
+                ago = time.monotonic() - self._exchange.until + self._deadline
+                self._observe(observed._replace(write=method != "GET", ago=ago))
             # Read to the end: only there does urllib3 notice that a body is too short.
             while len(body) <= BODY_CAP and (chunk := response.read(CHUNK)):
                 body += chunk

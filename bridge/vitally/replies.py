@@ -61,13 +61,15 @@ Headers = Mapping[str, str]
 class Rate(NamedTuple):
     """The `RateLimit-*` headers: units per minute, units left, seconds until the next.
 
-    *write*: the reply answers a write, which costs more units than a read.
+    *write*: the reply answers a write, which costs more units than a read. The request
+    was sent so many seconds *ago*.
     """
 
     limit: int
     remaining: int
     reset: float
     write: bool = False
+    ago: float = 0.0
 
 
 class Reply(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from itertools import pairwise
-from time import monotonic
+from threading import Lock, Thread
+from time import monotonic, sleep
 
 import pytest
 from hypothesis import given
@@ -14,9 +15,11 @@ from redis import Redis
 
 from bridge.store import keys
 from bridge.store.connect import milliseconds
+from bridge.store.inspect import figures
 from bridge.throttle import Throttle
 from bridge.vitally.client import Vitally
 from bridge.vitally.replies import Rate
+from bridge.vitally.simulator import Bucket
 from tests.support.desk import Bench, customer, subscription
 from tests.support.server import RedisServer
 from tests.support.waiting import eventually
@@ -55,8 +58,9 @@ def test_no_sixty_seconds_hold_more_writes_than_the_share(
     redis: Redis, throttle: Throttle, cost: int, most: int
 ) -> None:
     """Replies have shown what a write costs."""
-    for n in range(10):
-        throttle.learn(rate(1000, 1000 - n * cost, write=n > 0))
+    for n in range(29):
+        throttle.learn(rate(10_000, 10_000 - n * cost))
+    throttle.learn(rate(1000, 1000, write=False))
     for _ in range(2 * most + 10):
         throttle.reserve(10 * MINUTE)
     taken = slots(redis)
@@ -172,18 +176,33 @@ def test_the_cost_of_a_write_is_learned_from_the_replies(
 ) -> None:
     desk.vitally.turn(write_cost=units)
     desk.exists("acme", "Acme")
-    rates: list[Rate] = []
-    client = Vitally(desk.vitally.url, desk.vitally.authorization, observe=rates.append)
+    learn = desk.throttle.learn
+    client = Vitally(desk.vitally.url, desk.vitally.authorization, observe=learn)
     client.probe()
-    for n in range(9):
+    for n in range(12):
         client.update("acme", {"traits": {"mrr": n}})
-    for n, one in enumerate(rates):
-        desk.throttle.learn(rate(one.limit, one.remaining, write=n > 0))
     assert units == int(desk.redis.hget(keys.RATE, "cost"))
 
     # One odd reply does not change what was learned.
     desk.throttle.learn(rate(1000, 500))
     assert units == int(desk.redis.hget(keys.RATE, "cost"))
+
+
+def test_what_others_send_does_not_make_a_write_look_dear(
+    redis: Redis, throttle: Throttle
+) -> None:
+    """Others send two for eight in nine of ours; later, as long as we wait, even more."""
+    left = 10_000
+    throttle.learn(rate(10_000, left))
+    for n in range(60):
+        left -= 10 if n % 9 == 0 else 30
+        throttle.learn(rate(10_000, left))
+    for _ in range(40):
+        redis.hincrby(keys.RATE, "at", -1500)
+        left = 5000
+        throttle.learn(rate(10_000, left))
+
+    assert b"10" == redis.hget(keys.RATE, "cost")
 
 
 @pytest.mark.parametrize(
@@ -195,17 +214,136 @@ def test_odd_limits_never_stop_the_throttle_for_good(
     for write in (False, True):
         throttle.learn(rate(limit, remaining, write=write))
 
-    assert 0 <= throttle.reserve(MINUTE)[0] <= 6000
+    assert 0 <= throttle.reserve(MINUTE)[0] <= MINUTE
 
 
-@pytest.mark.parametrize(("left", "wait"), [(40, 3600), (200, 0)])
-def test_others_who_use_the_key_go_first(
-    throttle: Throttle, left: int, wait: int
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.8])
+@pytest.mark.parametrize(
+    ("left", "ordinary", "urgent"),
+    [(0, 1500, 1500), (49, 1500, 1500), (50, 1500, 0), (99, 1500, 0), (100, 0, 0)],
+)
+def test_writes_wait_for_others_who_use_the_key_until_a_reply_shows_more(
+    redis: Redis, share: float, left: int, ordinary: int, urgent: int
 ) -> None:
-    """The bridge alone leaves a fifth; where half of that is gone there are others."""
+    """Bridges of any share alike; an ending waits less."""
+    throttle = Throttle(redis, share)
     throttle.learn(rate(1000, left))
+    assert (ordinary, urgent) == (throttle.wait(), throttle.wait(urgent=True))
+    assert (left < 100, False) == (throttle.wants_look(), throttle.wants_look())
+    throttle.learn(rate(1000, 100, write=False))
 
-    assert wait == pytest.approx(throttle.wait(), abs=300)
+    assert (0, False) == (throttle.wait(), throttle.wants_look())
+    assert (left < 100) == (figures(redis).scarce_at is not None)
+
+
+def test_without_any_reply_writes_wait_for_others_no_longer_than_a_minute(
+    redis: Redis, throttle: Throttle
+) -> None:
+    throttle.learn(rate(1000, 0))
+    assert MINUTE - 1000 < throttle.reserve(MINUTE)[0] <= MINUTE
+    redis.delete(keys.SLOTS)
+    redis.hincrby(keys.RATE, "at", -MINUTE)
+
+    assert 0 == throttle.wait()
+
+
+def test_one_that_has_the_whole_key_waits_for_nobody(redis: Redis) -> None:
+    throttle = Throttle(redis, 1.0)
+    throttle.learn(rate(1000, 0))
+
+    assert 0 == throttle.wait()
+
+
+def test_the_sweeper_looks_now_and_then_whether_others_have_left_more(
+    desk: Bench,
+) -> None:
+    """A look costs one unit, a write ten; none goes while Vitally wants to be left alone."""
+    desk.throttle.learn(rate(1000, 0))
+    desk.throttle.pause(60_000)
+    desk.sweeper.tick()
+    assert [] == desk.vitally.log()
+    desk.redis.delete(keys.PAUSE)
+    desk.throttle._looked = desk.sweeper.watched = 0.0
+    desk.sweeper.tick()
+
+    assert ["GET"] == [one["method"] for one in desk.vitally.log()]
+    assert 0 == desk.throttle.wait()
+
+
+# --- Several users of one key ---------------------------------------------------------
+
+
+class Key:
+    """A key whose limit several users share; a greedy one takes nearly all."""
+
+    def __init__(self, begun: float) -> None:
+        self.bucket, self.lock, self.begun = Bucket(6000, 60.0, begun), Lock(), begun
+        self.bucket.take(4500, begun)
+
+    def ask(self, cost: int) -> tuple[bool, Rate]:
+        with self.lock:
+            taken, now = self.bucket.take(cost, monotonic()), monotonic()
+            return taken, rate(6000, self.bucket.remaining(now), write=cost > 1)
+
+    def greedy(self) -> None:
+        while self.ask(10)[1].remaining > 200:
+            sleep(0.02)
+
+
+class User:
+    """A bridge of this *share*, with a Redis of its own and more to write than it may."""
+
+    def __init__(self, redis: Redis, share: float, key: Key) -> None:
+        self.redis, self.throttle, self.key = redis, Throttle(redis, share), key
+        self.wrote: list[float] = []
+        self.ended: list[float] = []
+        self.limited = 0
+
+    def run(self) -> None:
+        while (at := monotonic() - self.key.begun) < 9:
+            if self.throttle.wants_look():
+                self.ask(1)
+            is_ending = at > 2 + len(self.ended)
+            wait, _ = self.throttle.reserve(50, urgent=is_ending)
+            if wait < 0:
+                sleep(0.02)
+                continue
+            sleep(wait / 1000)
+            self.ask(10)
+            (self.ended if is_ending else self.wrote).append(at)
+
+    def ask(self, cost: int) -> None:
+        taken, left = self.key.ask(cost)
+        self.limited += not taken
+        self.throttle.learn(left)
+
+
+def test_bridges_share_a_key_with_a_greedy_user_without_a_429_and_none_starves(
+    redis_server: RedisServer,
+) -> None:
+    """Endings go as soon as half of what others need is there; all others, then."""
+    begun = monotonic()
+    users: list[User] = []
+    running: list[Thread] = []
+    for shares in ((0.4, 0.4), (0.6, 0.2), (0.8, 0.8)):
+        key = Key(begun)
+        running.append(Thread(target=key.greedy))
+        for share in shares:
+            client = Redis(port=redis_server.port, db=len(users))
+            client.flushdb()
+            users.append(User(client, share, key))
+    running += [Thread(target=one.run) for one in users]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+
+    assert [0] * 6 == [one.limited for one in users]
+    assert [] == [one.ended for one in users if one.ended[0] > 6]
+    assert [] == [one.wrote for one in users if one.wrote[-1] < 5]
+    assert None not in [figures(one.redis).scarce_at for one in users]
+    for one in users:
+        one.redis.close()
 
 
 # --- Jobs that wait -------------------------------------------------------------------

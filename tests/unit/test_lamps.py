@@ -64,6 +64,7 @@ def test_no_lamp_is_lit_where_all_is_well() -> None:
         ),
         ({"dry_run": True}, "dry_run", "BRIDGE_DRY_RUN"),
         ({"paused": ""}, "paused", "paused by hand: ."),
+        ({"scarce_at": NOW - 60_000}, "limit_shared", "too: 60 s ago they"),
         ({"oldest_ms": HOUR}, "late", "for 60 min"),
         ({"parked_parties": 1200}, "parked", "1,200"),
         ({"drift": 7}, "drift", "changed or deleted in Vitally: 7"),

@@ -1,13 +1,14 @@
 -- Reserve a slot for a write to Vitally, so that no 60 s use more units than allowed.
 -- Called before each request. Ordinary ones may use half of a minute's slots at once; the
 -- rest is spread over the minute, and a twentieth is left. So one that is urgent, which
--- obeys the limit alone, finds a free slot soon, however many wait.
+-- obeys the limit alone, finds a free slot soon, however many wait. If a reply showed that
+-- others use the key, nothing goes until another one shows more, or for a minute.
 -- KEYS: slots, rate, pause, paused by hand
 -- ARGV: share, limit, cost, most (ms), id ('': do not reserve), wait while paused by
---   hand, urgent (1 or 0)
+--   hand, urgent (1 or 0), share of the limit below which others use it
 -- RETURNS: the wait in ms; negative if it is longer than `most` (nothing is reserved)
 if redis.call('EXISTS', KEYS[4]) == 1 then return -tonumber(ARGV[6]) end
-local rate = redis.call('HMGET', KEYS[2], 'limit', 'cost')
+local rate = redis.call('HMGET', KEYS[2], 'limit', 'cost', 'left', 'at')
 local limit = tonumber(rate[1] or ARGV[2])
 local cost = tonumber(rate[2] or ARGV[3])
 local most = math.max(1, math.floor(limit * tonumber(ARGV[1]) / cost))
@@ -30,10 +31,15 @@ if ARGV[7] ~= '1' then
 end
 local full = slot(-allowed)
 if full then at = math.max(at, full + 60001) end
+-- For an urgent one half of that is enough, so that there is something left for it.
+local least = limit * tonumber(ARGV[8]) / (ARGV[7] == '1' and 2 or 1)
+local seen = (tonumber(rate[4]) or 0) + 60000
+local scarce = (tonumber(rate[3]) or limit) < least and now < seen
+if scarce then at = math.max(at, seen) end
 local pause = redis.call('PTTL', KEYS[3])
 if pause > 0 then at = math.max(at, now + pause) end
 local wait = math.ceil(at - now)
-if wait > tonumber(ARGV[4]) then return -wait end
+if wait > tonumber(ARGV[4]) then return scarce and -math.min(wait, 1500) or -wait end
 if ARGV[5] ~= '' then
   redis.call('ZADD', KEYS[1], int(now + wait), ARGV[5])
   redis.call('PEXPIRE', KEYS[1], 180000)
