@@ -25,6 +25,7 @@ from bridge.store.connect import connect, milliseconds
 from bridge.store.health import Watch
 from bridge.store.operator import paused
 from bridge.store.samples import mark_changes
+from bridge.store.view import Lease
 from workers import outcomes
 from workers.complete import Completing
 from workers.context import Context
@@ -82,6 +83,7 @@ class Process:
         )
         self.turns = 0
         self.paused: str | None = None
+        self.lost: Lease | None = None
         self.done = threading.Event()
         # It beats until the last job is done, even after SIGTERM.
         beats = partial(self.context.repeat, self._beat, BEAT, self.done)
@@ -236,7 +238,8 @@ class Process:
                 leases.renew(lease)
             except LostLeaseError:
                 # A job that has just ended has given it back, and needs it no more.
-                if leases.held == lease:
+                if leases.held == lease != self.lost:
+                    self.lost = lease
                     log.warning("lease lost", extra=fields(account=lease.account))
         now = milliseconds(self.redis)
         with self.redis.pipeline() as pipe:

@@ -112,16 +112,24 @@ class Leases(Store):
         return self._view(lease.party, answer)
 
     def _view(self, party: str, answer: Sequence[Any]) -> View:
+        """Read an account; if it cannot be read, its lease is not renewed any more."""
+        fence, account = answer[0], answer[1].decode()
+        # Before it is read, which may take long.
+        self.held = Lease(account, party, fence) if account else None
+        try:
+            return self._read(party, answer)
+        except BaseException:
+            self.held = None
+            raise
+
+    def _read(self, party: str, answer: Sequence[Any]) -> View:
         self.read_at = monotonic()
         # First of all, for the line about facts that cannot be read.
         ids = delivery_ids((head[2] or b"").decode() for _, head, _ in answer[4])
         ABOUT.set({"deliveries": ids} if ids else {})
         view = _view(party, answer)
         members = view.members if view.account else (view.own,)
-        view = view._replace(catalogues=used(self._redis, members))
-        # Set only now: if the account cannot be read, its lease is not renewed.
-        self.held = view.lease if view.account else None
-        return view
+        return view._replace(catalogues=used(self._redis, members))
 
     def peek(self, accounts: Iterable[tuple[str, Sequence[str]]]) -> list[View]:
         """Read accounts without a lease, each with parties that are about to join it.

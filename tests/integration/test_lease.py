@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from bridge.config import Config
 from bridge.domain.document import Ledger
 from bridge.errors import LostLeaseError
-from bridge.store import keys
+from bridge.store import keys, lease
 from bridge.store.lease import LEASE_MS, Leases
 from bridge.store.view import Lease, Outcome, View
 from tests.chaos.world import script
@@ -117,6 +118,24 @@ def test_a_job_that_got_no_lease_holds_none(desk: Bench) -> None:
     desk.redis.set(keys.lease("acme"), 10**9)
 
     assert (None, None) == (desk.leases.begin(PARTY), desk.leases.held)
+
+
+def test_a_lease_is_held_and_renewed_while_a_large_account_is_read(
+    desk: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.does(customer())
+    read, held = lease._view, []
+
+    def look(*args: Any) -> View:
+        held.append(desk.leases.held)
+        return read(*args)
+
+    monkeypatch.setattr(lease, "_view", look)
+    view = desk.leases.begin(PARTY)
+
+    assert view is not None
+    assert [view.lease] == held
+    assert view.lease == desk.leases.held
 
 
 def test_a_loser_is_queued_once_when_the_holder_is_done(desk: Bench) -> None:
