@@ -20,7 +20,7 @@ from marshmallow import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from bridge.domain.facts import Fact, Rank
+from bridge.domain.facts import Fact
 from bridge.errors import PayloadError
 from bridge.queue import Queue
 from bridge.settings import Settings
@@ -166,7 +166,7 @@ class Ingress:
         handler, receipts = source.handlers.get(event.type), []
         for own in by_party(facts):
             # Backfilled facts queue at the back; only live endings jump the queue.
-            ends = any(f.stamp.final and f.stamp.rank != Rank.FROM_API for f in own)
+            ends = any(f.stamp.final and not f.is_read for f in own)
             taken = self._accept.facts(source.name, own, origin, urgent=ends)
             receipts.append(Receipt(taken.receipt, event.id))
             if taken.claim:

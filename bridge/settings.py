@@ -112,7 +112,7 @@ header_value = matching(
 
 subdomain = matching(
     "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?",
-    "must be one DNS label, e.g. acme for acme.vitally.io",
+    "must be one DNS label, e.g. acme for https://acme.…",
     str.lower,
 )
 

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from bridge.domain.values import Value
 
+READ = "read"
+"""The kind of a fact from a source's API; its event is `read:` and the time (ms)."""
+
 
 class Rank(IntEnum):
     """Orders a thing's facts of one instant, earliest first; stored as a number.
@@ -23,7 +26,8 @@ class Rank(IntEnum):
     """Paused or resumed."""
     DELETED = 4
     FROM_API = 9
-    """Read from the source's API: it includes everything up to its instant."""
+    """Read from the source's API: it includes everything up to its instant. (Chargebee
+    ranks what was read among the events of its version: ask `Fact.is_read`.)"""
 
 
 class PartyKind(StrEnum):
@@ -123,3 +127,9 @@ class Fact(NamedTuple):
     def key(self) -> tuple[Stamp, str, str, str, str]:
         """The total order that is used where no chain decides."""
         return self.stamp, self.event, self.kind, self.after, self.before or ""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it was read from the source's API."""
+        is_named = self.kind == READ and self.event.startswith(READ + ":")
+        return is_named or self.stamp.rank == Rank.FROM_API

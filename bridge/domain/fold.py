@@ -26,9 +26,6 @@ from typing import Any, NamedTuple
 from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.values import Value
 
-WHOLE = frozenset({Rank.CREATED, Rank.FROM_API})
-"""Ranks of facts that cover a thing from its beginning."""
-
 MOST_TWICE = 8
 """Most repeated steps that are examined; with more, the order counts as doubtful."""
 
@@ -77,7 +74,8 @@ class Retained(NamedTuple):
         """*seen*, *creation_seen* and *trial*, extended by *facts*."""
         return (
             self.seen.union([_word(fact) for fact in facts]),
-            self.creation_seen or any(fact.stamp.rank in WHOLE for fact in facts),
+            self.creation_seen
+            or any(f.is_read or f.stamp.rank == Rank.CREATED for f in facts),
             self.trial or any("trial_end" in fact.value for fact in facts),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bridge.domain.account import Party, is_incomplete, subscriptions
-from bridge.domain.facts import Fact, Rank
+from bridge.domain.facts import READ, Fact
 from bridge.domain.fold import State
 from bridge.domain.money import Policy, UnknownError
 from bridge.domain.subscription import (
@@ -36,7 +36,7 @@ def why_refresh(party: Party, policy: Policy, now: int) -> str | None:
     if last is None and is_incomplete(party.things):
         return "it was first met in mid-life"
     for sub in (at(sub, now) for sub in subscriptions(party)):
-        is_read = party.things[SUBSCRIPTION + sub.id].fact.stamp.rank == Rank.FROM_API
+        is_read = party.things[SUBSCRIPTION + sub.id].fact.is_read
         if sub.status in ENDED or (is_read and not _asks_for_scopes(sub, last)):
             continue
         if sub.rivals:
@@ -82,12 +82,15 @@ def restamped(facts: Sequence[Fact], party: Party) -> list[Fact]:
 
     HTTP's clock has whole seconds. Two refreshes in one second are ordered by
     milliseconds, which no event of the source uses. A final end that was known before is
-    part of the refresh.
+    part of the refresh. A fact with a version of its own (Chargebee) keeps its stamp.
     """
     before = party.things.get(REFRESHED)
     last = before.fact.stamp.at if before else 0
     made: list[Fact] = []
     for fact in facts:
+        if fact.event != f"{READ}:{fact.stamp.at}":
+            made.append(fact)
+            continue
         known = party.things.get(fact.thing)
         has_ended = fact.stamp.final and known and known.fact.stamp.final
         ended = known.fact.stamp.at if known and has_ended else 0
@@ -97,7 +100,7 @@ def restamped(facts: Sequence[Fact], party: Party) -> list[Fact]:
             # Events after the instant of the refresh may not be in it.
             value = {**value, TO_REFRESH: min(newest_notice(party), at)}
         stamp = fact.stamp._replace(at=at)
-        made.append(fact._replace(stamp=stamp, event=f"read:{at}", value=value))
+        made.append(fact._replace(stamp=stamp, event=f"{READ}:{at}", value=value))
     return [*made, *_missing(made, party)]
 
 
@@ -109,14 +112,12 @@ def _missing(made: Sequence[Fact], party: Party) -> Iterator[Fact]:
     if any("into" in fact.value for fact in made):
         return
     listed = {fact.thing for fact in made}
-    stamp = made[0].stamp._replace(final=False)
+    last = made[-1]._replace(stamp=made[-1].stamp._replace(final=False))
     for thing, state in party.things.items():
-        was_read = (
-            thing.startswith(SUBSCRIPTION) and state.fact.stamp.rank == Rank.FROM_API
-        )
+        was_read = thing.startswith(SUBSCRIPTION) and state.fact.is_read
         if was_read and thing not in listed and state.value["status"] not in ENDED:
             value = {"status": VOID}
-            yield made[0]._replace(thing=thing, stamp=stamp, value=value, after=VOID)
+            yield last._replace(thing=thing, value=value, after=VOID)
 
 
 def newest_notice(party: Party) -> int:

@@ -176,7 +176,8 @@ class SourceApi(Protocol):
     """A source's own API, which the worker calls. All methods raise SourceError.
 
     The facts are stamped with the last instant that the reply surely covers and rank
-    FROM_API; their event is `read:<that instant, ms>`, their kind `read`.
+    FROM_API; their event is `read:<that instant, ms>`, their kind `read`. A thing with a
+    version of its own may be stamped with that instead. The last fact is REFRESHED.
     """
 
     def party(self, party: str) -> Sequence[Fact]:

@@ -178,7 +178,8 @@ def test_an_end_for_ever_that_is_read_says_more_than_the_event_of_it() -> None:
     at = NOON + 238
     known = Fact("x:1", "customer", Stamp(True, at, 0), "evt_1", "k", {"old": 1}, "a")
     stamp, value = Stamp(True, NOON - 1, Rank.FROM_API), {"new": 1}
-    read = known._replace(stamp=stamp, event="read:1", value=value, after="b")
+    event = f"read:{stamp.at}"
+    read = known._replace(stamp=stamp, event=event, value=value, after="b")
     history = History([known])
     member = Member("x:1", 1, history, fold(history))
 

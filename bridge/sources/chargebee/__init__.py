@@ -1,33 +1,26 @@
-"""Chargebee: how its webhooks are authenticated, split into events, and read.
+"""Chargebee: its settings, and how a webhook is authenticated and split.
 
-Each resource has a version in milliseconds, which orders its events; if two have the same
-version, the event that occurred later wins. A deleted resource never comes back; a
-cancelled one may. `events.toml` lists the events that are read.
+A deleted resource never comes back; a cancelled one may. `events.toml` lists the events
+that are read.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator
-from importlib.resources import files
 from typing import Any
 
 from marshmallow import post_load
 
 from bridge.config import Lines, Table
 from bridge.config import text as line
-from bridge.domain.facts import Fact, Rank
-from bridge.domain.values import VOID, AnyValue, Subscription
 from bridge.errors import PayloadError
-from bridge.settings import Option, text
-from bridge.sources.chargebee import resources
-from bridge.sources.chargebee.resources import Shown
+from bridge.settings import Option, base_url, only, subdomain, text
+from bridge.sources.chargebee.api import BASE, BOTH, KEY, SITE, connect
+from bridge.sources.chargebee.facts import ACCOUNT, EVENTS, HANDLERS
 from bridge.webhook import auth
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
     Delivery,
     Event,
-    Handlers,
     Options,
     Source,
     Verified,
@@ -35,7 +28,6 @@ from bridge.webhook.source import (
     json_object,
     read_by,
 )
-from bridge.webhook.values import kept
 
 USERNAME, PASSWORD = "CHARGEBEE_WEBHOOK_USERNAME", "CHARGEBEE_WEBHOOK_PASSWORD"
 
@@ -49,23 +41,25 @@ OPTIONS = (
     Option(
         PASSWORD, text, "Password for the webhook's basic authentication.", secret=True
     ),
+    Option(
+        KEY,
+        only("an API key of Chargebee", text),
+        "Read-only key of Chargebee's API, to read customers whose first events were "
+        "missed, and for backfill.",
+        secret=True,
+    ),
+    Option(
+        SITE,
+        subdomain,
+        "The site that the key belongs to: `acme` for `https://acme.chargebee.com`.",
+    ),
+    Option(
+        BASE,
+        base_url,
+        "Replaces `https://CHARGEBEE_SITE.chargebee.com`, e.g. `http://127.0.0.1:12111`.",
+        shown="Chargebee's own",
+    ),
 )
-
-ACCOUNT = "chargebee.account"
-"""Name of the option that `[sources.chargebee]` in `bridge.toml` sets."""
-
-META_DATA = "meta_data."
-
-EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf-8"))
-"""The event types and their meanings, by the function that reads them."""
-
-RECOUNTED = "mrr_updated"
-"""The event whose MRR is certain; other events may come before Chargebee computes it."""
-
-LATER = 10
-"""Above all of `Rank`: from here on, a rank is how long after its version an event came."""
-
-HANDLERS = Handlers()
 
 
 class TableLines(Lines):
@@ -103,76 +97,10 @@ def split(delivery: Verified) -> tuple[Event]:
     return (Event(id_, kind, at * 1000, body),)
 
 
-@HANDLERS.on(
-    resources.CUSTOMER_EVENT,
-    EVENTS["customer"],
-    creates={"customer_created", "customer_changed", "customer_moved_in"},
-)
-def customer(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the customer."""
-    shown = _resource(event, loaded, "customer")
-    value = resources.customer(shown, _account(event, "customer", shown["id"], options))
-    yield _fact(event, shown, shown["id"], "customer", value)
-
-
-@HANDLERS.on(resources.SUBSCRIPTION_EVENT, EVENTS["subscription"])
-def subscription(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield the subscription, and its customer where the event has one."""
-    shown = _resource(event, loaded, "subscription")
-    owner, thing = shown["customer_id"], f"subscription:{shown['id']}"
-    account = _account(event, "subscription", owner, options)
-    value = resources.subscription(shown, account, recounted=event.type == RECOUNTED)
-    yield _fact(event, shown, owner, thing, value)
-    beside = loaded["content"]["customer"]
-    if beside is not None and beside["id"] == owner:
-        yield from customer(event, loaded, options)
-
-
-@HANDLERS.on(resources.SUBSCRIPTION_EVENT, EVENTS["moved_out"])
-def moved_out(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield that a subscription no longer belongs to its customer.
-
-    It goes on with another customer, which has its own event.
-    https://apidocs.chargebee.com/docs/api/events/webhook/subscription_moved_out
-    """
-    shown = _resource(event, loaded, "subscription")
-    owner, thing = shown["customer_id"], f"subscription:{shown['id']}"
-    account = _account(event, "subscription", owner, options)
-    value: Subscription = {"account": account, "status": VOID}
-    yield _fact(event, shown, owner, thing, kept(value))
-
-
-def _resource(event: Event, loaded: Any, kind: str) -> Shown:
-    """A resource; its version and end come from the event if only that has them."""
-    shown = loaded["content"][kind]
-    version = event.at if shown["version"] is None else shown["version"]
-    deleted = bool(shown["deleted"]) or event.type == f"{kind}_deleted"
-    return {**shown, "version": version, "deleted": deleted}
-
-
-def _account(event: Event, kind: str, customer: str, options: Options) -> str:
-    """The account that a resource names, in the place that `bridge.toml` sets; else "".
-
-    Without such a place it is the customer's own id.
-    """
-    place: str | None = options.get(ACCOUNT)
-    if place is None:
-        return customer
-    body = event.body["content"][kind]
-    if place.startswith(META_DATA):
-        body = body.get("meta_data")
-    word = body.get(place.removeprefix(META_DATA)) if isinstance(body, dict) else None
-    name = str(word).strip() if type(word) in {str, int} else ""
-    return name if is_name(name) else ""
-
-
-def _fact(event: Event, shown: Shown, party: str, thing: str, value: AnyValue) -> Fact:
-    seconds = max(0, event.at - shown["version"]) // 1000
-    rank = LATER + 2 * seconds + (event.type == RECOUNTED)
-    if event.type == "customer_created":
-        rank = Rank.CREATED
-    name, final, at = f"chargebee:{party}", shown["deleted"], shown["version"]
-    return event.fact(name, thing, value, rank, final=final, at=at)
+def lacks(options: Options) -> list[str]:
+    """Return what is missing to read the API, if anything of it is set."""
+    is_half = bool(options[KEY]) != bool(options[SITE] or options[BASE])
+    return [BOTH] if is_half else []
 
 
 SOURCE = Source(
@@ -184,7 +112,11 @@ SOURCE = Source(
     split=split,
     handlers=HANDLERS,
     without_effect=EVENTS["without_effect"],
+    api=connect,
+    archive=connect,
+    key=KEY,
     table=read_by(TableLines()),
     weak=lambda options: auth.judged_pair(USERNAME, PASSWORD, options),
+    lacks=lacks,
     proof=lambda options: (auth.BASIC, [_pair(options)]),
 )
