@@ -69,6 +69,12 @@ soak: $(STAMP)  ## load for an hour, does anything grow? (MINUTES=60 RATE=50)
 power: $(STAMP)  ## cut the power of Redis' machine: is anything lost? (20 minutes; SEEDS=100 ARGS="--workers 2")
 	@$(BIN)/python -m tests.chaos.power $(or $(SEEDS),100) $(ARGS)
 
+.PHONY: interleavings
+interleavings: $(STAMP)  ## play every order of calls of the pairs that matter (ARGS="sync-sweep": one)
+	@$(BIN)/python -m tests.chaos.pairs $(ARGS)
+	@echo "with a bug put in each:"
+	@$(BIN)/python -m tests.chaos.pairs --seeded $(ARGS)
+
 .PHONY: mutants
 mutants: $(STAMP)  ## break the numbers in every small way: do the tests see it? (an hour; ARGS="money")
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_MUTANTS)"
