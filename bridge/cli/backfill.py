@@ -391,7 +391,8 @@ def _preview(session: Session) -> Take:
 
     def take(party: str, facts: Sequence[Fact]) -> str:
         member = look.member(party)
-        history = History([*member.history.facts, *facts], member.history.retained)
+        read = restamped(facts, member.party({}))
+        history = History([*member.history.facts, *read], member.history.retained)
         member = member._replace(history=history, things=fold(history))
         account, reason = identify(member.things)
         if account is None:

@@ -226,7 +226,7 @@ class Archive(SourceApi, Protocol):
     def parties(self, since: int | None, after: str) -> Page:
         """Parties created *since* (seconds), those that follow the party *after*.
 
-        The order is stable; a new party comes before all others.
+        The order is stable; a new party comes before all others, or after them.
         """
 
     def changes(self, since: int, until: int, after: str) -> Page:
