@@ -60,6 +60,10 @@ chaos: $(STAMP)  ## kill, stall and lie for longer (SEED=1,2,3 SECONDS=60 FAULTS
 	@CHAOS_SEED=$(or $(SEED),1) CHAOS_SECONDS=$(or $(SECONDS),60) \
 		CHAOS_FAULTS=$(FAULTS) $(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
 
+.PHONY: crashpoints
+crashpoints: $(STAMP)  ## let a process die at every call of the main stories (ARGS="--story update")
+	@$(BIN)/python -m tests.chaos.crashpoints $(ARGS)
+
 .PHONY: soak
 soak: $(STAMP)  ## load for an hour, does anything grow? (MINUTES=60 RATE=50)
 	@SOAK_MINUTES=$(or $(MINUTES),60) SOAK_RATE=$(or $(RATE),50) \
@@ -112,6 +116,7 @@ format: $(STAMP)  ## put the code and the README's tables into form
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 	@$(BIN)/python -m bridge.docs README.md deploy/env.example
 	@$(BIN)/python -m workers.outcomes README.md
+	@$(BIN)/python -m tests.chaos.crashpoints --readme README.md
 
 .PHONY: lock
 lock: $(STAMP)  ## write the lock files anew (UPGRADE=--upgrade: newest releases)

@@ -25,13 +25,10 @@ from bridge.desired import (
 )
 from bridge.domain.document import same
 from bridge.domain.traits import Known
-from bridge.errors import BridgeError
-from bridge.settings import Settings
 from bridge.store import keys
 from bridge.store.inspect import Figures, figures
 from bridge.store.lease import Leases
 from bridge.store.mass import Mass
-from bridge.store.operator import owe_whole
 from bridge.store.shadow import Shadow
 from bridge.store.view import View
 
@@ -57,12 +54,12 @@ class Planned(NamedTuple):
     """
 
     account: str
-    requests: int = 0
-    create: bool = False
-    name: tuple[str | None, str] | None = None
-    changes: Mapping[str, tuple[Known, Known]] = {}
-    before: Money | None = None
-    after: Money | None = None
+    requests: int
+    create: bool
+    name: tuple[str | None, str] | None
+    changes: Mapping[str, tuple[Known, Known]]
+    before: Money | None
+    after: Money | None
     state: str = ""
 
 
@@ -97,7 +94,9 @@ def _digest(data: object) -> str:
 
 def _at_rest(account: str, has: Mapping[str, Known], config: Config) -> Planned:
     money = _money(has, config)
-    return Planned(account, before=money, after=money)
+    return Planned(
+        account, 0, create=False, name=None, changes={}, before=money, after=money
+    )
 
 
 def _money(has: Mapping[str, Known], config: Config) -> Money | None:
@@ -131,8 +130,7 @@ def plan(
     for party, account in unsettled.items():
         accounts.get(account or "", elsewhere).append(party)
     found: dict[str, Planned] = {}
-    work = partial(_part, again, config, policy)
-    for some, strays in _parts(work, accounts):
+    for some, strays in _parts(again, config, policy, accounts):
         found |= some
         elsewhere += strays
     # An account that a party is about to join is worked out (again) with it.
@@ -140,7 +138,7 @@ def plan(
     for party, account in shadow.homes(elsewhere):
         if only is None or account in wanted:
             joined[account].append(party)
-    for some, _ in _parts(work, joined):
+    for some, _ in _parts(again, config, policy, joined):
         found |= some
     return [found[name] for name in sorted(found)]
 
@@ -148,12 +146,15 @@ def plan(
 Part = tuple[dict[str, Planned], list[str]]
 """Some accounts by name, and unsettled parties that do not belong to them any more."""
 
-Unsettled = Mapping[str, Sequence[str]]
-"""Accounts, each with its unsettled parties."""
 
-
-def _parts(work: Callable[[Unsettled], Part], accounts: Unsettled) -> Iterator[Part]:
-    """Work out *accounts*; many by all cores."""
+def _parts(
+    again: Callable[[], Redis],
+    config: Config,
+    policy: str,
+    accounts: Mapping[str, Sequence[str]],
+) -> Iterator[Part]:
+    """Work out *accounts*, each with its unsettled parties; many by all cores."""
+    work = partial(_part, again, config, policy)
     if len(accounts) < MANY:
         yield work(accounts)
         return
@@ -165,7 +166,10 @@ def _parts(work: Callable[[Unsettled], Part], accounts: Unsettled) -> Iterator[P
 
 
 def _part(
-    again: Callable[[], Redis], config: Config, policy: str, accounts: Unsettled
+    again: Callable[[], Redis],
+    config: Config,
+    policy: str,
+    accounts: Mapping[str, Sequence[str]],
 ) -> Part:
     """The part of a plan that one core makes."""
     shadow = Shadow(again())
@@ -181,14 +185,27 @@ def _part(
     return found, strays
 
 
-def totals(found: Iterable[Planned], now: Figures, share: float) -> dict[str, Any]:
-    """What a whole plan comes to, at the limit and the cost of a write that *now* shows.
+class Totals(NamedTuple):
+    """What a whole plan comes to.
 
-    `units` of Vitally's limit are used in `minutes`, at the bridge's *share* of it. `mrr`
+    *units* of Vitally's limit are used in *minutes*, at the bridge's share of it. *mrr*
     maps a currency to the sum of all accounts, those that stay as they are too, before
-    and after. `subscribed` and `unsubscribed` accounts begin and cease to have an MRR,
+    and after. *subscribed* and *unsubscribed* accounts begin and cease to have an MRR,
     and so to be billed as customers by Vitally.
     """
+
+    accounts: int
+    created: int
+    writes: int
+    units: int
+    minutes: float
+    mrr: Mapping[str, tuple[float, float]]
+    subscribed: int
+    unsubscribed: int
+
+
+def totals(found: Iterable[Planned], now: Figures, share: float) -> Totals:
+    """Sum up a plan, at the limit and the cost of a write that *now* shows."""
     sums: defaultdict[str, list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 2)
     counted: Counter[str] = Counter()
     for one in found:
@@ -201,16 +218,16 @@ def totals(found: Iterable[Planned], now: Figures, share: float) -> dict[str, An
         counted["subscribed"] += one.before is None and one.after is not None
         counted["unsubscribed"] += one.before is not None and one.after is None
     units = counted["requests"] * now.cost
-    return {
-        "accounts": counted["accounts"],
-        "created": counted["created"],
-        "writes": counted["accounts"],
-        "units": units,
-        "minutes": round(units / max(1.0, now.limit * share), 1),
-        "mrr": {code: (float(a), float(b)) for code, (a, b) in sorted(sums.items())},
-        "subscribed": counted["subscribed"],
-        "unsubscribed": counted["unsubscribed"],
-    }
+    return Totals(
+        counted["accounts"],
+        counted["created"],
+        counted["accounts"],
+        units,
+        round(units / max(1.0, now.limit * share), 1),
+        {code: (float(a), float(b)) for code, (a, b) in sorted(sums.items())},
+        counted["subscribed"],
+        counted["unsubscribed"],
+    )
 
 
 class Queued(NamedTuple):
@@ -220,27 +237,20 @@ class Queued(NamedTuple):
     until: int
 
 
-def queue_accounts(
-    redis: Redis, settings: Settings, accounts: Sequence[str], *, whole: bool = False
-) -> Queued:
+def queue_accounts(redis: Redis, accounts: Sequence[str]) -> Queued:
     """Have the workers look at *accounts* and write what they shall have by then.
 
     One after another, so that new events are not held up. Somebody has seen what moves,
-    so it is no mass change. *whole*: they write all traits, also what does not differ.
-    Raises BridgeError in a dry run.
+    so it is no mass change.
     """
-    now = figures(redis)
-    if settings.bridge_dry_run or now.dry_run:
-        raise BridgeError("nothing is written in a dry run: take BRIDGE_DRY_RUN away")
-    if whole:
-        owe_whole(redis, accounts)
     Mass(redis).let_pass(accounts)
     shadow, wanted = Shadow(redis), {*accounts}
     parties = shadow.party_of_each(accounts)
     if len(parties) < len(wanted):  # some have yet to get their first party
         others = [p for p, so_far in shadow.unsettled().items() if so_far not in wanted]
         parties += [party for party, home in shadow.homes(others) if home in wanted]
-    return Queued(parties, Leases(redis).look_again(parties, now.apart_ms))
+    apart = figures(redis).apart_ms
+    return Queued(parties, Leases(redis).look_again(parties, apart))
 
 
 def waiting(redis: Redis, queued: Queued) -> int:

@@ -258,8 +258,7 @@ def list_() -> None:
     ]
     heading = ("ID", "SINCE (UTC)", "SOURCE", "EVENT", "BYTES", "REASON")
     words = table(heading, rows) if rows else [EMPTY]
-    causes = _causes(redis, QUARANTINED) if len(rows) >= MANY else ()
-    show(data, lambda _: [*causes, *words])
+    show(data, lambda _: [*_causes(redis, QUARANTINED), *words])
 
 
 @quarantine.command("show", json=False)

@@ -1,7 +1,8 @@
 """Builds that are broken on purpose, for the checker to notice.
 
 `python -m tests.chaos.broken VARIANT web|worker` is the real program, but for one
-object that is replaced before it is put together.
+object that is replaced before it is put together. `python -m tests.chaos.crashpoints
+--variant VARIANT` lets it die.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import Any
 
 from bridge import ingest, throttle
 from bridge import serve as web
+from bridge.cli import backfill
 from bridge.domain.document import difference
 from bridge.sources import load
-from bridge.store import accept, connect
-from workers import outcomes, sweep, sync
+from bridge.store import accept, connect, keys
+from bridge.store.connect import milliseconds
+from workers import complete, outcomes, reconcile, sweep, sync, write
 from workers.__main__ import main as worker
 
 
@@ -61,6 +64,46 @@ def talkative() -> None:
     ingest.Ingress.receive = receive
 
 
+def place_first() -> None:
+    """A backfill notes that it has read a customer before it takes that customer in."""
+    real = backfill._each
+
+    def each(
+        parts: Any, what: str, take: Any, total: Any = None, cursor: Any = None
+    ) -> Any:
+        def noted(part: Any) -> Any:
+            if cursor:
+                cursor.put(str(part))
+            return take(part)
+
+        return real(parts, what, noted, total, cursor)
+
+    backfill._each = each
+
+
+def read_first() -> None:
+    """Vitally counts as reconciled before what drifted there is looked at."""
+    real = reconcile.Schedule._mend
+
+    def mend(self: Any) -> None:
+        self.redis.set(keys.RECONCILED, milliseconds(self.redis))
+        real(self)
+
+    reconcile.Schedule._mend = mend
+
+
+def up_to_first() -> None:
+    """A source counts as complete before a page of its list is compared."""
+    real = complete.Completing._page
+
+    def page(self: Any, one: Any, place: Any, now: int) -> None:
+        done = place._replace(up_to=place.until, until=0, checked=now)
+        self.places.put(one.source.name, done)
+        real(self, one, place, now)
+
+    complete.Completing._page = page
+
+
 NOTES = "redis.call('HINCRBY', account_of(ARGV[3]), 'stale', 1)"
 
 VARIANTS = {
@@ -78,6 +121,21 @@ VARIANTS = {
     "lost_leases_forgotten": partial(edit, "postpone", NOTES, ""),
     "talkative": talkative,
 }
+
+FOR_CRASHES = {
+    # A party counts as done once its job has begun.
+    "clean_at_begin": partial(
+        edit, "begin", "local found,", "redis.call('ZREM', DIRTY, p)\nlocal found,"
+    ),
+    # Whoever dies between two steps of a job keeps its lease.
+    "lease_for_ever": partial(edit, "begin", "fence, 'PX', ARGV[3])", "fence)"),
+    # What is about to be sent is not marked as unconfirmed.
+    "unmarked": partial(setattr, write.Write, "_mark_unconfirmed", lambda self: None),
+    "place_first": place_first,
+    "read_first": read_first,
+    "up_to_first": up_to_first,
+}
+"""Variants that break nothing unless a process dies between two calls of its own."""
 
 if __name__ in {"__main__", "__mp_main__"}:
     VARIANTS[sys.argv[1]]()

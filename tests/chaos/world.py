@@ -14,6 +14,7 @@ from typing import Any, Self
 from redis import Redis
 from urllib3.exceptions import HTTPError
 
+from bridge.domain.facts import Fact
 from bridge.store import keys
 from bridge.store.connect import load
 from bridge.store.lease import own_account
@@ -60,7 +61,22 @@ class Build(Stack):
         )
 
 
-class World:
+class Known:
+    """What the checker has to know of a run.
+
+    *more* are facts that came otherwise than by the events that were *taken*: from a
+    source's API, or by hand. How often, nobody counts.
+    """
+
+    stack: Stack
+    taken: dict[str, Mapping[str, Any]]
+    more: Sequence[Fact] = ()
+    naps: Sequence[tuple[float, float]] = ()
+    leaving: Sequence[tuple[Running, float]] = ()
+    limit: int
+
+
+class World(Known):
     """Everything of one run; what is found wrong meanwhile goes to *problems*.
 
     *say* is told what happens. *processes*: how many each line `worker` keeps.
@@ -79,7 +95,7 @@ class World:
         self.say = say
         self.lock = threading.Lock()
         self.problems: list[str] = []
-        self.taken: dict[str, Mapping[str, Any]] = {}
+        self.taken = {}
         self.refused: list[int] = []
         self.events: Sequence[Mapping[str, Any]] = ()
         self.burst = 0

@@ -26,7 +26,7 @@ from bridge.settings import Settings
 from bridge.sources import discover
 from bridge.store import keys
 from bridge.store.accept import Accepted
-from bridge.store.connect import milliseconds
+from bridge.store.connect import each, milliseconds
 from bridge.store.inspect import Figures, Look, Standing, figures
 from bridge.store.lease import Claim
 from bridge.vitally.client import Vitally
@@ -234,34 +234,7 @@ class Bench:
         self.check()
 
     def _older(self, ms: int) -> None:
-        counted = self.redis.scan_iter(match=keys.mass("*"), _type="ZSET")
-        for key in (
-            keys.LATER,
-            keys.DIRTY,
-            keys.SLOTS,
-            keys.HELD,
-            keys.PARKED,
-            *counted,
-        ):
-            for raw in self.redis.zrange(key, 0, -1):
-                self.redis.zincrby(key, -ms, raw)
-        instants = {
-            keys.RUN: ("since",),
-            keys.party(""): ("claimed_at",),
-            keys.account(""): ("wrote_at", "not_before", "since", "confirm_at"),
-        }
-        fields = (
-            (key, name)
-            for prefix, names in instants.items()
-            for key in self.redis.scan_iter(match=f"{prefix}*")
-            for name in names
-        )
-        for key, name in fields:
-            if int(self.redis.hget(key, name) or 0):
-                self.redis.hincrby(key, name, -ms)
-        for key in (keys.PAUSE, *self.redis.scan_iter(match=f"{keys.lease('')}*")):
-            if (left := self.redis.pttl(key)) > 0:
-                self.redis.pexpire(key, max(1, left - ms))
+        older(self.redis, ms)
         self.sweeper.suspects = {
             party: (mark, since - ms / 1000)
             for party, (mark, since) in self.sweeper.suspects.items()
@@ -334,6 +307,41 @@ class Bench:
     def fault(self, kind: str, method: str = "*", **options: Any) -> None:
         """The next write of this *method* goes wrong; see the simulator's faults."""
         self.vitally.break_with([{"kind": kind, "match": {"method": method}} | options])
+
+
+SCORED = (keys.LATER, keys.DIRTY, keys.SLOTS, keys.HELD, keys.PARKED)
+INSTANTS = {
+    keys.RUN: ("since",),
+    keys.party(""): ("claimed_at",),
+    keys.account(""): ("wrote_at", "not_before", "since", "confirm_at"),
+}
+"""Where records have instants: what their names begin with, and their fields."""
+
+
+def older(redis: Any, ms: int) -> None:
+    """Move every stored instant back by *ms*, and let expire what would by then."""
+    names = [raw.decode() for raw in redis.scan_iter(match="vb1:*", count=1000)]
+    scored = [*SCORED, *redis.scan_iter(match=keys.mass("*"), _type="ZSET")]
+    records = {
+        name: fields
+        for name in names
+        for prefix, fields in INSTANTS.items()
+        if name.startswith(prefix)
+    }
+    with redis.pipeline(transaction=False) as pipe:
+        rows = zip(scored, each(redis, "zrange", scored, 0, -1), strict=True)
+        for key, member in ((key, raw) for key, row in rows for raw in row):
+            pipe.zincrby(key, -ms, member)
+        known = zip(records.items(), each(redis, "hgetall", records), strict=True)
+        for (key, fields), record in known:
+            for field in fields:
+                if int(record.get(field.encode()) or 0):
+                    pipe.hincrby(key, field, -ms)
+        left = zip(names, each(redis, "pttl", names), strict=True)
+        for key, its in left:
+            if its > 0:
+                pipe.pexpire(key, its - ms)  # gone at once, where nothing is left
+        pipe.execute()
 
 
 @contextmanager

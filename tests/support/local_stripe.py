@@ -62,6 +62,10 @@ class LocalStripe(LocalApi):
         super().__init__()
         self.key = key
         self.forbidden: set[str] = set()
+        self.clear()
+
+    def clear(self) -> None:
+        """Keep nothing any more."""
         self._objects: dict[str, dict[str, Json]] = {kind: {} for kind in LISTED}
 
     def put(self, *objects: Json) -> None:

@@ -135,8 +135,7 @@ def _replay(found: Cluster) -> str:
 
 
 def _fix(found: Cluster) -> str:
-    names = sorted({*_names(found)})
-    queued = queue_accounts(console().redis, console().settings, names)
+    queued = queue_accounts(console().redis, sorted({*_names(found)}))
     return f"{count(len(queued.parties), 'party', 'parties')} written anew"
 
 
