@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bridge.domain.account import Party, is_incomplete, subscriptions
-from bridge.domain.facts import READ, Fact
+from bridge.domain.account import SECOND_MS, Party, is_incomplete, subscriptions
+from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.fold import State
 from bridge.domain.money import Policy, UnknownError
 from bridge.domain.subscription import (
@@ -82,16 +82,16 @@ def restamped(facts: Sequence[Fact], party: Party) -> list[Fact]:
 
     HTTP's clock has whole seconds. Two refreshes in one second are ordered by
     milliseconds, which no event of the source uses. A final end that was known before is
-    part of the refresh. A fact with a version of its own (Chargebee) keeps its stamp.
+    part of the refresh. A fact with a version of its own keeps that as its stamp.
     """
     before = party.things.get(REFRESHED)
     last = before.fact.stamp.at if before else 0
     made: list[Fact] = []
     for fact in facts:
-        if fact.event != f"{READ}:{fact.stamp.at}":
-            made.append(fact)
-            continue
         known = party.things.get(fact.thing)
+        if fact.event != f"{READ}:{fact.stamp.at}":
+            made.append(_after(fact, known))
+            continue
         has_ended = fact.stamp.final and known and known.fact.stamp.final
         ended = known.fact.stamp.at if known and has_ended else 0
         at = max(fact.stamp.at, last + 1, ended)
@@ -102,6 +102,21 @@ def restamped(facts: Sequence[Fact], party: Party) -> list[Fact]:
         stamp = fact.stamp._replace(at=at)
         made.append(fact._replace(stamp=stamp, event=f"{READ}:{at}", value=value))
     return [*made, *_missing(made, party)]
+
+
+def _after(fact: Fact, known: State | None) -> Fact:
+    """A *fact* of a version, later than what is *known* from another read of it.
+
+    Versions of rank FROM_API are whole seconds (Salesforce), so milliseconds are free.
+    Without a new version a formula may have changed, or `bridge.toml`.
+    """
+    if known is None or known.value == fact.value:
+        return fact
+    last, own = known.fact.stamp, fact.stamp
+    is_same = last.at // SECOND_MS == own.at // SECOND_MS
+    if not is_same or {last.rank, own.rank} != {Rank.FROM_API}:
+        return fact
+    return fact._replace(stamp=own._replace(at=max(own.at, last.at + 1)))
 
 
 def _missing(made: Sequence[Fact], party: Party) -> Iterator[Fact]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bridge.domain.account import Party, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact
-from bridge.domain.fold import History, compact, fold
+from bridge.domain.fold import History, State, compact, fold
 from bridge.domain.refresh import restamped
 from bridge.domain.values import REFRESHED
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
@@ -33,7 +33,7 @@ from tests.support.reader import Reader, folded
 from tests.support.salesforce import ACCOUNT, DEAL, ORG, message, notification
 
 NOW = 1_793_520_000
-"""2026-11-01T00:00:00Z: the local Salesforce's clock (seconds)."""
+"""2026-11-01T08:00:00Z: the local Salesforce's clock (seconds)."""
 
 RULES: dict[str, Any] = {
     "account": "Vitally_Id__c",
@@ -329,17 +329,70 @@ def test_the_newest_state_that_was_told_counts_in_any_order(
     assert newest == state.value["is"]
 
 
-@pytest.mark.parametrize("age", [0, 5, 599, 601, 10_000])
-def test_of_two_reads_of_one_version_the_later_one_counts(org: Org, age: int) -> None:
-    """`bridge.toml` names another field; whether of the same second is not said."""
-    org.clock = lambda: NOW + age
-    first = org.api(RULES).party(PARTY)
-    org.clock = lambda: NOW + age + 2
-    second = org.api({**RULES, "account": "Industry", "traits": {}}).party(PARTY)
+def reads(org: Org, *tables: Any, days: int = 1) -> Party:
+    """The party after it was read with each of these tables, *days* apart."""
+    party = Party(PARTY, {})
+    told: list[Fact] = []
+    for n, table in enumerate(tables):
+        at(org, (n + 1) * days * DAY)
+        told += restamped(org.api(table).party(PARTY), party)
+        party = Party(PARTY, fold(compact(History(told))))
+    return party
 
-    account = fold(History([*second, *first]))["account"]
 
-    assert ({}, ()) == (account.value, account.rivals)
+@pytest.mark.parametrize("days", [0, 1])
+def test_of_two_reads_of_one_version_the_later_one_counts(org: Org, days: int) -> None:
+    """`bridge.toml` names another field."""
+    other = {**RULES, "account": "Industry"}
+    found = [
+        reads(org, *tables, days=days).things["account"]
+        for tables in ([RULES, other], [other, RULES], [RULES, other, RULES, other])
+    ]
+
+    assert [{}, {"account": "acme"}, {}] == [state.value for state in found]
+    assert not any(state.rivals for state in found)
+
+
+def test_a_lost_deal_ended_with_its_version_however_often_it_is_read(org: Org) -> None:
+    org.deal(DEAL, ACCOUNT, IsWon=True, MRR__c=9)
+    told = org.api().party(PARTY)
+    at(org, 60)
+    org.deal(DEAL, ACCOUNT, IsWon=False)
+    read = map(_fact, reads(org, BOTH, BOTH).things.values())
+
+    traits = document(unite("1", [Party(PARTY, fold(History([*told, *read])))])).traits
+
+    assert (None, "2026-11-01T08:01:00.000Z") == (traits["mrr"], traits["churnedAt"])
+
+
+@pytest.mark.parametrize(("days", "status"), [(0, "active"), (1, "churned")])
+def test_the_end_of_a_contract_is_compared_with_the_read(
+    org: Org, days: int, status: str
+) -> None:
+    """No message says so on that day."""
+    org.clock = lambda: NOW - 60
+    org.deal(DEAL, ACCOUNT, IsWon=True, MRR__c=9, Ended__c="2026-11-02")
+
+    traits = document(unite("1", [reads(org, BOTH, days=days)])).traits
+
+    assert status == traits["subscriptionStatus"]
+
+
+def test_a_deal_that_moved_leaves_the_account_that_had_it(org: Org) -> None:
+    at(org, 5)
+    org.deal(DEAL, ACCOUNT, IsWon=True, MRR__c=9)
+    party = Party(PARTY, fold(History(org.api().party(PARTY))))
+    at(org, 5 + LATE + 1)
+    org.deal(DEAL, "001xx000003DGb2AAG")
+    read = restamped(org.api().party(PARTY), party)
+
+    party = Party(PARTY, fold(History([*map(_fact, party.things.values()), *read])))
+
+    assert None is document(unite("1", [party])).traits["mrr"]
+
+
+def _fact(state: State) -> Fact:
+    return state.fact
 
 
 # --- Lists --------------------------------------------------------------------------

@@ -4,10 +4,12 @@ What is read of a record is stamped with the record's own version (SystemModstam
 a message: the instant of the request would be wrong. A transaction writes SystemModstamp
 when it changes a record, and others see the change only at its end, up to `SLOW` later.
 So a read may lack a change that is older than itself, and must not beat the message about
-that change. Only after `SLOW` everything is visible: the stamp is at least the instant of
-the read less `SLOW`. Of two reads of one version the later one counts (a formula has a
-new value, `bridge.toml` another field): a version has whole seconds, and its milliseconds
-say how many seconds later it was read.
+that change for ever. Of a read and a message of one version the read counts. Versions
+have whole seconds, so `restamped` can order reads of one version by milliseconds. A lost
+deal has ended with its version, however often it is read.
+
+Only the parts of a deal have at least the last instant that the read surely covers,
+because the end of a contract is compared with it.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ from marshmallow import fields
 from marshmallow.validate import Regexp
 
 from bridge import log
-from bridge.domain.facts import Fact, Rank, Stamp
+from bridge.domain.facts import READ, Fact, Rank, Stamp
 from bridge.domain.traits import instant
-from bridge.domain.values import REFRESHED
+from bridge.domain.values import PART, REFRESHED
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.sources.crm import Fields
 from bridge.sources.http import HttpApi, Reply, understood
@@ -48,7 +50,7 @@ DATA = "/services/data/v62.0"
 MOST = 200
 """Records of a page: their ids fit into a URL of 16 KB, the most that Salesforce takes."""
 
-SECOND, DAY = 1000, 86_400_000
+DAY = 86_400_000
 
 SLOW = 600_000
 """Most milliseconds from a record's SystemModstamp until others see the change.
@@ -151,7 +153,7 @@ class SalesforceApi:
 
     def parties(self, since: int | None, after: str) -> Page:
         """See `Archive.parties`; deleted Accounts are not listed."""
-        where = f"IsDeleted = false AND CreatedDate >= {instant(SECOND * (since or 0))}"
+        where = f"IsDeleted = false AND CreatedDate >= {instant(1000 * (since or 0))}"
         if after:
             where += f" AND Id < {_quoted(after.removeprefix(PREFIX))}"
         rows = self._rows("Account", f"{where} ORDER BY Id DESC LIMIT {MOST}")
@@ -210,19 +212,18 @@ class SalesforceApi:
     def _whole(self, account: Row, deals: Sequence[Row]) -> list[Fact]:
         """Everything about an Account. Raises SourceUnreadError."""
         facts = [fact for row in (account, *deals) for fact in self._facts(row)]
-        event = Event(facts[0].event, "read", account.read - SLOW, {})
+        at = account.read - SLOW
+        event = Event(f"{READ}:{at}", READ, at, {})
         return [*facts, event.fact(facts[0].party, REFRESHED, {}, Rank.FROM_API)]
 
     def _facts(self, row: Row) -> list[Fact]:
         """The facts of a record. Raises SourceUnreadError."""
         at, handler = version(row.fields), HANDLERS[row.kind]
-        event = Event(f"read:{row.read}", "read", at, row.fields)
-        seconds = min(max(0, row.read - at) // SECOND, SECOND - 1)
-        stamp = Stamp(False, max(at + seconds, row.read - SLOW), Rank.FROM_API)
+        event = Event(f"{READ}:{row.read}", READ, at, row.fields)
 
         def facts(raw: Fields) -> list[Fact]:
             made = handler.facts(event, handler.schema.load(raw), self._options)
-            return [fact._replace(stamp=stamp) for fact in made]
+            return [_stamped(fact, row.read) for fact in made]
 
         return list(understood(facts, row.fields, f"{row.kind} {row.fields['Id']}"))
 
@@ -274,6 +275,12 @@ class SalesforceApi:
         headers = {"Authorization": f"Bearer {token['access']}"}
         self._http = replace(self._login, base=token["url"], headers=headers)
         return self._http
+
+
+def _stamped(fact: Fact, read: int) -> Fact:
+    """A record's *fact* as one of the API; it was *read* then (ms)."""
+    least = read - SLOW if fact.thing.startswith(PART) else 0
+    return fact._replace(stamp=Stamp(False, max(fact.stamp.at, least), Rank.FROM_API))
 
 
 def _fields(options: Options) -> dict[str, list[str]]:
