@@ -14,6 +14,7 @@ from bridge.domain.account import Party, is_incomplete, unite
 from bridge.domain.document import document
 from bridge.domain.facts import Fact, Rank
 from bridge.domain.fold import History, compact, fold
+from bridge.domain.refresh import restamped
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.sources.chargebee import SOURCE
 from bridge.sources.chargebee.api import ChargebeeApi, connect
@@ -185,6 +186,20 @@ def test_another_account_in_the_settings_is_named_by_a_read_and_nothing_new(char
     facts = [*before, *read(chargebee, **{"chargebee.account": "cf_id"}).values()]
 
     assert "acme" == fold(History(facts))["customer"].value["account"]
+
+
+def test_a_later_read_keeps_the_versions_and_ends_what_moved_away(chargebee):
+    chargebee.put(customer(), subscription(1), subscription(1, id="sub_2"))
+    first = [*read(chargebee).values()]
+    chargebee.put(subscription(2, id="sub_2", customer_id="cb_9"))
+
+    party = Party("chargebee:cb_1", fold(History(first)))
+    again = restamped([*read(chargebee).values()], party)
+
+    things = fold(History([*first, *again]))
+    assert "void" == things["subscription:sub_2"].value["status"]
+    assert seconds(1) * 1000 == things["subscription:sub_1"].fact.stamp.at
+    assert COVERED + 1 == things["read"].fact.stamp.at
 
 
 STEPS = ["change", "recount", "read", "stale read"]
