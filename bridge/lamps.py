@@ -18,7 +18,6 @@ from bridge.settings import Settings
 from bridge.sources import every, switched_on
 from bridge.store.health import DOWN, View, Watch
 from bridge.store.inspect import Figures
-from bridge.store.inspect import figures as read
 from bridge.wording import SCRIPT, ago, moment, program
 
 Level = Literal["bad", "warn", "note"]
@@ -78,6 +77,7 @@ class Condition(NamedTuple):
     hint: str
     after_s: float = 0.0
     figure: str = ""
+    page: str = ""
 
     def found(self, state: State) -> str | None:
         """What belongs into the text while it is so; None: it is not."""
@@ -242,9 +242,9 @@ def lamps(figures: Figures | None, redis: View, settings: Settings) -> list[Lamp
     return [*lit, *(r.lamp(f, since.get(r.kind)) for r, f in found if f is not None)]
 
 
-def look(redis: Redis, settings: Settings) -> list[Lamp]:
-    """Check a Redis that answers and read its figures. Raises redis' own errors."""
+def look(redis: Redis, settings: Settings, figures: Figures) -> list[Lamp]:
+    """The lamps that are lit by these *figures* of a Redis that answers, and its check."""
     watch = Watch.of(redis, settings)
     view = watch.look()
     watch.stop()
-    return lamps(read(redis), view, settings)
+    return lamps(figures, view, settings)

@@ -25,10 +25,13 @@ from bridge.desired import (
 )
 from bridge.domain.document import same
 from bridge.domain.traits import Known
+from bridge.errors import BridgeError
+from bridge.settings import Settings
 from bridge.store import keys
 from bridge.store.inspect import Figures, figures
 from bridge.store.lease import Leases
 from bridge.store.mass import Mass
+from bridge.store.operator import owe_whole
 from bridge.store.shadow import Shadow
 from bridge.store.view import View
 
@@ -54,12 +57,12 @@ class Planned(NamedTuple):
     """
 
     account: str
-    requests: int
-    create: bool
-    name: tuple[str | None, str] | None
-    changes: Mapping[str, tuple[Known, Known]]
-    before: Money | None
-    after: Money | None
+    requests: int = 0
+    create: bool = False
+    name: tuple[str | None, str] | None = None
+    changes: Mapping[str, tuple[Known, Known]] = {}
+    before: Money | None = None
+    after: Money | None = None
     state: str = ""
 
 
@@ -94,9 +97,7 @@ def _digest(data: object) -> str:
 
 def _at_rest(account: str, has: Mapping[str, Known], config: Config) -> Planned:
     money = _money(has, config)
-    return Planned(
-        account, 0, create=False, name=None, changes={}, before=money, after=money
-    )
+    return Planned(account, before=money, after=money)
 
 
 def _money(has: Mapping[str, Known], config: Config) -> Money | None:
@@ -130,7 +131,8 @@ def plan(
     for party, account in unsettled.items():
         accounts.get(account or "", elsewhere).append(party)
     found: dict[str, Planned] = {}
-    for some, strays in _parts(again, config, policy, accounts):
+    work = partial(_part, again, config, policy)
+    for some, strays in _parts(work, accounts):
         found |= some
         elsewhere += strays
     # An account that a party is about to join is worked out (again) with it.
@@ -138,7 +140,7 @@ def plan(
     for party, account in shadow.homes(elsewhere):
         if only is None or account in wanted:
             joined[account].append(party)
-    for some, _ in _parts(again, config, policy, joined):
+    for some, _ in _parts(work, joined):
         found |= some
     return [found[name] for name in sorted(found)]
 
@@ -146,15 +148,12 @@ def plan(
 Part = tuple[dict[str, Planned], list[str]]
 """Some accounts by name, and unsettled parties that do not belong to them any more."""
 
+Unsettled = Mapping[str, Sequence[str]]
+"""Accounts, each with its unsettled parties."""
 
-def _parts(
-    again: Callable[[], Redis],
-    config: Config,
-    policy: str,
-    accounts: Mapping[str, Sequence[str]],
-) -> Iterator[Part]:
-    """Work out *accounts*, each with its unsettled parties; many by all cores."""
-    work = partial(_part, again, config, policy)
+
+def _parts(work: Callable[[Unsettled], Part], accounts: Unsettled) -> Iterator[Part]:
+    """Work out *accounts*; many by all cores."""
     if len(accounts) < MANY:
         yield work(accounts)
         return
@@ -166,10 +165,7 @@ def _parts(
 
 
 def _part(
-    again: Callable[[], Redis],
-    config: Config,
-    policy: str,
-    accounts: Mapping[str, Sequence[str]],
+    again: Callable[[], Redis], config: Config, policy: str, accounts: Unsettled
 ) -> Part:
     """The part of a plan that one core makes."""
     shadow = Shadow(again())
@@ -185,27 +181,14 @@ def _part(
     return found, strays
 
 
-class Totals(NamedTuple):
-    """What a whole plan comes to.
+def totals(found: Iterable[Planned], now: Figures, share: float) -> dict[str, Any]:
+    """What a whole plan comes to, at the limit and the cost of a write that *now* shows.
 
-    *units* of Vitally's limit are used in *minutes*, at the bridge's share of it. *mrr*
+    `units` of Vitally's limit are used in `minutes`, at the bridge's *share* of it. `mrr`
     maps a currency to the sum of all accounts, those that stay as they are too, before
-    and after. *subscribed* and *unsubscribed* accounts begin and cease to have an MRR,
+    and after. `subscribed` and `unsubscribed` accounts begin and cease to have an MRR,
     and so to be billed as customers by Vitally.
     """
-
-    accounts: int
-    created: int
-    writes: int
-    units: int
-    minutes: float
-    mrr: Mapping[str, tuple[float, float]]
-    subscribed: int
-    unsubscribed: int
-
-
-def totals(found: Iterable[Planned], now: Figures, share: float) -> Totals:
-    """Sum up a plan, at the limit and the cost of a write that *now* shows."""
     sums: defaultdict[str, list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 2)
     counted: Counter[str] = Counter()
     for one in found:
@@ -218,16 +201,16 @@ def totals(found: Iterable[Planned], now: Figures, share: float) -> Totals:
         counted["subscribed"] += one.before is None and one.after is not None
         counted["unsubscribed"] += one.before is not None and one.after is None
     units = counted["requests"] * now.cost
-    return Totals(
-        counted["accounts"],
-        counted["created"],
-        counted["accounts"],
-        units,
-        round(units / max(1.0, now.limit * share), 1),
-        {code: (float(a), float(b)) for code, (a, b) in sorted(sums.items())},
-        counted["subscribed"],
-        counted["unsubscribed"],
-    )
+    return {
+        "accounts": counted["accounts"],
+        "created": counted["created"],
+        "writes": counted["accounts"],
+        "units": units,
+        "minutes": round(units / max(1.0, now.limit * share), 1),
+        "mrr": {code: (float(a), float(b)) for code, (a, b) in sorted(sums.items())},
+        "subscribed": counted["subscribed"],
+        "unsubscribed": counted["unsubscribed"],
+    }
 
 
 class Queued(NamedTuple):
@@ -237,20 +220,27 @@ class Queued(NamedTuple):
     until: int
 
 
-def queue_accounts(redis: Redis, accounts: Sequence[str]) -> Queued:
+def queue_accounts(
+    redis: Redis, settings: Settings, accounts: Sequence[str], *, whole: bool = False
+) -> Queued:
     """Have the workers look at *accounts* and write what they shall have by then.
 
     One after another, so that new events are not held up. Somebody has seen what moves,
-    so it is no mass change.
+    so it is no mass change. *whole*: they write all traits, also what does not differ.
+    Raises BridgeError in a dry run.
     """
+    now = figures(redis)
+    if settings.bridge_dry_run or now.dry_run:
+        raise BridgeError("nothing is written in a dry run: take BRIDGE_DRY_RUN away")
+    if whole:
+        owe_whole(redis, accounts)
     Mass(redis).let_pass(accounts)
     shadow, wanted = Shadow(redis), {*accounts}
     parties = shadow.party_of_each(accounts)
     if len(parties) < len(wanted):  # some have yet to get their first party
         others = [p for p, so_far in shadow.unsettled().items() if so_far not in wanted]
         parties += [party for party, home in shadow.homes(others) if home in wanted]
-    apart = figures(redis).apart_ms
-    return Queued(parties, Leases(redis).look_again(parties, apart))
+    return Queued(parties, Leases(redis).look_again(parties, now.apart_ms))
 
 
 def waiting(redis: Redis, queued: Queued) -> int:

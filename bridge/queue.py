@@ -82,8 +82,8 @@ class Queue:
     ) -> str:
         """Queue a job for a claimed party and mark the claim as queued; its id.
 
-        *cause* is what a person reads in a queue dashboard, beside the delivery. One transaction: the job
-        and the claim's mark are there together or not at all.
+        *cause* is what a person reads in a queue dashboard, beside the delivery. One
+        transaction: the job and the claim's mark are there together or not at all.
         """
         party = claim.party
         id_ = job_id(party, claim.number) + (URGENT if claim.urgent else "")

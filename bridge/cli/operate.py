@@ -258,7 +258,8 @@ def list_() -> None:
     ]
     heading = ("ID", "SINCE (UTC)", "SOURCE", "EVENT", "BYTES", "REASON")
     words = table(heading, rows) if rows else [EMPTY]
-    show(data, lambda _: [*_causes(redis, QUARANTINED), *words])
+    causes = _causes(redis, QUARANTINED) if len(rows) >= MANY else ()
+    show(data, lambda _: [*causes, *words])
 
 
 @quarantine.command("show", json=False)

@@ -115,9 +115,9 @@ def _account(here: Session, name: str) -> str:
 
 def _json(here: Session, found: Sequence[Planned]) -> dict[str, Any]:
     share = here.settings.vitally_budget_share
-    totals = plans.totals(found, figures(here.redis), share)
     rows = [_row(one) for one in found if one.requests]
-    return {"accounts": rows, "totals": totals._asdict()}
+    totals = plans.totals(found, figures(here.redis), share)
+    return {"accounts": rows, "totals": totals}
 
 
 def _file(data: Mapping[str, Any]) -> bytes:
@@ -199,14 +199,21 @@ def apply(file: str, *, no_wait: bool) -> None:
     tell({"accounts": [*rows]})
 
 
-def queue(here: Session, accounts: Sequence[str], *, wait: bool) -> None:
-    """Have *accounts* written, and perhaps *wait* for it.
+def queue(
+    here: Session, accounts: Sequence[str], *, wait: bool, whole: bool = False
+) -> None:
+    """Have *accounts* written (or the *whole* of each), and perhaps *wait* for it.
 
     Ends the program where the workers have other rules. Raises BridgeError in a dry run,
     and where it waits and something is not written.
     """
-    _would_write(here)
-    queued = plans.queue_accounts(here.redis, accounts)
+    if rules_of_workers(here.redis) not in {"", rules(here.config)}:
+        note(
+            "the workers started with other rules: give them the version and the "
+            "bridge.toml of this command; nothing is written"
+        )
+        sys.exit(MOVED)
+    queued = plans.queue_accounts(here.redis, here.settings, accounts, whole=whole)
     note(f"{count(len(accounts), 'account')} queued")
     if not wait:
         return
@@ -230,18 +237,6 @@ def _left(here: Session, queued: plans.Queued) -> Iterator[int]:
         if reason:
             raise BridgeError(f"{left:,} are written once it is over: {reason}")
         yield left
-
-
-def _would_write(here: Session) -> None:
-    """See whether the workers would write the same as this command."""
-    if here.settings.bridge_dry_run or figures(here.redis).dry_run:
-        raise BridgeError("nothing is written in a dry run: take BRIDGE_DRY_RUN away")
-    if rules_of_workers(here.redis) not in {"", rules(here.config)}:
-        note(
-            "the workers started with other rules: give them the version and the "
-            "bridge.toml of this command; nothing is written"
-        )
-        sys.exit(MOVED)
 
 
 @click.command(cls=Command)

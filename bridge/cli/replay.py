@@ -21,7 +21,7 @@ from bridge.domain.facts import source_of
 from bridge.errors import BridgeError
 from bridge.plan import totals
 from bridge.sources import every
-from bridge.store import keys, operator
+from bridge.store import keys
 from bridge.store.accept import JOURNAL
 from bridge.store.index import Index
 from bridge.store.inspect import Look, figures
@@ -99,11 +99,9 @@ def replay(
         chosen = (_came if since or until else _of)(here, wanted)
     if not account:
         _confirm(here, chosen, yes=flags["yes"])
-    if flags["whole"]:
-        operator.owe_whole(here.redis, chosen.accounts)
     tried = retry_all(here.redis, chosen.parties)
     if chosen.accounts:
-        queue(here, chosen.accounts, wait=not flags["no_wait"])
+        queue(here, chosen.accounts, wait=not flags["no_wait"], whole=flags["whole"])
     show(chosen._asdict(), lambda _: [f"{tried:,} held tried again"] if tried else [])
 
 
@@ -152,8 +150,8 @@ def _confirm(here: Session, chosen: Chosen, *, yes: bool) -> None:
     plan = [one for one in planned(here, accounts) if one.requests]
     sums = totals(plan, figures(here.redis), here.settings.vitally_budget_share)
     note(
-        f"{sums.accounts:,} of {count(len(accounts), 'account')} differ: "
-        f"{sums.units:,} units of Vitally's limit, about {sums.minutes:g} min"
+        f"{sums['accounts']:,} of {count(len(accounts), 'account')} differ: "
+        f"{sums['units']:,} units of Vitally's limit, about {sums['minutes']:g} min"
     )
     what = f"{count(len(accounts), 'account')} and {len(parties):,} held"
     confirm(f"Type yes to replay {what}", "yes", yes=yes)

@@ -56,7 +56,7 @@ def status() -> None:
     session = opened()
     totals = figures(session.redis)
     seconds = totals.drained_in(session.settings.vitally_budget_share)
-    lit = look(session.redis, session.settings)
+    lit = look(session.redis, session.settings, totals)
     data = totals._asdict() | {"drain_seconds": round(seconds), "lamps": lit}
     known = complete(totals, session.settings)
     show(data, lambda _: _in_words(totals, seconds, lit, known))
@@ -171,8 +171,9 @@ def _examine(settings: Settings) -> Findings:
         yield BAD, str(error)
         return
     yield from _redis(redis)
-    yield from _running(redis, settings)
-    yield from _histories(redis)
+    totals = figures(redis)
+    yield from _running(redis, settings, totals)
+    yield from _histories(redis, totals)
     yield _counting(redis)
 
 
@@ -229,9 +230,8 @@ def _redis(redis: Redis) -> Findings:
     yield GOOD, f"Redis {version} answers; {used:.1f} MB are used"
 
 
-def _running(redis: Redis, settings: Settings) -> Findings:
+def _running(redis: Redis, settings: Settings, totals: Figures) -> Findings:
     """The lamps that are lit."""
-    totals = figures(redis)
     if heard := totals.heard:
         yield GOOD, f"{count(len(heard), 'worker')} heard: {', '.join(heard)}"
     grade = NOTE if totals.listed_at is None else GOOD
@@ -239,18 +239,19 @@ def _running(redis: Redis, settings: Settings) -> Findings:
     for title, words in complete(totals, settings).items():
         yield (NOTE if words.startswith("not") else GOOD), f"{title} is {words}"
     said = {"source_key", "dry_run"} if settings.bridge_dry_run else {"source_key"}
-    yield from (_lamp(one) for one in look(redis, settings) if one.kind not in said)
+    lit = look(redis, settings, totals)
+    yield from (_lamp(one) for one in lit if one.kind not in said)
     if totals.quarantine_deliveries or totals.quarantine_dropped:
         kept = f"in the quarantine: {_in_quarantine(totals)}"
         yield NOTE, f"{kept}; see `{program()} quarantine list`"
 
 
-def _histories(redis: Redis) -> Findings:
+def _histories(redis: Redis, totals: Figures) -> Findings:
     names = Look(redis).incomplete(NAMED)
     if not names:
         yield GOOD, "every customer was seen from its creation"
         return
-    more = figures(redis).incomplete - len(names)
+    more = totals.incomplete - len(names)
     rest = f" and {more:,} more" if more > 0 else ""
     yield NOTE, f"incomplete histories: {', '.join(names)}{rest}"
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -57,33 +58,11 @@ HEADING = (
     *("renews", "cancels", "churned", "trial end"),
 )
 
-COUNTS = """\
-{received} deliveries: {accepted} accepted, {duplicate} duplicate, {ignored} ignored, \
-{quarantined} quarantined. Of the accepted: {settled} settled, {pending} pending, \
-{held} held, {parked} parked.
-{writes} requests that write to Vitally, {share:.2f} for each delivery."""
+WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
+"""What it prints in the end."""
 
 ASK = (f"why {LIVES[0]['accounts'][0]}", "status")
 """Commands to try while the demo runs."""
-
-STAYS = """
-Everything stays up until Ctrl-C:
-
-  web      {web}/readyz
-  metrics  {web}/metrics
-  console  {web}/console/
-           user admin, password {password}
-  Vitally  {vitally}/
-  Redis    {redis}
-  logs     {logs}
-
-What to do next: look around in the console, or paste into another terminal{where}:
-"""
-
-AGAIN = f"""
-What to do next: run it once more without --exit
-It plays the same month and stays up, with lines to paste for `{ASK[0]}` and `{ASK[1]}`,
-and the address, user and password of the console."""
 
 
 @click.command(cls=Command, json=False)
@@ -120,7 +99,7 @@ def demo(exits: bool, seed: int) -> None:
             if not exits:
                 _stay(stack)
         if exits:
-            click.echo(AGAIN)
+            click.echo(WORDS["again"].format(*ASK))
         status = 0 if is_right else 1
     except EndedError:
         click.echo("Ended.")
@@ -158,7 +137,8 @@ def _month(stack: Stack, seed: int) -> bool:
     right = sum(not verdict.differences for verdict in results)
     share = seen.writes / max(1, seen.received)
     click.echo("\n".join(drawn(results)))
-    click.echo(f"\n{COUNTS.format(**seen._asdict(), share=share)}")
+    counts = WORDS["counts"].format(**seen._asdict(), share=share)
+    click.echo(f"\n{counts}")
     click.echo(f"{right} of {len(results)} accounts are right.")
     return right == len(results)
 
@@ -283,7 +263,7 @@ def _stay(stack: Stack) -> None:
         "password": stack.password,
         "where": "" if where else " in this folder",
     }
-    click.echo(STAYS.format_map(addresses))
+    click.echo(WORDS["stays"].format_map(addresses))
     for command in ASK:
         begin = f"  {where}REDIS_URL={stack.redis_url} {python} -m bridge"
         click.echo(f"{begin} {command}")

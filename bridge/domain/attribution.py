@@ -118,7 +118,8 @@ def _item_steps(
     paid = exact(gross / share, sub.currency or "", sub.source)
     rhythm = interval if count == 1 else f"{count} {interval}s"
     tiers = f" in {item.get('tiers_mode')} tiers" if "tiers" in item else ""
-    text = f"{priced.quantity:,} x {_name(item)}{tiers}: {_decimal(paid)} {(sub.currency or '').upper()} every {rhythm}"
+    price = f"{_decimal(paid)} {(sub.currency or '').upper()}"
+    text = f"{priced.quantity:,} x {_name(item)}{tiers}: {price} every {rhythm}"
     if share != 1:
         text += f", of which a month is {share}"
     yield Step(

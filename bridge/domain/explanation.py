@@ -44,9 +44,10 @@ def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
     """What *account* should hold at *now* (ms), what Vitally has, and why.
 
     *history* has the last writes, newest first. *keys* maps traits to their keys in
-    Vitally (None: switched off), those in *by_hand* people may change. Unknown things are absent: a trait in `unknown` has no
-    `wanted`, a trait that was never written and never seen has no `vitally`, and one that
-    was not read and whose write is not among the last ones has no `seen_at`.
+    Vitally (None: switched off), those in *by_hand* people may change. Unknown things are
+    absent: a trait in `unknown` has no `wanted`, a trait that was never written and never
+    seen has no `vitally`, and one that was not read and whose write is not among the last
+    ones has no `seen_at`.
     """
     doc = document(account, policy, now)
     shall = keyed(doc, keys, ledger, by_hand=by_hand)

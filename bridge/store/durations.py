@@ -7,9 +7,11 @@ since the last time is lost if it is killed; nothing is counted twice.
 from __future__ import annotations
 
 import threading
+import tomllib
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import NamedTuple
 
 from redis import Redis
@@ -33,24 +35,8 @@ class Duration(NamedTuple):
 
 DELIVERY, REQUEST, WRITE = "delivery", "vitally_request", "event_to_write"
 
-DURATIONS = {
-    DELIVERY: Duration(
-        "Seconds from a delivery's arrival to its answer, by source and class of status.",
-        ("source", "status"),
-        (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
-    ),
-    REQUEST: Duration(
-        "Seconds that the workers' requests to Vitally took, by method and class of "
-        "status; none: no whole answer.",
-        ("method", "status"),
-        (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-    ),
-    WRITE: Duration(
-        "Seconds from an account's oldest unsettled event to the write that Vitally confirmed.",
-        (),
-        (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600),
-    ),
-}
+TABLE = tomllib.loads(files(__package__).joinpath("durations.toml").read_text("utf-8"))
+DURATIONS = {name: Duration(**row) for name, row in TABLE.items()}
 """Name -> what is measured."""
 
 

@@ -7,8 +7,10 @@ hands it over every few seconds, with the last ones for the journal of the refus
 from __future__ import annotations
 
 import threading
+import tomllib
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 
 import orjson
 from redis import Redis
@@ -16,18 +18,9 @@ from redis.exceptions import RedisError
 
 from bridge.store.connect import Scripts
 
-REASONS = {
-    "mismatch": "the signature or password does not match the secret",
-    "stale": "the signed time is too old, or in the future",
-    "missing": "there is no signature or password",
-    "malformed": "the signature cannot be read",
-    "unknown_source": "there is no such source, or it is off",
-    "method": "it is not a POST",
-    "too_large": "the body is too large",
-    "incomplete": "the body did not arrive whole",
-    "not_stored": "Redis did not take it, or too many came at once",
-    "error": "an error in the bridge",
-}
+REASONS: Mapping[str, str] = tomllib.loads(
+    files(__package__).joinpath("refused.toml").read_text("utf-8")
+)
 """Every reason, and its meaning."""
 
 JOURNAL = 1000

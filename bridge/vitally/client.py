@@ -88,9 +88,10 @@ class Call(NamedTuple):
 class Vitally:
     """A client of one workspace; threads may share it, forks get their own pool.
 
-    *authorization* is the ready header value. *observe* gets the `Rate` of every
-    reply that tells one, *after* the `Call` of every request; neither may raise. *deadline* is in seconds and counts for a
-    whole request, from the connection to the last byte of the reply.
+    *authorization* is the ready header value. *observe* gets the `Rate` of every reply
+    that tells one, *after* the `Call` of every request; neither may raise. *deadline* is
+    in seconds and counts for a whole request, from the connection to the last byte of the
+    reply.
     """
 
     def __init__(

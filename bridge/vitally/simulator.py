@@ -1,7 +1,8 @@
 """A local Vitally for the demo and for experiments: the Accounts API as a Flask app.
 
 https://docs.vitally.io/en/articles/9880654-rest-api-accounts. The form of replies and
-errors was recorded in 2024-05. An account's own fields follow the lifecycle rules: https://docs.vitally.io/en/articles/9890272-lifecycle-tracking-overview.
+errors was recorded in 2024-05. An account's own fields follow the lifecycle rules:
+https://docs.vitally.io/en/articles/9890272-lifecycle-tracking-overview.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import socket
 import time
 import uuid
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from itertools import islice
@@ -47,22 +48,6 @@ STAGES: Mapping[str, frozenset[str]] = {
 }
 """`status` of a list -> the lifecycle stages that it shows; ignored accounts never."""
 
-UPDATE = {
-    "name": "string",
-    "traits": "object",
-    "organizationId": "string,null",
-    "accountOwnerId": "null",
-}
-"""Property of an update -> its JSON types; other properties are ignored."""
-
-CREATE = {
-    "externalId": "string",
-    "name": "string",
-    "traits": "object",
-    "organizationId": "string",
-}
-"""The same for a creation; the first two are required."""
-
 TYPES: Mapping[str, type] = {"string": str, "object": dict, "null": type(None)}
 
 DATES = ("nextRenewalDate", "churnedAt", "trialEndDate")
@@ -71,8 +56,13 @@ DATES = ("nextRenewalDate", "churnedAt", "trialEndDate")
 Account = dict[str, Any]
 """The whole object as Vitally answers it, nulls explicit."""
 
-BLANK: Account = json.loads(Path(__file__).with_name("account.json").read_bytes())
+HERE = Path(__file__).parent
+
+BLANK: Account = json.loads((HERE / "account.json").read_bytes())
 """An empty account, its fields in the recorded order."""
+
+SCHEMAS = json.loads((HERE / "requests.json").read_bytes())
+"""Method -> JSON Schema of its body; properties that it does not name are ignored."""
 
 
 class Bucket:
@@ -269,14 +259,14 @@ class Simulator:
 
     def create(self) -> Account:
         """POST: create an account."""
-        body = self.body(CREATE, required=("externalId", "name"))
+        body = self.body()
         account = self.by_external_id.get(body["externalId"])
         made = self.create_again(account, body) if account else self.add(body)
         return self.shown(made)
 
     def update(self, name: str) -> Account:
         """PUT: merge into an account."""
-        body = self.body(UPDATE)
+        body = self.body()
         account = self.find(name)
         made = self.merge(account, body) if account else self.update_missing(name, body)
         return self.shown(made)
@@ -369,21 +359,22 @@ class Simulator:
             mrr = self.last_revenue.get(account["id"])
         return account | {"mrr": mrr} | dates
 
-    def body(
-        self, kinds: Mapping[str, str], required: Iterable[str] = ()
-    ) -> dict[str, Any]:
+    def body(self) -> dict[str, Any]:
         """Return the JSON of the request, or answer 400: no coercion, the first fault."""
-        body = request.get_json(force=True, silent=True)
+        schema, body = (
+            SCHEMAS[request.method],
+            request.get_json(force=True, silent=True),
+        )
         if body is None:
             abort(400, "The body is no JSON.")
         if not isinstance(body, dict):
             invalid("", "type", {"type": "object"}, "must be object")
-        for name in required:
+        for name in schema["required"]:
             if name not in body:
                 words = f"must have required property '{name}'"
                 invalid("", "required", {"missingProperty": name}, words)
-        for name, kind in kinds.items():
-            types = tuple(TYPES[one] for one in kind.split(","))
+        for name, of in schema["properties"].items():
+            kind, types = ",".join(of["type"]), tuple(TYPES[one] for one in of["type"])
             if name in body and not isinstance(body[name], types):
                 invalid(f"/{name}", "type", {"type": kind}, f"must be {kind}")
         return body

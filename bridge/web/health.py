@@ -6,7 +6,9 @@ same answer.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
+from importlib.resources import files
 from itertools import accumulate
 
 import orjson
@@ -32,62 +34,8 @@ from bridge.web.hooks import JSON
 
 PREFIX = "vitally_bridge_"
 
-COUNTERS = {
-    "received": "Events received, per party.",
-    "accepted": "Events accepted as new facts.",
-    "duplicate": "Events that had been received before.",
-    "ignored": "Events without effect on an account.",
-    "quarantine_dropped": "Deliveries dropped from the quarantine for lack of room or age.",
-    "writes": "Write requests sent to Vitally.",
-    "saved": "Jobs that needed no write.",
-    "discarded": "Settled events that somebody discarded without a write.",
-    "forgotten": "Settled events of parties that were forgotten on request.",
-}
-"""Figure -> what it counts; in the metric's name, `_total` follows."""
-
-GAUGES = {
-    "quarantined": "Events in the quarantine now; a replay or a drop removes them.",
-    "quarantine_bytes": "Bytes of the deliveries in the quarantine.",
-    "settled": "Accepted events that are in Vitally or need no write.",
-    "pending": "Accepted events on their way to Vitally.",
-    "held": "Accepted events whose account is not known.",
-    "parked": "Accepted events that could not be written.",
-    "waiting": "Jobs in the queue.",
-    "dirty": "Parties with an unsettled event.",
-    "held_parties": "Parties whose account is not known.",
-    "mass_parties": "Parties whose change is held as part of a mass change.",
-    "parked_parties": "Parties whose change could not be written.",
-    "incomplete": "Parties with an incomplete history.",
-    "unknown": "Accounts with a trait that cannot be known.",
-    "drift": "Accounts that others have changed or deleted, as Vitally was last read.",
-    "unread": "Objects whose events have no content, held until an API key is set.",
-    "oldest_seconds": "Age of the oldest change that is not in Vitally; 0: there is none.",
-    "listed_seconds": "When the last reading of Vitally's accounts began; 0: never.",
-    "drain_seconds": "Seconds until all that waits is written, at Vitally's rate limit.",
-    "workers": "Workers heard from in the last 15 s.",
-    "stopped": "1 while all writes are stopped because Vitally refuses the key or address.",
-    "paused": "1 while all writes are paused by hand.",
-    "dry_run": "1 while nothing is written because of BRIDGE_DRY_RUN.",
-}
-"""Figure -> its meaning; each is a current value."""
-
-METRICS = {CounterMetricFamily: COUNTERS, GaugeMetricFamily: GAUGES}
-
-NAMES = {
-    "saved": "writes_saved",
-    "quarantined": "quarantined_total",
-    "waiting": "jobs_waiting",
-    "dirty": "parties_dirty",
-    "held_parties": "parties_held",
-    "mass_parties": "parties_mass_change",
-    "parked_parties": "parties_parked",
-    "incomplete": "parties_incomplete",
-    "unknown": "accounts_unknown",
-    "unread": "events_unread",
-    "drift": "accounts_drift",
-    "listed_seconds": "vitally_listed_timestamp_seconds",
-}
-"""Figure -> its metric, where that has another name."""
+TABLE = tomllib.loads(files(__package__).joinpath("metrics.toml").read_text("utf-8"))
+KINDS = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
 
 class Health(Collector):
@@ -133,10 +81,10 @@ class Health(Collector):
             "paused": seen.paused is not None,
             "dry_run": seen.dry_run,
         }
-        for kind, meanings in METRICS.items():
-            for figure, meaning in meanings.items():
-                name = PREFIX + NAMES.get(figure, figure)
-                yield kind(name, meaning, value=values[figure])
+        for kind, metric in KINDS.items():
+            for figure, meaning in TABLE[kind].items():
+                name = PREFIX + TABLE["name"].get(figure, figure)
+                yield metric(name, meaning, value=values[figure])
         jobs = CounterMetricFamily(
             f"{PREFIX}jobs", "Jobs done, by outcome.", labels=["outcome"]
         )

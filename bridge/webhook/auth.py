@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hmac
 import re
+import tomllib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.resources import files
 from secrets import token_hex
 from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl, urlencode
@@ -120,44 +122,10 @@ class Scheme:
         )
 
 
-STRIPE = Scheme(
-    header="stripe-signature",
-    signed="{timestamp}.{body}",
-    separator=",",
-    prefix="v1=",
-    timestamp_prefix="t=",
-)
-"""https://docs.stripe.com/webhooks#verify-manually; the whole `whsec_…` is the key."""
-
-HUBSPOT = Scheme(
-    header="x-hubspot-signature-v3",
-    signed="{method}{url}{body}{timestamp}",
-    timestamp_header="x-hubspot-request-timestamp",
-    unit="ms",
-    encoding="base64",
-)
-"""https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation"""
-
-SVIX = Scheme(
-    header="svix-signature",
-    signed="{header:svix-id}.{timestamp}.{body}",
-    separator=" ",
-    prefix="v1,",
-    timestamp_header="svix-timestamp",
-    key="base64",
-    key_prefix="whsec_",
-    encoding="base64",
-)
-"""Standard Webhooks under its older header names."""
-
-STANDARD_WEBHOOKS = replace(
-    SVIX,
-    header="webhook-signature",
-    signed="{header:webhook-id}.{timestamp}.{body}",
-    timestamp_header="webhook-timestamp",
-    otherwise=SVIX,
-)
-"""https://github.com/standard-webhooks/standard-webhooks, symmetric signatures."""
+TABLE = tomllib.loads(files(__package__).joinpath("schemes.toml").read_text("utf-8"))
+SCHEMES = {name: Scheme(**lines) for name, lines in TABLE.items()}
+STRIPE, HUBSPOT = SCHEMES["stripe"], SCHEMES["hubspot"]
+STANDARD_WEBHOOKS = replace(SCHEMES["standard-webhooks"], otherwise=SCHEMES["svix"])
 
 
 class Shown(NamedTuple):

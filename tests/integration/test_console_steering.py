@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 from bridge.config import Config
 from bridge.queue import NAME
 from bridge.reconcile import Reconciler
-from bridge.store import audit
+from bridge.store import audit, keys
 from bridge.store.quarantine import Quarantine
 from bridge.store.samples import mark
 from tests.support.desk import customer, subscription
@@ -108,6 +108,11 @@ def test_what_others_changed_in_vitally_is_written_anew(visit, desk) -> None:
     desk.client.update("acme", {"traits": {"mrr": 1}})
     Reconciler(desk.redis, desk.client, Config(), wait=lambda: None).look("acme")
 
+    desk.redis.set(keys.DRY_RUN, "1")
+    assert "nothing is written in a dry run" in act(
+        visit, clusters(visit)["mrr"], "fix"
+    )
+    desk.redis.delete(keys.DRY_RUN)
     assert "1 party written anew" in act(visit, clusters(visit)["mrr"], "fix")
     desk.passes(60_000)
     desk.work()

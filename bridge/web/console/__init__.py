@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import logging
 import os
+import tomllib
 from collections.abc import Iterable
 from functools import cache, partial
 from importlib import import_module
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Flask, Response, render_template, request
 from jinja2 import StrictUndefined
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
-from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.config import Config
-from bridge.errors import BridgeError
 from bridge.settings import Settings
 from bridge.web.console.guard import Guard
 from bridge.web.dashboard import PREFIX, add_dashboard
@@ -42,32 +41,8 @@ ROOT = "/console"
 PAGES = ("overview", "accounts", "deliveries", "attention", "plan", "settings")
 """The modules with pages, in the order of the menu."""
 
-ERRORS: dict[type[Exception], tuple[int, str, str]] = {
-    NoSuchJobError: (
-        404,
-        "No such job",
-        "It has finished and expired, or never existed.",
-    ),
-    InvalidJobOperation: (
-        409,
-        "Not done",
-        "The job is not in a state that allows this.",
-    ),
-    BridgeError: (409, "Not done", "{error}."),
-    # Redis answered but refused, for example to compact an empty queue.
-    ResponseError: (409, "Not done", "Redis says: {error}."),
-    RedisError: (
-        503,
-        "Redis does not answer",
-        "The console shows what is in Redis; try again when Redis answers.",
-    ),
-    Exception: (
-        500,
-        "Something went wrong",
-        "The log of the web process has the details.",
-    ),
-}
-"""Error -> status, title and text of its page."""
+ERRORS = tomllib.loads(files(__name__).joinpath("errors.toml").read_text("utf-8"))
+"""Name of an error's class -> status, title and text of its page."""
 
 
 def mount_console(
@@ -118,8 +93,7 @@ def create_console(
     app.before_request(guard.check)
     app.after_request(guard.seal)
     app.register_error_handler(HTTPException, refused)
-    for kind in ERRORS:
-        app.register_error_handler(kind, failed)
+    app.register_error_handler(Exception, failed)
     app.extensions[pages.EXTENSION] = pages.Console(
         settings, config, redis, health, os.environ, guard.token
     )
@@ -150,11 +124,11 @@ def refused(error: HTTPException) -> AnyResponse:
 
 def failed(error: Exception) -> Response:
     """A page that names the error; for an unexpected one, only that there was one."""
-    kind = next(kind for kind in type(error).__mro__ if kind in ERRORS)
-    status, title, text = ERRORS[kind]
-    if kind is Exception:
+    names = [kind.__name__ for kind in type(error).__mro__]
+    name = next(name for name in names if name in ERRORS)
+    if name == Exception.__name__:
         LOG.error("console page failed", exc_info=error)
-    body = problem(title, text.format(error=error))
-    return Response(
-        body, status, content_type=JSON if isinstance(body, bytes) else None
-    )
+    row = ERRORS[name]
+    body = problem(row["title"], row["text"].format(error=error))
+    kind = JSON if isinstance(body, bytes) else None
+    return Response(body, row["status"], content_type=kind)

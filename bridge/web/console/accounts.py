@@ -15,8 +15,7 @@ from bridge.domain.document import TRAITS
 from bridge.errors import BridgeError
 from bridge.explain import Data, aloud, explanation
 from bridge.plan import queue_accounts
-from bridge.store.inspect import Look, figures
-from bridge.store.operator import owe_whole
+from bridge.store.inspect import Look
 from bridge.web.console.pages import Done, Pages, account_url, console
 from bridge.wording import count
 
@@ -113,12 +112,8 @@ def retry() -> Done:
 def fold() -> Done:
     """Fold an account again from its facts, and write what differs, or all its traits."""
     name, redis = request.form.get("account", ""), console().redis
-    if console().settings.bridge_dry_run or figures(redis).dry_run:
-        raise BridgeError("nothing is written in a dry run: take BRIDGE_DRY_RUN away")
     actions.parties_of(redis, [name])
     whole = bool(request.form.get("whole"))
-    if whole:
-        owe_whole(redis, [name])
-    queue_accounts(redis, [name])
+    queue_accounts(redis, console().settings, [name], whole=whole)
     what = "all its traits are" if whole else "what differs is"
     return Done(f"{name} is worked out again, and {what} written", account_url(name))

@@ -135,7 +135,8 @@ def _replay(found: Cluster) -> str:
 
 
 def _fix(found: Cluster) -> str:
-    queued = queue_accounts(console().redis, sorted({*_names(found)}))
+    names = sorted({*_names(found)})
+    queued = queue_accounts(console().redis, console().settings, names)
     return f"{count(len(queued.parties), 'party', 'parties')} written anew"
 
 

@@ -36,7 +36,7 @@ from bridge import __version__
 from bridge.config import Config
 from bridge.domain.money import decimals
 from bridge.domain.traits import instant
-from bridge.lamps import CHOSEN, Lamp
+from bridge.lamps import CHOSEN, CONDITIONS, Lamp
 from bridge.log import fields
 from bridge.settings import Settings
 from bridge.store import audit
@@ -263,27 +263,12 @@ FILTERS: dict[str, Callable[..., Any]] = {
 # --- The frame ------------------------------------------------------------------------
 
 
-ATTENTION = "attention.attention"
-
-PLACES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "dry_run": ("plan.plan", {}),
-    "late": ("deliveries.deliveries", {}),
-    "mass_change": (ATTENTION, {}),
-    "parked": (ATTENTION, {}),
-    "quarantine": (ATTENTION, {}),
-    "wrong_signatures": ("deliveries.deliveries", {"receipt": "refused"}),
-    "unread": (ATTENTION, {}),
-    "drift": (ATTENTION, {}),
-    "held": (ATTENTION, {}),
-}
-"""Lamp -> endpoint and arguments of the page where something is done about it."""
-
-
 def frame() -> dict[str, Any]:
     """What the layout of every page shows: the menu, the state, what was just done."""
     pages = [p for p in current_app.blueprints.values() if isinstance(p, Pages)]
     menu = [(p.title, url_for(p.first), p.name == request.blueprint) for p in pages]
-    queue = (f"{request.script_root}{OUR_QUEUE}", request.path.startswith(f"{PREFIX}/"))
+    root = request.script_root
+    queue = (f"{root}{OUR_QUEUE}", request.path.startswith(f"{PREFIX}/"))
     return {
         "menu": [*menu, ("Queue", *queue)],
         "lamps": _lamps,
@@ -293,7 +278,7 @@ def frame() -> dict[str, Any]:
         "program": program(),
         "version": __version__,
         "account_url": account_url,
-        "places": {kind: url_for(to, **more) for kind, (to, more) in PLACES.items()},
+        "places": {row.kind: root + row.page for row in CONDITIONS if row.page},
     }
 
 

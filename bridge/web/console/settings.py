@@ -11,6 +11,9 @@ from bridge.web.console.pages import Data, Pages, console
 
 pages = Pages("settings", "Settings")
 
+MONEY = ("discounts", "statuses", "empty", "week", "day", "base", "rates")
+"""What is shown of how money is computed."""
+
 
 @pages.page("/settings", "settings.html")
 def settings() -> Data:
@@ -37,15 +40,7 @@ def settings() -> Data:
         "traits": dict(config.traits),
         "by_hand": sorted(config.by_hand),
         "owners": {trait: list(own) for trait, own in policy.owners.items()},
-        "money": {
-            "discounts": policy.discounts,
-            "statuses": sorted(policy.statuses),
-            "empty": policy.empty,
-            "week": str(policy.week),
-            "day": str(policy.day),
-            "base": policy.base,
-            "rates": {code: str(rate) for code, rate in policy.rates.items()},
-        },
+        "money": {name: getattr(policy, name) for name in MONEY},
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -202,10 +202,8 @@ class Switched(product.Simulator):
             shown["updatedAt"] = max(shown["updatedAt"], touched)
         return shown
 
-    def body(
-        self, kinds: Mapping[str, str], required: Iterable[str] = ()
-    ) -> dict[str, Any]:
-        body = super().body(kinds, required)
+    def body(self) -> dict[str, Any]:
+        body = super().body()
         if (wanted := body.get("organizationId")) is not None:
             body = {**body, "organizationId": self._organization(wanted, 400)}
         if self.switches["nested_traits"] == "400":
