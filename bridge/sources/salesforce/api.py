@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
@@ -165,15 +164,14 @@ class SalesforceApi:
 
         The span begins `SLOW` earlier, for changes that were not visible then.
         """
-        kinds = [*self._fields]
-        kind, _, last = (after or kinds[0]).partition(":")
+        kind, _, last = (after or "Account").partition(":")
         where = f"SystemModstamp >= {instant(since - SLOW)}"
         where += f" AND SystemModstamp < {instant(until)}"
         where += f" AND Id > {_quoted(last)}" if last else ""
         rows = self._rows(kind, f"{where} ORDER BY Id LIMIT {MOST}")
         owners = {row.fields[OWNER[kind]]: version(row.fields) for row in rows}
         found = list(self._changes(owners, since, until))
-        rest = "".join(kinds[kinds.index(kind) + 1 :][:1])
+        rest = [*self._fields, ""][[*self._fields].index(kind) + 1]
         is_full = len(rows) == MOST
         return Page(found, f"{kind}:{rows[-1].fields['Id']}" if is_full else rest)
 
@@ -203,11 +201,10 @@ class SalesforceApi:
         """Yield the Accounts with these *ids*, each with its deals."""
         listed = f"IN ({', '.join(map(_quoted, ids))})"
         accounts = self._rows("Account", f"Id {listed}") if ids else []
-        deals: defaultdict[Any, list[Row]] = defaultdict(list)
-        if accounts and "Opportunity" in self._fields:
-            for deal in self._rows("Opportunity", f"AccountId {listed}"):
-                deals[deal.fields["AccountId"]].append(deal)
-        yield from ((one, deals[one.fields["Id"]]) for one in accounts)
+        with_deals = accounts and "Opportunity" in self._fields
+        deals = self._rows("Opportunity", f"AccountId {listed}") if with_deals else []
+        for one in accounts:
+            yield one, [d for d in deals if d.fields["AccountId"] == one.fields["Id"]]
 
     def _whole(self, account: Row, deals: Sequence[Row]) -> list[Fact]:
         """Everything about an Account. Raises SourceUnreadError."""
