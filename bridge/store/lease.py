@@ -215,6 +215,7 @@ class Leases(Store):
                 "known": outcome.known,
                 "made_good": outcome.made_good,
                 "mass": outcome.mass,
+                "read_at": view.ledger.read_at,
             }
             | ({} if row is None else {"row": row})
         )

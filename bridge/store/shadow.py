@@ -143,7 +143,8 @@ class Shadow(Store):
     def note(self, at: int, seen: Iterable[Seen]) -> int:
         """Note what a reading that began *at* (ms) showed; how many were noted.
 
-        What was written since, or is being written, is left as it is.
+        What was written since, or is being written, is left as it is; a job that has
+        begun and writes nothing leaves what is noted now to the next one.
         """
         rows = [(one.account, one.ledger, _text(at, one), one.drifted) for one in seen]
         if not rows:

@@ -338,11 +338,48 @@ def test_nothing_is_taken_from_a_reading_while_an_account_is_written(
     acme: Bench,
 ) -> None:
     view = acme.leases.begin("stripe:cus_1")
+    assert view is not None
+    acme.leases.mark_unconfirmed(view.lease, 2, ["mrr"])
     shadow = Shadow(acme.redis)
     ((ledger, _),) = shadow.ledgers(["acme"])
 
-    assert view is not None
     assert 0 == shadow.note(shadow.now(), [Seen("acme", ledger, {"mrr": 1})])
+
+
+def test_nothing_is_taken_from_a_reading_that_a_write_overtook(acme: Bench) -> None:
+    began: list[int] = []
+    shadow, real = Shadow(acme.redis), acme.client.update
+
+    def update(*args: Any) -> Any:
+        began.append(shadow.now())  # the job began before that, and ends after it
+        return real(*args)
+
+    acme.client.update = update  # type: ignore[method-assign]
+    acme.does(subscription(at=1, unit=90000))
+    ((ledger, _),) = shadow.ledgers(["acme"])
+
+    assert 0 == shadow.note(began[0], [Seen("acme", ledger, {"mrr": 450})])
+
+
+def test_what_is_read_during_a_job_without_a_write_is_left_to_the_next(
+    acme: Bench,
+) -> None:
+    by_hand(acme, mrr=900)
+    acme.tell(customer(at=1))
+    real = acme.leases.begin
+
+    def begin(party: str) -> Any:
+        view = real(party)
+        acme.leases.begin = real  # type: ignore[method-assign]
+        [*Reconciler(acme.redis, acme.client, Config(), lambda: None).read()]
+        return view
+
+    acme.leases.begin = begin  # type: ignore[method-assign]
+
+    assert ["unchanged"] == acme.work()
+    acme.passes(1000)
+    assert ["updated"] == acme.work()
+    assert 450 == acme.traits()["mrr"]
 
 
 def test_a_dry_run_is_said_first(
@@ -370,7 +407,9 @@ def test_why_says_what_vitally_was_seen_to_have(acme: Bench, run: Run) -> None:
     assert (900, 450, "read") == (live["vitally"], live["wanted"], live["seen_by"])
     assert "mrr 900 450" in run("why", "stripe:cus_1").line("mrr")
 
-    acme.leases.begin("stripe:cus_1")
+    view = acme.leases.begin("stripe:cus_1")
+    assert view is not None
+    acme.leases.mark_unconfirmed(view.lease, 2, ["mrr"])
 
     assert "it is being written" in run("why", "acme", "--live").err
 

@@ -8,7 +8,8 @@
 --   set {field: text} and unset [field] of the account, unknown (text or ''),
 --   history (text or ''), counts {name: n}, later (ms from now; 0: never), known,
 --   made_good (writes under lost leases that this write has corrected),
---   mass (true: parked as part of a mass change), row of the index ('': none any more; absent: as it is)
+--   mass (true: parked as part of a mass change), read_at (when the reading of Vitally
+--   began that the job knows, ms; 0: none), row of the index ('': none any more; absent: as it is)
 -- RETURNS: 0: the lease is lost; else {party, claim, delivery, urgent} to queue jobs for
 -- USES: claiming settling releasing tracing holding
 local ack = cjson.decode(ARGV[1])
@@ -42,6 +43,17 @@ for _, m in ipairs(ack.parties) do
   end
 end
 if leased then
+  -- What a reading showed during the job: a write has made it untrue, anything else leaves
+  -- it to the next job.
+  local seen = redis.call('HGET', account_of(ack.account), 'seen')
+  local is_news = seen and cjson.decode(seen)[2] ~= ack.read_at
+  if is_news and ack.counts.writes then
+    redis.call('HDEL', account_of(ack.account), 'seen')
+  elseif is_news then
+    ack.set.seen, ack.later = nil, 1
+  end
+  -- When it was written, a reading asks; the job only knows when it began.
+  if ack.set.wrote_at then ack.set.wrote_at = int(now) end
   for name, text in pairs(ack.set) do
     redis.call('HSET', account_of(ack.account), name, text)
   end
@@ -50,7 +62,9 @@ if leased then
   end
   if ack.row then index(ack.account, ack.row) end
   redis.call('PERSIST', account_of(ack.account))  -- a reading may have let it expire
-  if ack.to == 'settled' then redis.call('SREM', DRIFT, ack.account) end
+  if ack.to == 'settled' and (ack.counts.writes or not is_news) then
+    redis.call('SREM', DRIFT, ack.account)
+  end
   if ack.unknown == '' then redis.call('HDEL', UNKNOWN, ack.account)
   else redis.call('HSET', UNKNOWN, ack.account, ack.unknown) end
   if ack.history ~= '' then

@@ -1,4 +1,5 @@
--- Note what a reading of Vitally showed of accounts, where nothing was written since.
+-- Note what a reading of Vitally showed of accounts, where nothing was written since. A
+-- job that has begun and does not write leaves it to the next one (`ack`).
 -- KEYS: none; all are in prelude.lua
 -- ARGV: when the reading began (ms), JSON: list of {account, its ledger as it was
 --   compared ('' none), what was seen otherwise (JSON), whether it has drifted}, how long
@@ -9,8 +10,7 @@ for _, one in ipairs(cjson.decode(ARGV[2])) do
   local key = account_of(one[1])
   local row = redis.call('HMGET', key, 'ledger', 'wrote_at', 'doubt')
   local later = (tonumber(row[2]) or 0) >= tonumber(ARGV[1])
-  local writing = row[3] or redis.call('EXISTS', lease_of(one[1])) == 1
-  if not later and not writing and (row[1] or '') == one[2] then
+  if not later and not row[3] and (row[1] or '') == one[2] then
     redis.call('HSET', key, 'seen', one[3])
     if not row[1] and redis.call('EXISTS', members_of(one[1])) == 0 then
       redis.call('EXPIRE', key, ARGV[3])
