@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -221,8 +222,9 @@ EXCHANGEABLE = frozenset({"sadd", "srem", "del", "expire", "zremrangebyrank"})
 WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
-def touches(words: list[str]) -> Iterator[Touch]:
-    """What a command touches, by its words; AssertionError for one that is not known."""
+def touches(line: str) -> Iterator[Touch]:
+    """What a command touches, as MONITOR shows it; AssertionError where it is not known."""
+    words = WORD.findall(line)
     name = words[0].lower()
     if name in NOT_OURS:
         return
@@ -266,8 +268,7 @@ class Watch:
 
     def touched(self) -> Touches:
         """What was touched since it was last asked."""
-        words = map(WORD.findall, self.since())
-        return frozenset(touch for one in words for touch in touches(one))
+        return frozenset(touch for line in self.since() for touch in touches(line))
 
     def close(self) -> None:
         self.connection.disconnect()
@@ -288,6 +289,8 @@ class World:
     """What a schedule plays in; a scenario gives it its actors and its checks."""
 
     watch: Watch
+    apart = 0.0
+    """Seconds between two steps, where the order of instants matters."""
 
     def begin(self) -> Mapping[str, Call]:
         """Put the state back to the beginning; name and work of each actor."""
@@ -376,6 +379,7 @@ class Search:
         if actor.next != node.step.call:
             raise StrayedError(f"{actor.next} is not {node.step.call}")
         actor.go()
+        time.sleep(self.world.apart)
         self.world.touched()
 
     def _step(self, actors: list[Actor], node: Node) -> None:
@@ -383,6 +387,7 @@ class Search:
         call = actor.next or ""
         self.world.watch.since()
         actor.go()
+        time.sleep(self.world.apart)
         seen = self.world.watch.touched() | {*self.world.touched()}
         node.step = Step(node.step.actor, call, seen)
         self._race(len(self.nodes) - 1)

@@ -26,17 +26,21 @@ from urllib3 import HTTPResponse
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from bridge import actions
+from bridge.completeness import Comparison
 from bridge.domain.account import Party, unite
 from bridge.domain.document import document
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
 from bridge.ingest import Ingress
+from bridge.reconcile import Reconciler
 from bridge.sources.stripe import SOURCE
 from bridge.store import connect, keys
 from bridge.store.accept import Accept
 from bridge.store.lease import home, read_ledger
+from bridge.store.shadow import Shadow
 from bridge.store.view import Member
 from bridge.vitally.client import Vitally
+from bridge.webhook.source import Change, Delivery, Page, Verified
 from tests.chaos.interleaving import (
     Call,
     Found,
@@ -51,9 +55,9 @@ from tests.chaos.interleaving import (
 )
 from tests.support.desk import Bench, customer, link, subscription
 from tests.support.server import RedisServer
+from tests.support.stripe import Shop
 from tests.support.vitally import Simulator
 from workers import outcomes
-from workers.reconcile import Schedule
 
 LATER_MS = 60_000
 """So far ahead is what is appointed part of the work in hand."""
@@ -403,9 +407,11 @@ def expiry(at: Bridge, *, doomed: bool) -> Mapping[str, Call]:
 
 
 def relink(at: Bridge) -> Mapping[str, Call]:
-    """One of two customers moves to another account while the jobs of both are done."""
+    """One of two customers moves while a job of the other is done."""
     at.settled(customer(), subscription(), customer("cus_2"))
     at.tells(subscription(at=1), subscription("cus_2", "sub_2", at=1))
+    at.desk.next()
+    at.desk.passes(60_000)
     worker = at.popped()
     at.told.append(link("cus_1", "beta"))
     by_hand = partial(actions.link, at.redis, "stripe:cus_1", "beta")
@@ -425,23 +431,63 @@ def there_and_back(at: Bridge) -> Mapping[str, Call]:
     return {"operator": back, "worker 1": at.works, "worker 2": at.works}
 
 
-def reconcile_sync(at: Bridge) -> Mapping[str, Call]:
-    """Vitally, where somebody changed a number, is read while the number changes twice."""
+def reconcile_sync(at: Bridge, *, by_hand: bool) -> Mapping[str, Call]:
+    """Vitally, where somebody may have changed a number, is read while it changes twice."""
     at.settled(customer(), subscription())
-    at.vitally.by_external_id["acme"]["traits"]["mrr"] = 1
+    if by_hand:
+        at.vitally.by_external_id["acme"]["traits"]["mrr"] = 1
+    at.apart = 0.0015
     at.tells(subscription(at=1, unit=90000))
-    for key, value in ((keys.RECONCILED, 1), (keys.SWEEPER, "one")):
-        at.redis.set(key, value)
 
     def read() -> None:
-        schedule = Schedule(at.new_desk().context, "one")
-        at.wire(schedule.reconciler._vitally)
-        schedule.tick()
-        while schedule.reading:
-            schedule.tick()
+        context = at.new_desk().context
+        at.wire(context.vitally)
+        shadow = Shadow(at.redis)
+        reader = Reconciler(at.redis, context.vitally, context.config, lambda: None)
+        for _ in reader.read():
+            pass
+        drifted = [account for account, _ in shadow.drifted()]
+        context.leases.look_again(shadow.party_of_each(drifted), 20)
 
     back = at.accepts(subscription(at=2))
     return {"reader": read, "worker": at.works, "web": back}
+
+
+def complete_accept(at: Bridge) -> Mapping[str, Call]:
+    """An event comes while the source's own list shows it as well, and a job is done."""
+    shop = Shop()
+    events = [shop.signs_up(), shop.begins(), shop.changes(quantity=2)]
+    one, two, three = ({**event, "livemode": True} for event in events)
+    ingress = Ingress(at.desk.context.settings, at.redis, [SOURCE])
+    seen = [
+        Verified(Delivery("POST", "", {}, orjson.dumps(e))) for e in (one, two, three)
+    ]
+    at.told += [
+        fact
+        for verified in seen
+        for event in SOURCE.split(verified)
+        for fact in ingress.understood(SOURCE, event)[0]
+    ]
+    ingress.take_in(SOURCE, seen[0])
+    at.desk.work()
+    at.desk.passes(LATER_MS)
+
+    class List:
+        """What the source shows of the time."""
+
+        def changes(self, *_: object) -> Page:
+            return Page([Change(0, two)], "")
+
+    def compare() -> None:
+        settings = at.desk.context.settings
+        Comparison(settings, at.redis, SOURCE, List()).page(0, 0, "")  # type: ignore[arg-type]
+
+    def hear() -> None:
+        web = Ingress(at.desk.context.settings, at.redis, [SOURCE])
+        for verified in seen[1:]:
+            web.take_in(SOURCE, verified)
+
+    return {"list": compare, "web": hear, "worker": at.works}
 
 
 NEWER = "if rev > read then redis.call('ZADD', DIRTY, 'XX', int(now), p)"
@@ -450,7 +496,7 @@ FENCED = "if leased and redis.call('GET', lease_of(ack.account)) ~= ack.fence th
 HEIR = "redis.call('ZADD', DIRTY, 'NX', int(now), heir)"
 IS_COMING = "if redis.call('HGET', party_of(heir), 'claim') then return {} end "
 WAITS = "if redis.call('ZSCORE', DIRTY, p) or done < (tonumber(row[1]) or 0) then"
-SEES = "if not later and not writing and (row[1] or '') == one[2] then"
+SEES = "if not later and not row[3] and (row[1] or '') == one[2] then"
 
 PAIRS: dict[str, Pair] = {
     # A revision is counted in two calls.
@@ -489,9 +535,19 @@ PAIRS: dict[str, Pair] = {
     "relink-sync-back": Pair(
         there_and_back, partial(edited, "releasing", WAITS, "if false then"), "I"
     ),
+    # A revision is counted in two calls.
+    "complete-accept": Pair(complete_accept, in_two_calls, "I"),
     # What was read is believed, although it was written since.
     "reconcile-sync": Pair(
-        reconcile_sync, partial(edited, "see", SEES, "if true then"), "I2"
+        partial(reconcile_sync, by_hand=False),
+        partial(edited, "see", SEES, "if true then"),
+        "I2",
+    ),
+    # What was read while a job was done is forgotten at its end.
+    "reconcile-sync-drift": Pair(
+        partial(reconcile_sync, by_hand=True),
+        partial(edited, "ack", "elseif is_news then", "elseif false then"),
+        "I2",
     ),
 }
 
