@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from importlib.resources import files
 from pathlib import Path
 
 from bridge import sources
@@ -73,6 +75,21 @@ def lamps_table() -> str:
     return table(("kind", "level", "what it means", "first thing to do"), rows)
 
 
+def losses() -> list[Mapping[str, str]]:
+    """What can be lost, and what finds it: the rows of `losses.toml`."""
+    text = files(__package__).joinpath("losses.toml").read_text("utf-8")
+    rows: list[Mapping[str, str]] = tomllib.loads(text)["loss"]
+    return rows
+
+
+def losses_table() -> str:
+    """Render one line for each of these failures."""
+    heading = ("failure", "what can be lost", "what finds it", "within", "shown by")
+    names = ("failure", "lost", "found", "within")
+    rows = ((*(one[name] for name in names), f"`{one['shown']}`") for one in losses())
+    return table(heading, rows)
+
+
 def environment() -> str:
     """Render `deploy/env.example`: each variable with its meaning above it."""
     return HEADING + "".join(
@@ -97,6 +114,7 @@ TABLES = {
     "settings": settings_table,
     "events": events_table,
     "lamps": lamps_table,
+    "losses": losses_table,
 }
 """Name of a region -> the function that makes its content."""
 

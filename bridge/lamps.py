@@ -223,6 +223,9 @@ FIND: Mapping[str, Callable[[State], str | None]] = {
     "redis_memory": lambda state: (
         f"{state.redis.memory:.0%}" if state.redis.memory > CROWDED else None
     ),
+    "redis_emptied": lambda state: (
+        moment(at) if (at := state.figures.emptied) else None
+    ),
     "redis_not_durable": lambda state: _if(not state.redis.appends),
 }
 """Kind -> what it finds, of those that are not a figure alone."""

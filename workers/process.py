@@ -56,6 +56,9 @@ BEAT = 1.0
 DEADLINE = 75.0
 """Seconds after which a job that still holds its lease counts as stuck."""
 
+EMPTIED_S = 7 * 86_400
+"""For how long it is said that Redis came back empty, unless a backfill ends it."""
+
 FORGOTTEN_MS = 60_000
 """A worker that is silent for this long is removed from the list."""
 
@@ -147,9 +150,7 @@ class Process:
                 self.redis.ping()
                 self._probe()
                 self.jobs.resume()
-                self._dry_run()
-                context = self.context
-                mark_changes(self.redis, self.settings, context.rules, options())
+                self._set_up()
                 self._beat()
             except RedisError as error:
                 if not is_waiting:
@@ -161,8 +162,9 @@ class Process:
                 return True
         return False
 
-    def _dry_run(self) -> None:
-        """Begin a dry run, or let be written what an earlier one has left."""
+    def _set_up(self) -> None:
+        """Note our settings; begin a dry run, or let be written what an earlier one left."""
+        mark_changes(self.redis, self.settings, self.context.rules, options())
         leases = self.context.leases
         if self.context.settings.bridge_dry_run:
             leases.begin_dry_run()
@@ -245,7 +247,12 @@ class Process:
         with self.redis.pipeline() as pipe:
             pipe.zadd(keys.WORKERS, {self.name: now})
             pipe.zremrangebyscore(keys.WORKERS, "-inf", now - FORGOTTEN_MS)
-            pipe.execute()
+            pipe.exists(keys.SETUP)
+            *_, is_set_up = pipe.execute()
+        if not is_set_up:
+            log.critical("redis came back empty: a backfill reads all customers again")
+            self.redis.set(keys.EMPTIED, now, ex=EMPTIED_S)
+            self._set_up()
         self.context.durations.hand_over(self.redis)
 
     def _last_word(self) -> None:

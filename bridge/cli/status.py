@@ -10,12 +10,14 @@ from redis import Redis
 
 from bridge.cli import Command, configured, opened, program, reached, vitally_of
 from bridge.cli.output import show, table, watched
+from bridge.completeness import listing
 from bridge.errors import BridgeError, ConfigError, SourceError, VitallyError
 from bridge.lamps import CHOSEN, Lamp, complete, look
 from bridge.settings import Settings
 from bridge.sources import MADE, OBSERVED, every, switched_on, weak_secrets
 from bridge.store.inspect import Figures, Look, figures
 from bridge.vitally.replies import Rate
+from bridge.webhook.source import Source
 from bridge.wording import ago, count
 
 SUMS = (
@@ -170,7 +172,7 @@ def _examine(settings: Settings) -> Findings:
     except BridgeError as error:
         yield BAD, str(error)
         return
-    yield from _redis(redis)
+    yield from _redis(redis, settings)
     totals = figures(redis)
     yield from _running(redis, settings, totals)
     yield from _histories(redis, totals)
@@ -224,10 +226,28 @@ def _vitally(settings: Settings) -> Findings:
         yield NOTE, "Vitally's reply says nothing of its rate limit"
 
 
-def _redis(redis: Redis) -> Findings:
+def _redis(redis: Redis, settings: Settings) -> Findings:
     info: dict[str, Any] = dict(redis.info())
     version, used = info.get("redis_version", "?"), info.get("used_memory", 0) / 1e6
     yield GOOD, f"Redis {version} answers; {used:.1f} MB are used"
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        yield WARN, f"Redis may evict keys ({policy}): what it evicts, nothing finds"
+    appends = info.get("aof_enabled", 1)
+    last = "the last seconds" if appends else "all events since a snapshot"
+    for source in switched_on(settings.sources):
+        yield _protection(source, settings, last)
+
+
+def _protection(source: Source, settings: Settings, last: str) -> tuple[str, str]:
+    """What becomes of the *last* that came from a source if the machine of Redis dies."""
+    dies = f"if Redis' machine dies: {last} of {source.title}"
+    if settings.bridge_durability == "fsync":
+        return GOOD, f"{dies} stay, as a 2xx waits for the disk (BRIDGE_DURABILITY)"
+    if listing(source, settings):
+        return GOOD, f"{dies} come again from its own list ({source.key})"
+    key = f"{source.key} or " if source.archive else ""
+    return NOTE, f"{dies} may be lost; set {key}BRIDGE_DURABILITY=fsync"
 
 
 def _running(redis: Redis, settings: Settings, totals: Figures) -> Findings:

@@ -111,6 +111,9 @@ SWEEPER = PREFIX + "sweeper"
 FENCE = PREFIX + "fence"
 """Counts leases; a fencing number is the time and the end of this one."""
 
+EMPTIED = PREFIX + "emptied"
+"""When (ms) a worker found that Redis had come back empty; expires."""
+
 RUN = PREFIX + "run"
 """Hash: `id` of Redis' process at the last job, and `since` when (ms) after another one;
 `since` 0: there was none before."""

@@ -73,5 +73,5 @@ class Cursor:
         self._redis.hset(self._key, mapping={"after": party, "since": self._since})
 
     def drop(self) -> None:
-        """Forget it: there is nothing to go on with."""
-        self._redis.delete(self._key)
+        """Forget it; once all customers were read, also that Redis came back empty."""
+        self._redis.delete(self._key, *([] if self._since else [keys.EMPTIED]))

@@ -30,6 +30,17 @@ def test_the_table_of_answers_is_fresh() -> None:
     assert docs.REGION.format("answers", outcomes.table()) in README
 
 
+def test_what_shows_a_loss_is_there() -> None:
+    """A target of the Makefile, or a test."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for row in docs.losses():
+        path, _, name = row["shown"].partition("::")
+        if path.startswith("make "):
+            assert f"\n{path.removeprefix('make ')}:" in makefile
+        else:
+            assert f"def {name}" in (ROOT / path).read_text(encoding="utf-8")
+
+
 def test_the_example_of_the_environment_is_fresh() -> None:
     """Red? `make format` writes it anew."""
     example = ROOT / "deploy" / "env.example"

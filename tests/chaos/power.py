@@ -207,10 +207,16 @@ class Power:
         self.stack.redis_server.restart()
         begun, known = time.monotonic(), self._healed()
         self._flow(rng, 1.2)
+        wrong: list[str] = []
+
+        def is_right() -> bool:
+            wrong[:] = self.wrong()
+            return not wrong
+
         with suppress(AssertionError):
             # Where nothing brings them back there is nothing to wait for.
-            eventually(lambda: not self.wrong(), BAR if self.safe else SHORT)
-        took, wrong = time.monotonic() - begun, self.wrong()
+            eventually(is_right, BAR if self.safe else SHORT)
+        took = time.monotonic() - begun
         healed = self._healed() - known
         return Round(seed, len(self.taken) - before, cut, healed, took, wrong)
 

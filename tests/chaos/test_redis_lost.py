@@ -83,5 +83,7 @@ def test_an_empty_redis_is_worked_with_at_once_and_nobody_is_restarted(
     seen = stack.settled()
     assert (3, 3) == (seen.accepted, seen.settled)
     assert [old.id, new.id] == stack.creations()
+    assert seen.emptied
+    assert "Redis came back empty at" in web.get("/metrics")[1] + web.get("/readyz")[1]
     assert web.running.is_alive
     assert worker.is_alive

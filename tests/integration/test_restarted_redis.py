@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from bridge.errors import LostLeaseError
 from bridge.store import keys
 from bridge.store.connect import milliseconds
 from bridge.store.view import Outcome, View
-from tests.support.desk import Bench, customer, subscription
+from tests.support.desk import Bench, bench, customer, link, subscription
+from tests.support.server import RedisServer
 from tests.support.waiting import eventually
 
 PARTY = "stripe:cus_1"
@@ -20,6 +23,13 @@ def settled(desk: Bench) -> Bench:
     desk.settles(customer(), subscription())
     desk.passes(3_600_000)
     return desk
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A Redis that may be killed."""
+    with RedisServer() as running:
+        yield running
 
 
 def restarts(desk: Bench) -> None:
@@ -133,3 +143,57 @@ def test_all_accounts_are_read_soon_after(settled: Bench) -> None:
     begun(settled)
 
     assert not settled.redis.exists(keys.RECONCILED)
+
+
+def test_slots_that_were_forgotten_cost_no_more_than_a_wait(desk: Bench) -> None:
+    """What Vitally's replies say of its limit stops the writes in time."""
+    desk.vitally.turn(rate_limit=300)
+    desk.stop.set()  # no job waits for a slot
+    accounts = [f"acct-{number}" for number in range(45)]
+    for number, account in enumerate(accounts):
+        if number % 15 == 0:
+            desk.redis.delete(keys.SLOTS)
+        desk.tell(customer(f"cus_{number}", account=account))
+        desk.work()
+    refused = [status for _, status in desk.writes() if status == 429]
+    parked, had = desk.check().parked, len(desk.writes())
+
+    assert len(refused) <= 1
+    assert (0, True) == (parked, 24 < had < 40)
+
+
+def test_what_somebody_did_last_is_gone_and_the_party_is_held_again(
+    server: RedisServer,
+) -> None:
+    with server.client() as redis, bench(redis) as desk:
+        assert ["held"] == desk.does(customer(account=None))
+        (file,) = server.folder.glob("appendonlydir/*.incr.aof")
+        length = file.stat().st_size
+        desk.does(link("cus_1", "acme", at=1))
+        linked = desk.standing().held
+        server.kill()
+        file.write_bytes(file.read_bytes()[: length + 9])
+        server.restart()
+
+        assert (0, 1) == (linked, desk.standing().held)
+        assert redis.zscore(keys.HELD, PARTY)
+        desk.check()
+
+
+def test_a_failover_is_a_restart(server: RedisServer) -> None:
+    with (
+        RedisServer() as other,
+        server.client() as redis,
+        other.client() as replica,
+        bench(redis) as desk,
+    ):
+        desk.does(customer())
+        desk.take(subscription())
+        replica.replicaof("127.0.0.1", server.port)
+        eventually(lambda: replica.exists(keys.RUN))
+        server.kill()
+        replica.replicaof("NO", "ONE")
+        with bench(replica) as after:
+            view = begun(after)
+
+    assert 2 == view.unconfirmed_writes

@@ -11,9 +11,11 @@ from bridge.config import read
 from bridge.domain.traits import instant
 from bridge.store import keys
 from bridge.store.quarantine import Kept, Quarantine
+from tests.support.command import called
 from tests.support.desk import customer, subscription
 from tests.support.local_stripe import KEY, LocalStripe
 from tests.support.processes import ROOT, environment, free_port
+from tests.support.server import RedisServer
 
 PARTY = "stripe:cus_1"
 
@@ -189,6 +191,42 @@ def test_doctor_says_of_redis_what_readiness_says(run, desk):
 
     evicts = "BAD Redis may evict keys (maxmemory-policy is allkeys-lru); it must be"
     assert said.line("BAD Redis").startswith(evicts)
+
+
+DIES = "if Redis' machine dies: "
+LAST = f"{DIES}the last seconds of Stripe "
+
+
+@pytest.mark.parametrize(
+    ("own", "config", "words"),
+    [
+        ({}, {}, f"note {LAST}may be lost; set STRIPE_API_KEY or BRIDGE_DURABILITY=fs"),
+        (
+            {"STRIPE_API_KEY": KEY},
+            {},
+            f"ok {LAST}come again from its own list (STRIPE_",
+        ),
+        ({}, {"appendonly": "no"}, f"note {DIES}all events since a snapshot of Stripe"),
+        (
+            {"BRIDGE_DURABILITY": "fsync"},
+            {},
+            f"ok {LAST}stay, as a 2xx waits for the d",
+        ),
+        (
+            {"BRIDGE_ALLOW_EVICTION": "true"},
+            {"maxmemory-policy": "allkeys-lru"},
+            "warn Redis may evict keys (allkeys-lru): what it evicts, nothing finds",
+        ),
+    ],
+)
+def test_doctor_says_of_each_source_what_protects_it(environ, own, config, words):
+    with RedisServer() as server, LocalStripe() as stripe:
+        server.config(**config)
+        places = {"REDIS_URL": server.url, "STRIPE_API_BASE": stripe.url}
+        own = {"STRIPE_MODE": "test", **places, **own}
+        said = called("doctor", environ=environ | own, status=1)
+
+    assert said.line(" ".join(words.split()[:3])).startswith(words)
 
 
 def test_doctor_asks_the_sources_about_their_keys(run, desk):
