@@ -48,6 +48,9 @@ AGAIN = 0.1
 SHOPS, OLDEST = 12, 3
 """Customers of a seed, half of them new; seeds after which one is let alone."""
 
+SLOW = 0.3
+"""How often a request is on its way to Vitally for seconds."""
+
 PIECE = 400
 """Most bytes of a command that is cut in two."""
 
@@ -197,7 +200,10 @@ class Power:
         self._sent.clear()
         with Tail(self.stack.redis_server) as tail:
             disk = Disk(self.stack.redis_server, tail)
-            self._flow(rng, rng.uniform(2.4, 3.4), disk.ask)
+            self._flow(rng, rng.uniform(2.2, 3.2), disk.ask)
+            if rng.random() < SLOW:  # a write is on its way when the power fails
+                self.stack.vitally.break_with([{"kind": "delay", "seconds": 3}])
+            self._flow(rng, 0.3, disk.ask)
             killed = time.monotonic()
             self.stack.redis_server.kill()
         answered = [*self.taken]
