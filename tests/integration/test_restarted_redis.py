@@ -167,6 +167,7 @@ def test_what_somebody_did_last_is_gone_and_the_party_is_held_again(
 ) -> None:
     with server.client() as redis, bench(redis) as desk:
         assert ["held"] == desk.does(customer(account=None))
+        assert redis.waitaof(1, 0, 10_000)[0]
         (file,) = server.folder.glob("appendonlydir/*.incr.aof")
         length = file.stat().st_size
         desk.does(link("cus_1", "acme", at=1))
