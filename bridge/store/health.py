@@ -29,6 +29,9 @@ from bridge.store.connect import aside
 PATIENCE_MS = 1000
 """Longest wait for the disk; `appendfsync everysec` takes a second at most."""
 
+FSYNC_EVERY, LONGEST_FSYNC = 1.1, 0.3
+"""Seconds within which `everysec` begins an fsync; how long one may take."""
+
 SLACK = 0.05
 """Seconds allowed for the round trip."""
 
@@ -46,17 +49,21 @@ def flusher(redis: Redis) -> Callable[[], None]:
     """Return what waits until all that was written before is on Redis' disk.
 
     It may have been written over any connection: a write of our own follows it, and
-    Redis says when that one is there. The wait is a delivery's last step and has
+    Redis says when that one is there; where it may say so too early, we wait longer
+    than it does. The wait is a delivery's last step and has
     connections of its own, so that it holds up no other delivery. Raises StorageError.
     """
-    own = aside(redis, timeout=PATIENCE_MS / 1000 + SLACK, most=MOST)
+    own: Any = aside(redis, timeout=PATIENCE_MS / 1000 + SLACK, most=MOST)
+    run = [""]
 
     def flush() -> None:
         try:
-            with own.pipeline(transaction=False) as pipe:
-                pipe.set(keys.FLUSHED, "")
-                pipe.waitaof(1, 0, PATIENCE_MS)
-                _, (done, _) = pipe.execute()
+            server = own.info("server")
+            known, run[0] = run[0], server.get("run_id", "")
+            # What another process took, this one may not have.
+            done = run[0] == (known or run[0])
+            done &= _outwaited(own) if _is_early(own, server) else _confirmed(own)
+            done &= server.get("run_id") == own.info("server").get("run_id")
         except RedisError as error:
             raise StorageError(f"{LATE} ({type(error).__name__})") from error
         if not done:
@@ -65,15 +72,54 @@ def flusher(redis: Redis) -> Callable[[], None]:
     return flush
 
 
+def _confirmed(redis: Any) -> bool:
+    """Write, and ask whether that is on the disk."""
+    with redis.pipeline(transaction=False) as pipe:
+        pipe.set(keys.FLUSHED, "")
+        pipe.waitaof(1, 0, PATIENCE_MS)
+        _, (done, _) = pipe.execute()
+    return bool(done)
+
+
+def _outwaited(redis: Any) -> bool:
+    """Wait until an fsync that began after now has ended."""
+    time.sleep(FSYNC_EVERY)
+    until = time.monotonic() + LONGEST_FSYNC
+    while redis.info("persistence").get("aof_pending_bio_fsync"):
+        if time.monotonic() > until:
+            return False
+        time.sleep(SLACK)
+    return True
+
+
+def _is_early(redis: Any, server: Mapping[str, Any]) -> bool:
+    """Whether `WAITAOF` may confirm what is not on the disk yet.
+
+    So it is with `everysec` before Redis 8, and in Valkey, which calls itself Redis 7:
+    https://github.com/redis/redis/pull/13793
+    """
+    version = str(server.get("redis_version", ""))
+    if int(version.partition(".")[0] or 0) >= 8:  # noqa: PLR2004 - a version
+        return False
+    try:
+        how = redis.config_get("appendfsync").get("appendfsync")
+    except ResponseError:
+        return True
+    return how not in {"always", "no"}
+
+
 def unfit(redis: Redis) -> str | None:
     """Why Redis cannot confirm what is on its disk, as a sentence; None: it can."""
     try:
         redis.waitaof(1, 0, 1)
         how = redis.config_get("appendfsync")
+        pauses = redis.config_get("no-appendfsync-on-rewrite")
     except NoPermissionError:
         return None
     except ResponseError as error:
         return None if "CONFIG" in str(error) else UNFIT.format(error)
+    if "yes" in pauses.values():
+        return UNFIT.format("no-appendfsync-on-rewrite is yes")
     return UNFIT.format("appendfsync is no") if "no" in how.values() else None
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -61,7 +63,7 @@ NEAR = 4_000_000
 class Tail:
     """Knows how long Redis' append-only file was when; runs inside `with`."""
 
-    def __init__(self, server: RedisServer, every: float = 0.05) -> None:
+    def __init__(self, server: RedisServer, every: float = 0.01) -> None:
         self._folder, self._every = server.folder / "appendonlydir", every
         self._sizes: list[tuple[float, int]] = []
         self._over = threading.Event()
@@ -75,12 +77,16 @@ class Tail:
         )
 
     def length(self, at: float) -> int:
-        """How long it was at an instant of the monotonic clock."""
+        """How long it was at an instant (seconds since the epoch)."""
         return max((size for then, size in self._sizes if then <= at), default=0)
+
+    def after(self, at: float) -> int:
+        """How long it was just after that."""
+        return min(size for then, size in self._sizes if then >= at)
 
     def _watch(self) -> None:
         while not self._over.wait(self._every):
-            self._sizes.append((time.monotonic(), self.file.stat().st_size))
+            self._sizes.append((time.time(), self.file.stat().st_size))
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -92,33 +98,22 @@ class Tail:
 
 
 class Disk:
-    """Knows what is surely on the disk: asks Redis all the time, as the web process does."""
+    """Knows what is surely on the disk: it sees each fsync of Redis, with `strace`."""
+
+    LINE = re.compile(r"([\d.]+) (<\.\.\. )?fdatasync.* = 0 <([\d.]+)>")
 
     def __init__(self, server: RedisServer, tail: Tail) -> None:
-        self._server, self._tail = server, tail
-        self._asked: list[tuple[int, Future[bool]]] = []
-        self._pool = ThreadPoolExecutor(64)
-
-    def ask(self) -> None:
-        """Ask once more, in a thread, for what is written now."""
-        size = self._tail.file.stat().st_size
-        self._asked.append((size, self._pool.submit(self._is_synced)))
+        self._tail, self._log = tail, server.folder / "fsyncs.log"
+        flags = ("-f", "-ttt", "-T", "-e", "trace=fdatasync", "-o", str(self._log))
+        self._running = subprocess.Popen(["strace", *flags, "-p", str(server.pid)])
 
     def length(self) -> int:
-        """How long the file was when it was last on the disk; rather too long.
-
-        The question after the last one that was answered may have been written in time;
-        the one after that was not.
-        """
-        answers = [(size, asked.result()) for size, asked in self._asked]
-        last = max((n for n, (_, done) in enumerate(answers) if done), default=0)
-        return answers[min(last + 2, len(answers) - 1)][0]
-
-    def _is_synced(self) -> bool:
-        with suppress(RedisError, OSError), self._server.client() as client:
-            client.set("asked", 1)
-            return bool(client.waitaof(1, 0, 3000)[0])
-        return False
+        """How long the file was when its last whole fsync began, after Redis' end."""
+        self._running.wait()
+        done = self.LINE.findall(self._log.read_text(encoding="ascii"))
+        # Of one that was resumed the time of its end is told.
+        begun = [float(at) - float(took) * bool(end) for at, end, took in done]
+        return self._tail.after(max(begun))
 
 
 class Round(NamedTuple):
@@ -199,17 +194,18 @@ class Power:
         self.shops += [(seed, Shop()) for _ in range(SHOPS - len(self.shops))]
         self._sent.clear()
         with Tail(self.stack.redis_server) as tail:
-            disk = Disk(self.stack.redis_server, tail)
-            self._flow(rng, rng.uniform(2.2, 3.2), disk.ask)
+            disk = Disk(self.stack.redis_server, tail) if self.fsync else None
+            self._flow(rng, rng.uniform(2.2, 3.2))
             if rng.random() < SLOW:  # a write is on its way when the power fails
                 self.stack.vitally.break_with([{"kind": "delay", "seconds": 3}])
-            self._flow(rng, 0.3, disk.ask)
-            killed = time.monotonic()
+            self._flow(rng, 0.3)
+            killed = time.time()
             self.stack.redis_server.kill()
         answered = [*self.taken]
-        end = disk.length() if self.fsync else tail.length(killed - LOST)
+        end = disk.length() if disk else tail.length(killed - LOST)
         self._flow(rng, rng.uniform(0.1, 0.6))
-        cut = self._cut(tail.file, end + rng.randrange(PIECE), answered)
+        piece = 0 if self.fsync else rng.randrange(PIECE)
+        cut = self._cut(tail.file, end + piece, answered)
         self.stack.redis_server.restart()
         begun, known = time.monotonic(), self._healed()
         self._flow(rng, 1.2)
@@ -256,16 +252,10 @@ class Power:
             if thing.get("customer", thing["id"]) in ours:
                 yield event
 
-    def _flow(
-        self,
-        rng: random.Random,
-        seconds: float,
-        also: Callable[[], None] = lambda: None,
-    ) -> None:
+    def _flow(self, rng: random.Random, seconds: float) -> None:
         """Let events happen for so long: one of each customer a second."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            also()
             _, shop = rng.choice(self.shops)
             if shop.last < int(time.time()):
                 event = happens(shop, rng)

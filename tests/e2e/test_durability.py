@@ -61,6 +61,26 @@ def test_what_was_written_over_another_connection_is_on_the_disk(
     assert 1 == redis.waitaof(1, 0, 10)[0]
 
 
+def test_with_everysec_it_waits_until_an_fsync_has_surely_begun(stack: Stack) -> None:
+    """`WAITAOF` may confirm sooner what is not there yet."""
+    stack.redis_server.config(appendfsync="everysec")
+    begun = time.monotonic()
+    answer = stack.stripe().post(Shop().signs_up())
+
+    assert 202 == answer.status
+    assert 1.1 < time.monotonic() - begun < 2
+
+
+def test_a_redis_that_was_restarted_meanwhile_confirms_nothing() -> None:
+    with RedisServer() as server, server.client() as client:
+        flush = flusher(client)
+        server.config(appendfsync="always")
+        flush()
+        server.restart()
+        with pytest.raises(StorageError):
+            flush()
+
+
 def test_a_disk_that_is_never_waited_for_and_a_stall_are_no_confirmation(
     stack: Stack, redis: Redis
 ) -> None:
@@ -139,9 +159,10 @@ def test_many_wait_for_the_disk_at_once_and_what_was_taken_outlives_a_crash(
     [
         (("--appendonly", "no"), "appendonly"),
         (("--appendfsync", "no"), "appendfsync is no"),
+        (("--no-appendfsync-on-rewrite", "yes"), "no-appendfsync-on-rewrite is yes"),
         (("--rename-command", "WAITAOF", ""), "unknown command"),
     ],
-    ids=["no file", "no flush", "an old Redis"],
+    ids=["no file", "no flush", "none for minutes", "an old Redis"],
 )
 def test_a_redis_that_cannot_tell_is_not_ready_and_takes_nothing(
     tmp_path: Path, extra: tuple[str, ...], words: str
