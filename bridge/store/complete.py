@@ -17,8 +17,11 @@ EVERY_MS = 120_000
 LAG_MS = 120_000
 """How young a change may be so that its webhook may still be on its way."""
 
-OVERLAP_MS = 120_000
-"""How far a span reaches back: a list may show a change later than it happened."""
+OVERLAP_MS = 300_000
+"""How far a span reaches back: a list may show a change later than it happened.
+
+Chargebee's up to five minutes later: https://apidocs.chargebee.com/docs/api/list-ops.
+"""
 
 NEWS_MS = 3_600_000
 """How long after the last gap it is news; then the next one is told anew."""
