@@ -79,6 +79,14 @@ interleavings: $(STAMP)  ## play every order of calls of the pairs that matter (
 	@echo "with a bug put in each:"
 	@$(BIN)/python -m tests.chaos.pairs --seeded $(ARGS)
 
+.PHONY: load
+load: $(STAMP)  ## 100,000 waiting events and 50,000 quiet accounts for an hour (MINUTES=60)
+	@$(BIN)/python -m tests.bench.hour $(or $(MINUTES),60)
+
+.PHONY: shared
+shared: $(STAMP)  ## two bridges and another user on one Vitally key, 20 minutes (MINUTES=3)
+	@$(BIN)/python -m tests.bench.shared $(or $(MINUTES),3) $(ARGS)
+
 .PHONY: mutants
 mutants: $(STAMP)  ## break the numbers in every small way: do the tests see it? (an hour; ARGS="money")
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_MUTANTS)"

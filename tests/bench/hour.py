@@ -5,7 +5,7 @@
 Vitally's limit is its real one, 1000 units a minute. As many new accounts come as are
 written, so that as many events wait at the end as at the beginning. One customer has
 thousands of subscriptions; one of these ends now and then, just before another
-customer's. The figures go into `deploy/benchmarks.md`, after those of `make bench`.
+customer's. `deploy/load.md` has what was found.
 """
 
 from __future__ import annotations
@@ -29,13 +29,9 @@ from tests.bench.load import drive
 from tests.bench.report import LOAD, Figure, figure, say, table
 from tests.chaos.test_soak import WARM, growth
 from tests.support.desk import settings
-from tests.support.processes import ROOT
 from tests.support.stack import Stack
 from workers.context import Context
 from workers.sweep import Sweeper
-
-PAGE = ROOT / "deploy" / "benchmarks.md"
-HEAD = "\n## An hour of load\n"
 
 LIMIT = 1000
 NOISE = 5
@@ -239,7 +235,7 @@ def measure(folder: Path, size: Size) -> dict[str, Figure]:
 
 
 def main(*numbers: str) -> None:
-    """Measure, and write the section of the page if all was measured at full size."""
+    """Measure and report."""
     size = Size(*(int(number) for number in numbers))
     with TemporaryDirectory(prefix="bridge-load-") as folder:
         rows = table(measure(Path(folder), size), LOAD)

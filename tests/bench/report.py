@@ -125,11 +125,11 @@ LOAD = (
     Goal("hour refused", "503 to a delivery, which was then sent again", 0, "{:.0f}"),
     Goal("hour limited", "429 of Vitally", 0, "{:.0f}"),
 )  # fmt: skip
-"""Rows of the section about an hour of load; `tests.bench.hour` measures them."""
+"""Rows that `tests.bench.hour` prints."""
 
 PAGE = """# Benchmarks
 
-Written by `make bench`; each figure is beside its goal. Where an event's time goes: [ingress-profile.md](ingress-profile.md).
+Written by `make bench`; each figure is beside its goal. Where an event's time goes: [ingress-profile.md](ingress-profile.md). An hour of load, and several users of one key: [load.md](load.md).
 
 | | goal | measured | |
 | --- | --- | --- | --- |
