@@ -74,7 +74,7 @@ UTC_ZONE = re.compile(r"(?<=:\d\d\.\d{3})\+0000")
 class Token(Payload):
     """https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_client_credentials_flow.htm."""
 
-    access = Text(required=True, data_key="access_token")
+    access = Text(1 << 16, required=True, data_key="access_token")
     url = fields.String(required=True, data_key="instance_url", validate=Regexp("http"))
     identity = Text(required=True, data_key="id")
 
