@@ -109,6 +109,9 @@ class Schedule:
         self.reading = self.reading or self.reconciler.read()
         try:
             self.read = next(self.reading)
+        except RedisError:
+            self.reading = None  # it ended there, and that is no end of the list
+            raise
         except StopIteration:
             self.reading = None
             self._mend()

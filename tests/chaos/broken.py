@@ -13,14 +13,14 @@ import sys
 from functools import partial
 from typing import Any
 
-from bridge import ingest, throttle
+from bridge import desired, ingest, throttle
 from bridge import serve as web
 from bridge.cli import backfill
 from bridge.domain.document import difference
 from bridge.sources import load
 from bridge.store import accept, connect, keys
 from bridge.store.connect import milliseconds
-from workers import complete, outcomes, reconcile, sweep, sync, write
+from workers import complete, outcomes, reconcile, sweep, write
 from workers.__main__ import main as worker
 
 
@@ -39,10 +39,10 @@ def dedupe_first() -> None:
     """An event is marked as seen before its facts are stored."""
     real = accept.Accept.facts
 
-    def facts(self: Any, source: str, facts: Any, *more: Any) -> Any:
+    def facts(self: Any, source: str, facts: Any, *more: Any, **how: Any) -> Any:
         if not self._redis.set(f"seen:{source}:{facts[0].event}", 1, nx=True):
             return accept.Accepted("duplicate", 0, known=True)
-        return real(self, source, facts, *more)
+        return real(self, source, facts, *more, **how)
 
     accept.Accept.facts = facts
 
@@ -112,7 +112,7 @@ VARIANTS = {
     # Nobody looks for lost jobs.
     "no_sweep": partial(setattr, sweep.Sweeper, "sweep", lambda self: None),
     # After a write that was not confirmed the ledger is believed all the same.
-    "difference_after_doubt": partial(setattr, sync, "whole", difference),
+    "difference_after_doubt": partial(setattr, desired, "whole", difference),
     "dedupe_first": dedupe_first,
     "no_throttle": no_throttle,
     # What an unconfirmed request may still do later is not looked at.
@@ -128,7 +128,9 @@ FOR_CRASHES = {
         edit, "begin", "local found,", "redis.call('ZREM', DIRTY, p)\nlocal found,"
     ),
     # Whoever dies between two steps of a job keeps its lease.
-    "lease_for_ever": partial(edit, "begin", "fence, 'PX', ARGV[3])", "fence)"),
+    "lease_for_ever": partial(
+        edit, "begin", "int(fence), 'PX', ARGV[3])", "int(fence))"
+    ),
     # What is about to be sent is not marked as unconfirmed.
     "unmarked": partial(setattr, write.Write, "_mark_unconfirmed", lambda self: None),
     "place_first": place_first,

@@ -15,6 +15,7 @@ import pytest
 from bridge import docs
 from tests.chaos.broken import FOR_CRASHES
 from tests.chaos.crashpoints import STORIES, Theatre, table
+from tests.support.fate import LOST, Fate
 from tests.support.processes import ROOT
 
 SAMPLE = 60
@@ -23,7 +24,7 @@ SAMPLE = 60
 TODAY = int(time.time() // 86_400)
 
 FOUND = {
-    "clean_at_begin": ("update", "I1"),
+    "clean_at_begin": ("update", "I6"),
     "lease_for_ever": ("update", "I6"),
     "unmarked": ("update", "I2"),
     "place_first": ("backfill", "I2"),
@@ -55,6 +56,12 @@ def test_all_is_right_after_a_crash(theatre: Theatre, story: str) -> None:
     struck = theatre.struck(story, SAMPLE, TODAY)
 
     assert [] == [str(one) for one in struck if one.wrong]
+
+
+def test_a_reading_that_redis_interrupts_is_not_over(theatre: Theatre) -> None:
+    before = theatre.calls("reconcile").index("sweeper: vitally GET") - 1
+
+    assert [] == theatre.play("reconcile", Fate(before, LOST))
 
 
 def test_each_broken_build_has_its_story() -> None:
