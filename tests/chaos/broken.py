@@ -108,7 +108,7 @@ NOTES = "redis.call('HINCRBY', account_of(ARGV[3]), 'stale', 1)"
 
 VARIANTS = {
     # Whoever asks for a lease gets it.
-    "no_lease": partial(edit, "begin", "elseif holder then", "elseif false then"),
+    "no_lease": partial(edit, "begin", "elseif held_by then", "elseif false then"),
     # Nobody looks for lost jobs.
     "no_sweep": partial(setattr, sweep.Sweeper, "sweep", lambda self: None),
     # After a write that was not confirmed the ledger is believed all the same.

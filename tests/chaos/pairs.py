@@ -493,7 +493,7 @@ def complete_accept(at: Bridge) -> Mapping[str, Call]:
 
 NEWER = "if rev > read then redis.call('ZADD', DIRTY, 'XX', int(now), p)"
 FREED = "if row[3] then redis.call('DEL', lease_of(row[3])) end\nreturn {claimed("
-FENCED = "if leased and redis.call('GET', lease_of(ack.account)) ~= ack.fence then"
+FENCED = "if leased and holder(ack.account) ~= ack.fence then"
 HEIR = "redis.call('ZADD', DIRTY, 'NX', int(now), heir)"
 IS_COMING = "if redis.call('HGET', party_of(heir), 'claim') then return {} end "
 WAITS = "if redis.call('ZSCORE', DIRTY, p) or done < (tonumber(row[1]) or 0) then"
@@ -509,7 +509,7 @@ PAIRS: dict[str, Pair] = {
     # Whoever asks for a lease gets it.
     "sync-sync": Pair(
         sync_sync,
-        partial(edited, "begin", "elseif holder then", "elseif false then"),
+        partial(edited, "begin", "elseif held_by then", "elseif false then"),
         "I3",
     ),
     # With a lost job the sweeper ends the lease of whoever does it.

@@ -45,6 +45,12 @@ def test_the_search_finds_the_bug_that_was_put_in(
     assert any(one.startswith(PAIRS[name].shows) for one in found.problems), found
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_bug_of_each_pair_can_still_be_put_in(name: str) -> None:
+    with PAIRS[name].seed():
+        pass
+
+
 def test_contributing_names_every_pair() -> None:
     text = Path("CONTRIBUTING.md").read_text(encoding="utf-8")
     assert [] == [name for name in PAIRS if f"`{name}`" not in text]
