@@ -45,16 +45,23 @@ UNFIT = (
 LATE = "Redis did not confirm in time that it is on disk"
 
 
-def flusher(redis: Redis) -> Callable[[], None]:
+def flusher(redis: Redis, watch: Watch | None = None) -> Callable[[], None]:
     """Return what waits until all that was written before is on Redis' disk.
 
     It may have been written over any connection: a write of our own follows it, and
     Redis says when that one is there; where it may say so too early, we wait longer
     than it does. The wait is a delivery's last step and has
-    connections of its own, so that it holds up no other delivery. Raises StorageError.
+    connections of its own, so that it holds up no other delivery. Raises StorageError,
+    also if Redis was restarted since the last check of *watch*, or the last call.
     """
     own: Any = aside(redis, timeout=PATIENCE_MS / 1000 + SLACK, most=MOST)
     run = [""]
+
+    def note(redis: Any) -> None:
+        run[0] = redis.info("server").get("run_id", "")
+
+    if watch is not None:
+        watch.errands.append(note)
 
     def flush() -> None:
         try:

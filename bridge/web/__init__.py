@@ -73,7 +73,7 @@ def create_app(
         ingress or Ingress(settings, redis, sources),
         watch,
         settings.bridge_public_url,
-        flusher(redis) if flushes else None,
+        flusher(redis, watch) if flushes else None,
         sources,
     )
     if settings.bridge_alert_url:

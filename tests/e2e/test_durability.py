@@ -107,7 +107,7 @@ def test_an_event_is_taken_once_it_is_on_the_disk_one_of_no_concern_at_once(
     stack: Stack,
 ) -> None:
     stripe, shop = stack.stripe(), Shop()
-    taken = stripe.post(shop.signs_up())
+    taken = stripe.deliver(shop.signs_up())
 
     def waits_for_no_disk() -> Answer | None:
         # Before the watch sees that Redis does not flush: from then on all is refused.
