@@ -16,7 +16,7 @@ from redis import Redis
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
 from bridge.domain.refresh import restamped
-from bridge.domain.values import REFRESHED
+from bridge.domain.values import REFRESHED, VOID
 from bridge.errors import ConfigError, PayloadError
 from bridge.ingest import Ingress, by_party
 from bridge.settings import Settings
@@ -35,6 +35,9 @@ FILLED = "filled in"
 """Taken in, of a party of which not everything was known."""
 STRANGE = "unknown customer"
 """Of a party that the bridge has never heard of: that is for a backfill."""
+
+NOTHING = {"status": VOID}
+"""The value of a subscription that is none: nobody misses it."""
 
 NEWS = (MISSING, TAKEN, QUARANTINED)
 """The words for what never came."""
@@ -139,11 +142,12 @@ def _difference(facts: Sequence[Fact], member: Member, *, is_new: bool) -> str:
     if not member.things:
         return MISSING if is_new else STRANGE
     now = fold(History([*known.facts, *facts], known.retained))
-    values = [
-        {thing: one.value for thing, one in things.items() if thing != REFRESHED}
-        for things in (member.things, now)
-    ]
-    if values[0] == values[1]:
+    if all(
+        state.value
+        == (member.things[thing].value if thing in member.things else NOTHING)
+        for thing, state in now.items()
+        if thing != REFRESHED
+    ):
         return SEEN
     # Of a party that was never read whole, webhooks have told only a part.
     return MISSING if REFRESHED in member.things else FILLED

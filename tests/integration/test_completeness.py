@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
 from redis import Redis
 
+from bridge.completeness import Comparison
+from bridge.domain.facts import Fact
+from bridge.domain.values import REFRESHED
 from bridge.ingest import Ingress
 from bridge.lamps import complete, lamps
+from bridge.sources import discover
 from bridge.store import keys
 from bridge.store.complete import EVERY_MS, Completeness, Place
 from bridge.store.connect import milliseconds
 from bridge.store.health import View
 from bridge.store.inspect import figures
-from bridge.webhook.source import Delivery, Verified
-from tests.support.desk import Bench, settings
+from bridge.webhook.source import Archive, Change, Delivery, Page, Verified
+from tests.support.desk import Bench, settings, subscription
+from tests.support.desk import customer as customer_fact
 from tests.support.local_stripe import KEY, LocalStripe, customer, event
 from tests.support.server import RedisServer
 from workers.complete import Completing
 
 MINUTE = 60
+
+
+def refreshed(*, at: int) -> Fact:
+    """That a customer was read whole."""
+    return subscription(at=at)._replace(thing=REFRESHED, value={})
+
+
+def void(*, at: int) -> Fact:
+    """A deal that was never a subscription."""
+    return subscription(sub="sub_2", at=at)._replace(value={"status": "void"})
 
 
 @pytest.fixture
@@ -177,3 +192,47 @@ def test_without_a_key_it_is_said_that_nothing_is_compared(desk: Bench) -> None:
         "Stripe": "not compared with its own list: STRIPE_API_KEY is not set"
     } == said
     assert [] == Completing(desk.context, "one").comparisons
+
+
+class States:
+    """A source that lists one party as it is now."""
+
+    def __init__(self, *facts: Fact, is_new: bool = False) -> None:
+        self.rows = [Change(5, facts=facts, is_new=is_new)]
+
+    def changes(self, since: int, until: int, after: str) -> Page:
+        return Page(self.rows, "")
+
+
+WHOLE = customer_fact(), subscription(at=1), refreshed(at=2)
+
+
+@pytest.mark.parametrize(
+    ("known", "shown", "is_new", "word"),
+    [
+        (WHOLE, (subscription(at=9),), False, "seen before"),
+        (WHOLE, (subscription(at=9, unit=1),), False, "taken in"),
+        (WHOLE, (subscription(at=9, sub="sub_2"),), False, "taken in"),
+        (WHOLE, (void(at=9),), False, "seen before"),
+        # What webhooks told is only a part; so the rest was not missing.
+        (WHOLE[:2], (subscription(at=9, sub="sub_2"),), False, "filled in"),
+        (WHOLE[:2], (refreshed(at=9),), False, "seen before"),
+        ((), (subscription(at=9),), False, "unknown customer"),
+        ((), (subscription(at=9),), True, "taken in"),
+    ],
+)
+def test_what_a_party_is_now_is_compared_with_what_is_known(
+    desk: Bench, known: Any, shown: Any, is_new: bool, word: str
+) -> None:
+    if known:
+        desk.tell(*known)
+    source, archive = (
+        discover()["stripe"],
+        cast("Archive", States(*shown, is_new=is_new)),
+    )
+    compared = Comparison(desk.context.settings, desk.redis, source, archive)
+    (verdict,), _ = compared.page(1, 9, "")
+    (again,), _ = compared.page(1, 9, "")
+
+    assert word == verdict.word
+    assert again.word == (word if word == "unknown customer" else "seen before")

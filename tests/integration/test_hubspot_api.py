@@ -387,7 +387,8 @@ def test_all_companies_are_listed_by_id_whatever_one_search_lists(
 
 
 def happenings(hubspot: Shop) -> None:
-    """What happens to companies before hour 9, in hour 10, and in hour 12."""
+    """What happens to companies a day before, in hour 10, and in hour 12."""
+    hubspot.at(-30)
     for id_ in (*range(2, 9), 20, 21):
         hubspot.company(id_, name=f"Company {id_}")
     for deal, company in ((70, 7), (80, 8)):
@@ -435,6 +436,18 @@ def test_the_changes_of_a_span_are_found(hubspot: Shop) -> None:
     again = hubspot.changes(9, 11, deals=DEALS)
     assert {f"hubspot:{id_}" for id_ in (2, 7)} == found.keys() - again.keys()
     assert again.keys() < found.keys()
+
+
+def test_a_new_company_that_changed_after_its_span_is_new_in_the_next(
+    hubspot: Shop,
+) -> None:
+    hubspot.at(1)
+    hubspot.company(40, name="New one")
+    hubspot.at(3)
+    hubspot.company(40, name="Renamed")
+
+    assert {} == hubspot.changes(0, 2)
+    assert hubspot.changes(2, 4)["hubspot:40"].is_new
 
 
 def test_changes_of_one_instant_are_all_found_at_little_cost(hubspot: Shop) -> None:
