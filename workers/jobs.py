@@ -7,8 +7,12 @@ content, whose customer only the source knows) asks the source whose it is.
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import sys
+from contextlib import suppress
 from contextvars import ContextVar
+from time import thread_time
 
 from bridge.domain.facts import PartyKind, PartyName, kind_of, source_of
 from bridge.domain.values import TO_REFRESH
@@ -27,6 +31,16 @@ log = logging.getLogger("workers.job")
 STEPS = 200
 """Most steps of a spread in one job; the rest follows in the next job."""
 
+LARGE = 0.5
+"""Seconds of the processor; a job that takes more has used much memory."""
+
+
+def give_memory_back() -> None:
+    """Give what a large job has freed back to the system; glibc would keep it."""
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
+
 
 class Jobs:
     """Does the jobs of a worker."""
@@ -38,7 +52,12 @@ class Jobs:
     def run(self, party: str) -> str:
         """Do the job of *party*; return the outcome's word. Raises redis' errors."""
         other = {PartyKind.CATALOGUE: self._spread, PartyKind.POINTER: self._follow}
-        return self.sync.run(party, other.get(kind_of(party)))
+        began = thread_time()
+        try:
+            return self.sync.run(party, other.get(kind_of(party)))
+        finally:
+            if thread_time() - began > LARGE:
+                give_memory_back()
 
     def resume(self) -> None:
         """Queue the parties that were held for a key that is now set.

@@ -57,7 +57,11 @@ class Health(Collector):
         notes = (lamp for lamp in lit if lamp.level == "warn" or lamp.kind in CHOSEN)
         bad = (lamp.text for lamp in lit if lamp.level == "bad")
         known = complete(seen, self._settings) if seen else {}
-        so_far = (f"{title} is {words}." for title, words in known.items())
+        so_far = (
+            f"{title} is {words}."
+            for title, words in known.items()
+            if not words.startswith("not")
+        )
         return list(bad), [*(lamp.text for lamp in notes), *so_far]
 
     def lit(self) -> list[Lamp]:

@@ -7,6 +7,7 @@
 -- ARGV: share, limit, cost, most (ms), id ('': do not reserve), wait while paused by
 --   hand, urgent (1 or 0), share of the limit below which others use it
 -- RETURNS: the wait in ms; negative if it is longer than `most` (nothing is reserved)
+local LOOK_AGAIN_MS = 1500
 if redis.call('EXISTS', KEYS[4]) == 1 then return -tonumber(ARGV[6]) end
 local rate = redis.call('HMGET', KEYS[2], 'limit', 'cost', 'left', 'at')
 local limit = tonumber(rate[1] or ARGV[2])
@@ -34,12 +35,15 @@ if full then at = math.max(at, full + 60001) end
 -- For an urgent one half of that is enough, so that there is something left for it.
 local least = limit * tonumber(ARGV[8]) / (ARGV[7] == '1' and 2 or 1)
 local seen = (tonumber(rate[4]) or 0) + 60000
-local scarce = (tonumber(rate[3]) or limit) < least and now < seen
-if scarce then at = math.max(at, seen) end
 local pause = redis.call('PTTL', KEYS[3])
 if pause > 0 then at = math.max(at, now + pause) end
 local wait = math.ceil(at - now)
-if wait > tonumber(ARGV[4]) then return scarce and -math.min(wait, 1500) or -wait end
+if (tonumber(rate[3]) or limit) < least and now < seen then
+  -- Another reply may end that soon, so it is asked for again.
+  if seen - now > tonumber(ARGV[4]) then return -math.max(wait, LOOK_AGAIN_MS) end
+  wait = math.max(wait, math.ceil(seen - now))
+end
+if wait > tonumber(ARGV[4]) then return -wait end
 if ARGV[5] ~= '' then
   redis.call('ZADD', KEYS[1], int(now + wait), ARGV[5])
   redis.call('PEXPIRE', KEYS[1], 180000)
