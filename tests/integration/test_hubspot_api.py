@@ -68,17 +68,17 @@ class Shop(LocalHubspot):
     def document(self, **table: Any) -> Document:
         return document(unite("1", folded(self.facts(**table).values())))
 
-    def changes(self, since: int, until: int, **table: Any) -> dict[str, Change]:
+    def changes(self, since: float, until: float, **table: Any) -> dict[str, Change]:
         """What happened from hour *since* to hour *until* after NOW, by party."""
         api = self._apis.setdefault(str(table), self.api(**table))
         found, after = [], "0:"
-        first, end = (1000 * (NOW + 3600 * hour) for hour in (since, until))
+        first, end = (1000 * round(NOW + 3600 * hour) for hour in (since, until))
         while after:
             rows, after = api.changes(first, end, after)
             found += rows
         return {change.facts[0].party: change for change in found}
 
-    def at(self, hour: int) -> None:
+    def at(self, hour: float) -> None:
         """Let it be *hour* after NOW."""
         self.clock = lambda: NOW + 3600 * hour
 
@@ -463,6 +463,28 @@ def test_changes_of_one_instant_are_all_found_at_little_cost(hubspot: Shop) -> N
     assert 150 == len(hubspot.changes(0, 1, deals=DEALS))
     # Four for a page of companies, five for one of deals, and one for either's deleted.
     assert 2 * 4 + 2 * 5 + 2 == len(hubspot.log)
+
+
+def test_what_was_deleted_is_looked_for_about_once_an_hour(hubspot: Shop) -> None:
+    hubspot.wins(9, 1)
+    hubspot.company(2)
+    hubspot.at(10.2)
+    hubspot.delete("companies", 2)
+    hubspot.delete("deals", 9)
+    deals = "/crm/v3/objects/deals"
+
+    assert {} == hubspot.changes(10.1, 10.3, deals=DEALS)
+    assert deals not in hubspot.paths()
+    # A span that crosses a full hour, and a long one.
+    for since, until in ((10.9, 11.03), (10.15, 10.7)):
+        hubspot.log.clear()
+        found = hubspot.changes(since, until, deals=DEALS)
+        assert {"hubspot:1", "hubspot:2"} == found.keys()
+        # The company of a deleted deal takes one request.
+        assert [deals, f"{deals}/9"] == [
+            asked.path for asked in hubspot.log if asked.path in {deals, f"{deals}/9"}
+        ]
+    assert {} == hubspot.changes(11.9, 12.03, deals=DEALS)
 
 
 def test_a_search_that_is_behind_costs_nothing_but_time(hubspot: Shop) -> None:

@@ -68,7 +68,7 @@ FRESH = 3600.0
 Linked = dict[str, dict[str, bool]]
 """Company -> its deals -> whether the deal calls the company primary."""
 
-DAY = 86_400_000
+DAY, HOUR = 86_400_000, 3_600_000
 """Milliseconds."""
 
 RECORDS, ASSOCIATIONS = "/crm/v3/objects", "/crm/v4/associations"
@@ -147,7 +147,7 @@ class HubspotApi:
         self._http = http
         self._rules = rules
         self._kinds = ["companies", *(["deals"] if rules.deals else [])]
-        self._lists = [(kind, gone) for kind in self._kinds for gone in (False, True)]
+        self._lists = [(kind, gone) for gone in (False, True) for kind in self._kinds]
         self._searched = 0.0
         self._user_of_hour = lru_cache(1000)(self._user)
 
@@ -178,10 +178,11 @@ class HubspotApi:
         HubSpot may still know the company of a deal that was deleted.
         """
         kind, _, id_ = thing.partition(":")
-        if kind == "company":
-            return PREFIX + id_
-        path = f"{RECORDS}/deals/{{id}}"
-        reply = self._one(Record(), path, id_, associations="companies")
+        return PREFIX + id_ if kind == "company" else self._company_of(id_)
+
+    def _company_of(self, deal: str, *, is_gone: bool = False) -> str | None:
+        path, more = f"{RECORDS}/deals/{{id}}", {"associations": "companies"}
+        reply = self._one(Record(), path, deal, is_gone=is_gone, **more)
         links, _ = _links(reply.body, "companies") if reply else ([], True)
         primary = {link["id"] for link in links if link["type"] == "deal_to_company"}
         companies = primary or {link["id"] for link in links}
@@ -202,7 +203,8 @@ class HubspotApi:
         """See `Archive.changes`; *after* is the list and the last record of it.
 
         The search finds no deleted records, and their list knows no span: it is read
-        whole. What the search finds is read again, since its index may be behind.
+        whole, so only about once an hour, for what was deleted since an hour before.
+        What the search finds is read again, since its index may be behind.
         """
         number, _, last = after.partition(":")
         kind, is_gone = self._lists[n := int(number or 0)]
@@ -213,7 +215,8 @@ class HubspotApi:
             span = [(MODIFIED, "GTE", since), (MODIFIED, "LT", until)]
             page, at = self._search(kind, last, *span)
         when = {r["id"]: _ms(r["deleted"] or r["updated"]) for r in page.rows}
-        rows = [r for r in page.rows if not is_gone or since <= when[r["id"]] < until]
+        first = since - HOUR
+        rows = [r for r in page.rows if not is_gone or first <= when[r["id"]] < until]
         if kind == "deals":
             ids = [row["id"] for row in rows]
             of = self._owners(ids) if is_gone else self._companies(ids)
@@ -223,7 +226,9 @@ class HubspotApi:
             rows = self._several(Record, path, when, properties=names)
         changes = list(self._changes(rows, when, at, (since, until)))
         n += not page.after
-        return Page(changes, f"{n}:{page.after}" if n < len(self._lists) else "")
+        is_due = since // HOUR < until // HOUR or until - since > HOUR // 2
+        end = len(self._lists if is_due else self._kinds)
+        return Page(changes, f"{n}:{page.after}" if n < end else "")
 
     def _changes(
         self, rows: list[Json], when: Mapping[str, int], at: int, span: tuple[int, int]
@@ -272,9 +277,18 @@ class HubspotApi:
         page, at = _page(self._http.post(f"{RECORDS}/{kind}/search", asked))
         return page._replace(after=page.after and page.rows[-1]["id"]), at
 
-    def _one(self, schema: Schema, path: str, id_: str, **query: str) -> Reply | None:
-        """One thing, even if it was deleted; None if there is none."""
-        for more in ({}, {"archived": "true"}):
+    def _one(
+        self,
+        schema: Schema,
+        path: str,
+        id_: str,
+        *,
+        is_gone: bool = False,
+        **query: str,
+    ) -> Reply | None:
+        """One thing, even if it was deleted (*is_gone*: surely); None if there is none."""
+        for archived in (is_gone, not is_gone):
+            more = {"archived": "true"} if archived else {}
             reply = self._http.get(path, id_, kept({**query, **more}))
             if reply is not None:
                 return reply._replace(body=_loaded(schema, reply))
@@ -357,7 +371,7 @@ class HubspotApi:
 
     def _owners(self, deals: Iterable[str]) -> dict[str, set[str]]:
         """The company of deleted *deals*, which only a record itself tells."""
-        owners = {deal: self.owner(f"deal:{deal}") for deal in deals}
+        owners = {deal: self._company_of(deal, is_gone=True) for deal in deals}
         return {deal: {of.removeprefix(PREFIX)} for deal, of in owners.items() if of}
 
     def _trait(self, line: TraitMapping, text: str | None) -> Any:
