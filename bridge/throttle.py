@@ -82,14 +82,17 @@ class Throttle(Store):
     def wants_look(self) -> bool:
         """Whether it is time to see if others have left more; then one reply is learned.
 
-        The time is half of what refilling takes: an ending needs no more.
+        The time is half of what refilling takes: an ending needs no more. Looks take at
+        most half of the limit. None goes while Vitally fails: others ask it then.
         """
-        limit, left = self._redis.hmget(keys.RATE, "limit", "left")
-        missing = self._least - int(left or LIMIT) / int(limit or LIMIT)
-        if missing <= 0 or monotonic() - self._looked < missing * 30:
+        raw, left = self._redis.hmget(keys.RATE, "limit", "left")
+        limit = int(raw or LIMIT)
+        missing = self._least - int(left or LIMIT) / limit
+        apart = max(missing * 30, 2 * 60 / limit)
+        if missing <= 0 or monotonic() - self._looked < apart:
             return False
         self._looked = monotonic()
-        return not self._redis.exists(keys.PAUSE)
+        return not self._redis.exists(keys.PAUSE, keys.FAILING)
 
     def _call(
         self,

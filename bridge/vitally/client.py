@@ -22,6 +22,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote, urlencode
 
@@ -240,7 +241,8 @@ class Vitally:
             observed = rate(response.headers)
             if observed is not None and self._observe is not None:
                 ago = time.monotonic() - self._exchange.until + self._deadline
-                self._observe(observed._replace(write=method != "GET", ago=ago))
+                write = method != "GET" and response.status < HTTPStatus.BAD_REQUEST
+                self._observe(observed._replace(write=write, ago=ago))
             # Read to the end: only there does urllib3 notice that a body is too short.
             while len(body) <= BODY_CAP and (chunk := response.read(CHUNK)):
                 body += chunk

@@ -159,6 +159,16 @@ def test_every_reply_is_observed_refusals_too(client_of, simulator):
     assert [990, 990, 989] == [rate.remaining for rate in seen]
 
 
+def test_a_refused_write_shows_nothing_of_what_a_write_costs(client_of, simulator):
+    seen = []
+    vitally = client_of(observe=seen.append)
+    vitally.create(ACME)
+    simulator.break_with([{"kind": "status", "status": 429}])
+    failure(lambda: vitally.update("acme-101", {}))
+
+    assert [True, False] == [rate.write for rate in seen]
+
+
 # --- The deadline, and what did not arrive ---------------------------------------
 
 UNDONE = {"redirect", "reset_before"}

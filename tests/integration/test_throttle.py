@@ -247,6 +247,29 @@ def test_without_any_reply_writes_wait_for_others_no_longer_than_a_minute(
     assert 0 == throttle.wait()
 
 
+def test_looks_leave_half_of_a_small_limit(throttle: Throttle) -> None:
+    throttle.learn(rate(30, 2))
+    looks = [throttle.wants_look()]
+    for ago in (3.5, 4.5):
+        throttle._looked = monotonic() - ago
+        looks.append(throttle.wants_look())
+
+    assert [True, False, True] == looks
+
+
+def test_a_clock_that_was_put_back_does_not_end_the_learning(
+    redis: Redis, throttle: Throttle
+) -> None:
+    throttle.learn(rate(1000, 500))
+    left = []
+    for ahead in (30_000, 3_600_000):
+        redis.hincrby(keys.RATE, "at", ahead)
+        throttle.learn(rate(1000, 400))
+        left.append(redis.hget(keys.RATE, "left"))
+
+    assert [b"500", b"400"] == left
+
+
 def test_one_that_has_the_whole_key_waits_for_nobody(redis: Redis) -> None:
     throttle = Throttle(redis, 1.0)
     throttle.learn(rate(1000, 0))
@@ -257,14 +280,15 @@ def test_one_that_has_the_whole_key_waits_for_nobody(redis: Redis) -> None:
 def test_the_sweeper_looks_now_and_then_whether_others_have_left_more(
     desk: Bench,
 ) -> None:
-    """A look costs one unit, a write ten; none goes while Vitally wants to be left alone."""
+    """A look costs one unit, a write ten; none while Vitally fails, or wants none."""
     desk.throttle.learn(rate(1000, 0))
     desk.throttle.pause(60_000)
-    desk.sweeper.tick()
-    assert [] == desk.vitally.log()
-    desk.redis.delete(keys.PAUSE)
-    desk.throttle._looked = desk.sweeper.watched = 0.0
-    desk.sweeper.tick()
+    desk.context.outage.note("answered 502", 0)
+    for gone in (keys.RUN, keys.PAUSE, keys.FAILING):
+        assert [] == desk.vitally.log()
+        desk.redis.delete(gone)
+        desk.throttle._looked = desk.sweeper.watched = 0.0
+        desk.sweeper.tick()
 
     assert ["GET"] == [one["method"] for one in desk.vitally.log()]
     assert 0 == desk.throttle.wait()

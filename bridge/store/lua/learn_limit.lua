@@ -7,7 +7,8 @@
 local limit, left, at = tonumber(ARGV[1]), tonumber(ARGV[2]), now - tonumber(ARGV[4])
 local row = redis.call('HMGET', KEYS[1], 'left', 'at', 'seen')
 local elapsed = at - (tonumber(row[2]) or 0)
-if elapsed < 0 then return 0 end
+-- Further back only a clock that was put back can be.
+if elapsed < 0 and elapsed > -60000 then return 0 end
 redis.call('HSET', KEYS[1], 'limit', limit, 'left', left, 'at', int(at))
 if left < limit * tonumber(ARGV[6]) then
   redis.call('HSET', KEYS[1], 'scarce', int(now))
