@@ -43,8 +43,8 @@ for _, m in ipairs(ack.parties) do
   end
 end
 if leased then
-  -- What a reading showed during the job: a write has made it untrue, anything else leaves
-  -- it to the next job.
+  -- What a reading showed during the job: a write has made it untrue, though perhaps not
+  -- put it right, so the next one is whole; anything else leaves it to the next job.
   local seen = redis.call('HGET', account_of(ack.account), 'seen')
   local is_news = seen and cjson.decode(seen)[2] ~= ack.read_at
   if is_news and ack.counts.writes then
@@ -60,9 +60,14 @@ if leased then
   for _, name in ipairs(ack.unset) do
     redis.call('HDEL', account_of(ack.account), name)
   end
+  if is_news and ack.counts.writes and ack.set.ledger
+    and redis.call('SISMEMBER', DRIFT, ack.account) == 1 then
+    redis.call('HSETNX', account_of(ack.account), 'doubt', 1)
+    ack.later = 1
+  end
   if ack.row then index(ack.account, ack.row) end
   redis.call('PERSIST', account_of(ack.account))  -- a reading may have let it expire
-  if ack.to == 'settled' and (ack.counts.writes or not is_news) then
+  if ack.to == 'settled' and not is_news then
     redis.call('SREM', DRIFT, ack.account)
   end
   if ack.unknown == '' then redis.call('HDEL', UNKNOWN, ack.account)
