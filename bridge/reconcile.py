@@ -71,6 +71,8 @@ class Reconciler:
         more, passed = "whole" not in place, {cursor}
         while more:
             self._turn()
+            if read and not self._redis.exists(keys.LISTING):  # Redis was restarted
+                began, read, cursor, passed = self._shadow.now(), 0, None, {None}
             page = self._page(cursor)
             self._note(began, page.results)
             cursor, more = page.next, page.next is not None

@@ -250,8 +250,13 @@ class Process:
             pipe.exists(keys.SETUP)
             *_, is_set_up = pipe.execute()
         if not is_set_up:
-            log.critical("redis came back empty: a backfill reads all customers again")
-            self.redis.set(keys.EMPTIED, now, ex=EMPTIED_S)
+            if not self.redis.info("stats")[
+                "evicted_keys"
+            ]:  # else it may be gone alone
+                log.critical(
+                    "redis came back empty: a backfill reads all customers again"
+                )
+                self.redis.set(keys.EMPTIED, now, ex=EMPTIED_S)
             self._set_up()
         self.context.durations.hand_over(self.redis)
 

@@ -186,6 +186,16 @@ def test_an_interrupted_reading_goes_on(many: Bench, run: Run) -> None:
     assert 2 == len(many.vitally.log(requests))
 
 
+def test_a_reading_during_which_redis_was_restarted_begins_again(many: Bench) -> None:
+    reading = Reconciler(many.redis, many.client, Config(), int).read()
+    assert 100 == next(reading)
+    many.redis.hset(keys.RUN, "id", "another")
+    many.take(customer())
+    many.leases.begin("stripe:cus_1")
+
+    assert [100, 200, 250] == [*reading]
+
+
 def test_a_reading_waits_where_vitally_says_so_and_misses_nothing(
     many: Bench, run: Run
 ) -> None:
@@ -380,6 +390,29 @@ def test_what_is_read_during_a_job_without_a_write_is_left_to_the_next(
     acme.passes(1000)
     assert ["updated"] == acme.work()
     assert 450 == acme.traits()["mrr"]
+
+
+def test_what_is_read_during_a_job_that_writes_something_else_is_mended(
+    acme: Bench,
+) -> None:
+    by_hand(acme, mrr=900)
+    acme.tell(subscription(at=1, status="past_due"))
+    real = acme.leases.begin
+
+    def begin(party: str) -> Any:
+        view = real(party)
+        acme.leases.begin = real  # type: ignore[method-assign]
+        [*Reconciler(acme.redis, acme.client, Config(), lambda: None).read()]
+        return view
+
+    acme.leases.begin = begin  # type: ignore[method-assign]
+    acme.work()
+    assert 900 == acme.traits()["mrr"]
+    acme.passes(60_000)
+    acme.work()
+
+    assert 450 == acme.traits()["mrr"]
+    assert 0 == acme.check().drift
 
 
 def test_a_dry_run_is_said_first(

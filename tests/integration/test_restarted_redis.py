@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from bridge.config import Config
 from bridge.errors import LostLeaseError
 from bridge.store import keys
 from bridge.store.connect import milliseconds
 from bridge.store.view import Outcome, View
-from tests.support.desk import Bench, bench, customer, link, subscription
+from tests.support.desk import Bench, bench, customer, link, settings, subscription
 from tests.support.server import RedisServer
 from tests.support.waiting import eventually
+from workers.process import Process
 
 PARTY = "stripe:cus_1"
 
@@ -135,6 +138,52 @@ def test_several_workers_wait_for_what_one_may_have_on_its_way(
     begun(settled)
 
     assert (workers == 2) == (settled.redis.pttl(keys.PAUSE) > 7500)
+
+
+def test_a_longer_pause_stays(settled: Bench) -> None:
+    settled.redis.zadd(keys.WORKERS, {"a": 0, "b": 0})
+    settled.throttle.pause(60_000)
+    restarts(settled)
+    begun(settled)
+
+    assert settled.redis.pttl(keys.PAUSE) > 50_000
+
+
+def test_a_clock_that_was_put_back_is_a_restart(settled: Bench) -> None:
+    """Else no job could end until it has caught up."""
+    restarts(settled)
+    settled.does(subscription(at=1))
+    settled.redis.hincrby(keys.RUN, "since", 3_600_000)
+    settled.settles(subscription(at=2, unit=90000))
+
+    assert 900 == settled.traits()["mrr"]
+
+
+def test_the_lease_of_an_older_version_counts_until_it_expires(settled: Bench) -> None:
+    restarts(settled)
+    settled.take(subscription(at=1))
+    settled.redis.set(keys.lease("acme"), 7, px=10_000)
+
+    assert settled.leases.begin(PARTY) is None
+
+
+def test_a_redis_that_evicts_keys_has_not_come_back_empty(
+    server: RedisServer, desk: Bench
+) -> None:
+    process = Process(settings(desk.vitally.url, server.url), Config(), "w", desk.stop)
+    redis: Any = process.redis
+    process._beat()
+    emptied = [redis.delete(keys.EMPTIED)]
+    redis.config_set("maxmemory-policy", "allkeys-random")
+    redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 500_000)
+    while not redis.info("stats")["evicted_keys"]:
+        redis.set(f"more:{redis.dbsize()}", "x" * 50_000)
+    redis.delete(keys.SETUP)
+    process._beat()
+    emptied.append(redis.exists(keys.EMPTIED))
+    process.redis.close()
+
+    assert [1, 0] == emptied
 
 
 def test_all_accounts_are_read_soon_after(settled: Bench) -> None:

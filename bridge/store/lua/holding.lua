@@ -10,11 +10,12 @@ local function restarted()
   local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)')
   local known = redis.call('HMGET', RUN, 'id', 'since')
   restarted_at = tonumber(known[2]) or 0
-  if run and run ~= known[1] then
+  -- A clock that was put back is one more restart.
+  if run and (run ~= known[1] or restarted_at > now) then
     if known[1] then
       restarted_at = now
-      redis.call('DEL', RECONCILED)
-      if redis.call('ZCARD', WORKERS) > 1 then
+      redis.call('DEL', RECONCILED, LISTING)
+      if redis.call('ZCARD', WORKERS) > 1 and redis.call('PTTL', PAUSE) < REQUEST_MS then
         redis.call('SET', PAUSE, '1', 'PX', REQUEST_MS)
       end
     end
@@ -26,8 +27,10 @@ end
 local function fencing() return now * 1000 + redis.call('INCR', FENCE) % 1000 end
 -- Whether what was read under this fencing number was read before a restart.
 local function outdated(fence) return tonumber(fence) < restarted() * 1000 end
--- The fencing number of the lease of an account; nil: nobody has it.
+-- The fencing number of the lease of an account; nil: nobody has it. That of a worker of
+-- an older version, without the clock, counts until it expires, within seconds.
+local CLOCKED = 1e14
 local function holder(account)
   local fence = redis.call('GET', lease_of(account))
-  return fence and not outdated(fence) and fence or nil
+  return fence and (tonumber(fence) < CLOCKED or not outdated(fence)) and fence or nil
 end
