@@ -20,7 +20,7 @@ from bridge.domain.values import REFRESHED, VOID
 from bridge.errors import ConfigError, PayloadError
 from bridge.ingest import Ingress, by_party
 from bridge.settings import Settings
-from bridge.sources import switched_on
+from bridge.sources import listed
 from bridge.store.accept import Accept
 from bridge.store.lease import Leases
 from bridge.store.quarantine import Quarantine
@@ -64,76 +64,104 @@ class Comparison:
         self._quarantine = Quarantine(redis)
 
     def page(
-        self, since: int, until: int, after: str, *, take: bool = True
+        self, span: tuple[int, int], after: str, first: int, *, take: bool = True
     ) -> tuple[list[Verdict], str]:
-        """Compare a page of what happened in the span (ms): verdicts, next place.
+        """Compare a page of what happened in a *span* (ms): verdicts, next place.
 
-        Takes in what is missing, unless *take* is False. Raises SourceError,
-        StorageError, redis' own errors.
+        A party that began after *first* (ms) must be known. Takes in what is missing,
+        unless *take* is False. Raises SourceError, StorageError, redis' own errors.
         """
-        page = self.archive.changes(since, until, after)
+        page = self.archive.changes(*span, after)
         events = [change for change in page.rows if change.body is not None]
         states = [change for change in page.rows if change.facts]
-        found = [*self._events(events, take), *self._states(states, take)]
+        found = [*self._events(events, take), *self._states(states, first, take)]
         return found, page.after
 
     def _events(self, changes: Sequence[Change], take: bool) -> Iterator[Verdict]:
         """Compare events with those that the ring remembers, in one round trip."""
         read = [self._read(change) for change in changes]
+        known = self._known([event for _, event, refused, _ in read if refused])
         parties = [by_party(facts) for *_, facts in read]
         flat = [own for each in parties for own in each]
-        known, oldest = self._accept.seen(self.source.name, flat)
-        flags = iter(known)
-        seen = [all(list(islice(flags, len(own)))) for own in parties]
-        for change, (verified, event, refused, _), is_seen in zip(
-            changes, read, seen, strict=True
+        seen, oldest = self._accept.seen(self.source.name, flat)
+        flags = iter(seen)
+        for change, (verified, event, refused, facts), own in zip(
+            changes, read, parties, strict=True
         ):
+            is_seen = all(list(islice(flags, len(own))))
             if refused == QUARANTINED:
-                is_seen = self._is_kept(event)  # noqa: PLW2901 - it has no facts
-            was = FORGOTTEN if change.at < oldest else MISSING
-            word = SEEN if is_seen and refused != IGNORED else refused or was
-            if take and word in {MISSING, FORGOTTEN, QUARANTINED}:
+                is_seen = event.id in known  # it has no facts
+            word = refused
+            if is_seen and refused != IGNORED:
+                word = SEEN
+            elif not refused:
+                word = FORGOTTEN if change.at < oldest else self._missed(facts)
+            if take and word not in {SEEN, IGNORED}:
                 word = self._taken(verified, word)
             yield Verdict(change.at, word, event.type, event.id)
 
     def _read(self, change: Change) -> tuple[Verified, Event, str, Sequence[Fact]]:
         """An event of the list; its word, if it has no facts."""
         # We asked the API ourselves, so no signature has to be checked.
-        path, body = f"/webhooks/{self.source.name}", orjson.dumps(change.body)
-        verified = Verified(Delivery("POST", path, {}, body))
+        path, nobody = f"/webhooks/{self.source.name}", Event("", "", change.at, {})
+        try:
+            verified = Verified(Delivery("POST", path, {}, orjson.dumps(change.body)))
+        except TypeError:  # too deep: it is kept as nothing, and holds up no other
+            return Verified(Delivery("POST", path, {}, b"")), nobody, QUARANTINED, []
         try:
             (event,) = self.source.split(verified)
         except PayloadError as error:
-            return (
-                verified,
-                Event(error.event or "", "", change.at, {}),
-                QUARANTINED,
-                [],
-            )
+            event = nobody._replace(id=error.event or "")
+            return verified, event, QUARANTINED, []
         facts, refusal = self._ingress.understood(self.source, event)
         return verified, event, refusal.receipt if refusal else "", facts
 
-    def _is_kept(self, event: Event) -> bool:
-        """Whether the quarantine has it already, as its webhook brought it."""
-        return bool(event.id and self._quarantine.about([event.id]))
+    def _known(self, refused: Sequence[Event]) -> set[str]:
+        """Ids of those events that the quarantine has, as their webhooks brought them."""
+        ids = [event.id for event in refused if event.id]
+        kept = self._quarantine.about(ids) if ids else []
+        return {id_ for id_ in ids if any(id_.encode() in one.body for one in kept)}
+
+    def _missed(self, facts: Sequence[Fact]) -> str:
+        """Whether an event is missing that the ring does not remember.
+
+        Not if all its parties were read from the API later: an event without content
+        (Stripe's thin ones) has another id, and so has what it led to.
+        """
+        members = self._leases.members(list({fact.party for fact in facts}))
+        read = [member.things.get(REFRESHED) for member in members]
+        at = max(fact.stamp.at for fact in facts)
+        is_covered = all(one and one.fact.stamp.at >= at for one in read)
+        return FILLED if is_covered else MISSING
 
     def _taken(self, verified: Verified, was: str) -> str:
         receipt = self._ingress.take_in(self.source, verified).receipt
         if receipt == "duplicate":  # its webhook came in the meantime
             return SEEN
-        return was if receipt == QUARANTINED or was == FORGOTTEN else TAKEN
+        return TAKEN if was == MISSING and receipt != QUARANTINED else was
 
-    def _states(self, changes: Sequence[Change], take: bool) -> Iterator[Verdict]:
+    def _states(
+        self, changes: Sequence[Change], first: int, take: bool
+    ) -> Iterator[Verdict]:
         """Compare what parties are now with what is known of them."""
         names = [change.facts[0].party for change in changes]
         members = self._leases.members(names) if names else []
         for change, member in zip(changes, members, strict=True):
             facts = restamped(change.facts, member.party({}))
-            word = _difference(facts, member, is_new=change.is_new)
+            word = SEEN
+            if not _is_older(change.facts, member):
+                word = _difference(facts, member, is_new=change.born >= first)
             if take and word in {MISSING, FILLED}:
                 self._ingress.admit(self.source, facts)
                 word = TAKEN if word == MISSING else word
             yield Verdict(change.at, word, "changed", member.name)
+
+
+def _is_older(facts: Sequence[Fact], member: Member) -> bool:
+    """Whether a job has read the party after these *facts* were read."""
+    last = member.things.get(REFRESHED)
+    own = [fact.stamp.at for fact in facts if fact.thing == REFRESHED]
+    return bool(last and own and last.fact.stamp.at >= own[0])
 
 
 def _difference(facts: Sequence[Fact], member: Member, *, is_new: bool) -> str:
@@ -149,15 +177,18 @@ def _difference(facts: Sequence[Fact], member: Member, *, is_new: bool) -> str:
         if thing != REFRESHED
     ):
         return SEEN
-    # Of a party that was never read whole, webhooks have told only a part.
-    return MISSING if REFRESHED in member.things else FILLED
+    # Of a party that was never read whole, webhooks have told only a part; and one that
+    # was merged into another has no webhooks of its own.
+    is_whole = REFRESHED in member.things
+    is_merged = any("into" in fact.value for fact in facts)
+    return MISSING if is_whole and not is_merged else FILLED
 
 
 def comparisons(settings: Settings, redis: Redis) -> list[Comparison]:
-    """One for each source that is on, has a list, and whose key is set."""
+    """One for each source whose own list can be read."""
     return [
         Comparison(settings, redis, source, archive)
-        for source in switched_on(settings.sources)
+        for source in listed(settings.sources)
         if (archive := listing(source, settings))
     ]
 

@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 from redis import Redis
 
 from bridge.settings import Settings
-from bridge.sources import every, switched_on
+from bridge.sources import OBSERVED, every, listed, switched_on
+from bridge.store.complete import Place
 from bridge.store.health import DOWN, View, Watch
 from bridge.store.inspect import Figures
 from bridge.wording import SCRIPT, ago, moment, program
@@ -156,6 +157,15 @@ def _forged(state: State) -> str | None:
     return " ".join(found) or None
 
 
+def compared(figures: Figures, settings: Settings) -> dict[str, tuple[str, Place]]:
+    """Each source whose own list is read and compared: its title, how far it came."""
+    return {
+        source.name: (source.title, figures.complete[source.name])
+        for source in listed(settings.sources)
+        if source.name in figures.complete
+    }
+
+
 def _gap(state: State) -> str | None:
     """What never came, by source, and was taken in a short while ago."""
     now = state.figures.now_ms
@@ -163,7 +173,7 @@ def _gap(state: State) -> str | None:
         "; ".join(
             f"{name} {place.missing:,} ({', '.join(place.types)}), the last at "
             f"{moment(place.gap_at)} UTC"
-            for name, place in sorted(state.figures.complete.items())
+            for name, (_, place) in compared(state.figures, state.settings).items()
             if place.is_news(now)
         )
         or None
@@ -172,33 +182,31 @@ def _gap(state: State) -> str | None:
 
 def _incomplete(state: State) -> str | None:
     """The sources whose own list could not be read for a while."""
-    now, known = state.figures.now_ms, state.figures.complete
+    now = state.figures.now_ms
     late = [
-        f"{one.title} only up to {moment(place.up_to)} UTC"
+        f"{title} only up to {moment(place.up_to)} UTC"
         + (f" ({place.reason})" if place.reason else "")
-        for one in switched_on(state.settings.sources)
-        if (place := known.get(one.name)) and now - place.up_to > BEHIND_MS
+        for title, place in compared(state.figures, state.settings).values()
+        if now - place.up_to > BEHIND_MS
     ]
     return "; ".join(late) or None
 
 
 def complete(figures: Figures, settings: Settings) -> dict[str, str]:
     """Source that has a list of its own -> up to when it is known that all has come."""
-    said = {}
-    for source in switched_on(settings.sources):
-        place = figures.complete.get(source.name)
-        if place and place.missing:
+    known, said = compared(figures, settings), {}
+    for title, place in known.values():
+        more = ""
+        if place.missing:
             more = f"; {place.missing:,} were missing at {moment(place.gap_at)} UTC"
-        else:
-            more = ""
-        if place:
-            since = f"from {moment(place.first)} on"
-            said[source.title] = (
-                f"complete up to {moment(place.up_to)} UTC, {since}{more}"
-            )
-        elif source.archive:
-            known = settings.sources.get(source.key)
-            why = "not yet" if known else f"{source.key} is not set"
+        since = f"from {moment(place.first)} on"
+        said[title] = f"complete up to {moment(place.up_to)} UTC, {since}{more}"
+    for source in switched_on(settings.sources):
+        if source.archive and source.name not in known:
+            has_key = settings.sources.get(source.key)
+            why = "not yet" if has_key else f"{source.key} is not set"
+            if source.name in settings.sources.get(OBSERVED, ()):
+                why = "it is only observed"
             said[source.title] = f"not compared with its own list: {why}"
     return said
 

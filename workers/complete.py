@@ -70,16 +70,19 @@ class Completing:
         return bool(due)
 
     def _page(self, one: Comparison, place: Place, now: int) -> None:
-        name = one.source.name
+        name, span = one.source.name, (place.since, place.until)
+        # First of all: a Redis that takes nothing costs no request to the source.
+        if not self.places.put(name, place):
+            return
         try:
-            verdicts, after = one.page(place.since, place.until, place.after)
+            verdicts, after = one.page(span, place.after, place.first)
         except (RedisError, StorageError):
             raise
         except Exception as error:  # noqa: BLE001 - no list is worth a worker
             self._rest(name, place, error)
             return
         self.rests.pop(name, None)
-        missing = [one.type for one in verdicts if one.word in NEWS]
+        missing = [verdict.type for verdict in verdicts if verdict.word in NEWS]
         if missing:
             types = sorted(set(missing))
             line = fields(source=name, missing=len(missing), types=types)
@@ -87,7 +90,11 @@ class Completing:
         self.places.put(name, place.read(after, missing, now))
 
     def _rest(self, name: str, place: Place, error: Exception) -> None:
-        """Say why a list cannot be read, and read it again later."""
+        """Say why a list cannot be read, and read it again later.
+
+        If time alone does not cure that, the place in it may be what cannot be read: then
+        the span begins anew.
+        """
         asked = error.retry_after if isinstance(error, SourceError) else None
         _, before = self.rests.get(name, (0.0, FIRST_REST / 2))
         rest = asked or min(LAST_REST, 2 * before)
@@ -98,4 +105,6 @@ class Completing:
         reason = str(error) if is_ours else where
         line = fields(source=name, reason=reason, again_in=f"{rest:g} s")
         log.warning("the source's own list cannot be read", extra=line)
-        self.places.put(name, place._replace(reason=reason))
+        is_away = type(error) is SourceError and not error.refused
+        after = place.after if is_away else ""
+        self.places.put(name, place._replace(reason=reason, after=after))

@@ -164,7 +164,9 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
     since, until, place = found.begun(dry_run=dry_run)
 
     def ask(after: str) -> Page:
-        verdicts, after = comparison.page(since, until, after, take=not dry_run)
+        verdicts, after = comparison.page(
+            (since, until), after, since, take=not dry_run
+        )
         if not dry_run:
             found.reached(after)
         return Page(verdicts, after)

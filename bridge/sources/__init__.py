@@ -103,6 +103,16 @@ def switched_on(values: Options) -> list[Source]:
     return [source for source in every(values) if source.enabled(values)]
 
 
+def listed(values: Options) -> list[Source]:
+    """The sources that are on, and whose own lists can be read to see what is missing."""
+    observed = values.get(OBSERVED, ())
+    return [
+        source
+        for source in switched_on(values)
+        if source.archive and values.get(source.key) and source.name not in observed
+    ]
+
+
 def tables(given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Table:
     """Read the tables below `[sources]` of `bridge.toml`.
 

@@ -25,7 +25,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from bridge.errors import StorageError
-from bridge.lamps import CHOSEN, CONDITIONS, Lamp, complete, lamps
+from bridge.lamps import CHOSEN, CONDITIONS, Lamp, compared, complete, lamps
 from bridge.settings import Settings
 from bridge.store.durations import DURATIONS, histograms
 from bridge.store.health import DOWN, Watch
@@ -109,7 +109,7 @@ class Health(Collector):
         gaps = CounterMetricFamily(
             f"{PREFIX}gaps", "Changes that never came, by source.", labels=["source"]
         )
-        for name, place in sorted(seen.complete.items()):
+        for name, (_, place) in compared(seen, self._settings).items():
             complete_to.add_metric([name], place.up_to / 1000)
             gaps.add_metric([name], place.total)
         yield from (complete_to, gaps)

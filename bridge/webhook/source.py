@@ -217,7 +217,7 @@ class Change(NamedTuple):
     at: int
     body: Mapping[str, Any] | None = None
     facts: Sequence[Fact] = ()
-    is_new: bool = False
+    born: int = 0
 
 
 class Archive(SourceApi, Protocol):

@@ -56,7 +56,8 @@ def watch(redis: Redis) -> Iterator[Watch]:
 @pytest.fixture
 def web(desk: Bench, ingress: Ingress, watch: Watch) -> FlaskClient:
     """The whole web app, before the desk."""
-    chosen = settings(desk.vitally.url, "redis://127.0.0.1:1/0")
+    key = {"STRIPE_API_KEY": "rk_live_example"}
+    chosen = settings(desk.vitally.url, "redis://127.0.0.1:1/0", **key)
     app = create_app(chosen, ingress=ingress, redis=desk.redis, watch=watch)
     return app.test_client()
 

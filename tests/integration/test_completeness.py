@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import orjson
 import pytest
 from redis import Redis
+from redis.exceptions import RedisError
 
-from bridge.completeness import Comparison
+from bridge.completeness import SEEN, Comparison, comparisons
 from bridge.domain.facts import Fact
 from bridge.domain.values import REFRESHED
 from bridge.ingest import Ingress
 from bridge.lamps import complete, lamps
-from bridge.sources import discover
+from bridge.sources import OBSERVED, discover
 from bridge.store import keys
 from bridge.store.complete import EVERY_MS, Completeness, Place
 from bridge.store.connect import milliseconds
@@ -34,6 +36,12 @@ MINUTE = 60
 def refreshed(*, at: int) -> Fact:
     """That a customer was read whole."""
     return subscription(at=at)._replace(thing=REFRESHED, value={})
+
+
+def covered(name: str) -> Fact:
+    """That a customer was read whole a moment ago."""
+    at = int(time.time()) - 1_767_225_600
+    return subscription(name, at=at)._replace(thing=REFRESHED, value={})
 
 
 def void(*, at: int) -> Fact:
@@ -197,8 +205,8 @@ def test_without_a_key_it_is_said_that_nothing_is_compared(desk: Bench) -> None:
 class States:
     """A source that lists one party as it is now."""
 
-    def __init__(self, *facts: Fact, is_new: bool = False) -> None:
-        self.rows = [Change(5, facts=facts, is_new=is_new)]
+    def __init__(self, *facts: Fact, born: int = 0) -> None:
+        self.rows = [Change(5, facts=facts, born=born)]
 
     def changes(self, since: int, until: int, after: str) -> Page:
         return Page(self.rows, "")
@@ -208,31 +216,86 @@ WHOLE = customer_fact(), subscription(at=1), refreshed(at=2)
 
 
 @pytest.mark.parametrize(
-    ("known", "shown", "is_new", "word"),
+    ("known", "shown", "born", "word"),
     [
-        (WHOLE, (subscription(at=9),), False, "seen before"),
-        (WHOLE, (subscription(at=9, unit=1),), False, "taken in"),
-        (WHOLE, (subscription(at=9, sub="sub_2"),), False, "taken in"),
-        (WHOLE, (void(at=9),), False, "seen before"),
+        (WHOLE, (subscription(at=9),), 0, SEEN),
+        (WHOLE, (subscription(at=9, unit=1),), 0, "taken in"),
+        (WHOLE, (subscription(at=9, sub="sub_2"),), 0, "taken in"),
+        (WHOLE, (void(at=9),), 0, SEEN),
         # What webhooks told is only a part; so the rest was not missing.
-        (WHOLE[:2], (subscription(at=9, sub="sub_2"),), False, "filled in"),
-        (WHOLE[:2], (refreshed(at=9),), False, "seen before"),
-        ((), (subscription(at=9),), False, "unknown customer"),
-        ((), (subscription(at=9),), True, "taken in"),
+        (WHOLE[:2], (subscription(at=9, sub="sub_2"),), 0, "filled in"),
+        (WHOLE[:2], (refreshed(at=9),), 0, SEEN),
+        ((), (subscription(at=9),), 0, "unknown customer"),
+        ((), (subscription(at=9),), 2, "taken in"),
+        # A job has read the party after the list was read.
+        (
+            (*WHOLE, refreshed(at=20)),
+            (subscription(at=9, unit=1), refreshed(at=9)),
+            0,
+            SEEN,
+        ),
     ],
 )
 def test_what_a_party_is_now_is_compared_with_what_is_known(
-    desk: Bench, known: Any, shown: Any, is_new: bool, word: str
+    desk: Bench, known: Any, shown: Any, born: int, word: str
 ) -> None:
     if known:
         desk.tell(*known)
     source, archive = (
         discover()["stripe"],
-        cast("Archive", States(*shown, is_new=is_new)),
+        cast("Archive", States(*shown, born=born)),
     )
     compared = Comparison(desk.context.settings, desk.redis, source, archive)
-    (verdict,), _ = compared.page(1, 9, "")
-    (again,), _ = compared.page(1, 9, "")
+    (verdict,), _ = compared.page((1, 9), "", 1)
+    (again,), _ = compared.page((1, 9), "", 1)
 
     assert word == verdict.word
-    assert again.word == (word if word == "unknown customer" else "seen before")
+    assert again.word == (word if word == "unknown customer" else SEEN)
+
+
+def test_what_is_only_observed_is_not_compared(desk: Bench, check: Completing) -> None:
+    chosen = check.context.settings
+    observed = replace(chosen, sources={**chosen.sources, OBSERVED: {"stripe"}})
+
+    assert [] == comparisons(observed, desk.redis)
+    said = complete(figures(desk.redis), observed)
+    assert "not compared with its own list: it is only observed" == said["Stripe"]
+
+
+def test_what_a_later_read_covers_is_taken_in_and_no_news(
+    desk: Bench, check: Completing, happens: Any
+) -> None:
+    """An event without content has another id than the one that the list shows."""
+    happens(2, comes=False)
+    desk.tell(customer_fact("cus_0"), covered("cus_0"))
+    to_the_end(check)
+
+    assert 1 == place(desk.redis).missing
+
+
+def test_a_list_whose_place_cannot_be_read_is_begun_anew(
+    desk: Bench, check: Completing, stripe: LocalStripe, happens: Any
+) -> None:
+    happens(250, comes=False)
+    check.tick()
+    half = place(desk.redis)
+    for one in stripe.listed("events"):
+        if half.after.endswith(":" + one["id"]):
+            stripe.forget("events", one["id"])
+    to_the_end(check)
+    assert ("", True) == (place(desk.redis).after, bool(place(desk.redis).reason))
+    check.rests.clear()
+    to_the_end(check)
+
+    assert 250 == place(desk.redis).total
+
+
+def test_a_redis_that_takes_nothing_costs_the_source_no_request(
+    desk: Bench, check: Completing, stripe: LocalStripe
+) -> None:
+    desk.redis.config_set("min-replicas-to-write", 1)
+    with pytest.raises(RedisError):
+        check.tick()
+    desk.redis.config_set("min-replicas-to-write", 0)
+
+    assert [] == stripe.log

@@ -414,7 +414,10 @@ def test_the_changes_of_a_span_are_found(hubspot: Shop) -> None:
     found = hubspot.changes(9, 11, deals=DEALS)
 
     assert {f"hubspot:{id_}" for id_ in (2, 3, 4, 5, 6, 7, 8, 30, 31)} == found.keys()
-    assert ["hubspot:30"] == [party for party, one in found.items() if one.is_new]
+    since = 1000 * (NOW + 9 * 3600)
+    assert ["hubspot:30"] == [
+        party for party, one in found.items() if one.born >= since
+    ]
     assert {1000 * (NOW + 36_000)} == {change.at for change in found.values()}
     values = {
         int(party[8:]): {fact.thing: fact.value for fact in change.facts}
@@ -438,7 +441,7 @@ def test_the_changes_of_a_span_are_found(hubspot: Shop) -> None:
     assert again.keys() < found.keys()
 
 
-def test_a_new_company_that_changed_after_its_span_is_new_in_the_next(
+def test_a_company_that_changed_after_its_span_comes_in_the_next_with_its_beginning(
     hubspot: Shop,
 ) -> None:
     hubspot.at(1)
@@ -447,7 +450,7 @@ def test_a_new_company_that_changed_after_its_span_is_new_in_the_next(
     hubspot.company(40, name="Renamed")
 
     assert "hubspot:40" not in hubspot.changes(0, 2)
-    assert hubspot.changes(2, 4)["hubspot:40"].is_new
+    assert 1000 * (NOW + 3600) == hubspot.changes(2, 4)["hubspot:40"].born
 
 
 def test_changes_of_one_instant_are_all_found_at_little_cost(hubspot: Shop) -> None:

@@ -429,10 +429,10 @@ def test_parties_are_listed_to_the_last_page_the_newest_first(org: Org) -> None:
 
 
 def changes(org: Org, since: int, until: int, table: Any = None) -> list[Any]:
-    """What has changed, in seconds from NOW: when, which party, whether it is new."""
+    """What has changed, in seconds from NOW: when, which party, whether it began then."""
     api, span = org.api(table), (1000 * (NOW + since), 1000 * (NOW + until))
     return [
-        (one.at // 1000 - NOW, one.facts[0].party, one.is_new)
+        (one.at // 1000 - NOW, one.facts[0].party, one.born >= span[0])
         for one in listed(lambda after: api.changes(*span, after))
     ]
 
@@ -460,7 +460,8 @@ def test_changes_are_whole_accounts_in_a_few_requests(org: Org) -> None:
     page = api.changes(1000 * (NOW + 2 * DAY), 1000 * (NOW + 3 * DAY), "")
 
     assert [PARTY, f"salesforce:{NEW}"] == [one.facts[0].party for one in page.rows]
-    assert [False, True] == [one.is_new for one in page.rows]
+    born = [1000 * NOW, 1000 * (NOW + 2 * DAY)]
+    assert born == [one.born for one in page.rows]
     alike = [
         [(fact.thing, fact.stamp.rank, fact.value) for fact in facts]
         for facts in (api.party(PARTY), page.rows[0].facts)
@@ -474,7 +475,7 @@ def test_changes_are_whole_accounts_in_a_few_requests(org: Org) -> None:
 
 
 def test_a_change_that_was_not_visible_then_is_in_the_next_list(org: Org) -> None:
-    assert [(0, PARTY, True)] == changes(org, LATE, LATE + 60)
+    assert [(0, PARTY, False)] == changes(org, LATE, LATE + 60)
     assert [] == changes(org, LATE + 1, LATE + 60)
 
 
@@ -484,18 +485,16 @@ def test_a_change_that_was_not_visible_then_is_in_the_next_list(org: Org) -> Non
         (100, 99, [(0, PARTY, True), (99, PARTY, True)]),
         (100, 100, []),
         (DAY, DAY + 1, []),
-        # Too long ago to be new in the next list.
-        (DAY + 1, DAY + 2, [(0, PARTY, True)]),
     ],
 )
-def test_what_changes_again_is_left_to_the_next_list_while_it_is_new_there(
+def test_what_changes_again_is_left_to_the_next_list(
     org: Org, until: int, again: int, found: list[Any]
 ) -> None:
     at(org, again)
     org.deal(DEAL, ACCOUNT, IsWon=False)
 
     assert found == changes(org, 0, until)
-    assert [(again, PARTY, until <= DAY)] == changes(org, until, until + 99)[-1:]
+    assert [(again, PARTY, False)] == changes(org, until, until + 99)[-1:]
 
 
 def test_a_deleted_account_has_changed_but_is_not_new(org: Org) -> None:

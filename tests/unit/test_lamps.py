@@ -37,7 +37,10 @@ WELL = dict.fromkeys(Figures._fields, 0) | {
     "refused_now": {"stripe:mismatch": 4, "unknown:unknown_source": 99},
     "now_ms": NOW,
 }
-SETTINGS = Settings.from_env({}, options(), without={"REDIS_URL", "VITALLY_API_KEY"})
+STRIPE = {"STRIPE_WEBHOOK_SECRET": "whsec_example", "STRIPE_API_KEY": "rk_live_example"}
+SETTINGS = Settings.from_env(
+    STRIPE, options(), without={"REDIS_URL", "VITALLY_API_KEY"}
+)
 
 
 def lit(redis: View | None = None, **more: Any) -> dict[str, str]:
@@ -149,3 +152,10 @@ def test_every_condition_has_its_own_kind_a_meaning_and_a_first_thing_to_do() ->
     assert len(kinds) == len(set(kinds))
     assert all(row.meaning.endswith(".") for row in CONDITIONS)
     assert all(row.hint.endswith(".") for row in CONDITIONS)
+
+
+def test_a_source_that_is_off_or_has_no_key_is_no_longer_compared() -> None:
+    place = Place(0, NOW - HOUR, missing=7, types=["a"], gap_at=NOW - 1000)
+
+    assert {} == lit(complete={"chargebee": place})
+    assert {"gap", "completeness"} == lit(complete={"stripe": place}).keys()

@@ -68,7 +68,7 @@ FRESH = 3600.0
 Linked = dict[str, dict[str, bool]]
 """Company -> its deals -> whether the deal calls the company primary."""
 
-DAY, HOUR = 86_400_000, 3_600_000
+HOUR = 3_600_000
 """Milliseconds."""
 
 RECORDS, ASSOCIATIONS = "/crm/v3/objects", "/crm/v4/associations"
@@ -251,9 +251,8 @@ class HubspotApi:
                 left_out = log.fields(party=party, reason=error.reason)
                 LOG.warning("left out", extra=left_out)
                 continue
-            # One that changed after its first span is left to a later one.
-            is_new = id_ in alive and _ms(row["created"]) >= span[0] - DAY
-            yield Change(when.get(id_, at), facts=facts, is_new=is_new)
+            born = _ms(row["created"]) if id_ in alive else 0
+            yield Change(when.get(id_, at), facts=facts, born=born)
             for old in filter(None, (row["properties"].get(MERGED) or "").split(";")):
                 merged = _facts(PREFIX + old, [self._merged(row)], at, final=True)
                 yield Change(when.get(id_, at), facts=merged)

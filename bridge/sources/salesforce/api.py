@@ -49,7 +49,6 @@ DATA = "/services/data/v62.0"
 MOST = 200
 """Records of a page: their ids fit into a URL of 16 KB, the most that Salesforce takes."""
 
-DAY = 86_400_000
 
 SLOW = 600_000
 """Most milliseconds from a record's SystemModstamp until others see the change.
@@ -170,32 +169,30 @@ class SalesforceApi:
         where += f" AND Id > {_quoted(last)}" if last else ""
         rows = self._rows(kind, f"{where} ORDER BY Id LIMIT {MOST}")
         owners = {row.fields[OWNER[kind]]: version(row.fields) for row in rows}
-        found = list(self._changes(owners, since, until))
+        found = list(self._changes(owners, until))
         rest = [*self._fields, ""][[*self._fields].index(kind) + 1]
         is_full = len(rows) == MOST
         return Page(found, f"{kind}:{rows[-1].fields['Id']}" if is_full else rest)
 
-    def _changes(
-        self, when: Mapping[str | None, int], since: int, until: int
-    ) -> Iterator[Change]:
+    def _changes(self, when: Mapping[str | None, int], until: int) -> Iterator[Change]:
         """Yield the Accounts that changed at an instant (*when*), as they are now.
 
         One that changed again after the span is left to a later one, since its message
-        may be on its way; unless it would no longer be new there.
+        may be on its way.
         """
         for account, deals in self._parties([*filter(None, when)]):
-            born = version({"SystemModstamp": account.fields["CreatedDate"]})
-            is_new = born >= since - DAY and account.fields["IsDeleted"] == "false"
-            newest = max(version(row.fields) for row in (account, *deals))
-            if newest >= until and not (is_new and born < until - DAY):
+            if max(version(row.fields) for row in (account, *deals)) >= until:
                 continue
+            is_gone = account.fields["IsDeleted"] == "true"
+            created = {"SystemModstamp": account.fields["CreatedDate"]}
+            born = 0 if is_gone else version(created)
             try:
                 facts = self._whole(account, deals)
             except SourceUnreadError as error:
                 # One Account must not hide all that follow it.
                 LOG.warning("left out", extra=log.fields(reason=error.reason))
                 continue
-            yield Change(when[account.fields["Id"]], facts=facts, is_new=is_new)
+            yield Change(when[account.fields["Id"]], facts=facts, born=born)
 
     def _parties(self, ids: Sequence[str]) -> Iterator[tuple[Row, list[Row]]]:
         """Yield the Accounts with these *ids*, each with its deals."""
