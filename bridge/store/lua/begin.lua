@@ -39,7 +39,8 @@ for n, name in ipairs(names) do
   since = math.min(since, tonumber(redis.call('ZSCORE', DIRTY, name)) or since)
 end
 if account ~= '' and since < restart + RESTART_MS then
-  -- Vitally may have a write that Redis has lost: the next one carries the whole document.
+  -- Vitally may have a write that Redis has lost, or get it yet: the next one carries the
+  -- whole document, and so does one after it (as after any request without an answer).
   local row = redis.call('HMGET', account_of(account), 'ledger', 'wrote_at')
   if row[1] and (tonumber(row[2]) or 0) < restart then
     redis.call('HSET', account_of(account), 'doubt', 2)
