@@ -39,6 +39,7 @@ from bridge.domain.account import identify
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
 from bridge.domain.refresh import restamped
+from bridge.domain.values import REFRESHED
 from bridge.errors import (
     BridgeError,
     ConfigError,
@@ -70,7 +71,11 @@ MOST_COUNTED = 10_000
 AHEAD = 100
 """Most jobs of a backfill that may wait, so that new events are not held up."""
 
+READS = 3
+"""Reads of a customer that a worker keeps reading at the same time."""
+
 GONE, UNREAD = "not there", "not understood"
+OVERTAKEN = "read by a worker meanwhile"
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -117,15 +122,17 @@ def backfill(
         named = (f"{source}:{id_}" for id_ in dict.fromkeys(ids))
         return named if ids else _rows(partial(archive.parties, begun), after)
 
-    total = None
+    total, paced = None, parties()
     if flags["dry_run"]:
         take = _preview(session)
     else:
         take = _taking_in(kind, session)
+        paced = _in_turn(paced, session.redis, cursor)
         total = _announce(parties(), after, kind, session, yes=flags["yes"])
         if not ids:
             _first_contact(session)
-    became = _each(parties(), "customer", partial(_read, archive, take), total, cursor)
+    read = partial(_read, archive, take)
+    became = _each(paced, "customer", read, total, lambda: cursor is not None)
     note(f"{count(became.total(), 'customer')} read: {_sums(became, 'there are none')}")
     if flags["dry_run"]:
         note("nothing was written")
@@ -157,18 +164,19 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
     if kind.keeps_days and days > kind.keeps_days:
         days = kind.keeps_days
         note(f"{kind.title} lists {days} days; what is older only a backfill can find")
-    comparison, found = (
-        Comparison(settings, redis, kind, archive),
-        Found(redis, kind, days),
-    )
-    since, until, place = found.begun(dry_run=dry_run)
+    comparison = Comparison(settings, redis, kind, archive)
+    found = Found(redis, kind, days, dry_run=dry_run)
+    span, place = found.begun()
 
     def ask(after: str) -> Page:
-        verdicts, after = comparison.page(
-            (since, until), after, since, take=not dry_run
-        )
-        if not dry_run:
-            found.reached(after)
+        try:
+            verdicts, after = comparison.page(span, after, span[0], take=not dry_run)
+        except SourceUnreadError:
+            # The place may be what it does not understand.
+            found.reached("")
+            note("the next run begins anew")
+            raise
+        found.reached(after)
         return Page(verdicts, after)
 
     news: list[Verdict] = []
@@ -178,7 +186,7 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
             news.append(verdict)
         return verdict.word
 
-    became = _each(_rows(ask, place), "change", take)
+    became = _each(_rows(ask, place), "change", take, None, lambda: bool(found.after))
     lines = (f"{moment(one.at)}  {one.word}  {one.type}  {one.event}" for one in news)
     read = f"{count(became.total(), 'change')} of {count(days, 'day')}"
     events = [one._asdict() | {"at": moment(one.at)} for one in news]
@@ -189,30 +197,34 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
 class Found:
     """Where an interrupted `gaps` over so many *days* goes on."""
 
-    def __init__(self, redis: Redis, kind: Source, days: int) -> None:
+    def __init__(self, redis: Redis, kind: Source, days: int, *, dry_run: bool) -> None:
         self._redis: Any = redis
-        self._name, self._days = kind.name, days
-        self._span = (0, 0)
+        self._name, self._days, self._dry_run = kind.name, days, dry_run
+        self._span, self.after = (0, 0), ""
 
-    def begun(self, *, dry_run: bool) -> tuple[int, int, str]:
+    def begun(self) -> tuple[tuple[int, int], str]:
         """The span (ms), and the place in the list after which to go on; "": the first."""
-        raw = None if dry_run else self._redis.hget(keys.GAPS, self._name)
-        days, *span, after = orjson.loads(raw) if raw else (0, 0, 0, "")
-        if days != self._days:
-            until, after = milliseconds(self._redis) + 1000, ""
-            span = [until - self._days * DAY_MS, until]
-        elif after:
-            note("going on where it was interrupted")
-        self._span = span[0], span[1]
-        return *self._span, after
+        raw = None if self._dry_run else self._redis.hget(keys.GAPS, self._name)
+        days, first, last, after = orjson.loads(raw) if raw else (0, 0, 0, "")
+        now = milliseconds(self._redis)
+        # What happened since then would not be looked at.
+        if days != self._days or now - last > DAY_MS:
+            last, after = now + 1000, ""
+            first = last - self._days * DAY_MS
+        if after:
+            span = f"{moment(first)} to {moment(last)} UTC"
+            note(f"going on where it was interrupted, with {span}")
+        self._span, self.after = (first, last), after
+        return self._span, after
 
     def reached(self, after: str) -> None:
         """Store the place; "": there is nothing to go on with."""
-        row = orjson.dumps([self._days, *self._span, after])
-        if after:
+        if after and not self._dry_run:
+            row = orjson.dumps([self._days, *self._span, after])
             self._redis.hset(keys.GAPS, self._name, row)
-        else:
+        elif not self._dry_run:
             self._redis.hdel(keys.GAPS, self._name)
+        self.after = "" if self._dry_run else after
 
 
 # --- What both do ----------------------------------------------------------------------
@@ -263,9 +275,12 @@ def _each(
     what: str,
     take: Callable[[T], str],
     total: int | None = None,
-    cursor: Cursor | None = None,
+    goes_on: Callable[[], bool] = bool,
 ) -> Counter[str]:
-    """Call *take* with each of *parts*, print progress, and count the outcomes."""
+    """Call *take* with each of *parts*, print progress, and count the outcomes.
+
+    *goes_on*: whether the same command goes on where it is interrupted.
+    """
     became: Counter[str] = Counter()
     begun = time.monotonic()
 
@@ -278,10 +293,8 @@ def _each(
     try:
         for part in progress(parts, so_far):
             became[take(part)] += 1
-            if cursor:
-                cursor.put(str(part))
     except (KeyboardInterrupt, BridgeError, RedisError) as error:
-        way_on = "; the same command goes on from there" if cursor else ""
+        way_on = "; the same command goes on from there" if goes_on() else ""
         stopped = f"stopped after {count(became.total(), what)}{way_on}"
         if isinstance(error, KeyboardInterrupt):
             note(stopped)
@@ -289,8 +302,6 @@ def _each(
         away = f"Redis does not answer ({type(error).__name__})"
         reason = away if isinstance(error, RedisError) else error
         raise BridgeError(f"{reason}; {stopped}") from None
-    if cursor:
-        cursor.drop()
     return became
 
 
@@ -356,29 +367,53 @@ def _first_contact(session: Session) -> None:
         note(f"{count(read_vitally(session), 'account')} in Vitally")
 
 
-def _read(archive: Archive, take: Take, party: str) -> str:
-    try:
-        facts = _patiently(partial(archive.party, party))
-    except SourceUnreadError as error:
-        note(f"{party}: {error}")
-        return UNREAD
-    if facts:
-        return take(party, facts)
-    note(f"{party}: there is no such customer")
-    return GONE
+def _in_turn(
+    parties: Iterator[str], redis: Redis, cursor: Cursor | None
+) -> Iterator[str]:
+    """Yield *parties*, each once there is room for its job; *cursor* keeps the place.
 
-
-def _taking_in(kind: Source, session: Session) -> Take:
-    """Take facts in where webhooks come in, and wait while many jobs wait."""
-    settings, _, redis = session
-    ingress, queue, look = Ingress(settings, redis, [kind]), Queue(redis), Look(redis)
-
-    def take(party: str, facts: Sequence[Fact]) -> str:
+    What was read must not wait: it would be older than what a worker reads meanwhile.
+    """
+    queue = Queue(redis)
+    for party in parties:
         if queue.depth() >= AHEAD:
             note(f"{AHEAD} jobs wait for a worker; going on when they are done")
         while queue.depth() >= AHEAD:
             time.sleep(1)
+        yield party
+        if cursor:
+            cursor.put(party)
+    if cursor:
+        cursor.end()
+
+
+def _read(archive: Archive, take: Take, party: str) -> str:
+    for _ in range(READS):
+        try:
+            facts = _patiently(partial(archive.party, party))
+        except SourceUnreadError as error:
+            note(f"{party}: {error}")
+            return UNREAD
+        if not facts:
+            note(f"{party}: there is no such customer")
+            return GONE
+        if (word := take(party, facts)) != OVERTAKEN:
+            return word
+        time.sleep(1)
+    return OVERTAKEN
+
+
+def _taking_in(kind: Source, session: Session) -> Take:
+    """Take facts in where webhooks come in, unless a worker has read the party since."""
+    settings, _, redis = session
+    ingress, look = Ingress(settings, redis, [kind]), Look(redis)
+
+    def take(party: str, facts: Sequence[Fact]) -> str:
         known = look.member(party).party({})
+        last = known.things.get(REFRESHED)
+        # Restamped, the older read would beat the newer one.
+        if last and last.fact.stamp.at >= facts[-1].stamp.at:
+            return OVERTAKEN
         return ingress.admit(kind, restamped(facts, known)).receipt
 
     return take

@@ -73,5 +73,9 @@ class Cursor:
         self._redis.hset(self._key, mapping={"after": party, "since": self._since})
 
     def drop(self) -> None:
-        """Forget it; once all customers were read, also that Redis came back empty."""
+        """Forget it."""
+        self._redis.delete(self._key)
+
+    def end(self) -> None:
+        """Forget it; all customers were read: also that Redis came back empty."""
         self._redis.delete(self._key, *([] if self._since else [keys.EMPTIED]))

@@ -19,11 +19,13 @@ import pytest
 from redis import Redis
 
 from bridge.cli import backfill as subject
+from bridge.domain.refresh import restamped
 from bridge.ingest import Ingress
 from bridge.sources import discover
 from bridge.store import keys
 from bridge.store.inspect import Look
 from bridge.webhook.source import Delivery, Verified
+from bridge.wording import moment
 from tests.support.command import Run, called
 from tests.support.desk import QUEUE, Bench, settings
 from tests.support.desk import customer as desk_customer
@@ -484,6 +486,86 @@ def test_an_older_webhook_after_it_loses_and_a_newer_one_wins(
     assert mrr == desk.vitally.account("cus_1")["traits"]["mrr"]
 
 
+def test_a_full_queue_is_waited_for_before_the_customer_is_read(
+    stripe, environ, redis, tmp_path
+):
+    shop(stripe, 1)
+    redis.rpush(QUEUE, *range(100))
+
+    with Running(BACKFILL, environ=environ, folder=tmp_path) as running:
+        running.wait_for("100 jobs wait for a worker")
+        assert not read_singly(stripe)
+        redis.delete(QUEUE)
+        assert 0 == running.wait(), running.output
+
+    assert [1] == readings(redis, ["cus_0"])
+
+
+class Overtaking(LocalStripe):
+    """After each of so many reads of subscriptions something happens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+        self.act: Callable[[], object] = lambda: None
+
+    def reply(self, asked: Asked, url: str) -> Reply | None:
+        found = super().reply(asked, url)
+        if self.times and asked.path == "/v1/subscriptions":
+            left, self.times = self.times - 1, 0
+            self.act()
+            self.times = left
+        return found
+
+
+@pytest.mark.parametrize(
+    ("times", "word"), [(1, "coalesced"), (9, "read by a worker meanwhile")]
+)
+def test_a_read_that_a_worker_overtook_does_not_beat_the_worker_s(
+    desk, environ, times, word
+):
+    with Overtaking() as stripe:
+        environ |= {"STRIPE_API_BASE": stripe.url}
+        chosen = settings(desk.vitally.url, environ["REDIS_URL"], **environ)
+        source = discover()["stripe"]
+        api = source.api(chosen.sources)
+        stripe.put(customer("cus_1"))
+
+        def changes() -> None:
+            """A minute later the price is another, and a worker reads it."""
+            stripe.clock = lambda: time.time() + 60 * (10 - stripe.times)
+            stripe.put(subscription("sub_1", "cus_1", item(price(unit=9900))))
+            known = Look(desk.redis).member("stripe:cus_1").party({})
+            facts = restamped(api.party("stripe:cus_1"), known)
+            Ingress(chosen, desk.redis, [source]).admit(source, facts)
+
+        stripe.put(subscription("sub_1", "cus_1"))
+        stripe.times, stripe.act = times, changes
+        said = called(*BACKFILL[3:], environ=environ)
+        desk.work()
+
+    assert f"1 customer read: 1 {word}" in said.err
+    assert 99 == desk.vitally.account("cus_1")["traits"]["mrr"]
+
+
+def test_only_a_whole_backfill_says_that_what_redis_lost_is_back(
+    stripe, backfill, redis
+):
+    shop(stripe, 2)
+    redis.set(keys.EMPTIED, 1)
+    stripe.forbidden.add("subscriptions")
+    backfill("--restart", status=1)
+    assert redis.exists(keys.EMPTIED)
+    stripe.forbidden.clear()
+    for words in (["--restart", "--since", "2026-01-01"], ["--customer", "cus_1"]):
+        backfill(*words)
+        assert redis.exists(keys.EMPTIED)
+
+    backfill()
+
+    assert not redis.exists(keys.EMPTIED)
+
+
 def test_what_ended_long_ago_does_not_jump_the_queue(stripe, backfill, desk):
     ended = subscription("sub_1", "cus_1", status="canceled", ended_at=FIRST_OF_2026)
     stripe.put(customer("cus_1"), ended)
@@ -604,3 +686,31 @@ def test_stripe_s_hiccups_lose_no_page(stripe, redis, gaps):
 
     assert 120 == len(taken(redis))
     assert "trying again in 1 s" in said.err
+
+
+def test_an_interrupted_one_goes_on_but_not_for_ever(stripe, redis, gaps, monkeypatch):
+    monkeypatch.setattr(subject, "TRIES", 1)
+    for n in range(230):
+        happens(stripe, n)
+    stripe.fail("500", where="starting_after")
+
+    said = gaps(status=1).err
+    assert "the same command goes on from there" in said
+    place = orjson.loads(redis.hget(keys.GAPS, "stripe"))
+    days, since, until, _ = place
+    span = f"{moment(since)} to {moment(until)} UTC"
+    # What the source no longer understands is no place to go on from.
+    redis.hset(keys.GAPS, "stripe", orjson.dumps([days, since, until, "0:evt_x"]))
+    said = gaps(status=1).err
+    assert f"going on where it was interrupted, with {span}" in said
+    assert "the next run begins anew" in said
+    assert not redis.exists(keys.GAPS)
+
+    redis.hset(keys.GAPS, "stripe", orjson.dumps(place))
+    assert "130 changes of 30 days" in gaps().out
+    day = 1000 * DAY + 1000
+    old = [days, since - day, until - day, place[-1]]
+    redis.hset(keys.GAPS, "stripe", orjson.dumps(old))
+    said = gaps()
+    assert "going on" not in said.err
+    assert "230 changes of 30 days: 230 seen before" in said.out
