@@ -481,7 +481,7 @@ def complete_accept(at: Bridge) -> Mapping[str, Call]:
 
     def compare() -> None:
         settings = at.desk.context.settings
-        Comparison(settings, at.redis, SOURCE, List()).page(0, 0, "")  # type: ignore[arg-type]
+        Comparison(settings, at.redis, SOURCE, List()).page((0, 0), "", 0)  # type: ignore[arg-type]
 
     def hear() -> None:
         web = Ingress(at.desk.context.settings, at.redis, [SOURCE])
