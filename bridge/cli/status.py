@@ -15,6 +15,7 @@ from bridge.errors import BridgeError, ConfigError, SourceError, VitallyError
 from bridge.lamps import CHOSEN, Lamp, complete, look
 from bridge.settings import Settings
 from bridge.sources import MADE, OBSERVED, every, switched_on, weak_secrets
+from bridge.store.health import unfit
 from bridge.store.inspect import Figures, Look, figures
 from bridge.vitally.replies import Rate
 from bridge.webhook.source import Source
@@ -235,14 +236,17 @@ def _redis(redis: Redis, settings: Settings) -> Findings:
         yield WARN, f"Redis may evict keys ({policy}): what it evicts, nothing finds"
     appends = info.get("aof_enabled", 1)
     last = "the last seconds" if appends else "all events since a snapshot"
+    waits = settings.bridge_durability == "fsync" and not unfit(redis)
     for source in switched_on(settings.sources):
-        yield _protection(source, settings, last)
+        yield _protection(source, settings, last, waits)
 
 
-def _protection(source: Source, settings: Settings, last: str) -> tuple[str, str]:
+def _protection(
+    source: Source, settings: Settings, last: str, waits: bool
+) -> tuple[str, str]:
     """What becomes of the *last* that came from a source if the machine of Redis dies."""
     dies = f"if Redis' machine dies: {last} of {source.title}"
-    if settings.bridge_durability == "fsync":
+    if waits:
         return GOOD, f"{dies} stay, as a 2xx waits for the disk (BRIDGE_DURABILITY)"
     if listing(source, settings):
         return GOOD, f"{dies} come again from its own list ({source.key})"

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import orjson
-from redis.exceptions import NoPermissionError
 
 from bridge.store import keys
-from bridge.store.connect import Store
+from bridge.store.connect import Store, run_id
 
 EVERY_MS = 120_000
 """Milliseconds from the end of one comparison to the next."""
@@ -111,7 +110,7 @@ class Completeness(Store):
 
     def read(self) -> tuple[dict[str, Place], str]:
         """All places, and which run of Redis this is ("": it does not tell)."""
-        return places(self._redis.hgetall(keys.COMPLETE)), self._run_id()
+        return places(self._redis.hgetall(keys.COMPLETE)), run_id(self._redis)
 
     def put(self, source: str, place: Place) -> bool:
         """Store a place; False: Redis was started anew since it was read.
@@ -123,9 +122,3 @@ class Completeness(Store):
             self._redis.hset(keys.COMPLETE, source, row)
             return True
         return bool(self._run("complete", source, row, place.run))
-
-    def _run_id(self) -> str:
-        try:
-            return str(self._redis.info("server").get("run_id", ""))
-        except NoPermissionError:
-            return ""

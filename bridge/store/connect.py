@@ -19,6 +19,7 @@ import orjson
 from redis import BlockingConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.commands.core import Script
+from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 LUA = Path(__file__).with_name("lua")
@@ -105,6 +106,14 @@ def milliseconds(redis: Redis) -> int:
     """What time it is on Redis' clock."""
     seconds, micros = redis.time()
     return int(seconds) * 1000 + int(micros) // 1000
+
+
+def run_id(redis: Any) -> str:
+    """Which process of Redis this is; "": it does not tell."""
+    try:
+        return str(redis.info("server").get("run_id", ""))
+    except ResponseError:
+        return ""
 
 
 def leads(redis: Redis, key: str, name: str, ms: int) -> bool:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from redis import Redis
@@ -24,19 +26,17 @@ from redis.exceptions import (
 from bridge.errors import StorageError
 from bridge.settings import Settings
 from bridge.store import keys
-from bridge.store.connect import aside
+from bridge.store.connect import aside, run_id
 
-PATIENCE_MS = 1000
-"""Longest wait for the disk; `appendfsync everysec` takes a second at most."""
+FSYNC_EVERY, APART = 1.1, 0.15
+"""Seconds within which `everysec` begins an fsync: a second and a round of Redis' clock;
+and more than such a round, within which it begins the next one after one has ended."""
 
-FSYNC_EVERY, LONGEST_FSYNC = 1.1, 0.3
-"""Seconds within which `everysec` begins an fsync; how long one may take."""
+ANSWERS = 0.3
+"""Seconds that Redis has to answer, or to confirm, before it is asked again."""
 
-SLACK = 0.05
-"""Seconds allowed for the round trip."""
-
-MOST = 64
-"""Most deliveries that wait for the disk at once; each has its own connection."""
+GIVEN_UP = 2.0
+"""Seconds after which surely nobody waits for the disk any more."""
 
 UNFIT = (
     "BRIDGE_DURABILITY is fsync, and Redis cannot confirm what is on its disk ({}); it "
@@ -45,89 +45,88 @@ UNFIT = (
 LATE = "Redis did not confirm in time that it is on disk"
 
 
-def flusher(redis: Redis, watch: Watch | None = None) -> Callable[[], None]:
-    """Return what waits until all that was written before is on Redis' disk.
+class Disk:
+    """Waits, in one thread for all deliveries, until what was written is on Redis' disk.
 
-    It may have been written over any connection: a write of our own follows it, and
-    Redis says when that one is there; where it may say so too early, we wait longer
-    than it does. The wait is a delivery's last step and has
-    connections of its own, so that it holds up no other delivery. Raises StorageError,
-    also if Redis was restarted since the last check of *watch*, or the last call.
+    It may have been written over any connection. With `always` a write of our own
+    follows it, and `WAITAOF` says when that one is there. With `everysec` it may say so
+    too early (https://github.com/redis/redis/pull/13793), so there we wait out an fsync
+    that began later.
     """
-    own: Any = aside(redis, timeout=PATIENCE_MS / 1000 + SLACK, most=MOST)
-    run = [""]
 
-    def note(redis: Any) -> None:
-        run[0] = redis.info("server").get("run_id", "")
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = aside(redis, timeout=ANSWERS + APART, most=1)
+        self._waiting: SimpleQueue[tuple[float, Future[str]]] = SimpleQueue()
+        self._safe = self._idle = float("-inf")
+        threading.Thread(target=self._serve, name="disk", daemon=True).start()
 
-    if watch is not None:
-        watch.errands.append(note)
+    def wait(self, run: str, until: float) -> None:
+        """Wait until all that was written before is on the disk.
 
-    def flush() -> None:
+        Raises StorageError at the instant *until* of the monotonic clock, or if Redis is
+        not the *run* any more that it was before the write ("": that is not known).
+        """
+        mine: Future[str] = Future()
+        now = time.monotonic()
+        self._waiting.put((now, mine))
         try:
-            server = own.info("server")
-            known, run[0] = run[0], server.get("run_id", "")
-            # What another process took, this one may not have.
-            done = run[0] == (known or run[0])
-            done &= _outwaited(own) if _is_early(own, server) else _confirmed(own)
-            done &= server.get("run_id") == own.info("server").get("run_id")
-        except RedisError as error:
-            raise StorageError(f"{LATE} ({type(error).__name__})") from error
-        if not done:
-            raise StorageError(LATE)
+            found = mine.result(max(until - now, 0))
+        except TimeoutError as error:
+            raise StorageError(LATE) from error
+        if run and found != run:
+            raise StorageError("Redis was restarted before it was on disk")
 
-    return flush
+    def _serve(self) -> None:
+        run = ""
+        while True:
+            written, mine = self._waiting.get()
+            while self._safe < written and time.monotonic() < written + GIVEN_UP:
+                try:
+                    self._look()
+                    run = run_id(self._redis)
+                except (RedisError, OSError):
+                    time.sleep(APART)
+            if self._safe >= written:
+                mine.set_result(run)
+
+    def _look(self) -> None:
+        """Find out up to when all that was written is on the disk."""
+        begun = time.monotonic()
+        if _told(self._redis, "appendfsync") in {"always", "no"}:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.set(keys.FLUSHED, "")
+                pipe.waitaof(1, 0, int(ANSWERS * 1000))
+                _, (done, _) = pipe.execute()
+            self._safe = begun if done else self._safe
+            return
+        time.sleep(APART)
+        begun = time.monotonic()
+        # When it was idle before, the fsync may just have been about to begin. Now it
+        # has ended.
+        if self._redis.info("persistence").get("aof_pending_bio_fsync") == 0:
+            self._safe, self._idle = self._idle - FSYNC_EVERY, begun
 
 
-def _confirmed(redis: Any) -> bool:
-    """Write, and ask whether that is on the disk."""
-    with redis.pipeline(transaction=False) as pipe:
-        pipe.set(keys.FLUSHED, "")
-        pipe.waitaof(1, 0, PATIENCE_MS)
-        _, (done, _) = pipe.execute()
-    return bool(done)
-
-
-def _outwaited(redis: Any) -> bool:
-    """Wait until an fsync that began after now has ended."""
-    time.sleep(FSYNC_EVERY)
-    until = time.monotonic() + LONGEST_FSYNC
-    while redis.info("persistence").get("aof_pending_bio_fsync"):
-        if time.monotonic() > until:
-            return False
-        time.sleep(SLACK)
-    return True
-
-
-def _is_early(redis: Any, server: Mapping[str, Any]) -> bool:
-    """Whether `WAITAOF` may confirm what is not on the disk yet.
-
-    So it is with `everysec` before Redis 8, and in Valkey, which calls itself Redis 7:
-    https://github.com/redis/redis/pull/13793
-    """
-    version = str(server.get("redis_version", ""))
-    if int(version.partition(".")[0] or 0) >= 8:  # noqa: PLR2004 - a version
-        return False
+def _told(redis: Any, setting: str) -> str:
+    """A setting of Redis; "": it does not tell."""
     try:
-        how = redis.config_get("appendfsync").get("appendfsync")
+        return str(redis.config_get(setting).get(setting, ""))
     except ResponseError:
-        return True
-    return how not in {"always", "no"}
+        return ""
 
 
-def unfit(redis: Redis) -> str | None:
+def unfit(redis: Any) -> str | None:
     """Why Redis cannot confirm what is on its disk, as a sentence; None: it can."""
+    how = _told(redis, "appendfsync")
     try:
         redis.waitaof(1, 0, 1)
-        how = redis.config_get("appendfsync")
-        pauses = redis.config_get("no-appendfsync-on-rewrite")
-    except NoPermissionError:
-        return None
+        if how != "always":
+            redis.info("persistence")
     except ResponseError as error:
-        return None if "CONFIG" in str(error) else UNFIT.format(error)
-    if "yes" in pauses.values():
+        return UNFIT.format(error)
+    if _told(redis, "no-appendfsync-on-rewrite") == "yes":
         return UNFIT.format("no-appendfsync-on-rewrite is yes")
-    return UNFIT.format("appendfsync is no") if "no" in how.values() else None
+    return UNFIT.format("appendfsync is no") if how == "no" else None
 
 
 EVERY = 1.0
@@ -139,7 +138,7 @@ PATIENCE = 0.45
 STALE = 3.0
 """Seconds after which an unfinished check (stuck in DNS, say) counts as failed."""
 
-SECTIONS = ("memory", "replication", "persistence")
+SECTIONS = ("server", "memory", "replication", "persistence")
 
 POLICY = "maxmemory-policy"
 
@@ -159,7 +158,8 @@ class View(NamedTuple):
 
     *refusals* say why nothing can be written, *worries* what only an operator needs to
     know. Both are sentences. *memory* is the used share of Redis' `maxmemory` (0: it has
-    none); *appends* is False where it is known to keep no append-only file.
+    none); *appends* is False where it is known to keep no append-only file. *run* is
+    Redis' process ("": it does not tell).
     """
 
     begun: float
@@ -167,6 +167,7 @@ class View(NamedTuple):
     worries: tuple[str, ...] = ()
     memory: float = 0.0
     appends: bool = True
+    run: str = ""
 
 
 def judge(
@@ -293,8 +294,8 @@ class Watch:
         except (RedisError, OSError):
             self._view = View(begun, (DOWN,))
         if not self._view.refusals:
-            with suppress(RedisError):
-                for errand in self.errands:
+            for errand in self.errands:
+                with suppress(RedisError):
                     errand(self._redis)
         return self.view()
 
@@ -322,10 +323,10 @@ class Watch:
         # A managed Redis may show the policy in INFO, in CONFIG, or not at all.
         policy = info.get("maxmemory_policy")
         if policy is None:
-            with suppress(ResponseError):
-                policy = self._redis.config_get(POLICY).get(POLICY)
+            policy = _told(self._redis, POLICY) or None
         refusals, worries = judge(info, policy, self._allow_eviction, self._share)
         why = unfit(self._redis) if self._flushes and not refusals else None
         refusals = (*refusals, why) if why else refusals
         appends = info.get("aof_enabled", 1) == 1
-        return View(begun, refusals, worries, _filled(info), appends)
+        run = info.get("run_id", "")
+        return View(begun, refusals, worries, _filled(info), appends, run)

@@ -23,7 +23,7 @@ from bridge.settings import Settings
 from bridge.sources import every
 from bridge.store import keys
 from bridge.store.connect import connect, leads
-from bridge.store.health import Watch, flusher
+from bridge.store.health import Disk, Watch
 from bridge.store.inspect import is_heard
 from bridge.web.console import mount_console
 from bridge.web.health import add_health
@@ -73,7 +73,7 @@ def create_app(
         ingress or Ingress(settings, redis, sources),
         watch,
         settings.bridge_public_url,
-        flusher(redis, watch) if flushes else None,
+        Disk(redis) if flushes else None,
         sources,
     )
     if settings.bridge_alert_url:

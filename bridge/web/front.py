@@ -26,11 +26,10 @@ from bridge import telemetry
 from bridge.config import Config
 from bridge.settings import Settings
 from bridge.sources import switched_on
-from bridge.store.health import MOST
 from bridge.web import create_app
 from bridge.web.console import ROOT
 from bridge.web.console.guard import WAIT
-from bridge.web.hooks import LIMIT, NOT_STORED
+from bridge.web.hooks import DELIVERIES, LIMIT, NOT_STORED, TURN
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -60,8 +59,8 @@ than SMALL are refused, so that endless bodies cannot fill the memory."""
 
 SMALL = 16 * 1024
 
-DELIVERIES = 8
-"""Threads for deliveries, as many as connections to Redis."""
+WAITING = 512
+"""Threads for deliveries where most of them wait for Redis' disk."""
 
 PAGES = 4
 """Threads for pages and monitoring, separate so that they never hold up a delivery."""
@@ -92,17 +91,19 @@ BUSY = Unread(HTTPStatus.SERVICE_UNAVAILABLE, NOT_STORED)
 
 
 class Front:
-    """An ASGI app around the Flask app *app*; *deliveries* are its threads for deliveries.
+    """An ASGI app around the Flask app *app*; where it *waits* for a disk, it has many threads.
 
     Among webhooks, only bodies for known *sources* are read.
     """
 
     def __init__(
-        self, app: Flask, sources: Collection[str], deliveries: int = DELIVERIES
+        self, app: Flask, sources: Collection[str], waits: bool = False
     ) -> None:
         self._app = app.wsgi_app
         self._sources = sources
-        self._deliveries = ThreadPoolExecutor(deliveries, "delivery")
+        self._queued = TURN if waits else QUEUED
+        most = WAITING if waits else DELIVERIES
+        self._deliveries = ThreadPoolExecutor(most, "delivery")
         self._pages = ThreadPoolExecutor(PAGES, "page")
         self._held = 0
 
@@ -130,7 +131,7 @@ class Front:
             status, headers, answer = self._call(environ)
         else:
             pool = self._deliveries if is_hook else self._pages
-            latest = time.monotonic() + (QUEUED if is_hook else sys.maxsize)
+            latest = time.monotonic() + (self._queued if is_hook else sys.maxsize)
             status, headers, answer = await asyncio.get_running_loop().run_in_executor(
                 pool, self._call, environ, latest
             )
@@ -190,11 +191,11 @@ class Front:
 
 
 def front(settings: Settings, config: Config) -> Front:
-    """Make the app, and the front before it; deliveries that wait for a disk are many."""
+    """Make the app, and the front before it."""
     telemetry.start(settings)
     waits = settings.bridge_durability == "fsync"
     sources = {source.name for source in switched_on(settings.sources)}
-    return Front(create_app(settings, config), sources, MOST if waits else DELIVERIES)
+    return Front(create_app(settings, config), sources, waits)
 
 
 async def _drop(length: int | None, receive: Receive) -> None:

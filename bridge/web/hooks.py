@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from secrets import token_bytes
-from typing import Any, NamedTuple
+from threading import Semaphore
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import orjson
 from flask import Response, request
@@ -23,18 +24,28 @@ from bridge.errors import SignatureError, StorageError
 from bridge.ingest import Ingress, Receipt
 from bridge.log import ABOUT, fields
 from bridge.store.durations import DELIVERY, Durations, status_class
-from bridge.store.health import Watch
+from bridge.store.health import Disk, Watch
 from bridge.store.refused import NOBODY, REASONS, Refusals
 from bridge.webhook.source import Delivery, Source
 
 LOG = logging.getLogger("bridge.web")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 JSON = "application/json"
 
 LIMIT = 1024 * 1024
 """Bytes of the largest body that is accepted."""
 
+DELIVERIES = 8
+"""Most deliveries that call Redis at once, as many as connections."""
+
+TURN, WITHIN = 0.3, 1.65
+"""Seconds that a delivery may wait for its turn; in which it has to be on the disk."""
+
 NOT_STORED = "not stored, send it again"
+BUSY = "too many deliveries at once"
 
 HEADERS = {
     HTTPStatus.METHOD_NOT_ALLOWED: {"Allow": "POST"},
@@ -70,7 +81,7 @@ KINDS = {413: "too_large", 503: "not_stored"}
 class Hooks:
     """Answers `/webhooks/<source>`.
 
-    *flush*, if given, waits until what was stored is on Redis' disk. What is refused is
+    Where a *disk* is given, what was stored has to be on it. What is refused is
     counted by source, also for *known* ones that are off.
     """
 
@@ -79,13 +90,14 @@ class Hooks:
         ingress: Ingress,
         watch: Watch,
         public_url: str | None,
-        flush: Callable[[], None] | None = None,
+        disk: Disk | None = None,
         known: Iterable[Source] = (),
     ) -> None:
         self._ingress = ingress
         self._watch = watch
         self._public_url = public_url
-        self._flush = flush
+        self._disk = disk
+        self._turns = Semaphore(DELIVERIES)
         self._known = {*ingress.sources, *(source.name for source in known)}
         self._refusals = Refusals()
         self._durations = Durations()
@@ -134,7 +146,7 @@ class Hooks:
             receipt = self._receive(source, self._delivery(name, id_))
         except HTTPException as error:  # the body is too large, or not there
             is_busy = error.code == HTTPStatus.SERVICE_UNAVAILABLE
-            reason = "too many deliveries at once" if is_busy else None
+            reason = BUSY if is_busy else None
             code = error.code or 400
             kind = KINDS.get(code, "incomplete")
             return Answer(code, {"error": error.description}, reason, kind)
@@ -162,19 +174,29 @@ class Hooks:
 
     def _receive(self, source: Source, delivery: Delivery) -> Receipt:
         """Hand a delivery on, unless Redis is known not to take it."""
-        now = time.time()
-        refusal = self._watch.refuses()
-        if refusal is not None:
-            source.verify(delivery, self._ingress.options, now)
-            raise StorageError(refusal)
+        until = time.monotonic() + WITHIN
+        if not self._turns.acquire(timeout=TURN):
+            raise StorageError(BUSY)
         try:
-            receipt = self._ingress.receive(source, delivery, now)
-            if self._flush and receipt.receipt != "ignored":
-                self._flush()
+            # Looked at before the event is written: which run of Redis may have it.
+            view, now = self._watch.view(), time.time()
+            if view.refusals:
+                source.verify(delivery, self._ingress.options, now)
+                raise StorageError(view.refusals[0])
+            receipt = self._watched(self._ingress.receive, source, delivery, now)
+        finally:
+            self._turns.release()
+        if self._disk and receipt.receipt != "ignored":
+            self._watched(self._disk.wait, view.run, until)
+        return receipt
+
+    def _watched(self, call: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+        """Tell the watch if a *call* fails."""
+        try:
+            return call(*args, **more)
         except StorageError:
             self._watch.failed()
             raise
-        return receipt
 
 
 @lru_cache(maxsize=256)

@@ -213,6 +213,16 @@ LAST = f"{DIES}the last seconds of Stripe "
             f"ok {LAST}stay, as a 2xx waits for the d",
         ),
         (
+            {"BRIDGE_DURABILITY": "fsync"},
+            {"appendfsync": "no"},
+            f"note {LAST}may be lost; set STRIPE_API_KEY or",
+        ),
+        (
+            {"BRIDGE_DURABILITY": "fsync"},
+            {"appendfsync": "no"},
+            "BAD BRIDGE_DURABILITY is fsync, and Redis cannot",
+        ),
+        (
             {"BRIDGE_ALLOW_EVICTION": "true"},
             {"maxmemory-policy": "allkeys-lru"},
             "warn Redis may evict keys (allkeys-lru): what it evicts, nothing finds",

@@ -142,16 +142,26 @@ def test_a_failure_makes_the_watch_look_at_once(
     watch.stop()
 
 
+def test_an_errand_that_fails_keeps_no_other_from_being_run(client: Redis) -> None:
+    done: list[Redis] = []
+    watch = Watch(client)
+    watch.errands += [lambda redis: redis.execute_command("NONSENSE"), done.append]
+    watch.look()
+    watch.stop()
+
+    assert 1 == len(done)
+
+
 def test_it_sees_how_full_redis_is_and_whether_it_has_an_append_only_file(
     client: Redis,
 ) -> None:
     watch = Watch(client)
     watch.look()
-    assert (0.0, True) == watch.view()[3:]
+    assert (0.0, True) == watch.view()[3:5]
     client.config_set("maxmemory", 2 * client.info()["used_memory"])
     client.config_set("appendonly", "no")
     watch.look()
-    memory, appends = watch.view()[3:]
+    memory, appends = watch.view()[3:5]
     watch.stop()
 
     assert 0.3 < memory < 0.7
