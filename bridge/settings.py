@@ -339,8 +339,8 @@ class Settings:
     workers keep room to work; `1`: only once Redis is full."""
     bridge_durability: str = _setting(one_of("redis", "fsync"), "redis")
     """What a 2xx waits for. `redis`: Redis has the event; its `appendfsync` decides how safe
-    it is there. `fsync`: the event is on Redis' disk (`WAITAOF`; needs Redis 7.2 or
-    Valkey with `appendonly yes`)."""
+    it is there. `fsync`: the event is on Redis' disk, after up to two seconds (needs
+    Redis 7.2 or Valkey with `appendonly yes`; see deploy/durability.md)."""
     bridge_alert_url: tuple[str, ...] | None = _setting(addresses, secret=True)
     """Webhooks (one or several, comma-separated, Slack's form) that are told, once, that
     something is wrong, and once that it is over."""
