@@ -15,7 +15,7 @@ from redis import Redis
 
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
-from bridge.domain.refresh import restamped
+from bridge.domain.refresh import is_overtaken, restamped
 from bridge.domain.values import REFRESHED, VOID
 from bridge.errors import ConfigError, PayloadError
 from bridge.ingest import Ingress, by_party
@@ -147,21 +147,14 @@ class Comparison:
         names = [change.facts[0].party for change in changes]
         members = self._leases.members(names) if names else []
         for change, member in zip(changes, members, strict=True):
-            facts = restamped(change.facts, member.party({}))
-            word = SEEN
-            if not _is_older(change.facts, member):
+            known = member.party({})
+            facts, word = restamped(change.facts, known), SEEN
+            if not is_overtaken(change.facts, known):
                 word = _difference(facts, member, is_new=change.born >= first)
             if take and word in {MISSING, FILLED}:
                 self._ingress.admit(self.source, facts)
                 word = TAKEN if word == MISSING else word
             yield Verdict(change.at, word, "changed", member.name)
-
-
-def _is_older(facts: Sequence[Fact], member: Member) -> bool:
-    """Whether a job has read the party after these *facts* were read."""
-    last = member.things.get(REFRESHED)
-    own = [fact.stamp.at for fact in facts if fact.thing == REFRESHED]
-    return bool(last and own and last.fact.stamp.at >= own[0])
 
 
 def _difference(facts: Sequence[Fact], member: Member, *, is_new: bool) -> str:

@@ -38,8 +38,7 @@ from bridge.completeness import NEWS, Comparison, Verdict
 from bridge.domain.account import identify
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
-from bridge.domain.refresh import restamped
-from bridge.domain.values import REFRESHED
+from bridge.domain.refresh import is_overtaken, restamped
 from bridge.errors import (
     BridgeError,
     ConfigError,
@@ -410,9 +409,7 @@ def _taking_in(kind: Source, session: Session) -> Take:
 
     def take(party: str, facts: Sequence[Fact]) -> str:
         known = look.member(party).party({})
-        last = known.things.get(REFRESHED)
-        # Restamped, the older read would beat the newer one.
-        if last and last.fact.stamp.at >= facts[-1].stamp.at:
+        if is_overtaken(facts, known):
             return OVERTAKEN
         return ingress.admit(kind, restamped(facts, known)).receipt
 

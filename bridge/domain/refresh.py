@@ -77,6 +77,16 @@ def refresh_early_by(party: Party) -> int:
     return max(0, newest_notice(party) - _answered(last))
 
 
+def is_overtaken(facts: Sequence[Fact], party: Party) -> bool:
+    """Whether another has read the *party* since these *facts* of it were read.
+
+    They would be restamped to the newest ones, though they are older.
+    """
+    last = party.things.get(REFRESHED)
+    own = [fact.stamp.at for fact in facts if fact.thing == REFRESHED]
+    return bool(last and own and last.fact.stamp.at >= own[0])
+
+
 def restamped(facts: Sequence[Fact], party: Party) -> list[Fact]:
     """The *facts* of a refresh, stamped later than all refreshes before it.
 
