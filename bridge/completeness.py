@@ -17,7 +17,7 @@ from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
 from bridge.domain.refresh import is_overtaken, restamped
 from bridge.domain.values import REFRESHED, VOID
-from bridge.errors import ConfigError, PayloadError
+from bridge.errors import PayloadError
 from bridge.ingest import Ingress, by_party
 from bridge.settings import Settings
 from bridge.sources import listed
@@ -80,7 +80,8 @@ class Comparison:
     def _events(self, changes: Sequence[Change], take: bool) -> Iterator[Verdict]:
         """Compare events with those that the ring remembers, in one round trip."""
         read = [self._read(change) for change in changes]
-        known = self._known([event for _, event, refused, _ in read if refused])
+        unread = [event for _, event, word, _ in read if word == QUARANTINED]
+        known = self._known(unread)
         parties = [by_party(facts) for *_, facts in read]
         flat = [own for each in parties for own in each]
         seen, oldest = self._accept.seen(self.source.name, flat)
@@ -182,13 +183,5 @@ def comparisons(settings: Settings, redis: Redis) -> list[Comparison]:
     return [
         Comparison(settings, redis, source, archive)
         for source in listed(settings.sources)
-        if (archive := listing(source, settings))
+        if source.archive and (archive := source.archive(settings.sources))
     ]
-
-
-def listing(source: Source, settings: Settings) -> Archive | None:
-    """The API that lists what happened at *source*; None: it has none, or no key."""
-    try:
-        return source.archive(settings.sources) if source.archive else None
-    except ConfigError:  # said at the start of every process
-        return None

@@ -18,14 +18,13 @@ from bridge.log import fields, places
 from bridge.store import keys
 from bridge.store.complete import Completeness, Place
 from bridge.store.connect import milliseconds
+from workers import outcomes
 from workers.context import Context
 
 log = logging.getLogger("workers.complete")
 
 TICK, NEXT = 1.0, 0.05
 """Seconds between two looks whether it is time; between two pages."""
-
-DAY_MS = 86_400_000
 
 FIRST_REST, LAST_REST = 15.0, 600.0
 """Seconds before a list is read again that could not be: at first, at most."""
@@ -65,7 +64,7 @@ class Completing:
         ]
         due = [(one, place) for one, place in due if place.is_due(now, run)]
         for one, place in due:
-            keeps_ms = one.source.keeps_days * DAY_MS
+            keeps_ms = one.source.keeps_days * outcomes.DAY_MS
             self._page(one, place.begun(now, run, keeps_ms), now)
         return bool(due)
 

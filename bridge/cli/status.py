@@ -10,11 +10,10 @@ from redis import Redis
 
 from bridge.cli import Command, configured, opened, program, reached, vitally_of
 from bridge.cli.output import show, table, watched
-from bridge.completeness import listing
 from bridge.errors import BridgeError, ConfigError, SourceError, VitallyError
 from bridge.lamps import CHOSEN, Lamp, complete, look
 from bridge.settings import Settings
-from bridge.sources import MADE, OBSERVED, every, switched_on, weak_secrets
+from bridge.sources import MADE, OBSERVED, every, listed, switched_on, weak_secrets
 from bridge.store.health import unfit
 from bridge.store.inspect import Figures, Look, figures
 from bridge.vitally.replies import Rate
@@ -248,7 +247,7 @@ def _protection(
     dies = f"if Redis' machine dies: {last} of {source.title}"
     if waits:
         return GOOD, f"{dies} stay, as a 2xx waits for the disk (BRIDGE_DURABILITY)"
-    if listing(source, settings):
+    if source in listed(settings.sources):
         return GOOD, f"{dies} come again from its own list ({source.key})"
     key = f"{source.key} or " if source.archive else ""
     return NOTE, f"{dies} may be lost; set {key}BRIDGE_DURABILITY=fsync"

@@ -16,6 +16,7 @@ from bridge.store.health import Watch
 from bridge.web import create_app
 from tests.support.command import Run, called
 from tests.support.desk import Bench, bench, customer, settings, subscription
+from tests.support.local_stripe import LocalStripe
 from tests.support.server import RedisServer
 from tests.support.visitor import Visitor
 
@@ -60,6 +61,13 @@ def web(desk: Bench, ingress: Ingress, watch: Watch) -> FlaskClient:
     chosen = settings(desk.vitally.url, "redis://127.0.0.1:1/0", **key)
     app = create_app(chosen, ingress=ingress, redis=desk.redis, watch=watch)
     return app.test_client()
+
+
+@pytest.fixture
+def stripe() -> Iterator[LocalStripe]:
+    """Stripe's API, empty."""
+    with LocalStripe() as running:
+        yield running
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
@@ -46,13 +46,6 @@ from tests.support.waiting import eventually
 BACKFILL = [sys.executable, "-m", "bridge", "backfill", "stripe", "--yes"]
 DAY = 86_400
 FIRST_OF_2026 = 1_767_225_600
-
-
-@pytest.fixture
-def stripe() -> Iterator[LocalStripe]:
-    """Stripe's API, empty."""
-    with LocalStripe() as running:
-        yield running
 
 
 @pytest.fixture

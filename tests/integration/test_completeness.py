@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -47,12 +47,6 @@ def covered(name: str) -> Fact:
 def void(*, at: int) -> Fact:
     """A deal that was never a subscription."""
     return subscription(sub="sub_2", at=at)._replace(value={"status": "void"})
-
-
-@pytest.fixture
-def stripe() -> Iterator[LocalStripe]:
-    with LocalStripe() as running:
-        yield running
 
 
 @pytest.fixture

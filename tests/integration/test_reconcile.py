@@ -371,11 +371,8 @@ def test_nothing_is_taken_from_a_reading_that_a_write_overtook(acme: Bench) -> N
     assert 0 == shadow.note(began[0], [Seen("acme", ledger, {"mrr": 450})])
 
 
-def test_what_is_read_during_a_job_without_a_write_is_left_to_the_next(
-    acme: Bench,
-) -> None:
-    by_hand(acme, mrr=900)
-    acme.tell(customer(at=1))
+def read_during_the_next_job(acme: Bench) -> None:
+    """Have all accounts in Vitally read once the next job has begun."""
     real = acme.leases.begin
 
     def begin(party: str) -> Any:
@@ -385,6 +382,14 @@ def test_what_is_read_during_a_job_without_a_write_is_left_to_the_next(
         return view
 
     acme.leases.begin = begin  # type: ignore[method-assign]
+
+
+def test_what_is_read_during_a_job_without_a_write_is_left_to_the_next(
+    acme: Bench,
+) -> None:
+    by_hand(acme, mrr=900)
+    acme.tell(customer(at=1))
+    read_during_the_next_job(acme)
 
     assert ["unchanged"] == acme.work()
     acme.passes(1000)
@@ -397,15 +402,7 @@ def test_what_is_read_during_a_job_that_writes_something_else_is_mended(
 ) -> None:
     by_hand(acme, mrr=900)
     acme.tell(subscription(at=1, status="past_due"))
-    real = acme.leases.begin
-
-    def begin(party: str) -> Any:
-        view = real(party)
-        acme.leases.begin = real  # type: ignore[method-assign]
-        [*Reconciler(acme.redis, acme.client, Config(), lambda: None).read()]
-        return view
-
-    acme.leases.begin = begin  # type: ignore[method-assign]
+    read_during_the_next_job(acme)
     acme.work()
     assert 900 == acme.traits()["mrr"]
     acme.passes(60_000)
