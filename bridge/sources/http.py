@@ -64,6 +64,8 @@ class HttpApi:
     key: str
     base: str
     headers: Mapping[str, str] = field(repr=False)
+    does: str = "read"
+    """What the key is for, in the error of a 403."""
     permission: re.Pattern[bytes] = re.compile(rb"(?!)")
     """Matches the names of permissions in the text of a 403."""
     missing: bytes = b""
@@ -182,7 +184,7 @@ class HttpApi:
                     {name.decode() for name in self.permission.findall(data)}
                 )
                 lacks = f": it lacks the permission {', '.join(names)}" if names else ""
-                reason = f"{self.key} may not read {what} (403){lacks}"
+                reason = f"{self.key} may not {self.does} {what} (403){lacks}"
                 return SourceError(reason, refused=True)
         return SourceError(f"{self.where} answered {reply.status} about {what}")
 

@@ -15,8 +15,10 @@ from bridge.domain.document import document
 from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.fold import History, fold
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
-from bridge.sources.stripe import SOURCE
-from bridge.sources.stripe.api import LISTS, StripeApi, connect
+from bridge.sources.http import HttpApi
+from bridge.sources.stripe import SOURCE, endpoint
+from bridge.sources.stripe.api import LISTS, VERSION, StripeApi, connect, http_of
+from bridge.sources.stripe.facts import needed_events
 from bridge.webhook.source import Event
 from tests.support.local_stripe import (
     KEY,
@@ -27,8 +29,10 @@ from tests.support.local_stripe import (
     customer,
     discount,
     item,
+    known_events,
     price,
     subscription,
+    webhook_endpoint,
 )
 from tests.support.processes import ROOT, environment
 
@@ -436,3 +440,83 @@ def test_the_local_stripe_expands_four_levels_and_no_more(stripe: LocalStripe) -
 
     with pytest.raises(SourceError, match="answered 400"):
         api(stripe)._http.get("subscriptions", query=expand)
+
+
+# --- Its webhook endpoints -------------------------------------------------------------
+
+URL = "https://bridge.example.com/webhooks/stripe"
+
+
+def setting_up(stripe: LocalStripe) -> HttpApi:
+    http = http_of(options(stripe), does="change")
+    assert http is not None
+    return http
+
+
+def test_all_events_that_are_read_are_events_that_an_endpoint_can_send() -> None:
+    needed = needed_events(DEFAULTS)
+
+    assert "customer.subscription.updated" in needed
+    assert set(needed) <= known_events()
+
+
+def test_an_endpoint_is_created_with_the_version_of_our_own_requests(
+    stripe: LocalStripe,
+) -> None:
+    needed = needed_events(DEFAULTS)
+    made = endpoint.create(setting_up(stripe), URL, needed, connect=False)
+    (shown,) = endpoint.endpoints(setting_up(stripe))
+
+    assert "whsec_example_we_1" == made.secret
+    assert made._replace(secret=None) == shown
+    assert endpoint.Endpoint("we_1", URL, needed, VERSION, True, False) == shown
+
+
+def test_a_connect_endpoint_is_known_again(stripe: LocalStripe) -> None:
+    http = setting_up(stripe)
+    endpoint.create(http, URL, ["customer.updated"], connect=True)
+    stripe.put(webhook_endpoint("we_old", URL, ["*"], application="ca_example"))
+
+    assert [True, True] == [one.is_connect for one in endpoint.endpoints(http)]
+
+
+def test_an_update_sets_exactly_the_events_and_can_enable(stripe: LocalStripe) -> None:
+    http = setting_up(stripe)
+    off = webhook_endpoint("we_1", URL, ["charge.failed"], status="disabled")
+    stripe.put(off)
+    kept = endpoint.update(http, "we_1", ["customer.updated"], enable=False)
+    enabled = endpoint.update(http, "we_1", ["customer.updated"], enable=True)
+
+    assert (["customer.updated"], False) == (kept.events, kept.is_enabled)
+    assert enabled.is_enabled
+
+
+def test_all_pages_of_endpoints_are_read(
+    stripe: LocalStripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "MOST", 1)
+    stripe.put(*(webhook_endpoint(f"we_{n}", URL, ["*"], created=n) for n in range(3)))
+
+    ids = [one.id for one in endpoint.endpoints(setting_up(stripe))]
+
+    assert ["we_2", "we_1", "we_0"] == ids
+
+
+def test_missing_events_are_those_that_it_does_not_send(stripe: LocalStripe) -> None:
+    stripe.put(webhook_endpoint("we_1", URL, ["a", "c"]))
+    stripe.put(webhook_endpoint("we_2", URL, ["*"], created=1))
+    every, some = endpoint.endpoints(setting_up(stripe))
+
+    assert [] == every.missing(["a", "b"])
+    assert ["b"] == some.missing(["a", "b"])
+
+
+def test_a_key_that_may_not_change_endpoints_is_told_which_permission_it_lacks(
+    stripe: LocalStripe,
+) -> None:
+    stripe.forbidden = {"webhook_write"}
+    with pytest.raises(SourceError) as raised:
+        endpoint.create(setting_up(stripe), URL, ["customer.updated"], connect=False)
+
+    expected = "STRIPE_API_KEY may not change webhook_endpoints (403): it lacks the"
+    assert f"{expected} permission rak_webhook_write" == raised.value.reason

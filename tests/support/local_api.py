@@ -121,6 +121,14 @@ class ByPath(LocalApi):
         return self.replies.get(asked.path + query, Reply({}, 404))
 
 
+def form(body: str) -> Json:
+    """A form's fields by name; one whose name ends in `[]` has a list."""
+    read: Json = {}
+    for name, value in parse_qsl(body, keep_blank_values=True):
+        read[name] = [*read.get(name, ()), value] if name.endswith("[]") else value
+    return read
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # a reply is one packet: two would wait for one another
@@ -128,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         is_form = "form" in self.headers.get("Content-Type", "")
-        self.do_GET(dict(parse_qsl(body.decode())) if is_form else orjson.loads(body))
+        self.do_GET(form(body.decode()) if is_form else orjson.loads(body))
 
     def do_GET(self, sent: Any = None) -> None:
         api: LocalApi = self.server.api  # type: ignore[attr-defined]

@@ -10,8 +10,9 @@ import copy
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import unquote
 
 from tests.support.local_api import Asked, Json, LocalApi, RefusedError, Reply
@@ -21,7 +22,10 @@ SECRET_PART = "exampleXYZ"
 """What Stripe's own error texts show of a key; no message of ours may."""
 
 LISTED = ("customers", "subscriptions", "subscription_items", "events")
-LISTED += ("prices", "products", "coupons")
+LISTED += ("prices", "products", "coupons", "webhook_endpoints")
+
+MOST_ENDPOINTS = 16
+"""https://docs.stripe.com/webhooks#limits"""
 
 REFERENCES = {("subscription", "discounts"), ("subscription_item", "discounts")}
 REFERENCES |= {("price", "product"), ("discount", "promotion_code")}
@@ -88,13 +92,17 @@ class LocalStripe(LocalApi):
         _, _, kind, *rest = unquote(asked.path).split("/")
         if kind not in LISTED or len(rest) > 1:
             raise refused(404, f"Unrecognized request URL ({asked.path})")
-        if kind in self.forbidden:
+        right = kind[:-1].removesuffix("_endpoint")
+        right += "_read" if asked.body is None else "_write"
+        if {kind, right} & self.forbidden:
             raise refused(
                 403,
                 f"The provided key 'rk_test_****{SECRET_PART}' does not have the "
                 "required permissions for this endpoint. Having the "
-                f"'rak_{kind[:-1]}_read' permission would allow this request.",
+                f"'rak_{right}' permission would allow this request.",
             )
+        if asked.body is not None:
+            return Reply(self._written(kind, rest, asked.body))
         expand = [path.split(".") for path in _several(asked, "expand")]
         for path in expand:
             if len(path) > DEEPEST:
@@ -103,6 +111,37 @@ class LocalStripe(LocalApi):
                 raise refused(400, f"This property cannot be expanded ({path[-1]}).")
         shown = self._one(kind, rest[0]) if rest else self._page(kind, asked)
         return Reply(_rendered(shown, expand))
+
+    def _written(self, kind: str, rest: list[str], form: Json) -> Json:
+        """An endpoint, created or updated; only its creation tells its secret."""
+        if kind != "webhook_endpoints":
+            raise refused(405, f"This Stripe has no POST of {kind}")
+        for event in {*form.get("enabled_events[]", ())} - known_events():
+            raise refused(400, f"Invalid enabled_events: {event}")
+        if not rest:
+            return self._created(form)
+        shown = self._one(kind, rest[0])
+        shown["enabled_events"] = form.get("enabled_events[]", shown["enabled_events"])
+        off = {"true": "disabled", "false": "enabled"}
+        shown["status"] = off.get(form.get("disabled", ""), shown["status"])
+        return shown
+
+    def _created(self, form: Json) -> Json:
+        known = len(self._objects["webhook_endpoints"])
+        if known == MOST_ENDPOINTS:
+            raise refused(400, f"You have reached the maximum of {MOST_ENDPOINTS}.")
+        for name in {"url", "enabled_events[]"} - form.keys():
+            raise refused(400, f"Missing required param: {name}.")
+        made = webhook_endpoint(
+            f"we_{known + 1}",
+            form["url"],
+            form["enabled_events[]"],
+            created=known,
+            api_version=form.get("api_version"),
+            metadata={k[9:-1]: v for k, v in form.items() if k.startswith("metadata[")},
+        )
+        self.put(made)
+        return {**made, "secret": f"whsec_example_{made['id']}"}
 
     def _one(self, kind: str, id_: str) -> Json:
         found = self._objects[kind].get(id_)
@@ -143,7 +182,7 @@ class LocalStripe(LocalApi):
         def is_wanted(row: Json) -> bool:
             if kind == "events":
                 return not types or row["type"] in types
-            if kind == "customers":
+            if kind in {"customers", "webhook_endpoints"}:
                 return True
             if query.get("customer") not in {None, row["customer"]}:
                 return False
@@ -156,6 +195,15 @@ class LocalStripe(LocalApi):
             for row in oldest[::-1]
             if since <= row["created"] < until and is_wanted(row)
         ]
+
+
+@cache
+def known_events() -> frozenset[str]:
+    """All that an endpoint can be asked to send, as Stripe's own library lists it."""
+    from stripe.params import WebhookEndpointCreateParams  # noqa: PLC0415 - it is slow
+
+    listed = WebhookEndpointCreateParams.__annotations__["enabled_events"]
+    return frozenset(get_args(get_args(listed)[0]))
 
 
 def _several(asked: Asked, name: str) -> list[str]:
@@ -233,6 +281,13 @@ def coupon(id_: str = "HALF", *, percent: float = 50.0, **more: Any) -> Json:
 def discount(of: Json, *, id_: str = "di_1", **more: Any) -> Json:
     """A coupon at work."""
     return made("discount", id_, coupon=of, **more)
+
+
+def webhook_endpoint(id_: str, url: str, events: list[str], **more: Any) -> Json:
+    """Where Stripe sends these *events*: https://docs.stripe.com/api/webhook_endpoints."""
+    own = {"url": url, "enabled_events": events, "metadata": {}, "application": None}
+    own |= {"api_version": None, "status": "enabled", "livemode": False, "created": 0}
+    return {"id": id_, "object": "webhook_endpoint", **own, **more}
 
 
 def event(id_: str, created: float, told: Any, **more: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from bridge.domain.values import (
 from bridge.errors import ConfigError, SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, understood
 from bridge.sources.stripe import snapshot
-from bridge.sources.stripe.facts import HANDLERS, PREFIX, V1, places
+from bridge.sources.stripe.facts import PREFIX, needed_events, places
 from bridge.sources.stripe.schemas import CUSTOMER, HAPPENED, PAGE, SUBSCRIPTION
 from bridge.sources.stripe.snapshot import essence, is_final
 from bridge.webhook.fields import Payload
@@ -45,7 +45,6 @@ MOST_TERMS = 1000
 LISTS = ("customers", "subscriptions", "prices", "products", "coupons", "events")
 """Lists that the key must be able to read."""
 
-KINDS = [kind for kind in HANDLERS if not kind.startswith(V1)]
 CHUNK = 20
 """Most event types that one list may request: https://docs.stripe.com/api/events/list"""
 
@@ -55,6 +54,7 @@ class StripeApi:
 
     def __init__(self, http: HttpApi, options: Options) -> None:
         self._http = http
+        self._kinds = needed_events(options)
         self._places = places(options)
         self._term = lru_cache(MOST_TERMS)(self._read_term)
         self._name = lru_cache(self._read_name)
@@ -101,11 +101,11 @@ class StripeApi:
         first = int(chunk or 0)
         span = {"created[gte]": since // 1000, "created[lt]": -(-until // 1000)}
         page = self._page(
-            "events", {"types[]": KINDS[first : first + CHUNK], **span}, last
+            "events", {"types[]": self._kinds[first : first + CHUNK], **span}, last
         )
         rest = first if page.after else first + CHUNK
         rows = [Change(_instant(body), body) for body in page.rows]
-        return Page(rows, f"{rest}:{page.after}" if rest < len(KINDS) else "")
+        return Page(rows, f"{rest}:{page.after}" if rest < len(self._kinds) else "")
 
     def _values(self, customer: Json, id_: str) -> Iterator[tuple[str, AnyValue]]:
         """Yield the customer and its subscriptions by the names of their things.
@@ -235,31 +235,36 @@ def picked(value: Any, names: Collection[str]) -> Any:
     return {name: value[name] for name in names if name in value}
 
 
-def wrong_mode(options: Options) -> str:
-    """Why the key cannot belong to the mode; "": it may."""
-    key, mode = options["STRIPE_API_KEY"] or "", options["STRIPE_MODE"]
+def wrong_mode(options: Options, name: str = "STRIPE_API_KEY") -> str:
+    """Why the key in option *name* cannot belong to the mode; "": it may."""
+    key, mode = options[name] or "", options["STRIPE_MODE"]
     other = "test" if mode == "live" else "live"
     is_wrong = f"k_{other}_" in key
-    return (
-        f"STRIPE_API_KEY is a {other} key; STRIPE_MODE is {mode}." if is_wrong else ""
+    return f"{name} is a {other} key; STRIPE_MODE is {mode}." if is_wrong else ""
+
+
+def http_of(
+    options: Options, name: str = "STRIPE_API_KEY", **more: Any
+) -> HttpApi | None:
+    """A client with the key in option *name*, None without one. Raises ConfigError."""
+    key = options[name]
+    if key is None:
+        return None
+    if wrong := wrong_mode(options, name):
+        raise ConfigError([wrong])
+    base = options["STRIPE_API_BASE"] or "https://api.stripe.com"
+    return HttpApi(
+        title="Stripe",
+        key=name,
+        base=f"{base}/v1/",
+        headers={"Authorization": f"Bearer {key}", "Stripe-Version": VERSION},
+        permission=re.compile(rb"\brak_[a-z_]+\b"),
+        missing=b"resource_missing",
+        **more,
     )
 
 
 def connect(options: Options, timeout: float = TIMEOUT) -> StripeApi | None:
     """The API with the key of the *options*, None without one. Raises ConfigError."""
-    key = options["STRIPE_API_KEY"]
-    if key is None:
-        return None
-    if wrong := wrong_mode(options):
-        raise ConfigError([wrong])
-    base = options["STRIPE_API_BASE"] or "https://api.stripe.com"
-    http = HttpApi(
-        title="Stripe",
-        key="STRIPE_API_KEY",
-        base=f"{base}/v1/",
-        headers={"Authorization": f"Bearer {key}", "Stripe-Version": VERSION},
-        permission=re.compile(rb"\brak_[a-z_]+\b"),
-        missing=b"resource_missing",
-        timeout=timeout,
-    )
-    return StripeApi(http, options)
+    http = http_of(options, timeout=timeout)
+    return StripeApi(http, options) if http else None

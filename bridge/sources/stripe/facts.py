@@ -51,6 +51,11 @@ def places(options: Options) -> Places:
     return Place("customer", "metadata", key), Place("subscription", "metadata", key)
 
 
+def needed_events(options: Options) -> list[str]:
+    """The types of events that an endpoint must send, in the order of `events.toml`."""
+    return [kind for kind in HANDLERS if not kind.startswith(V1)]
+
+
 @HANDLERS.on(
     event_of(schemas.Customer),
     EVENTS["customer"],
