@@ -192,6 +192,15 @@ def _incomplete(state: State) -> str | None:
     return "; ".join(late) or None
 
 
+def _emptied(state: State) -> str | None:
+    """When Redis came back empty, until each source that can be read was read whole."""
+    known, at = state.figures.backfilled, state.figures.emptied
+    if not at:
+        return None
+    read = [known.get(s.name, 0) >= at for s in listed(state.settings.sources)]
+    return None if read and all(read) else moment(at)
+
+
 def complete(figures: Figures, settings: Settings) -> dict[str, str]:
     """Source that has a list of its own -> up to when it is known that all has come."""
     known, said = compared(figures, settings), {}
@@ -231,9 +240,7 @@ FIND: Mapping[str, Callable[[State], str | None]] = {
     "redis_memory": lambda state: (
         f"{state.redis.memory:.0%}" if state.redis.memory > CROWDED else None
     ),
-    "redis_emptied": lambda state: (
-        moment(at) if (at := state.figures.emptied) else None
-    ),
+    "redis_emptied": _emptied,
     "redis_not_durable": lambda state: _if(not state.redis.appends),
 }
 """Kind -> what it finds, of those that are not a figure alone."""

@@ -31,7 +31,7 @@ URGENT = "-urgent"
 JOB_TIMEOUT = 90
 """Seconds; far more than a job's own deadlines add up to."""
 
-KEEP_FAILED = 7 * 86_400
+KEEP_FAILED = 86_400
 """Seconds that a failed job stays in the dashboard."""
 
 HARMLESS = str.maketrans("<>&", "()+")

@@ -116,6 +116,7 @@ class Figures(NamedTuple):
     dry_run: bool
     listed_at: int | None
     emptied: int | None
+    backfilled: Mapping[str, int]
     limit: int
     cost: int
     scarce_at: int | None
@@ -195,6 +196,7 @@ READ: Mapping[str, tuple[Callable[[Any], object], Callable[[Any], Any]]] = {
     "dry_run": (lambda pipe: pipe.exists(keys.DRY_RUN), bool),
     "listed_at": (lambda pipe: pipe.get(keys.LISTED), lambda at: int(at or 0) or None),
     "emptied": (lambda pipe: pipe.get(keys.EMPTIED), lambda at: int(at or 0) or None),
+    "backfilled": (lambda pipe: pipe.hgetall(keys.BACKFILLED), _numbers),
     "limit": (lambda pipe: pipe.hget(keys.RATE, "limit"), lambda n: int(n or LIMIT)),
     "cost": (lambda pipe: pipe.hget(keys.RATE, "cost"), lambda n: int(n or COST)),
     "scarce_at": (

@@ -114,6 +114,9 @@ FENCE = PREFIX + "fence"
 EMPTIED = PREFIX + "emptied"
 """When (ms) a worker found that Redis had come back empty; expires."""
 
+BACKFILLED = PREFIX + "backfilled"
+"""Hash: source -> when (ms) a backfill had last read all its customers."""
+
 RUN = PREFIX + "run"
 """Hash: `id` of Redis' process at the last job, and `since` when (ms) after another one;
 `since` 0: there was none before."""

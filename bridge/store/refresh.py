@@ -58,7 +58,7 @@ class Cursor:
 
     def __init__(self, redis: Redis, source: str, since: int | None) -> None:
         self._redis: Any = redis
-        self._key = keys.backfill(source)
+        self._source, self._key = source, keys.backfill(source)
         self._since = "" if since is None else str(since)
 
     def place(self) -> str | None:
@@ -77,5 +77,7 @@ class Cursor:
         self._redis.delete(self._key)
 
     def end(self) -> None:
-        """Forget it; all customers were read: also that Redis came back empty."""
-        self._redis.delete(self._key, *([] if self._since else [keys.EMPTIED]))
+        """Forget it; note that all customers were read."""
+        self.drop()
+        if not self._since:
+            self._redis.hset(keys.BACKFILLED, self._source, milliseconds(self._redis))

@@ -23,7 +23,7 @@ from bridge.domain.refresh import restamped
 from bridge.ingest import Ingress
 from bridge.sources import discover
 from bridge.store import keys
-from bridge.store.inspect import Look
+from bridge.store.inspect import Look, figures
 from bridge.webhook.source import Delivery, Verified
 from bridge.wording import moment
 from tests.support.command import Run, called
@@ -547,18 +547,17 @@ def test_only_a_whole_backfill_says_that_what_redis_lost_is_back(
     stripe, backfill, redis
 ):
     shop(stripe, 2)
-    redis.set(keys.EMPTIED, 1)
     stripe.forbidden.add("subscriptions")
     backfill("--restart", status=1)
-    assert redis.exists(keys.EMPTIED)
+    assert {} == figures(redis).backfilled
     stripe.forbidden.clear()
     for words in (["--restart", "--since", "2026-01-01"], ["--customer", "cus_1"]):
         backfill(*words)
-        assert redis.exists(keys.EMPTIED)
+        assert {} == figures(redis).backfilled
 
     backfill()
 
-    assert not redis.exists(keys.EMPTIED)
+    assert {"stripe"} == figures(redis).backfilled.keys()
 
 
 def test_what_ended_long_ago_does_not_jump_the_queue(stripe, backfill, desk):

@@ -24,6 +24,7 @@ WELL = dict.fromkeys(Figures._fields, 0) | {
     "dry_run": False,
     "failing": None,
     "complete": {},
+    "backfilled": {},
     "keys_refused": {},
     "limit": 1000,
     "cost": 10,
@@ -152,6 +153,18 @@ def test_every_condition_has_its_own_kind_a_meaning_and_a_first_thing_to_do() ->
     assert len(kinds) == len(set(kinds))
     assert all(row.meaning.endswith(".") for row in CONDITIONS)
     assert all(row.hint.endswith(".") for row in CONDITIONS)
+
+
+@pytest.mark.parametrize(
+    ("backfilled", "is_lit"),
+    [({}, True), ({"stripe": NOW - 1}, True), ({"stripe": NOW}, False)],
+)
+def test_an_emptied_redis_is_told_until_each_source_was_read_whole(
+    backfilled: dict[str, int], is_lit: bool
+) -> None:
+    found = lit(emptied=NOW, backfilled=backfilled)
+
+    assert is_lit == ("redis_emptied" in found)
 
 
 def test_a_source_that_is_off_or_has_no_key_is_no_longer_compared() -> None:
