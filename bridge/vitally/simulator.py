@@ -116,7 +116,10 @@ class Simulator:
     handler: Callable[..., WSGIRequestHandler] = Handler
     seconds: float = 60.0
     write_cost: int = 10
-    revenue_trait: str = "mrr"
+    revenue_traits: Sequence[str] = ("mrr",)
+    """The traits that feed `mrr`; the first one with a value counts."""
+    custom_fields: Sequence[Mapping[str, Any]] = ()
+    """The custom traits of accounts, as Vitally lists them."""
 
     def __init__(
         self,
@@ -160,6 +163,7 @@ class Simulator:
             ("DELETE", f"{accounts}/<name>", self.delete),
             ("GET", f"{accounts}/<name>/healthScores", self.health),
             ("GET", "/resources/organizations/<name>/accounts", self.list_members),
+            ("GET", "/resources/customFields", self.list_custom_fields),
         ):
             app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
         return app
@@ -297,6 +301,11 @@ class Simulator:
         """GET a page of the accounts of an organization: any id that accounts name."""
         return self.page_of("activeOrChurned", lambda a: a["organizationId"] == name)
 
+    def list_custom_fields(self) -> list[Mapping[str, Any]]:
+        """GET the custom traits of a model, a bare list."""
+        is_ours = request.args.get("model") == "accounts"
+        return [*self.custom_fields] if is_ours else []
+
     def show_page(self) -> str:
         """GET the page for people: all accounts at a glance, ignored ones too."""
         shown = {"accounts": self.accounts(), "writes": self.writes_done}
@@ -307,7 +316,16 @@ class Simulator:
     def accounts(self) -> list[Account]:
         """Return every account, ignored ones too, each with its `lifecycle`."""
         shown = [self.shown(account) for account in list(self.by_id.values())]
-        return [account | {"lifecycle": stage(account)} for account in shown]
+        return [account | {"lifecycle": self.stage(account)} for account in shown]
+
+    def revenue(self, traits: Mapping[str, Any]) -> Any:
+        """Return what the traits say an account pays."""
+        values = map(traits.get, self.revenue_traits)
+        return next((value for value in values if value is not None), None)
+
+    def stage(self, account: Account) -> str:
+        """Return the lifecycle stage of an account as it is shown."""
+        return stage(account)
 
     def find(self, name: str) -> Account | None:
         """Return the account that has *name* as one of its two ids."""
@@ -346,7 +364,7 @@ class Simulator:
         kept = {name: body[name] for name in ("name", "organizationId") if name in body}
         at = max(instant(now()), account["updatedAt"] or "")
         account.update(kept, traits=traits, updatedAt=at)
-        if (revenue := traits.get(self.revenue_trait)) is not None:
+        if (revenue := self.revenue(traits)) is not None:
             self.last_revenue[account["id"]] = revenue
         return account
 
@@ -354,7 +372,7 @@ class Simulator:
         """Return an account with the fields that its traits feed."""
         traits = account["traits"]
         dates = {name: moment(traits.get(name)) for name in DATES}
-        mrr = traits.get(self.revenue_trait)
+        mrr = self.revenue(traits)
         if mrr is None and dates["churnedAt"]:
             mrr = self.last_revenue.get(account["id"])
         return account | {"mrr": mrr} | dates
@@ -396,7 +414,7 @@ class Simulator:
         rows = (
             (place, account)
             for place, account in self.newest_first(after)
-            if stage(account) in STAGES[status] and wanted(account)
+            if self.stage(account) in STAGES[status] and wanted(account)
         )
         page = [*islice(rows, min(limit, PAGE_CAP))]
         more = next(rows, None) is not None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import closing, suppress
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -311,6 +313,7 @@ def test_the_reason_is_read_from_either_form_of_error(vitally, simulator, form):
 
 REVENUE = {"mrr": 5, "vitally.custom.revenue": 7}
 CHURNED = {"mrr": None, "churnedAt": "2026-01-01T00:00:00.000Z"}
+CONVERTS, SUB = {"currency_trait": "billingCurrency"}, "subscribed"
 
 
 @pytest.mark.parametrize(
@@ -324,6 +327,20 @@ CHURNED = {"mrr": None, "churnedAt": "2026-01-01T00:00:00.000Z"}
         ),
         ({"lifecycle": "unmapped"}, {}, (None, None, "subscribed")),
         ({"revenue_trait": "vitally.custom.revenue"}, {}, (7, None, "subscribed")),
+        ({"revenue_trait": "nobody.sends vitally.custom.revenue"}, {}, (7, None, SUB)),
+        ({"revenue_default": "arr_times_12"}, {}, (60, None, SUB)),
+        ({"revenue_default": "arr_on_screens"}, {}, (5, None, SUB)),
+        ({}, {"billingCurrency": "EUR"}, (5, None, SUB)),
+        (CONVERTS, {"billingCurrency": "EUR"}, (5.88, None, SUB)),
+        (
+            CONVERTS | {"home_currency": "EUR"},
+            {"billingCurrency": "EUR"},
+            (5, None, SUB),
+        ),
+        ({"derived_after": 60.0}, {"mrr": 9}, (5, None, SUB)),
+        ({"churn_rule": "is_one_of"}, {}, (5, None, SUB)),
+        ({"churn_rule": "is_none_of"}, {}, (5, None, "churned")),
+        ({"churn_rule": "is_none_of"}, {"lifecycle_stage": "trial"}, (5, None, SUB)),
     ],
 )
 def test_what_traits_feed_hangs_on_the_mapping(
@@ -335,6 +352,46 @@ def test_what_traits_feed_hangs_on_the_mapping(
     stage = simulator.account("acme-101")["lifecycle"]
 
     assert shown == (got["mrr"], got["churnedAt"], stage)
+
+
+def test_a_rule_without_a_date_may_show_when_it_came_true(vitally, simulator):
+    simulator.turn(churn_rule="is_none_of", churn_date="detected")
+    made = vitally.create(ACME)
+
+    assert made["updatedAt"] == made["churnedAt"]
+    (listed,) = vitally.accounts(status="churned").results
+    assert listed["externalId"] == "acme-101"
+
+
+def test_people_edit_traits_as_far_as_they_may(vitally, simulator):
+    vitally.create(ACME)
+    assert simulator.edit("acme-101", mrr=1)
+    simulator.turn(editable_by="admins_and_leaders")
+    assert not simulator.edit("acme-101", mrr=2)
+    assert simulator.edit("acme-101", role="admin", mrr=3)
+    simulator.turn(editable_by="no_one")
+    assert not simulator.edit("acme-101", role="admin", mrr=4)
+
+    assert 3 == vitally.get("acme-101")["traits"]["mrr"]
+
+
+def test_custom_traits_are_a_bare_list_of_one_model(simulator):
+    field = {"label": "MRR", "type": "number", "path": "vitally.custom.mrr"}
+    simulator.custom_fields = [field]
+    headers = {"Authorization": simulator.authorization}
+    ours, none = (
+        ask(simulator, "GET", f"/resources/customFields?model={model}", headers=headers)
+        for model in ("accounts", "users")
+    )
+
+    assert ([field], []) == (ours.json(), none.json())
+
+
+def test_its_clock_may_be_ahead(simulator):
+    simulator.turn(clock_ahead=86_400.0)
+    date = ask(simulator, "GET", "/resources/accounts").headers["Date"]
+
+    assert 86_000 < parsedate_to_datetime(date).timestamp() - time.time() < 86_410
 
 
 def test_an_ignored_account_may_be_missing(vitally, simulator):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields
+from email.utils import formatdate
 from functools import partial
 from threading import Event, Lock
 from typing import Any
@@ -18,7 +19,7 @@ import orjson
 from werkzeug.test import run_wsgi_app
 
 from bridge.vitally.replies import GOOD
-from bridge.vitally.simulator import EXAMPLE_KEY, WRITE_METHODS, Handler, stage
+from bridge.vitally.simulator import EXAMPLE_KEY, WRITE_METHODS, Handler
 from tests.support.vitally.network import (
     Answer,
     Entry,
@@ -100,7 +101,7 @@ class Simulator(Switched):
         with self.lock:
             found = self.by_external_id.get(external_id)
             shown = self.shown(found) if found else None
-        return shown and {**shown, "lifecycle": stage(shown)}
+        return shown and {**shown, "lifecycle": self.stage(shown)}
 
     def log(self, since: int = 0) -> list[dict[str, Any]]:
         """Return the requests after number *since*, in the order of their arrival."""
@@ -142,6 +143,7 @@ class Simulator(Switched):
             self._in_flight.clear()
         keys, switches = self._first
         self.rotate(*keys)
+        self.custom_fields = ()
         self.turn(**in_the_beginning() | switches)
 
     def play(self, arrival: Listening) -> bool:
@@ -226,6 +228,8 @@ class Simulator(Switched):
         entry.cost = 0 if answer.status in {401, 429} else self.cost(arrival.command)
         entry.remaining = int(answer.headers["RateLimit-Remaining"])
         headers, shown = dict(answer.headers), _parsed(answer.body)
+        at = time.time() + self.switches["clock_ahead"]
+        headers["Date"] = formatdate(at, usegmt=True)
         if answer.status == 429 and self.switches["retry_after"] == "present":
             headers["Retry-After"] = headers["RateLimit-Reset"]
         if answer.status not in GOOD and self.switches["error_form"] == "object":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -42,9 +43,25 @@ SWITCHES: Mapping[str, Any] = {
     "rate_limit": 1000,
     "rate_seconds": 60.0,
     "write_cost": 10,
-    # Whether traits feed mrr, churnedAt, ..., and which of them feeds `mrr`.
+    # Whether traits feed mrr, churnedAt, ..., and which of them feed `mrr`, in their
+    # order. How long that takes (seconds).
     "lifecycle": ("mapped", "unmapped"),
     "revenue_trait": "mrr",
+    "derived_after": 0.0,
+    # *Revenue default*: MRR; or ARR, and what that does to the API's `mrr`.
+    "revenue_default": ("mrr", "arr_times_12", "arr_by_12", "arr_on_screens"),
+    # The trait with the currency, from which revenue is converted to that of the
+    # workspace; "": it is taken as it is.
+    "currency_trait": "",
+    "home_currency": "USD",
+    # When an account is churned: `churnedAt` has a value; its status is one of some; a
+    # trait that nobody fills is none of some. Whether Vitally then shows a date.
+    "churn_rule": ("date", "is_one_of", "is_none_of"),
+    "churn_date": ("absent", "detected"),
+    # Who may edit traits in Vitally.
+    "editable_by": ("all_but_observers", "admins_and_leaders", "no_one"),
+    # How far Vitally's clock is ahead of ours (seconds).
+    "clock_ahead": 0.0,
     # A churned account without revenue shows its last one.
     "keep_last_revenue": ("on", "off"),
     # GET of an ignored account.
@@ -57,6 +74,11 @@ SWITCHES: Mapping[str, Any] = {
     "body_limit": product.BODY_CAP,
 }
 """Name -> its positions, the likeliest first; or what it is unless it is turned."""
+
+WORTH: Mapping[str, float] = {"USD": 1.0, "EUR": 1.175, "JPY": 0.0066, "GBP": 1.33}
+"""What one unit of a currency is worth in US dollars."""
+
+YEARS = {"mrr": 1, "arr_times_12": 12, "arr_by_12": 1 / 12, "arr_on_screens": 1}
 
 
 def in_the_beginning() -> dict[str, Any]:
@@ -135,6 +157,7 @@ class Switched(product.Simulator):
     def clear(self) -> None:
         super().clear()
         self.organizations.clear()
+        self.before: dict[str, tuple[float, Mapping[str, Any]]] = {}
 
     def turn(self, **changes: Any) -> None:
         """Turn switches by name; AssertionError where there is no such position."""
@@ -147,7 +170,7 @@ class Switched(product.Simulator):
             self.limit = self.switches["rate_limit"]
             self.seconds = self.switches["rate_seconds"]
             self.write_cost = self.switches["write_cost"]
-            self.revenue_trait = self.switches["revenue_trait"]
+            self.revenue_traits = self.switches["revenue_trait"].split()
             self.app.config["MAX_CONTENT_LENGTH"] = self.switches["body_limit"]
             if any(name.startswith("rate_") for name in changes):
                 self.buckets.clear()
@@ -179,12 +202,46 @@ class Switched(product.Simulator):
     def get(self, name: str) -> Account:
         shown = super().get(name)
         hidden = self.switches["ignored_by_get"] == "404"
-        if hidden and product.stage(shown) == "ignored":
+        if hidden and self.stage(shown) == "ignored":
             abort(404, "Account not found.")
         return shown
 
+    def revenue(self, traits: Mapping[str, Any]) -> Any:
+        amount = super().revenue(traits)
+        if isinstance(amount, bool) or not isinstance(amount, int | float):
+            return amount
+        trait, home = self.switches["currency_trait"], self.switches["home_currency"]
+        code = traits.get(trait, home) if trait else home
+        worth = 1 if code == home else WORTH.get(code, 1) / WORTH[home]
+        amount *= YEARS[self.switches["revenue_default"]] * worth
+        return round(amount, 2)
+
+    def stage(self, account: Account) -> str:
+        traits, rule = account["traits"], self.switches["churn_rule"]
+        shown = account | {"churnedAt": None}
+        if rule == "date":
+            return super().stage(account)
+        if rule == "is_one_of":
+            is_churned = traits.get("subscriptionStatus") == "churned"
+        else:
+            is_churned = traits.get("lifecycle_stage") not in {"customer", "trial"}
+        usual = super().stage(shown)
+        return "churned" if is_churned and usual != "ignored" else usual
+
+    def edit(self, name: str, role: str = "team member", **traits: Any) -> bool:
+        """Change traits as somebody with this *role* does in Vitally; False: may not."""
+        roles = {"all_but_observers": {"admin", "leader", "team member"}}
+        roles |= {"admins_and_leaders": {"admin", "leader"}, "no_one": set()}
+        if role not in roles[self.switches["editable_by"]]:
+            return False
+        with self.lock:
+            self.merge(self.by_external_id[name], {"traits": traits})
+        return True
+
     def merge(self, account: Account, body: Mapping[str, Any]) -> Account:
+        before = dict(account["traits"])
         super().merge(account, body)
+        self.before[account["id"]] = (time.monotonic(), before)
         if self.switches["null_trait"] == "keep":
             gone = {n: None for n, v in body.get("traits", {}).items() if v is None}
             account["traits"] = account["traits"] | gone
@@ -193,7 +250,14 @@ class Switched(product.Simulator):
     def shown(self, account: Account) -> Account:
         shown = super().shown(account)
         if self.switches["keep_last_revenue"] == "off":
-            shown["mrr"] = account["traits"].get(self.revenue_trait)
+            shown["mrr"] = self.revenue(account["traits"])
+        at, before = self.before.get(account["id"], (0.0, {}))
+        if time.monotonic() < at + self.switches["derived_after"]:
+            shown |= super().shown(account | {"traits": before})
+            shown["traits"] = account["traits"]
+        is_dated = self.switches["churn_date"] == "detected" and not shown["churnedAt"]
+        if is_dated and self.stage(shown) == "churned":
+            shown["churnedAt"] = account["updatedAt"]
         if self.switches["lifecycle"] == "unmapped":
             shown |= dict.fromkeys(("mrr", *product.DATES))
         born = datetime.fromisoformat(account["createdAt"]).timestamp()
