@@ -38,6 +38,7 @@ MODULES = {
     "bridge.cli.accounts": "accounts",
     "bridge.cli.sources": "sources",
     "bridge.cli.replay": "replay",
+    "bridge.cli.setup": "setup",
     "bridge.cli.send": "send",
     "bridge.cli.listen": "listen",
     "bridge.cli.state": "export import forget",

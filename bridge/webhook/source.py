@@ -236,6 +236,23 @@ class Archive(SourceApi, Protocol):
         """
 
 
+class SetUp(NamedTuple):
+    """What was done at a sender about one endpoint, or is to be done.
+
+    It sends the events of *whom*. Its *secret* is told only where it was created. *left*:
+    what a person has to do about it.
+    """
+
+    did: str
+    """`created`, `changed`, or `unchanged`."""
+    id: str
+    whom: str
+    added: Sequence[str] = ()
+    removed: Sequence[str] = ()
+    secret: str | None = None
+    left: Sequence[str] = ()
+
+
 def read_by(schema: Schema) -> Callable[[Mapping[str, Any]], Table]:
     """Return a reader of a source's table; its *schema* loads a Table."""
 
@@ -299,6 +316,11 @@ class Source:
     """How it authenticates, and its secrets, for `auth.prove`."""
     sample: Callable[[bytes, Options], bytes] = lambda *given: given[0]
     """Fits one of its recorded deliveries to the settings, so that it has an effect."""
+    events: Callable[[Options], Sequence[str]] | None = None
+    """The types of events that its endpoint must send; None: all that have a handler."""
+    set_up: Callable[[Options, str, bool, bool], Iterable[SetUp]] | None = None
+    """(options, URL, whether to enable it, whether only to look) -> its endpoints as they
+    now are. Raises SourceError, ConfigError. None: only a person can set it up."""
     recipe: str = ""
     """The recipe that its table names."""
 

@@ -120,13 +120,28 @@ def ignores(event: Event, options: Options) -> str | None:
     return _unread(about, event.body, rules) if what == "propertyChange" else None
 
 
+def wanted(about: str, rules: Rules) -> list[str]:
+    """The properties of a `company` or a `deal` whose changes matter."""
+    deals = rules.deals
+    return [WON, *of_deal(deals)] if about == "deal" and deals else of_company(rules)
+
+
+def needed_events(options: Options) -> list[str]:
+    """The subscriptions that are needed; HubSpot has one for each property."""
+    rules = rules_of(options)
+    found: list[str] = []
+    for one in HANDLERS:
+        about, _, what = one.partition(".")
+        if rules.deals or (about == "company" and what != "associationChange"):
+            names = wanted(about, rules) if what == "propertyChange" else [""]
+            found += [f"{one} {name}".strip() for name in names]
+    return found
+
+
 def _unread(about: str, body: Mapping[str, Any], rules: Rules) -> str | None:
     """Why a property does not matter; the schema rejects invalid names."""
-    name, deals = body.get("propertyName"), rules.deals
-    wanted = of_company(rules)
-    if about == "deal" and deals:
-        wanted = [WON, *of_deal(deals)]
-    if is_name(name) and name not in wanted:
+    name = body.get("propertyName")
+    if is_name(name) and name not in wanted(about, rules):
         return f"nothing is made of the property {name} of a {about}"
     if about == "company" and body.get("propertyValue") == REDACTED:
         return f"the property {name} is sensitive: HubSpot does not send its value"
@@ -172,4 +187,5 @@ SOURCE = Source(
     ),
     lacks=lacks,
     proof=lambda options: (auth.HUBSPOT, options["HUBSPOT_CLIENT_SECRET"] or ()),
+    events=needed_events,
 )

@@ -17,7 +17,8 @@ from bridge.config import Lines, Table, some
 from bridge.errors import PayloadError
 from bridge.settings import Option, base_url, one_of, only, several, text
 from bridge.sources.stripe.api import connect, wrong_mode
-from bridge.sources.stripe.facts import ACCOUNT, EVENTS, HANDLERS
+from bridge.sources.stripe.endpoint import set_up
+from bridge.sources.stripe.facts import ACCOUNT, EVENTS, HANDLERS, needed_events
 from bridge.sources.stripe.snapshot import Place
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
@@ -171,4 +172,6 @@ SOURCE = Source(
     lacks=lambda options: filter(None, [wrong_mode(options)]),
     proof=lambda options: (auth.STRIPE, options["STRIPE_WEBHOOK_SECRET"] or ()),
     sample=sample,
+    events=needed_events,
+    set_up=set_up,
 )

@@ -1,4 +1,4 @@
-"""Stripe's webhook endpoints: lists, creates and updates them.
+"""Stripe's webhook endpoints: lists, creates and updates them, and so sets ours up.
 
 https://docs.stripe.com/api/webhook_endpoints. A Connect endpoint sends the events of the
 connected accounts, any other the events of one's own account; none sends both.
@@ -7,15 +7,20 @@ connected accounts, any other the events of one's own account; none sends both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from marshmallow import fields
 
+from bridge.errors import ConfigError, PayloadError, SourceError
 from bridge.sources.http import HttpApi, Json, understood
-from bridge.sources.stripe.api import MOST, VERSION
+from bridge.sources.stripe.api import MOST, VERSION, http_of
+from bridge.sources.stripe.facts import needed_events
 from bridge.sources.stripe.schemas import PAGE
-from bridge.webhook.fields import Payload, Text
+from bridge.webhook.fields import Payload, Text, cleaned
+from bridge.webhook.source import Options, SetUp, json_object
 
 LIST = "webhook_endpoints"
 
@@ -25,6 +30,10 @@ ALL = "*"
 CONNECT = "vitally_bridge_connect"
 """Metadata key of the Connect endpoints that were created here. Stripe takes `connect` but
 never shows it, and shows an `application` only for some of them."""
+
+
+KEY = "STRIPE_SETUP_KEY"
+"""Name of the key that only the set-up uses, for errors; it is no setting of the bridge."""
 
 
 class Shown(Payload):
@@ -103,3 +112,57 @@ def _read(raw: Json) -> Endpoint:
         is_connect=bool(shown["application"] or CONNECT in (shown["metadata"] or {})),
         secret=shown["secret"],
     )
+
+
+def set_up(
+    options: Options,
+    url: str,
+    enable: bool,
+    only_look: bool,
+) -> Iterator[SetUp]:
+    """See `Source.set_up`; the key is KEY's in the *options*, else STRIPE_API_KEY's."""
+    name = KEY if options.get(KEY) else "STRIPE_API_KEY"
+    http = http_of(options, name, does="change", judge=_judge)
+    if http is None:
+        raise ConfigError(
+            [f"{KEY} is required: a key that may write webhook endpoints"]
+        )
+    needed = needed_events(options)
+    ours = [one for one in endpoints(http) if one.url.rstrip("/") == url]
+    for connect in (False, True) if options.get("STRIPE_CONNECT") else (False,):
+        whom = "the connected accounts" if connect else "your own account"
+        known = [one for one in ours if one.is_connect == connect]
+        now = _planned(known, needed, whom, enable=enable)
+        if now.did == "created" and not only_look:
+            made = create(http, url, needed, connect=connect)
+            now = now._replace(id=made.id, secret=made.secret)
+        elif now.did == "changed" and not only_look:
+            update(http, now.id, needed, enable=enable)
+        yield now
+
+
+def _planned(
+    known: Sequence[Endpoint], needed: Sequence[str], whom: str, *, enable: bool
+) -> SetUp:
+    """What makes one of the *known* endpoints send what is *needed*, and only that."""
+    if not known:
+        return SetUp("created", "", whom, needed)
+    one, *others = sorted(known, key=lambda known: not known.is_enabled)
+    left = []
+    if is_off := not (one.is_enabled or enable):
+        left.append(f"{one.id} is disabled and sends nothing: --enable enables it")
+    twice = "has the same URL, so each event comes twice: delete one of them"
+    left += [f"{two.id} {twice}" for two in others if two.is_enabled]
+    is_right = set(one.events) == set(needed) and (one.is_enabled or is_off)
+    removed = [kind for kind in one.events if kind not in needed]
+    did = "unchanged" if is_right else "changed"
+    return SetUp(did, one.id, whom, one.missing(needed), removed, left=left)
+
+
+def _judge(status: int, body: bytes) -> SourceError | None:
+    """What Stripe has against an endpoint, in its own words: they quote only what we sent."""
+    if status != HTTPStatus.BAD_REQUEST:
+        return None
+    with suppress(PayloadError, LookupError, TypeError):
+        return SourceError(f"Stripe: {cleaned(json_object(body)['error']['message'])}")
+    return None

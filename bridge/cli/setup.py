@@ -1,0 +1,122 @@
+"""`setup`: lets a sender of webhooks send what the bridge needs, or says how one does it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from bridge.cli import Command, configured, program
+from bridge.cli.output import note, one_of, show
+from bridge.cli.sources import NOTHING
+from bridge.errors import BridgeError, SourceError
+from bridge.settings import TextError, address
+from bridge.sources import discover
+from bridge.webhook.source import Options, SetUp, Source
+from bridge.wording import count
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+MUST = "must be https://host[:port][/path], the address that the sender calls"
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(cls=Command)
+@click.argument("source")
+@click.option("--url", help="The bridge's public address. Without: BRIDGE_PUBLIC_URL.")
+@click.option("--print", "by_hand", is_flag=True, help="Only say what to click.")
+@click.option("--dry-run", is_flag=True, help="Only look what would be changed.")
+@click.option("--enable", is_flag=True, help="Enable an endpoint that is disabled.")
+@click.option("--key-file", type=FILE, help="A file with the key that may do this.")
+def setup(source: str, url: str | None, key_file: Path | None, **flags: bool) -> None:
+    """Create or update the webhook endpoint of SOURCE, so that it sends what is needed.
+
+    It needs a key that may change webhook endpoints: that in --key-file, else in
+    STRIPE_SETUP_KEY, else STRIPE_API_KEY. It is not stored. Done again, it changes
+    nothing. A secret is printed once, when an endpoint is created. Senders that only a
+    person can set up: --print.
+
+    \b
+    Example:
+      python -m bridge setup stripe --url https://bridge.example.com
+      python -m bridge setup hubspot --print
+    """
+    settings, _ = configured(NOTHING)
+    known = one_of(discover(), source, "source")
+    called = _address(url or settings.bridge_public_url or "", source)
+    if flags["by_hand"]:
+        show(_by_hand(known, called, settings.sources), _clicks)
+        return
+    if known.set_up is None:
+        hint = f"`{program()} setup {source} --print` says what to click"
+        raise BridgeError(f"only a person can set up {known.title}: {hint}")
+    name = f"{source.upper()}_SETUP_KEY"
+    key = key_file.read_text() if key_file else os.environ.get(name, "")
+    options = {**settings.sources, name: key.strip() or None}
+    try:
+        done = [*known.set_up(options, called, flags["enable"], flags["dry_run"])]
+    except SourceError as error:
+        hint = f"; another key: --key-file or {name}, by hand: --print"
+        raise BridgeError(f"{error}{hint if error.refused else ''}") from None
+    data = {"source": source, "url": called, "secret": known.secret, "endpoints": done}
+    show(data | {"dry_run": flags["dry_run"]}, _words)
+    if left := [text for one in done for text in one.left]:
+        raise BridgeError("; ".join(left))
+
+
+def _address(given: str, source: str) -> str:
+    """The URL of the *source*'s webhooks at the *given* address."""
+    path, parts = f"/webhooks/{source}", urlsplit("")
+    with suppress(TextError):
+        parts = urlsplit(address(given))
+    is_local = parts.hostname in LOOPBACK
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_local)
+    if not (is_safe and parts.hostname) or set("@?#") & set(given):
+        raise click.BadParameter(MUST, param_hint="--url")
+    if is_local:
+        note(f"{parts.hostname} is this machine; no sender outside can call it")
+    return given.rstrip("/").removesuffix(path) + path
+
+
+def _by_hand(source: Source, url: str, options: Options) -> dict[str, Any]:
+    """What the source's README says to do, and what its endpoint must send."""
+    readme = files(f"bridge.sources.{source.name}").joinpath("README.md")
+    _, _, text = readme.read_text("utf-8").partition("\n## Set up\n")
+    lines = text.partition("\n## ")[0].strip().split("\n")
+    steps = [re.sub(r"https://<your bridge>\S*?(?=[`?])", url, line) for line in lines]
+    events = source.events(options) if source.events else [*source.handlers]
+    return {"source": source.name, "url": url, "steps": steps, "events": events}
+
+
+def _clicks(data: Any) -> Iterator[str]:
+    yield from data["steps"]
+    yield from ("", "Events:", *(f"  {kind}" for kind in data["events"]))
+
+
+def _words(data: Any) -> Iterator[str]:
+    done: Sequence[SetUp] = data["endpoints"]
+    if data["dry_run"]:
+        yield "Only looked; this would be done:"
+    for one in done:
+        what = f"{one.did} {one.id}".strip()
+        yield f"{what}, which sends the events of {one.whom} to {data['url']}"
+        yield from (f"  + {kind}" for kind in one.added)
+        yield from (f"  - {kind}" for kind in one.removed)
+    if made := [one.secret for one in done if one.secret]:
+        yield f"{data['secret']}={','.join(made)}"
+        note(
+            f"Set {count(len(made), 'secret')} for web and worker, after a comma where "
+            "there is one already. The API tells it only now."
+        )
+    elif not data["dry_run"]:
+        note(
+            "Only a creation tells the secret; later it is on the endpoint's own page."
+        )
