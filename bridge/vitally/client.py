@@ -1,7 +1,8 @@
-"""A client of Vitally's Accounts API: one request at a time, each failure has a type.
+"""A client of Vitally's APIs: one request at a time, each failure has a type.
 
-https://docs.vitally.io/en/articles/9880654-rest-api-accounts. The API has
-no bulk request, idempotency key or version; only the reply confirms a write.
+https://docs.vitally.io/en/articles/9880654-rest-api-accounts. The REST API has
+no bulk request, idempotency key or version; only the reply confirms a write. The Analytics
+API takes batches, has a key and a host of its own, and confirms nothing.
 
 A request has one deadline, from the connection to the last byte of the reply.
 urllib3's time-outs count from one read to the next, so a peer that sends a byte a
@@ -20,7 +21,7 @@ import socket
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NamedTuple, cast
@@ -42,7 +43,11 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from bridge.errors import VitallyRefusedError, VitallyUnavailableError
+from bridge.errors import (
+    VitallyMissingError,
+    VitallyRefusedError,
+    VitallyUnavailableError,
+)
 from bridge.vitally.replies import Rate, Reply, rate, value
 
 BODY_CAP = 1 << 20
@@ -50,6 +55,9 @@ BODY_CAP = 1 << 20
 
 CHUNK = 1 << 16
 """Bytes that are read at once."""
+
+PAGE = 100
+"""Most rows of a page, and most messages of a batch."""
 
 SHORTEST_SECRET = 6
 """A shorter key is not blotted out, because that would blot out ordinary words."""
@@ -87,7 +95,7 @@ class Call(NamedTuple):
 
 
 class Vitally:
-    """A client of one workspace; threads may share it, forks get their own pool.
+    """A client of one API of a workspace; threads may share it, forks get their own pool.
 
     *authorization* is the ready header value. *observe* gets the `Rate` of every reply
     that tells one, *after* the `Call` of every request; neither may raise. *deadline* is
@@ -169,6 +177,32 @@ class Vitally:
         query = {"limit": limit, "from": cursor}
         return self._page(_address("organizations", organization, "accounts"), query)
 
+    def instance(self, object_id: str, external_id: str) -> dict[str, Any] | None:
+        """Return the instance of a custom object with this external id; None: there is none.
+
+        https://docs.vitally.io/pushing-data-to-vitally/rest-api/custom-objects does not
+        say whether a search answers the first match as it is or in a page: either is read.
+        """
+        path = _address("customObjects", object_id, "instances", "search")
+        try:
+            found = self._one("GET", f"{path}?{urlencode({'externalId': external_id})}")
+        except VitallyMissingError:
+            return None
+        rows = found.get("results", [found])
+        return next((row for row in rows if row.get("externalId") == external_id), None)
+
+    def instances(self, object_id: str, cursor: str | None = None) -> Page:
+        """List the instances of a custom object, those updated last first."""
+        path = _address("customObjects", object_id, "instances")
+        return self._page(path, {"limit": PAGE, "from": cursor})
+
+    def batch(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Have the Analytics API take at most 100 *messages*; it applies them later.
+
+        https://docs.vitally.io/en/articles/9874151-vitally-s-https-analytics-api-batch
+        """
+        self._request("POST", "/analytics/v1/batch", messages)
+
     def probe(self) -> None:
         """Ask for one account to see whether the key works; raises VitallyError.
 
@@ -201,9 +235,7 @@ class Vitally:
             raise VitallyUnavailableError("answered 200 without accounts", 200)
         return Page(results, after or None)
 
-    def _request(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> Any:
+    def _request(self, method: str, path: str, body: object = None) -> Any:
         """Send one request and return its parsed reply; raises VitallyError."""
         try:
             content = None if body is None else orjson.dumps(body)

@@ -28,6 +28,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from bridge.domain.traits import instant
+from bridge.vitally.custom_objects import EXAMPLE_TOKEN, CustomObjects
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -62,7 +63,7 @@ BLANK: Account = json.loads((HERE / "account.json").read_bytes())
 """An empty account, its fields in the recorded order."""
 
 SCHEMAS = json.loads((HERE / "requests.json").read_bytes())
-"""Method -> JSON Schema of its body; properties that it does not name are ignored."""
+"""Method, or kind of thing -> JSON Schema of its body; properties that it does not name are ignored."""
 
 
 class Bucket:
@@ -110,7 +111,8 @@ class Simulator:
     """A workspace behind its API: `with Simulator() as vitally: ... vitally.url`.
 
     After a stop and a new start it has the same address and data. *keys* are the
-    accepted REST keys, *limit* the units per minute of each.
+    accepted REST keys, *limit* the units per minute of each. The Analytics API has
+    *tokens* of its own.
     """
 
     handler: Callable[..., WSGIRequestHandler] = Handler
@@ -120,6 +122,7 @@ class Simulator:
     """The traits that feed `mrr`; the first one with a value counts."""
     custom_fields: Sequence[Mapping[str, Any]] = ()
     """The custom traits of accounts, as Vitally lists them."""
+    tokens: Sequence[str] = (EXAMPLE_TOKEN,)
 
     def __init__(
         self,
@@ -142,6 +145,7 @@ class Simulator:
         self.by_external_id: dict[str, Account] = {}
         self.births: list[str] = []  # places in the order by `createdAt`
         self.last_revenue: dict[str, Any] = {}
+        self.custom_objects.clear()
         self.buckets: dict[str, Bucket] = {}
         self.writes_done = 0
 
@@ -153,6 +157,7 @@ class Simulator:
         app.before_request(self._admit)
         app.after_request(self._with_the_limit)
         app.register_error_handler(HTTPException, refusal)
+        self.custom_objects = CustomObjects(self)
         accounts = "/resources/accounts"
         for method, rule, view in (
             ("GET", "/", self.show_page),
@@ -164,6 +169,7 @@ class Simulator:
             ("GET", f"{accounts}/<name>/healthScores", self.health),
             ("GET", "/resources/organizations/<name>/accounts", self.list_members),
             ("GET", "/resources/customFields", self.list_custom_fields),
+            *self.custom_objects.routes,
         ):
             app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
         return app
@@ -225,13 +231,19 @@ class Simulator:
             request.view_args[name] = unquote(value)  # type: ignore[index]
         if request.path == "/":
             return
+        self.custom_objects.catch_up()
         sent = request.headers.get("Authorization")
-        key = next((key for key in self.keys if authorization(key) == sent), "")
-        g.bucket = self.bucket(key)
+        is_analytics = request.path.startswith("/analytics/")
+        keys = self.tokens if is_analytics else self.keys
+        key = next((key for key in keys if authorization(key) == sent), "")
+        if not is_analytics:
+            g.bucket = self.bucket(key)
         if sent is None:
             abort(401, "Authorization header not present.")
         if not key:
             abort(401, "Invalid API key.")
+        if is_analytics:
+            return
         if not g.bucket.take(self.cost(request.method), time.monotonic()):
             abort(429, "Too many requests, please try again later.")
         self.writes_done += request.method in WRITE_METHODS
@@ -343,6 +355,10 @@ class Simulator:
         """Answer an update of nobody."""
         abort(404, "Account not found.")
 
+    def first_match(self, found: Account | None) -> Any:
+        """Answer a search of instances; its form is not documented."""
+        return found or abort(404, "Not found.")
+
     def add(self, body: Mapping[str, Any]) -> Account:
         """Add an account."""
         id_, external_id = str(uuid.uuid4()), body["externalId"]
@@ -377,12 +393,10 @@ class Simulator:
             mrr = self.last_revenue.get(account["id"])
         return account | {"mrr": mrr} | dates
 
-    def body(self) -> dict[str, Any]:
+    def body(self, kind: str = "") -> dict[str, Any]:
         """Return the JSON of the request, or answer 400: no coercion, the first fault."""
-        schema, body = (
-            SCHEMAS[request.method],
-            request.get_json(force=True, silent=True),
-        )
+        schema = SCHEMAS[kind or request.method]
+        body = request.get_json(force=True, silent=True)
         if body is None:
             abort(400, "The body is no JSON.")
         if not isinstance(body, dict):

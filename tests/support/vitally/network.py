@@ -196,7 +196,8 @@ class Exchange:
         """Send a whole answer in one piece; the connection stays."""
         if self.entry.ended is None:
             self.entry.status = answer.status
-            self.entry.remaining = int(answer.headers["RateLimit-Remaining"])
+            left = answer.headers.get("RateLimit-Remaining")
+            self.entry.remaining = None if left is None else int(left)
         self.end(self.entry)
         return self.push(http_bytes(answer))
 

@@ -30,6 +30,7 @@ from tests.support.vitally.network import (
 )
 from tests.support.vitally.switches import Switched, in_the_beginning
 
+ANALYTICS = "/analytics/"
 PATH = re.compile(r"/resources/accounts/([^/]+)(/healthScores)?")
 
 
@@ -110,8 +111,20 @@ class Simulator(Switched):
             return [{n: getattr(e, n) for n in names} for e in self._log[since:]]
 
     def writes(self) -> list[dict[str, Any]]:
-        """Return the requests that write, in the order of their arrival."""
-        return [entry for entry in self.log() if entry["method"] in WRITE_METHODS]
+        """Return the REST requests that write, in the order of their arrival."""
+        of_rest = (one for one in self.log() if not one["path"].startswith(ANALYTICS))
+        return [entry for entry in of_rest if entry["method"] in WRITE_METHODS]
+
+    def batches(self) -> list[dict[str, Any]]:
+        """Return the requests to the Analytics API, in the order of their arrival."""
+        return [one for one in self.log() if one["path"].startswith(ANALYTICS)]
+
+    def instances(self) -> dict[str, dict[str, Any]]:
+        """Return the instances of custom objects by their external ids."""
+        with self.lock:
+            self.custom_objects.catch_up()
+            every = self.custom_objects.instances.values()
+            return {str(one["externalId"]): {**one} for one in every}
 
     def forget(self) -> None:
         """Forget the requests up to now."""
@@ -225,8 +238,10 @@ class Simulator(Switched):
         answer = arrival.answered()
         if arrival.command in WRITE_METHODS and answer.status in GOOD:
             entry.committed = monotonic_ms()
-        entry.cost = 0 if answer.status in {401, 429} else self.cost(arrival.command)
-        entry.remaining = int(answer.headers["RateLimit-Remaining"])
+        if "RateLimit-Remaining" in answer.headers:  # not that of the Analytics API
+            is_free = answer.status in {401, 429}
+            entry.cost = 0 if is_free else self.cost(arrival.command)
+            entry.remaining = int(answer.headers["RateLimit-Remaining"])
         headers, shown = dict(answer.headers), _parsed(answer.body)
         at = time.time() + self.switches["clock_ahead"]
         headers["Date"] = formatdate(at, usegmt=True)

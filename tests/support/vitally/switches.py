@@ -70,6 +70,10 @@ SWITCHES: Mapping[str, Any] = {
     "id_precedence": ("id", "external"),
     # `updatedAt` moves ten minutes after the creation.
     "background_touch": ("on", "off"),
+    # A search of instances: the first match as it is, or in a page.
+    "instance_search": ("one", "page"),
+    # Seconds until what the Analytics API took is there.
+    "analytics_delay": 0.0,
     # Bytes of a body; more is answered 413.
     "body_limit": product.BODY_CAP,
 }
@@ -171,6 +175,7 @@ class Switched(product.Simulator):
             self.seconds = self.switches["rate_seconds"]
             self.write_cost = self.switches["write_cost"]
             self.revenue_traits = self.switches["revenue_trait"].split()
+            self.custom_objects.delay = self.switches["analytics_delay"]
             self.app.config["MAX_CONTENT_LENGTH"] = self.switches["body_limit"]
             if any(name.startswith("rate_") for name in changes):
                 self.buckets.clear()
@@ -266,8 +271,8 @@ class Switched(product.Simulator):
             shown["updatedAt"] = max(shown["updatedAt"], touched)
         return shown
 
-    def body(self) -> dict[str, Any]:
-        body = super().body()
+    def body(self, kind: str = "") -> dict[str, Any]:
+        body = super().body(kind)
         if (wanted := body.get("organizationId")) is not None:
             body = {**body, "organizationId": self._organization(wanted, 400)}
         if self.switches["nested_traits"] == "400":
@@ -277,6 +282,11 @@ class Switched(product.Simulator):
                     path = f"/traits/{name}"
                     product.invalid(path, "type", {"type": kind}, f"must be {kind}")
         return body
+
+    def first_match(self, found: Account | None) -> Any:
+        if self.switches["instance_search"] == "one":
+            return super().first_match(found)
+        return {"results": [found] if found else [], "next": None}
 
     def list_members(self, name: str) -> dict[str, Any]:
         id_ = self._organization(name, 404)
