@@ -1,6 +1,7 @@
 """Reads the optional `bridge.toml`: traits, their owners, money, sources.
 
 [traits]
+use = ["arr", "seats"]              # optional traits to write as well; "all": all of them
 mrr = "billing.mrr"                 # another key in Vitally
 planName = false                    # not written at all
 
@@ -39,10 +40,14 @@ from marshmallow.validate import Length, OneOf, Regexp
 
 from bridge.domain.document import TRAITS
 from bridge.domain.money import DISCOUNTS, EMPTY, STATUSES, STRIPE, Policy
+from bridge.domain.traits import OPTIONAL
 from bridge.errors import ConfigError
 
 DEFAULT_PATH = Path("bridge.toml")
 """Read if `BRIDGE_CONFIG` is not set; only this file may be missing."""
+
+USED = "traits.use"
+"""Name of the option with the optional traits, for sources that store facts for them."""
 
 NATIVE = ("stripe.", "hspot.", "sfdc.")
 """Prefixes of keys that Vitally's own syncs write and would overwrite.
@@ -115,20 +120,37 @@ def parse(given: Mapping[str, Any], tables: ReadTables = lambda _: Table()) -> C
     """Read the file's content. Raises ConfigError, without the file's name."""
     below = given.get("sources", {})
     sources = tables(below) if isinstance(below, dict) else Table()
-    traits = dict.fromkeys([*TRAITS, *sources.traits])
     lines = given.get("traits", {})
+    use, problems = _use(lines.get("use", []) if isinstance(lines, dict) else [])
+    traits = dict.fromkeys([*TRAITS, *sources.traits])
     if isinstance(lines, dict):
+        lines = {name: line for name, line in lines.items() if name != "use"}
+        traits = dict.fromkeys([*traits, *(name for name in OPTIONAL if name in use)])
+        off = [name for name in lines if name in OPTIONAL.keys() - traits.keys()]
+        problems += [f"traits.{name} is off: add it to traits.use" for name in off]
+        lines = {name: line for name, line in lines.items() if name not in off}
         # Traits without a line are checked too: a source may use any name.
         given = {**given, "traits": {**{trait: trait for trait in traits}, **lines}}
-    values, problems = check(_file(traits, sorted(sources.crm)), given)
-    problems += [*_shared(values.get("traits", {})), *sources.problems]
+    values, wrong = check(_file(traits, sorted(sources.crm)), given)
+    problems += [*wrong, *_shared(values.get("traits", {})), *sources.problems]
     if problems:
         raise ConfigError(problems)
     crm = frozenset(name for name, is_crm in sources.crm.items() if is_crm)
-    policy = values["money"]._replace(owners=values["owners"], crm=crm)
+    policy = values["money"]._replace(owners=values["owners"], crm=crm, use=use)
     edits = values["vitally"].get("keep_hand_edits", ())
     by_hand = {key for trait in edits if (key := values["traits"][trait])}
-    return Config(values["traits"], policy, sources.values, frozenset(by_hand))
+    options = {**sources.values, **({USED: use} if use else {})}
+    return Config(values["traits"], policy, options, frozenset(by_hand))
+
+
+def _use(names: Any) -> tuple[frozenset[str], list[str]]:
+    """The optional traits that a file names, or none and the mistake."""
+    if names == "all":
+        return frozenset(OPTIONAL), []
+    if isinstance(names, list) and all(name in [*OPTIONAL] for name in names):
+        return frozenset(names), []
+    listed = ", ".join(OPTIONAL)
+    return frozenset(), [f'traits.use must be "all" or a list of some of {listed}']
 
 
 def _shared(traits: Mapping[str, str | None]) -> Iterator[str]:

@@ -10,11 +10,12 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 from bridge import sources
-from bridge.domain.traits import TABLE
+from bridge.domain.traits import ALWAYS, OPTIONAL, Trait
 from bridge.lamps import CONDITIONS
 from bridge.settings import OPTIONS, Option, meaning
 from bridge.sources import discover
@@ -63,9 +64,9 @@ def events_table() -> str:
     return table(("source", "event", "what for"), rows)
 
 
-def traits_table() -> str:
-    """Render one line for each trait that is written."""
-    rows = ((f"`{name}`", trait.meaning) for name, trait in TABLE.items())
+def traits_table(traits: Mapping[str, Trait] = ALWAYS) -> str:
+    """Render one line for each of the *traits*, by default of those always written."""
+    rows = ((f"`{name}`", trait.meaning) for name, trait in traits.items())
     return table(("trait", "value"), rows)
 
 
@@ -109,8 +110,9 @@ def _text(option: Option) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-TABLES = {
+TABLES: Mapping[str, Callable[[], str]] = {
     "traits": traits_table,
+    "optional": partial(traits_table, OPTIONAL),
     "settings": settings_table,
     "events": events_table,
     "lamps": lamps_table,

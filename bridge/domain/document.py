@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,17 +12,18 @@ from bridge.domain.fold import State
 from bridge.domain.money import STRIPE, Policy
 from bridge.domain.subscription import Subscription, at, dates, discount_ends
 from bridge.domain.traits import (
+    ALWAYS,
     SILENT,
     STAYS,
-    TABLE,
     AccountView,
     Known,
     Result,
     Trait,
     Unknown,
+    used,
 )
 
-TRAITS = tuple(TABLE)
+TRAITS = tuple(ALWAYS)
 
 ORDER_UNKNOWN = "events of one instant differ, and their order is not known"
 
@@ -113,26 +114,25 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
     source cannot know the value, the trait is left out; the others are not asked. STAYS
     is not an opinion.
     """
+    table = used(policy)
     by_trait: defaultdict[str, dict[str, Result]] = defaultdict(dict)
     for source, view in views_of(account, policy, now).items():
         possible = view.possible()
-        for name, trait in TABLE.items():
+        for name, trait in table.items():
             result = _agreed(trait, view, possible)
             if result != SILENT:
                 by_trait[name][source] = result
     for name, by_source in account.told.items():
         by_trait[name] |= {source: _word(state) for source, state in by_source.items()}
-    names = [*TABLE, *sorted(by_trait.keys() - TABLE.keys())]
-    return {n: _first(n, by_trait[n], policy) for n in names if n in by_trait}
+    names = [*table, *sorted(by_trait.keys() - table.keys())]
+    orders = {n: policy.order(n, billing=n in table) for n in names if n in by_trait}
+    return {name: _first(by_trait[name], order) for name, order in orders.items()}
 
 
 def _first(
-    trait: str, results: Mapping[str, Result], policy: Policy
+    results: Mapping[str, Result], order: Callable[[str], Any]
 ) -> tuple[str, Result]:
-    """The source that sets a *trait*, and its result, among all *results*."""
-    if len(results) == 1:
-        return next(iter(results.items()))
-    order = policy.order(trait, billing=trait in TABLE)
+    """The source that sets a trait, and its result, among all *results*."""
     return min(results.items(), key=lambda one: (one[1] == STAYS, order(one[0])))
 
 

@@ -43,7 +43,7 @@ class Policy(NamedTuple):
     *week* and *day*: how many of them are in a month. *rates*: the value of one major
     unit of each currency in *base*, for accounts that pay in several currencies. *owners*:
     for a trait or the name, the sources that set it, the strongest first. *crm*: the
-    sources that know customers better than money.
+    sources that know customers better than money. *use*: the optional traits that it wants.
     """
 
     discounts: str = "forever"
@@ -55,6 +55,7 @@ class Policy(NamedTuple):
     rates: Mapping[str, Fraction] = {}
     owners: Mapping[str, Sequence[str]] = {}
     crm: frozenset[str] = frozenset()
+    use: frozenset[str] = frozenset()
 
     def order(self, trait: str, *, billing: bool) -> Callable[[str], tuple[Any, ...]]:
         """Return the sort key of sources for *trait*: as listed, else *billing* first.

@@ -30,6 +30,10 @@ from bridge.domain.values import ENDED, LIVE, UNTOLD, VOID, Discount, Item
 NO_CURRENCY = "its currency is not in the event"
 NO_PERIOD = "the end of its period is not in the event"
 NOT_ALL_ITEMS = "the event holds only a part of its items"
+NO_ITEMS = "its items are not in the event"
+
+ONE_EACH = frozenset({"stripe"})
+"""Sources where an item without a quantity is one; others may give its total alone."""
 
 SECOND = 1000
 DAY = 86_400_000
@@ -375,3 +379,36 @@ def plan_names(sub: Subscription) -> set[str]:
         for item in sub.items
     }
     return {name for name in (*names, sub.value.get("plan")) if name}
+
+
+# --- What it is made of -----------------------------------------------------------------
+
+
+def intervals(sub: Subscription) -> set[str]:
+    """How often its licensed items are billed (`3 months`); without any, its usage."""
+    items = _told_items(sub)
+    licensed = sub.items or [i for i in items if i.get("usage") == "metered"]
+    rhythms = set()
+    for item in licensed or items:
+        if item.get("one_time"):
+            continue
+        interval, count = item.get("interval"), item.get("count", 1)
+        if interval not in INTERVALS:
+            raise UnknownError(f"{sub.id}: its interval is not in the event")
+        rhythms.add(interval if count == 1 else f"{count} {interval}s")
+    return rhythms
+
+
+def seats(sub: Subscription) -> Fraction:
+    """The quantities of its licensed items, added up."""
+    _told_items(sub)
+    if sub.source not in ONE_EACH and any("quantity" not in i for i in sub.items):
+        raise UnknownError(f"{sub.id}: its quantity is not in the event")
+    return sum((Fraction(item.get("quantity", 1)) for item in sub.items), ZERO)
+
+
+def _told_items(sub: Subscription) -> list[Item]:
+    """All of its items. Raises UnknownError if some or all of them are not known."""
+    if sub.is_partial or "items" not in sub.value:
+        raise UnknownError(f"{sub.id}: {NOT_ALL_ITEMS if sub.is_partial else NO_ITEMS}")
+    return sub.value["items"]

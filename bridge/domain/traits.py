@@ -31,9 +31,11 @@ from bridge.domain.subscription import (
     Payment,
     Subscription,
     cancels_at,
+    intervals,
     payment,
     plan_names,
     renews_at,
+    seats,
 )
 from bridge.domain.values import ENDED, MOST, shortened
 
@@ -105,6 +107,16 @@ def _mrr(view: AccountView, payments: list[Payment]) -> Result:
 
     In major units, summed exactly and rounded once; `null` while none is live.
     """
+    return _recurring(view, payments, months=1)
+
+
+def _arr(view: AccountView, payments: list[Payment]) -> Result:
+    """What they pay per year: twelve times `mrr` before it is rounded, rounded once."""
+    return _recurring(view, payments, months=12)
+
+
+def _recurring(view: AccountView, payments: list[Payment], months: int) -> Result:
+    """What all subscriptions that count pay in so many *months*."""
     if not payments:
         return None if view.policy.empty == "null" else 0
     source = view.all[0].source
@@ -117,6 +129,7 @@ def _mrr(view: AccountView, payments: list[Payment]) -> Result:
     if len(sums) > 1:
         sums = _converted(sums, view.policy)
     code, amount = next(iter(sums.items()), ("", ZERO))
+    amount *= months
     if abs(amount.numerator) * 10 ** decimals(code) > MOST * amount.denominator:
         raise UnknownError(f"it is too large for an exact number: over {MOST}")
     return rounded(amount, code)
@@ -220,6 +233,26 @@ def _cancel_at(_: AccountView, dates: list[int | None]) -> Result:
     return _instant(min, dates)
 
 
+def _interval(view: AccountView, rhythms: list[list[str]]) -> Result:
+    """How often the live subscriptions are billed: `month`, `year`, `3 months`.
+
+    That of the licensed items; of metered usage only in a subscription without them.
+    Several are sorted and joined by commas; `null` while nothing is live.
+    """
+    return ", ".join(sorted({*chain.from_iterable(rhythms)})) or None
+
+
+def _seats(view: AccountView, seats: list[Fraction]) -> Result:
+    """The quantities of the live subscriptions' licensed items, added up.
+
+    An add-on counts too; `null` while nothing is live.
+    """
+    whole = added(seats)
+    if not seats or whole > MOST:
+        return None
+    return whole.numerator if whole.denominator == 1 else float(whole)
+
+
 class Trait(NamedTuple):
     """One trait of an account, computed from its subscriptions.
 
@@ -246,7 +279,7 @@ class Trait(NamedTuple):
 
 ALL, LIVE, COUNTING = map(attrgetter, ("all", "live", "counting"))
 
-TABLE: Mapping[str, Trait] = {
+ALWAYS: Mapping[str, Trait] = {
     "mrr": Trait(_mrr, COUNTING, _payment),
     "nextRenewalDate": Trait(_next_renewal, LIVE, lambda sub, _: renews_at(sub)),
     "churnedAt": Trait(
@@ -258,4 +291,18 @@ TABLE: Mapping[str, Trait] = {
     "billingCurrency": Trait(_currency, ALL, lambda sub, _: sub.currency),
     "cancelAt": Trait(_cancel_at, LIVE, lambda sub, _: cancels_at(sub)),
 }
-"""Each trait, in the order in which people see them."""
+"""The traits that every bridge writes, in the order in which people see them."""
+
+OPTIONAL: Mapping[str, Trait] = {
+    "arr": Trait(_arr, COUNTING, _payment),
+    "billingInterval": Trait(_interval, LIVE, lambda sub, _: sorted(intervals(sub))),
+    "seats": Trait(_seats, LIVE, lambda sub, _: seats(sub)),
+}
+"""Those that `[traits] use` in `bridge.toml` switches on."""
+
+TABLE: Mapping[str, Trait] = {**ALWAYS, **OPTIONAL}
+
+
+def used(policy: Policy) -> dict[str, Trait]:
+    """The rows of TABLE that *policy* writes."""
+    return {n: row for n, row in TABLE.items() if n in ALWAYS or n in policy.use}

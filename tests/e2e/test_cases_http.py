@@ -62,7 +62,10 @@ def _soon(stack: Stack) -> int:
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     """One bridge that plays all cases; those with an `account_key` to a web of theirs."""
-    with Stack(tmp_path_factory.mktemp("cases"), STRIPE_MODE="live") as stack:
+    folder = tmp_path_factory.mktemp("cases")
+    config = folder / "bridge.toml"
+    config.write_text('[traits]\nuse = "all"\n', encoding="utf-8")
+    with Stack(folder, STRIPE_MODE="live", BRIDGE_CONFIG=str(config)) as stack:
         stack.vitally.turn(null_trait="keep")
         webs = {None: stack.web(), KEY: stack.web(STRIPE_ACCOUNT_ID_KEY=KEY)}
         senders = {key: Stripe([web.url]) for key, web in webs.items()}

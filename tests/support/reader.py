@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from bridge.config import Table
+from bridge.config import USED, Table
 from bridge.domain.account import Identity, Party, identify, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact, PartyKind, PartyName
@@ -60,7 +60,7 @@ class Reader:
         """
         events = self.events(*bodies)
         crm = frozenset({self.source.name} if self.source.crm else ())
-        policy = STRIPE._replace(crm=crm)
+        policy = STRIPE._replace(crm=crm, use=self.options.get(USED, frozenset()))
         found = []
         for order in (events, events[::-1], [*events[::2], *events]):
             parties = folded(self.facts_of(order))

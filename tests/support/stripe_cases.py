@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from bridge.domain.traits import OPTIONAL
+
 Case = Mapping[str, Any]
 Json = dict[str, Any]
 
@@ -27,6 +29,7 @@ NOT_IN_PLANS = {"discounts", "one_time", "package", "tax", "tax_behavior"}
 """Keys of an item that a rendering from before prices cannot carry."""
 
 INSTANTS = {"nextRenewalDate", "churnedAt", "trialEndDate", "cancelAt"}
+INSTANTS |= {"startedAt", "pastDueSince", "forecastAt"}
 EVENT = {"type": "subscription.updated", "livemode": True, "account": None}
 EVENT |= {"previous": None}
 """What an event says of itself alone, where the case does not."""
@@ -60,6 +63,11 @@ def parameters() -> list[Any]:
 def expected(case: Case) -> Json:
     """The traits that the case is about, in Vitally's form."""
     return {trait: _value(trait, value) for trait, value in case["traits"].items()}
+
+
+def use(case: Case) -> frozenset[str]:
+    """The optional traits that the case is about."""
+    return frozenset(OPTIONAL.keys() & case["traits"].keys())
 
 
 def _value(trait: str, value: Any) -> Any:

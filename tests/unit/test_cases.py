@@ -6,10 +6,15 @@ in order, backwards and twice over. How a table is written: `tests/cases/README.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from bridge.config import USED
 from bridge.demo import lives
 from bridge.domain.account import Identity
+from bridge.domain.document import TRAITS
+from bridge.domain.traits import OPTIONAL
 from bridge.sources.stripe import SOURCE
 from tests.support.reader import Reader
 from tests.support.stripe_cases import (
@@ -18,9 +23,11 @@ from tests.support.stripe_cases import (
     Case,
     cases_of,
     events,
+    every,
     expected,
     parameters,
     renderings,
+    use,
 )
 
 
@@ -28,7 +35,8 @@ from tests.support.stripe_cases import (
 def test_a_case_has_its_traits_in_whatever_order_it_is_delivered(
     case: Case, rendering: str
 ) -> None:
-    reader = Reader(SOURCE, STRIPE_ACCOUNT_ID_KEY=case.get("account_key"))
+    own: Any = {"STRIPE_ACCOUNT_ID_KEY": case.get("account_key"), USED: use(case)}
+    reader = Reader(SOURCE, **own)
 
     identities, doc = reader.outcome(*events(case, rendering))
 
@@ -39,6 +47,23 @@ def test_a_case_has_its_traits_in_whatever_order_it_is_delivered(
     else:
         accounts = case.get("accounts", ["cus_1"])
         assert {Identity(account) for account in accounts} == identities
+
+
+ONE_OF_EACH = {case["name"]: (case, rendering) for case, rendering in every()}
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_an_optional_trait_that_is_off_changes_nothing(name: str) -> None:
+    case, rendering = ONE_OF_EACH[name]
+    told, key = [*events(case, rendering)], case.get("account_key")
+    _, doc = Reader(SOURCE, STRIPE_ACCOUNT_ID_KEY=key).outcome(*told)
+    on: Any = {USED: frozenset(OPTIONAL), "STRIPE_ACCOUNT_ID_KEY": key}
+    _, more = Reader(SOURCE, **on).outcome(*told)
+
+    assert not OPTIONAL.keys() & {*doc.traits, *doc.unknown, *doc.stays}
+    traits = {name: v for name, v in more.traits.items() if name in TRAITS}
+    unknown = {name: v for name, v in more.unknown.items() if name in TRAITS}
+    assert (doc.traits, doc.unknown) == (traits, unknown)
 
 
 MONTH = lives.in_order(int(DAY_0.timestamp()))

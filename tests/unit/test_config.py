@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from bridge.config import NATIVE, Config, Table, parse, read
+from bridge.config import NATIVE, USED, Config, Table, parse, read
 from bridge.desired import rules
 from bridge.domain.document import TRAITS
 from bridge.domain.money import STRIPE, Policy
+from bridge.domain.traits import OPTIONAL
 from bridge.errors import ConfigError
 from bridge.sources import load
 
@@ -62,6 +63,25 @@ def test_a_trait_can_have_another_key_or_none(
     config = read(written(tmp_path, f"[traits]\n{lines}\n"))
 
     assert Config({**{trait: trait for trait in TRAITS}, **changed}) == config
+
+
+@pytest.mark.parametrize(
+    ("line", "on"),
+    [
+        ("use = []", ()),
+        ('use = ["seats", "arr"]\narr = "billing.arr"', ("arr", "seats")),
+        ('use = "all"', tuple(OPTIONAL)),
+    ],
+)
+def test_optional_traits_are_switched_on_by_name(
+    tmp_path: Path, line: str, on: tuple[str, ...]
+) -> None:
+    config = read(written(tmp_path, f"[traits]\n{line}\n"))
+
+    assert [*TRAITS, *on] == [*config.traits]
+    assert frozenset(on) == config.policy.use == config.sources.get(USED, frozenset())
+    assert bool(on) == (rules(config) != rules(Config()))
+    assert ("billing.arr" in line) == ("billing.arr" in config.traits.values())
 
 
 def test_without_a_file_nothing_is_changed(tmp_path: Path) -> None:

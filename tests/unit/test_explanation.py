@@ -12,7 +12,7 @@ from bridge.domain.explanation import explain, explained, facts_of
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
 from bridge.domain.money import Policy
-from bridge.domain.traits import TABLE, instant
+from bridge.domain.traits import ALWAYS, instant
 
 NOW = 1_700_000_000_000
 
@@ -42,7 +42,7 @@ PERIOD = "sub_1: the end of its period is not in the event"
 
 def test_each_trait_is_explained_where_there_is_a_subscription() -> None:
     assert {} == explain(account())
-    assert set(TABLE) == set(explain(account(sub(trial_end=NOW))))
+    assert set(ALWAYS) == set(explain(account(sub(trial_end=NOW))))
 
 
 def test_money_is_worked_out_item_by_item() -> None:
@@ -103,7 +103,7 @@ def test_what_a_source_tells_as_it_is_names_the_event() -> None:
     assert {"stage": [cause | {"value": "customer"}]} == found
 
 
-KEYS = {**dict.fromkeys(TABLE), "mrr": "billing.mrr", "planName": "planName"}
+KEYS = {**dict.fromkeys(ALWAYS), "mrr": "billing.mrr", "planName": "planName"}
 
 
 def wrote(at: int, did: str = "updated", **traits: Any) -> dict[str, Any]:
