@@ -1,6 +1,7 @@
-"""A local Vitally for the demo and for experiments: the Accounts API as a Flask app.
+"""A local Vitally for the demo and for experiments: its REST API as a Flask app.
 
-https://docs.vitally.io/en/articles/9880654-rest-api-accounts. The form of replies and
+https://docs.vitally.io/en/articles/9880654-rest-api-accounts; organizations have the same
+rules: https://docs.vitally.io/en/articles/9880652-rest-api-organizations. The form of replies and
 errors was recorded in 2024-05. An account's own fields follow the lifecycle rules:
 https://docs.vitally.io/en/articles/9890272-lifecycle-tracking-overview.
 """
@@ -123,6 +124,10 @@ class Simulator:
     custom_fields: Sequence[Mapping[str, Any]] = ()
     """The custom traits of accounts, as Vitally lists them."""
     tokens: Sequence[str] = (EXAMPLE_TOKEN,)
+    word: str = "Account"
+    unknown_organization: int | None = 400
+    """How an account is refused that names an organization that is not there; None: it is
+    taken as it is. Vitally does not document it."""
 
     def __init__(
         self,
@@ -134,18 +139,24 @@ class Simulator:
     ) -> None:
         self.keys, self.limit = keys, limit
         self.lock = Lock()
+        self.organizations = self.make_organizations()
         self.app = self.make_app()
         self._address = (host, port)
         self._server: BaseWSGIServer | None = None
         self.clear()
 
     def clear(self) -> None:
-        """Forget every account and what was spent of the limits."""
+        """Forget all accounts and organizations, and what was spent of the limits."""
+        self.organizations.empty()
+        self.custom_objects.clear()
+        self.empty()
+
+    def empty(self) -> None:
+        """The same for the accounts alone."""
         self.by_id: dict[str, Account] = {}
         self.by_external_id: dict[str, Account] = {}
         self.births: list[str] = []  # places in the order by `createdAt`
         self.last_revenue: dict[str, Any] = {}
-        self.custom_objects.clear()
         self.buckets: dict[str, Bucket] = {}
         self.writes_done = 0
 
@@ -158,21 +169,29 @@ class Simulator:
         app.after_request(self._with_the_limit)
         app.register_error_handler(HTTPException, refusal)
         self.custom_objects = CustomObjects(self)
-        accounts = "/resources/accounts"
-        for method, rule, view in (
+        accounts, organizations = "/resources/accounts", "/resources/organizations"
+        rules: list[tuple[str, str, Callable[..., Any]]] = [
             ("GET", "/", self.show_page),
-            ("GET", accounts, self.list_accounts),
-            ("POST", accounts, self.create),
-            ("GET", f"{accounts}/<name>", self.get),
-            ("PUT", f"{accounts}/<name>", self.update),
-            ("DELETE", f"{accounts}/<name>", self.delete),
             ("GET", f"{accounts}/<name>/healthScores", self.health),
-            ("GET", "/resources/organizations/<name>/accounts", self.list_members),
+            ("GET", f"{organizations}/<name>/accounts", self.list_members),
             ("GET", "/resources/customFields", self.list_custom_fields),
             *self.custom_objects.routes,
-        ):
+        ]
+        for path, of in ((accounts, self), (organizations, self.organizations)):
+            rules += [
+                ("GET", path, of.list_accounts),
+                ("POST", path, of.create),
+                ("GET", f"{path}/<name>", of.get),
+                ("PUT", f"{path}/<name>", of.update),
+                ("DELETE", f"{path}/<name>", of.delete),
+            ]
+        for method, rule, view in rules:
             app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
         return app
+
+    def make_organizations(self) -> Organizations:
+        """Return the organizations of the workspace."""
+        return Organizations(self)
 
     def answer(self, environ: dict[str, Any], start: StartResponse) -> Any:
         """Answer one request at a time; a stalled body holds up no other request."""
@@ -310,8 +329,9 @@ class Simulator:
         return {"healthScore": None, "healthScores": []}
 
     def list_members(self, name: str) -> dict[str, Any]:
-        """GET a page of the accounts of an organization: any id that accounts name."""
-        return self.page_of("activeOrChurned", lambda a: a["organizationId"] == name)
+        """GET a page of the accounts of an organization."""
+        id_ = self.organizations.find_or_404(name)["id"]
+        return self.page_of("activeOrChurned", lambda a: a["organizationId"] == id_)
 
     def list_custom_fields(self) -> list[Mapping[str, Any]]:
         """GET the custom traits of a model, a bare list."""
@@ -319,8 +339,9 @@ class Simulator:
         return [*self.custom_fields] if is_ours else []
 
     def show_page(self) -> str:
-        """GET the page for people: all accounts at a glance, ignored ones too."""
-        shown = {"accounts": self.accounts(), "writes": self.writes_done}
+        """GET the page for people: all at a glance, organizations and ignored ones too."""
+        every = [*self.organizations.accounts(), *self.accounts()]
+        shown = {"accounts": every, "writes": self.writes_done}
         return render_template("simulator.html", **shown)
 
     # --- The accounts ------------------------------------------------------------
@@ -345,15 +366,15 @@ class Simulator:
 
     def find_or_404(self, name: str) -> Account:
         """Return the same, or answer 404."""
-        return self.find(name) or abort(404, "Account not found.")
+        return self.find(name) or abort(404, f"{self.word} not found.")
 
     def create_again(self, account: Account, body: Mapping[str, Any]) -> Account:
         """Answer a second creation; Vitally does not document how."""
-        abort(409, "An account with this externalId already exists.")
+        abort(409, f"An {self.word.lower()} with this externalId already exists.")
 
     def update_missing(self, name: str, body: Mapping[str, Any]) -> Account:
         """Answer an update of nobody."""
-        abort(404, "Account not found.")
+        abort(404, f"{self.word} not found.")
 
     def first_match(self, found: Account | None) -> Any:
         """Answer a search of instances; its form is not documented."""
@@ -409,7 +430,21 @@ class Simulator:
             kind, types = ",".join(of["type"]), tuple(TYPES[one] for one in of["type"])
             if name in body and not isinstance(body[name], types):
                 invalid(f"/{name}", "type", {"type": kind}, f"must be {kind}")
-        return body
+        return self.placed(body)
+
+    def placed(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return *body* with Vitally's id of the organization that it names.
+
+        An update may name either id of it, a creation only Vitally's.
+        """
+        name, organizations = body.get("organizationId"), self.organizations
+        if name is None:
+            return body
+        is_new = request.method == "POST"
+        found = organizations.by_id.get(name) if is_new else organizations.find(name)
+        if not found and self.unknown_organization:
+            abort(self.unknown_organization, "Organization not found.")
+        return {**body, "organizationId": found["id"] if found else name}
 
     def page_of(
         self, status: str, wanted: Callable[[Account], bool] = lambda _: True
@@ -450,6 +485,37 @@ class Simulator:
         for place in sorted(rows, reverse=True):
             if after is None or place < after:
                 yield place, rows[place]
+
+
+class Organizations(Simulator):
+    """The organizations of a *workspace*: shaped like its accounts, with the same rules."""
+
+    word = "Organization"
+
+    def __init__(self, workspace: Simulator) -> None:
+        self.workspace = workspace
+        self.empty()
+
+    def shown(self, account: Account) -> Account:
+        """Return an organization with the fields that its traits and accounts feed."""
+        hidden = ("accountOwnerId", "organizationId")
+        shown = {k: v for k, v in super().shown(account).items() if k not in hidden}
+        members = (a["organizationId"] for a in self.workspace.by_id.values())
+        count = sum(of == account["id"] for of in members)
+        own = {"organizationOwnerId": None, "accountsCount": count}
+        return shown | own | {"firstPaidDate": None}
+
+    def delete(self, name: str) -> tuple[str, int]:
+        """DELETE: its accounts stay, without an organization."""
+        id_ = self.find_or_404(name)["id"]
+        for account in self.workspace.by_id.values():
+            if account["organizationId"] == id_:
+                account["organizationId"] = None
+        return super().delete(name)
+
+    def placed(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return *body*: an organization is in no other."""
+        return body
 
 
 def stage(account: Account) -> str:

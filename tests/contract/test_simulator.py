@@ -431,18 +431,68 @@ def test_updated_at_moves_by_itself(touch, moved):
     assert f"1970-01-01T00:{moved}Z" == shown["updatedAt"]
 
 
-def test_organizations_are_there_as_far_as_accounts_need_them(vitally, simulator):
-    path = "/resources/organizations"
-    made = vitally._one("POST", path, {"externalId": "org", "name": "Org"})
-    vitally.create({**ACME, "organizationId": made["id"]})
-    one = vitally._one("GET", f"{path}/org")
+# --- Organizations ---------------------------------------------------------------
 
-    assert [one] == vitally._page(path, {"limit": 10}).results
-    assert [made["id"], 1, None] == [
-        one[name] for name in ("id", "accountsCount", "organizationOwnerId")
+ORGANIZATIONS = "/resources/organizations"
+HOLDING = {"externalId": "holding", "name": "Holding", "traits": {"mrr": 5}}
+
+
+def test_an_organization_has_the_shape_and_rules_of_an_account(vitally, simulator):
+    made = vitally._one("POST", ORGANIZATIONS, HOLDING)
+    vitally._one("PUT", f"{ORGANIZATIONS}/holding", {"traits": {"mrr": 6, "gone": 1}})
+    one = vitally._one(
+        "PUT", f"{ORGANIZATIONS}/{made['id']}", {"traits": {"gone": None}}
+    )
+    again = refusal(lambda: vitally._one("POST", ORGANIZATIONS, HOLDING))
+    unnamed = refusal(lambda: vitally._one("POST", ORGANIZATIONS, {"externalId": "x"}))
+
+    own = {"organizationOwnerId", "accountsCount", "firstPaidDate"}
+    assert own == one.keys() - BLANK.keys()
+    assert {"accountOwnerId", "organizationId"} == BLANK.keys() - one.keys()
+    assert ({"mrr": 6}, 6, 0) == (one["traits"], one["mrr"], one["accountsCount"])
+    assert [one] == vitally._page(ORGANIZATIONS, {"limit": 10}).results
+    assert [] == vitally.accounts().results
+    assert (409, 400) == (again.status, unnamed.status)
+    assert one | {"lifecycle": "subscribed"} == simulator.account(
+        "organization:holding"
+    )
+    assert {"organization:holding", "organization:x"} == {
+        entry["account"] for entry in simulator.writes()
+    }
+
+
+def test_accounts_are_in_an_organization_until_it_is_deleted(vitally, simulator):
+    id_ = vitally._one("POST", ORGANIZATIONS, HOLDING)["id"]
+    vitally.create({**ACME, "organizationId": id_})
+    vitally.create({"externalId": "b", "name": "B"})
+    by_name = vitally.update("b", {"organizationId": "holding"})
+    assert [id_, id_] == [
+        one["organizationId"] for one in (by_name, vitally.get("acme-101"))
     ]
-    with pytest.raises(VitallyRefusedError, match="Organization not found"):
-        vitally.update("acme-101", {"organizationId": "nobody"})
+    assert 2 == vitally._one("GET", f"{ORGANIZATIONS}/holding")["accountsCount"]
+    vitally._request("DELETE", f"{ORGANIZATIONS}/holding")
+
+    assert None is vitally.get("b")["organizationId"]
+    assert 404 == refusal(lambda: vitally.organization_accounts("holding")).status
+
+
+@pytest.mark.parametrize(("position", "status"), [("400", 400), ("404", 404)])
+def test_an_organization_that_is_not_there_is_refused(
+    vitally, simulator, position, status
+):
+    simulator.turn(unknown_organization=position)
+    vitally._one("POST", ORGANIZATIONS, HOLDING)
+    vitally.create(ACME)
+    other = {"externalId": "b", "name": "B", "organizationId": "holding"}
+    for act in (
+        lambda: vitally.update("acme-101", {"organizationId": "nobody"}),
+        # A creation may name Vitally's own id alone.
+        lambda: vitally.create(other),
+    ):
+        error = refusal(act)
+        assert (status, "Organization not found.") == (error.status, error.reason)
+    simulator.turn(unknown_organization="accept")
+    assert "holding" == vitally.create(other)["organizationId"]
 
 
 # --- The page, the port, and who speaks HTTP oddly -------------------------------
@@ -514,12 +564,13 @@ def test_the_product_s_own_answers_every_request_of_the_client():
     with product.Simulator() as running:
         client = Vitally(running.url, running.authorization)
         try:
-            body = {"externalId": "a", "name": "A", "organizationId": "org"}
+            made = client._one("POST", ORGANIZATIONS, HOLDING)
+            body = {"externalId": "a", "name": "A", "organizationId": made["id"]}
             assert "A" == client.create(body)["name"]
             assert "B" == client.update("a", {"name": "B"})["name"]
             assert "B" == client.get("a")["name"]
             assert [] == client.health("a")["healthScores"]
-            pages = client.accounts(), client.organization_accounts("org")
+            pages = client.accounts(), client.organization_accounts("holding")
             assert [["a"], ["a"]] == [
                 [one["externalId"] for one in page.results] for page in pages
             ]

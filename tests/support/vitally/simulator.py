@@ -31,7 +31,7 @@ from tests.support.vitally.network import (
 from tests.support.vitally.switches import Switched, in_the_beginning
 
 ANALYTICS = "/analytics/"
-PATH = re.compile(r"/resources/accounts/([^/]+)(/healthScores)?")
+PATH = re.compile(r"/resources/(account|organization)s(?:/([^/]+)(/healthScores)?)?")
 
 
 def monotonic_ms() -> float:
@@ -98,10 +98,15 @@ class Simulator(Switched):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def account(self, external_id: str) -> dict[str, Any] | None:
-        """Return the account with this external id, with its `lifecycle`."""
+        """Return the account with this external id, with its `lifecycle`.
+
+        `organization:ID` is the organization with that external id.
+        """
+        id_ = external_id.removeprefix("organization:")
+        of = self if id_ == external_id else self.organizations
         with self.lock:
-            found = self.by_external_id.get(external_id)
-            shown = self.shown(found) if found else None
+            found = of.by_external_id.get(id_)
+            shown = of.shown(found) if found else None
         return shown and {**shown, "lifecycle": self.stage(shown)}
 
     def log(self, since: int = 0) -> list[dict[str, Any]]:
@@ -224,14 +229,17 @@ class Simulator(Switched):
         self._in_flight.pop(id(entry), None)
 
     def _external_id(self, method: str, path: str, body: Any) -> str | None:
-        """The external id of the account that a request is about."""
-        if found := PATH.fullmatch(path):
-            name = unquote(found[1])
-            account = self.find(name)
-            return account["externalId"] if account else name
-        is_creation = (method, path) == ("POST", "/resources/accounts")
+        """The external id of the account (or `organization:ID`) that a request is about."""
+        if not (found := PATH.fullmatch(path)):
+            return None
+        is_account = found[1] == "account"
+        of, prefix = (self, "") if is_account else (self.organizations, "organization:")
+        if found[2]:
+            name = unquote(found[2])
+            account = of.find(name)
+            return prefix + str(account["externalId"] if account else name)
         given = body.get("externalId") if isinstance(body, dict) else None
-        return given if is_creation and isinstance(given, str) else None
+        return prefix + given if method == "POST" and isinstance(given, str) else None
 
     def _committed(self, arrival: Listening, entry: Entry) -> Answer:
         """Do what is asked; the answer is in the form that the switches say."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from flask import Flask, abort, request
+from flask import abort, request
 
 from bridge.domain.traits import instant
 from bridge.vitally import simulator as product
@@ -68,6 +68,8 @@ SWITCHES: Mapping[str, Any] = {
     "ignored_by_get": ("200", "404"),
     # An external id that is another account's id.
     "id_precedence": ("id", "external"),
+    # An account that names an organization that is not there.
+    "unknown_organization": ("400", "404", "accept"),
     # `updatedAt` moves ten minutes after the creation.
     "background_touch": ("on", "off"),
     # A search of instances: the first match as it is, or in a page.
@@ -117,75 +119,14 @@ class SlidingWindow:
         return max(1, math.ceil(earliest + self._seconds - now))
 
 
-class Organizations(product.Simulator):
-    """Organizations, as far as accounts need them; they are shaped like accounts."""
+class Turned(product.Simulator):
+    """What each unknown of Vitally changes, for accounts and organizations alike."""
 
-    def __init__(self, accounts: product.Simulator) -> None:
-        super().__init__()
-        self._accounts = accounts
+    switches: Mapping[str, Any]
 
-    def create_again(self, account: Account, body: Mapping[str, Any]) -> Account:
-        return self.merge(account, body)
-
-    def shown(self, account: Account) -> Account:
-        shown = super().shown(account)
-        del shown["accountOwnerId"], shown["organizationId"]
-        every = self._accounts.by_id.values()
-        members = [a for a in every if a["organizationId"] == account["id"]]
-        return {**shown, "organizationOwnerId": None, "accountsCount": len(members)}
-
-
-class Switched(product.Simulator):
-    """The product's simulator where each unknown of Vitally is a switch.
-
-    An account's organization must be there.
-    """
-
-    def __init__(self, keys: tuple[str, ...], **switches: Any) -> None:
-        super().__init__(keys)
-        self.switches = in_the_beginning()
-        self.turn(**switches)
-
-    def make_app(self) -> Flask:
-        app = super().make_app()
-        self.organizations = own = Organizations(self)
-        path = "/resources/organizations"
-        for method, rule, view in (
-            ("GET", path, own.list_accounts),
-            ("POST", path, own.create),
-            ("GET", f"{path}/<name>", own.get),
-        ):
-            app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
-        return app
-
-    def clear(self) -> None:
-        super().clear()
-        self.organizations.clear()
+    def empty(self) -> None:
+        super().empty()
         self.before: dict[str, tuple[float, Mapping[str, Any]]] = {}
-
-    def turn(self, **changes: Any) -> None:
-        """Turn switches by name; AssertionError where there is no such position."""
-        for name, position in changes.items():
-            positions = SWITCHES.get(name, ())
-            known = positions if isinstance(positions, tuple) else (position,)
-            assert position in known, f"{name} may be {known}"
-        with self.lock:
-            self.switches |= changes
-            self.limit = self.switches["rate_limit"]
-            self.seconds = self.switches["rate_seconds"]
-            self.write_cost = self.switches["write_cost"]
-            self.revenue_traits = self.switches["revenue_trait"].split()
-            self.custom_objects.delay = self.switches["analytics_delay"]
-            self.app.config["MAX_CONTENT_LENGTH"] = self.switches["body_limit"]
-            if any(name.startswith("rate_") for name in changes):
-                self.buckets.clear()
-
-    def bucket(self, key: str) -> Any:
-        key = key if self.switches["rate_scope"] == "key" else ""
-        if self.switches["rate_mode"] == "window" and key not in self.buckets:
-            window: Any = SlidingWindow(self.limit, self.seconds)
-            self.buckets[key] = window
-        return super().bucket(key)
 
     def find(self, name: str) -> Account | None:
         if self.switches["id_precedence"] == "id":
@@ -208,7 +149,7 @@ class Switched(product.Simulator):
         shown = super().get(name)
         hidden = self.switches["ignored_by_get"] == "404"
         if hidden and self.stage(shown) == "ignored":
-            abort(404, "Account not found.")
+            abort(404, f"{self.word} not found.")
         return shown
 
     def revenue(self, traits: Mapping[str, Any]) -> Any:
@@ -273,8 +214,6 @@ class Switched(product.Simulator):
 
     def body(self, kind: str = "") -> dict[str, Any]:
         body = super().body(kind)
-        if (wanted := body.get("organizationId")) is not None:
-            body = {**body, "organizationId": self._organization(wanted, 400)}
         if self.switches["nested_traits"] == "400":
             kind = "string,number,boolean,null"
             for name, value in body.get("traits", {}).items():
@@ -288,14 +227,6 @@ class Switched(product.Simulator):
             return super().first_match(found)
         return {"results": [found] if found else [], "next": None}
 
-    def list_members(self, name: str) -> dict[str, Any]:
-        id_ = self._organization(name, 404)
-        return self.page_of("activeOrChurned", lambda a: a["organizationId"] == id_)
-
-    def _organization(self, name: str, otherwise: int) -> str:
-        found = self.organizations.find(name)
-        return found["id"] if found else abort(otherwise, "Organization not found.")
-
     def page_of(self, status: str, *wanted: Callable[[Account], bool]) -> Any:
         is_over = request.args.get("limit", 0, type=int) > product.PAGE_CAP
         if is_over and self.switches["over_limit_page"] == "400":
@@ -304,3 +235,49 @@ class Switched(product.Simulator):
         if self.switches["empty_pages"] == "on" and is_first and self.by_id:
             return {"results": [], "next": "9999~"}
         return super().page_of(status, *wanted)
+
+
+class Organizations(Turned, product.Organizations):
+    """The organizations of the tests."""
+
+
+class Switched(Turned):
+    """The product's simulator where each unknown of Vitally is a switch."""
+
+    organizations: Organizations
+
+    def __init__(self, keys: tuple[str, ...], **switches: Any) -> None:
+        super().__init__(keys)
+        self.switches = in_the_beginning()
+        self.turn(**switches)
+
+    def make_organizations(self) -> Organizations:
+        return Organizations(self)
+
+    def turn(self, **changes: Any) -> None:
+        """Turn switches by name; AssertionError where there is no such position."""
+        for name, position in changes.items():
+            positions = SWITCHES.get(name, ())
+            known = positions if isinstance(positions, tuple) else (position,)
+            assert position in known, f"{name} may be {known}"
+        with self.lock:
+            self.switches = self.switches | changes
+            self.limit = self.switches["rate_limit"]
+            self.seconds = self.switches["rate_seconds"]
+            self.write_cost = self.switches["write_cost"]
+            for one in (self, self.organizations):
+                one.switches = self.switches
+                one.revenue_traits = self.switches["revenue_trait"].split()
+            unknown = self.switches["unknown_organization"]
+            self.unknown_organization = int(unknown) if unknown != "accept" else None
+            self.custom_objects.delay = self.switches["analytics_delay"]
+            self.app.config["MAX_CONTENT_LENGTH"] = self.switches["body_limit"]
+            if any(name.startswith("rate_") for name in changes):
+                self.buckets.clear()
+
+    def bucket(self, key: str) -> Any:
+        key = key if self.switches["rate_scope"] == "key" else ""
+        if self.switches["rate_mode"] == "window" and key not in self.buckets:
+            window: Any = SlidingWindow(self.limit, self.seconds)
+            self.buckets[key] = window
+        return super().bucket(key)
