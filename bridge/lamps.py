@@ -217,6 +217,8 @@ def complete(figures: Figures, settings: Settings) -> dict[str, str]:
             if source.name in settings.sources.get(OBSERVED, ()):
                 why = "it is only observed"
             said[source.title] = f"not compared with its own list: {why}"
+        elif left_out := source.unlisted(settings.sources):
+            said[source.title] += f"; {left_out}"
     return said
 
 

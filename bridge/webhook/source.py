@@ -300,6 +300,8 @@ class Source:
     """The same, if the API can also list; else None."""
     keeps_days: int = 0
     """How many days back its API can list what happened; 0: without limit."""
+    unlisted: Callable[[Options], str] = lambda _: ""
+    """What that list leaves out; "": nothing."""
     key: str = ""
     """Name of the setting with the key of the API."""
     answer: Answer | None = None

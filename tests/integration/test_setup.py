@@ -84,6 +84,17 @@ def test_a_disabled_endpoint_is_named_and_enabled_only_on_request(stripe, run):
     assert ("disabled", "enabled") == (was, shown(stripe)[0]["status"])
 
 
+def test_connected_accounts_get_an_endpoint_of_their_own(stripe, run):
+    stripe.put(webhook_endpoint("we_old", URL, NEEDED))
+    first, second = (run("stripe", "--url", HOST, STRIPE_CONNECT="true") for _ in "ab")
+    made = [one["metadata"] for one in shown(stripe)]
+
+    assert [{}, {"vitally_bridge_connect": "true"}] == made
+    assert "created we_2, which sends the events of the connected accounts" in first.out
+    assert "STRIPE_WEBHOOK_SECRET=whsec_example_we_2" in first.out
+    assert 2 == second.out.count("unchanged we_")
+
+
 def test_a_second_endpoint_of_the_same_url_is_named(stripe, run):
     stripe.put(webhook_endpoint("we_1", URL, NEEDED))
     stripe.put(webhook_endpoint("we_2", f"{URL}/", NEEDED))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import threading
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ SECRET_PART = "exampleXYZ"
 """What Stripe's own error texts show of a key; no message of ours may."""
 
 LISTED = ("customers", "subscriptions", "subscription_items", "events")
-LISTED += ("prices", "products", "coupons", "webhook_endpoints")
+LISTED += ("prices", "products", "coupons", "accounts", "webhook_endpoints")
 
 MOST_ENDPOINTS = 16
 """https://docs.stripe.com/webhooks#limits"""
@@ -66,16 +67,28 @@ class LocalStripe(LocalApi):
         super().__init__()
         self.key = key
         self.forbidden: set[str] = set()
+        self._now = threading.local()
         self.clear()
 
     def clear(self) -> None:
         """Keep nothing any more."""
-        self._objects: dict[str, dict[str, Json]] = {kind: {} for kind in LISTED}
+        self._kept: dict[str, dict[str, dict[str, Json]]] = {"": _nothing()}
 
-    def put(self, *objects: Json) -> None:
-        """Keep objects (or newer ones of the same id) by their `object`."""
+    @property
+    def _objects(self) -> dict[str, dict[str, Json]]:
+        """What the account has that the present request is about."""
+        return self._kept[getattr(self._now, "account", "")]
+
+    def put(self, *objects: Json, account: str = "") -> None:
+        """Keep objects (or newer ones of the same id) by their `object`.
+
+        Those of a connected *account* are shown only to a request that names it.
+        """
+        if account not in self._kept:
+            self._kept[account] = _nothing()
+            self.put({"object": "account", "id": account, "created": len(self._kept)})
         for one in objects:
-            self._objects[f"{one['object']}s"][one["id"]] = one
+            self._kept[account][f"{one['object']}s"][one["id"]] = one
 
     def listed(self, kind: str) -> list[Json]:
         """All that was put of a *kind*: `events`."""
@@ -89,6 +102,9 @@ class LocalStripe(LocalApi):
         """An object or a page of a list, with what is asked to be expanded."""
         if asked.headers.get("Authorization") != f"Bearer {self.key}":
             raise refused(401, f"Invalid API Key provided: sk_test_*****{SECRET_PART}")
+        self._now.account = asked.headers.get("Stripe-Account", "")
+        if self._now.account not in self._kept:
+            raise refused(403, f"The key does not have access ({SECRET_PART})")
         _, _, kind, *rest = unquote(asked.path).split("/")
         if kind not in LISTED or len(rest) > 1:
             raise refused(404, f"Unrecognized request URL ({asked.path})")
@@ -103,12 +119,7 @@ class LocalStripe(LocalApi):
             )
         if asked.body is not None:
             return Reply(self._written(kind, rest, asked.body))
-        expand = [path.split(".") for path in _several(asked, "expand")]
-        for path in expand:
-            if len(path) > DEEPEST:
-                raise refused(400, f"You cannot expand more than {DEEPEST} levels.")
-            if path[-1] not in EXPANDABLE:
-                raise refused(400, f"This property cannot be expanded ({path[-1]}).")
+        expand = _expanded(asked)
         shown = self._one(kind, rest[0]) if rest else self._page(kind, asked)
         return Reply(_rendered(shown, expand))
 
@@ -182,7 +193,7 @@ class LocalStripe(LocalApi):
         def is_wanted(row: Json) -> bool:
             if kind == "events":
                 return not types or row["type"] in types
-            if kind in {"customers", "webhook_endpoints"}:
+            if kind in {"customers", "accounts", "webhook_endpoints"}:
                 return True
             if query.get("customer") not in {None, row["customer"]}:
                 return False
@@ -197,6 +208,10 @@ class LocalStripe(LocalApi):
         ]
 
 
+def _nothing() -> dict[str, dict[str, Json]]:
+    return {kind: {} for kind in LISTED}
+
+
 @cache
 def known_events() -> frozenset[str]:
     """All that an endpoint can be asked to send, as Stripe's own library lists it."""
@@ -204,6 +219,17 @@ def known_events() -> frozenset[str]:
 
     listed = WebhookEndpointCreateParams.__annotations__["enabled_events"]
     return frozenset(get_args(get_args(listed)[0]))
+
+
+def _expanded(asked: Asked) -> list[list[str]]:
+    """The paths that are to be expanded."""
+    expand = [path.split(".") for path in _several(asked, "expand")]
+    for path in expand:
+        if len(path) > DEEPEST:
+            raise refused(400, f"You cannot expand more than {DEEPEST} levels.")
+        if path[-1] not in EXPANDABLE:
+            raise refused(400, f"This property cannot be expanded ({path[-1]}).")
+    return expand
 
 
 def _several(asked: Asked, name: str) -> list[str]:

@@ -15,8 +15,9 @@ from orjson import dumps
 from bridge import config
 from bridge.config import Lines, Table, some
 from bridge.errors import PayloadError
-from bridge.settings import Option, base_url, one_of, only, several, text
+from bridge.settings import Option, base_url, boolean, one_of, only, several, text
 from bridge.sources.stripe.api import connect, wrong_mode
+from bridge.sources.stripe.connected import apart
 from bridge.sources.stripe.endpoint import set_up
 from bridge.sources.stripe.facts import ACCOUNT, EVENTS, HANDLERS, needed_events
 from bridge.sources.stripe.snapshot import Place
@@ -51,6 +52,8 @@ MUST_BE = (
     "checkout.client_reference_id, checkout.metadata.KEY"
 )
 
+UNLISTED = "events of connected accounts are not in its list, and not compared"
+
 OPTIONS = (
     Option(
         "STRIPE_WEBHOOK_SECRET",
@@ -77,6 +80,13 @@ OPTIONS = (
         only("an API key of Stripe", text),
         "Restricted, read-only key, to read what events do not contain, and for backfill.",
         secret=True,
+    ),
+    Option(
+        "STRIPE_CONNECT",
+        boolean,
+        "`true`: also take events of connected accounts; their customers are "
+        "`stripe:acct_…/cus_…`.",
+        False,
     ),
     Option(
         "STRIPE_API_BASE",
@@ -128,7 +138,8 @@ def split(delivery: Verified) -> tuple[Event]:
             at = milliseconds(created)
     if at is UNREAD or at < 0:
         raise PayloadError("the event has no created time", id_)
-    return (Event(id_, kind, at, body),)
+    account = body.get("account")
+    return (Event(id_, kind, at, apart(account, body) if is_name(account) else body),)
 
 
 def ignores(event: Event, options: Options) -> str | None:
@@ -136,7 +147,13 @@ def ignores(event: Event, options: Options) -> str | None:
     mode, live = options["STRIPE_MODE"], event.body.get("livemode")
     if live is not None and bool(live) != (mode == "live"):
         return f"an event of the other mode; STRIPE_MODE is {mode}"
-    if event.body.get("account"):
+    connect = options.get("STRIPE_CONNECT")
+    if connect and event.body.get("object") == THIN_OBJECT:
+        if event.body.get("context"):
+            return (
+                "a thin event of a connected account; only snapshots of these are read"
+            )
+    elif event.body.get("account") and not connect:
         return "an event of a connected account; only your own account is read"
     return None
 
@@ -172,6 +189,7 @@ SOURCE = Source(
     lacks=lambda options: filter(None, [wrong_mode(options)]),
     proof=lambda options: (auth.STRIPE, options["STRIPE_WEBHOOK_SECRET"] or ()),
     sample=sample,
+    unlisted=lambda options: UNLISTED if options.get("STRIPE_CONNECT") else "",
     events=needed_events,
     set_up=set_up,
 )

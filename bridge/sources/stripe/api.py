@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from bridge.domain.values import (
 from bridge.errors import ConfigError, SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, understood
 from bridge.sources.stripe import snapshot
+from bridge.sources.stripe.connected import apart
 from bridge.sources.stripe.facts import PREFIX, needed_events, places
 from bridge.sources.stripe.schemas import CUSTOMER, HAPPENED, PAGE, SUBSCRIPTION
 from bridge.sources.stripe.snapshot import essence, is_final
@@ -42,6 +44,9 @@ MOST = 100
 MOST_TERMS = 1000
 """Most prices and coupons that are cached."""
 
+MOST_ACCOUNTS = 16
+"""Most connected accounts to which connections are kept."""
+
 LISTS = ("customers", "subscriptions", "prices", "products", "coupons", "events")
 """Lists that the key must be able to read."""
 
@@ -50,10 +55,17 @@ CHUNK = 20
 
 
 class StripeApi:
-    """Reads customers one by one, and lists customers and events."""
+    """Reads customers one by one, and lists customers and events.
 
-    def __init__(self, http: HttpApi, options: Options) -> None:
-        self._http = http
+    Of the key's own account, or of the *account* connected to it.
+    """
+
+    def __init__(self, http: HttpApi, options: Options, account: str = "") -> None:
+        self._http, self._account = http, account
+        self._connected = lru_cache(MOST_ACCOUNTS)(
+            lambda account: StripeApi(_within(http, account), options, account)
+        )
+        self._lists = [*LISTS, *(["accounts"] if options.get("STRIPE_CONNECT") else [])]
         self._kinds = needed_events(options)
         self._places = places(options)
         self._term = lru_cache(MOST_TERMS)(self._read_term)
@@ -61,8 +73,10 @@ class StripeApi:
 
     def party(self, party: str) -> list[Fact]:
         """See `SourceApi.party`; everything is stamped with the time of the first reply."""
+        account, _, id_ = party.removeprefix(PREFIX).rpartition("/")
+        if account != self._account:
+            return self._connected(account).party(party)
         self._name.cache_clear()
-        id_ = party.removeprefix(PREFIX)
         first = self._http.get("customers/{id}", id_)
         if first is None:
             return []
@@ -86,14 +100,27 @@ class StripeApi:
 
     def probe(self) -> bool:
         """See `SourceApi.probe`."""
-        return self._http.check_key(*LISTS)
+        return self._http.check_key(*self._lists)
 
     def parties(self, since: int | None, after: str) -> Page:
-        """See `Archive.parties`; deleted customers are not listed."""
-        created = {} if since is None else {"created[gte]": since}
-        page = self._page("customers", created, after.removeprefix(PREFIX))
-        rows = [PREFIX + row["id"] for row in page.rows]
-        return Page(rows, rows[-1] if page.after else "")
+        """See `Archive.parties`; deleted customers are not listed.
+
+        After those of the own account come those of each connected account.
+        """
+        account, _, last = after.removeprefix(PREFIX).rpartition("/")
+        if account != self._account:
+            page = self._connected(account).parties(since, after)
+        else:
+            created = {} if since is None else {"created[gte]": since}
+            page = self._page("customers", created, last)
+            name = f"{PREFIX}{account}/" if account else PREFIX
+            rows = [name + row["id"] for row in page.rows]
+            page = Page(rows, rows[-1] if page.after else "")
+        if page.after or self._account or "accounts" not in self._lists:
+            return page
+        following = self._page("accounts", {"limit": 1}, account).rows
+        after = f"{PREFIX}{following[0]['id']}/" if following else ""
+        return page._replace(after=after)
 
     def changes(self, since: int, until: int, after: str) -> Page:
         """See `Archive.changes`; *after* is the chunk of types and the last event."""
@@ -132,7 +159,8 @@ class StripeApi:
         def read(raw: Json) -> AnyValue:
             if schema.load(raw).get("status") not in ENDED:
                 self._complete(raw)
-            return make(schema.load(raw), self._places, **more)
+            shown = apart(self._account, raw) if self._account else raw
+            return make(schema.load(shown), self._places, **more)
 
         value: AnyValue = understood(read, raw, str(raw.get("id")))
         return value
@@ -262,6 +290,11 @@ def http_of(
         missing=b"resource_missing",
         **more,
     )
+
+
+def _within(http: HttpApi, account: str) -> HttpApi:
+    """The same client for what the connected *account* has."""
+    return replace(http, headers={**http.headers, "Stripe-Account": account})
 
 
 def connect(options: Options, timeout: float = TIMEOUT) -> StripeApi | None:

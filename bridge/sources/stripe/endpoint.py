@@ -129,7 +129,7 @@ def set_up(
         )
     needed = needed_events(options)
     ours = [one for one in endpoints(http) if one.url.rstrip("/") == url]
-    for connect in (False, True) if options.get("STRIPE_CONNECT") else (False,):
+    for connect in (False, True) if options["STRIPE_CONNECT"] else (False,):
         whom = "the connected accounts" if connect else "your own account"
         known = [one for one in ours if one.is_connect == connect]
         now = _planned(known, needed, whom, enable=enable)

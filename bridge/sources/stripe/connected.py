@@ -1,0 +1,40 @@
+"""Keeps apart what Stripe's connected accounts have under equal ids: `acct_1/cus_1`.
+
+Ids are unique only within one account (https://docs.stripe.com/connect/webhooks).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+KINDS = frozenset({"customer", "coupon", "plan", "price", "product"})
+"""Objects that a party or a catalogue is named by. What else has an id belongs to one of
+these, and is kept with it."""
+
+REFERENCES = KINDS | {"customer_account", "products"}
+"""Fields that hold ids of these, or whole objects."""
+
+DEEPEST = 32
+"""Most levels that are looked at; what is read lies within twelve."""
+
+
+def apart(account: str, value: Any, name: str = "", depth: int = 0) -> Any:
+    """Return *value*, of field *name*, with the *account* in front of the ids of KINDS.
+
+    What people write, `metadata`, stays as it is: there it names an account in Vitally.
+    """
+    if isinstance(value, str):
+        return f"{account}/{value}" if value and name in REFERENCES else value
+    if depth == DEEPEST:
+        return value
+    if isinstance(value, list):
+        return [apart(account, one, name, depth + 1) for one in value]
+    if not isinstance(value, dict):
+        return value
+    kind = str(value.get("object"))
+    return {
+        key: one
+        if key == "metadata"
+        else apart(account, one, kind if key == "id" else key, depth + 1)
+        for key, one in value.items()
+    }
