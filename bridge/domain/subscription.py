@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bridge.domain import values
 from bridge.domain.facts import source_of
@@ -405,6 +405,14 @@ def seats(sub: Subscription) -> Fraction:
     if sub.source not in ONE_EACH and any("quantity" not in i for i in sub.items):
         raise UnknownError(f"{sub.id}: its quantity is not in the event")
     return sum((Fraction(item.get("quantity", 1)) for item in sub.items), ZERO)
+
+
+def detail(sub: Subscription, name: str) -> Any:
+    """What its source tells for the optional trait *name*; None: that there is none."""
+    details = sub.value.get("details", {})
+    if name not in details:
+        raise UnknownError(f"{sub.id}: its {name} is in no event that was kept")
+    return details[name]
 
 
 def _told_items(sub: Subscription) -> list[Item]:

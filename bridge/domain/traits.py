@@ -31,6 +31,7 @@ from bridge.domain.subscription import (
     Payment,
     Subscription,
     cancels_at,
+    detail,
     intervals,
     payment,
     plan_names,
@@ -253,6 +254,56 @@ def _seats(view: AccountView, seats: list[Fraction]) -> Result:
     return whole.numerator if whole.denominator == 1 else float(whole)
 
 
+def _started(_: AccountView, starts: list[int]) -> Result:
+    """When the first of the subscriptions that were ever live began, with its trial.
+
+    `null` if none ever was live.
+    """
+    return _instant(min, starts)
+
+
+def _collection(_: AccountView, methods: list[str]) -> Result:
+    """How the live subscriptions are paid: `charge_automatically` or `send_invoice`.
+
+    Both are joined by a comma; `null` while nothing is live.
+    """
+    return ", ".join(sorted({*methods})) or None
+
+
+def _reason(_: AccountView, reasons: list[str | None]) -> Result:
+    """Why the live subscription that ends first ends, or why the last one ended.
+
+    The reason that the customer chose (`too_expensive`), else the system's
+    (`payment_failed`); `null` if there is none, or if none ended and none will.
+    """
+    return shortened(", ".join(sorted({*filter(None, reasons)}))) or None
+
+
+def _comment(view: AccountView, comments: list[str | None]) -> Result:
+    """What the customer wrote about that, else `null`."""
+    return _reason(view, comments)
+
+
+def _leaving(view: AccountView) -> list[Subscription]:
+    """The live subscriptions that end first; once all are over, those that ended last."""
+    ends = [(sub, _end(sub)) for sub in view.live]
+    dates = [(sub, end) for sub, end in ends if end is not None]
+    first = min((end for _, end in dates), default=None)
+    if all(sub.status in ENDED or sub.status == "unpaid" for sub in view.all):
+        over = [sub for sub in view.all if sub.was_live] or view.all
+        dates = [(sub, sub.ended_at) for sub in over if sub.ended_at is not None]
+        first = max((end for _, end in dates), default=None)
+    return [sub for sub, end in dates if end == first]
+
+
+def _end(sub: Subscription) -> int | None:
+    """The scheduled end; if it is not known, the earliest that there can be."""
+    try:
+        return cancels_at(sub)
+    except UnknownError:
+        return 0
+
+
 class Trait(NamedTuple):
     """One trait of an account, computed from its subscriptions.
 
@@ -277,6 +328,21 @@ class Trait(NamedTuple):
             return Unknown(str(error))
 
 
+def _ever_live(view: AccountView) -> list[Subscription]:
+    return [sub for sub in view.all if sub.was_live]
+
+
+def _told(name: str, *, ends: bool = False) -> Callable[[Subscription, Any], Any]:
+    """A detail of a subscription; where that *ends*, its end must be known too."""
+
+    def tells(sub: Subscription, _: AccountView) -> Any:
+        if ends and sub.is_live:
+            cancels_at(sub)
+        return detail(sub, name)
+
+    return tells
+
+
 ALL, LIVE, COUNTING = map(attrgetter, ("all", "live", "counting"))
 
 ALWAYS: Mapping[str, Trait] = {
@@ -297,6 +363,10 @@ OPTIONAL: Mapping[str, Trait] = {
     "arr": Trait(_arr, COUNTING, _payment),
     "billingInterval": Trait(_interval, LIVE, lambda sub, _: sorted(intervals(sub))),
     "seats": Trait(_seats, LIVE, lambda sub, _: seats(sub)),
+    "startedAt": Trait(_started, _ever_live, _told("startedAt")),
+    "cancelReason": Trait(_reason, _leaving, _told("cancelReason", ends=True)),
+    "cancelComment": Trait(_comment, _leaving, _told("cancelComment", ends=True)),
+    "collectionMethod": Trait(_collection, LIVE, _told("collectionMethod")),
 }
 """Those that `[traits] use` in `bridge.toml` switches on."""
 

@@ -207,6 +207,8 @@ class Subscription(Names, total=False):
     automatic_tax: bool
     extras: bool
     """Whether facts `extra:ID` may report things on it without a price."""
+    details: Mapping[str, Any]
+    """What optional traits in use need, by their names; None: told that there is none."""
 
 
 class Part(TypedDict, total=False):

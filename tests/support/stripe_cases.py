@@ -34,7 +34,7 @@ EVENT = {"type": "subscription.updated", "livemode": True, "account": None}
 EVENT |= {"previous": None}
 """What an event says of itself alone, where the case does not."""
 
-DAYS = ("trial_end", "cancel_at", "ended_at", "canceled_at")
+DAYS = ("trial_end", "cancel_at", "ended_at", "canceled_at", "start_date")
 OBJECT_DAYS = ("created", "start", "end")
 
 
@@ -193,13 +193,20 @@ def _subscription(told: Case, rendering: str) -> Json:
         **{key: _day(told.get(key)) for key in DAYS},
         **({} if on_items or not ends else {"current_period_end": seconds(min(ends))}),
         **_picked(told, "metadata", "pause_collection", "automatic_tax"),
-        **_picked(told, "schedule", "pending_update"),
+        **_picked(told, "schedule", "pending_update", "cancellation_details"),
+        **_collection(told, rendering),
         **_discounts(told, rendering),
     }
 
 
 def _day(day: float | str | None) -> int | None:
     return seconds(day) if isinstance(day, int | float) else None
+
+
+def _collection(told: Case, rendering: str) -> Json:
+    """How it is paid: until 2019 its name was `billing`."""
+    name = "billing" if rendering == "plan" else "collection_method"
+    return {name: told["collection_method"]} if "collection_method" in told else {}
 
 
 def _item(item: Case, told: Case, rendering: str) -> Json:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
+from bridge.config import USED
 from bridge.domain.facts import Fact, Rank
 from bridge.domain.values import (
     ENDED,
@@ -68,6 +69,7 @@ class StripeApi:
         self._lists = [*LISTS, *(["accounts"] if options.get("STRIPE_CONNECT") else [])]
         self._kinds = needed_events(options)
         self._places = places(options)
+        self._subscription = partial(snapshot.subscription, use=options.get(USED, ()))
         self._term = lru_cache(MOST_TERMS)(self._read_term)
         self._name = lru_cache(self._read_name)
 
@@ -148,7 +150,7 @@ class StripeApi:
         expand = ["data.discounts", "data.items.data.discounts"]
         query = {"customer": id_, "status": "all", "expand[]": expand}
         for raw in self._every("subscriptions", query):
-            value = self._value(SUBSCRIPTION, snapshot.subscription, raw)
+            value = self._value(SUBSCRIPTION, self._subscription, raw)
             yield f"subscription:{raw['id']}", value
 
     def _value(

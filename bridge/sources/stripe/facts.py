@@ -15,6 +15,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
+from bridge.config import USED
 from bridge.domain.facts import Fact, Rank, catalogue, pointer
 from bridge.domain.values import TO_REFRESH, AnyValue, Value
 from bridge.sources.stripe import schemas, snapshot
@@ -81,7 +82,8 @@ def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[
     if customer is None:
         raise ValidationError({"customer": ["Neither customer nor customer_account."]})
     is_gone = event.type == "customer.subscription.deleted"
-    make = partial(snapshot.subscription, places=places(options))
+    use = options.get(USED, ())
+    make = partial(snapshot.subscription, places=places(options), use=use)
     value = make(shown, deleted_at=event.at if is_gone else None)
     before = _before(event, loaded, SUBSCRIPTION, make)
     thing = f"subscription:{shown['id']}"

@@ -164,6 +164,9 @@ class Subscription(Discounted):
     default_tax_rates = TAX_RATES
     automatic_tax = part(enabled=fields.Boolean())
     """Stripe Tax, which computes rates that no event contains."""
+    start_date = created = collection_method = billing = fields.Raw()
+    cancellation_details = fields.Raw()
+    """For optional traits; a mistake in one of them must not stop the rest."""
 
 
 class Checkout(Payload):

@@ -6,11 +6,12 @@ epoch (UTC). None, False, empty values and unknown things are left out; nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from bridge.domain.values import (
     ENDED,
+    LONGEST,
     TERMS,
     Coupon,
     Customer,
@@ -25,6 +26,7 @@ from bridge.domain.values import (
     Value,
 )
 from bridge.sources.stripe.schemas import ITEM, PRICE
+from bridge.webhook.fields import UNREAD, Label, UnixTime, cleaned
 from bridge.webhook.values import kept
 
 Loaded = Any
@@ -81,9 +83,15 @@ def customer(loaded: Loaded, places: Places, *, deleted: bool = False) -> Custom
 
 
 def subscription(
-    loaded: Loaded, places: Places, *, deleted_at: Any = None
+    loaded: Loaded,
+    places: Places,
+    *,
+    deleted_at: Any = None,
+    use: Collection[str] = (),
 ) -> Subscription:
     """Value of thing `subscription:…`; *deleted_at* of a deletion's event.
+
+    *use*: the optional traits whose details are kept.
 
     Raises ValidationError if the plan of an item without a price is invalid.
     """
@@ -112,8 +120,34 @@ def subscription(
         "single": loaded["discounts"] is None and loaded["discount"] is not None,
         "tax": _inclusive(loaded["default_tax_rates"]),
         "automatic_tax": (loaded["automatic_tax"] or NOTHING).get("enabled"),
+        "details": {k: v for k, v in _details(loaded) if k in use} if use else {},
     }
     return {**account("subscription", loaded, owner(loaded), places), **kept(value)}
+
+
+def _details(loaded: Loaded) -> Iterator[tuple[str, Any]]:
+    """What a subscription tells of optional traits, in every version (`billing`: to 2019).
+
+    The reason is the customer's own (`feedback`), else Stripe's:
+    https://docs.stripe.com/api/subscriptions/object#subscription_object-cancellation_details
+    """
+    at = (UnixTime().read(loaded[key]) for key in ("start_date", "created"))
+    started = next((one for one in at if one is not UNREAD), None)
+    if started is not None:
+        yield "startedAt", started
+    if method := Label().read(loaded["collection_method"] or loaded["billing"]):
+        yield "collectionMethod", method
+    why = loaded["cancellation_details"]
+    if isinstance(why, dict):
+        feedback, reason = (
+            Label().read(why.get(key)) for key in ("feedback", "reason")
+        )
+        yield "cancelReason", feedback or reason or None
+        comment = why.get("comment")
+        yield (
+            "cancelComment",
+            cleaned(comment, LONGEST) if isinstance(comment, str) else None,
+        )
 
 
 def _price(item: Loaded, spare: Loaded | None) -> Loaded:
@@ -275,10 +309,19 @@ def essence(value: Value) -> dict[str, Any]:
     """
     items = value.get("items", ())
     ends = [part["ends"] for part in (*items, value) if "ends" in part]
-    hidden = {"ends", "single", "start", *(TERMS if "coupon" in value else ())}
+    hidden = {
+        "ends",
+        "details",
+        "single",
+        "start",
+        *(TERMS if "coupon" in value else ()),
+    }
     whole = {**_bare(value, hidden), "ends": min(ends, default=None)}
     if items:
         whole["items"] = [_bare(item, {"ends"}) for item in items]
+    if "details" in value:
+        # When it began never changes, and was not told in every version.
+        whole |= kept({"details": _bare(value["details"], {"startedAt"})})
     return whole
 
 
