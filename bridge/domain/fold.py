@@ -26,6 +26,9 @@ from typing import Any, NamedTuple
 from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.values import Value
 
+LATE = frozenset({"past_due", "unpaid"})
+"""Statuses of a subscription whose payment is overdue."""
+
 MOST_TWICE = 8
 """Most repeated steps that are examined; with more, the order counts as doubtful."""
 
@@ -62,6 +65,7 @@ class Retained(NamedTuple):
     *seen*: every status it ever had. *creation_seen*: its creation was seen, or it was
     read from the API. *trial*: it ever had a trial. *paid*: the steps of the latest
     instant at which it was not `unpaid`. *unpaid*: the steps to `unpaid` since then.
+    *in_time* and *late*: the same for LATE, of which `unpaid` is one.
     """
 
     seen: frozenset[str] = frozenset()
@@ -69,6 +73,8 @@ class Retained(NamedTuple):
     trial: bool = False
     paid: frozenset[Step] = frozenset()
     unpaid: frozenset[Step] = frozenset()
+    in_time: frozenset[Step] = frozenset()
+    late: frozenset[Step] = frozenset()
 
     def marks(self, facts: Collection[Fact]) -> tuple[frozenset[str], bool, bool]:
         """*seen*, *creation_seen* and *trial*, extended by *facts*."""
@@ -82,21 +88,35 @@ class Retained(NamedTuple):
     def joined(self, facts: Collection[Fact]) -> Retained:
         """The same, extended by *facts*."""
         words = {Step.of(fact): _word(fact) for fact in facts}
-        unpaid = {step for step, word in words.items() if word == "unpaid"}
-        paid = self.paid | (words.keys() - unpaid)
-        last = max((step.at for step in paid), default=0)
         return Retained(
             *self.marks(facts),
-            frozenset(step for step in paid if step.at == last),
-            frozenset(step for step in self.unpaid | unpaid if step.at >= last),
+            *_spell(self.paid, self.unpaid, words, {"unpaid"}),
+            *_spell(self.in_time, self.late, words, LATE),
         )
 
     def kept(self) -> Retained:
-        """The part that has to be stored: outside a spell of `unpaid`, no steps.
+        """The part that has to be stored: outside a spell, no steps.
 
-        *paid* then follows from the newest facts, which are kept.
+        The steps before it then follow from the newest facts, which are kept.
         """
-        return self if self.unpaid else self._replace(paid=frozenset())
+        kept = self if self.unpaid else self._replace(paid=frozenset())
+        return kept if self.late else kept._replace(in_time=frozenset())
+
+
+def _spell(
+    out: frozenset[Step],
+    into: frozenset[Step],
+    words: Mapping[Step, str],
+    names: Collection[str],
+) -> tuple[frozenset[Step], frozenset[Step]]:
+    """The steps of the latest instant out of statuses with these *names*, and those since."""
+    new = {step for step, word in words.items() if word in names}
+    out |= words.keys() - new
+    last = max((step.at for step in out), default=0)
+    return (
+        frozenset(step for step in out if step.at == last),
+        frozenset(step for step in into | new if step.at >= last),
+    )
 
 
 NOTHING = Retained()
@@ -113,7 +133,7 @@ class State(NamedTuple):
     """A thing as it is now: the winning *fact*, and what was retained of its history.
 
     *unpaid_since* (ms) is the start of the current spell of `unpaid`; None: it is not
-    unpaid. *rivals* are other states that may be the newest: they come from events of
+    unpaid. *late_since*: the same for LATE; 0: the start was not seen. *rivals* are other states that may be the newest: they come from events of
     one instant whose order is unknown.
     """
 
@@ -122,6 +142,7 @@ class State(NamedTuple):
     creation_seen: bool
     trial: bool
     unpaid_since: int | None = None
+    late_since: int | None = None
     rivals: tuple[State, ...] = ()
 
     @property
@@ -137,10 +158,10 @@ def fold(history: History) -> dict[str, State]:
         facts = _united(events)
         before = history.retained.get(thing, NOTHING)
         marks = before.marks(facts)
-        # The steps only tell since when it is unpaid.
+        # The steps only tell since when it is unpaid or late.
         first, *rivals = (
-            State(fact, *marks, _unpaid_since(fact, before.joined(facts)))
-            if status(fact.value) == "unpaid"
+            State(fact, *marks, *_since(fact, before.joined(facts)))
+            if status(fact.value) in LATE
             else State(fact, *marks)
             for fact in candidates(facts)
         )
@@ -181,17 +202,29 @@ def _word(fact: Fact) -> str:
     return "trialing" if in_trial and word == "active" else word
 
 
-def _unpaid_since(fact: Fact, retained: Retained) -> int:
-    """The start of the spell of `unpaid`; the chain orders steps of one instant."""
-    last = max((step.at for step in retained.paid), default=None)
-    shared = {step for step in retained.unpaid if step.at == last}
+def _since(fact: Fact, retained: Retained) -> tuple[int | None, int]:
+    """When it became `unpaid` (None: it is not) and LATE (0: not seen)."""
+    unpaid = (
+        _began(fact, retained.paid, retained.unpaid)
+        if status(fact.value) == "unpaid"
+        else None
+    )
+    is_new = any(step.rank == Rank.CREATED for step in retained.late)
+    was_seen = is_new or retained.in_time
+    return unpaid, _began(fact, retained.in_time, retained.late) if was_seen else 0
+
+
+def _began(fact: Fact, out: frozenset[Step], into: frozenset[Step]) -> int:
+    """The start of a spell; the chain orders steps of one instant."""
+    last = max((step.at for step in out), default=None)
+    shared = {step for step in into if step.at == last}
     if last is not None and shared:
-        steps = in_order(shared | retained.paid)
+        steps = in_order(shared | out)
         end = end_of(steps, [])
         ended = {s for s in steps if s.after == end} if end else {steps[-1]}
         if last == fact.stamp.at or ended & shared:
             return last
-    spell = (step.at for step in retained.unpaid if step.at != last)
+    spell = (step.at for step in into if step.at != last)
     return min(spell, default=fact.stamp.at)
 
 

@@ -51,7 +51,8 @@ class Subscription(NamedTuple):
 
     *ended_at*: when it stopped paying (for `unpaid`, the start of the spell); None: it
     has not. *was_live*: whether it ever paid or should have. *rivals*: what it may be
-    instead, if the order of its events is not known.
+    instead, if the order of its events is not known. *late_since*: when it became
+    `past_due` or `unpaid` (0: not known; None: it is neither). *seen*: every status it had.
     """
 
     id: str
@@ -63,6 +64,8 @@ class Subscription(NamedTuple):
     had_trial: bool
     event: str
     rivals: tuple[Subscription, ...] = ()
+    late_since: int | None = None
+    seen: frozenset[str] = frozenset()
 
     @property
     def is_live(self) -> bool:
@@ -125,6 +128,8 @@ def read(id_: str, state: State, deleted_at: int | None) -> Subscription:
         _was_live(state, ended),
         state.trial,
         state.fact.event,
+        late_since=state.late_since,
+        seen=state.seen,
     )
 
 

@@ -16,6 +16,7 @@ from math import prod
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from bridge.domain.fold import LATE
 from bridge.domain.money import (
     ZERO,
     Policy,
@@ -58,6 +59,9 @@ STAYS = Unknown(".")
 
 MOST_VIEWS = 64
 """Most possible accounts that are computed if the order of events is not certain."""
+
+TELL_LATE = frozenset({"stripe"})
+"""Sources whose `active` means that nothing is past due."""
 
 STRONGEST = ("past_due", "active", "trialing", "paused", "incomplete", "unpaid")
 """The account's status is the first of these that any subscription has."""
@@ -262,6 +266,25 @@ def _started(_: AccountView, starts: list[int]) -> Result:
     return _instant(min, starts)
 
 
+def _past_due(view: AccountView, since: list[int | None]) -> Result:
+    """When the present spell of `past_due` or `unpaid` began; `null` if there is none.
+
+    The first event of the spell; of several subscriptions, the earliest.
+    """
+    return _instant(min, since)
+
+
+def _late_since(sub: Subscription, _: AccountView) -> int | None:
+    is_late = sub.status in LATE
+    if (is_late and not sub.late_since) or not (
+        sub.source in TELL_LATE or sub.seen & LATE
+    ):
+        raise UnknownError(
+            f"{sub.id}: whether and since when it is past due is not told"
+        )
+    return sub.late_since if is_late else None
+
+
 def _collection(_: AccountView, methods: list[str]) -> Result:
     """How the live subscriptions are paid: `charge_automatically` or `send_invoice`.
 
@@ -363,6 +386,7 @@ OPTIONAL: Mapping[str, Trait] = {
     "arr": Trait(_arr, COUNTING, _payment),
     "billingInterval": Trait(_interval, LIVE, lambda sub, _: sorted(intervals(sub))),
     "seats": Trait(_seats, LIVE, lambda sub, _: seats(sub)),
+    "pastDueSince": Trait(_past_due, ALL, _late_since),
     "startedAt": Trait(_started, _ever_live, _told("startedAt")),
     "cancelReason": Trait(_reason, _leaving, _told("cancelReason", ends=True)),
     "cancelComment": Trait(_comment, _leaving, _told("cancelComment", ends=True)),

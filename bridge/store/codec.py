@@ -63,17 +63,19 @@ def rewrite(old: History, new: History) -> tuple[list[str], dict[str, str]]:
 
 
 def _retained(data: Any) -> Retained:
-    seen, creation_seen, trial, paid, unpaid = data
-    steps = (frozenset(Step(*step) for step in some) for some in (paid, unpaid))
+    seen, creation_seen, trial, *spells = data
+    steps = (frozenset(Step(*step) for step in some) for some in spells)
     return Retained(frozenset(seen), bool(creation_seen), bool(trial), *steps)
 
 
 def _retained_row(retained: Retained) -> str:
+    spells = [retained.paid, retained.unpaid]
+    if retained.late:
+        spells += [retained.in_time, retained.late]
     row = [
         sorted(retained.seen),
         int(retained.creation_seen),
         int(retained.trial),
-        [list(step) for step in in_order(retained.paid)],
-        [list(step) for step in in_order(retained.unpaid)],
+        *([list(step) for step in in_order(steps)] for steps in spells),
     ]
     return orjson.dumps(row).decode()

@@ -330,6 +330,35 @@ def test_a_spell_of_unpaid_begins_with_its_first_event(words, expected) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("active", None),
+        ("past_due unpaid", ...),
+        ("active past_due unpaid past_due", 1),
+        ("past_due active unpaid", 2),
+        ("active past_due active", None),
+        ("active past_due canceled", None),
+    ],
+)
+def test_a_spell_past_due_begins_with_its_first_event_whatever_was_compacted(
+    words, expected
+) -> None:
+    facts = [
+        fact(f"{n}{word}", at=n, status=word) for n, word in enumerate(words.split())
+    ]
+    began = (
+        NOW + expected * SECOND
+        if isinstance(expected, int)
+        else {None: None, ...: 0}[expected]
+    )
+
+    for order in permutations(facts):
+        for cut in range(len(order)):
+            kept = compact(History(order[:cut]))
+            assert began == fold(united(kept, order[cut:]))[THING].late_since
+
+
+@pytest.mark.parametrize(
     ("seconds", "steps", "words", "later"),
     [
         (0, "a>p p>u", ("past_due", "unpaid"), []),

@@ -68,6 +68,18 @@ def test_a_field_is_the_thing_and_the_event() -> None:
     assert b'[0,1000,2,"k","a","b",{}]' == row(fact)
 
 
+def test_a_spell_past_due_is_kept_as_well() -> None:
+    late = Retained(
+        in_time=frozenset({Step(1000, 2, "evt_1", "a", "b")}),
+        late=frozenset({Step(2000, 2, "evt_2", None, "c")}),
+    )
+
+    _, put = rewrite(History([]), History([], {"subscription:s": late}))
+
+    raw = {name.encode(): text.encode() for name, text in put.items()}
+    assert {"subscription:s": late} == read("x:1", raw).retained
+
+
 def test_joins_stand_under_the_thing_alone() -> None:
     retained = Retained(
         frozenset({"unpaid", "active"}),
