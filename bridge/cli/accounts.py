@@ -172,20 +172,13 @@ def list_(*, wants_all: bool, **query: Any) -> None:
     Example:
       python -m bridge accounts list --status churned --all --json
     """
-    if query["organization"] and (query["status"] or query["sort"]):
-        raise click.UsageError("--organization goes with neither --status nor --sort")
+    if query["organization"] and query["status"]:
+        raise click.UsageError("--organization does not go with --status")
     with vitally("the list of accounts") as (client, _):
-        page = _every_page(client, **query) if wants_all else _one_page(client, **query)
+        page = _every_page(client, **query) if wants_all else client.accounts(**query)
     show(page, _page)
     if page.next and not wants_json():
         note(f"There are more: --cursor {page.next}")
-
-
-def _one_page(client: Vitally, organization: str | None, **query: Any) -> Page:
-    if organization:
-        limit, cursor = query["limit"], query["cursor"]
-        return client.organization_accounts(organization, limit, cursor)
-    return client.accounts(**query)
 
 
 def _every_page(client: Vitally, cursor: str | None, **query: Any) -> Page:
@@ -194,7 +187,7 @@ def _every_page(client: Vitally, cursor: str | None, **query: Any) -> Page:
     results: list[dict[str, Any]] = []
     seen: set[str | None] = {None}
     while True:
-        page = _one_page(client, cursor=cursor, **query)
+        page = client.accounts(cursor=cursor, **query)
         results += page.results
         if page.next in seen:
             return Page(results, None)

@@ -160,22 +160,17 @@ class Vitally:
         limit: int | None = None,
         cursor: str | None = None,
         sort: str | None = None,
+        organization: str | None = None,
     ) -> Page:
-        """List accounts, newest first.
+        """List accounts, newest first; only those of an *organization*, if it is given.
 
         *status* is active (Vitally's default: hides churned ones), churned or
         activeOrChurned; *limit* 1 to 100; *sort* updatedAt (Vitally's default, may
         skip what changes meanwhile) or createdAt.
         """
         query = {"status": status, "limit": limit, "from": cursor, "sortBy": sort}
-        return self._page(_address("accounts"), query)
-
-    def organization_accounts(
-        self, organization: str, limit: int | None = None, cursor: str | None = None
-    ) -> Page:
-        """List the accounts of an organization."""
-        query = {"limit": limit, "from": cursor}
-        return self._page(_address("organizations", organization, "accounts"), query)
+        of = ("organizations", organization) if organization else ()
+        return self._page(_address(*of, "accounts"), query)
 
     def instance(self, object_id: str, external_id: str) -> dict[str, Any] | None:
         """Return the instance of a custom object with this external id; None: there is none.

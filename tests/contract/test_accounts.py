@@ -179,13 +179,13 @@ def test_an_organization_has_its_accounts_and_null_takes_one_out(vitally):
     vitally.create({**ACME, "organizationId": made["id"]})
     vitally.create({"externalId": "b", "name": "B", "organizationId": made["id"]})
 
-    page = vitally.organization_accounts("org", limit=1)
-    rest = vitally.organization_accounts(made["id"], limit=1, cursor=page.next)
+    page = vitally.accounts(organization="org", limit=1)
+    rest = vitally.accounts(organization=made["id"], limit=1, cursor=page.next)
     both = {*externals(page.results), *externals(rest.results)}
 
     assert {"acme-101", "b"} == both
     assert vitally.update("b", {"organizationId": None})["organizationId"] is None
-    assert ["acme-101"] == externals(vitally.organization_accounts("org").results)
+    assert ["acme-101"] == externals(vitally.accounts(organization="org").results)
 
 
 def test_a_probe_is_one_cheap_get(vitally, simulator):

@@ -473,7 +473,7 @@ def test_accounts_are_in_an_organization_until_it_is_deleted(vitally, simulator)
     vitally._request("DELETE", f"{ORGANIZATIONS}/holding")
 
     assert None is vitally.get("b")["organizationId"]
-    assert 404 == refusal(lambda: vitally.organization_accounts("holding")).status
+    assert 404 == refusal(lambda: vitally.accounts(organization="holding")).status
 
 
 @pytest.mark.parametrize(("position", "status"), [("400", 400), ("404", 404)])
@@ -570,7 +570,7 @@ def test_the_product_s_own_answers_every_request_of_the_client():
             assert "B" == client.update("a", {"name": "B"})["name"]
             assert "B" == client.get("a")["name"]
             assert [] == client.health("a")["healthScores"]
-            pages = client.accounts(), client.organization_accounts("holding")
+            pages = client.accounts(), client.accounts(organization="holding")
             assert [["a"], ["a"]] == [
                 [one["externalId"] for one in page.results] for page in pages
             ]

@@ -165,7 +165,7 @@ def test_vitally_out_of_reach_is_one_sentence(accounts, simulator):
     [
         ("update a --trait mrr", "is not of the form key=value"),
         ("update a", "nothing to change"),
-        ("list --organization o --status active", "neither"),
+        ("list --organization o --status active", "does not go with"),
         ("list --limit 101", "101"),
         ("update a --organization o --remove-organization", "exclude"),
         ("create a", "--name"),

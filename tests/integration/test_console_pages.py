@@ -420,3 +420,10 @@ def test_a_setting_comes_from_where_it_was_read(
 
     assert (value, origin.format(file=file)) == (shown["value"], shown["from"])
     assert "pass-example" not in str(shown)
+
+
+def test_vitally_that_does_not_answer_is_a_sentence(visit: Visitor) -> None:
+    page = visit.get("/console/vitally", 502).text
+
+    assert "Vitally did not answer" in page
+    assert "the connection was refused" in page

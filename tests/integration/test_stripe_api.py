@@ -469,7 +469,10 @@ def test_an_endpoint_is_created_with_the_version_of_our_own_requests(
 
     assert "whsec_example_we_1" == made.secret
     assert made._replace(secret=None) == shown
-    assert endpoint.Endpoint("we_1", URL, needed, VERSION, True, False) == shown
+    assert endpoint.Endpoint("we_1", URL, needed, True, False) == shown
+    assert [VERSION] == [
+        one["api_version"] for one in stripe.listed("webhook_endpoints")
+    ]
 
 
 def test_a_connect_endpoint_is_known_again(stripe: LocalStripe) -> None:

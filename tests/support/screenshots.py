@@ -44,6 +44,8 @@ PAGES = {
     "deliveries": "deliveries",
     "attention": "attention",
     "plan": "plan",
+    "vitally": "vitally",
+    "live": "vitally/northwind",
     "settings": "settings",
     "queue": "queues/",
 }

@@ -148,12 +148,9 @@ def ignores(event: Event, options: Options) -> str | None:
     if live is not None and bool(live) != (mode == "live"):
         return f"an event of the other mode; STRIPE_MODE is {mode}"
     connect = options.get("STRIPE_CONNECT")
-    if connect and event.body.get("object") == THIN_OBJECT:
-        if event.body.get("context"):
-            return (
-                "a thin event of a connected account; only snapshots of these are read"
-            )
-    elif event.body.get("account") and not connect:
+    if connect and event.body.get("context") and "data" not in event.body:
+        return "a thin event of a connected account; only snapshots of these are read"
+    if event.body.get("account") and not connect:
         return "an event of a connected account; only your own account is read"
     return None
 

@@ -43,7 +43,7 @@ class Shown(Payload):
     url = Text(required=True)
     enabled_events = fields.List(fields.String(), required=True)
     status = Text(required=True)
-    application = api_version = secret = Text()
+    application = secret = Text()
     metadata = fields.Dict()
 
 
@@ -53,7 +53,6 @@ class Endpoint(NamedTuple):
     id: str
     url: str
     events: Sequence[str]
-    version: str | None
     is_enabled: bool
     is_connect: bool
     secret: str | None = None
@@ -107,7 +106,6 @@ def _read(raw: Json) -> Endpoint:
         id=shown["id"],
         url=shown["url"],
         events=shown["enabled_events"],
-        version=shown["api_version"],
         is_enabled=shown["status"] == "enabled",
         is_connect=bool(shown["application"] or CONNECT in (shown["metadata"] or {})),
         secret=shown["secret"],

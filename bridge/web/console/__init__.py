@@ -38,7 +38,8 @@ LOG = logging.getLogger("bridge.web")
 
 ROOT = "/console"
 
-PAGES = ("overview", "accounts", "deliveries", "attention", "plan", "settings")
+PAGES: tuple[str, ...] = ("overview", "accounts", "deliveries", "attention", "plan")
+PAGES += ("vitally", "settings")
 """The modules with pages, in the order of the menu."""
 
 ERRORS = tomllib.loads(files(__name__).joinpath("errors.toml").read_text("utf-8"))
