@@ -20,6 +20,9 @@ rates = { eur = "1.08" }            # this one; one euro is worth 1.08 dollars
 [vitally]
 keep_hand_edits = ["planName"]      # traits that people may change in Vitally
 
+[vitally.objects]
+subscription = "4c5…"               # a custom object: each subscription is an instance
+
 [sources.stripe]                    # see the README of each source
 account = ["customer.metadata.vitally_id", "customer.id"]
 """
@@ -87,6 +90,10 @@ class Config:
     """The sources' options from the file."""
     by_hand: frozenset[str] = frozenset()
     """Keys in Vitally where an edit by hand is left as it is."""
+    subscription_object: str = ""
+    """The custom object whose instances are the subscriptions; "": none is."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Source -> the address of a subscription's page there, with `{}` for its id."""
 
 
 def read(
@@ -140,7 +147,9 @@ def parse(given: Mapping[str, Any], tables: ReadTables = lambda _: Table()) -> C
     edits = values["vitally"].get("keep_hand_edits", ())
     by_hand = {key for trait in edits if (key := values["traits"][trait])}
     options = {**sources.values, **({USED: use} if use else {})}
-    return Config(values["traits"], policy, options, frozenset(by_hand))
+    object_id = values["vitally"].get("objects", {}).get("subscription", "")
+    hands = frozenset(by_hand)
+    return Config(values["traits"], policy, options, hands, object_id)
 
 
 def _use(names: Any) -> tuple[frozenset[str], list[str]]:
@@ -337,6 +346,12 @@ class Money(Lines):
         return Policy(**data)
 
 
+class Objects(Lines):
+    """`[vitally.objects]`."""
+
+    subscription = text(r"[\w-]+", "must be the id of a custom object, in quotes")
+
+
 def _file(traits: Collection[str], sources: Collection[str]) -> Schema:
     """The schema of a file, where these are the *traits* and *sources* there are."""
     no_trait = "is no trait; there are"
@@ -347,7 +362,10 @@ def _file(traits: Collection[str], sources: Collection[str]) -> Schema:
         ),
         "money": fields.Nested(Money, load_default=STRIPE),
         "vitally": fields.Nested(
-            Lines.from_dict({"keep_hand_edits": _some_of(traits)}), load_default=dict
+            Lines.from_dict(
+                {"keep_hand_edits": _some_of(traits), "objects": fields.Nested(Objects)}
+            ),
+            load_default=dict,
         ),
         "sources": NamedLines(fields.Raw()),
     }

@@ -22,6 +22,7 @@ from bridge.domain.document import (
     removal,
     whole,
 )
+from bridge.domain.instance import Instance, instances
 from bridge.domain.traits import Known
 from bridge.store.index import row_text
 from bridge.store.view import View
@@ -85,6 +86,25 @@ def is_ending(view: View, desired: Desired, config: Config) -> bool:
     return goes or (begins and shall.get(churned or "") is not None)
 
 
+def instances_of(
+    view: View, account: Account | None, config: Config
+) -> Mapping[str, Instance] | None:
+    """What the custom object shall have of an *account* in Vitally; None: nothing is sent.
+
+    An organization has none of its own: those of its accounts are shown there.
+    """
+    is_told = view.exists or account is None
+    if (
+        not config.subscription_object
+        or not is_told
+        or view.account.startswith("organization:")
+    ):
+        return None
+    if account is None:
+        return {}
+    return instances(account, config.policy, view.now, config.links)
+
+
 def has_work(view: View, desired: Desired) -> bool:
     """Whether there is anything to write; a deletion alone creates no account."""
     if view.exists or view.unconfirmed_writes:
@@ -109,7 +129,9 @@ def rules(config: Config) -> str:
     That is `bridge.toml` and the code. An account that was settled by the same rules
     needs no new look.
     """
-    chosen = [config.traits, config.policy, config.by_hand]
+    chosen: list[object] = [config.traits, config.policy, config.by_hand]
+    if config.subscription_object:
+        chosen += [config.subscription_object, config.links]
     text = orjson.dumps(chosen, _plain, orjson.OPT_SORT_KEYS)
     return blake2s(_code() + text, digest_size=4).hexdigest()
 

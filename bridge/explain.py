@@ -13,9 +13,11 @@ from bridge.domain.account import Party, unite
 from bridge.domain.attribution import counts, steps
 from bridge.domain.document import Ledger
 from bridge.domain.explanation import explained, facts_of
+from bridge.domain.instance import instances
 from bridge.errors import BridgeError
 from bridge.log import places
-from bridge.store.inspect import Look
+from bridge.store.inspect import Look, Record
+from bridge.store.objects import word
 from bridge.wording import moment
 
 Data = Mapping[str, Any]
@@ -48,6 +50,7 @@ def _data(look: Look, name: str, config: Config) -> dict[str, Any] | None:
         return None
     return {
         **worked_out(id_, record.parties, config, record.ledger, record.history),
+        **_instances(record, config),
         "parties": record.standings,
         "incomplete": record.incomplete,
         "facts": [fact for party in record.parties for fact in facts_of(party)],
@@ -55,6 +58,16 @@ def _data(look: Look, name: str, config: Config) -> dict[str, Any] | None:
         "failed": record.failed if record.tries else "",
         "history": record.history,
     }
+
+
+def _instances(record: Record, config: Config) -> dict[str, Any]:
+    """What became of each subscription that shall be an instance of a custom object."""
+    if not config.subscription_object:
+        return {}
+    now = time.time_ns() // 1_000_000
+    whole = unite(record.account, record.parties, now)
+    shall = instances(whole, config.policy, now, config.links)
+    return {"instances": {i: word(record.instances, i, shall[i].digest) for i in shall}}
 
 
 def worked_out(

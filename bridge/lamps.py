@@ -19,7 +19,7 @@ from bridge.sources import OBSERVED, every, listed, switched_on
 from bridge.store.complete import Place
 from bridge.store.health import DOWN, View, Watch
 from bridge.store.inspect import Figures
-from bridge.wording import SCRIPT, ago, moment, program
+from bridge.wording import SCRIPT, ago, count, moment, program
 
 Level = Literal["bad", "warn", "note"]
 """Not ready; something is wrong, but events are taken; something to know."""
@@ -157,6 +157,12 @@ def _forged(state: State) -> str | None:
     return " ".join(found) or None
 
 
+def _objects(state: State) -> str | None:
+    late = state.figures.objects_late
+    of_some = f"those of {count(late, 'account')}, sent several times" if late else None
+    return state.figures.objects_failing or of_some
+
+
 def compared(figures: Figures, settings: Settings) -> dict[str, tuple[str, Place]]:
     """Each source whose own list is read and compared: its title, how far it came."""
     return {
@@ -238,6 +244,7 @@ FIND: Mapping[str, Callable[[State], str | None]] = {
     "wrong_signatures": _forged,
     "source_key": lambda state: "; ".join(state.figures.keys_refused.values()) or None,
     "gap": _gap,
+    "objects": _objects,
     "completeness": _incomplete,
     "redis_memory": lambda state: (
         f"{state.redis.memory:.0%}" if state.redis.memory > CROWDED else None

@@ -21,9 +21,11 @@ from bridge.desired import (
     creation_refused,
     desired_state,
     has_work,
+    instances_of,
     rules,
 )
 from bridge.domain.document import same
+from bridge.domain.instance import digest_of
 from bridge.domain.traits import Known
 from bridge.errors import BridgeError
 from bridge.settings import Settings
@@ -53,7 +55,8 @@ class Planned(NamedTuple):
     *requests* is how many it takes; 0: nothing is to be written. *name* and each key in
     *changes* have what Vitally is known to have (None: nothing) and what it shall have.
     *before* and *after* are the MRR of the account; None: it has none that is known.
-    *state* is a digest of all that Vitally has and shall have of it, changed or not.
+    *instances* of custom objects are to be looked at, since some are to be sent. *state* is
+    a digest of all that Vitally has and shall have of it, changed or not.
     """
 
     account: str
@@ -64,6 +67,12 @@ class Planned(NamedTuple):
     before: Money | None = None
     after: Money | None = None
     state: str = ""
+    instances: int = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a job would send anything."""
+        return self.requests > 0 or self.instances > 0
 
 
 def planned(view: View, config: Config, policy: str) -> Planned:
@@ -71,8 +80,10 @@ def planned(view: View, config: Config, policy: str) -> Planned:
     desired, had = desired_state(view, config), view.ledger.has
     creates = desired.account is not None and not view.exists
     refused = creates and creation_refused(policy, desired.account) is not None
+    wanted = instances_of(view, desired.account, config) or {}
+    due = 0 if view.objects == digest_of(wanted) else len(wanted)
     if not has_work(view, desired) or (refused and view.was_not_there):
-        return _at_rest(view.account, had, config)
+        return _at_rest(view.account, had, config)._replace(instances=due)
     name, shall = desired.change.name, desired.change.traits
     if create := creates and not refused:
         name = desired.document.name.text
@@ -88,6 +99,7 @@ def planned(view: View, config: Config, policy: str) -> Planned:
         _money(had, config),
         _money({**had, **shall}, config),
         _digest([had, desired.document.traits, desired.document.name.text]),
+        due,
     )
 
 

@@ -306,6 +306,11 @@ class Settings:
     """Data center of the workspace: `us` or `eu`."""
     vitally_base_url: str = _setting(base_url, shown="from region and subdomain")
     """Replaces scheme and host, e.g. `http://127.0.0.1:9000`."""
+    vitally_analytics_token: str | None = _setting(header_value, secret=True)
+    """Token of the Analytics API, for instances of custom objects: another one than the
+    API key; the raw token, or the complete `Basic …` header value."""
+    vitally_analytics_url: str | None = _setting(base_url, shown="from the subdomain")
+    """Replaces scheme and host of the Analytics API; required for it in the EU region."""
     vitally_budget_share: float = _setting(share, 0.8)
     """The share of Vitally's rate limit that the bridge may use."""
     bridge_config: str | None = _setting(text, shown="`bridge.toml` if it exists")
@@ -368,11 +373,13 @@ class Settings:
 
     @property
     def vitally_authorization(self) -> str:
-        """The complete `Authorization` header: Basic, with the key as user and no password."""
-        if self.vitally_api_key.startswith("Basic "):
-            return self.vitally_api_key
-        pair = f"{self.vitally_api_key}:".encode()
-        return f"Basic {base64.b64encode(pair).decode()}"
+        """The complete `Authorization` header of the REST API."""
+        return _basic(self.vitally_api_key)
+
+    @property
+    def analytics_authorization(self) -> str:
+        """That of the Analytics API."""
+        return _basic(self.vitally_analytics_token or "")
 
     @classmethod
     def from_env(
@@ -393,6 +400,12 @@ class Settings:
         own = {option.name for option in OPTIONS}
         ours = {name.lower(): value for name, value in values.items() if name in own}
         return cls(**ours, sources={n: v for n, v in values.items() if n not in own})
+
+
+def _basic(key: str) -> str:
+    """Basic, with the key as user and no password."""
+    ready = f"Basic {base64.b64encode(f'{key}:'.encode()).decode()}"
+    return key if key.startswith("Basic ") else ready
 
 
 OPTIONS = tuple(
@@ -440,11 +453,17 @@ def values_of(
         tried = environ.get("VITALLY_SUBDOMAIN") or environ.get("VITALLY_BASE_URL")
         if not (is_told or tried or "VITALLY_API_KEY" in without):
             problems.append(NO_SUBDOMAIN)
+    if values["VITALLY_REGION"] == "us" and values["VITALLY_SUBDOMAIN"]:
+        derived = ANALYTICS_HOST.format(values["VITALLY_SUBDOMAIN"])
+        values["VITALLY_ANALYTICS_URL"] = values["VITALLY_ANALYTICS_URL"] or derived
     return values, problems
 
 
 HOSTS = {"us": "https://{}.rest.vitally.io", "eu": "https://rest.vitally-eu.io"}
 """https://docs.vitally.io/en/articles/9880654-rest-api-accounts"""
+
+ANALYTICS_HOST = "https://{}.api.vitally.io"
+"""https://docs.vitally.io/en/articles/9874151; that of the EU region is not published."""
 
 NO_SUBDOMAIN = (
     "VITALLY_SUBDOMAIN is required in the us region (the name before .vitally.io)"

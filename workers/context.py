@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from redis import Redis
@@ -27,6 +28,9 @@ from bridge.throttle import Breaker, Outage, Throttle
 from bridge.vitally.client import Call, Vitally
 
 log = logging.getLogger("workers")
+
+ANALYTICS_DEADLINE = 5.0
+"""Seconds for a batch of instances; nothing that a customer pays waits for it."""
 
 
 class Context:
@@ -64,6 +68,13 @@ class Context:
         apis = {source.name: source.api(settings.sources) for source in on}
         self.apis = {name: api for name, api in apis.items() if api}
         self.keys_needed = {source.name: source.key for source in on}
+
+    @cached_property
+    def analytics(self) -> Vitally:
+        """A client of the Analytics API, for the thread of the jobs."""
+        url = self.settings.vitally_analytics_url or ""
+        key, patience = self.settings.analytics_authorization, ANALYTICS_DEADLINE
+        return Vitally(url, key, after=self.called, deadline=patience)
 
     def client(self, **watched: Any) -> Vitally:
         """A client of Vitally; each thread needs one of its own."""

@@ -310,6 +310,12 @@ def _next_look(view: View, doc: Document, owed: int) -> int:
     return min(filter(None, (owed, change)), default=0)
 
 
+def soon(outcome: Outcome, ms: int) -> Outcome:
+    """The same, with a job in *ms* at the latest; 0: none is needed for this."""
+    next_ms = min(filter(None, (outcome.later_ms, ms)), default=0)
+    return outcome._replace(later_ms=next_ms)
+
+
 def _line(view: View, word: str, change: Change) -> Mapping[str, Any]:
     line = {"at": view.now, "did": word, "traits": change.traits}
     if view.deliveries:

@@ -27,8 +27,10 @@ from bridge.desired import (
     creation_refused,
     desired_state,
     has_work,
+    instances_of,
     is_ending,
 )
+from bridge.domain.instance import digest_of
 from bridge.errors import LostLeaseError, VitallyError
 from bridge.guard import moves
 from bridge.log import ABOUT, fields
@@ -37,6 +39,7 @@ from bridge.store.lease import DRY_RUN_MS, home, incomplete
 from bridge.store.view import Outcome, View, Wait
 from workers import outcomes
 from workers.context import Context
+from workers.objects import SOON_MS, ObjectSync
 from workers.refresh import Refresh
 from workers.write import SHORT_WAIT_MS, Held, Postponed, Write
 
@@ -66,6 +69,7 @@ class AccountSync:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.leases, self.queue = context.leases, context.queue
+        self.objects = ObjectSync(context)
         self.noted: dict[str, Any] = {}
         """What the line about the current job says beside its outcome."""
 
@@ -137,7 +141,7 @@ class AccountSync:
         """Acknowledge that nothing differs, or write what does."""
         desired = desired_state(view, self.context.config)  # 3
         if not has_work(view, desired):  # 4
-            return self._ack(view, outcomes.unchanged(view, desired.document), desired)
+            return self._unchanged(view, desired)
         if self.context.settings.bridge_dry_run:
             # Pending, until a worker starts that is to write.
             return self._postpone(view, DRY_RUN_MS, Wait("dry_run"), desired)
@@ -148,6 +152,23 @@ class AccountSync:
             if wait:
                 return self._postpone(view, wait, WATCHED)
         return self._take_turn(view, desired, moved)
+
+    def _unchanged(self, view: View, desired: Desired) -> str:
+        """Acknowledge; where subscriptions are instances, first make those right."""
+        outcome, config = (
+            outcomes.unchanged(view, desired.document),
+            self.context.config,
+        )
+        shall = instances_of(view, desired.account, config)
+        if shall is None or view.objects == digest_of(shall):
+            return self._ack(view, outcome, desired)
+        if self.context.settings.bridge_dry_run:
+            return self._postpone(view, DRY_RUN_MS, Wait("dry_run"), desired)
+        fields, wait = self.objects.run(view, shall)
+        outcome = outcomes.soon(outcome, wait)._replace(fields=fields)
+        return self._ack(
+            view, outcome._replace(word="objects") if fields else outcome, desired
+        )
 
     def _take_turn(self, view: View, desired: Desired, moved: Mapping[str, int]) -> str:
         """Write once the account's pace and the throttle allow it."""
@@ -167,9 +188,7 @@ class AccountSync:
             desired = desired_state(view, self.context.config)
             if not has_work(view, desired):
                 throttle.give_back(slot)
-                return self._ack(
-                    view, outcomes.unchanged(view, desired.document), desired
-                )
+                return self._unchanged(view, desired)
             if moves(view, desired, self.context.config) != moved:  # not judged yet
                 throttle.give_back(slot)
                 return self._postpone(view, 0, WATCHED)
@@ -191,7 +210,10 @@ class AccountSync:
         except VitallyError as error:
             return self._failed(view, error, desired)
         self.noted["traits"] = sorted(done.change.traits)
-        return self._ack(view, outcomes.written(view, doc, done), desired)
+        outcome = outcomes.written(view, doc, done)
+        if self.context.config.subscription_object and (doc.traits or view.objects):
+            outcome = outcomes.soon(outcome, SOON_MS)
+        return self._ack(view, outcome, desired)
 
     def _failed(self, view: View, error: VitallyError, desired: Desired) -> str:
         """Do what follows Vitally's answer; after a 429 or a refused key all workers wait."""

@@ -36,6 +36,13 @@ class Postponed(Exception):  # noqa: N818 (an outcome, not an error)
     """The next request has to wait so many milliseconds, longer than the job can."""
 
 
+def wait_to_read(context: Context) -> None:
+    """Wait until a read may go. Raises Postponed."""
+    wait = context.throttle.reserve_read(SHORT_WAIT_MS)
+    if wait < 0 or context.stop.wait(wait / 1000):
+        raise Postponed(max(0, -wait))
+
+
 class WrongAddressError(VitallyKeyError):
     """PUT and POST are both answered 404: the base URL or subdomain is wrong."""
 
@@ -91,9 +98,7 @@ class Write:
 
     def _read(self) -> Mapping[str, Any]:
         """Read the account; many reads share the slot of a write."""
-        wait = self.context.throttle.reserve_read(SHORT_WAIT_MS)
-        if wait < 0 or self.context.stop.wait(wait / 1000):
-            raise Postponed(max(0, -wait))
+        wait_to_read(self.context)
         return self.context.vitally.get(self.view.account)
 
     def _update(self) -> Written:

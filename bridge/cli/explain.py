@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import click
@@ -18,6 +18,9 @@ from bridge.explain import Data, aloud, explanation
 from bridge.reconcile import Reconciler
 from bridge.store.inspect import Look, Standing
 from bridge.wording import count, moment
+
+MOST_SHOWN = 20
+"""Instances of custom objects that are named."""
 
 
 @click.command(cls=Command)
@@ -72,6 +75,7 @@ def _words(data: Data) -> Iterator[str]:
     for party in parties:
         yield from ("", *_party(party, data))
     yield from parts(data)
+    yield from instances(data.get("instances", {}))
     if tries := data.get("tries"):
         yield from ("", f"the last write failed; {count(tries, 'try', 'tries')} so far")
     if history := data.get("history"):
@@ -157,6 +161,16 @@ def parts(data: Data) -> Iterator[str]:
     ]
     if rows:
         yield from ("", *table(("SUBSCRIPTION", "WHAT", "A MONTH", "RULE"), rows))
+
+
+def instances(states: Mapping[str, str]) -> Iterator[str]:
+    """How many subscriptions are instances of a custom object, and which are not shown."""
+    if states:
+        other = [id_ for id_, word in states.items() if word != "shown"]
+        every = count(len(states), "subscription")
+        yield ""
+        yield f"{every} as a custom object, {len(states) - len(other):,} shown by Vitally"
+        yield from (f"  {id_}: {states[id_]}" for id_ in other[:MOST_SHOWN])
 
 
 def _history(line: Data) -> str:

@@ -115,7 +115,7 @@ def _account(here: Session, name: str) -> str:
 
 def _json(here: Session, found: Sequence[Planned]) -> dict[str, Any]:
     share = here.settings.vitally_budget_share
-    rows = [_row(one) for one in found if one.requests]
+    rows = [_row(one) for one in found if one.is_due]
     totals = plans.totals(found, figures(here.redis), share)
     return {"accounts": rows, "totals": totals}
 
@@ -130,6 +130,7 @@ def _row(one: Planned) -> dict[str, Any]:
     """An account as a plan in JSON has it."""
     row = {"account": one.account, "create": one.create, "changes": one.changes}
     row["state"] = one.state
+    row |= {"instances": one.instances} if one.instances else {}
     return row if one.name is None else row | {"name": one.name}
 
 
@@ -150,6 +151,8 @@ def _words(data: Mapping[str, Any]) -> Iterator[str]:
 def _changes(row: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[object]]]:
     """The rows of an account; an unconfirmed write is made again without any change."""
     name = {"(name)": row["name"]} if "name" in row else {}
+    if "instances" in row:
+        name["(instances)"] = (None, row["instances"])
     yield from (name | row["changes"] or {"(again)": (None, None)}).items()
 
 
@@ -186,9 +189,7 @@ def apply(file: str, *, no_wait: bool) -> None:
     """
     here = opened()
     rows = _rows(Path(file))
-    now = {
-        one.account: _plain(_row(one)) for one in planned(here, rows) if one.requests
-    }
+    now = {one.account: _plain(_row(one)) for one in planned(here, rows) if one.is_due}
     moved = [name for name, row in rows.items() if now.get(name) != row]
     for name in moved:
         note(f"{name}: it is not what the plan says any more")
@@ -220,7 +221,7 @@ def queue(
     every = f"{len(accounts):,}"
     for left in progress(_left(here, queued), lambda _, n: f"{n:,} of {every} left"):
         time.sleep(LOOK * (1 + left / LOOKS))
-    failed = [one.account for one in planned(here, accounts) if one.requests]
+    failed = [one.account for one in planned(here, accounts) if one.is_due]
     for name in failed[:MOST_SHOWN]:
         note(f"{name}: not written; see `{program()} why {name}`")
     if failed:

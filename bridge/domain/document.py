@@ -119,7 +119,7 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
     for source, view in views_of(account, policy, now).items():
         possible = view.possible()
         for name, trait in table.items():
-            result = _agreed(trait, view, possible)
+            result = agreed(trait, view, possible)
             if result != SILENT:
                 by_trait[name][source] = result
     for name, by_source in account.told.items():
@@ -147,7 +147,7 @@ def views_of(account: Account, policy: Policy, now: int) -> dict[str, AccountVie
     }
 
 
-def _agreed(trait: Trait, view: AccountView, possible: Sequence[AccountView]) -> Result:
+def agreed(trait: Trait, view: AccountView, possible: Sequence[AccountView]) -> Result:
     """The trait if it is the same in all *possible* views; else unknown."""
     if len(possible) == 1:
         return trait.read(view)

@@ -56,9 +56,15 @@ def load(
         file = config.read(path or None, tables=partial(tables, environ=environ))
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
+    if file.subscription_object and "VITALLY_API_KEY" not in without:
+        needed = ("VITALLY_ANALYTICS_TOKEN", "VITALLY_ANALYTICS_URL")
+        missing = [name for name in needed if not values[name]]
+        problems += [f"{name} is required by [vitally.objects]" for name in missing]
     if problems:
         raise ConfigError(problems)
     settings = Settings.of({**values, **file.sources})
+    links = {s.name: s.link(settings.sources) for s in switched_on(settings.sources)}
+    file = replace(file, links={name: link for name, link in links.items() if link})
     known = [option for source in every(settings.sources) for option in source.options]
     doubtful = [*doubts(environ, [*OPTIONS, *known]), *_lacking(settings)]
     return replace(settings, doubts=tuple(doubtful)), file

@@ -63,6 +63,8 @@ class Figures(NamedTuple):
       *workers* maps each worker to the time since it was last heard, *listed_at* is when
       the last reading of all accounts began (None: there was none), *now_ms* is Redis'
       clock.
+    - Instances of custom objects: *objects_sent*, *objects_confirmed*; those of
+      *objects_late* accounts are not shown; *objects_failing* says why none can be sent.
     - Why nothing is written: *breaker* says why all writes stopped, *paused* why somebody
       paused them, *failing* how Vitally fails; in a *dry_run* all stays pending.
     - What needs a person: *mass_parties* are those of the parked that are part of a mass
@@ -105,6 +107,10 @@ class Figures(NamedTuple):
     unknown: int
     unread: int
     drift: int
+    objects_sent: int
+    objects_confirmed: int
+    objects_late: int
+    objects_failing: str | None
     quarantine_deliveries: int
     quarantined_lately: int
     workers: Mapping[str, int]
@@ -189,6 +195,8 @@ READ: Mapping[str, tuple[Callable[[Any], object], Callable[[Any], Any]]] = {
     "unknown": (lambda pipe: pipe.hlen(keys.UNKNOWN), int),
     "unread": (lambda pipe: pipe.scard(keys.UNREAD), int),
     "drift": (lambda pipe: pipe.scard(keys.DRIFT), int),
+    "objects_late": (lambda pipe: pipe.scard(keys.OBJECTS_LATE), int),
+    "objects_failing": (lambda pipe: pipe.hget(keys.OBJECTS_REST, "reason"), _text),
     "quarantine_deliveries": (lambda pipe: pipe.zcard(keys.QUARANTINED), int),
     "quarantined_lately": (_lately, int),
     "breaker": (lambda pipe: pipe.get(keys.BREAKER), _text),
@@ -282,6 +290,7 @@ class Record(NamedTuple):
     """Everything stored about one account.
 
     *tries* counts failed writes; *failed* is why the last one did ("": not known).
+    *instances* are rows of `store/objects.py`.
     """
 
     account: str
@@ -295,6 +304,7 @@ class Record(NamedTuple):
     incomplete: Sequence[str]
     history: Sequence[Mapping[str, Any]]
     catalogues: Catalogues
+    instances: Mapping[str, str]
 
     @property
     def parties(self) -> list[Party]:
@@ -376,6 +386,7 @@ class Look(Store):
             [p for p in parties if self._redis.sismember(keys.INCOMPLETE, p)],
             [orjson.loads(line) for line in lines],
             used(self._redis, members, register=False),
+            _texts(self._redis.hgetall(keys.instances(account))),
         )
 
     def listed(self, key: str) -> list[tuple[Standing, int]]:

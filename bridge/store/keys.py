@@ -160,6 +160,13 @@ RECONCILED = PREFIX + "reconciled"
 DRIFT = PREFIX + "drift"
 """Set of the accounts that the last reading showed changed or deleted by others."""
 
+OBJECTS_LATE = PREFIX + "objects:late"
+"""Set of the accounts whose instances of custom objects Vitally does not show."""
+
+OBJECTS_REST = PREFIX + "objects:rest"
+"""Hash: why instances cannot be sent or looked for, how often in a row, and until when (ms)
+nobody tries again; absent: they can."""
+
 SLOTS = PREFIX + "throttle:slots"
 """Sorted set: write -> its slot (ms), for the last 60 s."""
 
@@ -189,6 +196,10 @@ members = (PREFIX + "members:{}").format
 
 history = (PREFIX + "history:{}").format
 """Capped list of the last writes to an account."""
+
+instances = (PREFIX + "instances:{}").format
+"""Hash of an account: instance of a custom object -> what became of it, and the digest of
+what was sent (`store/objects.py`)."""
 
 lease = (PREFIX + "lease:{}").format
 """Fencing number of the worker that may write the account; expires."""

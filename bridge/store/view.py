@@ -11,7 +11,10 @@ from bridge.domain.document import Ledger
 from bridge.domain.facts import PartyKind, kind_of, source_of
 from bridge.domain.fold import History, State
 
-NUMBERS = "confirm_at", "tries", "since", "pace", "wrote_at", "not_before", "released"
+NUMBERS = (
+    *("confirm_at", "tries", "since", "pace", "wrote_at", "not_before", "released"),
+    *("objects_due", "objects_tries"),
+)
 """Fields of `View` that the account's record has under the same name."""
 
 ABSENT_MS = 600_000
@@ -73,6 +76,10 @@ class View(NamedTuple):
     under leases that were lost. *tries* failed since *since*. *listed_at* is when the
     last reading of all accounts began (0: none did); *dirty_since*: since when an event
     is not settled (0: none waits). Instants in milliseconds.
+
+    *objects* is the digest of all instances of custom objects once Vitally has shown them
+    ("": there are none; "-": not yet). The next step for them is due at *objects_due*; *objects_tries* looks in
+    a row missed some.
     """
 
     lease: Lease
@@ -93,6 +100,9 @@ class View(NamedTuple):
     listed_at: int = 0
     dirty_since: int = 0
     released: int = 0
+    objects: str = ""
+    objects_due: int = 0
+    objects_tries: int = 0
     catalogues: Mapping[str, Catalogue] = {}
 
     @property

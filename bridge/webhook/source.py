@@ -323,6 +323,8 @@ class Source:
     set_up: Callable[[Options, str, bool, bool], Iterable[SetUp]] | None = None
     """(options, URL, whether to enable it, whether only to look) -> its endpoints as they
     now are. Raises SourceError, ConfigError. None: only a person can set it up."""
+    link: Callable[[Options], str] = lambda _: ""
+    """The address of a subscription's page, with `{}` for its id; "": not known."""
     recipe: str = ""
     """The recipe that its table names."""
 

@@ -28,6 +28,7 @@ ONES = (
     "account",
     "members",
     "history",
+    "instances",
     "lease",
     "waiters",
     "uses",

@@ -313,7 +313,8 @@ SCORED = (keys.LATER, keys.DIRTY, keys.SLOTS, keys.HELD, keys.PARKED)
 INSTANTS = {
     keys.RUN: ("since",),
     keys.party(""): ("claimed_at",),
-    keys.account(""): ("wrote_at", "not_before", "since", "confirm_at"),
+    keys.account(""): ("wrote_at", "not_before", "since", "confirm_at", "objects_due"),
+    keys.OBJECTS_REST: ("until",),
 }
 """Where records have instants: what their names begin with, and their fields."""
 

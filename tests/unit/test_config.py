@@ -166,6 +166,44 @@ def test_the_problems_of_both_come_together_with_the_file_s_name(
     ]
 
 
+TOKEN = {"VITALLY_ANALYTICS_TOKEN": "an-example"}
+EU = {"VITALLY_REGION": "eu", "VITALLY_SUBDOMAIN": ""}
+
+
+@pytest.mark.parametrize(
+    ("more", "missing"),
+    [
+        ({}, ["VITALLY_ANALYTICS_TOKEN is required by [vitally.objects]"]),
+        (TOKEN, []),
+        (TOKEN | EU, ["VITALLY_ANALYTICS_URL is required by [vitally.objects]"]),
+        (TOKEN | EU | {"VITALLY_ANALYTICS_URL": "https://a.example"}, []),
+    ],
+)
+def test_custom_objects_need_the_analytics_api(
+    tmp_path: Path, more: dict[str, str], missing: list[str]
+) -> None:
+    file = written(tmp_path, '[vitally.objects]\nsubscription = "4c5d-1"')
+    environ = ENVIRON | more | {"BRIDGE_CONFIG": file}
+    config = load(environ, without={"VITALLY_API_KEY"})[1]
+    assert "4c5d-1" == config.subscription_object
+    problems: tuple[str, ...] = ()
+    try:
+        load(environ)
+    except ConfigError as error:
+        problems = error.problems
+    assert missing == [*problems]
+
+
+@pytest.mark.parametrize("mode", ["live", "test"])
+def test_an_instance_leads_back_to_stripe_s_dashboard(mode: str) -> None:
+    stripe = {"STRIPE_WEBHOOK_SECRET": "whsec_example", "STRIPE_MODE": mode}
+    folder = "test/" if mode == "test" else ""
+
+    assert {"stripe": f"https://dashboard.stripe.com/{folder}subscriptions/{{}}"} == (
+        load(ENVIRON | stripe)[1].links
+    )
+
+
 def test_a_right_file_does_not_hide_a_wrong_environment(tmp_path: Path) -> None:
     path = written(tmp_path, "")
     with pytest.raises(ConfigError, match="REDIS_URL is required"):

@@ -234,7 +234,8 @@ def test_no_problem_repeats_the_value_of_a_secret() -> None:
 
 
 def test_no_secret_is_in_the_repr() -> None:
-    shown = repr(settings(CONSOLE_PASSWORD="example-c", EXAMPLE_SECRET="example-s"))
+    secrets = {"EXAMPLE_SECRET": "example-s", "VITALLY_ANALYTICS_TOKEN": "example-t"}
+    shown = repr(settings(CONSOLE_PASSWORD="example-c", **secrets))
 
     assert "example" not in shown
 
@@ -260,9 +261,11 @@ def test_the_base_url_follows_region_and_subdomain(
 
 @pytest.mark.parametrize("key", ["example-key", "Basic ZXhhbXBsZS1rZXk6"])
 def test_the_key_becomes_a_basic_header_without_password(key: str) -> None:
-    made = settings(VITALLY_API_KEY=key)
+    made = settings(VITALLY_API_KEY=key, VITALLY_ANALYTICS_TOKEN=key)
 
     assert "Basic ZXhhbXBsZS1rZXk6" == made.vitally_authorization
+    assert "Basic ZXhhbXBsZS1rZXk6" == made.analytics_authorization
+    assert "https://acme.api.vitally.io" == made.vitally_analytics_url
 
 
 def test_each_option_says_what_it_means() -> None:

@@ -41,6 +41,12 @@ THIN_OBJECT = "v2.core.event"
 
 CREATED = UnixTime()
 
+PAGES = {
+    "live": "https://dashboard.stripe.com/subscriptions/{}",
+    "test": "https://dashboard.stripe.com/test/subscriptions/{}",
+}
+"""`STRIPE_MODE` -> the page of a subscription in Stripe's dashboard."""
+
 METADATA = re.compile(rb'"metadata": \{[^}]*\}')
 
 PLACE = (
@@ -179,6 +185,7 @@ SOURCE = Source(
     archive=connect,
     keeps_days=30,  # https://docs.stripe.com/api/events
     key="STRIPE_API_KEY",
+    link=lambda options: PAGES[options["STRIPE_MODE"]],
     table=read_by(TableLines()),
     weak=lambda options: judged(
         "STRIPE_WEBHOOK_SECRET", options["STRIPE_WEBHOOK_SECRET"]

@@ -50,6 +50,8 @@ if account ~= '' and not other then
   note('index', redis.call('HDEL', INDEX, account))
   note('unknown', redis.call('HDEL', UNKNOWN, account))
   note('drift', redis.call('SREM', DRIFT, account))
+  drop('instances', 'HLEN', instances_of(account))
+  redis.call('SREM', OBJECTS_LATE, account)
   for _, name in ipairs(redis.call('HKEYS', MASS_HOLD)) do
     note('mass', redis.call('ZREM', mass_of(name), account))
     redis.call('HDEL', mass_of(name .. ':amounts'), account)

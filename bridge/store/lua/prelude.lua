@@ -11,6 +11,7 @@ local DRIFT, COMPLETE = 'vb1:drift', 'vb1:complete'
 local REFUSED, REFUSED_LATELY = 'vb1:refused', 'vb1:refused:lately'
 local FAILING, ALERTS, OUTBOX = 'vb1:failing', 'vb1:alerts', 'vb1:alerts:outbox'
 local MASS, MASS_HOLD, MASS_TOTALS = 'vb1:mass', 'vb1:mass:hold', 'vb1:mass:totals'
+local OBJECTS_LATE = 'vb1:objects:late'
 local QUARANTINED_EVENTS = 'vb1:quarantine:events'
 local function facts_of(p) return 'vb1:facts:' .. p end
 local function party_of(p) return 'vb1:party:' .. p end
@@ -19,6 +20,7 @@ local function members_of(a) return 'vb1:members:' .. a end
 local function history_of(a) return 'vb1:history:' .. a end
 local function lease_of(a) return 'vb1:lease:' .. a end
 local function waiters_of(a) return 'vb1:again:' .. a end
+local function instances_of(a) return 'vb1:instances:' .. a end
 local function mass_of(m) return 'vb1:mass:in:' .. m end
 local function uses_of(p) return 'vb1:uses:' .. p end
 

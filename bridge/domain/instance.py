@@ -1,0 +1,119 @@
+"""A subscription as an instance of a custom object: what Vitally shall hold of it.
+
+Its traits are those of an account that has this subscription alone, by the same table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2s
+from typing import Any
+
+from bridge.domain.account import Account
+from bridge.domain.document import agreed, same
+from bridge.domain.money import Policy, UnknownError, added, major
+from bridge.domain.subscription import Payment, at, payment, plan_names
+from bridge.domain.traits import (
+    ALWAYS,
+    COUNTING,
+    OPTIONAL,
+    AccountView,
+    Known,
+    Result,
+    Trait,
+    Unknown,
+)
+from bridge.domain.values import VOID
+
+
+def _discount(view: AccountView, payments: list[Payment]) -> Result:
+    """What discounts take off `mrr`, in major units; `null` where they take nothing."""
+    for sub, paid in zip(view.counting, payments, strict=True):
+        if not paid.items and "mrr" in sub.value:
+            raise UnknownError(f"{sub.id}: its discounts are not in the event")
+        off = added([item.gross - item.monthly for item in paid.items])
+        return major(off, sub.currency or "", sub.source) or None
+    return None
+
+
+TRAITS: Mapping[str, Trait] = {
+    **ALWAYS,
+    **{name: OPTIONAL[name] for name in ("seats", "billingInterval")},
+    "discount": Trait(_discount, COUNTING, lambda s, v: payment(s, v.policy, v.now)),
+}
+"""The traits of an instance; `link`, its page at the source, is one more."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One subscription of an *account*; *told* has its name, if it is known, and `traits`.
+
+    *is_over*: the source says that it is no subscription (any more); it may have gone to
+    another account.
+    """
+
+    account: str
+    told: Mapping[str, Any]
+    is_over: bool
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes with all that is sent of it."""
+        return _digest([self.account, self.told])
+
+    def is_shown(self, row: Mapping[str, Any] | None) -> bool:
+        """Whether Vitally has it, as far as *row*, which a reading has shown, tells.
+
+        How it shows names is not known, so they are not compared.
+        """
+        owner = ((row or {}).get("customer") or {}).get("externalId", self.account)
+        if row is None or owner != self.account:
+            return self.is_over
+        had = row.get("traits") or {}
+        return all(
+            same(value, had.get(key)) for key, value in self.told["traits"].items()
+        )
+
+
+def instances(
+    account: Account, policy: Policy, now: int, links: Mapping[str, str]
+) -> dict[str, Instance]:
+    """The instances of *account* at *now* (ms) by their ids, `source:subscription`.
+
+    *links* maps a source to the address of a subscription's page, with `{}` for its id.
+    """
+    found: dict[str, Instance] = {}
+    for sub in account.subscriptions:
+        id_, is_over = f"{sub.source}:{sub.id}", sub.status == VOID
+        if is_over and id_ in found:
+            continue  # it has gone from one party of the account to another
+        view = AccountView((at(sub, now),), policy, now)
+        possible = view.possible()
+        results = {key: agreed(row, view, possible) for key, row in TRAITS.items()}
+        known = {
+            k: told for k, told in results.items() if not isinstance(told, Unknown)
+        }
+        traits: dict[str, Known] = {**known}
+        if sub.source in links and "/" not in sub.party:  # not of a connected account
+            traits["link"] = links[sub.source].format(sub.id)
+        name = ", ".join(sorted(plan_names(sub))) or ("" if is_over else sub.id)
+        told = {"name": name, "traits": traits} if name else {"traits": traits}
+        found[id_] = Instance(account.id, told, is_over)
+    return found
+
+
+def digest_of(shall: Mapping[str, Instance]) -> str:
+    """Changes with any of the instances; "" where there are none."""
+    return (
+        _digest(sorted((id_, one.digest) for id_, one in shall.items()))
+        if shall
+        else ""
+    )
+
+
+def _digest(data: object) -> str:
+    text = json.dumps(data, sort_keys=True)
+    return blake2s(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,412 @@
+"""Subscriptions as instances of a custom object: sent, looked for, sent again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from bridge.config import Config
+from bridge.domain.account import unite
+from bridge.domain.instance import instances
+from bridge.store import keys
+from bridge.store.operator import forget
+from bridge.vitally.custom_objects import EXAMPLE_TOKEN
+from tests.support.desk import Bench, bench, customer, link, subscription
+from tests.support.server import RedisServer
+from workers import objects as step
+
+OBJECT = "obj-1"
+LINKS = {"stripe": "https://dashboard.stripe.com/subscriptions/{}"}
+
+
+def switch_on(desk: Bench) -> Bench:
+    """Make subscriptions instances; only the simulator's delay is between them."""
+    desk.vitally.custom_objects.objects[OBJECT] = {"id": OBJECT, "name": "Subscription"}
+    desk.set(
+        config=Config(subscription_object=OBJECT, links=LINKS),
+        vitally_analytics_token=EXAMPLE_TOKEN,
+        vitally_analytics_url=desk.vitally.url,
+    )
+    return desk
+
+
+@pytest.fixture
+def on(desk: Bench) -> Bench:
+    return switch_on(desk)
+
+
+def minutes(desk: Bench, number: int = 12) -> None:
+    """Let so many minutes pass, and all be done that is due meanwhile."""
+    for _ in range(number * 3):
+        desk.passes(20_000)
+        desk.work()
+
+
+def traits(desk: Bench, id_: str = "stripe:sub_1") -> dict[str, Any]:
+    return desk.vitally.instances()[id_]["traits"]
+
+
+def sent(desk: Bench) -> list[str]:
+    """The ids of all that was sent, in order."""
+    return [one["externalId"] for b in desk.vitally.batches() for one in b["body"]]
+
+
+def reads(desk: Bench) -> int:
+    """The requests of REST that were made for instances."""
+    return sum("customObjects" in one["path"] for one in desk.vitally.log())
+
+
+def rows(desk: Bench, account: str = "acme") -> set[str]:
+    """The looks that are owed to the instances of an account."""
+    return {raw.decode()[0] for raw in desk.redis.hvals(keys.instances(account))}
+
+
+# --- The usual way --------------------------------------------------------------------
+
+
+def test_an_instance_follows_the_accounts_numbers_and_a_look_confirms_it(
+    on: Bench,
+) -> None:
+    assert ["created"] == on.does(customer(), subscription())
+    assert [] == on.vitally.batches()
+    on.passes(1000)
+    assert ["objects"] == on.work()
+    assert (["stripe:sub_1"], 0, {"1"}) == (sent(on), reads(on), rows(on))
+    on.passes(10_000)
+    assert ["objects"] == on.work()
+    assert (1, {"0"}, None) == (reads(on), rows(on), on.due_in())
+
+    found = on.vitally.instances()["stripe:sub_1"]
+    assert ("Pro", "acme") == (
+        found["name"],
+        on.vitally.by_id[found["customerId"]]["externalId"],
+    )
+    assert {
+        "mrr": 450,
+        "planName": "Pro",
+        "seats": 1,
+        "billingInterval": "month",
+        "billingCurrency": "USD",
+        "subscriptionStatus": "active",
+        "nextRenewalDate": "2026-01-31T00:00:00.000Z",
+        "link": "https://dashboard.stripe.com/subscriptions/sub_1",
+    } == found["traits"]
+    figures = on.check()
+    assert (1, 1, 0) == (
+        figures.objects_sent,
+        figures.objects_confirmed,
+        figures.objects_late,
+    )
+
+
+def test_nothing_is_sent_without_a_change_and_nothing_at_all_unless_it_is_on(
+    desk: Bench,
+) -> None:
+    desk.settles(customer(), subscription())
+    minutes(desk)
+    assert ([], 0) == (desk.vitally.batches(), reads(desk))
+    switch_on(desk)
+    desk.does(subscription(at=1))
+    minutes(desk)
+    before = len(desk.vitally.log())
+    desk.does(subscription(at=2))
+    minutes(desk)
+
+    assert (["stripe:sub_1"], before) == (sent(desk), len(desk.vitally.log()))
+
+
+def test_only_changed_instances_are_sent_and_ended_ones_stay(on: Bench) -> None:
+    on.does(customer(), subscription(), subscription(sub="sub_2", unit=100))
+    minutes(on)
+    on.does(subscription(sub="sub_2", at=5, status="canceled"))
+    minutes(on)
+
+    assert ["stripe:sub_1", "stripe:sub_2", "stripe:sub_2"] == sent(on)
+    ended = traits(on, "stripe:sub_2")
+    assert ("churned", "2026-01-01T00:00:05.000Z") == (
+        ended["subscriptionStatus"],
+        ended["churnedAt"],
+    )
+    assert {"mrr", "nextRenewalDate", "seats"} & ended.keys() == set()
+    assert {"0"} == rows(on)
+
+
+def test_a_burst_is_one_batch_and_one_look(on: Bench) -> None:
+    on.does(customer(), subscription())
+    minutes(on)
+    on.vitally.forget()
+    on.does(*(subscription(at=n, unit=100 * n) for n in range(1, 9)))
+    minutes(on)
+
+    assert (1, 1, 8) == (len(on.vitally.batches()), reads(on), traits(on)["mrr"])
+
+
+def test_the_units_of_a_change_are_little_more_than_those_of_the_numbers(
+    on: Bench,
+) -> None:
+    on.does(customer(), subscription())
+    minutes(on)
+    on.vitally.forget()
+    on.does(subscription(at=1, unit=100))
+    minutes(on)
+
+    assert 10 + 1 == sum(one["cost"] for one in on.vitally.log())
+
+
+# --- What may go wrong ----------------------------------------------------------------
+
+
+def test_what_is_not_shown_is_sent_again_with_growing_pauses_and_lights_a_lamp(
+    on: Bench,
+) -> None:
+    on.vitally.turn(analytics_delay=10_000.0)
+    on.does(customer(), subscription())
+    minutes(on, 2)
+    assert 4 <= len(sent(on)) <= 5
+    minutes(on, 10)
+    assert 6 <= len(sent(on)) <= 7
+    assert 1 == on.check().objects_late
+    on.vitally.turn(analytics_delay=0.0)
+    minutes(on, 60)
+
+    assert (450, {"0"}, 0) == (traits(on)["mrr"], rows(on), on.check().objects_late)
+    messages = [one["messageId"] for b in on.vitally.batches() for one in b["body"]]
+    assert len(messages) == len({*messages})
+
+
+@pytest.mark.parametrize("late", [15, 65, 300])
+def test_an_older_batch_that_arrives_after_a_newer_one_is_found(
+    on: Bench, late: int
+) -> None:
+    on.vitally.turn(analytics_delay=10_000.0)
+    on.does(customer(), subscription(unit=100))
+    on.passes(1000)
+    on.work()
+    (older,) = on.vitally.custom_objects.waiting
+    on.vitally.custom_objects.waiting.clear()
+    on.vitally.turn(analytics_delay=0.0)
+    on.does(subscription(at=1, unit=200))
+    for second in range(0, 1500, 5):
+        on.passes(5000)
+        on.work()
+        if second == late:
+            assert 2 == traits(on)["mrr"]
+            on.vitally.custom_objects.waiting.append((0.0, older[1]))
+            assert 1 == traits(on)["mrr"]
+
+    assert (2, {"0"}) == (traits(on)["mrr"], rows(on))
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"kind": "status", "status": 500}, "500: Internal Server Error"),
+        ({"kind": "status", "status": 401, "body": {"error": "no"}}, "401: no"),
+        ({"kind": "reset_after_commit"}, "the connection broke"),
+        ({"kind": "reset_before"}, "the connection broke"),
+    ],
+)
+def test_numbers_are_written_while_the_analytics_api_fails(
+    on: Bench, fault: dict[str, Any], reason: str
+) -> None:
+    match = {"path": "/analytics/*"}
+    on.vitally.break_with([{"match": match, "times": 3, **fault}])
+    on.does(customer(), subscription())
+    on.passes(1000)
+    on.work()
+    tried = len(on.vitally.batches())
+    assert (1, 450) == (tried, on.traits()["mrr"])
+    assert reason in str(on.check().objects_failing)
+    on.settles(subscription(at=1, unit=100))
+    minutes(on, 30)
+
+    assert (1, 1, None) == (
+        on.traits()["mrr"],
+        traits(on)["mrr"],
+        on.check().objects_failing,
+    )
+    assert {"0"} == rows(on)
+
+
+@pytest.mark.parametrize("when", ["before the batch", "after it", "after the look"])
+def test_a_death_loses_nothing(
+    on: Bench, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the mark and the batch, the batch and its row, the look and its row."""
+    batch, instance = on.context.analytics.batch, on.context.vitally.instance
+
+    class DeathError(BaseException):
+        pass
+
+    def die(*given: Any) -> None:
+        monkeypatch.undo()
+        if when == "after it":
+            batch(*given)
+        if when == "after the look":
+            instance(*given)
+        raise DeathError
+
+    where = "instance" if when == "after the look" else "batch"
+    who = on.context.vitally if where == "instance" else on.context.analytics
+    monkeypatch.setattr(who, where, die)
+    on.does(customer(), subscription())
+    with pytest.raises(DeathError):
+        minutes(on, 1)
+    on.redis.delete(keys.lease("acme"))
+    on.sweep()
+    minutes(on, 30)
+
+    assert (450, {"0"}, set()) == (traits(on)["mrr"], rows(on), on.dirty())
+
+
+def test_a_lost_lease_sends_nothing(on: Bench) -> None:
+    on.does(customer(), subscription())
+    on.passes(1000)
+    read = on.jobs.sync.objects.store.read
+
+    def read_and_lose(account: str) -> dict[str, str]:
+        on.redis.set(keys.lease(account), "12345")
+        return read(account)
+
+    on.jobs.sync.objects.store.read = read_and_lose  # type: ignore[method-assign]
+
+    assert ["retried"] == on.work()
+    assert [] == on.vitally.batches()
+
+
+def test_a_dry_run_sends_nothing_and_its_end_does(on: Bench) -> None:
+    on.does(customer(), subscription())
+    on.set(bridge_dry_run=True)
+    on.leases.begin_dry_run()
+    on.passes(2000)
+    assert ["dry_run"] == on.work()
+    assert [] == on.vitally.batches()
+    on.set(bridge_dry_run=False)
+    on.leases.end_dry_run()
+    minutes(on)
+
+    assert 450 == traits(on)["mrr"]
+
+
+# --- Many, moved, over, forgotten -----------------------------------------------------
+
+
+def test_a_large_customer_is_sent_in_parts_between_the_jobs_of_others(
+    on: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, few in (("MOST", 20), ("MOST_PAGES", 2)):
+        monkeypatch.setattr(step, name, few)
+    on.does(customer(), *(subscription(sub=f"s{n}") for n in range(70)))
+    counts = []
+    for _ in range(9):
+        on.passes(11_000)
+        on.work()
+        counts.append(len(sent(on)))
+
+    assert [20, 40, 60, 70, 70] == counts[:5]
+    assert (70, {"0"}, 4) == (len(on.vitally.instances()), rows(on), reads(on))
+
+
+def test_an_instance_moves_with_its_party(on: Bench) -> None:
+    on.does(customer(), subscription())
+    minutes(on)
+    on.settles(link("cus_1", "birch", at=9))
+    minutes(on)
+    found = on.vitally.instances()["stripe:sub_1"]
+
+    assert "birch" == on.vitally.by_id[found["customerId"]]["externalId"]
+    assert (set(), {"0"}) == (rows(on), rows(on, "birch"))
+
+
+def test_what_is_no_subscription_any_more_ends_here_and_not_where_it_went(
+    on: Bench,
+) -> None:
+    on.does(customer(), subscription(), subscription(sub="sub_2"))
+    on.does(customer("cus_2", account="birch"))
+    minutes(on)
+    void = {"status": "void", "items": None, "currency": None}
+    on.does(subscription("cus_2", sub="sub_2", at=8))
+    minutes(on)
+    on.does(subscription(at=9, **void), subscription(sub="sub_2", at=9, **void))
+    minutes(on, 30)
+    gone, moved = (on.vitally.instances()[f"stripe:sub_{n}"] for n in (1, 2))
+
+    assert "churned" == gone["traits"]["subscriptionStatus"]
+    assert "active" == moved["traits"]["subscriptionStatus"]
+    assert "birch" == on.vitally.by_id[moved["customerId"]]["externalId"]
+    assert {"0"} == rows(on) == rows(on, "birch")
+
+
+def test_forgetting_a_party_forgets_what_was_sent(on: Bench) -> None:
+    on.does(customer(), subscription())
+    minutes(on)
+    gone = forget(on.redis, "stripe:cus_1")
+
+    assert gone is not None
+    assert 1 == gone.keys["instances"]
+    assert [] == [*on.redis.scan_iter("vb1:instances:*")]
+
+
+def test_what_redis_keeps_of_an_instance_is_a_handful_of_bytes(on: Bench) -> None:
+    on.does(customer(), subscription())
+    minutes(on)
+
+    assert 17 == len(on.redis.hget(keys.instances("acme"), "stripe:sub_1"))
+
+
+# --- Any order ------------------------------------------------------------------------
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("event"), st.integers(1, 2), st.integers(1, 4)),
+        st.tuples(st.just("time"), st.sampled_from([1000, 11_000, 61_000])),
+        st.tuples(st.just("hold")),
+        st.tuples(st.just("arrive"), st.integers(0, 9)),
+        st.tuples(st.just("lose"), st.integers(0, 9)),
+    ),
+    max_size=20,
+)
+
+
+@examples(max_examples=12)
+@given(steps=STEPS)
+def test_in_whatever_order_batches_arrive_the_newest_is_there_in_the_end(
+    redis_server: RedisServer, steps: list[tuple[Any, ...]]
+) -> None:
+    """What is held arrives within five minutes, or never."""
+    with redis_server.client() as redis, bench(redis) as desk:
+        redis.flushall()
+        switch_on(desk).settles(customer())
+        own, held, clock = desk.vitally.custom_objects, [], 0
+        for at, (what, *how) in enumerate(steps):
+            if what == "event":
+                desk.does(subscription(sub=f"s{how[0]}", at=at, unit=100 * how[1]))
+            elif what in {"time", "hold"}:
+                if what == "hold":
+                    desk.vitally.turn(analytics_delay=10_000.0)
+                ms = how[0] if how else 11_000
+                desk.passes(ms)
+                desk.work()
+                clock += ms
+                held += [(clock, message) for _, message in own.waiting]
+                own.waiting.clear()
+                desk.vitally.turn(analytics_delay=0.0)
+            elif held:
+                since, message = held.pop(how[0] % len(held))
+                if what == "arrive" and clock - since < 300_000:
+                    own.waiting.append((0.0, message))
+                    desk.vitally.instances()
+        own.waiting += [(0.0, m) for since, m in held if clock - since < 300_000]
+        minutes(desk, 16)
+        (view,) = desk.leases.peek([("acme", ["stripe:cus_1"])])
+        whole = unite("acme", view.parties, view.now)
+        shall = instances(whole, desk.context.config.policy, view.now, LINKS)
+        shown = desk.vitally.instances()
+
+        assert shall.keys() == shown.keys()
+        assert [] == [id_ for id_, one in shall.items() if not one.is_shown(shown[id_])]
