@@ -14,11 +14,12 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-from bridge import sources
+from bridge import sources, traps
 from bridge.domain.traits import ALWAYS, OPTIONAL, Trait
 from bridge.lamps import CONDITIONS
 from bridge.settings import OPTIONS, Option, meaning
 from bridge.sources import discover
+from bridge.traps import TRAPS
 
 REGION = "<!-- begin: {0} -->\n{1}<!-- end: {0} -->"
 ANY_REGION = re.compile(r"<!-- begin: (\w+) -->\n.*?<!-- end: \1 -->", flags=re.DOTALL)
@@ -70,6 +71,12 @@ def traits_table(traits: Mapping[str, Trait] = ALWAYS) -> str:
     return table(("trait", "value"), rows)
 
 
+def traps_table() -> str:
+    """Render one line for each trap that `doctor` finds."""
+    rows = ((t.title, str(getattr(traps, t.name).__doc__), t.cure) for t in TRAPS)
+    return table(("trap", "how it shows", "the click that cures it"), rows)
+
+
 def lamps_table() -> str:
     """Render one line for each condition that somebody has to know of."""
     rows = ((f"`{row.kind}`", row.level, row.meaning, row.hint) for row in CONDITIONS)
@@ -116,6 +123,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "settings": settings_table,
     "events": events_table,
     "lamps": lamps_table,
+    "traps": traps_table,
     "losses": losses_table,
 }
 """Name of a region -> the function that makes its content."""

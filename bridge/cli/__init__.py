@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from importlib import import_module
 from keyword import iskeyword
 from typing import Any, NamedTuple
@@ -22,7 +22,6 @@ from bridge.settings import Settings
 from bridge.sources import load
 from bridge.store.connect import connect
 from bridge.vitally.client import Vitally
-from bridge.vitally.replies import Rate
 from bridge.wording import MODULE, SCRIPT
 from bridge.wording import program as program
 
@@ -30,7 +29,8 @@ MODULES = {
     "bridge.cli.serve": "serve run",
     "bridge.demo.run": "demo",
     "bridge.cli.simulator": "simulator",
-    "bridge.cli.status": "status doctor",
+    "bridge.cli.status": "status",
+    "bridge.cli.doctor": "doctor",
     "bridge.cli.explain": "why",
     "bridge.cli.plan": "plan apply mass release reconcile",
     "bridge.cli.operate": "held parked link retry discard pause resume quarantine",
@@ -76,9 +76,9 @@ def configured(without: Collection[str] = ()) -> tuple[Settings, Config]:
     return load(os.environ, without)
 
 
-def reached(settings: Settings) -> Redis:
+def reached(settings: Settings, most: int = 2) -> Redis:
     """Return a Redis that answers, until the command ends. Raises StorageError."""
-    client = client_of(settings, most=2)
+    client = client_of(settings, most)
     click.get_current_context().call_on_close(client.connection_pool.disconnect)
     try:
         client.ping()
@@ -88,12 +88,10 @@ def reached(settings: Settings) -> Redis:
     return client
 
 
-def vitally_of(
-    settings: Settings, observe: Callable[[Rate], None] | None = None
-) -> Vitally:
-    """A client of Vitally, until the command ends."""
+def vitally_of(settings: Settings, **more: Any) -> Vitally:
+    """A client of Vitally with these options, until the command ends."""
     base, key = settings.vitally_base_url, settings.vitally_authorization
-    client = Vitally(base, key, observe=observe)
+    client = Vitally(base, key, **more)
     click.get_current_context().call_on_close(client.close)
     return client
 

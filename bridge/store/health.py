@@ -92,7 +92,7 @@ class Disk:
     def _look(self) -> None:
         """Find out up to when all that was written is on the disk."""
         begun = time.monotonic()
-        if _told(self._redis, "appendfsync") in {"always", "no"}:
+        if told(self._redis, "appendfsync") in {"always", "no"}:
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.set(keys.FLUSHED, "")
                 pipe.waitaof(1, 0, int(ANSWERS * 1000))
@@ -107,7 +107,7 @@ class Disk:
             self._safe, self._idle = self._idle - FSYNC_EVERY, begun
 
 
-def _told(redis: Any, setting: str) -> str:
+def told(redis: Any, setting: str) -> str:
     """A setting of Redis; "": it does not tell."""
     try:
         return str(redis.config_get(setting).get(setting, ""))
@@ -117,14 +117,14 @@ def _told(redis: Any, setting: str) -> str:
 
 def unfit(redis: Any) -> str | None:
     """Why Redis cannot confirm what is on its disk, as a sentence; None: it can."""
-    how = _told(redis, "appendfsync")
+    how = told(redis, "appendfsync")
     try:
         redis.waitaof(1, 0, 1)
         if how != "always":
             redis.info("persistence")
     except ResponseError as error:
         return UNFIT.format(error)
-    if _told(redis, "no-appendfsync-on-rewrite") == "yes":
+    if told(redis, "no-appendfsync-on-rewrite") == "yes":
         return UNFIT.format("no-appendfsync-on-rewrite is yes")
     return UNFIT.format("appendfsync is no") if how == "no" else None
 
@@ -323,7 +323,7 @@ class Watch:
         # A managed Redis may show the policy in INFO, in CONFIG, or not at all.
         policy = info.get("maxmemory_policy")
         if policy is None:
-            policy = _told(self._redis, POLICY) or None
+            policy = told(self._redis, POLICY) or None
         refusals, worries = judge(info, policy, self._allow_eviction, self._share)
         why = unfit(self._redis) if self._flushes and not refusals else None
         refusals = (*refusals, why) if why else refusals

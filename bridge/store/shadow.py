@@ -116,6 +116,16 @@ class Shadow(Store):
             for name, (text, ledger) in zip(some, self.ledgers(some), strict=True):
                 yield name, text, ledger
 
+    def resting(self, accounts: Sequence[str], ms: int) -> dict[str, Ledger]:
+        """The ledgers of those of *accounts* that nothing was sent to for so long."""
+        rows = self._records(accounts, "wrote_at", "doubt", "ledger", "seen")
+        since = self.now() - ms
+        return {
+            name: read_ledger(*texts)
+            for name, (at, doubt, *texts) in zip(accounts, rows, strict=True)
+            if int(at or 0) < since and not int(doubt or 0)
+        }
+
     def drifted(self) -> Iterator[tuple[str, Ledger]]:
         """Yield the accounts that the last reading showed changed by others."""
         names = sorted(raw.decode() for raw in self._redis.smembers(keys.DRIFT))

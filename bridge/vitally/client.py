@@ -48,7 +48,7 @@ from bridge.errors import (
     VitallyRefusedError,
     VitallyUnavailableError,
 )
-from bridge.vitally.replies import Rate, Reply, rate, value
+from bridge.vitally.replies import Rate, Reply, instant, rate, value
 
 BODY_CAP = 1 << 20
 """Most bytes of a reply that are read; a page of 100 accounts has about 200 KB."""
@@ -85,13 +85,15 @@ class Page(NamedTuple):
 class Call(NamedTuple):
     """One request, over: its *method*, and *status*; 0: no whole answer.
 
-    It *began* at this time (seconds since 1970) and took *seconds*.
+    It *began* at this time (seconds since 1970) and took *seconds*. *clock*: what time its
+    reply said it was; None: nothing was said.
     """
 
     method: str
     status: int
     began: float
     seconds: float
+    clock: float | None = None
 
 
 class Vitally:
@@ -198,6 +200,14 @@ class Vitally:
         """
         self._request("POST", "/analytics/v1/batch", messages)
 
+    def custom_fields(self) -> list[dict[str, Any]]:
+        """List the custom traits of accounts; the key of one is its `path`.
+
+        https://docs.vitally.io/en/articles/9880864-rest-api-custom-traits
+        """
+        found = self._request("GET", "/resources/customFields?model=accounts")
+        return found if isinstance(found, list) else []
+
     def probe(self) -> None:
         """Ask for one account to see whether the key works; raises VitallyError.
 
@@ -239,6 +249,7 @@ class Vitally:
         if self._process != os.getpid():
             self._pool, self._process = self._new_pool(), os.getpid()
         exchange, began, status = self._exchange, time.monotonic(), 0
+        clock = None
         exchange.until, exchange.sent = began + self._deadline, False
         try:
             response = self._pool.urlopen(
@@ -253,12 +264,12 @@ class Vitally:
                 decode_content=False,
             )
             reply = self._reply(method, response)
-            status = reply.status
+            status, clock = reply.status, instant(reply.headers.get("Date", ""))
         except (HTTPError, OSError) as error:
             raise self._failure(error) from error
         finally:
             seconds = time.monotonic() - began
-            self._after(Call(method, status, time.time() - seconds, seconds))
+            self._after(Call(method, status, time.time() - seconds, seconds, clock))
         return value(reply, self._secrets, time.time())
 
     def _reply(self, method: str, response: BaseHTTPResponse) -> Reply:

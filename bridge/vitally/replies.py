@@ -102,8 +102,8 @@ def retry_after(headers: Headers, now: float) -> float | None:
     """
     after = headers.get("Retry-After", "")
     wait = _number(after)
-    if wait is None and (until := _instant(after)) is not None:
-        sent = _instant(headers.get("Date", ""))
+    if wait is None and (until := instant(after)) is not None:
+        sent = instant(headers.get("Date", ""))
         wait = max(0.0, until - (now if sent is None else sent))
     return _number(headers.get("RateLimit-Reset", "")) if wait is None else wait
 
@@ -195,7 +195,7 @@ def _number(words: str) -> float | None:
     return float(words)
 
 
-def _instant(words: str) -> float | None:
+def instant(words: str) -> float | None:
     """Read an HTTP date, in seconds since the epoch; else None."""
     try:
         return parsedate_to_datetime(words).timestamp()

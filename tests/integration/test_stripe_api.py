@@ -469,7 +469,7 @@ def test_an_endpoint_is_created_with_the_version_of_our_own_requests(
 
     assert "whsec_example_we_1" == made.secret
     assert made._replace(secret=None) == shown
-    assert endpoint.Endpoint("we_1", URL, needed, True, False) == shown
+    assert endpoint.Endpoint("we_1", URL, needed, True, False, None, False) == shown
     assert [VERSION] == [
         one["api_version"] for one in stripe.listed("webhook_endpoints")
     ]

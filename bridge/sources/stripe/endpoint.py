@@ -44,6 +44,7 @@ class Shown(Payload):
     enabled_events = fields.List(fields.String(), required=True)
     status = Text(required=True)
     application = secret = Text()
+    livemode = fields.Boolean(load_default=None)
     metadata = fields.Dict()
 
 
@@ -56,6 +57,7 @@ class Endpoint(NamedTuple):
     is_enabled: bool
     is_connect: bool
     secret: str | None = None
+    is_live: bool | None = None
 
     def missing(self, needed: Sequence[str]) -> list[str]:
         """Those of the *needed* events that it does not send."""
@@ -109,6 +111,7 @@ def _read(raw: Json) -> Endpoint:
         is_enabled=shown["status"] == "enabled",
         is_connect=bool(shown["application"] or CONNECT in (shown["metadata"] or {})),
         secret=shown["secret"],
+        is_live=shown["livemode"],
     )
 
 

@@ -1,0 +1,283 @@
+"""`doctor`: looks for problems, and for the traps that set-ups are caught in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from threading import Thread
+
+import click
+from redis import Redis
+from redis.exceptions import RedisError
+
+from bridge.cli import Command, configured, program, reached, vitally_of
+from bridge.cli.output import confirm, show, yes_option
+from bridge.cli.status import (
+    BAD,
+    DRY,
+    GOOD,
+    GRADE,
+    GRADES,
+    NOTE,
+    WARN,
+    changed_by_others,
+    graded,
+    in_quarantine,
+)
+from bridge.errors import (
+    BridgeError,
+    ConfigError,
+    SourceError,
+    VitallyError,
+)
+from bridge.lamps import complete, look
+from bridge.settings import Settings
+from bridge.sources import MADE, OBSERVED, every, listed, switched_on, weak_secrets
+from bridge.store.health import unfit
+from bridge.store.inspect import Figures, Look, figures
+from bridge.traps import (
+    CANARY,
+    PATIENCE,
+    TRAPS,
+    Seen,
+    fly,
+    look_at_clock,
+    read_redis,
+    read_stripe,
+    read_vitally,
+)
+from bridge.vitally.client import Vitally
+from bridge.vitally.replies import Rate
+from bridge.webhook.source import Source
+from bridge.wording import count
+
+SNAPSHOT = "all events since a snapshot"
+
+NAMED = 10
+"""At most this many incomplete histories are named."""
+
+ENOUGH = 2 * PATIENCE
+"""Seconds after which a check that has not ended is given up."""
+
+Findings = Iterator[tuple[str, ...]]
+"""Each check: its grade, and a sentence that says what to do; then the trap, if it is one."""
+
+
+@click.command(cls=Command)
+@click.option(
+    "--canary", is_flag=True, help=f"Write an account {CANARY}, and look at it."
+)
+@yes_option
+def doctor(*, canary: bool, yes: bool) -> None:
+    """Check settings, Redis, Vitally, Stripe, workers, histories and the counting.
+
+    Problems come first. The exit status is 1 if there are any. What Vitally makes of
+    revenue, currencies and dates shows in accounts that the bridge has written; before
+    there are any, --canary writes one, looks, and deletes it, once you say so.
+
+    \b
+    Example:
+      python -m bridge doctor
+      python -m bridge doctor --canary
+    """
+    settings, config = configured()
+    if canary and settings.bridge_dry_run:
+        raise BridgeError("BRIDGE_DRY_RUN is true, and --canary would write to Vitally")
+    if canary:
+        words = f"{CANARY} is written to Vitally, and deleted again. Type its id"
+        confirm(words, CANARY, yes=yes)
+    seen, rates = Seen(settings, config), list[Rate]()
+    clock = partial(look_at_clock, seen)
+    vitally = vitally_of(settings, observe=rates.append, after=clock, deadline=PATIENCE)
+    found = _examine(seen, vitally, rates, canary=canary)
+    findings = sorted(found, key=lambda one: GRADES.index(one[0]))
+    names = ("grade", "what", "trap")
+    data = [dict(zip(names, finding, strict=False)) for finding in findings]
+    lines = [f"{grade:>4}  {what}" for grade, what, *_ in findings]
+    show(data, lambda _: lines)
+    if bad := sum(grade == BAD for grade, *_ in findings):
+        raise BridgeError(f"{count(bad, 'problem')} to fix: see BAD above")
+
+
+def _examine(
+    seen: Seen, vitally: Vitally, rates: Sequence[Rate], *, canary: bool
+) -> Findings:
+    settings = seen.settings
+    yield GOOD, "the settings are complete"
+    if settings.bridge_dry_run:
+        yield DRY, f"nothing is written to Vitally: see `{program()} plan`"
+    yield from _sources(settings)
+    if canary:
+        try:
+            fly(seen, vitally)
+            yield GOOD, f"{CANARY} was written, read and deleted"
+        except VitallyError as error:
+            yield BAD, f"{CANARY}: {error.reason}; see that none is left in Vitally"
+    checks: dict[str, Callable[[], Iterable[tuple[str, ...]] | None]] = {
+        source.title: partial(_key, source, settings)
+        for source in switched_on(settings.sources)
+    }
+    checks["Stripe's endpoints"] = partial(read_stripe, seen)
+    until, redis = time.monotonic() + ENOUGH, None
+    try:
+        redis = reached(settings, most=4)
+        checks["Redis"] = partial(_redis, seen, redis)
+        checks["the counting"] = partial(_counting, redis)
+    except BridgeError as error:
+        yield BAD, str(error)
+    checks["Vitally"] = partial(_vitally, seen, vitally, rates, redis)
+    yield from _side_by_side(checks, until)
+    for trap in TRAPS:
+        level, words = trap.judged(seen)
+        if words:
+            yield GRADE[level], words, trap.name
+
+
+def _side_by_side(
+    checks: Mapping[str, Callable[[], Iterable[tuple[str, ...]] | None]], until: float
+) -> Findings:
+    """Yield what the *checks* find, each in a thread, as far as they end in time."""
+    found: dict[str, list[tuple[str, ...]]] = {}
+
+    def run(name: str) -> None:
+        try:
+            found[name] = [*(checks[name]() or ())]
+        except (BridgeError, RedisError) as error:
+            found[name] = [(BAD, f"{name}: {error}")]
+
+    threads = {name: Thread(target=run, args=(name,), daemon=True) for name in checks}
+    for thread in threads.values():
+        thread.start()
+    for name, thread in threads.items():
+        thread.join(max(0.0, until - time.monotonic()))
+        yield from found.get(name, [(WARN, f"{name} did not answer in time")])
+
+
+def _sources(settings: Settings) -> Findings:
+    values = settings.sources
+    if on := [source.title for source in switched_on(values)]:
+        yield GOOD, f"sources that are on: {', '.join(on)}"
+    else:
+        names = ", ".join(source.options[0].name for source in every(values))
+        yield BAD, f"no source is on; set one of {names}"
+    hint = f"see `{program()} quarantine list`; to end this, remove its `observe` line"
+    for name in sorted(values[OBSERVED]):
+        yield NOTE, f"{name} is only observed, nothing of it reaches Vitally: {hint}"
+    for weak in weak_secrets(settings):
+        yield NOTE, f"a weak secret: {weak}"
+    for source in values.get(MADE, {}).values():
+        if not source.enabled(values):
+            yield NOTE, f"{source.name} is off: {source.missing(values)} is not set"
+
+
+def _key(source: Source, settings: Settings) -> Findings:
+    """Whether a source takes the key of its own API."""
+    try:
+        api = source.api(settings.sources)
+        if api and api.probe():
+            yield GOOD, f"{source.title} takes {source.key}"
+    except SourceError as error:
+        yield (BAD if error.refused else WARN), error.reason
+    except ConfigError as error:
+        yield BAD, str(error)
+
+
+def _vitally(
+    seen: Seen, vitally: Vitally, rates: Sequence[Rate], redis: Redis | None
+) -> Findings:
+    read_vitally(seen, vitally, redis)
+    base = seen.settings.vitally_base_url
+    if error := seen.error:
+        yield BAD, f"Vitally at {base}: {error.reason} ({error.status or 'no answer'})"
+        return
+    yield GOOD, f"Vitally takes the key at {base}"
+    for rate in rates[-1:]:
+        mine = int(rate.limit * seen.settings.vitally_budget_share)
+        left = f"{rate.remaining} of {rate.limit} units left this minute"
+        yield GOOD, f"{left}; the bridge uses up to {mine}"
+    if not rates:
+        yield NOTE, "Vitally's reply says nothing of its rate limit"
+
+
+def _redis(seen: Seen, redis: Redis) -> Findings:
+    settings = seen.settings
+    read_redis(seen, redis)
+    info = seen.redis
+    version, used = info.get("redis_version", "?"), info.get("used_memory", 0) / 1e6
+    yield GOOD, f"Redis {version} answers; {used:.1f} MB are used"
+    last = "the last seconds" if info.get("aof_enabled", 1) else SNAPSHOT
+    waits = settings.bridge_durability == "fsync" and not unfit(redis)
+    for source in switched_on(settings.sources):
+        yield _protection(source, settings, last, waits)
+    totals = figures(redis)
+    yield from _running(redis, settings, totals)
+    yield from _histories(redis, totals)
+
+
+def _protection(
+    source: Source, settings: Settings, last: str, waits: bool
+) -> tuple[str, str]:
+    """What becomes of the *last* that came from a source if the machine of Redis dies."""
+    dies = f"if Redis' machine dies: {last} of {source.title}"
+    if waits:
+        return GOOD, f"{dies} stay, as a 2xx waits for the disk (BRIDGE_DURABILITY)"
+    if source in listed(settings.sources):
+        return GOOD, f"{dies} come again from its own list ({source.key})"
+    key = f"{source.key} or " if source.archive else ""
+    return NOTE, f"{dies} may be lost; set {key}BRIDGE_DURABILITY=fsync"
+
+
+def _running(redis: Redis, settings: Settings, totals: Figures) -> Findings:
+    """The lamps that are lit."""
+    if heard := totals.heard:
+        yield GOOD, f"{count(len(heard), 'worker')} heard: {', '.join(heard)}"
+    grade = NOTE if totals.listed_at is None else GOOD
+    yield grade, f"accounts others changed: {changed_by_others(totals)}"
+    for title, words in complete(totals, settings).items():
+        yield (NOTE if words.startswith("not") else GOOD), f"{title} is {words}"
+    said = {"source_key", "redis_not_durable"}
+    said |= {"dry_run"} if settings.bridge_dry_run else set()
+    lit = look(redis, settings, totals)
+    yield from (graded(one) for one in lit if one.kind not in said)
+    if totals.quarantine_deliveries or totals.quarantine_dropped:
+        kept = f"in the quarantine: {in_quarantine(totals)}"
+        yield NOTE, f"{kept}; see `{program()} quarantine list`"
+
+
+def _histories(redis: Redis, totals: Figures) -> Findings:
+    names = Look(redis).incomplete(NAMED)
+    if not names:
+        yield GOOD, "every customer was seen from its creation"
+        return
+    more = totals.incomplete - len(names)
+    rest = f" and {more:,} more" if more > 0 else ""
+    yield NOTE, f"incomplete histories: {', '.join(names)}{rest}"
+
+
+def _counting(redis: Redis) -> Findings:
+    """Compare the counters with a scan; while events come in the two may differ briefly."""
+    for _ in range(3):
+        totals = figures(redis)
+        parties = list(Look(redis).every_standing())
+        after = figures(redis)
+        same = ("workers", "oldest_ms", "now_ms")
+        if totals == after._replace(**{name: getattr(totals, name) for name in same}):
+            break
+    else:
+        yield NOTE, "events are coming in; the counting was not checked by a scan"
+        return
+    words = ("settled", "pending", "held", "parked")
+    scanned = {word: sum(getattr(one, word) for one in parties) for word in words}
+    scanned["settled"] += totals.forgotten
+    scanned["accepted"] = sum(scanned.values())
+    off = [
+        f"{word}: counted {getattr(totals, word)}, found {number}"
+        for word, number in scanned.items()
+        if getattr(totals, word) != number
+    ]
+    inside = totals.accepted + totals.duplicate + totals.ignored + totals.quarantined
+    if totals.received != inside:
+        off.append(f"received: counted {totals.received}, its parts are {inside}")
+    right = f"the counting is right: {count(totals.accepted, 'event')} accepted"
+    yield (BAD, f"the counting is off: {'; '.join(off)}") if off else (GOOD, right)

@@ -1,0 +1,435 @@
+"""Traps in which people are caught who set up Vitally, Stripe and Redis, and how they show.
+
+`traps.toml` has a table for each; the function of its name finds it in what can be read
+(`Seen`). Vitally's API tells no setting of a workspace, so most show only in what Vitally
+makes of the traits that were sent. Where nothing shows, nothing is alleged.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+import tomllib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from importlib.resources import files
+from itertools import combinations, islice
+from typing import Any, Literal, NamedTuple
+
+from redis import Redis
+
+from bridge.config import Config
+from bridge.deliveries import Wanted, deliveries
+from bridge.errors import (
+    SourceError,
+    VitallyError,
+    VitallyKeyError,
+    VitallyMissingError,
+)
+from bridge.reconcile import otherwise
+from bridge.settings import HOSTS, Settings
+from bridge.sources.stripe.api import http_of, wrong_mode
+from bridge.sources.stripe.endpoint import Endpoint, endpoints
+from bridge.sources.stripe.facts import needed_events
+from bridge.store.connect import milliseconds
+from bridge.store.health import POLICY, told
+from bridge.store.index import Index
+from bridge.store.shadow import Shadow
+from bridge.vitally.client import Call, Vitally
+
+DERIVED = ("mrr", "nextRenewalDate", "churnedAt", "trialEndDate")
+"""Vitally's own fields of an account, which it fills from the traits chosen for them.
+
+https://docs.vitally.io/en/articles/9890272-lifecycle-tracking-overview
+"""
+
+RESTS_MS = 15 * 60_000
+"""Vitally goes on working on an account for about ten minutes after a write."""
+
+KINDS, TRIED, PICKED = 6, 20, 2
+"""Accounts are read of so many kinds (a currency, or a status); of each so many are looked
+at in Redis, and so many that rest are read in Vitally."""
+
+NAMED = 3
+"""So many accounts, currencies or events are named."""
+
+FACTORS, CENT = (1.0, 12.0, 1 / 12), 0.006
+"""What Vitally's own `mrr` may be of the trait, rounded; else it was converted."""
+
+UNLIKE = 1.5
+"""By how much the rates of one currency differ if it is no rate, but another trait."""
+
+APART, DAY_MS = 5.0, 86_400_000
+"""Seconds that clocks may be apart; and how long an event of the other mode counts."""
+
+PATIENCE = 4.0
+"""Seconds that Vitally and Stripe have for a reply."""
+
+ELSEWHERE = {"us": "https://rest.vitally.io", "eu": HOSTS["eu"]}
+"""Where a key is tried that its own host refuses: by region, without a subdomain."""
+
+CANARY, DAY = "vitally-bridge-canary", "2026-01-01T00:00:00.000Z"
+PHASES: tuple[Mapping[str, Any], ...] = (
+    {"mrr": None, "churnedAt": DAY, "trialEndDate": DAY},
+    {"mrr": 80, "billingCurrency": "USD", "churnedAt": None, "nextRenewalDate": DAY},
+    {"mrr": 90, "billingCurrency": "EUR"},
+    {"mrr": 100, "billingCurrency": "GBP"},
+)
+"""The external id of the account that is written only to see what Vitally makes of it, and
+the traits that it has one after another."""
+
+Found = str | bool | None
+"""A text: it is so, and what belongs into its sentence. True: it is not. False: it cannot
+be read. None: there is nothing to say."""
+
+
+class Sample(NamedTuple):
+    """An account that rests, as Vitally has *shown* it, whose amounts are in *currency*.
+
+    *is_listed*: among the churned ones. *traits* are ours, by our names.
+    """
+
+    account: str
+    shown: Mapping[str, Any]
+    traits: Mapping[str, Any]
+    currency: str | None
+    is_listed: bool
+
+
+class Amount(NamedTuple):
+    """What was *told* as an account's `mrr`, and Vitally's *own*, which is *factor* times it."""
+
+    account: str
+    currency: str
+    told: float
+    own: float
+
+    @property
+    def factor(self) -> float | None:
+        """One of FACTORS; None: another one."""
+        is_it = (f for f in FACTORS if abs(self.own - self.told * f) < CENT)
+        return next(is_it, None)
+
+
+@dataclass
+class Seen:
+    """What could be read, as far as it could in time.
+
+    *error* is Vitally's, and *region* has a host that takes the key; others have *changed*
+    these accounts. *ahead* says whose clock surely is so many seconds ahead of ours, or
+    behind (below 0).
+    """
+
+    settings: Settings
+    config: Config
+    error: VitallyError | None = None
+    region: str = ""
+    fields: Sequence[Mapping[str, Any]] = ()
+    samples: list[Sample] = field(default_factory=list)
+    changed: set[str] = field(default_factory=set)
+    redis: Mapping[str, Any] = field(default_factory=dict)
+    endpoints: Sequence[Endpoint] | None = None
+    other_mode: bool = False
+    ahead: dict[str, float] = field(default_factory=dict)
+
+    def add(
+        self, shown: Mapping[str, Any], code: str | None, *, is_listed: bool
+    ) -> None:
+        """Note an account, whose amounts are in *code* unless it says otherwise itself."""
+        had, keys = shown.get("traits") or {}, self.config.traits
+        traits = {name: had.get(key) for name, key in keys.items()}
+        code = traits.get("billingCurrency") or code
+        account = str(shown["externalId"])
+        self.samples.append(Sample(account, shown, traits, code, is_listed))
+
+    def amounts(self) -> list[Amount]:
+        """The amounts of all accounts that have any."""
+        found = []
+        for one in self.samples:
+            pair: list[Any] = [one.traits.get("mrr"), one.shown.get("mrr")]
+            if one.currency and all(type(n) in {int, float} and n >= 1 for n in pair):
+                found.append(Amount(one.account, one.currency, *pair))
+        return found
+
+    def ours(self) -> list[Endpoint]:
+        """Stripe's endpoints that call us; any that may, if our address is not known."""
+        every, base = self.endpoints or (), self.settings.bridge_public_url
+        ours = [one for one in every if "/webhooks/stripe" in one.url]
+        return [one for one in ours if base and one.url.startswith(base)] or ours
+
+
+def revenue_not_mapped(seen: Seen) -> Found:
+    """An account has the trait, and Vitally's own field is empty or unlike it.
+
+    A quarter of an hour after the last write. Or Vitally's list of custom traits lacks
+    one that is written, or has it as a text.
+    """
+    types = {one.get("path"): one.get("type") for one in seen.fields}
+    for key in filter(None, map(seen.config.traits.get, DERIVED)):
+        is_custom = bool(types) and key.startswith("vitally.custom.")
+        if is_custom and types.get(key, "text") in {"text", "textarea", "string"}:
+            return f"the custom trait {key} is missing, or it is a text"
+    for name in DERIVED:
+        has = [one for one in seen.samples if one.traits.get(name) is not None]
+        if has and all(one.shown.get(name, "?") is None for one in has):
+            return f"{name} is empty, though {has[0].account} has the trait"
+    for one, two in combinations(seen.amounts(), 2):
+        rates = sorted((one.own / one.told, two.own / two.told))
+        if one.currency == two.currency and rates[1] > UNLIKE * rates[0]:
+            return f"mrr of {one.account} or {two.account} comes from another trait"
+    return bool(seen.samples)
+
+
+def revenue_default(seen: Seen) -> Found:
+    """Vitally's own `mrr` is exactly 12 times the trait, or a twelfth of it."""
+    known = sorted((one for one in seen.amounts() if one.factor), key=_is_yearly)
+    if known and _is_yearly(known[0]):
+        return f"{known[0].account}: {known[0].told:g} became {known[0].own:g}"
+    return bool(known)
+
+
+def _is_yearly(one: Amount) -> bool:
+    return one.factor != FACTORS[0]
+
+
+def no_currency_trait(seen: Seen) -> Found:
+    """Amounts in two currencies or more, of which Vitally converts none."""
+    plain = {one.currency: one for one in seen.amounts() if one.factor}
+    if len(plain) > 1:
+        some = sorted(plain.values())[:NAMED]
+        return ", ".join(f"{one.told:g} {one.currency} as {one.own:g}" for one in some)
+    return len({one.currency for one in seen.amounts()}) > 1
+
+
+def editable(seen: Seen) -> Found:
+    """Somebody else has changed a trait since the bridge wrote it."""
+    return ", ".join(sorted(seen.changed)[:NAMED]) or False
+
+
+def churn_rule(seen: Seen) -> Found:
+    """An account pays and has no churn date in its traits, but Vitally counts it as churned."""
+    every = seen.samples
+    pays = [s for s in every if s.traits.get("mrr") and not s.traits.get("churnedAt")]
+    wrong = [one for one in pays if one.is_listed or one.shown.get("churnedAt")]
+    if not wrong:
+        return bool(pays)
+    filled = {key for one in wrong for key in one.shown["traits"]}
+    paths = {str(one.get("path")) for one in seen.fields} - filled
+    named = ", ".join(one.account for one in wrong[:NAMED])
+    return f"{named}; empty there: {', '.join(sorted(paths)[:NAMED]) or 'none'}"
+
+
+def evicting_redis(seen: Seen) -> Found:
+    """Redis' `maxmemory-policy` is not `noeviction`."""
+    policy = str(seen.redis.get("maxmemory_policy", ""))
+    return policy == "noeviction" or policy or False
+
+
+def no_append_only_file(seen: Seen) -> Found:
+    """Redis' `aof_enabled` is 0."""
+    return "" if seen.redis.get("aof_enabled") == 0 else "aof_enabled" in seen.redis
+
+
+def wrong_address(seen: Seen) -> Found:
+    """The host is unknown or answers 404, or another host of Vitally's takes the key."""
+    base, error = seen.settings.vitally_base_url, seen.error
+    if seen.region:
+        what = "subdomain" if seen.region == seen.settings.vitally_region else "region"
+        return f"the {what} in {base}, as {ELSEWHERE[seen.region]} takes the key"
+    is_nobody = isinstance(error, VitallyMissingError) or UNKNOWN in str(error)
+    return f"{base}: {error}" if is_nobody else None
+
+
+def wrong_key(seen: Seen) -> Found:
+    """The form of the key, before any request; or no host of Vitally's takes it."""
+    key = seen.settings.vitally_api_key
+    if key == getattr(seen.settings, "vitally_analytics_token", None):
+        return "it is VITALLY_ANALYTICS_TOKEN"
+    is_refused = isinstance(seen.error, VitallyKeyError) and not seen.region
+    refused = (
+        "it may be an Analytics token, revoked, or another's" if is_refused else ""
+    )
+    return pasted(key) or refused or None
+
+
+def pasted(key: str) -> str:
+    """What is wrong with the form of a key; "": nothing. It does not quote the key."""
+    shape = _shape(key)
+    return next((words for form, words in FORMS.items() if re.search(form, shape)), "")
+
+
+def _shape(key: str) -> str:
+    """A key as `Basic {token:}`, where `{}` was encoded in Base64."""
+    scheme, blank, rest = key.rpartition(" ")
+    with suppress(ValueError):
+        inner = base64.b64decode(rest.removesuffix(":"), validate=True).decode("ascii")
+        return f"{scheme}{blank}{{{_shape(inner)}}}" if ":" in inner else key
+    return key
+
+
+def stripe_events(seen: Seen) -> Found:
+    """Stripe's own list of endpoints (`STRIPE_API_KEY`): what ours does not send."""
+    options = seen.settings.sources
+    if seen.endpoints is None:
+        return False if options["STRIPE_WEBHOOK_SECRET"] else None
+    for is_connect in (False, True)[: 1 + bool(options.get("STRIPE_CONNECT"))]:
+        on = [e for e in seen.ours() if e.is_enabled and e.is_connect == is_connect]
+        lacks = (one.missing(needed_events(options)) for one in on)
+        if least := min(lacks, key=len, default=["no endpoint that is enabled"]):
+            more = f" and {len(least) - NAMED} more" if len(least) > NAMED else ""
+            return ", ".join(least[:NAMED]) + more
+    return True
+
+
+def modes_mixed(seen: Seen) -> Found:
+    """The kind of the key, `livemode` of the endpoint, events of the other mode in a day."""
+    options = seen.settings.sources
+    is_test = options["STRIPE_MODE"] == "test"
+    if seen.other_mode or any(one.is_live == is_test for one in seen.ours()):
+        return "Stripe sends events of the other mode than STRIPE_MODE"
+    is_on = bool(options["STRIPE_WEBHOOK_SECRET"])
+    return wrong_mode(options).removesuffix(".") or is_on or None
+
+
+def clocks_apart(seen: Seen) -> Found:
+    """Redis' `TIME` and the `Date` of Vitally's replies, beside the clock of this machine."""
+    apart = {who: s for who, s in sorted(seen.ahead.items()) if abs(s) > APART}
+    return ", ".join(f"{w}'s by {s:+.0f} s" for w, s in apart.items()) or bool(
+        seen.ahead
+    )
+
+
+class Trap(NamedTuple):
+    """A table of `traps.toml`; the docstring of its function says how it shows."""
+
+    name: str
+    level: Literal["bad", "warn"]
+    title: str
+    text: str
+    cure: str
+    good: str = ""
+    unread: str = ""
+
+    def judged(self, seen: Seen) -> tuple[str, str]:
+        """Its level (note: it cannot be read; ok: it is not so), and a sentence or ""."""
+        found: Found = globals()[self.name](seen)
+        if isinstance(found, str):
+            return self.level, f"{self.text.format(found)}. {self.cure}"
+        if found is False and self.unread:
+            return "note", f"{self.unread}; check {self.cure}"
+        return "ok", self.good if found else ""
+
+
+TABLE = tomllib.loads(files(__package__).joinpath("traps.toml").read_text("utf-8"))
+UNKNOWN, FORMS = TABLE.pop("unknown"), TABLE.pop("forms")
+TRAPS = tuple(Trap(name, **row) for name, row in TABLE.items())
+
+
+# --- What can be read --------------------------------------------------------------------
+
+
+def read_redis(seen: Seen, redis: Redis) -> None:
+    """Read what Redis says of itself, and what the bridge has noted in it."""
+    began, now = time.time(), milliseconds(redis)
+    seen.ahead["Redis"] = _ahead(now / 1000, began, time.time(), 0.001)
+    info: dict[str, Any] = dict(redis.info())
+    seen.redis = {"maxmemory_policy": told(redis, POLICY)} | info
+    for name, ledger in islice(Shadow(redis).drifted(), TRIED):
+        if (ledger.seen.keys() & ledger.traits.keys()) - seen.config.by_hand:
+            seen.changed.add(name)
+    wanted = Wanted("stripe", "", "ignored", "of the other mode", since=now - DAY_MS)
+    seen.other_mode = bool(deliveries(redis, wanted, most=1).lines)
+
+
+def read_stripe(seen: Seen) -> None:
+    """Read Stripe's list of endpoints, if the key may."""
+    options = seen.settings.sources
+    with suppress(SourceError):
+        if not wrong_mode(options) and (http := http_of(options, timeout=PATIENCE)):
+            seen.endpoints = [*endpoints(http)]
+
+
+def read_vitally(seen: Seen, vitally: Vitally, redis: Redis | None) -> None:
+    """Ask Vitally; if it refuses the key, ask whether another host takes it."""
+    try:
+        vitally.probe()
+    except VitallyError as error:
+        seen.error, seen.region = error, _taken_in(seen.settings)
+        return
+    with suppress(VitallyError):
+        seen.fields = vitally.custom_fields()
+        if redis is not None:
+            _read_accounts(seen, vitally, redis)
+
+
+def _read_accounts(seen: Seen, vitally: Vitally, redis: Redis) -> None:
+    """Read accounts of each kind; first those that pay, and are listed as churned."""
+    page = vitally.accounts("churned", 100).results
+    listed = {one.get("externalId"): one for one in page}
+    kinds: defaultdict[str | None, list[str]] = defaultdict(list)
+    rows = {row.account: row for row in Index(redis).rows()}
+    for name, row in rows.items():
+        kind = row.currency if row.mrr else row.status
+        kinds["" if row.mrr and name in listed else kind].append(name)
+    for kind in sorted(kinds, key=lambda kind: (not kind, len(kinds[kind])))[-KINDS:]:
+        resting = Shadow(redis).resting(kinds[kind][:TRIED], RESTS_MS)
+        for name, ledger in islice(resting.items(), PICKED):
+            with suppress(VitallyMissingError):
+                shown = listed.get(name) or vitally.get(name)
+                seen.add(shown, rows[name].currency, is_listed=name in listed)
+                ours = ledger.traits.keys() - seen.config.by_hand
+                if otherwise(ledger, shown.get("traits") or {}, ours):
+                    seen.changed.add(name)
+
+
+def _taken_in(settings: Settings) -> str:
+    """The region of which a host takes the key; "": none does, or none is asked."""
+    own = HOSTS[settings.vitally_region].format(settings.vitally_subdomain)
+    for region, host in ELSEWHERE.items() if own == settings.vitally_base_url else ():
+        there = Vitally(host, settings.vitally_authorization, deadline=PATIENCE / 2)
+        with closing(there), suppress(VitallyError):
+            there.probe()
+            return region
+    return ""
+
+
+def fly(seen: Seen, vitally: Vitally) -> None:
+    """Write the canary, phase by phase; note what Vitally makes of it in time; delete it."""
+    try:
+        for traits in PHASES:
+            _fly(seen, vitally, traits)
+    finally:
+        with suppress(VitallyMissingError):
+            vitally.delete(CANARY)
+
+
+def _fly(seen: Seen, vitally: Vitally, traits: Mapping[str, Any]) -> None:
+    keys, last = seen.config.traits, [one.shown.get("mrr") for one in seen.samples]
+    body = {key: value for name, value in traits.items() if (key := keys[name])}
+    given = {"name": CANARY, "traits": body}
+    try:
+        shown = vitally.update(CANARY, given)
+    except VitallyMissingError:
+        shown = vitally.create({"externalId": CANARY, **given})
+    until, own = time.monotonic() + PATIENCE, [n for n in DERIVED if traits.get(n)]
+    while {*map(shown.get, own)} & {None, *last} and time.monotonic() < until:
+        time.sleep(0.2)
+        shown = vitally.get(CANARY)
+    page = vitally.accounts("churned", 100).results
+    is_listed = any(one.get("externalId") == CANARY for one in page)
+    seen.add(shown, None, is_listed=is_listed)
+
+
+def look_at_clock(seen: Seen, call: Call) -> None:
+    """Compare our clock with that of one of Vitally's replies."""
+    if call.clock is not None:
+        ended = call.began + call.seconds
+        seen.ahead["Vitally"] = _ahead(call.clock, call.began, ended, 1.0)
+
+
+def _ahead(clock: float, began: float, ended: float, unit: float) -> float:
+    """How far a *clock* of such *unit*s (s), asked *began* to *ended*, surely is ahead."""
+    return max(0.0, clock - ended) + min(0.0, clock + unit - began)

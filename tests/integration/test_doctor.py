@@ -1,0 +1,469 @@
+"""The traps that `doctor` finds: one at a time, all at once, and none that is not there."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bridge import settings, traps
+from bridge.cli import doctor as command
+from bridge.config import read
+from bridge.sources.stripe.facts import needed_events
+from bridge.store import keys
+from bridge.traps import CANARY, TRAPS, Seen, pasted
+from tests.support.command import called
+from tests.support.desk import Bench, customer, subscription
+from tests.support.desk import settings as settings_of
+from tests.support.local_stripe import KEY, LocalStripe, webhook_endpoint
+from tests.support.vitally import Simulator
+
+NAMES = [trap.name for trap in TRAPS]
+TOKEN = "sk_test_example"
+HEADER = base64.b64encode(f"{TOKEN}:".encode()).decode()
+URL = "https://bridge.example.com/webhooks/stripe"
+
+WELL = {"revenue_trait": "mrr", "revenue_default": "mrr", "clock_ahead": 0.0}
+WELL |= {"currency_trait": "billingCurrency", "churn_rule": "date"}
+SET: dict[str, dict[str, Any]] = {
+    "revenue_not_mapped": {"vitally": {"revenue_trait": "plan_amount"}},
+    "revenue_default": {"vitally": {"revenue_default": "arr_times_12"}},
+    "no_currency_trait": {"vitally": {"currency_trait": ""}},
+    "editable": {"edit": 1},
+    "churn_rule": {"vitally": {"churn_rule": "is_none_of"}},
+    "evicting_redis": {"redis": {"maxmemory-policy": "allkeys-lru"}},
+    "no_append_only_file": {"redis": {"appendonly": "no"}},
+    "wrong_address": {"env": {"VITALLY_REGION": "us"}},
+    "wrong_key": {"env": {"VITALLY_API_KEY": HEADER}},
+    "stripe_events": {"stripe": ["customer.updated"]},
+    "modes_mixed": {"env": {"STRIPE_MODE": "live"}},
+    "clocks_apart": {"vitally": {"clock_ahead": 90.0}},
+}
+"""Trap -> what is otherwise where somebody is caught in it."""
+
+HIDES = {"wrong_address": 5, "wrong_key": 6, "revenue_not_mapped": 2, "modes_mixed": 1}
+"""Traps that hide others, and how many."""
+
+
+class Case:
+    """A workspace, a Stripe, a Redis and settings, with some of the traps."""
+
+    def __init__(self, desk: Bench, stripe: LocalStripe, redis_url: str) -> None:
+        self.desk, self.stripe = desk, stripe
+        self.environ = {
+            "REDIS_URL": redis_url,
+            "VITALLY_REGION": "eu",
+            "VITALLY_SUBDOMAIN": "acme",
+            "VITALLY_API_KEY": TOKEN,
+            "STRIPE_WEBHOOK_SECRET": "whsec_example_of_a_test",
+            "STRIPE_API_KEY": KEY,
+            "STRIPE_API_BASE": stripe.url,
+            "STRIPE_MODE": "test",
+        }
+        self.set()
+
+    def set(self, names: Iterable[str] = ()) -> None:
+        """Have the traps of these *names*, and no other."""
+        chosen = [SET[name] for name in names]
+        merged: dict[str, dict[str, Any]] = {"vitally": {}, "redis": {}, "env": {}}
+        for part, into in merged.items():
+            for one in chosen:
+                into.update(one.get(part, {}))
+        self.desk.vitally.turn(**WELL | merged["vitally"])
+        policy = {"maxmemory-policy": "noeviction", "appendonly": "yes"}
+        for name, value in (policy | merged["redis"]).items():
+            self.desk.redis.config_set(name, value)
+        self.changed = self.environ | merged["env"]
+        events = next((o["stripe"] for o in chosen if "stripe" in o), needed_events({}))
+        self.stripe.put(webhook_endpoint("we_1", URL, events))
+        if self.desk.vitally.account("acme"):
+            edited = next((one["edit"] for one in chosen if "edit" in one), 450)
+            assert self.desk.vitally.edit("acme", mrr=edited)
+
+    def doctor(self, *words: str, **more: Any) -> list[dict[str, str]]:
+        """What doctor says now."""
+        environ = {**self.changed, **more}
+        found: list[dict[str, str]] = called(
+            "doctor", *words, "--json", environ=environ, status=None
+        ).json
+        return found
+
+    def found(self, *words: str, **more: Any) -> set[str]:
+        """The traps that doctor finds now."""
+        alarms = [one for one in self.doctor(*words, **more) if "trap" in one]
+        return {one["trap"] for one in alarms if one["grade"] in {"BAD", "warn"}}
+
+    def grade(self, trap: str) -> str:
+        """The grade of a *trap* now; "": nothing is said about it."""
+        return next((o["grade"] for o in self.doctor() if o.get("trap") == trap), "")
+
+
+@pytest.fixture
+def empty(
+    desk: Bench, redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Case]:
+    """A new workspace, in the EU; in the US there is another one, of somebody else."""
+    with ExitStack() as ending:
+        stripe = ending.enter_context(LocalStripe())
+        other = ending.enter_context(Simulator(("sk_test_another",)))
+        for table in (settings.HOSTS, traps.ELSEWHERE):
+            monkeypatch.setitem(table, "us", other.url)
+            monkeypatch.setitem(table, "eu", desk.vitally.url)
+        desk.redis.zadd(keys.WORKERS, {"one": 2**50})
+        case = Case(desk, stripe, redis_server.url)
+        ending.callback(case.set)
+        yield case
+
+
+@pytest.fixture
+def case(empty: Case) -> Case:
+    """The same, with accounts that the bridge wrote an hour ago."""
+    desk = empty.desk
+    desk.vitally.custom_fields = [{"path": "lifecycle_stage", "type": "string"}]
+    desk.does(customer(), subscription())
+    desk.does(
+        customer("cus_2", account="euro"), subscription("cus_2", "s2", currency="eur")
+    )
+    gone = subscription("cus_3", "s3", at=1, status="canceled", kind="deleted")
+    desk.does(customer("cus_3", account="gone"), gone)
+    desk.passes(3_600_000)
+    return empty
+
+
+# --- The matrix ----------------------------------------------------------------------
+
+
+def test_each_trap_has_a_way_into_it_and_a_function_that_says_how_it_shows():
+    assert list(SET) == NAMES
+    assert 12 == len({getattr(traps, name).__doc__ for name in NAMES})
+
+
+def test_nothing_is_alleged_of_what_is_well(case):
+    findings = case.doctor()
+
+    assert [] == [one for one in findings if one["grade"] in {"BAD", "warn"}]
+    notes = {o["trap"] for o in findings if o["grade"] == "note" and "trap" in o}
+    assert {"editable"} == notes
+
+
+def test_nothing_is_alleged_of_what_is_empty(empty):
+    assert set() == empty.found()
+    assert "note" == empty.grade("revenue_not_mapped")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_trap_is_found_and_no_other(case, name):
+    case.set([name])
+
+    assert {name} == case.found()
+
+
+def test_who_cures_what_is_found_finds_them_all(case):
+    """Where nothing can be read any more, the rest is found once it can."""
+    there, cured = set(NAMES), []
+    while found := case_found(case, there):
+        assert found <= there
+        there -= found
+        cured += sorted(found)
+
+    assert sorted(NAMES) == sorted(cured)
+
+
+def case_found(case: Case, there: set[str]) -> set[str]:
+    case.set(there)
+    return case.found()
+
+
+def test_what_is_found_names_the_click(case):
+    case.set(["no_currency_trait"])
+    (alarm,) = (one for one in case.doctor() if one["grade"] == "BAD")
+
+    assert "it shows 450 USD as 450, 450 EUR as 450" in alarm["what"]
+    assert "→ Currency: choose `billingCurrency`" in alarm["what"]
+
+
+# --- What else they look like --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("switches", "name"),
+    [
+        ({"lifecycle": "unmapped"}, "revenue_not_mapped"),
+        ({"revenue_trait": "vitally.custom.old mrr"}, ""),
+        ({"revenue_default": "arr_by_12"}, "revenue_default"),
+        ({"revenue_default": "arr_on_screens"}, ""),
+        ({"home_currency": "EUR"}, ""),
+        ({"home_currency": "JPY"}, ""),
+        ({"churn_rule": "is_none_of", "churn_date": "detected"}, "churn_rule"),
+        ({"churn_rule": "is_one_of"}, ""),
+        ({"keep_last_revenue": "off"}, ""),
+        ({"null_trait": "keep"}, ""),
+        ({"clock_ahead": 4.0}, ""),
+        ({"clock_ahead": -30.0}, "clocks_apart"),
+        ({"error_form": "object", "rate_limit": 3}, ""),
+    ],
+)
+def test_what_is_known_of_vitally_in_no_way_makes_no_difference(case, switches, name):
+    case.desk.vitally.turn(**switches)
+
+    assert {name} - {""} == case.found()
+
+
+def test_what_was_written_a_moment_ago_is_no_evidence(case):
+    case.set(["revenue_not_mapped", "churn_rule"])
+    case.desk.redis.delete(*case.desk.redis.keys("vb1:account:*"))
+    for name in ("acme", "euro", "gone"):
+        case.desk.redis.hset(keys.account(name), "wrote_at", 2**50)
+
+    assert set() == case.found()
+
+
+def test_another_trait_as_revenue_is_found_by_the_rates_of_one_currency(case):
+    desk = case.desk
+    desk.does(
+        customer("cus_4", account="more"), subscription("cus_4", "s4", unit=70000)
+    )
+    for name, amount in (("acme", 111), ("more", 400), ("euro", 90)):
+        desk.vitally.edit(name, plan_amount=amount)
+    desk.passes(3_600_000)
+    case.set(["revenue_not_mapped"])
+
+    assert {"revenue_not_mapped"} == case.found()
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_found"),
+    [
+        ([], False),
+        ([{"path": "vitally.custom.mrr", "type": "number"}], False),
+        ([{"path": "vitally.custom.mrr", "type": "string"}], True),
+        ([{"path": "vitally.custom.another", "type": "number"}], True),
+    ],
+)
+def test_a_custom_trait_that_is_missing_or_a_text_is_found(
+    empty, tmp_path, fields, is_found
+):
+    file = tmp_path / "bridge.toml"
+    file.write_text('[traits]\nmrr = "vitally.custom.mrr"\n')
+    empty.desk.vitally.custom_fields = fields
+
+    found = empty.found(BRIDGE_CONFIG=file)
+
+    assert ({"revenue_not_mapped"} if is_found else set()) == found
+
+
+def test_an_edit_that_is_left_to_people_is_no_trap(case, tmp_path):
+    file = tmp_path / "bridge.toml"
+    file.write_text('[vitally]\nkeep_hand_edits = ["mrr"]\n')
+    case.set(["editable"])
+
+    assert set() == case.found(BRIDGE_CONFIG=file)
+
+
+def test_an_edit_that_a_reading_has_shown_is_found(case):
+    case.desk.vitally.edit("acme", planName="Mine")
+    called("reconcile", environ=case.changed)
+    case.desk.vitally.edit("acme", planName="Pro")
+
+    assert {"editable"} == case.found()
+
+
+# --- Addresses and keys --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        ({"VITALLY_REGION": "us"}, "the region in"),
+        ({"VITALLY_BASE_URL": "http://nobody.invalid"}, "cannot be resolved"),
+    ],
+)
+def test_a_wrong_address_is_said_with_its_reason(case, own, words):
+    said = [
+        one["what"] for one in case.doctor(**own) if "address is wrong" in one["what"]
+    ]
+
+    assert words in said[0]
+
+
+def test_a_wrong_subdomain_is_told_from_a_wrong_region(case, monkeypatch):
+    """Vitally's US host without a subdomain takes the key, that with it does not."""
+    monkeypatch.setitem(traps.ELSEWHERE, "us", case.desk.vitally.url)
+    monkeypatch.setitem(traps.ELSEWHERE, "eu", settings.HOSTS["us"])
+    (said,) = (
+        one["what"]
+        for one in case.doctor(VITALLY_REGION="us")
+        if one.get("trap") == "wrong_address"
+    )
+
+    assert "the subdomain in" in said
+
+
+def test_404_to_everything_is_a_wrong_address(case):
+    case.desk.vitally.break_with([{"kind": "status", "status": 404, "times": None}])
+
+    assert {"wrong_address"} == case.found()
+
+
+def test_a_key_that_nobody_takes_is_a_wrong_key(case):
+    case.desk.vitally.rotate("another_example")
+
+    assert {"wrong_key"} == case.found()
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (TOKEN, ""),
+        (f"Basic {HEADER}", ""),
+        (HEADER, "without the word Basic"),
+        (f"{TOKEN}:", "a colon after the token"),
+        (f"Bearer {TOKEN}", "another scheme"),
+        (f"basic {HEADER}", "another scheme"),
+        (f"Basic {TOKEN}", "not encoded with a colon"),
+        (f"Basic {encoded(TOKEN)}", "not encoded with a colon"),
+        (f"Basic {encoded('user:secret')}", "a password"),
+        (f"Basic {encoded(f'Basic {HEADER}:')}", "encoded twice"),
+        (f"Basic {encoded(f'{HEADER}:')}", "encoded twice"),
+        (encoded(f"{HEADER}:"), "encoded twice"),
+        ("c2VjcmV0", ""),
+    ],
+)
+def test_what_was_pasted_is_told_by_its_form_and_not_quoted(key, words):
+    said = pasted(key)
+
+    assert words in said
+    assert bool(words) == bool(said)
+    assert TOKEN not in said
+
+
+# --- Stripe --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ({}, set()),
+        ({"status": "disabled"}, {"stripe_events"}),
+        ({"url": "https://bridge.example.com/other"}, {"stripe_events"}),
+        ({"enabled_events": ["*"]}, set()),
+        ({"livemode": True}, {"modes_mixed"}),
+    ],
+)
+def test_stripe_s_endpoint_must_be_on_and_ours(case, more, found):
+    made = webhook_endpoint("we_1", more.pop("url", URL), needed_events({}), **more)
+    case.stripe.put(made)
+
+    assert found == case.found()
+
+
+def test_of_two_endpoints_that_of_our_own_address_counts(case):
+    case.set(["stripe_events"])
+    other = "https://staging.example.com/webhooks/stripe"
+    case.stripe.put(webhook_endpoint("we_2", other, ["*"]))
+
+    assert set() == case.found()
+    ours = {"BRIDGE_PUBLIC_URL": "https://bridge.example.com"}
+    assert {"stripe_events"} == case.found(**ours)
+
+
+def test_what_cannot_be_read_of_stripe_is_no_alarm(case):
+    case.stripe.forbidden = {"webhook_read"}
+    assert "note" == case.grade("stripe_events")
+    case.changed["STRIPE_API_KEY"] = ""
+    assert "note" == case.grade("stripe_events")
+    case.changed["STRIPE_WEBHOOK_SECRET"] = ""
+    assert "" == case.grade("stripe_events")
+
+
+# --- The canary ----------------------------------------------------------------------
+
+SHOWN_BY_WRITING = ["revenue_not_mapped", "revenue_default", "no_currency_trait"]
+
+
+@pytest.mark.parametrize("name", ["", *SHOWN_BY_WRITING, "churn_rule"])
+def test_the_canary_shows_what_no_account_shows_yet(empty, monkeypatch, name):
+    monkeypatch.setattr(traps, "PATIENCE", 0.3)
+    empty.set([name] if name else [])
+
+    assert {name} - {""} == empty.found("--canary", "--yes")
+    assert empty.desk.vitally.account(CANARY) is None
+
+
+def test_a_canary_waits_for_what_vitally_derives_later(empty):
+    empty.desk.vitally.turn(derived_after=0.3)
+
+    assert set() == empty.found("--canary", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("typed", "own", "status"),
+    [("no", {}, 1), ("", {}, 2), (CANARY, {"BRIDGE_DRY_RUN": "true"}, 1)],
+)
+def test_no_canary_flies_unasked(empty, typed, own, status):
+    called(
+        "doctor", "--canary", environ=empty.changed, typed=typed, status=status, **own
+    )
+
+    assert [] == empty.desk.writes()
+
+
+def test_a_canary_that_cannot_be_written_is_said(empty):
+    empty.desk.fault("status", "POST", status=400, body={"error": "no more accounts"})
+    (said,) = (o for o in empty.doctor("--canary", "--yes") if CANARY in o["what"])
+
+    assert "BAD" == said["grade"]
+    assert "no more accounts" in said["what"]
+
+
+# --- Time ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", ["vitally", "stripe", "both"])
+def test_who_does_not_answer_holds_up_nobody(case, monkeypatch, who):
+    monkeypatch.setattr(traps, "PATIENCE", 0.4)
+    monkeypatch.setattr(command, "PATIENCE", 0.4)
+    monkeypatch.setattr(command, "ENOUGH", 1.0)
+    if who != "stripe":
+        fault = {"kind": "timeout_after_commit", "times": None}
+        case.desk.vitally.break_with([fault])
+    if who != "vitally":
+        case.stripe.fail("hang", times=20)
+    begun = time.monotonic()
+    findings = case.doctor()
+
+    assert time.monotonic() - begun < 4
+    said = " ".join(one["what"] for one in findings if one["grade"] != "ok")
+    assert ("no complete answer" in said) == (who != "stripe")
+    assert ("Stripe did not answer in time" in said) == (who != "vitally")
+    assert "note" == case_grade(findings, "editable")
+    case.desk.vitally.mend()
+
+
+def case_grade(findings: list[dict[str, str]], trap: str) -> str:
+    return next(one["grade"] for one in findings if one.get("trap") == trap)
+
+
+def test_what_was_seen_so_far_counts():
+    """Each trap can be judged where nothing could be read."""
+    values = {
+        "STRIPE_WEBHOOK_SECRET": None,
+        "STRIPE_MODE": "live",
+        "STRIPE_API_KEY": None,
+    }
+    made = replace(
+        settings_of("http://127.0.0.1:1", "redis://127.0.0.1:1"), sources=values
+    )
+
+    levels = {t.name: t.judged(Seen(made, read(None)))[0] for t in TRAPS}
+
+    assert {"note", "ok"} == set(levels.values())
