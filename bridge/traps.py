@@ -246,7 +246,7 @@ def wrong_address(seen: Seen) -> Found:
 def wrong_key(seen: Seen) -> Found:
     """The form of the key, before any request; or no host of Vitally's takes it."""
     key = seen.settings.vitally_api_key
-    if key == getattr(seen.settings, "vitally_analytics_token", None):
+    if key == seen.settings.vitally_analytics_token:
         return "it is VITALLY_ANALYTICS_TOKEN"
     is_refused = isinstance(seen.error, VitallyKeyError) and not seen.region
     refused = (
