@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -13,7 +14,9 @@ from bridge.domain.account import Party, unite
 from bridge.domain.attribution import counts, steps
 from bridge.domain.document import Ledger
 from bridge.domain.explanation import explained, facts_of
+from bridge.domain.facts import source_of
 from bridge.domain.instance import instances
+from bridge.domain.money import major
 from bridge.errors import BridgeError
 from bridge.log import places
 from bridge.store.inspect import Look, Record
@@ -109,9 +112,22 @@ def aloud(cause: Data) -> str:
     """What one cause gives to a trait, as one reads it to somebody."""
     if "unknown" in cause:
         return f"is not known: {cause['unknown']}"
+    if "monthly" in cause:
+        return _step(cause, 0, cause["currency"], cause["monthly"])
     known = cause.get("value")
+    if known and isinstance(known, list) and not isinstance(known[0], str):
+        return ", then ".join(_step(cause, *step) for step in known)
     if isinstance(known, list):
         return f"is {', '.join(known)}" if known else "has no name"
     if isinstance(known, int) and "subscription" in cause:
         return f"gives {moment(known)} UTC"
     return "gives none" if known is None else f"is {known}"
+
+
+def _step(cause: Data, at: int, code: str | None, paid: str | None) -> str:
+    """What is paid from an instant (ms; 0: now) on."""
+    words = "does not count"
+    if paid is not None:
+        amount = major(Fraction(paid), code or "", source_of(cause["party"]))
+        words = f"pays {amount} {(code or '').upper()} a month"
+    return f"{words} from {moment(at)} UTC on" if at else words

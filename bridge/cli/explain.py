@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
 
 import click
 
@@ -11,8 +10,6 @@ from bridge.actions import unknown
 from bridge.cli import Command, Session, opened, program, vitally_of
 from bridge.cli.output import cell, note, show, table, watched
 from bridge.domain.document import TRAITS
-from bridge.domain.facts import source_of
-from bridge.domain.money import major
 from bridge.errors import BridgeError
 from bridge.explain import Data, aloud, explanation
 from bridge.reconcile import Reconciler
@@ -186,10 +183,6 @@ def _history(line: Data) -> str:
 
 def because(cause: Data) -> str:
     """One cause of a trait, on one line."""
-    if "monthly" in cause:
-        code = cause["currency"] or ""
-        sum_ = major(Fraction(cause["monthly"]), code, source_of(cause["party"]))
-        return f"{cause['subscription']} pays {sum_} {code.upper()} a month"
     if "subscription" in cause:
         return f"{cause['subscription']} {aloud(cause)}"
     return f"{cause['source']} sets it directly: {cause['event']}"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from bridge.domain.account import Account, Name
 from bridge.domain.fold import State
-from bridge.domain.money import STRIPE, Policy
+from bridge.domain.forecast import FAR, changes, planned
+from bridge.domain.forecast import TRAITS as FORECASTS
+from bridge.domain.money import STRIPE, Policy, UnknownError
 from bridge.domain.subscription import Subscription, at, dates, discount_ends
 from bridge.domain.traits import (
     ALWAYS,
@@ -102,6 +105,11 @@ def _until(account: Account, policy: Policy, now: int) -> int | None:
     if policy.discounts == "active":
         for view in views_of(account, policy, now).values():
             instants |= {end for sub in view.counting for end in discount_ends(sub)}
+    if policy.use & FORECASTS:
+        for sub in (s for one in account.subscriptions for s in (one, *one.rivals)):
+            with suppress(UnknownError):
+                coming = changes(planned(sub), policy)
+                instants |= coming | {date - FAR for date in coming}
     if account.waits is not None:
         instants.add(account.waits)
     return min((instant for instant in instants if instant > now), default=None)

@@ -52,7 +52,8 @@ class Subscription(NamedTuple):
     *ended_at*: when it stopped paying (for `unpaid`, the start of the spell); None: it
     has not. *was_live*: whether it ever paid or should have. *rivals*: what it may be
     instead, if the order of its events is not known. *late_since*: when it became
-    `past_due` or `unpaid` (0: not known; None: it is neither). *seen*: every status it had.
+    `past_due` or `unpaid` (0: not known; None: it is neither). *seen*: every status it had. *undated*: the same
+    before `at`, with all of its dates; None: it has none.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Subscription(NamedTuple):
     rivals: tuple[Subscription, ...] = ()
     late_since: int | None = None
     seen: frozenset[str] = frozenset()
+    undated: Subscription | None = None
 
     @property
     def is_live(self) -> bool:
@@ -188,7 +190,7 @@ def at(sub: Subscription, now: int) -> Subscription:
     if len(currencies) == 1:
         value["currency"] = currencies.pop()
     rivals = tuple(at(rival, now) for rival in sub.rivals)
-    dated = sub._replace(value=value, rivals=rivals)
+    dated = sub._replace(value=value, rivals=rivals, undated=sub)
     if sub.status == "active" and trial > now:
         return dated._replace(status="trialing")
     if not sub.is_live or standing or not items:
@@ -404,12 +406,12 @@ def intervals(sub: Subscription) -> set[str]:
     return rhythms
 
 
-def seats(sub: Subscription) -> Fraction:
-    """The quantities of its licensed items, added up."""
+def seats(sub: Subscription) -> str:
+    """The quantities of its licensed items, added up: an exact number as text."""
     _told_items(sub)
     if sub.source not in ONE_EACH and any("quantity" not in i for i in sub.items):
         raise UnknownError(f"{sub.id}: its quantity is not in the event")
-    return sum((Fraction(item.get("quantity", 1)) for item in sub.items), ZERO)
+    return str(sum((Fraction(item.get("quantity", 1)) for item in sub.items), ZERO))
 
 
 def detail(sub: Subscription, name: str) -> Any:

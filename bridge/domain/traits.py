@@ -17,6 +17,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from bridge.domain.fold import LATE
+from bridge.domain.forecast import Step, steps
 from bridge.domain.money import (
     ZERO,
     Policy,
@@ -124,13 +125,28 @@ def _recurring(view: AccountView, payments: list[Payment], months: int) -> Resul
     """What all subscriptions that count pay in so many *months*."""
     if not payments:
         return None if view.policy.empty == "null" else 0
-    source = view.all[0].source
+    paid = zip(view.counting, payments, strict=True)
+    sums = _sums(view, ((sub.currency, one.monthly) for sub, one in paid))
+    return _rounded(view, sums, months)
+
+
+def _sums(
+    view: AccountView, amounts: Iterable[tuple[str | None, Fraction]]
+) -> dict[str, Fraction]:
+    """*amounts* in minor units, added up by currency in major units."""
     minor: defaultdict[str, list[Fraction]] = defaultdict(list)
-    for sub, paid in zip(view.counting, payments, strict=True):
+    for currency, amount in amounts:
         # Zero is zero in every currency, so free subscriptions need no rate.
-        if paid.monthly:
-            minor[sub.currency or ""].append(paid.monthly)
-    sums = {c: exact(added(amounts), c, source) for c, amounts in minor.items()}
+        if amount:
+            minor[currency or ""].append(amount)
+    source = view.all[0].source
+    return {code: exact(added(all_), code, source) for code, all_ in minor.items()}
+
+
+def _rounded(
+    view: AccountView, sums: Mapping[str, Fraction], months: int = 1
+) -> int | float:
+    """The *sums* of a month by currency as one number for so many *months*."""
     if len(sums) > 1:
         sums = _converted(sums, view.policy)
     code, amount = next(iter(sums.items()), ("", ZERO))
@@ -247,15 +263,15 @@ def _interval(view: AccountView, rhythms: list[list[str]]) -> Result:
     return ", ".join(sorted({*chain.from_iterable(rhythms)})) or None
 
 
-def _seats(view: AccountView, seats: list[Fraction]) -> Result:
+def _seats(_: AccountView, quantities: list[str]) -> Result:
     """The quantities of the live subscriptions' licensed items, added up.
 
     An add-on counts too; `null` while nothing is live.
     """
-    whole = added(seats)
-    if not seats or whole > MOST:
-        return None
-    return whole.numerator if whole.denominator == 1 else float(whole)
+    whole = added([*map(Fraction, quantities)])
+    if whole > MOST:
+        raise UnknownError(f"it is too large for an exact number: over {MOST}")
+    return (int(whole) if whole == int(whole) else float(whole)) if quantities else None
 
 
 def _started(_: AccountView, starts: list[int]) -> Result:
@@ -327,6 +343,50 @@ def _end(sub: Subscription) -> int | None:
         return 0
 
 
+def _forecast(view: AccountView, plans: list[list[Step]]) -> Result:
+    """What `mrr` will be after the last change within a year that is known today.
+
+    Known are scheduled ends, trials (they convert), phases of schedules, pending updates
+    (at their last date), and ends of discounts that count. 0 once all have ended; `null`
+    if nothing counts now or will.
+    """
+    (now, *_, then), _ = _outlook(view, plans)
+    return None if now is None is then else _rounded(view, then or {})
+
+
+def _forecast_change(view: AccountView, plans: list[list[Step]]) -> Result:
+    """By how much `forecastMrr` differs from `mrr`, rounded once; `null` like that."""
+    (now, *_, then), _ = _outlook(view, plans)
+    had, has = now or {}, then or {}
+    parts = {c: has.get(c, ZERO) - had.get(c, ZERO) for c in {**had, **has}}
+    change = {code: amount for code, amount in parts.items() if amount}
+    return None if now is None is then else _rounded(view, change)
+
+
+def _forecast_at(view: AccountView, plans: list[list[Step]]) -> Result:
+    """When that change takes place, the last of several; `null` if none is known."""
+    return _instant(max, _outlook(view, plans)[1])
+
+
+def _outlook(
+    view: AccountView, plans: list[list[Step]]
+) -> tuple[list[dict[str, Fraction] | None], list[int]]:
+    """What is paid a month by currency, now and after each change, and their dates (ms).
+
+    None: nothing counts.
+    """
+    found: list[dict[str, Fraction] | None] = []
+    changes: list[int] = []
+    for date in sorted({step[0] for plan in plans for step in plan}):
+        last = [[step for step in plan if step[0] <= date][-1] for plan in plans]
+        paid = [(code, Fraction(text)) for _, code, text in last if text is not None]
+        sums = _sums(view, paid) if paid else None
+        if found and sums != found[-1]:
+            changes.append(date)
+        found.append(sums)
+    return [*found, found[-1]], changes
+
+
 class Trait(NamedTuple):
     """One trait of an account, computed from its subscriptions.
 
@@ -349,6 +409,10 @@ class Trait(NamedTuple):
             return self.sums_up(view, [self.tells(sub, view) for sub in self.of(view)])
         except UnknownError as error:
             return Unknown(str(error))
+
+
+def _steps(sub: Subscription, view: AccountView) -> list[Step]:
+    return steps(sub, view.policy, view.now)
 
 
 def _ever_live(view: AccountView) -> list[Subscription]:
@@ -391,6 +455,9 @@ OPTIONAL: Mapping[str, Trait] = {
     "cancelReason": Trait(_reason, _leaving, _told("cancelReason", ends=True)),
     "cancelComment": Trait(_comment, _leaving, _told("cancelComment", ends=True)),
     "collectionMethod": Trait(_collection, LIVE, _told("collectionMethod")),
+    "forecastMrr": Trait(_forecast, ALL, _steps),
+    "forecastMrrChange": Trait(_forecast_change, ALL, _steps),
+    "forecastAt": Trait(_forecast_at, ALL, _steps),
 }
 """Those that `[traits] use` in `bridge.toml` switches on."""
 

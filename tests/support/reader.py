@@ -53,7 +53,7 @@ class Reader:
             return f"no handler of {event.type}"
         return self.source.ignores(event, self.options) or ""
 
-    def outcome(self, *bodies: Any) -> tuple[set[Identity], Document]:
+    def outcome(self, *bodies: Any, now: int = 0) -> tuple[set[Identity], Document]:
         """Whose the deliveries' parties are, and the document of them as one account.
 
         It is the same in whatever order the events come, and twice over.
@@ -65,7 +65,7 @@ class Reader:
         for order in (events, events[::-1], [*events[::2], *events]):
             parties = folded(self.facts_of(order))
             names = {identify(party.things) for party in parties}
-            found.append((names, document(unite("account", parties), policy)))
+            found.append((names, document(unite("account", parties), policy, now)))
         assert all(one == found[0] for one in found)
         return found[0]
 

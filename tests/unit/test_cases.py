@@ -14,6 +14,7 @@ from bridge.config import USED
 from bridge.demo import lives
 from bridge.domain.account import Identity
 from bridge.domain.document import TRAITS
+from bridge.domain.forecast import TRAITS as FORECASTS
 from bridge.domain.traits import OPTIONAL
 from bridge.sources.stripe import SOURCE
 from tests.support.reader import Reader
@@ -27,8 +28,16 @@ from tests.support.stripe_cases import (
     expected,
     parameters,
     renderings,
+    seconds,
     use,
 )
+
+
+def now(case: Case) -> int:
+    """The instant of its last event (ms) where it looks ahead, else long before all."""
+    if not use(case) & FORECASTS:
+        return 0
+    return seconds(max(event["day"] for event in case["events"])) * 1000
 
 
 @pytest.mark.parametrize(("case", "rendering"), parameters())
@@ -38,7 +47,7 @@ def test_a_case_has_its_traits_in_whatever_order_it_is_delivered(
     own: Any = {"STRIPE_ACCOUNT_ID_KEY": case.get("account_key"), USED: use(case)}
     reader = Reader(SOURCE, **own)
 
-    identities, doc = reader.outcome(*events(case, rendering))
+    identities, doc = reader.outcome(*events(case, rendering), now=now(case))
 
     traits = {trait: doc.traits.get(trait, "left out") for trait in case["traits"]}
     assert expected(case) == traits

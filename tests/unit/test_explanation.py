@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from bridge.domain.account import Account, Party, unite
@@ -11,8 +12,9 @@ from bridge.domain.document import Ledger
 from bridge.domain.explanation import explain, explained, facts_of
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
-from bridge.domain.money import Policy
-from bridge.domain.traits import ALWAYS, instant
+from bridge.domain.money import STRIPE, Policy
+from bridge.domain.traits import ALWAYS, OPTIONAL, instant
+from bridge.explain import aloud
 
 NOW = 1_700_000_000_000
 
@@ -43,6 +45,19 @@ PERIOD = "sub_1: the end of its period is not in the event"
 def test_each_trait_is_explained_where_there_is_a_subscription() -> None:
     assert {} == explain(account())
     assert set(ALWAYS) == set(explain(account(sub(trial_end=NOW))))
+
+
+def test_each_optional_trait_is_explained_in_json_and_in_words() -> None:
+    told = {"startedAt": NOW, "cancelReason": "unused", "cancelComment": None}
+    told |= {"collectionMethod": "send_invoice", "schedule": {}}
+    every = STRIPE._replace(use=frozenset(OPTIONAL))
+    found = explain(account(sub(cancel_at=NOW + 1, details=told)), every, NOW)
+
+    assert OPTIONAL.keys() <= found.keys()
+    assert orjson.dumps(found)
+    words = {aloud(cause) for name in OPTIONAL for cause in found[name]}
+    moves = "pays 200 USD a month, then does not count from 2023-11-14 22:13:20 UTC on"
+    assert {"is unused", "pays 200 USD a month", moves} <= words
 
 
 def test_money_is_worked_out_item_by_item() -> None:

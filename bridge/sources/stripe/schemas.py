@@ -165,7 +165,7 @@ class Subscription(Discounted):
     automatic_tax = part(enabled=fields.Boolean())
     """Stripe Tax, which computes rates that no event contains."""
     start_date = created = collection_method = billing = fields.Raw()
-    cancellation_details = fields.Raw()
+    cancellation_details = pending_update = schedule = fields.Raw()
     """For optional traits; a mistake in one of them must not stop the rest."""
 
 

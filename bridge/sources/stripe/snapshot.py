@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from bridge.domain.forecast import TRAITS as FORECASTS
 from bridge.domain.values import (
     ENDED,
     LONGEST,
@@ -26,7 +27,7 @@ from bridge.domain.values import (
     Value,
 )
 from bridge.sources.stripe.schemas import ITEM, PRICE
-from bridge.webhook.fields import UNREAD, Label, UnixTime, cleaned
+from bridge.webhook.fields import UNREAD, Id, Label, UnixTime, cleaned
 from bridge.webhook.values import kept
 
 Loaded = Any
@@ -105,6 +106,7 @@ def subscription(
     prices = [_price(item, spare) for item in items]
     of_prices = (price["currency"] for price in prices if price["currency"])
     currency: Any = loaded["currency"] or next(of_prices, None)
+    wanted = {*use, *(["schedule"] if FORECASTS & {*use} else [])}
     value: Subscription = {
         "status": loaded["status"] if deleted_at is None else "canceled",
         "currency": currency,
@@ -120,7 +122,7 @@ def subscription(
         "single": loaded["discounts"] is None and loaded["discount"] is not None,
         "tax": _inclusive(loaded["default_tax_rates"]),
         "automatic_tax": (loaded["automatic_tax"] or NOTHING).get("enabled"),
-        "details": {k: v for k, v in _details(loaded) if k in use} if use else {},
+        "details": {k: v for k, v in _details(loaded) if k in wanted} if use else {},
     }
     return {**account("subscription", loaded, owner(loaded), places), **kept(value)}
 
@@ -137,6 +139,10 @@ def _details(loaded: Loaded) -> Iterator[tuple[str, Any]]:
         yield "startedAt", started
     if method := Label().read(loaded["collection_method"] or loaded["billing"]):
         yield "collectionMethod", method
+    if loaded["pending_update"] is None and loaded["schedule"] is None:
+        yield "schedule", {}
+    elif (id_ := Id().read(loaded["schedule"])) is not UNREAD:
+        yield "schedule", {"id": id_}
     why = loaded["cancellation_details"]
     if isinstance(why, dict):
         feedback, reason = (

@@ -1,0 +1,98 @@
+"""Forecasts what a subscription will pay: all that is scheduled becomes dates of its items.
+
+Known are its scheduled end, the end of its trial (which converts), the phases of its
+schedule, a pending update (at its last date), and the ends of discounts and prices. What
+may still happen (a payment that fails, a renewal at another price) is not forecast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from math import inf
+from typing import Any
+
+from bridge.domain.money import Policy, UnknownError
+from bridge.domain.subscription import (
+    DAY,
+    Subscription,
+    at,
+    cancels_at,
+    dates,
+    detail,
+    discount_ends,
+    payment,
+)
+from bridge.domain.values import LIVE
+
+FAR = 365 * DAY
+"""How far ahead a forecast looks, in milliseconds."""
+
+TRAITS = frozenset({"forecastMrr", "forecastMrrChange", "forecastAt"})
+
+PLANNERS = frozenset({"stripe", "chargebee"})
+"""Sources that may schedule changes of a subscription outside of it."""
+
+Step = tuple[int, str | None, str | None]
+"""From when (ms; 0: now), in which currency, and how much a month; None: it does not count."""
+
+
+def steps(sub: Subscription, policy: Policy, now: int) -> list[Step]:
+    """What *sub* pays *now* (ms) and later, in minor units, exact fractions as text.
+
+    Raises UnknownError if something is scheduled and not known.
+    """
+    plan, found = planned(sub), list[Step]()
+    for date in (0, *sorted(d for d in changes(plan, policy) if d <= now + FAR)):
+        when = max(date, now)
+        then = at(plan, when) if date else sub
+        counts = then.status in policy.statuses
+        paid = str(payment(then, policy, when).monthly) if counts else None
+        if not found or found[-1][1:] != (then.currency, paid):
+            found.append((date, then.currency, paid))
+    return found
+
+
+def changes(plan: Subscription, policy: Policy) -> set[int]:
+    """When (ms) what is *planned* of a subscription may change what it pays."""
+    ends = discount_ends(plan) if policy.discounts == "active" else set()
+    return dates(plan) | ends
+
+
+def planned(sub: Subscription) -> Subscription:
+    """The same with all that is scheduled as dates of its items, for `at` to apply."""
+    sub = sub.undated or sub
+    if sub.status not in {*LIVE, "trialing"}:
+        return sub
+    value, status = sub.value.copy(), sub.status
+    if status == "trialing":
+        if "trial_end" not in value:
+            raise UnknownError(f"{sub.id}: the end of its trial is not in the event")
+        status, value["trialing_until"] = "active", value["trial_end"]
+    if "mrr" in value:
+        value["items"] = [{"unit": value.pop("mrr"), "interval": "month"}]
+    schedule = detail(sub, "schedule") if sub.source in PLANNERS else {}
+    ends = cancels_at(sub), schedule.get("ends")
+    last = min((end for end in ends if end is not None), default=inf)
+    own = {"from": 0, "items": value.get("items"), "discounts": value.get("discounts")}
+    phases = [own, *_phases(sub, schedule), {"from": inf}]
+    value["items"] = [*_within(phases, "items", last)]
+    value["discounts"] = [*_within(phases, "discounts", last)]
+    return sub._replace(status=status, value=value, rivals=())
+
+
+def _phases(sub: Subscription, schedule: Any) -> list[Any]:
+    if "id" in schedule and "phases" not in schedule:
+        raise UnknownError(f"{sub.id}: its schedule {schedule['id']} was not read")
+    found: list[Any] = schedule.get("phases", [])
+    return found
+
+
+def _within(phases: list[Any], name: str, last: float) -> Iterator[Any]:
+    """The items or discounts of all *phases*, each for the time of its own, until *last*."""
+    for phase, following in pairwise(phases):
+        for one in phase.get(name) or ():
+            begins = max(one.get("from", 0), phase["from"])
+            ends = min(one.get("until", inf), following["from"], last)
+            span = {"from": begins} if begins else {}
+            yield {**one, **span, **({"until": ends} if ends < inf else {})}
