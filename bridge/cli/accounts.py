@@ -184,15 +184,13 @@ def list_(*, wants_all: bool, **query: Any) -> None:
 def _every_page(client: Vitally, cursor: str | None, **query: Any) -> Page:
     """All pages as one. Sorted by creation: sorted by change, changed accounts get skipped."""
     query |= {"sort": query["sort"] or "createdAt", "limit": query["limit"] or 100}
-    results: list[dict[str, Any]] = []
-    seen: set[str | None] = {None}
-    while True:
-        page = client.accounts(cursor=cursor, **query)
+    page, seen = client.accounts(cursor=cursor, **query), {None, cursor}
+    results = page.results
+    while page.next not in seen:
+        seen.add(page.next)
+        page = client.accounts(cursor=page.next, **query)
         results += page.results
-        if page.next in seen:
-            return Page(results, None)
-        cursor = page.next
-        seen.add(cursor)
+    return Page(results, None)
 
 
 @accounts.command()

@@ -14,13 +14,12 @@ from urllib.parse import urlsplit
 import click
 
 from bridge.cli import Command, configured, program
-from bridge.cli.output import note, one_of, show
+from bridge.cli.output import json_lines, note, one_of, show
 from bridge.cli.sources import NOTHING
 from bridge.errors import BridgeError, SourceError
 from bridge.settings import TextError, address
 from bridge.sources import discover
 from bridge.webhook.source import Options, SetUp, Source
-from bridge.wording import count
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -93,12 +92,15 @@ def _by_hand(source: Source, url: str, options: Options) -> dict[str, Any]:
     lines = text.partition("\n## ")[0].strip().split("\n")
     steps = [re.sub(r"https://<your bridge>\S*?(?=[`?])", url, line) for line in lines]
     events = source.events(options) if source.events else [*source.handlers]
-    return {"source": source.name, "url": url, "steps": steps, "events": events}
+    data = {"source": source.name, "url": url, "steps": steps, "events": events}
+    return data | {"file": source.component(options, url)}
 
 
 def _clicks(data: Any) -> Iterator[str]:
     yield from data["steps"]
     yield from ("", "Events:", *(f"  {kind}" for kind in data["events"]))
+    if data["file"]:
+        yield from ("", "The same as a file:", *json_lines(data["file"]))
 
 
 def _words(data: Any) -> Iterator[str]:
@@ -106,17 +108,13 @@ def _words(data: Any) -> Iterator[str]:
     if data["dry_run"]:
         yield "Only looked; this would be done:"
     for one in done:
-        what = f"{one.did} {one.id}".strip()
-        yield f"{what}, which sends the events of {one.whom} to {data['url']}"
-        yield from (f"  + {kind}" for kind in one.added)
-        yield from (f"  - {kind}" for kind in one.removed)
+        yield f"{one.did} {one.id}: it sends events of {one.whom} to {data['url']}"
+        if one.did == "changed" or data["dry_run"]:
+            yield from (f"  + {kind}" for kind in one.added)
+            yield from (f"  - {kind}" for kind in one.removed)
     if made := [one.secret for one in done if one.secret]:
         yield f"{data['secret']}={','.join(made)}"
-        note(
-            f"Set {count(len(made), 'secret')} for web and worker, after a comma where "
-            "there is one already. The API tells it only now."
-        )
+        note("Set it for web and worker, after a comma where there is one already.")
+        note("It is told only this once.")
     elif not data["dry_run"]:
-        note(
-            "Only a creation tells the secret; later it is on the endpoint's own page."
-        )
+        note("A secret is told only at a creation; else see the endpoint's own page.")

@@ -320,6 +320,8 @@ class Source:
     """Fits one of its recorded deliveries to the settings, so that it has an effect."""
     events: Callable[[Options], Sequence[str]] | None = None
     """The types of events that its endpoint must send; None: all that have a handler."""
+    component: Callable[[Options, str], Any] = lambda *_: None
+    """(options, URL) -> the same as a file for the sender's own tools; None: it has none."""
     set_up: Callable[[Options, str, bool, bool], Iterable[SetUp]] | None = None
     """(options, URL, whether to enable it, whether only to look) -> its endpoints as they
     now are. Raises SourceError, ConfigError. None: only a person can set it up."""

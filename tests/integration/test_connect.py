@@ -181,6 +181,15 @@ def test_a_customer_is_read_from_its_own_account(stripe: LocalStripe) -> None:
     assert ["acct_2/prod_1"] == found["discounts"][0]["products"]
 
 
+def test_an_id_with_a_slash_is_one_s_own_if_it_begins_with_no_account(
+    stripe: LocalStripe,
+) -> None:
+    stripe.put(customer("team/7", name="Old"))
+    (told, _) = api(stripe).party("stripe:team/7")
+
+    assert "Old" == told.value["name"]
+
+
 def test_an_account_that_the_key_may_not_read_is_refused(stripe: LocalStripe) -> None:
     with pytest.raises(SourceError) as raised:
         api(stripe).party("stripe:acct_gone/cus_1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -55,7 +56,7 @@ def test_the_first_run_creates_the_endpoint_and_prints_its_secret_once(stripe, r
         made["api_version"],
     )
     assert "STRIPE_WEBHOOK_SECRET=whsec_example_we_1" in first.out.splitlines()
-    assert second.out.startswith("unchanged we_1, ")
+    assert second.out.startswith("unchanged we_1: ")
     assert "whsec_" not in second.out + second.err
     assert "own page" in second.err
 
@@ -90,7 +91,7 @@ def test_connected_accounts_get_an_endpoint_of_their_own(stripe, run):
     made = [one["metadata"] for one in shown(stripe)]
 
     assert [{}, {"vitally_bridge_connect": "true"}] == made
-    assert "created we_2, which sends the events of the connected accounts" in first.out
+    assert "created we_2: it sends events of the connected accounts" in first.out
     assert "STRIPE_WEBHOOK_SECRET=whsec_example_we_2" in first.out
     assert 2 == second.out.count("unchanged we_")
 
@@ -135,7 +136,7 @@ def test_the_key_may_be_in_a_file(stripe, run, tmp_path):
     file.write_text(f"{KEY}\n")
     words = ("stripe", "--url", HOST, "--key-file", str(file))
 
-    assert run(*words, STRIPE_SETUP_KEY="").out.startswith("created we_1, ")
+    assert run(*words, STRIPE_SETUP_KEY="").out.startswith("created we_1: ")
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,11 @@ def test_hubspot_needs_a_subscription_for_each_property(run, tmp_path):
     """
     plain = run("hubspot", "--print", "--json", "--url", HOST).json["events"]
     (tmp_path / "bridge.toml").write_text(re.sub("(?m)^ +", "", toml))
-    every = run("hubspot", "--print", "--json", "--url", HOST).json["events"]
+    told = run("hubspot", "--print", "--json", "--url", HOST).json
+    every, config = told["events"], told["file"]["config"]
+    rows = config["subscriptions"]["legacyCrmObjects"]
+    words = run("hubspot", "--print", "--url", HOST).out
+    in_words = json.loads(words.partition("The same as a file:\n")[2])
 
     assert ["company.propertyChange name", "company.creation"] == plain[:2]
     assert not any(one.startswith("deal.") for one in plain)
@@ -200,3 +205,8 @@ def test_hubspot_needs_a_subscription_for_each_property(run, tmp_path):
         "deal.propertyChange dealstage",
         "company.associationChange",
     } < {*every}
+    assert not any("hs_is_closed_won" in one for one in every)
+    named = [(one["subscriptionType"], one.get("propertyName", "")) for one in rows]
+    assert every == [" ".join(pair).strip() for pair in named]
+    assert f"{HOST}/webhooks/hubspot" == config["settings"]["targetUrl"]
+    assert told["file"] == in_words

@@ -497,7 +497,7 @@ def test_an_update_sets_exactly_the_events_and_can_enable(stripe: LocalStripe) -
 def test_all_pages_of_endpoints_are_read(
     stripe: LocalStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "MOST", 1)
+    monkeypatch.setattr("bridge.sources.stripe.api.MOST", 1)
     stripe.put(*(webhook_endpoint(f"we_{n}", URL, ["*"], created=n) for n in range(3)))
 
     ids = [one.id for one in endpoint.endpoints(setting_up(stripe))]

@@ -105,7 +105,7 @@ class LocalStripe(LocalApi):
         self._now.account = asked.headers.get("Stripe-Account", "")
         if self._now.account not in self._kept:
             raise refused(403, f"The key does not have access ({SECRET_PART})")
-        _, _, kind, *rest = unquote(asked.path).split("/")
+        _, _, kind, *rest = map(unquote, asked.path.split("/"))
         if kind not in LISTED or len(rest) > 1:
             raise refused(404, f"Unrecognized request URL ({asked.path})")
         right = kind[:-1].removesuffix("_endpoint")

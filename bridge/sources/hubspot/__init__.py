@@ -24,6 +24,7 @@ from bridge.webhook.source import (
     is_name,
     json_value,
 )
+from bridge.webhook.values import kept
 
 OPTIONS = (
     Option(
@@ -63,6 +64,9 @@ OBJECTS = {"0-2": "company", "0-3": "deal"}
 
 WON = "dealstage"
 """The property of a deal that decides whether it is won."""
+
+COMPUTED = "hs_is_closed_won"
+"""A property that HubSpot computes: it has no webhook, and need not have one."""
 
 REDACTED = "REDACTED"
 """Sent instead of the value of a sensitive property."""
@@ -126,16 +130,28 @@ def wanted(about: str, rules: Rules) -> list[str]:
     return [WON, *of_deal(deals)] if about == "deal" and deals else of_company(rules)
 
 
-def needed_events(options: Options) -> list[str]:
-    """The subscriptions that are needed; HubSpot has one for each property."""
+def subscriptions(options: Options) -> Iterator[tuple[str, str]]:
+    """Yield the type of each subscription that is needed, and its property, or ""."""
     rules = rules_of(options)
-    found: list[str] = []
     for one in HANDLERS:
         about, _, what = one.partition(".")
         if rules.deals or (about == "company" and what != "associationChange"):
             names = wanted(about, rules) if what == "propertyChange" else [""]
-            found += [f"{one} {name}".strip() for name in names]
-    return found
+            yield from ((one, name) for name in names if name != COMPUTED)
+
+
+def component(options: Options, url: str) -> dict[str, Any]:
+    """The webhooks of a project on HubSpot's platform, as a file of the project has them.
+
+    https://developers.hubspot.com/docs/apps/developer-platform/add-features/configure-webhooks
+    """
+    rows = [
+        kept({"subscriptionType": one, "propertyName": name, "active": True})
+        for one, name in subscriptions(options)
+    ]
+    settings = {"targetUrl": url, "maxConcurrentRequests": 10}
+    config = {"settings": settings, "subscriptions": {"legacyCrmObjects": rows}}
+    return {"uid": "vitally_bridge", "type": "webhooks", "config": config}
 
 
 def _unread(about: str, body: Mapping[str, Any], rules: Rules) -> str | None:
@@ -187,5 +203,6 @@ SOURCE = Source(
     ),
     lacks=lacks,
     proof=lambda options: (auth.HUBSPOT, options["HUBSPOT_CLIENT_SECRET"] or ()),
-    events=needed_events,
+    events=lambda options: [" ".join(one).strip() for one in subscriptions(options)],
+    component=component,
 )

@@ -27,7 +27,7 @@ from bridge.domain.values import (
 from bridge.errors import ConfigError, SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, understood
 from bridge.sources.stripe import snapshot
-from bridge.sources.stripe.connected import apart
+from bridge.sources.stripe.connected import apart, parted
 from bridge.sources.stripe.facts import PREFIX, needed_events, places
 from bridge.sources.stripe.schemas import CUSTOMER, HAPPENED, PAGE, SUBSCRIPTION
 from bridge.sources.stripe.snapshot import essence, is_final
@@ -75,7 +75,7 @@ class StripeApi:
 
     def party(self, party: str) -> list[Fact]:
         """See `SourceApi.party`; everything is stamped with the time of the first reply."""
-        account, _, id_ = party.removeprefix(PREFIX).rpartition("/")
+        account, id_ = parted(party.removeprefix(PREFIX))
         if account != self._account:
             return self._connected(account).party(party)
         self._name.cache_clear()
@@ -109,18 +109,18 @@ class StripeApi:
 
         After those of the own account come those of each connected account.
         """
-        account, _, last = after.removeprefix(PREFIX).rpartition("/")
+        account, last = parted(after.removeprefix(PREFIX))
         if account != self._account:
             page = self._connected(account).parties(since, after)
         else:
             created = {} if since is None else {"created[gte]": since}
-            page = self._page("customers", created, last)
-            name = f"{PREFIX}{account}/" if account else PREFIX
-            rows = [name + row["id"] for row in page.rows]
+            page = page_of(self._http, "customers", created, last)
+            begin = PREFIX + (account and f"{account}/")
+            rows = [begin + row["id"] for row in page.rows]
             page = Page(rows, rows[-1] if page.after else "")
         if page.after or self._account or "accounts" not in self._lists:
             return page
-        following = self._page("accounts", {"limit": 1}, account).rows
+        following = page_of(self._http, "accounts", {"limit": 1}, account).rows
         after = f"{PREFIX}{following[0]['id']}/" if following else ""
         return page._replace(after=after)
 
@@ -129,9 +129,8 @@ class StripeApi:
         chunk, _, last = after.partition(":")
         first = int(chunk or 0)
         span = {"created[gte]": since // 1000, "created[lt]": -(-until // 1000)}
-        page = self._page(
-            "events", {"types[]": self._kinds[first : first + CHUNK], **span}, last
-        )
+        kinds = self._kinds[first : first + CHUNK]
+        page = page_of(self._http, "events", {"types[]": kinds, **span}, last)
         rest = first if page.after else first + CHUNK
         rows = [Change(_instant(body), body) for body in page.rows]
         return Page(rows, f"{rest}:{page.after}" if rest < len(self._kinds) else "")
@@ -149,7 +148,7 @@ class StripeApi:
             yield "customer", value
         expand = ["data.discounts", "data.items.data.discounts"]
         query = {"customer": id_, "status": "all", "expand[]": expand}
-        for raw in self._every("subscriptions", query):
+        for raw in every(self._http, "subscriptions", query):
             value = self._value(SUBSCRIPTION, self._subscription, raw)
             yield f"subscription:{raw['id']}", value
 
@@ -172,7 +171,7 @@ class StripeApi:
         items = raw.get("items") or {}
         if items.get("has_more"):
             query = {"subscription": raw["id"], "expand[]": "data.discounts"}
-            items["data"] = list(self._every("subscription_items", query))
+            items["data"] = list(every(self._http, "subscription_items", query))
             items["has_more"] = False
         for part in (raw, *items.get("data", ())):
             for discount in (part.get("discount"), *(part.get("discounts") or ())):
@@ -215,23 +214,25 @@ class StripeApi:
         reply = self._http.get(f"{kind}/{{id}}", id_, query)
         return reply.body if reply else None
 
-    def _page(self, kind: str, query: Mapping[str, Any], after: str) -> Page:
-        """Read the page of a list that follows the id *after*."""
-        more = {"starting_after": after} if after else {}
-        reply = self._http.get(kind, query={"limit": MOST, **query, **more})
-        if reply is None:
-            raise SourceUnreadError(f"Stripe has no such {kind}, or not any more")
-        page = understood(PAGE.load, reply.body, kind)
-        rows = page["data"]
-        return Page(rows, rows[-1]["id"] if page["has_more"] and rows else "")
 
-    def _every(self, kind: str, query: Mapping[str, Any]) -> Iterator[Json]:
-        """Read a list to its end."""
-        rows, after = self._page(kind, query, "")
+def page_of(http: HttpApi, kind: str, query: Mapping[str, Any], after: str) -> Page:
+    """Read the page of a list that follows the id *after*. Raises SourceError."""
+    more = {"starting_after": after} if after else {}
+    reply = http.get(kind, query={"limit": MOST, **query, **more})
+    if reply is None:
+        raise SourceUnreadError(f"Stripe has no such {kind}, or not any more")
+    page = understood(PAGE.load, reply.body, kind)
+    rows = page["data"]
+    return Page(rows, rows[-1]["id"] if page["has_more"] and rows else "")
+
+
+def every(http: HttpApi, kind: str, query: Mapping[str, Any]) -> Iterator[Json]:
+    """Read a list to its end. Raises SourceError."""
+    rows, after = page_of(http, kind, query, "")
+    yield from rows
+    while after:
+        rows, after = page_of(http, kind, query, after)
         yield from rows
-        while after:
-            rows, after = self._page(kind, query, after)
-            yield from rows
 
 
 def _instant(event: Json) -> int:
@@ -277,8 +278,7 @@ def http_of(
     options: Options, name: str = "STRIPE_API_KEY", **more: Any
 ) -> HttpApi | None:
     """A client with the key in option *name*, None without one. Raises ConfigError."""
-    key = options[name]
-    if key is None:
+    if not (key := options[name]):
         return None
     if wrong := wrong_mode(options, name):
         raise ConfigError([wrong])

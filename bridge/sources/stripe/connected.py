@@ -38,3 +38,9 @@ def apart(account: str, value: Any, name: str = "", depth: int = 0) -> Any:
         else apart(account, one, kind if key == "id" else key, depth + 1)
         for key, one in value.items()
     }
+
+
+def parted(name: str) -> tuple[str, str]:
+    """The account ("": one's own) and the id in it that such a *name* consists of."""
+    account, slash, id_ = name.partition("/")
+    return (account, id_) if slash and account.startswith("acct_") else ("", name)

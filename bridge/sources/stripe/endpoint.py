@@ -16,9 +16,8 @@ from marshmallow import fields
 
 from bridge.errors import ConfigError, PayloadError, SourceError
 from bridge.sources.http import HttpApi, Json, understood
-from bridge.sources.stripe.api import MOST, VERSION, http_of
+from bridge.sources.stripe.api import VERSION, every, http_of
 from bridge.sources.stripe.facts import needed_events
-from bridge.sources.stripe.schemas import PAGE
 from bridge.webhook.fields import Payload, Text, cleaned
 from bridge.webhook.source import Options, SetUp, json_object
 
@@ -65,13 +64,8 @@ class Endpoint(NamedTuple):
 
 
 def endpoints(http: HttpApi) -> Iterator[Endpoint]:
-    """Yield all endpoints of the key's account and mode. Raises SourceError."""
-    after: dict[str, str] | None = {}
-    while after is not None:
-        reply = http.get(LIST, query={"limit": MOST, **after})
-        page = understood(PAGE.load, reply.body if reply else {}, LIST)
-        yield from map(_read, page["data"])
-        after = {"starting_after": page["data"][-1]["id"]} if page["has_more"] else None
+    """All endpoints of the key's account and mode. Raises SourceError."""
+    return map(_read, every(http, LIST, {}))
 
 
 def create(
