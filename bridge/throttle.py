@@ -2,9 +2,9 @@
 
 All workers share one throttle: no more than the allowed units in any 60 seconds. Every
 write reserves a slot on Redis' clock. Ordinary slots are spread, so that an ending
-finds a free one however many writes wait. The limit and the cost of a write are learned from
-the `RateLimit-*` headers of Vitally's replies; until then a write is assumed to cost ten
-units (a guess from Vitally's documentation).
+finds a free one however many writes wait. The limit and the cost of each kind of request
+are learned from the `RateLimit-*` headers of Vitally's replies; until then a write is assumed
+to cost ten units (a guess from Vitally's documentation), a read one. A slot is worth a PUT.
 
 Others may use the same key. A bridge that keeps its share never sees less than `LEAST`
 left if the others keep theirs. If a reply shows less, only looks go, a unit each, until
@@ -27,6 +27,9 @@ from bridge.vitally.replies import Rate
 LEAST = 0.1
 """The part of the limit that is left to what others send between two replies."""
 
+DEAREST = 100
+"""Most units that a request is taken to cost, and so most slots."""
+
 PAUSED_MS = 2000
 """Wait before the next check while all writes are paused by hand."""
 
@@ -39,26 +42,29 @@ class Throttle(Store):
         self._share, self._reads_left, self._looked = share, 0, 0.0
         self._least = min(LEAST, (1 - share) / 2)
 
-    def reserve(self, most_ms: int, *, urgent: bool = False) -> tuple[int, str]:
-        """Reserve the next slot: (ms to wait, slot).
+    def reserve(
+        self, most_ms: int, kind: str = "PUT", *, urgent: bool = False
+    ) -> tuple[int, str]:
+        """Reserve the next slot, or as many as a request of this *kind* costs: (ms to wait, slot).
 
         If the slot is further away than *most_ms*, the wait is negative and nothing is
         reserved. One that is *urgent* obeys the limit alone.
         """
         slot = uuid4().hex
-        return self._call(most_ms, slot, urgent=urgent), slot
+        return self._call(most_ms, slot, kind, urgent=urgent), slot
 
     def reserve_read(self, most_ms: int) -> int:
-        """Reserve for a read, a unit of Vitally's limit: ms to wait, negative as above.
+        """Reserve for a read: ms to wait, negative as above.
 
-        As many as a write costs share a slot. A pause by hand stops writes alone.
+        As many as cost what a write does share a slot. A pause by hand stops writes alone.
         """
         if self._reads_left and not self._redis.exists(keys.PAUSE):
             self._reads_left -= 1
             return 0
-        wait = self._call(most_ms, uuid4().hex, stopping=keys.PAUSE)
+        wait = self._call(most_ms, uuid4().hex, "GET", stopping=keys.PAUSE)
         if wait >= 0:
-            self._reads_left = int(self._redis.hget(keys.RATE, "cost") or COST) - 1
+            write, read = self._redis.hmget(keys.RATE, "cost", "cost:GET")
+            self._reads_left = max(0, int(write or COST) // int(read or 1) - 1)
         return wait
 
     def wait(self, *, urgent: bool = False) -> int:
@@ -67,16 +73,17 @@ class Throttle(Store):
 
     def give_back(self, slot: str) -> None:
         """Return a slot that was not used."""
-        self._redis.zrem(keys.SLOTS, slot)
+        more = (f"{slot}:{number}" for number in range(2, DEAREST + 1))
+        self._redis.zrem(keys.SLOTS, slot, *more)
 
     def pause(self, ms: int) -> None:
         """Send nothing to Vitally for *ms*; a longer pause that is already set stays."""
         self._run("pause", max(1, ms), keys=[keys.PAUSE])
 
     def learn(self, rate: Rate) -> None:
-        """Store what a reply says about the limit, and about the cost of a write."""
+        """Store what a reply says about the limit, and about the cost of its kind."""
         limit, remaining = max(1, rate.limit), max(0, rate.remaining)
-        seen = (limit, remaining, int(rate.write), int(rate.ago * 1000))
+        seen = (limit, remaining, rate.kind, int(rate.ago * 1000))
         self._run("learn_limit", *seen, COST, self._least, keys=[keys.RATE])
 
     def wants_look(self) -> bool:
@@ -98,12 +105,13 @@ class Throttle(Store):
         self,
         most_ms: int,
         slot: str,
+        kind: str = "PUT",
         *,
         urgent: bool = False,
         stopping: str = keys.PAUSED,
     ) -> int:
         names = [keys.SLOTS, keys.RATE, keys.PAUSE, stopping]
-        how = (most_ms, slot, PAUSED_MS, int(urgent), self._least)
+        how = (most_ms, slot, PAUSED_MS, int(urgent), self._least, kind)
         return int(self._run("reserve", self._share, LIMIT, COST, *how, keys=names))
 
 

@@ -177,7 +177,8 @@ class AccountSync:
         urgent = is_ending(view, desired, self.context.config)
         wait, slot = -pace, ""
         if not pace:
-            wait, slot = throttle.reserve(SHORT_WAIT_MS, urgent=urgent)
+            kind = "POST" if view.is_absent else "PUT"
+            wait, slot = throttle.reserve(SHORT_WAIT_MS, kind, urgent=urgent)
         if wait < 0:  # so far off that nobody waits for it here
             return self._postpone(view, -wait, PACED if pace else NO_SLOT)
         if not self._sleep(view, wait):

@@ -132,7 +132,7 @@ class Write:
         if self.refusal is not None:
             raise Held(self.refusal)
         if requests > 1:
-            self._next_slot()
+            self._next_slot("POST")
         else:
             self._mark_unconfirmed()
         everything = Change(self.document.name.text, self.document.traits)
@@ -160,10 +160,10 @@ class Write:
             raise refusal from None
         return Written("updated", change, self._ours(None, reply), requests + 1)
 
-    def _next_slot(self) -> None:
+    def _next_slot(self, kind: str = "PUT") -> None:
         """Wait for the next request's slot; every earlier request has been answered."""
         # Urgent: what was begun is not left half done to spread the others.
-        wait, slot = self.context.throttle.reserve(SHORT_WAIT_MS, urgent=True)
+        wait, slot = self.context.throttle.reserve(SHORT_WAIT_MS, kind, urgent=True)
         if wait < 0:
             raise Postponed(-wait)
         while not self.context.stop.wait(min(wait, 2000) / 1000):

@@ -171,7 +171,7 @@ SLOTS = PREFIX + "throttle:slots"
 """Sorted set: write -> its slot (ms), for the last 60 s."""
 
 RATE = PREFIX + "throttle:rate"
-"""Hash: Vitally's limit and the cost of a write, from its replies."""
+"""Hash: Vitally's limit and the cost of each kind of request, from its replies."""
 
 PAUSE = PREFIX + "throttle:pause"
 """Exists while all workers wait after a 429; expires."""

@@ -279,8 +279,8 @@ class Vitally:
             observed = rate(response.headers)
             if observed is not None and self._observe is not None:
                 ago = time.monotonic() - self._exchange.until + self._deadline
-                write = method != "GET" and response.status < HTTPStatus.BAD_REQUEST
-                self._observe(observed._replace(write=write, ago=ago))
+                kind = method if response.status < HTTPStatus.BAD_REQUEST else ""
+                self._observe(observed._replace(kind=kind, ago=ago))
             # Read to the end: only there does urllib3 notice that a body is too short.
             while len(body) <= BODY_CAP and (chunk := response.read(CHUNK)):
                 body += chunk

@@ -61,14 +61,14 @@ Headers = Mapping[str, str]
 class Rate(NamedTuple):
     """The `RateLimit-*` headers: units per minute, units left, seconds until the next.
 
-    *write*: the reply answers a write, which costs more units than a read. The request
-    was sent so many seconds *ago*.
+    *kind* is the method of the request that it answers, since kinds cost different units;
+    "": it was refused, and says nothing of that. It was sent so many seconds *ago*.
     """
 
     limit: int
     remaining: int
     reset: float
-    write: bool = False
+    kind: str = ""
     ago: float = 0.0
 
 

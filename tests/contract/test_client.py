@@ -166,7 +166,7 @@ def test_a_refused_write_shows_nothing_of_what_a_write_costs(client_of, simulato
     simulator.break_with([{"kind": "status", "status": 429}])
     failure(lambda: vitally.update("acme-101", {}))
 
-    assert [True, False] == [rate.write for rate in seen]
+    assert ["POST", ""] == [rate.kind for rate in seen]
 
 
 # --- The deadline, and what did not arrive ---------------------------------------

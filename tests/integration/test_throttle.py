@@ -35,7 +35,7 @@ def throttle(redis: Redis) -> Throttle:
 
 
 def rate(limit: int, left: int, *, write: bool = True) -> Rate:
-    return Rate(limit, left, 0.0, write=write)
+    return Rate(limit, left, 0.0, kind="PUT" if write else "")
 
 
 def slots(redis: Redis) -> list[int]:
@@ -186,6 +186,55 @@ def test_the_cost_of_a_write_is_learned_from_the_replies(
     # One odd reply does not change what was learned.
     desk.throttle.learn(rate(1000, 500))
     assert units == int(desk.redis.hget(keys.RATE, "cost"))
+
+
+COSTS = {"PUT": 10, "POST": 25, "GET": 2}
+
+
+def test_the_cost_of_each_kind_of_request_is_learned(
+    redis: Redis, throttle: Throttle
+) -> None:
+    left = 10_000
+    throttle.learn(rate(10_000, left))
+    for kind, units in [*COSTS.items()] * 30:
+        left -= units
+        throttle.learn(Rate(10_000, left, 0.0, kind))
+
+    fields = ("cost", "cost:POST", "cost:GET")
+    assert [b"10", b"25", b"2"] == redis.hmget(keys.RATE, fields)
+    throttle.reserve(0, "POST")
+    assert 3 == len(slots(redis))
+    assert [0] * 5 == [throttle.reserve_read(0) for _ in range(5)]
+    assert 4 == len(slots(redis))
+
+
+def test_what_an_older_version_has_learned_is_kept(
+    redis: Redis, throttle: Throttle
+) -> None:
+    known = {"cost": 3, "seen": " ".join(["3"] * 30), "left": 900, "limit": 10_000}
+    redis.hset(keys.RATE, mapping=known)
+    throttle.reserve(0, "POST")
+    assert 1 == len(slots(redis))
+    for kind in ("", "PUT", "POST"):
+        throttle.learn(Rate(10_000, 800, 0.0, kind))
+
+    assert [b"3", b"3"] == redis.hmget(keys.RATE, "cost", "cost:POST")
+
+
+@pytest.mark.parametrize("limit", [100, 1000])
+def test_no_sixty_seconds_hold_more_units_whatever_kinds_are_sent(
+    redis: Redis, throttle: Throttle, limit: int
+) -> None:
+    redis.hset(keys.RATE, mapping={"limit": limit, "cost": 10, "cost:POST": 25})
+    sent = [throttle.reserve(100 * MINUTE, kind) for kind in ("PUT", "POST") * 40]
+    taken = slots(redis)
+
+    most = int(0.8 * limit / 10)
+    assert 40 * (1 + 3) == len(taken)
+    assert all(b - a > MINUTE for a, b in zip(taken, taken[most:], strict=False))
+    for _, slot in sent:
+        throttle.give_back(slot)
+    assert [] == slots(redis)
 
 
 def test_what_others_send_does_not_make_a_write_look_dear(

@@ -1,17 +1,20 @@
--- Reserve a slot for a write to Vitally, so that no 60 s use more units than allowed.
+-- Reserve a slot for a request to Vitally, so that no 60 s use more units than allowed. A
+-- slot is what a PUT costs; what costs more takes several.
 -- Called before each request. Ordinary ones may use half of a minute's slots at once; the
 -- rest is spread over the minute, and a twentieth is left. So one that is urgent, which
 -- obeys the limit alone, finds a free slot soon, however many wait. If a reply showed that
 -- others use the key, nothing goes until another one shows more, or for a minute.
 -- KEYS: slots, rate, pause, paused by hand
 -- ARGV: share, limit, cost, most (ms), id ('': do not reserve), wait while paused by
---   hand, urgent (1 or 0), share of the limit below which others use it
+--   hand, urgent (1 or 0), share of the limit below which others use it, kind (method)
 -- RETURNS: the wait in ms; negative if it is longer than `most` (nothing is reserved)
 local LOOK_AGAIN_MS = 1500
 if redis.call('EXISTS', KEYS[4]) == 1 then return -tonumber(ARGV[6]) end
-local rate = redis.call('HMGET', KEYS[2], 'limit', 'cost', 'left', 'at')
+local rate = redis.call('HMGET', KEYS[2], 'limit', 'cost', 'left', 'at',
+  'cost:' .. ARGV[9])
 local limit = tonumber(rate[1] or ARGV[2])
 local cost = tonumber(rate[2] or ARGV[3])
+local slots = math.max(1, math.ceil(tonumber(rate[5] or cost) / cost))
 local most = math.max(1, math.floor(limit * tonumber(ARGV[1]) / cost))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', int(now - 60000))
 local function slot(rank)
@@ -30,7 +33,7 @@ if ARGV[7] ~= '1' then
     at = math.max(at, last + gap)
   end
 end
-local full = slot(-allowed)
+local full = slot(-math.max(1, allowed - slots + 1))
 if full then at = math.max(at, full + 60001) end
 -- For an urgent one half of that is enough, so that there is something left for it.
 local least = limit * tonumber(ARGV[8]) / (ARGV[7] == '1' and 2 or 1)
@@ -45,7 +48,9 @@ if (tonumber(rate[3]) or limit) < least and now < seen then
 end
 if wait > tonumber(ARGV[4]) then return -wait end
 if ARGV[5] ~= '' then
-  redis.call('ZADD', KEYS[1], int(now + wait), ARGV[5])
+  for n = 1, slots do
+    redis.call('ZADD', KEYS[1], int(now + wait), ARGV[5] .. (n > 1 and ':' .. n or ''))
+  end
   redis.call('PEXPIRE', KEYS[1], 180000)
 end
 return wait
