@@ -60,7 +60,7 @@ def events_table() -> str:
     rows = (
         (source.title, f"`{kind}`", handler.meaning)
         for source in discover().values()
-        for kind, handler in source.handlers.items()
+        for kind, handler in {**source.handlers, **source.payment_handlers}.items()
     )
     return table(("source", "event", "what for"), rows)
 

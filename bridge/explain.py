@@ -117,6 +117,9 @@ def aloud(cause: Data) -> str:
     known = cause.get("value")
     if known and isinstance(known, list) and not isinstance(known[0], str):
         return ", then ".join(_step(cause, *step) for step in known)
+    if isinstance(known, dict):
+        of = source_of(cause["party"])
+        known = [f"{major(Fraction(a), c, of)} {c.upper()}" for c, a in known.items()]
     if isinstance(known, list):
         return f"is {', '.join(known)}" if known else "has no name"
     if isinstance(known, int) and "subscription" in cause:

@@ -137,7 +137,7 @@ class Ingress:
         if event.refusal:
             return [], Receipt("quarantined", event.id or None, event.refusal)
         reason = source.ignores(event, self.options)
-        handler = source.handlers.get(event.type)
+        handler = source.handler(event.type, self.options)
         if reason is None and handler is None:
             why = source.without_effect.get(event.type)
             reason = f"{event.type} has no effect" + (f": {why}" if why else "")
@@ -163,7 +163,7 @@ class Ingress:
         jobs: list[Callable[[], object]],
     ) -> Receipt:
         """Accept the *facts* of *event*, party by party; add functions that queue to *jobs*."""
-        handler, receipts = source.handlers.get(event.type), []
+        handler, receipts = source.handler(event.type, self.options), []
         for own in by_party(facts):
             # Backfilled facts queue at the back; only live endings jump the queue.
             ends = any(f.stamp.final and not f.is_read for f in own)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from bridge.domain.catalogue import References, Things
 from bridge.domain.facts import source_of
 from bridge.domain.fold import State
+from bridge.domain.payments import Payer
 from bridge.domain.subscription import Subscription, read
 from bridge.domain.values import (
     CHECKOUT,
@@ -88,6 +89,7 @@ class Account(NamedTuple):
     deleted_only: bool
     told: Mapping[str, Mapping[str, State]] = {}
     waits: int | None = None
+    payers: tuple[Payer, ...] = ()
 
     def name(self, order: Callable[[str], Any]) -> Name:
         """The best name that a source gives; *order* is the sort key of sources."""
@@ -170,6 +172,7 @@ def unite(id_: str, parties: Collection[Party], now: int | None = None) -> Accou
         not any(_was_alive(p.things) for p in ordered),
         {**_told(may_come_back), **_told(here)},
         min(waiting.values(), default=None),
+        tuple(Payer(p.name, p.things) for p in ordered),
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from bridge.domain.account import Account, Name
+from bridge.domain.facts import source_of
 from bridge.domain.fold import State
 from bridge.domain.forecast import FAR, changes, planned
 from bridge.domain.forecast import TRAITS as FORECASTS
@@ -145,14 +146,16 @@ def _first(
 
 
 def views_of(account: Account, policy: Policy, now: int) -> dict[str, AccountView]:
-    """The *account* at *now* (ms), as each source with subscriptions sees it."""
+    """The *account* at *now* (ms), as each source that tells of money sees it."""
     by_source: defaultdict[str, list[Subscription]] = defaultdict(list)
     for sub in account.subscriptions:
         by_source[sub.source].append(at(sub, now))
-    return {
-        source: AccountView(tuple(subs), policy, now)
-        for source, subs in sorted(by_source.items())
-    }
+    telling = {source_of(payer.party) for payer in account.payers if payer.is_told}
+    views: dict[str, AccountView] = {}
+    for source in sorted(telling.union(by_source)):
+        own = (p for p in account.payers if source in telling & {source_of(p.party)})
+        views[source] = AccountView(tuple(by_source[source]), policy, now, tuple(own))
+    return views
 
 
 def agreed(trait: Trait, view: AccountView, possible: Sequence[AccountView]) -> Result:

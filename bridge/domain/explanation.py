@@ -19,7 +19,7 @@ from bridge.domain.document import (
     views_of,
 )
 from bridge.domain.money import STRIPE, Policy, PricedItem, UnknownError
-from bridge.domain.subscription import Payment, Subscription
+from bridge.domain.subscription import Payment
 from bridge.domain.traits import TABLE, AccountView, Trait, instant
 
 Because = dict[str, Any]
@@ -127,11 +127,11 @@ def explain(
     return causes
 
 
-def _cause(trait: Trait, sub: Subscription, view: AccountView) -> Because:
-    """What one subscription contributes to a trait."""
-    cause: Because = {"subscription": sub.id, "party": sub.party}
-    cause |= {"event": sub.event, "status": sub.status}
-    if sub.rivals:
+def _cause(trait: Trait, sub: Any, view: AccountView) -> Because:
+    """What one subscription, or invoice or party, contributes to a trait."""
+    cause: Because = {"subscription": getattr(sub, "id", sub.party), "party": sub.party}
+    cause |= {n: getattr(sub, n) for n in ("event", "status") if hasattr(sub, n)}
+    if getattr(sub, "rivals", ()):
         cause["ambiguous"] = True
     try:
         value = trait.tells(sub, view)

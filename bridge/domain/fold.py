@@ -191,7 +191,9 @@ def compact(history: History) -> History:
 
 
 def status(value: Value) -> str:
-    """The status of a snapshot, as `seen` stores it."""
+    """The status of a snapshot, as `seen` stores it; of a payment, all of it."""
+    if "step" in value:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
     return "deleted" if value.get("deleted") else str(value.get("status", "present"))
 
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, product
 from math import prod
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from bridge.domain.facts import source_of
 from bridge.domain.fold import LATE
 from bridge.domain.forecast import Step, steps
 from bridge.domain.money import (
@@ -25,8 +26,10 @@ from bridge.domain.money import (
     added,
     decimals,
     exact,
+    major,
     rounded,
 )
+from bridge.domain.payments import HISTORY, Amounts, Invoice, Payer, summed
 from bridge.domain.subscription import (
     NO_CURRENCY,
     NOT_ALL_ITEMS,
@@ -83,6 +86,8 @@ class AccountView:
     all: tuple[Subscription, ...]
     policy: Policy
     now: int
+    payers: tuple[Payer, ...] = ()
+    """The source's parties, if it tells anything of their payments."""
 
     @cached_property
     def live(self) -> list[Subscription]:
@@ -387,16 +392,99 @@ def _outlook(
     return [*found, found[-1]], changes
 
 
+# --- Traits about payments ------------------------------------------------------------
+
+
+def _failed_at(view: AccountView, times: list[int]) -> Result:
+    """When the payment of an invoice that is still open last failed.
+
+    `null` once each such invoice is paid, void or written off.
+    """
+    if not times and not all(p.is_complete or p.last("failed") for p in view.payers):
+        raise UnknownError(HISTORY)
+    return _instant(max, times)
+
+
+def _retry_at(view: AccountView, times: list[int | None]) -> Result:
+    """When the next attempt to collect such an invoice is due; `null` if none is."""
+    return _instant(min, times) if times else _failed_at(view, [])
+
+
+def _first_paid(_: AccountView, times: list[int | None]) -> Result:
+    """When an invoice was first paid with money, not with credit; `null`: none ever was."""
+    return _instant(min, times)
+
+
+def _last_paid(_: AccountView, times: list[int | None]) -> Result:
+    """When an invoice was last paid with money; `null`: none ever was."""
+    return _instant(max, times)
+
+
+def _last_amount(view: AccountView, amounts: list[Amounts]) -> Result:
+    """What was paid then, in major units; invoices of one instant are added up."""
+    return _major(view, amounts) if any(amounts) else None
+
+
+def _lifetime(view: AccountView, amounts: list[Amounts]) -> Result:
+    """What invoices were paid with in money: the sum of `amount_paid`, taxes included.
+
+    Before refunds, and before credit notes that were issued after the payment.
+    """
+    return _major(view, amounts)
+
+
+def _balance(view: AccountView, amounts: list[Amounts]) -> Result:
+    """What is owed beside invoices, with Stripe's sign: below 0 it is credit.
+
+    The next invoice adds what is above 0, and takes off what is below.
+    """
+    return _major(view, amounts)
+
+
+def _major(view: AccountView, amounts: Iterable[Amounts]) -> Result:
+    """The sum of *amounts* in major units; zero is zero in every currency."""
+    sums = summed(chain.from_iterable(one.items() for one in amounts))
+    there = {code: Fraction(amount) for code, amount in sums.items() if amount != "0"}
+    if len(there) > 1:
+        raise UnknownError(f"several currencies: {', '.join(sorted(there)).upper()}")
+    source = source_of(view.payers[0].party)
+    return next((major(amount, code, source) for code, amount in there.items()), 0)
+
+
+def _card_expires(_: AccountView, times: list[int | None]) -> Result:
+    """When the first card expires that pays a live subscription (its month's end, UTC).
+
+    The subscription's own default method of payment, else the customer's; the
+    customer's if nothing is live. `null` if nothing that expires pays.
+    """
+    return _instant(min, times)
+
+
+def _failing(view: AccountView) -> list[Invoice]:
+    return [invoice for payer in view.payers for invoice in payer.failing]
+
+
+def _paid_then(payer: Payer, view: AccountView) -> Amounts:
+    """What a party paid when the account paid last."""
+    return payer.paid(max(one.paid_at(-1) or 0 for one in view.payers))
+
+
+def _expires(payer: Payer, view: AccountView) -> int | None:
+    return payer.expires([sub.id for sub in view.live if sub.party == payer.party])
+
+
 class Trait(NamedTuple):
-    """One trait of an account, computed from its subscriptions.
+    """One trait of an account, computed from its subscriptions, or its parties' payments.
 
     *of* selects the subscriptions, *tells* returns what one of them contributes, and
     *sums_up* combines these. The last two raise UnknownError if the facts do not say.
     """
 
     sums_up: Callable[[AccountView, list[Any]], Result]
-    of: Callable[[AccountView], Sequence[Subscription]]
-    tells: Callable[[Subscription, AccountView], Any]
+    of: Callable[[AccountView], Sequence[Any]]
+    tells: Callable[[Any, AccountView], Any]
+    about: str = "all"
+    """What of a view it is about; without that the source has no opinion."""
 
     @property
     def meaning(self) -> str:
@@ -405,6 +493,8 @@ class Trait(NamedTuple):
 
     def read(self, view: AccountView) -> Result:
         """The trait's value in *view*."""
+        if not getattr(view, self.about):
+            return SILENT
         try:
             return self.sums_up(view, [self.tells(sub, view) for sub in self.of(view)])
         except UnknownError as error:
@@ -430,7 +520,9 @@ def _told(name: str, *, ends: bool = False) -> Callable[[Subscription, Any], Any
     return tells
 
 
-ALL, LIVE, COUNTING = map(attrgetter, ("all", "live", "counting"))
+_Paid = partial(Trait, about="payers")
+
+ALL, LIVE, COUNTING, PAYERS = map(attrgetter, ("all", "live", "counting", "payers"))
 
 ALWAYS: Mapping[str, Trait] = {
     "mrr": Trait(_mrr, COUNTING, _payment),
@@ -458,6 +550,14 @@ OPTIONAL: Mapping[str, Trait] = {
     "forecastMrr": Trait(_forecast, ALL, _steps),
     "forecastMrrChange": Trait(_forecast_change, ALL, _steps),
     "forecastAt": Trait(_forecast_at, ALL, _steps),
+    "paymentFailedAt": _Paid(_failed_at, _failing, lambda one, _: one.failed_at()),
+    "paymentRetryAt": _Paid(_retry_at, _failing, lambda o, _: o.steps[-1].get("retry")),
+    "accountBalance": _Paid(_balance, PAYERS, lambda payer, _: payer.balance()),
+    "firstPaidAt": _Paid(_first_paid, PAYERS, lambda payer, _: payer.paid_at(0)),
+    "lastPaidAt": _Paid(_last_paid, PAYERS, lambda payer, _: payer.paid_at(-1)),
+    "lastPaidAmount": _Paid(_last_amount, PAYERS, _paid_then),
+    "lifetimePaid": _Paid(_lifetime, PAYERS, lambda payer, _: payer.paid(None)),
+    "paymentMethodExpiresAt": _Paid(_card_expires, PAYERS, _expires),
 }
 """Those that `[traits] use` in `bridge.toml` switches on."""
 

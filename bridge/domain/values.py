@@ -38,6 +38,9 @@ PART = "part:"
 TRAIT = "trait:"
 EXTRA = "extra:"
 """Reports something on a subscription whose price no event has; it names no customer."""
+PAYMENTS, BILLING = "payments", "billing"
+PAYS, METHOD = "billing:subscription:", "billing:method:"
+"""Taken in only while a trait about payments is in use."""
 
 PARTS = ("ends", "ended", "plan")
 """Parts of a subscription that may come in facts of their own, with their own stamps."""
@@ -235,6 +238,35 @@ class Trait(_Is, Names, total=False):
     """`trait:NAME`: a trait that the source sets directly; None clears it."""
 
 
+class Payment(TypedDict, total=False):
+    """PAYMENTS: a *step* of one invoice; the fold keeps all steps of all invoices.
+
+    `open` (after a try), `failed` (a try in vain), `paid` (*amount*: in money); any other
+    word settles it too. *retry*: when the next try is due.
+    """
+
+    id: Required[str]
+    step: Required[str]
+    at: Required[int]
+    retry: int
+    currency: str
+    amount: str
+
+
+class Billing(TypedDict, total=False):
+    """BILLING, and the things whose names begin so.
+
+    Of a customer the *balance* (above 0 it is owed, below 0 it is credit, as at Stripe) and
+    the default *method* of payment, which a subscription may have too; of a method when it
+    *expires*, if it does.
+    """
+
+    balance: str
+    currency: str
+    method: str
+    expires: int
+
+
 class Extra(TypedDict):
     """`extra:ID`."""
 
@@ -278,6 +310,8 @@ AnyValue = (
     | Named
     | Extra
     | Trait
+    | Payment
+    | Billing
     | Notice
     | Refreshed
 )

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, NewType, Protocol, TypeGuard
 import orjson
 from marshmallow import Schema
 
-from bridge.config import Lines, Table, check
+from bridge.config import USED, Lines, Table, check
 from bridge.domain.facts import Fact, Stamp
+from bridge.domain.traits import OPTIONAL
 from bridge.domain.values import AnyValue, Value
 from bridge.errors import PayloadError
 from bridge.settings import Option
@@ -53,6 +54,12 @@ class Delivery(NamedTuple):
 
 Verified = NewType("Verified", Delivery)
 """A delivery whose sender is verified; only a verifier makes one."""
+
+
+def pays(options: Options) -> bool:
+    """Whether a trait about payments is in use, so that they are taken in."""
+    in_use = (OPTIONAL.get(name) for name in options.get(USED, ()))
+    return any(trait is not None and trait.about == "payers" for trait in in_use)
 
 
 class Event(NamedTuple):
@@ -292,6 +299,8 @@ class Source:
     ignores: Callable[[Event, Options], str | None] = lambda *_: None
     """The reason to ignore an event, whatever its type; else None."""
     handlers: Mapping[str, Handler] = field(default_factory=dict)
+    payment_handlers: Mapping[str, Handler] = field(default_factory=dict)
+    """More of them, while a trait about payments is in use (`[traits] use`)."""
     without_effect: Mapping[str, str] = field(default_factory=dict)
     """Types that one might expect to matter -> why they do not."""
     api: Callable[[Options], SourceApi | None] = lambda _: None
@@ -329,6 +338,11 @@ class Source:
     """The address of a subscription's page, with `{}` for its id; "": not known."""
     recipe: str = ""
     """The recipe that its table names."""
+
+    def handler(self, kind: str, options: Options) -> Handler | None:
+        """How events of this *kind* are read; None: they have no effect."""
+        more = self.payment_handlers if pays(options) else {}
+        return self.handlers.get(kind) or more.get(kind)
 
     @property
     def secret(self) -> str:

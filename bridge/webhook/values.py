@@ -89,6 +89,12 @@ def milliseconds(text: str) -> int:
     return at
 
 
+def month_end(year: int, month: int) -> int:
+    """The last millisecond of a month (UTC), until which a card is good."""
+    following = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+    return (following - EPOCH) // timedelta(milliseconds=1) - 1
+
+
 def _boolean(text: str) -> bool:
     if text.lower() not in {"true", "false"}:
         raise ValueError("must be true or false")

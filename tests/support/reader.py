@@ -41,7 +41,7 @@ class Reader:
     def facts_of(self, events: Iterable[Event]) -> Iterator[Fact]:
         """The same of events."""
         for event in events:
-            handler = self.source.handlers.get(event.type)
+            handler = self.source.handler(event.type, self.options)
             if handler is not None and self.source.ignores(event, self.options) is None:
                 loaded = handler.schema.load(event.body)
                 yield from handler.facts(event, loaded, self.options)
@@ -49,7 +49,7 @@ class Reader:
     def why_not(self, body: Any) -> str:
         """Why the one event of a delivery is ignored; "" it is not."""
         (event,) = self.events(body)
-        if event.type not in self.source.handlers:
+        if self.source.handler(event.type, self.options) is None:
             return f"no handler of {event.type}"
         return self.source.ignores(event, self.options) or ""
 

@@ -30,12 +30,13 @@ NOT_IN_PLANS = {"discounts", "one_time", "package", "tax", "tax_behavior"}
 
 INSTANTS = {"nextRenewalDate", "churnedAt", "trialEndDate", "cancelAt"}
 INSTANTS |= {"startedAt", "pastDueSince", "forecastAt"}
+INSTANTS |= {"paymentFailedAt", "paymentRetryAt", "firstPaidAt", "lastPaidAt"}
 EVENT = {"type": "subscription.updated", "livemode": True, "account": None}
 EVENT |= {"previous": None}
 """What an event says of itself alone, where the case does not."""
 
 DAYS = ("trial_end", "cancel_at", "ended_at", "canceled_at", "start_date")
-OBJECT_DAYS = ("created", "start", "end")
+OBJECT_DAYS = ("created", "start", "end", "next_payment_attempt", "paid_at")
 
 
 def cases_of(path: Path) -> list[Case]:
@@ -151,9 +152,18 @@ def _id(told: Case) -> str:
 
 def _raw(told: Case, rendering: str) -> Json:
     """An object of another kind, as the case writes it, its instants in days."""
-    instants = {key: _day(told["object"].get(key)) for key in OBJECT_DAYS}
-    given = {key: at for key, at in instants.items() if at is not None}
-    return {**told["object"], **given}
+    return _dated(told["object"])
+
+
+def _dated(given: Json) -> Json:
+    """An object whose instants were in days."""
+    instants = {key: _day(given.get(key)) for key in OBJECT_DAYS}
+    inner = {key: _dated(one) for key, one in given.items() if isinstance(one, dict)}
+    return {
+        **{key: None if one == "null" else one for key, one in given.items()},
+        **inner,
+        **{key: at for key, at in instants.items() if at is not None},
+    }
 
 
 def _previous(before: Json, now: Json) -> Json:
@@ -173,7 +183,8 @@ def _picked(told: Case, *keys: str) -> Json:
 
 
 def _customer(told: Case, rendering: str) -> Json:
-    own = _picked(told, "name", "email", "metadata")
+    own = _picked(told, "name", "email", "metadata", "balance", "invoice_settings")
+    own |= {"currency": told["holds"]} if "holds" in told else {}
     return {"id": _id(told), "object": "customer", **own, **_discounts(told, rendering)}
 
 
@@ -195,6 +206,7 @@ def _subscription(told: Case, rendering: str) -> Json:
         **_picked(told, "metadata", "pause_collection", "automatic_tax"),
         **_picked(told, "schedule", "pending_update", "cancellation_details"),
         **_collection(told, rendering),
+        **_picked(told, "default_payment_method"),
         **_discounts(told, rendering),
     }
 

@@ -35,6 +35,8 @@ KINDS: Mapping[str, Any] = {
     "price": values.Named,
     "product": values.Named,
     "extra": values.Extra,
+    values.PAYMENTS: values.Payment,
+    values.BILLING: values.Billing,
     "trait": values.Trait,
     values.TO_REFRESH: values.Notice,
     values.REFRESHED: values.Refreshed,

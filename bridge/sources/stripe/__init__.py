@@ -19,7 +19,13 @@ from bridge.settings import Option, base_url, boolean, one_of, only, several, te
 from bridge.sources.stripe.api import connect, wrong_mode
 from bridge.sources.stripe.connected import apart
 from bridge.sources.stripe.endpoint import set_up
-from bridge.sources.stripe.facts import ACCOUNT, EVENTS, HANDLERS, needed_events
+from bridge.sources.stripe.facts import (
+    ACCOUNT,
+    EVENTS,
+    HANDLERS,
+    PAYMENT_HANDLERS,
+    needed_events,
+)
 from bridge.sources.stripe.snapshot import Place
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
@@ -180,6 +186,7 @@ SOURCE = Source(
     split=split,
     ignores=ignores,
     handlers=HANDLERS,
+    payment_handlers=PAYMENT_HANDLERS,
     without_effect=EVENTS["without_effect"],
     api=connect,
     archive=connect,

@@ -13,10 +13,14 @@ from functools import lru_cache, partial
 from typing import Any
 
 from bridge.config import USED
-from bridge.domain.facts import Fact, Rank
+from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.values import (
+    BILLING,
     ENDED,
     LIVE,
+    METHOD,
+    PAYMENTS,
+    PAYS,
     REFRESHED,
     TERMS,
     AnyValue,
@@ -26,13 +30,13 @@ from bridge.domain.values import (
 )
 from bridge.errors import ConfigError, SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, understood
-from bridge.sources.stripe import snapshot
+from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.connected import apart, parted
 from bridge.sources.stripe.facts import PREFIX, needed_events, places
 from bridge.sources.stripe.schemas import CUSTOMER, HAPPENED, PAGE, SUBSCRIPTION
 from bridge.sources.stripe.snapshot import essence, is_final
 from bridge.webhook.fields import Payload
-from bridge.webhook.source import Change, Event, Options, Page
+from bridge.webhook.source import Change, Event, Options, Page, pays
 from bridge.webhook.values import kept
 
 VERSION = "2025-08-27.basil"
@@ -50,6 +54,8 @@ MOST_ACCOUNTS = 16
 
 LISTS = ("customers", "subscriptions", "prices", "products", "coupons", "events")
 """Lists that the key must be able to read."""
+
+METHODS = ("default_payment_method", "default_source")
 
 CHUNK = 20
 """Most event types that one list may request: https://docs.stripe.com/api/events/list"""
@@ -70,6 +76,8 @@ class StripeApi:
         self._kinds = needed_events(options)
         self._places = places(options)
         self._subscription = partial(snapshot.subscription, use=options.get(USED, ()))
+        self._pays = pays(options)
+        self._lists += ["invoices"] if self._pays else []
         self._term = lru_cache(MOST_TERMS)(self._read_term)
         self._name = lru_cache(self._read_name)
 
@@ -79,7 +87,8 @@ class StripeApi:
         if account != self._account:
             return self._connected(account).party(party)
         self._name.cache_clear()
-        first = self._http.get("customers/{id}", id_)
+        expand = {"expand[]": [METHODS[1], f"invoice_settings.{METHODS[0]}"]}
+        first = self._http.get("customers/{id}", id_, expand if self._pays else None)
         if first is None:
             return []
         values = dict(self._values(first.body, id_))
@@ -89,6 +98,8 @@ class StripeApi:
             fact(thing, value, final=is_final(value), essence=essence(value))
             for thing, value in values.items()
         ]
+        if self._pays:
+            facts += self._invoices(party, id_, first.second)
         return [*facts, fact(REFRESHED, only_of_the_api(values.values()))]
 
     def owner(self, thing: str) -> str | None:
@@ -147,10 +158,23 @@ class StripeApi:
         if not is_gone or self._places[0].field == "id":
             yield "customer", value
         expand = ["data.discounts", "data.items.data.discounts"]
+        if self._pays:
+            expand += [f"data.{name}" for name in METHODS]
+            yield from _billing(customer, BILLING, CUSTOMER)
         query = {"customer": id_, "status": "all", "expand[]": expand}
         for raw in every(self._http, "subscriptions", query):
             value = self._value(SUBSCRIPTION, self._subscription, raw)
             yield f"subscription:{raw['id']}", value
+            if self._pays:
+                yield from _billing(raw, PAYS + raw["id"], SUBSCRIPTION)
+
+    def _invoices(self, party: str, id_: str, at: int) -> Iterator[Fact]:
+        """Yield the steps of all invoices of a customer, as read *at* an instant (ms)."""
+        for raw in every(self._http, "invoices", {"customer": id_}):
+            event = Event(raw["id"], READ, at, {})
+            shown = understood(schemas.INVOICE.load, raw, raw["id"])
+            if step := snapshot.invoice(shown, at):
+                yield event.fact(party, PAYMENTS, step, Rank.FROM_API, essence={})
 
     def _value(
         self, schema: Payload, make: Callable[..., AnyValue], raw: Json, **more: bool
@@ -233,6 +257,15 @@ def every(http: HttpApi, kind: str, query: Mapping[str, Any]) -> Iterator[Json]:
     while after:
         rows, after = page_of(http, kind, query, after)
         yield from rows
+
+
+def _billing(raw: Json, thing: str, schema: Payload) -> Iterator[tuple[str, AnyValue]]:
+    """Yield what a customer or a subscription has and pays with, and its cards."""
+    yield thing, snapshot.billing(schema.load(raw), deleted=bool(raw.get("deleted")))
+    for place in (raw, raw.get("invoice_settings") or {}):
+        for one in filter(None, map(place.get, METHODS)):
+            shown = understood(schemas.METHOD.load, one, thing)
+            yield METHOD + shown["id"], snapshot.method(shown)
 
 
 def _instant(event: Json) -> int:

@@ -17,12 +17,20 @@ from marshmallow import ValidationError
 
 from bridge.config import USED
 from bridge.domain.facts import Fact, Rank, catalogue, pointer
-from bridge.domain.values import TO_REFRESH, AnyValue, Value
+from bridge.domain.values import (
+    BILLING,
+    METHOD,
+    PAYMENTS,
+    PAYS,
+    TO_REFRESH,
+    AnyValue,
+    Value,
+)
 from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION, event_of
 from bridge.sources.stripe.snapshot import Place, Places
 from bridge.webhook.fields import Payload
-from bridge.webhook.source import Event, Handlers, Options, is_name
+from bridge.webhook.source import Event, Handlers, Options, is_name, pays
 from bridge.webhook.values import digest
 
 DEEPEST = 8
@@ -43,6 +51,9 @@ RANKS = {word: Rank[rank] for word, rank in EVENTS["ranks"].items()}
 
 HANDLERS = Handlers()
 
+PAYMENT_HANDLERS = Handlers()
+"""Those of the events that are read only while a trait about payments is in use."""
+
 
 def places(options: Options) -> Places:
     """The list in `bridge.toml`, else the places that STRIPE_ACCOUNT_ID_KEY implies."""
@@ -54,7 +65,8 @@ def places(options: Options) -> Places:
 
 def needed_events(options: Options) -> list[str]:
     """The types of events that an endpoint must send, in the order of `events.toml`."""
-    return [kind for kind in HANDLERS if not kind.startswith(V1)]
+    needed = {**HANDLERS, **(PAYMENT_HANDLERS if pays(options) else {})}
+    return [kind for kind in needed if not kind.startswith(V1)]
 
 
 @HANDLERS.on(
@@ -66,9 +78,11 @@ def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
     """Yield the customer's snapshot."""
     shown, is_gone = loaded["data"]["object"], event.type == "customer.deleted"
     make = partial(snapshot.customer, places=places(options))
-    before = _before(event, loaded, CUSTOMER, make)
+    before, party = _before(event, loaded, CUSTOMER, make), PREFIX + shown["id"]
     value = make(shown, deleted=is_gone)
-    yield _fact(event, PREFIX + shown["id"], "customer", value, before)
+    yield _fact(event, party, "customer", value, before)
+    if pays(options):
+        yield _billing(event, loaded, party, BILLING, CUSTOMER)
 
 
 @HANDLERS.on(event_of(schemas.Subscription), EVENTS["subscription"])
@@ -86,8 +100,10 @@ def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[
     make = partial(snapshot.subscription, places=places(options), use=use)
     value = make(shown, deleted_at=event.at if is_gone else None)
     before = _before(event, loaded, SUBSCRIPTION, make)
-    thing = f"subscription:{shown['id']}"
-    yield _fact(event, PREFIX + customer, thing, value, before)
+    party, thing = PREFIX + customer, f"subscription:{shown['id']}"
+    yield _fact(event, party, thing, value, before)
+    if pays(options):
+        yield _billing(event, loaded, party, PAYS + shown["id"], SUBSCRIPTION)
 
 
 @HANDLERS.on(event_of(schemas.Discount), EVENTS["discount"])
@@ -150,6 +166,25 @@ def checkout_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
         yield _fact(event, PREFIX + customer, f"checkout:{shown['id']}", value)
 
 
+@PAYMENT_HANDLERS.on(event_of(schemas.Invoice), EVENTS["invoice"])
+def invoice_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the step that an invoice took; all are kept, so none replaces another."""
+    shown, failed = loaded["data"]["object"], event.type == "invoice.payment_failed"
+    customer = snapshot.owner(shown)
+    step = snapshot.invoice(shown, event.at, failed=failed)
+    if customer and step:
+        yield event.fact(PREFIX + customer, PAYMENTS, step, Rank.UPDATED, essence={})
+
+
+@PAYMENT_HANDLERS.on(event_of(schemas.Method), EVENTS["method"])
+def method_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield when a method of payment expires; one that was detached is paid with no more."""
+    shown = loaded["data"]["object"]
+    if customer := shown["customer"]:
+        thing = METHOD + shown["id"]
+        yield _fact(event, PREFIX + customer, thing, snapshot.method(shown))
+
+
 @HANDLERS.on(
     schemas.Thin(),
     {
@@ -185,6 +220,15 @@ def _fact(
     return event.fact(
         party, thing, value, rank, final=final, essence=essence, before=before
     )
+
+
+def _billing(
+    event: Event, loaded: Any, party: str, thing: str, schema: Payload
+) -> Fact:
+    """What a customer or a subscription has and pays with."""
+    make = partial(snapshot.billing, deleted=event.type == "customer.deleted")
+    before = _before(event, loaded, schema, make)
+    return _fact(event, party, thing, make(loaded["data"]["object"]), before)
 
 
 def _before(

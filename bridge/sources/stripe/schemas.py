@@ -127,12 +127,18 @@ class Discounted(Payload):
     metadata = fields.Dict()
     discount = Reference(Discount)
     discounts = fields.List(Reference(Discount))
+    default_payment_method = default_source = Id()
 
 
 class Customer(Discounted):
-    """https://docs.stripe.com/api/customers/object"""  # noqa: D400 - a link
+    """https://docs.stripe.com/api/customers/object
+
+    Until 2019-10-17 the balance was the `account_balance`.
+    """  # noqa: D400 - a link
 
     name = email = Label()
+    balance, currency, account_balance = Minor(), Currency(), Minor()
+    invoice_settings = part(default_payment_method=Id())
 
 
 class Subscription(Discounted):
@@ -178,6 +184,24 @@ class Checkout(Payload):
     metadata = fields.Dict()
 
 
+class Invoice(Payload):
+    """https://docs.stripe.com/api/invoices/object"""  # noqa: D400 - a link
+
+    id, status = Id(required=True), Text(required=True)
+    customer = customer_account = Id()
+    currency, amount_paid = Currency(required=True), Minor(required=True)
+    attempt_count, next_payment_attempt = Whole(), UnixTime()
+    status_transitions = part(paid_at=UnixTime())
+
+
+class Method(Payload):
+    """A payment method, or an older source, which may be a card itself."""
+
+    id, customer = Id(required=True), Id()
+    exp_year, exp_month = Whole(1970, 9998), Whole(1, 12)
+    card = part(exp_year=exp_year, exp_month=exp_month)
+
+
 class Thin(Payload):
     """An event that says only which object changed: https://docs.stripe.com/api/v2/events."""
 
@@ -213,3 +237,4 @@ def event_of(schema: type[Payload]) -> Schema:
 CUSTOMER, SUBSCRIPTION, PAGE = Customer(), Subscription(), Page()
 HAPPENED = Happened()
 ITEM, PRICE = Item(), Price()
+INVOICE, METHOD = Invoice(), Method()

@@ -14,6 +14,7 @@ from bridge.domain.values import (
     ENDED,
     LONGEST,
     TERMS,
+    Billing,
     Coupon,
     Customer,
     Discount,
@@ -21,6 +22,7 @@ from bridge.domain.values import (
     Named,
     Names,
     Package,
+    Payment,
     Subscription,
     Terms,
     Tier,
@@ -28,7 +30,7 @@ from bridge.domain.values import (
 )
 from bridge.sources.stripe.schemas import ITEM, PRICE
 from bridge.webhook.fields import UNREAD, Id, Label, UnixTime, cleaned
-from bridge.webhook.values import kept
+from bridge.webhook.values import kept, month_end
 
 Loaded = Any
 """What a schema of this source returns: a mapping with a key per field."""
@@ -300,6 +302,44 @@ def shared(kind: str, loaded: Loaded, *, created: Any, deleted: bool) -> Coupon 
         "deleted": deleted,
     }
     return kept(value)
+
+
+def invoice(loaded: Loaded, at: int, *, failed: bool = False) -> Payment | None:
+    """The step that an invoice has taken, as told *at* (ms); None: none that matters.
+
+    *failed*: an attempt to charge it has just failed.
+    """
+    step = loaded["status"]
+    if step == "draft" or (step == "open" and not (failed or loaded["attempt_count"])):
+        return None
+    paid_at = (loaded["status_transitions"] or NOTHING).get("paid_at")
+    value: Payment = {
+        "id": loaded["id"],
+        "step": "failed" if failed and step == "open" else step,
+        "at": at if paid_at is None else paid_at,
+        "retry": loaded["next_payment_attempt"],
+        "currency": loaded["currency"],
+        "amount": loaded["amount_paid"],
+    }
+    return kept(value)
+
+
+def billing(loaded: Loaded, *, deleted: bool = False) -> Billing:
+    """Value of thing `billing`; of a subscription the method of payment alone."""
+    if deleted:
+        return {"balance": "0"}
+    own = (loaded.get("invoice_settings") or loaded)["default_payment_method"]
+    value: Billing = {"method": own or loaded["default_source"]}
+    if balance := loaded.get("balance") or loaded.get("account_balance"):
+        value |= {"balance": balance, "currency": loaded["currency"]}
+    return kept(value)
+
+
+def method(loaded: Loaded) -> Billing:
+    """Value of thing `method:…`; what is not a card does not expire."""
+    card = loaded["card"] or loaded
+    year, month = card["exp_year"], card["exp_month"]
+    return {"expires": month_end(year, month)} if year and month else {}
 
 
 def is_final(value: Value) -> bool:

@@ -1,0 +1,142 @@
+"""What a party paid, owes and pays with: its invoices, balance, credit and cards.
+
+The fold keeps each step of an invoice for good, so a repeated or late event counts once.
+An invoice that is paid, void or written off is settled, whatever else comes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from bridge.domain.catalogue import Things
+from bridge.domain.money import UnknownError
+from bridge.domain.values import (
+    BILLING,
+    METHOD,
+    PAYMENTS,
+    PAYS,
+    REFRESHED,
+    Payment,
+)
+
+HISTORY = "what it paid before its invoices were taken in is not known: run `backfill`"
+
+Amounts = Mapping[str, str]
+"""Minor units by currency, as exact text."""
+
+
+class Invoice(NamedTuple):
+    """An invoice that is open although somebody tried to charge it."""
+
+    party: str
+    id: str
+    steps: Sequence[Payment]
+
+    def failed_at(self) -> int:
+        """When its payment last failed (ms). Raises UnknownError."""
+        failed = [step["at"] for step in self.steps if step["step"] == "failed"]
+        if not failed:
+            raise UnknownError(f"{self.id}: whether its payment failed is in no event")
+        return failed[-1]
+
+
+@dataclass(frozen=True)
+class Payer:
+    """A *party*, and the *things* that its source tells of it."""
+
+    party: str
+    things: Things
+
+    @property
+    def is_told(self) -> bool:
+        """Whether its source tells anything of payments."""
+        return any(thing.startswith((PAYMENTS, BILLING)) for thing in self.things)
+
+    def _known(self, thing: str) -> Any:
+        """The value of a *thing*. Raises UnknownError."""
+        state = self.things.get(thing)
+        if state is None or state.rivals:
+            raise UnknownError(
+                f"{self.party}: {thing} is in no event that is surely last"
+            )
+        return state.value
+
+    # --- Invoices -------------------------------------------------------------------------
+
+    @cached_property
+    def _steps(self) -> Mapping[str, list[Payment]]:
+        """The steps of each invoice, the last one last."""
+        seen = sorted(self.things[PAYMENTS].seen) if PAYMENTS in self.things else ()
+        steps: defaultdict[str, list[Payment]] = defaultdict(list)
+        for step in sorted(json.loads(f"[{','.join(seen)}]"), key=lambda s: s["at"]):
+            steps[step["id"]].append(step)
+        return steps
+
+    def last(self, name: str) -> list[Payment]:
+        """The last step of this *name* of each invoice that had one, in order."""
+        every = ([s for s in own if s["step"] == name] for own in self._steps.values())
+        return sorted((own[-1] for own in every if own), key=lambda s: s["at"])
+
+    @cached_property
+    def _paid(self) -> list[Payment]:
+        """Those that were paid with money, not with credit."""
+        return [step for step in self.last("paid") if step["amount"] != "0"]
+
+    @cached_property
+    def is_complete(self) -> bool:
+        """Whether all that it ever paid is known: it was read, or seen from its creation.
+
+        The latter proves it only once an invoice was paid: none may be sent at all.
+        """
+        first, is_read = self.things.get(BILLING), REFRESHED in self.things
+        return bool(first and first.creation_seen and (is_read or self.last("paid")))
+
+    @property
+    def failing(self) -> list[Invoice]:
+        """Its invoices that are open although somebody tried to charge them."""
+        every = (Invoice(self.party, *one) for one in sorted(self._steps.items()))
+        return [i for i in every if {s["step"] for s in i.steps} <= {"failed", "open"}]
+
+    def paid_at(self, place: int) -> int | None:
+        """When it paid first (*place* 0) or last (-1), in ms. Raises UnknownError."""
+        if not (self.is_complete or (self._paid and place)):
+            raise UnknownError(f"{self.party}: {HISTORY}")
+        return self._paid[place]["at"] if self._paid else None
+
+    def paid(self, since: int | None) -> Amounts:
+        """What it paid *since* an instant (ms; None: ever). Raises UnknownError."""
+        self.paid_at(0 if since is None else -1)
+        own = (step for step in self._paid if step["at"] >= (since or 0))
+        return summed((step["currency"], step["amount"]) for step in own)
+
+    # --- Balance, credit and cards --------------------------------------------------------
+
+    def balance(self) -> Amounts:
+        """What it owes beside its invoices; below 0: its credit. Raises UnknownError."""
+        value = self._known(BILLING)
+        if value.get("balance") != "0" and not {"balance", "currency"} <= value.keys():
+            raise UnknownError(f"{self.party}: its balance is not in the event")
+        return {value.get("currency", ""): value["balance"]}
+
+    def expires(self, live: Collection[str]) -> int | None:
+        """When the first card expires that pays what is *live* (ms). Raises UnknownError."""
+        own = self._known(BILLING).get("method")
+        methods = [self._known(PAYS + id_).get("method", own) for id_ in live] or [own]
+        cards = (self._known(METHOD + method) for method in methods if method)
+        return min(
+            (card["expires"] for card in cards if "expires" in card), default=None
+        )
+
+
+def summed(amounts: Iterable[tuple[str, str]]) -> Amounts:
+    """The sums by currency."""
+    sums: defaultdict[str, Fraction] = defaultdict(Fraction)
+    for currency, amount in amounts:
+        sums[currency] += Fraction(amount)
+    return {currency: str(amount) for currency, amount in sums.items()}

@@ -1,0 +1,107 @@
+"""Payments as facts: explained, kept for good, and none while no trait wants them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from bridge.config import USED
+from bridge.domain.account import Party, unite
+from bridge.domain.document import document
+from bridge.domain.explanation import explain
+from bridge.domain.facts import Fact, Rank, Stamp
+from bridge.domain.fold import History, compact, fold
+from bridge.domain.money import STRIPE
+from bridge.domain.traits import OPTIONAL
+from bridge.explain import aloud
+from bridge.sources.stripe import SOURCE
+from bridge.sources.stripe.facts import needed_events
+from bridge.store import codec
+from tests.support.reader import Reader, folded
+from tests.support.stripe_cases import FOLDER, cases_of, events
+
+ALL = frozenset(OPTIONAL)
+PAYMENTS = {name for name, trait in OPTIONAL.items() if trait.about == "payers"}
+CASES = {
+    case["name"][:4].strip(): case for case in cases_of(FOLDER / "stripe_payments.toml")
+}
+POLICY = STRIPE._replace(use=ALL)
+
+
+def reader(*use: str) -> Reader:
+    on: Any = {USED: frozenset(use)}
+    return Reader(SOURCE, **on)
+
+
+def told(name: str) -> list[Any]:
+    return [*events(CASES[name], "items")]
+
+
+def test_a_bridge_without_these_traits_stores_and_answers_as_before() -> None:
+    before, now = Reader(SOURCE), reader("arr", "seats")
+
+    for case in CASES:
+        for body in told(case):
+            assert before.facts(body) == now.facts(body)
+            assert before.why_not(body) == now.why_not(body)
+            things = {fact.thing.partition(":")[0] for fact in now.facts(body)}
+            assert things <= {"customer", "subscription"}
+    assert needed_events(before.options) == needed_events(now.options)
+    assert "invoice.paid" not in needed_events(now.options)
+    assert "invoice.paid" in needed_events(reader("lastPaidAt").options)
+
+
+def test_each_is_explained_by_its_invoice_or_its_party() -> None:
+    parties = folded(reader(*ALL).facts(*told("p02"), *told("p12")))
+    found = explain(unite("a", parties), POLICY)
+
+    assert PAYMENTS <= found.keys()
+    (failed,), (balance,) = found["paymentFailedAt"], found["accountBalance"]
+    assert ("in_1", "stripe:cus_1") == (failed["subscription"], failed["party"])
+    assert aloud(failed).startswith("gives 2026-11-05")
+    assert "is -19.99 USD" == aloud(balance)
+    assert "run `backfill`" in aloud(found["lifetimePaid"][0])
+
+
+def paid(n: int, at: int) -> Fact:
+    step = {"id": f"in_{n:024}", "step": "paid", "at": at, "currency": "usd"}
+    value = {**step, "amount": "100"}
+    stamp = Stamp(False, at, Rank.UPDATED)
+    return Fact("stripe:c", "payments", stamp, f"evt_{n}", "invoice.paid", value, "x")
+
+
+def test_thousands_of_invoices_are_a_few_rows_and_soon_read() -> None:
+    many = [paid(n, 1000 * n) for n in range(1, 5001)]
+    born = Fact("stripe:c", "billing", Stamp(False, 0, 0), "e", "k", {}, "b")
+    history = compact(History([*many, born]))
+    kept = compact(History([*history.facts, *many[:100]], history.retained))
+    began = time.process_time()
+    things = fold(History(history.facts, history.retained))
+    doc = document(unite("a", [Party("stripe:c", things)]), POLICY)
+
+    assert 5000 == doc.traits["lifetimePaid"]
+    assert time.process_time() - began < 0.25
+    assert len(history.facts) <= 4
+    assert history.retained == kept.retained
+    (_, rows) = codec.rewrite(History([]), history)
+    assert sum(map(len, rows.values())) < 5000 * 130
+
+
+@pytest.mark.parametrize(
+    ("month", "end"),
+    [(12, "2027-12-31T23:59:59.999Z"), (2, "2027-02-28T23:59:59.999Z")],
+)
+@pytest.mark.parametrize("kind", ["payment_method.updated", "customer.source.updated"])
+def test_a_card_expires_at_the_end_of_its_month(month, end, kind) -> None:
+    card = {"exp_month": month, "exp_year": 2027}
+    own = card if kind.startswith("customer") else {"type": "card", "card": card}
+    event = {"id": "e", "object": "event", "type": kind, "created": 1_800_000_000}
+    event["data"] = {"object": {"id": "pm_1", "customer": "cus_1", **own}}
+    owner = {"id": "cus_1", "default_source": "pm_1", "balance": 0}
+    made = {**event, "id": "f", "type": "customer.created", "data": {"object": owner}}
+
+    _, doc = reader("paymentMethodExpiresAt").outcome(event, made)
+
+    assert end == doc.traits["paymentMethodExpiresAt"]
