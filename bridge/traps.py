@@ -285,10 +285,15 @@ def stripe_events(seen: Seen) -> Found:
 
 
 def modes_mixed(seen: Seen) -> Found:
-    """The kind of the key, `livemode` of the endpoint, events of the other mode in a day."""
+    """The kind of the key, `livemode` of the endpoint, events of the other mode in a day.
+
+    A live endpoint for connected accounts is sent their test events too, so these say
+    nothing then (https://docs.stripe.com/connect/webhooks).
+    """
     options = seen.settings.sources
     is_test = options["STRIPE_MODE"] == "test"
-    if seen.other_mode or any(one.is_live == is_test for one in seen.ours()):
+    is_told = seen.other_mode and not options.get("STRIPE_CONNECT")
+    if is_told or any(one.is_live == is_test for one in seen.ours()):
         return "Stripe sends events of the other mode than STRIPE_MODE"
     is_on = bool(options["STRIPE_WEBHOOK_SECRET"])
     return wrong_mode(options).removesuffix(".") or is_on or None

@@ -223,7 +223,8 @@ def _protection(
     if waits:
         return GOOD, f"{dies} stay, as a 2xx waits for the disk (BRIDGE_DURABILITY)"
     if source in listed(settings.sources):
-        return GOOD, f"{dies} come again from its own list ({source.key})"
+        own = f"{dies} come again from its own list ({source.key})"
+        return GOOD, "; ".join(filter(None, (own, source.unlisted(settings.sources))))
     key = f"{source.key} or " if source.archive else ""
     return NOTE, f"{dies} may be lost; set {key}BRIDGE_DURABILITY=fsync"
 

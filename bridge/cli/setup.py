@@ -15,7 +15,7 @@ import click
 
 from bridge.cli import Command, configured, program
 from bridge.cli.output import json_lines, note, one_of, show
-from bridge.cli.sources import NOTHING
+from bridge.cli.sources import FILE, NOTHING
 from bridge.errors import BridgeError, SourceError
 from bridge.settings import TextError, address
 from bridge.sources import discover
@@ -24,8 +24,6 @@ from bridge.webhook.source import Options, SetUp, Source
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 MUST = "must be https://host[:port][/path], the address that the sender calls"
-
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(cls=Command)

@@ -9,18 +9,22 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
 from bridge import settings, traps
 from bridge.cli import doctor as command
 from bridge.config import read
+from bridge.ingest import Ingress
+from bridge.sources import discover
 from bridge.sources.stripe.facts import needed_events
 from bridge.store import keys
 from bridge.traps import CANARY, TRAPS, Seen, pasted
+from bridge.webhook.source import Delivery, Verified
 from tests.support.command import called
 from tests.support.desk import Bench, customer, subscription
 from tests.support.desk import settings as settings_of
-from tests.support.local_stripe import KEY, LocalStripe, webhook_endpoint
+from tests.support.local_stripe import KEY, LocalStripe, event, webhook_endpoint
 from tests.support.vitally import Simulator
 
 NAMES = [trap.name for trap in TRAPS]
@@ -374,6 +378,29 @@ def test_of_two_endpoints_that_of_our_own_address_counts(case):
     assert set() == case.found()
     ours = {"BRIDGE_PUBLIC_URL": "https://bridge.example.com"}
     assert {"stripe_events"} == case.found(**ours)
+
+
+def test_connected_accounts_need_an_endpoint_and_may_send_test_events(case):
+    """Their test events come to the live endpoint too, and are ignored."""
+    chosen = settings_of(case.desk.vitally.url, "redis://127.0.0.1:1/0")
+    ingress = Ingress(chosen, case.desk.redis, discover().values())
+    body = orjson.dumps(
+        event("evt_1", time.time() - 5, {"object": "customer", "id": "cus_9"})
+    )
+    delivery = Verified(Delivery("POST", "", {}, body))
+    assert "ignored" == ingress.take_in(ingress.sources["stripe"], delivery).receipt
+    own, theirs = needed_events({}), {"application": "ca_example", "livemode": True}
+    live = {"STRIPE_MODE": "live", "STRIPE_API_KEY": "rk_live_example"}
+    case.stripe.key = live["STRIPE_API_KEY"]
+    case.stripe.put(webhook_endpoint("we_1", URL, own, livemode=True))
+    assert {"modes_mixed"} == case.found(**live)
+
+    live["STRIPE_CONNECT"] = "true"
+    assert {"stripe_events"} == case.found(**live)
+    case.stripe.put(webhook_endpoint("we_2", URL, own, **theirs))
+    assert set() == case.found(**live)
+    (dies,) = (one["what"] for one in case.doctor(**live) if "dies" in one["what"])
+    assert "events of connected accounts are not in its list" in dies
 
 
 def test_what_cannot_be_read_of_stripe_is_no_alarm(case):
