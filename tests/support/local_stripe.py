@@ -23,13 +23,16 @@ SECRET_PART = "exampleXYZ"
 """What Stripe's own error texts show of a key; no message of ours may."""
 
 LISTED = ("customers", "subscriptions", "subscription_items", "events")
-LISTED += ("prices", "products", "coupons", "accounts", "webhook_endpoints")
+LISTED += ("prices", "products", "coupons", "accounts", "webhook_endpoints", "invoices")
 
 MOST_ENDPOINTS = 16
 """https://docs.stripe.com/webhooks#limits"""
 
 REFERENCES = {("subscription", "discounts"), ("subscription_item", "discounts")}
 REFERENCES |= {("price", "product"), ("discount", "promotion_code")}
+METHODS = ("default_payment_method", "default_source")
+REFERENCES |= {(one, name) for name in METHODS for one in ("subscription", "customer")}
+REFERENCES |= {(None, METHODS[0])}
 """Shown as ids unless they are expanded: (object, field)."""
 
 INCLUDED = {("price", "tiers"), ("coupon", "applies_to")}
