@@ -22,7 +22,7 @@ from tests.support.stripe_cases import Case, events, every, expected, parameters
 from tests.support.waiting import eventually
 
 IDS = {"id", "customer", "subscription", "product", "products", "coupon", "discounts"}
-IDS |= {"client_reference_id", "subscription_item"}
+IDS |= {"client_reference_id", "subscription_item", "default_payment_method"}
 """Keys in Stripe's objects under which a text is an id."""
 
 KEY = "vitally"
