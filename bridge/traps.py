@@ -12,7 +12,7 @@ import re
 import time
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -49,9 +49,9 @@ https://docs.vitally.io/en/articles/9890272-lifecycle-tracking-overview
 RESTS_MS = 15 * 60_000
 """Vitally goes on working on an account for about ten minutes after a write."""
 
-KINDS, TRIED, PICKED = 6, 20, 2
-"""Accounts are read of so many kinds (a currency, or a status); of each so many are looked
-at in Redis, and so many that rest are read in Vitally."""
+KINDS, TRIED, PICKED = 7, 20, 2
+"""Accounts are read of so many kinds (each currency; churned ones; others); of each kind so
+many are looked at in Redis, and so many that rest are read in Vitally."""
 
 NAMED = 3
 """So many accounts, currencies or events are named."""
@@ -87,31 +87,18 @@ be read. None: there is nothing to say."""
 
 
 class Sample(NamedTuple):
-    """An account that rests, as Vitally has *shown* it, whose amounts are in *currency*.
+    """An account that rests, as Vitally has *shown* it; its *traits* by our names.
 
-    *is_listed*: among the churned ones. *traits* are ours, by our names.
+    *is_listed*: among the churned ones. *rate*: what its own `mrr` is of the trait; None:
+    it has not both.
     """
 
     account: str
-    shown: Mapping[str, Any]
-    traits: Mapping[str, Any]
     currency: str | None
+    traits: Mapping[str, Any]
+    shown: Mapping[str, Any]
     is_listed: bool
-
-
-class Amount(NamedTuple):
-    """What was *told* as an account's `mrr`, and Vitally's *own*, which is *factor* times it."""
-
-    account: str
-    currency: str
-    told: float
-    own: float
-
-    @property
-    def factor(self) -> float | None:
-        """One of FACTORS; None: another one."""
-        is_it = (f for f in FACTORS if abs(self.own - self.told * f) < CENT)
-        return next(is_it, None)
+    rate: float | None
 
 
 @dataclass
@@ -135,24 +122,18 @@ class Seen:
     other_mode: bool = False
     ahead: dict[str, float] = field(default_factory=dict)
 
-    def add(
-        self, shown: Mapping[str, Any], code: str | None, *, is_listed: bool
-    ) -> None:
+    def add(self, shown: Mapping[str, Any], code: str | None, listed: set[Any]) -> None:
         """Note an account, whose amounts are in *code* unless it says otherwise itself."""
-        had, keys = shown.get("traits") or {}, self.config.traits
+        shown = {**shown, "traits": shown.get("traits") or {}}
+        had, keys, rate = shown["traits"], self.config.traits, None
         traits = {name: had.get(key) for name, key in keys.items()}
-        code = traits.get("billingCurrency") or code
-        account = str(shown["externalId"])
-        self.samples.append(Sample(account, shown, traits, code, is_listed))
-
-    def amounts(self) -> list[Amount]:
-        """The amounts of all accounts that have any."""
-        found = []
-        for one in self.samples:
-            pair: list[Any] = [one.traits.get("mrr"), one.shown.get("mrr")]
-            if one.currency and all(type(n) in {int, float} and n >= 1 for n in pair):
-                found.append(Amount(one.account, one.currency, *pair))
-        return found
+        pair: list[Any] = [traits.get("mrr"), shown.get("mrr")]
+        if all(type(number) in {int, float} and number >= 1 for number in pair):
+            told, own = pair
+            exact = (f for f in FACTORS if abs(own - told * f) < CENT)
+            rate = next(exact, own / told)
+        code, id_ = traits.get("billingCurrency") or code, shown["externalId"]
+        self.samples.append(Sample(id_, code, traits, shown, id_ in listed, rate))
 
     def ours(self) -> list[Endpoint]:
         """Stripe's endpoints that call us; any that may, if our address is not known."""
@@ -176,32 +157,30 @@ def revenue_not_mapped(seen: Seen) -> Found:
         has = [one for one in seen.samples if one.traits.get(name) is not None]
         if has and all(one.shown.get(name, "?") is None for one in has):
             return f"{name} is empty, though {has[0].account} has the trait"
-    for one, two in combinations(seen.amounts(), 2):
-        rates = sorted((one.own / one.told, two.own / two.told))
-        if one.currency == two.currency and rates[1] > UNLIKE * rates[0]:
+    for one, two in combinations(seen.samples, 2):
+        low, high = sorted((one.rate or 0.0, two.rate or 0.0))
+        if one.currency == two.currency and low and high > UNLIKE * low:
             return f"mrr of {one.account} or {two.account} comes from another trait"
     return bool(seen.samples)
 
 
 def revenue_default(seen: Seen) -> Found:
     """Vitally's own `mrr` is exactly 12 times the trait, or a twelfth of it."""
-    known = sorted((one for one in seen.amounts() if one.factor), key=_is_yearly)
-    if known and _is_yearly(known[0]):
-        return f"{known[0].account}: {known[0].told:g} became {known[0].own:g}"
-    return bool(known)
-
-
-def _is_yearly(one: Amount) -> bool:
-    return one.factor != FACTORS[0]
+    exact = [one for one in seen.samples if one.rate in FACTORS]
+    if exact and all(one.rate != FACTORS[0] for one in exact):
+        one = exact[0]
+        return f"{one.account}: {one.traits['mrr']:g} became {one.shown['mrr']:g}"
+    return bool(exact)
 
 
 def no_currency_trait(seen: Seen) -> Found:
     """Amounts in two currencies or more, of which Vitally converts none."""
-    plain = {one.currency: one for one in seen.amounts() if one.factor}
-    if len(plain) > 1:
-        some = sorted(plain.values())[:NAMED]
-        return ", ".join(f"{one.told:g} {one.currency} as {one.own:g}" for one in some)
-    return len({one.currency for one in seen.amounts()}) > 1
+    known = [one for one in seen.samples if one.rate and one.currency]
+    plain = {str(one.currency): one for one in known if one.rate in FACTORS}
+    rows = [(n, p.traits["mrr"], p.shown["mrr"]) for n, p in sorted(plain.items())]
+    if len(rows) > 1:
+        return ", ".join(f"{told:g} {n} as {own:g}" for n, told, own in rows[:NAMED])
+    return len({one.currency for one in known}) > 1
 
 
 def editable(seen: Seen) -> Found:
@@ -216,10 +195,12 @@ def churn_rule(seen: Seen) -> Found:
     wrong = [one for one in pays if one.is_listed or one.shown.get("churnedAt")]
     if not wrong:
         return bool(pays)
-    filled = {key for one in wrong for key in one.shown["traits"]}
-    paths = {str(one.get("path")) for one in seen.fields} - filled
+    filled = {
+        key for s in wrong for key, v in s.shown["traits"].items() if v is not None
+    }
+    empty = sorted({str(one.get("path")) for one in seen.fields} - filled)[:NAMED]
     named = ", ".join(one.account for one in wrong[:NAMED])
-    return f"{named}; empty there: {', '.join(sorted(paths)[:NAMED]) or 'none'}"
+    return f"{named}; empty there: {', '.join(empty) or 'no custom trait'}"
 
 
 def evicting_redis(seen: Seen) -> Found:
@@ -245,14 +226,14 @@ def wrong_address(seen: Seen) -> Found:
 
 def wrong_key(seen: Seen) -> Found:
     """The form of the key, before any request; or no host of Vitally's takes it."""
-    key = seen.settings.vitally_api_key
+    key, is_refused = (
+        seen.settings.vitally_api_key,
+        isinstance(seen.error, VitallyKeyError),
+    )
     if key == seen.settings.vitally_analytics_token:
         return "it is VITALLY_ANALYTICS_TOKEN"
-    is_refused = isinstance(seen.error, VitallyKeyError) and not seen.region
-    refused = (
-        "it may be an Analytics token, revoked, or another's" if is_refused else ""
-    )
-    return pasted(key) or refused or None
+    doubt = "it may be an Analytics token, revoked, or of another workspace"
+    return pasted(key) or (doubt if is_refused and not seen.region else None)
 
 
 def pasted(key: str) -> str:
@@ -301,10 +282,8 @@ def modes_mixed(seen: Seen) -> Found:
 
 def clocks_apart(seen: Seen) -> Found:
     """Redis' `TIME` and the `Date` of Vitally's replies, beside the clock of this machine."""
-    apart = {who: s for who, s in sorted(seen.ahead.items()) if abs(s) > APART}
-    return ", ".join(f"{w}'s by {s:+.0f} s" for w, s in apart.items()) or bool(
-        seen.ahead
-    )
+    apart = ((who, s) for who, s in sorted(seen.ahead.items()) if abs(s) > APART)
+    return ", ".join(f"{w}'s by {s:+.0f} s" for w, s in apart) or bool(seen.ahead)
 
 
 class Trap(NamedTuple):
@@ -338,8 +317,8 @@ TRAPS = tuple(Trap(name, **row) for name, row in TABLE.items())
 
 def read_redis(seen: Seen, redis: Redis) -> None:
     """Read what Redis says of itself, and what the bridge has noted in it."""
-    began, now = time.time(), milliseconds(redis)
-    seen.ahead["Redis"] = _ahead(now / 1000, began, time.time(), 0.001)
+    now = milliseconds(redis)
+    seen.ahead["Redis"] = now / 1000 - time.time()
     info: dict[str, Any] = dict(redis.info())
     seen.redis = {"maxmemory_policy": told(redis, POLICY)} | info
     for name, ledger in islice(Shadow(redis).drifted(), TRIED):
@@ -349,12 +328,14 @@ def read_redis(seen: Seen, redis: Redis) -> None:
     seen.other_mode = bool(deliveries(redis, wanted, most=1).lines)
 
 
-def read_stripe(seen: Seen) -> None:
-    """Read Stripe's list of endpoints, if the key may."""
+def read_stripe(seen: Seen) -> Iterator[tuple[str, str]]:
+    """Read Stripe's list of endpoints; yields a note if it cannot be read."""
     options = seen.settings.sources
-    with suppress(SourceError):
+    try:
         if not wrong_mode(options) and (http := http_of(options, timeout=PATIENCE)):
             seen.endpoints = [*endpoints(http)]
+    except SourceError as error:
+        yield "note", error.reason
 
 
 def read_vitally(seen: Seen, vitally: Vitally, redis: Redis | None) -> None:
@@ -366,6 +347,7 @@ def read_vitally(seen: Seen, vitally: Vitally, redis: Redis | None) -> None:
         return
     with suppress(VitallyError):
         seen.fields = vitally.custom_fields()
+    with suppress(VitallyError):
         if redis is not None:
             _read_accounts(seen, vitally, redis)
 
@@ -374,19 +356,19 @@ def _read_accounts(seen: Seen, vitally: Vitally, redis: Redis) -> None:
     """Read accounts of each kind; first those that pay, and are listed as churned."""
     page = vitally.accounts("churned", 100).results
     listed = {one.get("externalId"): one for one in page}
-    kinds: defaultdict[str | None, list[str]] = defaultdict(list)
+    kinds: defaultdict[str | bool | None, list[str]] = defaultdict(list)
     rows = {row.account: row for row in Index(redis).rows()}
     for name, row in rows.items():
-        kind = row.currency if row.mrr else row.status
+        kind = row.currency if row.mrr else bool(row.churned_at)
         kinds["" if row.mrr and name in listed else kind].append(name)
-    for kind in sorted(kinds, key=lambda kind: (not kind, len(kinds[kind])))[-KINDS:]:
+    for kind in sorted(kinds, key=lambda kind: (kind == "", len(kinds[kind])))[-KINDS:]:
         resting = Shadow(redis).resting(kinds[kind][:TRIED], RESTS_MS)
         for name, ledger in islice(resting.items(), PICKED):
             with suppress(VitallyMissingError):
                 shown = listed.get(name) or vitally.get(name)
-                seen.add(shown, rows[name].currency, is_listed=name in listed)
+                seen.add(shown, rows[name].currency, {*listed})
                 ours = ledger.traits.keys() - seen.config.by_hand
-                if otherwise(ledger, shown.get("traits") or {}, ours):
+                if otherwise(ledger, seen.samples[-1].shown["traits"], ours):
                     seen.changed.add(name)
 
 
@@ -403,38 +385,28 @@ def _taken_in(settings: Settings) -> str:
 
 def fly(seen: Seen, vitally: Vitally) -> None:
     """Write the canary, phase by phase; note what Vitally makes of it in time; delete it."""
+    keys, last, until = seen.config.traits, {None}, time.monotonic() + 2 * PATIENCE
     try:
         for traits in PHASES:
-            _fly(seen, vitally, traits)
+            body = {key: value for name, value in traits.items() if (key := keys[name])}
+            given = {"name": CANARY, "traits": body}
+            try:
+                shown = vitally.update(CANARY, given)
+            except VitallyMissingError:
+                shown = vitally.create({"externalId": CANARY, **given})
+            own = [name for name in DERIVED if traits.get(name)]
+            while {*map(shown.get, own)} & last and time.monotonic() < until:
+                time.sleep(0.2)
+                shown = vitally.get(CANARY)
+            last = {None, shown.get("mrr")}
+            page = vitally.accounts("churned", 100).results
+            seen.add(shown, None, {one.get("externalId") for one in page})
     finally:
         with suppress(VitallyMissingError):
             vitally.delete(CANARY)
 
 
-def _fly(seen: Seen, vitally: Vitally, traits: Mapping[str, Any]) -> None:
-    keys, last = seen.config.traits, [one.shown.get("mrr") for one in seen.samples]
-    body = {key: value for name, value in traits.items() if (key := keys[name])}
-    given = {"name": CANARY, "traits": body}
-    try:
-        shown = vitally.update(CANARY, given)
-    except VitallyMissingError:
-        shown = vitally.create({"externalId": CANARY, **given})
-    until, own = time.monotonic() + PATIENCE, [n for n in DERIVED if traits.get(n)]
-    while {*map(shown.get, own)} & {None, *last} and time.monotonic() < until:
-        time.sleep(0.2)
-        shown = vitally.get(CANARY)
-    page = vitally.accounts("churned", 100).results
-    is_listed = any(one.get("externalId") == CANARY for one in page)
-    seen.add(shown, None, is_listed=is_listed)
-
-
 def look_at_clock(seen: Seen, call: Call) -> None:
-    """Compare our clock with that of one of Vitally's replies."""
+    """Compare our clock with that of one of Vitally's replies, to a few seconds."""
     if call.clock is not None:
-        ended = call.began + call.seconds
-        seen.ahead["Vitally"] = _ahead(call.clock, call.began, ended, 1.0)
-
-
-def _ahead(clock: float, began: float, ended: float, unit: float) -> float:
-    """How far a *clock* of such *unit*s (s), asked *began* to *ended*, surely is ahead."""
-    return max(0.0, clock - ended) + min(0.0, clock + unit - began)
+        seen.ahead["Vitally"] = call.clock - call.began - call.seconds / 2

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Thread
 
 import click
 from redis import Redis
-from redis.exceptions import RedisError
 
 from bridge.cli import Command, configured, program, reached, vitally_of
 from bridge.cli.output import confirm, show, yes_option
@@ -114,19 +113,16 @@ def _examine(
             yield GOOD, f"{CANARY} was written, read and deleted"
         except VitallyError as error:
             yield BAD, f"{CANARY}: {error.reason}; see that none is left in Vitally"
-    checks: dict[str, Callable[[], Iterable[tuple[str, ...]] | None]] = {
-        source.title: partial(_key, source, settings)
-        for source in switched_on(settings.sources)
-    }
-    checks["Stripe's endpoints"] = partial(read_stripe, seen)
+    sources = switched_on(settings.sources)
+    checks = {one.title: _key(one, settings) for one in sources}
     until, redis = time.monotonic() + ENOUGH, None
     try:
         redis = reached(settings, most=4)
-        checks["Redis"] = partial(_redis, seen, redis)
-        checks["the counting"] = partial(_counting, redis)
+        checks |= {"Redis": _redis(seen, redis), "the counting": _counting(redis)}
     except BridgeError as error:
         yield BAD, str(error)
-    checks["Vitally"] = partial(_vitally, seen, vitally, rates, redis)
+    checks["Vitally"] = _vitally(seen, vitally, rates, redis)
+    checks["Stripe's endpoints"] = read_stripe(seen)
     yield from _side_by_side(checks, until)
     for trap in TRAPS:
         level, words = trap.judged(seen)
@@ -134,24 +130,16 @@ def _examine(
             yield GRADE[level], words, trap.name
 
 
-def _side_by_side(
-    checks: Mapping[str, Callable[[], Iterable[tuple[str, ...]] | None]], until: float
-) -> Findings:
-    """Yield what the *checks* find, each in a thread, as far as they end in time."""
-    found: dict[str, list[tuple[str, ...]]] = {}
-
-    def run(name: str) -> None:
+def _side_by_side(checks: Mapping[str, Findings], until: float) -> Findings:
+    """Yield what each of the *checks* finds, if it ends in time."""
+    pool = ThreadPoolExecutor(len(checks))
+    asked = {name: pool.submit(list, check) for name, check in checks.items()}
+    pool.shutdown(wait=False)
+    for name, answer in asked.items():
         try:
-            found[name] = [*(checks[name]() or ())]
-        except (BridgeError, RedisError) as error:
-            found[name] = [(BAD, f"{name}: {error}")]
-
-    threads = {name: Thread(target=run, args=(name,), daemon=True) for name in checks}
-    for thread in threads.values():
-        thread.start()
-    for name, thread in threads.items():
-        thread.join(max(0.0, until - time.monotonic()))
-        yield from found.get(name, [(WARN, f"{name} did not answer in time")])
+            yield from answer.result(max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            yield WARN, f"{name} did not answer in time"
 
 
 def _sources(settings: Settings) -> Findings:

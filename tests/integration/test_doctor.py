@@ -187,7 +187,7 @@ def test_what_is_found_names_the_click(case):
     case.set(["no_currency_trait"])
     (alarm,) = (one for one in case.doctor() if one["grade"] == "BAD")
 
-    assert "it shows 450 USD as 450, 450 EUR as 450" in alarm["what"]
+    assert "it shows 450 EUR as 450, 450 USD as 450" in alarm["what"]
     assert "→ Currency: choose `billingCurrency`" in alarm["what"]
 
 
