@@ -10,6 +10,7 @@ import orjson
 import pytest
 from redis import Redis
 
+from bridge.config import USED
 from bridge.domain.values import REFRESHED
 from bridge.errors import SourceError
 from bridge.ingest import Ingress, Receipt
@@ -112,6 +113,17 @@ def test_metadata_names_the_account_as_it_stands(given: Any, accounts: Any) -> N
 
     assert "stripe:acct_1/cus_1" == fact.party
     assert accounts == [fact.value["account"]]
+
+
+def test_a_payment_of_a_connected_account_is_its_customer_s() -> None:
+    paid = {"object": "invoice", "id": "in_1", "customer": "cus_1", "status": "paid"}
+    paid |= {"amount_paid": 100, "currency": "usd", "created": NOW}
+    paid["status_transitions"] = {"paid_at": NOW}
+    use = {USED: frozenset({"lastPaidAt"})}
+    reader = Reader(SOURCE, STRIPE_MODE="test", STRIPE_CONNECT=True, **use)
+    facts = reader.facts(happened("acct_1", "invoice.paid", paid))
+
+    assert {"stripe:acct_1/cus_1"} == {fact.party for fact in facts}
 
 
 def test_a_thin_event_of_another_account_is_ignored_and_says_why() -> None:

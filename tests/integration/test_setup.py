@@ -96,6 +96,16 @@ def test_connected_accounts_get_an_endpoint_of_their_own(stripe, run):
     assert 2 == second.out.count("unchanged we_")
 
 
+def test_events_of_traits_in_use_are_needed_too(stripe, run, tmp_path):
+    run("stripe", "--url", HOST)
+    (tmp_path / "bridge.toml").write_text('[traits]\nuse = ["lastPaidAt"]\n')
+    said = run("stripe", "--url", HOST).out
+    (made,) = shown(stripe)
+
+    assert "  + invoice.paid" in said.splitlines()
+    assert [*NEEDED, "invoice.paid"] == made["enabled_events"][: len(NEEDED) + 1]
+
+
 def test_a_second_endpoint_of_the_same_url_is_named(stripe, run):
     stripe.put(webhook_endpoint("we_1", URL, NEEDED))
     stripe.put(webhook_endpoint("we_2", f"{URL}/", NEEDED))
