@@ -189,6 +189,7 @@ def test_a_customer_is_read_from_its_own_account(stripe: LocalStripe) -> None:
     assert {"stripe:acct_2/cus_1"} == {one.party for one in facts.values()}
     assert ("acct_2", "Own") == (facts["customer"].value["name"], own.value["name"])
     assert ("acct_2/price_1", "Its") == (found["price"], found["product_name"])
+    assert "acct_2/prod_1" == found["product"]
     assert "acct_2/HALF" == found["discounts"][0]["coupon"]
     assert ["acct_2/prod_1"] == found["discounts"][0]["products"]
 

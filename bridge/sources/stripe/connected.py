@@ -31,7 +31,7 @@ def apart(account: str, value: Any, name: str = "", depth: int = 0) -> Any:
         return [apart(account, one, name, depth + 1) for one in value]
     if not isinstance(value, dict):
         return value
-    kind = str(value.get("object"))
+    kind = str(value.get("object") or name)
     return {
         key: one
         if key == "metadata"
