@@ -33,6 +33,9 @@ TRAITS = frozenset({"forecastMrr", "forecastMrrChange", "forecastAt"})
 PLANNERS = frozenset({"stripe", "chargebee"})
 """Sources that may schedule changes of a subscription outside of it."""
 
+END = {"from": inf}
+"""What comes after the last phase."""
+
 Step = tuple[int, str | None, str | None]
 """From when (ms; 0: now), in which currency, and how much a month; None: it does not count."""
 
@@ -72,20 +75,15 @@ def planned(sub: Subscription) -> Subscription:
     if "mrr" in value:
         value["items"] = [{"unit": value.pop("mrr"), "interval": "month"}]
     schedule = detail(sub, "schedule") if sub.source in PLANNERS else {}
+    if "unread" in schedule:
+        raise UnknownError(f"{sub.id}: {schedule['unread']}")
     ends = cancels_at(sub), schedule.get("ends")
     last = min((end for end in ends if end is not None), default=inf)
     own = {"from": 0, "items": value.get("items"), "discounts": value.get("discounts")}
-    phases = [own, *_phases(sub, schedule), {"from": inf}]
+    phases = [own, *({**own, **one} for one in schedule.get("phases", ())), END]
     value["items"] = [*_within(phases, "items", last)]
     value["discounts"] = [*_within(phases, "discounts", last)]
     return sub._replace(status=status, value=value, rivals=())
-
-
-def _phases(sub: Subscription, schedule: Any) -> list[Any]:
-    if "id" in schedule and "phases" not in schedule:
-        raise UnknownError(f"{sub.id}: its schedule {schedule['id']} was not read")
-    found: list[Any] = schedule.get("phases", [])
-    return found
 
 
 def _within(phases: list[Any], name: str, last: float) -> Iterator[Any]:

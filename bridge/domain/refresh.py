@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from bridge.domain.account import SECOND_MS, Party, is_incomplete, subscriptions
 from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.fold import State
+from bridge.domain.forecast import TRAITS as FORECASTS
+from bridge.domain.forecast import steps
 from bridge.domain.money import Policy, UnknownError
 from bridge.domain.subscription import (
     Subscription,
@@ -54,6 +56,8 @@ def _unknown(sub: Subscription, policy: Policy, now: int) -> str | None:
         if sub.is_live:
             renews_at(sub)
             cancels_at(sub)
+        if policy.use & FORECASTS:
+            steps(sub, policy, now)
     except UnknownError as error:
         return str(error)
     return None

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from bridge.config import USED
 from bridge.domain.account import Party, unite
 from bridge.domain.document import document
 from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.fold import History, fold
+from bridge.domain.forecast import TRAITS as FORECASTS
+from bridge.domain.money import STRIPE
+from bridge.domain.traits import instant
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.sources.http import HttpApi
 from bridge.sources.stripe import SOURCE, endpoint
@@ -202,6 +206,64 @@ def test_what_no_event_tells_is_read(
     always = ("/v1/customers/cus_1", "/v1/subscriptions")
     beside = [path for path in stripe.paths() if path not in always]
     assert asked.split() == [path.removeprefix("/v1/") for path in beside]
+
+
+def phase(start: int, *items: Json, end: int = 0, **more: Any) -> Json:
+    own = {"start_date": start, "end_date": end, "discounts": [], "items": [*items]}
+    return {**own, "default_tax_rates": [], "trial_end": None, **more}
+
+
+def phased(*phases: Json, **more: Any) -> Json:
+    own = {"id": "sub_sched_1", "object": "subscription_schedule", "status": "active"}
+    own |= {"current_phase": {"start_date": NOW - 9}, "end_behavior": "release"}
+    return {**own, "created": NOW - 9, "phases": [*phases], **more}
+
+
+def off(terms: Json | None = None, **more: Any) -> list[Json]:
+    given = {"coupon": terms, "discount": None, "promotion_code": None, **more}
+    return [given]
+
+
+FIRST = phase(NOW - 9, {"price": price(), "quantity": 1}, end=NOW + 100)
+SECOND = phase(NOW + 100, {"price": TIERED, "quantity": 8}, end=NOW + 200)
+THIRD = {"price": OTHER, "quantity": 2, "discounts": off(TENTH)}
+LAST = phase(NOW + 200, THIRD, end=NOW + 300, discounts=off(HALF))
+LIKE = phase(NOW + 200, {"price": OTHER}, discounts=off(discount=discount(HALF)))
+CODE = phase(NOW + 200, {"price": OTHER}, discounts=off(promotion_code="promo_1"))
+TRIAL = phase(NOW + 200, {"price": OTHER}, trial_end=NOW + 250)
+
+PHASES: dict[str, tuple[Json, Any, int | None]] = {
+    "the last phase goes on": (phased(FIRST, SECOND), 54.5, 100),
+    "with the terms of its coupons": (phased(FIRST, SECOND, LAST), 18, 200),
+    "with a discount that it keeps": (phased(FIRST, LIKE), 10, 200),
+    "with a code whose terms are not told": (phased(FIRST, CODE), None, None),
+    "after its trial": (phased(FIRST, TRIAL), 20, 250),
+    "it ends with the last": (phased(FIRST, LAST, end_behavior="cancel"), 0, 300),
+    "it is released": (phased(FIRST, SECOND, status="released"), 49, None),
+    "nothing follows": (phased(FIRST), 49, None),
+    "it has no phase any more": (phased(end_behavior="cancel"), 49, None),
+}
+FORECAST = STRIPE._replace(use=FORECASTS)
+
+
+@pytest.mark.parametrize(("schedule", "mrr", "seconds"), PHASES.values(), ids=PHASES)
+def test_the_phases_of_a_schedule_are_read_where_a_forecast_wants_them(
+    stripe: LocalStripe, schedule: Json, mrr: Any, seconds: int | None
+) -> None:
+    own = having(item(price()), schedule="sub_sched_1")
+    stripe.put(customer("cus_1"), HALF, TENTH, TIERED, schedule, own)
+
+    facts = read(stripe, **{USED: FORECASTS})
+
+    party = Party("stripe:cus_1", fold(History(facts.values())))
+    traits = document(unite("cus_1", [party]), FORECAST, AT).traits
+    assert mrr == traits.get("forecastMrr")
+    at = traits.get("forecastAt")
+    assert (None if seconds is None else instant((NOW + seconds) * 1000)) == at
+    asked = "/v1/subscription_schedules/sub_sched_1"
+    assert 1 == stripe.paths().count(asked)
+    read(stripe)
+    assert 1 == stripe.paths().count(asked)
 
 
 @pytest.mark.parametrize(

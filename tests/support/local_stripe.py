@@ -24,6 +24,7 @@ SECRET_PART = "exampleXYZ"
 
 LISTED = ("customers", "subscriptions", "subscription_items", "events")
 LISTED += ("prices", "products", "coupons", "accounts", "webhook_endpoints", "invoices")
+LISTED += ("subscription_schedules",)
 
 MOST_ENDPOINTS = 16
 """https://docs.stripe.com/webhooks#limits"""
@@ -33,6 +34,7 @@ REFERENCES |= {("price", "product"), ("discount", "promotion_code")}
 METHODS = ("default_payment_method", "default_source")
 REFERENCES |= {(one, name) for name in METHODS for one in ("subscription", "customer")}
 REFERENCES |= {(None, METHODS[0])}
+REFERENCES |= {(None, "price"), (None, "coupon"), (None, "discount")}  # of a phase
 """Shown as ids unless they are expanded: (object, field)."""
 
 INCLUDED = {("price", "tiers"), ("coupon", "applies_to")}

@@ -54,7 +54,7 @@ PHASES = [
 
 
 def scheduled(**more: Any) -> dict[str, Any]:
-    return {"details": {"schedule": {"id": "sub_sched_1", "phases": PHASES, **more}}}
+    return {"details": {"schedule": {"phases": PHASES, **more}}}
 
 
 @pytest.mark.parametrize(

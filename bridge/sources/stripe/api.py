@@ -14,6 +14,7 @@ from typing import Any
 
 from bridge.config import USED
 from bridge.domain.facts import READ, Fact, Rank
+from bridge.domain.forecast import TRAITS as FORECASTS
 from bridge.domain.values import (
     BILLING,
     ENDED,
@@ -57,6 +58,11 @@ LISTS = ("customers", "subscriptions", "prices", "products", "coupons", "events"
 
 METHODS = ("default_payment_method", "default_source")
 
+PHASES = ["phases.items.price"]
+PHASES += [f"phases.{of}discounts.coupon" for of in ("", "items.")]
+PHASES += [f"phases.{of}discounts.discount" for of in ("", "items.")]
+"""What the phases of a schedule only name."""
+
 CHUNK = 20
 """Most event types that one list may request: https://docs.stripe.com/api/events/list"""
 
@@ -75,7 +81,10 @@ class StripeApi:
         self._lists = [*LISTS, *(["accounts"] if options.get("STRIPE_CONNECT") else [])]
         self._kinds = needed_events(options)
         self._places = places(options)
-        self._subscription = partial(snapshot.subscription, use=options.get(USED, ()))
+        use = options.get(USED, frozenset())
+        self._subscription = partial(snapshot.subscription, use=use)
+        self._forecasts = not FORECASTS.isdisjoint(use)
+        self._lists += ["subscription_schedules"] if self._forecasts else []
         self._pays = pays(options)
         self._lists += ["invoices"] if self._pays else []
         self._term = lru_cache(MOST_TERMS)(self._read_term)
@@ -163,6 +172,9 @@ class StripeApi:
             yield from _billing(customer, BILLING, CUSTOMER)
         query = {"customer": id_, "status": "all", "expand[]": expand}
         for raw in every(self._http, "subscriptions", query):
+            if self._forecasts and raw.get("schedule"):
+                id_ = raw["schedule"]
+                raw["schedule"] = understood(self._schedule, id_, id_)
             value = self._value(SUBSCRIPTION, self._subscription, raw)
             yield f"subscription:{raw['id']}", value
             if self._pays:
@@ -206,6 +218,19 @@ class StripeApi:
             if isinstance(price, dict):
                 self._complete_price(price, is_named=raw.get("status") in LIVE)
 
+    def _schedule(self, id_: str) -> Json | None:
+        """A schedule with the prices and the terms of its phases."""
+        schedule = self._get("subscription_schedules", id_, **{"expand[]": PHASES})
+        for phase in (schedule or {}).get("phases") or ():
+            items = phase.get("items") or ()
+            for part in (phase, *items):
+                part["discounts"] = [
+                    one.get("discount") or {"id": one.get("promotion_code"), **one}
+                    for one in part.get("discounts") or ()
+                ]
+            self._complete({**phase, "items": {"data": items}})
+        return schedule
+
     def _complete_price(self, price: Json, *, is_named: bool) -> None:
         if price.get("billing_scheme") == "tiered":
             tiers = self._term("prices", price["id"], price.get("created"), "tiers")
@@ -233,7 +258,7 @@ class StripeApi:
         """The name of a product; it may change, so it is cached only during one refresh."""
         return (self._get("products", product) or {}).get("name")
 
-    def _get(self, kind: str, id_: str, **query: str) -> Json | None:
+    def _get(self, kind: str, id_: str, **query: Any) -> Json | None:
         """Read one object; None if there is none."""
         reply = self._http.get(f"{kind}/{{id}}", id_, query)
         return reply.body if reply else None

@@ -112,6 +112,7 @@ TAX_RATES = fields.List(part(percentage=Percent(most=1000), inclusive=fields.Boo
 class Item(Payload):
     """One line of a subscription; *plan* is validated only if there is no price."""
 
+    id = Label()
     price = Reference(Price)
     plan = fields.Raw()
     quantity = Whole()
@@ -175,6 +176,24 @@ class Subscription(Discounted):
     """For optional traits; a mistake in one of them must not stop the rest."""
 
 
+class Phase(Payload):
+    """A phase of a schedule, or a pending update, which has *expires_at*."""
+
+    start_date = end_date = expires_at = trial_end = UnixTime()
+    items = subscription_items = fields.List(fields.Nested(Item))
+    discounts = fields.List(Reference(Discount))
+    default_tax_rates = TAX_RATES
+
+
+class Schedule(Payload):
+    """https://docs.stripe.com/api/subscription_schedules/object"""  # noqa: D400 - a link
+
+    id = Id(required=True)
+    status = end_behavior = Text()
+    current_phase = part(start_date=UnixTime())
+    phases = fields.List(fields.Nested(Phase))
+
+
 class Checkout(Payload):
     """https://docs.stripe.com/api/checkout/sessions/object"""  # noqa: D400 - a link
 
@@ -235,6 +254,7 @@ def event_of(schema: type[Payload]) -> Schema:
 
 
 CUSTOMER, SUBSCRIPTION, PAGE = Customer(), Subscription(), Page()
+PHASE, SCHEDULE = Phase(), Schedule()
 HAPPENED = Happened()
 ITEM, PRICE = Item(), Price()
 INVOICE, METHOD = Invoice(), Method()

@@ -7,7 +7,10 @@ epoch (UTC). None, False, empty values and unknown things are left out; nothing 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
+
+from marshmallow import ValidationError
 
 from bridge.domain.forecast import TRAITS as FORECASTS
 from bridge.domain.values import (
@@ -28,8 +31,8 @@ from bridge.domain.values import (
     Tier,
     Value,
 )
-from bridge.sources.stripe.schemas import ITEM, PRICE
-from bridge.webhook.fields import UNREAD, Id, Label, UnixTime, cleaned
+from bridge.sources.stripe.schemas import ITEM, PHASE, PRICE, SCHEDULE
+from bridge.webhook.fields import UNREAD, Label, UnixTime, cleaned
 from bridge.webhook.values import kept, month_end
 
 Loaded = Any
@@ -124,12 +127,14 @@ def subscription(
         "single": loaded["discounts"] is None and loaded["discount"] is not None,
         "tax": _inclusive(loaded["default_tax_rates"]),
         "automatic_tax": (loaded["automatic_tax"] or NOTHING).get("enabled"),
-        "details": {k: v for k, v in _details(loaded) if k in wanted} if use else {},
+        "details": {k: v for k, v in _details(loaded, currency) if k in wanted}
+        if use
+        else {},
     }
     return {**account("subscription", loaded, owner(loaded), places), **kept(value)}
 
 
-def _details(loaded: Loaded) -> Iterator[tuple[str, Any]]:
+def _details(loaded: Loaded, currency: str | None) -> Iterator[tuple[str, Any]]:
     """What a subscription tells of optional traits, in every version (`billing`: to 2019).
 
     The reason is the customer's own (`feedback`), else Stripe's:
@@ -141,10 +146,8 @@ def _details(loaded: Loaded) -> Iterator[tuple[str, Any]]:
         yield "startedAt", started
     if method := Label().read(loaded["collection_method"] or loaded["billing"]):
         yield "collectionMethod", method
-    if loaded["pending_update"] is None and loaded["schedule"] is None:
-        yield "schedule", {}
-    elif (id_ := Id().read(loaded["schedule"])) is not UNREAD:
-        yield "schedule", {"id": id_}
+    with suppress(ValidationError):
+        yield "schedule", _scheduled(loaded, currency)
     why = loaded["cancellation_details"]
     if isinstance(why, dict):
         feedback, reason = (
@@ -156,6 +159,44 @@ def _details(loaded: Loaded) -> Iterator[tuple[str, Any]]:
             "cancelComment",
             cleaned(comment, LONGEST) if isinstance(comment, str) else None,
         )
+
+
+def _scheduled(loaded: Loaded, currency: str | None) -> dict[str, Any]:
+    """What will change by a schedule, if it was read, or by a pending update.
+
+    A pending update waits for its payment, and is dropped at its last date:
+    https://docs.stripe.com/billing/subscriptions/pending-updates. Raises ValidationError.
+    """
+    whole, pending = loaded["schedule"], PHASE.load(loaded["pending_update"] or {})
+    if pending["subscription_items"] or pending["trial_end"]:
+        had = [item["id"] for item in (loaded["items"] or {"data": ()})["data"]]
+        kept_ids = {row["id"] for row in pending["subscription_items"] or ()} - {None}
+        is_told = pending["expires_at"] and kept_ids.issuperset(had)
+        if whole or pending["trial_end"] or not is_told:
+            return {"unread": "what will be after its pending update is not told"}
+        return {"phases": [_phase(pending, currency, pending["expires_at"])]}
+    if not isinstance(whole, dict):
+        return {"unread": f"its schedule {whole} was not read"} if whole else {}
+    schedule = SCHEDULE.load(whole)
+    if schedule["status"] not in {"active", "not_started"}:
+        return {}
+    now = (schedule["current_phase"] or {}).get("start_date") or 0
+    phases = [one for one in schedule["phases"] or () if one["start_date"]]
+    later = [
+        {**_phase(one, currency, one["start_date"]), "discounts": _discounts(one)}
+        for one in phases
+        if one["start_date"] > now
+    ]
+    ends = phases and schedule["end_behavior"] == "cancel"
+    return {"phases": later, "ends": phases[-1]["end_date"] if ends else None}
+
+
+def _phase(phase: Loaded, currency: str | None, start: int) -> dict[str, Any]:
+    """What a subscription pays from *start* on (ms); nothing during a trial."""
+    own = {"tax": _inclusive(phase["default_tax_rates"]), "from": phase["trial_end"]}
+    rows = phase["subscription_items"] or phase["items"] or ()
+    items = (_item(row, _price(row, None), currency) for row in rows)
+    return {"from": start, "items": [{**item, **kept(own)} for item in items]}
 
 
 def _price(item: Loaded, spare: Loaded | None) -> Loaded:
