@@ -1,6 +1,6 @@
 """`make bench`: measure all, or the parts that are named, beside the goals.
 
-    python -m tests.bench [idle backlog writes trips memory boot contact plan console ingress]
+    python -m tests.bench [idle backlog writes units trips memory boot contact plan console ingress]
 
 All parts together write the page `deploy/benchmarks.md`; single ones only print their
 rows. The status says nothing about the goals.
@@ -23,6 +23,7 @@ PARTS: Mapping[str, Callable[[Path], dict[str, report.Figure]]] = {
     "idle": waits.when_idle,
     "backlog": waits.behind_a_backlog,
     "writes": costs.writes,
+    "units": costs.units,
     "trips": costs.trips,
     "memory": costs.memory,
     "boot": costs.boot,

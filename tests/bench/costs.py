@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 from bridge.store import keys
+from bridge.store.connect import milliseconds
+from bridge.vitally.custom_objects import EXAMPLE_TOKEN
 from tests.bench import machine
 from tests.bench.events import Customer, Moment, in_turn, months, requests
 from tests.bench.load import deliver
@@ -55,10 +57,63 @@ def writes(folder: Path) -> dict[str, Figure]:
 
 def _days_pass(stack: Stack) -> None:
     """Let the last write of every account be long ago, as it is between renewals."""
-    for key in stack.redis.scan_iter(match=f"{keys.account('')}*"):
-        stack.redis.hincrby(key, "wrote_at", -HOUR_MS)
-    for key in stack.redis.scan_iter(match=keys.mass("*")):
-        stack.redis.delete(key)
+    redis = stack.redis
+    while True:
+        for key in redis.scan_iter(match=f"{keys.account('')}*"):
+            redis.hincrby(key, "wrote_at", -HOUR_MS)
+            redis.hincrby(key, "objects_due", -HOUR_MS)
+        soon = redis.zrangebyscore(keys.LATER, "-inf", milliseconds(redis) + HOUR_MS)
+        for party in soon:
+            redis.zincrby(keys.LATER, -HOUR_MS, party)
+        if not soon:
+            break
+        time.sleep(1.0)  # the sweeper claims what is due four times a second
+        stack.settled(120)
+    for key in redis.scan_iter(match=keys.mass("*")):
+        redis.delete(key)
+
+
+EVERYTHING = """
+[traits]
+use = "all"
+[vitally.objects]
+subscription = "subscriptions"
+"""
+
+
+def units(folder: Path) -> dict[str, Figure]:
+    """Return the REST units of the months: traits alone, everything on, and their ratio."""
+    found: dict[str, float] = {}
+    for name, lines in (("plain", ""), ("whole", EVERYTHING)):
+        place = folder / name
+        place.mkdir()
+        (place / "bridge.toml").write_text(lines, encoding="utf-8")
+        with Stack(
+            place, BRIDGE_CONFIG=place / "bridge.toml", BRIDGE_RECONCILE="off"
+        ) as stack:
+            stack.vitally.custom_objects.objects["subscriptions"] = {
+                "id": "subscriptions"
+            }
+            url = stack.vitally.url
+            token = {
+                "VITALLY_ANALYTICS_TOKEN": EXAMPLE_TOKEN,
+                "VITALLY_ANALYTICS_URL": url,
+            }
+            stack.environ |= token
+            stack.web()
+            stack.worker()
+            stack.ready()
+            for moments in months(CUSTOMERS):
+                say(f"units, {name}: {len(moments)} customers have a moment")
+                _post(stack, in_turn(moments))
+                _days_pass(stack)
+            received = stack.figures().received
+            spent = sum(entry["cost"] for entry in stack.vitally.log())
+            found[name] = 1000 * spent / received
+            found["batches"] = 1000 * len(stack.vitally.batches()) / received
+            assert bool(lines) == (len(stack.vitally.instances()) == CUSTOMERS)
+    found["units"] = found["whole"] / found["plain"]
+    return {name: figure([value]) for name, value in found.items()}
 
 
 def memory(folder: Path) -> dict[str, Figure]:

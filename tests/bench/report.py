@@ -64,6 +64,7 @@ GOALS = (
     Goal("behind, 95", "The same, 95 of 100", 5000, "{:.0f} ms"),
     Goal("writes", "Writes per 1000 events of customers' months", 200, "{:.0f}"),
     Goal("repeats", "Writes for all of these events once more", 0, "{:.0f}"),
+    Goal("units", "REST units of these months with all traits and objects on ÷ without", 1.3, "{:.2f} ×"),  # noqa: RUF001
     Goal("contact new", "Writes for each of 50,000 customers that Vitally does not have", 1.0, "{:.2f}"),
     Goal("contact right", "Requests for 50,000 customers that Vitally already has right", 600, "{:.0f}"),
     Goal("plan", "`plan` over 50,000 accounts at rest", 10, "{:.1f} s"),
@@ -143,6 +144,9 @@ In brackets the middle half of the samples. {machine}
 - **Months.** Sign-ups, renewals, failed payments and changes of seats, with the invoices and
   payments that Stripe sends round them, and one event in fifty twice; PUT and POST both
   count. "Once more" is all of it again, and again after the memory of recent events is gone.
+- **Units.** 1000 events take {plain:.0f} units of the REST limit for the traits that are always
+  written, {whole:.0f} with `[traits] use = "all"` and each subscription as an instance of a custom
+  object: these go in {batches:.0f} batches of the Analytics API, and each is looked for once.
 - **First contact.** A reading of Vitally's list, then all customers at once, as a backfill
   takes them in; an account that is right is not written.
 - **Plan.** The commands as one types them. An account that was settled by the same rules is
@@ -175,4 +179,5 @@ def page(figures: Figures, *, machine: str, accounts: int, waiting: float) -> st
         waiting=waiting,
         event=figures["event"].middle,
         **{kind: figures[f"ms {kind}"].middle for kind in kinds},
+        **{name: figures[name].middle for name in ("plain", "whole", "batches")},
     )

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -26,6 +27,7 @@ from bridge.store import keys
 from bridge.store.complete import Place, places
 from bridge.store.connect import connect
 from bridge.store.health import Watch
+from bridge.vitally.custom_objects import EXAMPLE_TOKEN
 from bridge.web import create_app
 from tests.chaos.checker import RECOVERY, at_rest
 from tests.chaos.world import Known, bring_forward
@@ -166,6 +168,14 @@ class Bridge(Known):
         stack.vitally.reset()
         source.clear()
 
+    def shows_objects(self) -> None:
+        """Make each subscription an instance of a custom object."""
+        (settings, config), vitally = self.configured, self.stack.vitally
+        vitally.custom_objects.objects["sub"] = {"id": "sub", "name": "Subscription"}
+        token = {"vitally_analytics_token": EXAMPLE_TOKEN}
+        settings = replace(settings, vitally_analytics_url=vitally.url, **token)
+        self.configured = settings, replace(config, subscription_object="sub")
+
     def counts(self) -> None:
         """Begin the story itself: each call from now on is a crash point."""
         self.fate.is_counting = True
@@ -279,6 +289,12 @@ class Bridge(Known):
             self.problems.append(f"I7: /healthz and /readyz: {statuses}")
         if left := self.redis.lrange(BETWEEN, 0, -1):
             self.problems.append(f"I6: between RQ's lists: {left}")
+        for id_, one in self.stack.vitally.instances().items():
+            owed = self.redis.hget(keys.instances("acme"), id_)[:1]
+            mrr = self.stack.account("acme")["traits"]["mrr"]
+            is_known = owed == b"0" or self.redis.exists(keys.LATER)
+            if one["traits"]["mrr"] != mrr or not is_known:
+                self.problems.append(f"I2: {one} is owed {owed} looks")
         return [*self.problems, *at_rest(self)]
 
 
@@ -320,6 +336,16 @@ def update(bridge: Bridge) -> None:
     bridge.counts()
     for quantity in (2, 1):
         bridge.tell(shop.changes(quantity=quantity))
+        bridge.later()
+
+
+def objects(bridge: Bridge) -> None:
+    """A subscription changes that is an instance of a custom object, too."""
+    bridge.shows_objects()
+    shop = customer(bridge)
+    bridge.counts()
+    bridge.tell(shop.changes(quantity=2))
+    for _ in range(4):
         bridge.later()
 
 
@@ -451,7 +477,7 @@ def apply(bridge: Bridge) -> None:
 STORIES: Mapping[str, Callable[[Bridge], None]] = {
     one.__name__: one
     for one in (
-        *(accept, create, update, end, hold, park, relink, link),
+        *(accept, create, update, objects, end, hold, park, relink, link),
         *(sweep, refresh, backfill, reconcile, complete, apply),
     )
 }

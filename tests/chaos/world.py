@@ -248,7 +248,7 @@ def bring_forward(redis: Redis) -> int:
         party = raw.decode()
         known = redis.hget(keys.party(party), "account") or b""
         account = keys.account(known.decode() or own_account(party) or party)
-        for name in ("confirm_at", "not_before"):
+        for name in ("confirm_at", "not_before", "objects_due"):
             if redis.hexists(account, name):
                 redis.hset(account, name, now)
         redis.zadd(keys.LATER, {party: now}, xx=True)

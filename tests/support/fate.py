@@ -131,7 +131,7 @@ def felt() -> Iterator[None]:
             fate.done(way, RedisLostError("the reply is lost"))
 
     def asked(self: Any, method: str, url: str, *args: Any, **more: Any) -> Any:
-        is_vitally = url.startswith("/resources/")
+        is_vitally = url.startswith(("/resources/", "/analytics/"))
         way = FATE.get().meets(f"vitally {method}") if is_vitally else ""
         response = ask(self, method, url, *args, **more)
         if way:
