@@ -8,7 +8,13 @@ from tests.bench import events
 from tests.bench.report import GOALS, Figure, Goal, figure, page, table
 from tests.support.processes import ROOT
 
-OTHERS = ("event", *(f"ms {kind}" for kind in ("bridge", "empty", "textbook", "once")))
+OTHERS = (
+    "event",
+    "plain",
+    "whole",
+    "batches",
+    *(f"ms {kind}" for kind in ("bridge", "empty", "textbook", "once")),
+)
 
 
 def text(**changes: Figure) -> str:
