@@ -23,7 +23,8 @@ from workers.outcomes import said
 from workers.write import Postponed, wait_to_read
 
 SOON_MS = 1000
-"""How long after a write of the account's numbers its instances are sent."""
+"""How long after a write of the account's numbers its instances are sent; and a
+millisecond for each subscription, since all are computed then."""
 
 LOOK_MS, LONGEST_MS = 10_000, 3_600_000
 """From a batch to the look for it: at first, and at most after looks that missed some."""
@@ -54,8 +55,7 @@ class ObjectSync:
 
         Raises LostLeaseError.
         """
-        wait = view.objects_due - view.now
-        if wait > 0 or (wait := self.store.rest(view.now)):
+        if wait := self.store.rest(view.now):
             return {}, wait
         try:
             done = self._step(view, shall)

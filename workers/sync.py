@@ -155,20 +155,18 @@ class AccountSync:
 
     def _unchanged(self, view: View, desired: Desired) -> str:
         """Acknowledge; where subscriptions are instances, first make those right."""
-        outcome, config = (
-            outcomes.unchanged(view, desired.document),
-            self.context.config,
-        )
-        shall = instances_of(view, desired.account, config)
+        outcome = outcomes.unchanged(view, desired.document)
+        if (wait := view.objects_due - view.now) > 0:
+            return self._ack(view, outcomes.soon(outcome, wait), desired)
+        shall = instances_of(view, desired.account, self.context.config)
         if shall is None or view.objects == digest_of(shall):
             return self._ack(view, outcome, desired)
         if self.context.settings.bridge_dry_run:
             return self._postpone(view, DRY_RUN_MS, Wait("dry_run"), desired)
         fields, wait = self.objects.run(view, shall)
-        outcome = outcomes.soon(outcome, wait)._replace(fields=fields)
-        return self._ack(
-            view, outcome._replace(word="objects") if fields else outcome, desired
-        )
+        done = outcomes.soon(outcome, wait)._replace(fields=fields)
+        done = done._replace(word="objects") if fields else done
+        return self._ack(view, done, desired)
 
     def _take_turn(self, view: View, desired: Desired, moved: Mapping[str, int]) -> str:
         """Write once the account's pace and the throttle allow it."""
@@ -213,7 +211,8 @@ class AccountSync:
         self.noted["traits"] = sorted(done.change.traits)
         outcome = outcomes.written(view, doc, done)
         if self.context.config.subscription_object and (doc.traits or view.objects):
-            outcome = outcomes.soon(outcome, SOON_MS)
+            many = len(desired.account.subscriptions) if desired.account else 0
+            outcome = outcomes.soon(outcome, SOON_MS + many)
         return self._ack(view, outcome, desired)
 
     def _failed(self, view: View, error: VitallyError, desired: Desired) -> str:

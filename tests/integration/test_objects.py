@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from bridge.domain.instance import instances
 from bridge.store import keys
 from bridge.store.operator import forget
 from bridge.vitally.custom_objects import EXAMPLE_TOKEN
+from tests.support.command import Run, Said
 from tests.support.desk import Bench, bench, customer, link, subscription
 from tests.support.server import RedisServer
 from workers import objects as step
@@ -356,6 +358,40 @@ def test_what_redis_keeps_of_an_instance_is_a_handful_of_bytes(on: Bench) -> Non
     minutes(on)
 
     assert 17 == len(on.redis.hget(keys.instances("acme"), "stripe:sub_1"))
+
+
+# --- What people see ------------------------------------------------------------------
+
+
+def test_why_and_plan_show_what_is_not_there_yet(
+    on: Bench, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "bridge.toml"
+    file.write_text(f'[vitally.objects]\nsubscription = "{OBJECT}"', encoding="utf-8")
+
+    def said(*words: str) -> Said:
+        return run(*words, BRIDGE_CONFIG=file)
+
+    on.does(customer(), subscription(), subscription(sub="sub_2"))
+    assert {"stripe:sub_1": "to be sent", "stripe:sub_2": "to be sent"} == (
+        said("why", "acme", "--json").json["instances"]
+    )
+    (planned,) = said("plan", "--json").json["accounts"]
+    assert (2, {}) == (planned["instances"], planned["changes"])
+    assert "acme (instances) none -> 2" == said("plan").line("acme")
+    minutes(on, 1)
+    on.does(subscription(at=9, unit=1))
+    on.passes(1000)
+    on.work()
+    why = said("why", "acme")
+
+    assert "2 subscriptions as a custom object, 1 shown by Vitally" in why.out
+    assert ["  stripe:sub_1: sent"] == [
+        line for line in why.out.splitlines() if line.startswith("  stripe:")
+    ]
+    minutes(on)
+    assert [] == said("plan", "--json").json["accounts"]
+    assert "instances" not in run("why", "acme", "--json").json
 
 
 # --- Any order ------------------------------------------------------------------------
