@@ -12,12 +12,13 @@ import pytest
 
 from bridge.config import USED
 from bridge.demo import lives
-from bridge.domain.account import Identity
-from bridge.domain.document import TRAITS
+from bridge.domain.account import Identity, unite
+from bridge.domain.document import TRAITS, document
 from bridge.domain.forecast import TRAITS as FORECASTS
+from bridge.domain.money import STRIPE as POLICY
 from bridge.domain.traits import OPTIONAL
 from bridge.sources.stripe import SOURCE
-from tests.support.reader import Reader
+from tests.support.reader import Reader, folded
 from tests.support.stripe_cases import (
     DAY_0,
     FOLDER,
@@ -73,6 +74,30 @@ def test_an_optional_trait_that_is_off_changes_nothing(name: str) -> None:
     traits = {name: v for name, v in more.traits.items() if name in TRAITS}
     unknown = {name: v for name, v in more.unknown.items() if name in TRAITS}
     assert (doc.traits, doc.unknown) == (traits, unknown)
+
+
+def test_a_case_means_the_same_in_a_connected_account() -> None:
+    """All ids that name something are another account's, and nothing else is."""
+    differ = []
+    for name, (case, rendering) in ONE_OF_EACH.items():
+        own: Any = {"STRIPE_ACCOUNT_ID_KEY": case.get("account_key"), USED: use(case)}
+        told = [one for one in events(case, rendering) if not one["account"]]
+        for one in told:
+            kind = one["type"].split(".")[-2]
+            one["data"]["object"].setdefault("object", kind)
+        theirs = [one | {"account": "acct_1"} for one in told]
+        parties = [
+            folded(Reader(SOURCE, **own, STRIPE_CONNECT=True).facts(*bodies))
+            for bodies in (told, theirs)
+        ]
+        docs = [document(unite("a", some), POLICY, now(case)) for some in parties]
+        names = [
+            f"stripe:acct_1/{one.name.removeprefix('stripe:')}" for one in parties[0]
+        ]
+        if docs[0].traits != docs[1].traits or names != [p.name for p in parties[1]]:
+            differ.append(name)
+
+    assert [] == differ
 
 
 MONTH = lives.in_order(int(DAY_0.timestamp()))
