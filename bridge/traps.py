@@ -39,6 +39,7 @@ from bridge.store.health import POLICY, told
 from bridge.store.index import Index
 from bridge.store.shadow import Shadow
 from bridge.vitally.client import Call, Vitally
+from bridge.vitally.replies import Rate
 
 DERIVED = ("mrr", "nextRenewalDate", "churnedAt", "trialEndDate")
 """Vitally's own fields of an account, which it fills from the traits chosen for them.
@@ -121,6 +122,12 @@ class Seen:
     endpoints: Sequence[Endpoint] | None = None
     other_mode: bool = False
     ahead: dict[str, float] = field(default_factory=dict)
+    rates: list[Rate] = field(default_factory=list)
+
+    def hear(self, call: Call) -> None:
+        """Compare our clock with that of one of Vitally's replies, to a few seconds."""
+        if call.clock is not None:
+            self.ahead["Vitally"] = call.clock - call.began - call.seconds / 2
 
     def add(self, shown: Mapping[str, Any], code: str | None, listed: set[Any]) -> None:
         """Note an account, whose amounts are in *code* unless it says otherwise itself."""
@@ -404,9 +411,3 @@ def fly(seen: Seen, vitally: Vitally) -> None:
     finally:
         with suppress(VitallyMissingError):
             vitally.delete(CANARY)
-
-
-def look_at_clock(seen: Seen, call: Call) -> None:
-    """Compare our clock with that of one of Vitally's replies, to a few seconds."""
-    if call.clock is not None:
-        seen.ahead["Vitally"] = call.clock - call.began - call.seconds / 2

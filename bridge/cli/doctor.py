@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import click
 from redis import Redis
@@ -41,13 +40,11 @@ from bridge.traps import (
     TRAPS,
     Seen,
     fly,
-    look_at_clock,
     read_redis,
     read_stripe,
     read_vitally,
 )
 from bridge.vitally.client import Vitally
-from bridge.vitally.replies import Rate
 from bridge.webhook.source import Source
 from bridge.wording import count
 
@@ -64,9 +61,7 @@ Findings = Iterator[tuple[str, ...]]
 
 
 @click.command(cls=Command)
-@click.option(
-    "--canary", is_flag=True, help=f"Write an account {CANARY}, and look at it."
-)
+@click.option("--canary", is_flag=True, help="Write an account of our own to look at.")
 @yes_option
 def doctor(*, canary: bool, yes: bool) -> None:
     """Check settings, Redis, Vitally, Stripe, workers, histories and the counting.
@@ -86,10 +81,11 @@ def doctor(*, canary: bool, yes: bool) -> None:
     if canary:
         words = f"{CANARY} is written to Vitally, and deleted again. Type its id"
         confirm(words, CANARY, yes=yes)
-    seen, rates = Seen(settings, config), list[Rate]()
-    clock = partial(look_at_clock, seen)
-    vitally = vitally_of(settings, observe=rates.append, after=clock, deadline=PATIENCE)
-    found = _examine(seen, vitally, rates, canary=canary)
+    seen = Seen(settings, config)
+    vitally = vitally_of(
+        settings, deadline=PATIENCE, observe=seen.rates.append, after=seen.hear
+    )
+    found = _examine(seen, vitally, canary=canary)
     findings = sorted(found, key=lambda one: GRADES.index(one[0]))
     names = ("grade", "what", "trap")
     data = [dict(zip(names, finding, strict=False)) for finding in findings]
@@ -99,9 +95,7 @@ def doctor(*, canary: bool, yes: bool) -> None:
         raise BridgeError(f"{count(bad, 'problem')} to fix: see BAD above")
 
 
-def _examine(
-    seen: Seen, vitally: Vitally, rates: Sequence[Rate], *, canary: bool
-) -> Findings:
+def _examine(seen: Seen, vitally: Vitally, *, canary: bool) -> Findings:
     settings = seen.settings
     yield GOOD, "the settings are complete"
     if settings.bridge_dry_run:
@@ -121,7 +115,7 @@ def _examine(
         checks |= {"Redis": _redis(seen, redis), "the counting": _counting(redis)}
     except BridgeError as error:
         yield BAD, str(error)
-    checks["Vitally"] = _vitally(seen, vitally, rates, redis)
+    checks["Vitally"] = _vitally(seen, vitally, redis)
     checks["Stripe's endpoints"] = read_stripe(seen)
     yield from _side_by_side(checks, until)
     for trap in TRAPS:
@@ -171,20 +165,18 @@ def _key(source: Source, settings: Settings) -> Findings:
         yield BAD, str(error)
 
 
-def _vitally(
-    seen: Seen, vitally: Vitally, rates: Sequence[Rate], redis: Redis | None
-) -> Findings:
+def _vitally(seen: Seen, vitally: Vitally, redis: Redis | None) -> Findings:
     read_vitally(seen, vitally, redis)
     base = seen.settings.vitally_base_url
     if error := seen.error:
         yield BAD, f"Vitally at {base}: {error.reason} ({error.status or 'no answer'})"
         return
     yield GOOD, f"Vitally takes the key at {base}"
-    for rate in rates[-1:]:
+    for rate in seen.rates[-1:]:
         mine = int(rate.limit * seen.settings.vitally_budget_share)
         left = f"{rate.remaining} of {rate.limit} units left this minute"
         yield GOOD, f"{left}; the bridge uses up to {mine}"
-    if not rates:
+    if not seen.rates:
         yield NOTE, "Vitally's reply says nothing of its rate limit"
 
 
