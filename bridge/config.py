@@ -327,8 +327,7 @@ class Money(Lines):
     discounts = one_of(DISCOUNTS)
     statuses = _some_of(STATUSES)
     empty = one_of(EMPTY)
-    week = Number()
-    day = Number()
+    week = day = Number()
     base = currency()
     rates = NamedLines(Number(), currency())
 

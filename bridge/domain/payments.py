@@ -21,11 +21,10 @@ from bridge.domain.values import (
     METHOD,
     PAYMENTS,
     PAYS,
-    REFRESHED,
     Payment,
 )
 
-HISTORY = "what it paid before its invoices were taken in is not known: run `backfill`"
+HISTORY = "what it paid before is not known: `backfill` reads invoices, from Stripe"
 
 Amounts = Mapping[str, str]
 """Minor units by currency, as exact text."""
@@ -62,9 +61,7 @@ class Payer:
         """The value of a *thing*. Raises UnknownError."""
         state = self.things.get(thing)
         if state is None or state.rivals:
-            raise UnknownError(
-                f"{self.party}: {thing} is in no event that is surely last"
-            )
+            raise UnknownError(f"{self.party}: no event surely tells its {thing}")
         return state.value
 
     # --- Invoices -------------------------------------------------------------------------
@@ -94,8 +91,9 @@ class Payer:
 
         The latter proves it only once an invoice was paid: none may be sent at all.
         """
-        first, is_read = self.things.get(BILLING), REFRESHED in self.things
-        return bool(first and first.creation_seen and (is_read or self.last("paid")))
+        own = self.things.get(BILLING)
+        is_new = own is not None and own.creation_seen and self.last("paid")
+        return bool(is_new or (own and "read" in own.seen))
 
     @property
     def failing(self) -> list[Invoice]:
@@ -128,10 +126,8 @@ class Payer:
         """When the first card expires that pays what is *live* (ms). Raises UnknownError."""
         own = self._known(BILLING).get("method")
         methods = [self._known(PAYS + id_).get("method", own) for id_ in live] or [own]
-        cards = (self._known(METHOD + method) for method in methods if method)
-        return min(
-            (card["expires"] for card in cards if "expires" in card), default=None
-        )
+        cards = [self._known(METHOD + method) for method in methods if method]
+        return min((c["expires"] for c in cards if "expires" in c), default=None)
 
 
 def summed(amounts: Iterable[tuple[str, str]]) -> Amounts:

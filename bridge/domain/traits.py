@@ -441,7 +441,15 @@ def _balance(view: AccountView, amounts: list[Amounts]) -> Result:
     return _major(view, amounts)
 
 
-def _major(view: AccountView, amounts: Iterable[Amounts]) -> Result:
+def _credit(view: AccountView, amounts: list[Amounts]) -> Result:
+    """The credit on that balance: what it is below 0, else 0.
+
+    Stripe's credit grants are not in it: no event tells how much of one is left.
+    """
+    return max(0, -_major(view, amounts))
+
+
+def _major(view: AccountView, amounts: Iterable[Amounts]) -> int | float:
     """The sum of *amounts* in major units; zero is zero in every currency."""
     sums = summed(chain.from_iterable(one.items() for one in amounts))
     there = {code: Fraction(amount) for code, amount in sums.items() if amount != "0"}
@@ -553,6 +561,7 @@ OPTIONAL: Mapping[str, Trait] = {
     "paymentFailedAt": _Paid(_failed_at, _failing, lambda one, _: one.failed_at()),
     "paymentRetryAt": _Paid(_retry_at, _failing, lambda o, _: o.steps[-1].get("retry")),
     "accountBalance": _Paid(_balance, PAYERS, lambda payer, _: payer.balance()),
+    "creditBalance": _Paid(_credit, PAYERS, lambda payer, _: payer.balance()),
     "firstPaidAt": _Paid(_first_paid, PAYERS, lambda payer, _: payer.paid_at(0)),
     "lastPaidAt": _Paid(_last_paid, PAYERS, lambda payer, _: payer.paid_at(-1)),
     "lastPaidAmount": _Paid(_last_amount, PAYERS, _paid_then),

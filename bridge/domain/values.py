@@ -254,7 +254,7 @@ class Payment(TypedDict, total=False):
 
 
 class Billing(TypedDict, total=False):
-    """BILLING, and the things whose names begin so.
+    """BILLING, and the things whose names begin so; *status* `read`: with all invoices.
 
     Of a customer the *balance* (above 0 it is owed, below 0 it is credit, as at Stripe) and
     the default *method* of payment, which a subscription may have too; of a method when it
@@ -265,6 +265,7 @@ class Billing(TypedDict, total=False):
     currency: str
     method: str
     expires: int
+    status: str
 
 
 class Extra(TypedDict):

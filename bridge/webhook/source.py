@@ -58,8 +58,7 @@ Verified = NewType("Verified", Delivery)
 
 def pays(options: Options) -> bool:
     """Whether a trait about payments is in use, so that they are taken in."""
-    in_use = (OPTIONAL.get(name) for name in options.get(USED, ()))
-    return any(trait is not None and trait.about == "payers" for trait in in_use)
+    return any(OPTIONAL[name].about == "payers" for name in options.get(USED, ()))
 
 
 class Event(NamedTuple):

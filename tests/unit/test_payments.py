@@ -16,9 +16,11 @@ from bridge.domain.fold import History, compact, fold
 from bridge.domain.money import STRIPE
 from bridge.domain.traits import OPTIONAL
 from bridge.explain import aloud
+from bridge.sources.chargebee import SOURCE as CHARGEBEE
 from bridge.sources.stripe import SOURCE
 from bridge.sources.stripe.facts import needed_events
 from bridge.store import codec
+from tests.support import chargebee
 from tests.support.reader import Reader, folded
 from tests.support.stripe_cases import FOLDER, cases_of, events
 
@@ -62,7 +64,8 @@ def test_each_is_explained_by_its_invoice_or_its_party() -> None:
     assert ("in_1", "stripe:cus_1") == (failed["subscription"], failed["party"])
     assert aloud(failed).startswith("gives 2026-11-05")
     assert "is -19.99 USD" == aloud(balance)
-    assert "run `backfill`" in aloud(found["lifetimePaid"][0])
+    assert 19.99 == document(unite("a", parties), POLICY).traits["creditBalance"]
+    assert "`backfill` reads invoices" in aloud(found["lifetimePaid"][0])
 
 
 def paid(n: int, at: int) -> Fact:
@@ -105,3 +108,80 @@ def test_a_card_expires_at_the_end_of_its_month(month, end, kind) -> None:
     _, doc = reader("paymentMethodExpiresAt").outcome(event, made)
 
     assert end == doc.traits["paymentMethodExpiresAt"]
+
+
+# --- Chargebee ------------------------------------------------------------------------
+
+
+def bill(kind: str, day: float, id_: str, **said: Any) -> Any:
+    own = {"id": id_, "customer_id": "cb_1", "currency_code": "USD", "amount_paid": 0}
+    own |= {"status": "payment_due", "deleted": False, "object": "invoice"}
+    given = {**own, "resource_version": chargebee.seconds(day) * 1000, **said}
+    return chargebee.event(kind, day, invoice=given)
+
+
+def paid_bill(day: float, id_: str, amount: int) -> Any:
+    said = {"status": "paid", "amount_paid": amount, "paid_at": chargebee.seconds(day)}
+    return bill("payment_succeeded", day + 1, id_, **said)
+
+
+BORN = chargebee.event("customer_created", 0, customer=chargebee.customer())
+MET = chargebee.event("customer_changed", 0, customer=chargebee.customer())
+FAILED = bill("payment_failed", 2, "7", next_retry_at=chargebee.seconds(4))
+DUE = bill("invoice_updated", 3, "7", next_retry_at=chargebee.seconds(5))
+DAY = chargebee.instant
+
+
+@pytest.mark.parametrize(
+    ("bodies", "expected"),
+    [
+        (
+            [BORN, paid_bill(1, "6", 4900), FAILED, DUE],
+            {"paymentFailedAt": DAY(2), "paymentRetryAt": DAY(5), "lifetimePaid": 49},
+        ),
+        (
+            [BORN, FAILED, DUE, paid_bill(5, "7", 4900), paid_bill(9, "8", 100)],
+            {
+                "paymentFailedAt": None,
+                "paymentRetryAt": None,
+                "firstPaidAt": DAY(5),
+                "lastPaidAt": DAY(9),
+                "lastPaidAmount": 1,
+                "lifetimePaid": 50,
+            },
+        ),
+        ([MET, paid_bill(5, "7", 4900)], {"lastPaidAt": DAY(5), "lifetimePaid": ...}),
+        (
+            [MET, FAILED, bill("invoice_updated", 9, "7", status="voided")],
+            {"paymentFailedAt": None, "paymentRetryAt": None, "lastPaidAt": ...},
+        ),
+        (
+            [MET, FAILED, bill("invoice_deleted", 9, "7", deleted=True)],
+            {"paymentFailedAt": None},
+        ),
+        (
+            [BORN, bill("invoice_updated", 1, "5", status="pending")],
+            {"paymentFailedAt": ..., "accountBalance": ..., "firstPaidAt": ...},
+        ),
+        (
+            [BORN, chargebee.event("payment_failed", 1, transaction={"id": "txn_1"})],
+            {"paymentFailedAt": ...},
+        ),
+    ],
+)
+def test_chargebee_tells_the_same_of_its_invoices(bodies, expected) -> None:
+    on: Any = {USED: ALL}
+    _, doc = Reader(CHARGEBEE, **on).outcome(*bodies)
+
+    assert expected == {name: doc.traits.get(name, ...) for name in expected}
+
+
+def test_what_chargebee_s_api_does_not_tell_is_not_taken_for_known() -> None:
+    on: Any = {USED: ALL}
+    (event,) = Reader(CHARGEBEE, **on).events(BORN)
+    read = event._replace(type="read")
+    handler = CHARGEBEE.handlers["customer_created"]
+    options = Reader(CHARGEBEE, **on).options
+    facts = [*handler.facts(read, handler.schema.load(read.body), options)]
+
+    assert ["customer"] == [fact.thing for fact in facts]

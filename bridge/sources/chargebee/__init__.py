@@ -15,7 +15,7 @@ from bridge.config import text as line
 from bridge.errors import PayloadError
 from bridge.settings import Option, base_url, only, subdomain, text
 from bridge.sources.chargebee.api import BASE, BOTH, KEY, SITE, connect
-from bridge.sources.chargebee.facts import ACCOUNT, EVENTS, HANDLERS
+from bridge.sources.chargebee.facts import ACCOUNT, EVENTS, HANDLERS, PAYMENT_HANDLERS
 from bridge.webhook import auth
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
@@ -111,6 +111,7 @@ SOURCE = Source(
     verify=verify,
     split=split,
     handlers=HANDLERS,
+    payment_handlers=PAYMENT_HANDLERS,
     without_effect=EVENTS["without_effect"],
     api=connect,
     archive=connect,

@@ -17,10 +17,10 @@ from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.values import REFRESHED
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.sources.chargebee import facts, resources
-from bridge.sources.chargebee.facts import HANDLERS, PREFIX
+from bridge.sources.chargebee.facts import HANDLERS, PAYMENT_HANDLERS, PREFIX
 from bridge.sources.http import HttpApi, Json, understood
 from bridge.webhook.fields import UNREAD, Payload, Text, UnixTime
-from bridge.webhook.source import Change, Event, Options, Page
+from bridge.webhook.source import Change, Event, Options, Page, pays
 
 KEY, SITE = "CHARGEBEE_API_KEY", "CHARGEBEE_SITE"
 BASE = "CHARGEBEE_API_BASE"
@@ -34,9 +34,6 @@ WAIT = 60.0
 
 LISTS = ("customers", "subscriptions", "events")
 """What the key must be able to list."""
-
-KINDS = dumps([*HANDLERS]).decode()
-"""The types of events that are read, as a filter names them."""
 
 TIME = UnixTime()
 
@@ -131,9 +128,10 @@ class ChargebeeApi:
     def changes(self, since: int, until: int, after: str) -> Page:
         """See `Archive.changes`; *after* is Chargebee's offset."""
         first, end = since // 1000, -(-until // 1000)
+        paid = PAYMENT_HANDLERS if pays(self._options) else ()
         query = {
             "occurred_at[between]": f"[{max(1, first - 1)},{end}]",
-            "event_type[in]": KINDS,
+            "event_type[in]": dumps([*HANDLERS, *paid]).decode(),
             "sort_by[asc]": "occurred_at",
         }
         rows, more, _ = self._page("events", query, after)

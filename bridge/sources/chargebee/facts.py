@@ -20,10 +20,10 @@ from importlib.resources import files
 from typing import Any
 
 from bridge.domain.facts import READ, Fact, Rank
-from bridge.domain.values import VOID, AnyValue, Subscription
+from bridge.domain.values import BILLING, PAYMENTS, VOID, AnyValue, Subscription
 from bridge.sources.chargebee import resources
 from bridge.sources.chargebee.resources import Shown
-from bridge.webhook.source import Event, Handlers, Options, is_name
+from bridge.webhook.source import Event, Handlers, Options, is_name, pays
 from bridge.webhook.values import kept
 
 PREFIX = "chargebee:"
@@ -47,7 +47,8 @@ LATER = 10
 LAG_MS = 300_000
 """A list may be this old (ms): https://apidocs.chargebee.com/docs/api/list-ops."""
 
-HANDLERS = Handlers()
+HANDLERS, PAYMENT_HANDLERS = Handlers(), Handlers()
+"""The second are used only while a trait about payments is in use."""
 
 
 @HANDLERS.on(
@@ -60,6 +61,8 @@ def customer(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     shown = _resource(event, loaded, "customer")
     value = resources.customer(shown, _account(event, "customer", shown["id"], options))
     yield _fact(event, shown, shown["id"], "customer", value)
+    if pays(options) and event.type != READ:  # its invoices are not read
+        yield _fact(event, shown, shown["id"], BILLING, {})
 
 
 @HANDLERS.on(resources.SUBSCRIPTION_EVENT, EVENTS["subscription"])
@@ -79,6 +82,16 @@ def subscription(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     beside = loaded["content"]["customer"]
     if beside and beside["id"] == owner and event.type != MOVED_OUT:
         yield from customer(event, loaded, options)
+
+
+@PAYMENT_HANDLERS.on(resources.INVOICE_EVENT, EVENTS["invoice"])
+def invoice(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield the step that an invoice took; all are kept, so none replaces another."""
+    shown, failed = loaded["content"]["invoice"], event.type == "payment_failed"
+    step = shown and resources.invoice(shown, event.at, failed=failed)
+    if step:
+        party = PREFIX + shown["customer_id"]
+        yield event.fact(party, PAYMENTS, step, Rank.UPDATED, essence={})
 
 
 def _resource(event: Event, loaded: Any, kind: str) -> Shown:

@@ -37,6 +37,9 @@ STATUSES = {
 }
 """Chargebee's status -> ours; a future subscription is neither live nor ended."""
 
+SETTLED = {"paid": "paid", "voided": "void", "pending": None}
+"""Status of an invoice that is not due, or not yet -> our step."""
+
 # --- What is read ---------------------------------------------------------------
 
 
@@ -51,10 +54,7 @@ class Resource(Payload):
 class Customer(Resource):
     """A customer: https://apidocs.chargebee.com/docs/api/customers."""
 
-    company = Label()
-    first_name = Label()
-    last_name = Label()
-    email = Label()
+    company = first_name = last_name = email = Label()
 
 
 class Period(Payload):
@@ -62,9 +62,7 @@ class Period(Payload):
 
     billing_period = Whole(1, 2**31)
     billing_period_unit = Word("day", "week", "month", "year")
-    next_billing_at = UnixTime()
-    current_term_end = UnixTime()
-    trial_end = UnixTime()
+    next_billing_at = current_term_end = trial_end = UnixTime()
 
 
 class Item(Period):
@@ -76,26 +74,22 @@ class Item(Period):
 
     item_price_id = Id()
     item_type = Text()
-    quantity = Whole()
-    free_quantity = Whole()
-    unit_price = Minor()
-    amount = Minor()
+    quantity = free_quantity = Whole()
+    unit_price = amount = Minor()
     metered_quantity = fields.Raw()
 
 
 class Coupon(Payload):
     """A coupon, or a discount of the subscription itself; no event contains its terms."""
 
-    coupon_id = Id()
-    id = Id()
+    coupon_id = id = Id()
 
 
 class Contract(Payload):
     """A contract term: https://apidocs.chargebee.com/docs/api/contract_terms."""
 
-    status = Text()
+    status = action_at_term_end = Text()
     contract_end = UnixTime()
-    action_at_term_end = Text()
 
 
 class Subscription(Resource, Period):
@@ -104,19 +98,21 @@ class Subscription(Resource, Period):
     customer_id = Id(required=True)
     status = Word(*STATUSES, required=True)
     currency_code = Currency()
-    mrr = Minor()
     plan_id = Id()
-    plan_quantity = Whole()
-    plan_free_quantity = Whole()
-    plan_unit_price = Minor()
-    plan_amount = Minor()
-    addons = fields.List(fields.Nested(Item))
-    subscription_items = fields.List(fields.Nested(Item))
-    coupons = fields.List(fields.Nested(Coupon))
-    discounts = fields.List(fields.Nested(Coupon))
+    plan_quantity = plan_free_quantity = Whole()
+    mrr = plan_unit_price = plan_amount = Minor()
+    addons = subscription_items = fields.List(fields.Nested(Item))
+    coupons = discounts = fields.List(fields.Nested(Coupon))
     contract_term = fields.Nested(Contract)
-    pause_date = UnixTime()
-    cancelled_at = UnixTime()
+    pause_date = cancelled_at = UnixTime()
+
+
+class Invoice(Resource):
+    """An invoice: https://apidocs.chargebee.com/docs/api/invoices."""
+
+    customer_id, currency_code = Id(required=True), Currency(required=True)
+    status, amount_paid = Text(required=True), Minor(required=True)
+    paid_at = next_retry_at = UnixTime()
 
 
 def _event(**resources: fields.Field[Any]) -> Schema:
@@ -129,6 +125,7 @@ SUBSCRIPTION_EVENT = _event(
     subscription=fields.Nested(Subscription, required=True),
     customer=fields.Nested(Customer),
 )
+INVOICE_EVENT = _event(invoice=fields.Nested(Invoice))
 
 # --- What it becomes ------------------------------------------------------------
 
@@ -182,6 +179,20 @@ def subscription(shown: Shown, account: str, *, recounted: bool) -> values.Subsc
             {"id": one["coupon_id"] or one["id"]} for one in reductions
         ]
     return kept(value)
+
+
+def invoice(shown: Shown, at: int, *, failed: bool) -> values.Payment | None:
+    """The step that an invoice has taken, as told *at* (ms); None: none that matters.
+
+    *failed*: an attempt to collect it has just failed; without a next try it stays due.
+    """
+    tried = "failed" if failed else "open" if shown["next_retry_at"] else None
+    step = "void" if shown["deleted"] else SETTLED.get(shown["status"], tried)
+    paid_at = shown["paid_at"] if step == "paid" else None
+    value: values.Payment = {"id": shown["id"], "step": step or "", "at": paid_at or at}
+    value |= {"currency": shown["currency_code"], "amount": shown["amount_paid"]}
+    value["retry"] = shown["next_retry_at"]
+    return kept(value) if step else None
 
 
 def _stops(shown: Shown, ends: Any) -> Any:

@@ -98,8 +98,7 @@ class Links(Payload):
 class Associations(Payload):
     """The associations of a company or deal, if they were requested."""
 
-    deals = fields.Nested(Links)
-    companies = fields.Nested(Links)
+    deals = companies = fields.Nested(Links)
 
 
 class Record(Payload):

@@ -286,7 +286,8 @@ def every(http: HttpApi, kind: str, query: Mapping[str, Any]) -> Iterator[Json]:
 
 def _billing(raw: Json, thing: str, schema: Payload) -> Iterator[tuple[str, AnyValue]]:
     """Yield what a customer or a subscription has and pays with, and its cards."""
-    yield thing, snapshot.billing(schema.load(raw), deleted=bool(raw.get("deleted")))
+    value = snapshot.billing(schema.load(raw), deleted=bool(raw.get("deleted")))
+    yield thing, {**value, "status": "read"}
     for place in (raw, raw.get("invoice_settings") or {}):
         for one in filter(None, map(place.get, METHODS)):
             shown = understood(schemas.METHOD.load, one, thing)

@@ -38,10 +38,8 @@ KEY = "STRIPE_SETUP_KEY"
 class Shown(Payload):
     """What is read of an endpoint."""
 
-    id = Text(required=True)
-    url = Text(required=True)
+    id = url = status = Text(required=True)
     enabled_events = fields.List(fields.String(), required=True)
-    status = Text(required=True)
     application = secret = Text()
     livemode = fields.Boolean(load_default=None)
     metadata = fields.Dict()

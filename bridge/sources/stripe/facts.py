@@ -49,10 +49,8 @@ EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf
 
 RANKS = {word: Rank[rank] for word, rank in EVENTS["ranks"].items()}
 
-HANDLERS = Handlers()
-
-PAYMENT_HANDLERS = Handlers()
-"""Those of the events that are read only while a trait about payments is in use."""
+HANDLERS, PAYMENT_HANDLERS = Handlers(), Handlers()
+"""The second are used only while a trait about payments is in use."""
 
 
 def places(options: Options) -> Places:

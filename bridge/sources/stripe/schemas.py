@@ -46,12 +46,11 @@ class Coupon(Payload):
 class Discount(Payload):
     """A coupon applied to something; before 2017 it had no id of its own."""
 
-    id = Id()
     coupon = Reference(Coupon)
     source = part(coupon=Reference(Coupon))
     """Contains the coupon since 2025-09-30."""
     start = end = UnixTime()
-    customer = customer_account = subscription = subscription_item = Id()
+    id = customer = customer_account = subscription = subscription_item = Id()
 
 
 class Product(Payload):

@@ -354,14 +354,10 @@ def invoice(loaded: Loaded, at: int, *, failed: bool = False) -> Payment | None:
     if step == "draft" or (step == "open" and not (failed or loaded["attempt_count"])):
         return None
     paid_at = (loaded["status_transitions"] or NOTHING).get("paid_at")
-    value: Payment = {
-        "id": loaded["id"],
-        "step": "failed" if failed and step == "open" else step,
-        "at": at if paid_at is None else paid_at,
-        "retry": loaded["next_payment_attempt"],
-        "currency": loaded["currency"],
-        "amount": loaded["amount_paid"],
-    }
+    step = "failed" if failed and step == "open" else step
+    value: Payment = {"id": loaded["id"], "step": step, "at": paid_at or at}
+    value |= {"currency": loaded["currency"], "amount": loaded["amount_paid"]}
+    value["retry"] = loaded["next_payment_attempt"]
     return kept(value)
 
 
