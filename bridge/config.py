@@ -70,6 +70,8 @@ class Table(NamedTuple):
     """Mistakes; each begins with the line's name."""
     crm: Mapping[str, bool] = {}
     """Only for all together: name of every source -> whether it is a CRM."""
+    computed: Collection[str] = ()
+    """Those of the *traits* that are computed from its subscriptions."""
 
 
 ReadTables = Callable[[Mapping[str, Any]], Table]
@@ -143,7 +145,9 @@ def parse(given: Mapping[str, Any], tables: ReadTables = lambda _: Table()) -> C
     if problems:
         raise ConfigError(problems)
     crm = frozenset(name for name, is_crm in sources.crm.items() if is_crm)
-    policy = values["money"]._replace(owners=values["owners"], crm=crm, use=use)
+    policy = values["money"]._replace(
+        owners=values["owners"], crm=crm, use=use | {*sources.computed}
+    )
     edits = values["vitally"].get("keep_hand_edits", ())
     by_hand = {key for trait in edits if (key := values["traits"][trait])}
     options = {**sources.values, **({USED: use} if use else {})}

@@ -215,7 +215,7 @@ def _told(parties: Iterable[Party]) -> dict[str, dict[str, State]]:
     for party in parties:
         source = source_of(party.name)
         for thing, state in party.things.items():
-            if not (thing.startswith(TRAIT) and "is" in state.value):
+            if not (thing.startswith(TRAIT) and {"is", "bad"} & state.value.keys()):
                 continue
             by_source = told.setdefault(thing.removeprefix(TRAIT), {})
             latest = by_source.setdefault(source, state)

@@ -217,10 +217,24 @@ class References:
             "product_name" not in item or product.fact.stamp.at > seen
         ):
             whole["product_name"] = product.value.get("name")
+        if details := self._details(item, seen, (product, price)):
+            whole["details"] = details
         if "discounts" in item:
             newest = self._newest(item["discounts"])
             whole["discounts"] = self._with_terms(newest, seen)
         return whole
+
+    def _details(
+        self, item: Item, seen: int, shared: Iterable[State | None]
+    ) -> dict[str, Any]:
+        """What an item as *seen* (ms), its product and its price tell; the newest counts."""
+        known = self._refreshed.get("details", {}).get(item.get("product", ""), {})
+        parts = [known, item.get("details", {})]
+        for one in shared:
+            if one is not None:
+                place = len(parts) if one.fact.stamp.at > seen else 1
+                parts.insert(place, one.value.get("details", {}))
+        return {key: told for part in parts for key, told in part.items()}
 
 
 def _lists_none(value: Subscription) -> bool:

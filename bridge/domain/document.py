@@ -171,8 +171,10 @@ def agreed(trait: Trait, view: AccountView, possible: Sequence[AccountView]) -> 
 
 def _word(state: State) -> Result:
     """The value of a trait that a source sets directly."""
-    word: Result = state.value["is"]
-    if any(rival.value["is"] != word for rival in state.rivals):
+    word: Result = state.value.get("is")
+    if "bad" in state.value:
+        return Unknown(f"{state.fact.party}: it is no {state.value['bad']}")
+    if any(rival.value.get("is", ...) != word for rival in state.rivals):
         return Unknown(f"{state.fact.party}: {ORDER_UNKNOWN}")
     return word
 

@@ -20,7 +20,7 @@ from bridge.domain.document import (
 )
 from bridge.domain.money import STRIPE, Policy, PricedItem, UnknownError
 from bridge.domain.subscription import Payment
-from bridge.domain.traits import TABLE, AccountView, Trait, instant
+from bridge.domain.traits import AccountView, Trait, instant, used
 
 Because = dict[str, Any]
 """One cause of a trait: `subscription`, `event`, and what it gave."""
@@ -112,17 +112,17 @@ def explain(
 ) -> dict[str, list[Because]]:
     """Return the causes of each trait of *account* at *now* (ms)."""
     views = views_of(account, policy, now)
-    causes: dict[str, list[Because]] = {}
+    table, causes = used(policy), dict[str, list[Because]]()
     for trait, (source, _) in chosen(account, policy, now).items():
         state = account.told.get(trait, {}).get(source)
         if state is None:
             view = views[source]
             causes[trait] = [
-                _cause(TABLE[trait], s, view) for s in TABLE[trait].of(view)
+                _cause(table[trait], s, view) for s in table[trait].of(view)
             ]
         else:
             told = {"source": source, "party": state.fact.party}
-            told |= {"event": state.fact.event, "value": state.value["is"]}
+            told |= {"event": state.fact.event, "value": state.value.get("is")}
             causes[trait] = [told]
     return causes
 

@@ -422,6 +422,17 @@ def detail(sub: Subscription, name: str) -> Any:
     return details[name]
 
 
+def told(sub: Subscription, name: str) -> list[Any]:
+    """What it, or each of its licensed items, tells for the trait *name*; None: nothing."""
+    if name in sub.value.get("details", {}):
+        return [sub.value["details"][name]]
+    _told_items(sub)
+    details = [item.get("details", {}) for item in sub.items]
+    if not details or any(name not in one for one in details):
+        return [detail(sub, name)]
+    return [one[name] for one in details]
+
+
 def _told_items(sub: Subscription) -> list[Item]:
     """All of its items. Raises UnknownError if some or all of them are not known."""
     if sub.is_partial or "items" not in sub.value:

@@ -42,6 +42,7 @@ from bridge.domain.subscription import (
     plan_names,
     renews_at,
     seats,
+    told,
 )
 from bridge.domain.values import ENDED, MOST, shortened
 
@@ -328,6 +329,22 @@ def _comment(view: AccountView, comments: list[str | None]) -> Result:
     return _reason(view, comments)
 
 
+def _agreeing(_: AccountView, values: list[list[Any]]) -> Result:
+    """What the live subscriptions say, else the trialing ones; `null` if there are none.
+
+    Left out if they do not agree.
+    """
+    every = {*chain.from_iterable(values)}
+    if len(every) > 1:
+        listed = ", ".join(sorted(map(str, every)))
+        raise UnknownError(f"its subscriptions do not agree: {listed}")
+    return next(iter(every), None)
+
+
+def _speaking(view: AccountView) -> list[Subscription]:
+    return view.live or [sub for sub in view.all if sub.status == "trialing"]
+
+
 def _leaving(view: AccountView) -> list[Subscription]:
     """The live subscriptions that end first; once all are over, those that ended last."""
     ends = [(sub, _end(sub)) for sub in view.live]
@@ -574,5 +591,10 @@ TABLE: Mapping[str, Trait] = {**ALWAYS, **OPTIONAL}
 
 
 def used(policy: Policy) -> dict[str, Trait]:
-    """The rows of TABLE that *policy* writes."""
-    return {n: row for n, row in TABLE.items() if n in ALWAYS or n in policy.use}
+    """The rows of TABLE that *policy* writes, and those of traits that `bridge.toml` adds."""
+    rows = {n: row for n, row in TABLE.items() if n in ALWAYS or n in policy.use}
+    return rows | {name: _own(name) for name in sorted(policy.use - TABLE.keys())}
+
+
+def _own(name: str) -> Trait:
+    return Trait(_agreeing, _speaking, lambda sub, _: told(sub, name))

@@ -181,6 +181,8 @@ class Item(Dated, total=False):
     tax: list[str | None]
     """Percentages of inclusive taxes; None: unknown rate."""
     discounts: list[Discount]
+    details: Mapping[str, Any]
+    """Traits that its price and its product tell."""
 
 
 class Subscription(Names, total=False):
@@ -229,13 +231,18 @@ class Named(TypedDict, total=False):
     lookup: str | None
     created: int
     deleted: bool
+    details: Mapping[str, Any]
+    """Traits that it tells."""
 
 
-_Is = TypedDict("_Is", {"is": str | int | float | bool | None})
+_Is = TypedDict("_Is", {"is": str | int | float | bool | None}, total=False)
 
 
 class Trait(_Is, Names, total=False):
     """`trait:NAME`: a trait that the source sets directly; None clears it."""
+
+    bad: str
+    """In place of the value: the kind that it should have and has not."""
 
 
 class Payment(TypedDict, total=False):
@@ -290,6 +297,8 @@ class Refreshed(TypedDict, total=False):
     """By price."""
     names: Mapping[str, str]
     """By product."""
+    details: Mapping[str, Mapping[str, Any]]
+    """By product: traits that it tells."""
     discounts: Mapping[str, Discount]
     """By id."""
 

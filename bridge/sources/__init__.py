@@ -129,6 +129,7 @@ def tables(given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
     observed: set[str] = set()
     values: dict[str, Any] = {MADE: made, OBSERVED: observed}
     traits: list[str] = []
+    computed: list[str] = []
     problems: list[str] = []
     for name, table in given.items():
         lines = {**table} if isinstance(table, dict) else {}
@@ -147,6 +148,7 @@ def tables(given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
             read = Table({}, new.traits, [*new.problems, *weak])
         values |= read.values
         traits += read.traits
+        computed += read.computed
         wrong = [*read.problems]
         if type(observe) is not bool:
             wrong.append("observe must be true or false")
@@ -156,4 +158,4 @@ def tables(given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
             for text in wrong
         ]
     crm = {source.name: source.crm for source in every(values)}
-    return Table(values, traits, problems, crm)
+    return Table(values, traits, problems, crm, computed)

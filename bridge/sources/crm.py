@@ -127,17 +127,17 @@ def field_name(word: str, **options: Any) -> fields.String:
     return text(FIELD.pattern, f"must be the name of a {word}", **options)
 
 
-def trait_lines(word: str, *more: str) -> NamedLines:
+def trait_lines(word: str, *more: str, form: re.Pattern[str] = FIELD) -> NamedLines:
     """A table of traits: `plan = "Plan"`, `ends = { field = "End", as = "date" }`.
 
-    *more* are the source's own converters.
+    *more* are the source's own converters, *form* is that of its fields.
     """
     kinds = (*CONVERTERS, *more)
 
     def line(value: Any) -> TraitMapping:
         row = value if isinstance(value, dict) else {word: value}
         field, kind = row.get(word), row.get("as", "text")
-        is_field = isinstance(field, str) and FIELD.fullmatch(field)
+        is_field = isinstance(field, str) and form.fullmatch(field)
         if not is_field or row.keys() - {word, "as"} or kind not in kinds:
             raise ValidationError(
                 f'must be a {word}, or {{ {word} = "…", as = "…" }} '

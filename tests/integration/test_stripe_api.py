@@ -266,6 +266,23 @@ def test_the_phases_of_a_schedule_are_read_where_a_forecast_wants_them(
     assert 1 == stripe.paths().count(asked)
 
 
+def test_metadata_that_is_a_trait_is_read_and_stays_when_an_event_lacks_it(
+    stripe: LocalStripe,
+) -> None:
+    table = {"a": "product.metadata.a", "b": "customer.metadata.b"}
+    read_ = SOURCE.table({"traits": table})
+    stripe.put(NAMELESS["product"] | {"metadata": {"a": "1"}}, having(item(NAMELESS)))
+    stripe.put(customer("cus_1", metadata={"b": "2"}))
+    policy = STRIPE._replace(use=frozenset(read_.computed))
+    before = [*read(stripe, **read_.values).values()]
+    later = told("customer.subscription.updated", having(item(NAMELESS)), AT + 9000)
+
+    for facts in (before, [*before, *later]):
+        party = Party("stripe:cus_1", fold(History(facts)))
+        traits = document(unite("cus_1", [party]), policy).traits
+        assert {"a": "1", "b": "2"} == {name: traits[name] for name in table}
+
+
 @pytest.mark.parametrize(
     ("listed", "products"), [([HALF], []), ([], None), ([ANOTHER], None)]
 )

@@ -27,6 +27,7 @@ class Reader:
         defaults = {option.name: option.default for option in source.options}
         self.source = source
         self.options = {**defaults, **options, **read.values}
+        self.use = frozenset(options.get(USED, ())) | {*read.computed}
 
     def events(self, *bodies: Any) -> list[Event]:
         """The events of deliveries: bytes as they are, anything else as JSON."""
@@ -60,7 +61,7 @@ class Reader:
         """
         events = self.events(*bodies)
         crm = frozenset({self.source.name} if self.source.crm else ())
-        policy = STRIPE._replace(crm=crm, use=self.options.get(USED, frozenset()))
+        policy = STRIPE._replace(crm=crm, use=self.use)
         found = []
         for order in (events, events[::-1], [*events[::2], *events]):
             parties = folded(self.facts_of(order))

@@ -255,7 +255,7 @@ def _price(item: Case, currency: str) -> Json:
         "transform_quantity": item.get("package"),
         "type": "one_time" if item.get("one_time") else "recurring",
         "recurring": None if item.get("one_time") else recurring,
-        **_picked(item, "tax_behavior", "tiers", "tiers_mode"),
+        **_picked(item, "tax_behavior", "tiers", "tiers_mode", "metadata"),
     }
 
 
@@ -264,7 +264,7 @@ def _plan(price: Json) -> Json:
     names = {"unit_amount": "amount", "unit_amount_decimal": "amount_decimal"}
     kept = ("id", "currency", "nickname", "product", "billing_scheme")
     renamed = {new: price[old] for old, new in names.items()}
-    tiers = _picked(price, "tiers", "tiers_mode")
+    tiers = _picked(price, "tiers", "tiers_mode", "metadata")
     return {key: price[key] for key in kept} | renamed | tiers | price["recurring"]
 
 

@@ -9,13 +9,15 @@ import re
 from contextlib import suppress
 from typing import Any
 
-from marshmallow import post_load
+from marshmallow import ValidationError, post_load, validates
 from orjson import dumps
 
 from bridge import config
 from bridge.config import Lines, Table, some
+from bridge.domain.traits import TABLE
 from bridge.errors import PayloadError
 from bridge.settings import Option, base_url, boolean, one_of, only, several, text
+from bridge.sources.crm import trait_lines
 from bridge.sources.stripe.api import connect, wrong_mode
 from bridge.sources.stripe.connected import apart
 from bridge.sources.stripe.endpoint import set_up
@@ -24,6 +26,7 @@ from bridge.sources.stripe.facts import (
     EVENTS,
     HANDLERS,
     PAYMENT_HANDLERS,
+    TRAITS,
     needed_events,
 )
 from bridge.sources.stripe.snapshot import Place
@@ -59,6 +62,8 @@ PLACE = (
     r"customer\.id|checkout\.client_reference_id|"
     r"(?:customer|subscription|checkout)\.metadata\.(?s:.+)"
 )
+TRAIT = re.compile(r"(?:customer|subscription|price|product)\.metadata\.(?s:.+)")
+
 MUST_BE = (
     "must be one of customer.id, customer.metadata.KEY, subscription.metadata.KEY, "
     "checkout.client_reference_id, checkout.metadata.KEY"
@@ -113,6 +118,7 @@ class TableLines(Lines):
     """`[sources.stripe]`: the places that name the account, the strongest first."""
 
     account = some(config.text(PLACE, MUST_BE), "must be a list of places")
+    traits = trait_lines("place", form=TRAIT)
 
     @post_load
     def table(self, lines: Any, **_: Any) -> Table:
@@ -120,7 +126,17 @@ class TableLines(Lines):
         listed = tuple(
             Place(*place.split(".", 2)) for place in lines.get("account", ())
         )
-        return Table({ACCOUNT: listed} if listed else {})
+        traits = lines["traits"]
+        values: dict[str, Any] = {ACCOUNT: listed} if listed else {}
+        values |= {TRAITS: traits} if traits else {}
+        subs = [n for n, one in traits.items() if not one.field.startswith("customer.")]
+        return Table(values, traits, computed=subs)
+
+    @validates("traits")
+    def are_its_own(self, traits: Any, **_: Any) -> None:
+        """Raise ValidationError for a name that the bridge itself gives a meaning."""
+        if taken := sorted(TABLE.keys() & traits.keys()):
+            raise ValidationError(dict.fromkeys(taken, "is a trait of the bridge"))
 
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:

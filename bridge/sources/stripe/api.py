@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
-from bridge.config import USED
 from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.forecast import TRAITS as FORECASTS
 from bridge.domain.values import (
@@ -24,6 +23,7 @@ from bridge.domain.values import (
     PAYS,
     REFRESHED,
     TERMS,
+    TRAIT,
     AnyValue,
     Refreshed,
     Tiers,
@@ -33,7 +33,7 @@ from bridge.errors import ConfigError, SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, understood
 from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.connected import apart, parted
-from bridge.sources.stripe.facts import PREFIX, needed_events, places
+from bridge.sources.stripe.facts import PREFIX, kept_beside, needed_events, places
 from bridge.sources.stripe.schemas import CUSTOMER, HAPPENED, PAGE, SUBSCRIPTION
 from bridge.sources.stripe.snapshot import essence, is_final
 from bridge.webhook.fields import Payload
@@ -81,21 +81,21 @@ class StripeApi:
         self._lists = [*LISTS, *(["accounts"] if options.get("STRIPE_CONNECT") else [])]
         self._kinds = needed_events(options)
         self._places = places(options)
-        use = options.get(USED, frozenset())
-        self._subscription = partial(snapshot.subscription, use=use)
-        self._forecasts = not FORECASTS.isdisjoint(use)
+        self._keeps = kept_beside(options)
+        self._subscription = partial(snapshot.subscription, keeps=self._keeps)
+        self._forecasts = not FORECASTS.isdisjoint(self._keeps.use)
         self._lists += ["subscription_schedules"] if self._forecasts else []
         self._pays = pays(options)
         self._lists += ["invoices"] if self._pays else []
         self._term = lru_cache(MOST_TERMS)(self._read_term)
-        self._name = lru_cache(self._read_name)
+        self._product = lru_cache(self._read_product)
 
     def party(self, party: str) -> list[Fact]:
         """See `SourceApi.party`; everything is stamped with the time of the first reply."""
         account, id_ = parted(party.removeprefix(PREFIX))
         if account != self._account:
             return self._connected(account).party(party)
-        self._name.cache_clear()
+        self._product.cache_clear()
         expand = {"expand[]": [METHODS[1], f"invoice_settings.{METHODS[0]}"]}
         first = self._http.get("customers/{id}", id_, expand if self._pays else None)
         if first is None:
@@ -166,6 +166,9 @@ class StripeApi:
         value = self._value(CUSTOMER, snapshot.customer, customer, deleted=is_gone)
         if not is_gone or self._places[0].field == "id":
             yield "customer", value
+            for name in self._keeps.traits:
+                if own := snapshot.trait(CUSTOMER.load(customer), name, self._keeps):
+                    yield TRAIT + name, own
         expand = ["data.discounts", "data.items.data.discounts"]
         if self._pays:
             expand += [f"data.{name}" for name in METHODS]
@@ -236,8 +239,10 @@ class StripeApi:
             tiers = self._term("prices", price["id"], price.get("created"), "tiers")
             price["tiers"] = tiers.get("tiers")
         product = price.get("product")
-        if is_named and not price.get("nickname") and isinstance(product, str):
-            price["product"] = {"id": product, "name": self._name(product)}
+        wants = any(o.field.startswith("product.") for o in self._keeps.traits.values())
+        is_nameless = is_named and not price.get("nickname")
+        if isinstance(product, str) and (is_nameless or wants):
+            price["product"] = {"id": product, **self._product(product)}
 
     def _complete_coupon(self, coupon: Json) -> None:
         created = coupon.get("created")
@@ -254,9 +259,9 @@ class StripeApi:
         raw = self._get(kind, id_, **{"expand[]": name}) or {}
         return {name: raw.get(name)} if raw.get("created") == created else {}
 
-    def _read_name(self, product: str) -> Any:
-        """The name of a product; it may change, so it is cached only during one refresh."""
-        return (self._get("products", product) or {}).get("name")
+    def _read_product(self, product: str) -> Any:
+        """What may change of a product, so it is cached only during one refresh."""
+        return picked(self._get("products", product) or {}, ("name", "metadata"))
 
     def _get(self, kind: str, id_: str, **query: Any) -> Json | None:
         """Read one object; None if there is none."""
@@ -313,6 +318,7 @@ def only_of_the_api(values: Iterable[Value]) -> Refreshed:
     refreshed: Refreshed = {
         "tiers": {i["price"]: picked(i, Tiers.__annotations__) for i in tiered},
         "names": {i["product"]: i["product_name"] for i in named},
+        "details": {i["product"]: i["details"] for i in items if i.get("details")},
         "discounts": {
             d["id"]: picked(d, ("coupon", *TERMS)) for d in discounts if d.get("id")
         },

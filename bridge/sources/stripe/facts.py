@@ -23,12 +23,13 @@ from bridge.domain.values import (
     PAYMENTS,
     PAYS,
     TO_REFRESH,
+    TRAIT,
     AnyValue,
     Value,
 )
 from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION, event_of
-from bridge.sources.stripe.snapshot import Place, Places
+from bridge.sources.stripe.snapshot import Kept, Place, Places
 from bridge.webhook.fields import Payload
 from bridge.webhook.source import Event, Handlers, Options, is_name, pays
 from bridge.webhook.values import digest
@@ -41,8 +42,8 @@ PREFIX = "stripe:"
 V1 = "v1."
 """Prefix of the types of events that say only which object changed."""
 
-ACCOUNT = "stripe.account"
-"""Name of the option that `[sources.stripe]` in `bridge.toml` sets."""
+ACCOUNT, TRAITS = "stripe.account", "stripe.traits"
+"""Names of the options that `[sources.stripe]` in `bridge.toml` sets."""
 
 EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf-8"))
 """The event types and their meanings, by the function that reads them."""
@@ -59,6 +60,11 @@ def places(options: Options) -> Places:
     if listed or not key:
         return listed or (Place("customer", "id"),)
     return Place("customer", "metadata", key), Place("subscription", "metadata", key)
+
+
+def kept_beside(options: Options) -> Kept:
+    """What is kept beside the usual, as `[traits] use` and `[sources.stripe.traits]` say."""
+    return Kept(options.get(USED, ()), options.get(TRAITS, {}))
 
 
 def needed_events(options: Options) -> list[str]:
@@ -79,6 +85,11 @@ def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
     before, party = _before(event, loaded, CUSTOMER, make), PREFIX + shown["id"]
     value = make(shown, deleted=is_gone)
     yield _fact(event, party, "customer", value, before)
+    for name in kept_beside(options).traits:
+        own = partial(snapshot.trait, name=name, keeps=kept_beside(options))
+        if told := own(shown):
+            before = _before(event, loaded, CUSTOMER, own)
+            yield _fact(event, party, TRAIT + name, told, before)
     if pays(options):
         yield _billing(event, loaded, party, BILLING, CUSTOMER)
 
@@ -94,8 +105,8 @@ def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[
     if customer is None:
         raise ValidationError({"customer": ["Neither customer nor customer_account."]})
     is_gone = event.type == "customer.subscription.deleted"
-    use = options.get(USED, ())
-    make = partial(snapshot.subscription, places=places(options), use=use)
+    keeps = kept_beside(options)
+    make = partial(snapshot.subscription, places=places(options), keeps=keeps)
     value = make(shown, deleted_at=event.at if is_gone else None)
     before = _before(event, loaded, SUBSCRIPTION, make)
     party, thing = PREFIX + customer, f"subscription:{shown['id']}"
@@ -142,7 +153,8 @@ def catalogue_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fac
         thing = f"{name}@{created // 1000}"
     elif is_gone:
         thing = f"{name}@deleted:{event.id}"
-    value = snapshot.shared(kind, shown, created=created, deleted=is_gone)
+    keeps = kept_beside(options)
+    value = snapshot.shared(kind, shown, keeps, created=created, deleted=is_gone)
     yield _fact(event, catalogue("stripe", name), thing, value)
 
 

@@ -59,6 +59,7 @@ class Product(Payload):
     id = Id(required=True)
     name = Label()
     created = UnixTime()
+    metadata = fields.Raw()
 
 
 class Top(Whole):
@@ -102,6 +103,7 @@ class Price(Recurring):
     )
     tax_behavior = Word("exclusive", "inclusive", "unspecified")
     created = UnixTime()
+    metadata = fields.Raw()
 
 
 TAX_RATES = fields.List(part(percentage=Percent(most=1000), inclusive=fields.Boolean()))

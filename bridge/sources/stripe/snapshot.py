@@ -6,7 +6,7 @@ epoch (UTC). None, False, empty values and unknown things are left out; nothing 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -29,8 +29,10 @@ from bridge.domain.values import (
     Subscription,
     Terms,
     Tier,
+    Trait,
     Value,
 )
+from bridge.sources.crm import TraitMapping
 from bridge.sources.stripe.schemas import ITEM, PHASE, PRICE, SCHEDULE
 from bridge.webhook.fields import UNREAD, Label, UnixTime, cleaned
 from bridge.webhook.values import kept, month_end
@@ -52,6 +54,29 @@ class Place(NamedTuple):
 
 Places = tuple[Place, ...]
 """From the strongest to the weakest."""
+
+
+class Kept(NamedTuple):
+    """What is kept beside the usual: for optional traits in *use*, and own *traits*."""
+
+    use: Collection[str] = ()
+    traits: Mapping[str, TraitMapping] = {}
+
+    def of(self, kind: str, loaded: Loaded) -> dict[str, Any]:
+        """The own traits that the metadata of an object of this *kind* tells.
+
+        None: it has no such key. A value of another type than it should be is left out.
+        """
+        found: dict[str, Any] = {}
+        for name, mapping in self.traits.items():
+            of, _, key = mapping.field.partition(".metadata.")
+            if of == kind and isinstance(metadata := loaded.get("metadata"), dict):
+                with suppress(ValueError):
+                    found[name] = mapping.convert(Label().read(metadata.get(key)))
+        return found
+
+
+NO_MORE = Kept()
 
 
 def owner(loaded: Loaded) -> str | None:
@@ -88,16 +113,27 @@ def customer(loaded: Loaded, places: Places, *, deleted: bool = False) -> Custom
     return {**account("customer", loaded, loaded["id"], places), **kept(value)}
 
 
+def trait(loaded: Loaded, name: str, keeps: Kept) -> Trait:
+    """Value of thing `trait:…` of a customer; {}: it is not one of a customer."""
+    if (
+        not keeps.traits[name].field.startswith("customer.")
+        or loaded["metadata"] is None
+    ):
+        return {}
+    found = keeps.of("customer", loaded)
+    return {"is": found[name]} if name in found else {"bad": keeps.traits[name].kind}
+
+
 def subscription(
     loaded: Loaded,
     places: Places,
     *,
     deleted_at: Any = None,
-    use: Collection[str] = (),
+    keeps: Kept = NO_MORE,
 ) -> Subscription:
     """Value of thing `subscription:…`; *deleted_at* of a deletion's event.
 
-    *use*: the optional traits whose details are kept.
+    *keeps*: what is kept of it beside that.
 
     Raises ValidationError if the plan of an item without a price is invalid.
     """
@@ -111,11 +147,13 @@ def subscription(
     prices = [_price(item, spare) for item in items]
     of_prices = (price["currency"] for price in prices if price["currency"])
     currency: Any = loaded["currency"] or next(of_prices, None)
-    wanted = {*use, *(["schedule"] if FORECASTS & {*use} else [])}
+    use = {*keeps.use, *(["schedule"] if FORECASTS & {*keeps.use} else [])}
     value: Subscription = {
         "status": loaded["status"] if deleted_at is None else "canceled",
         "currency": currency,
-        "items": [_item(*pair, currency) for pair in zip(items, prices, strict=True)],
+        "items": [
+            _item(*pair, currency, keeps) for pair in zip(items, prices, strict=True)
+        ],
         "more": more,
         "ends": loaded["current_period_end"],
         "trial_end": loaded["trial_end"],
@@ -127,9 +165,8 @@ def subscription(
         "single": loaded["discounts"] is None and loaded["discount"] is not None,
         "tax": _inclusive(loaded["default_tax_rates"]),
         "automatic_tax": (loaded["automatic_tax"] or NOTHING).get("enabled"),
-        "details": {k: v for k, v in _details(loaded, currency) if k in wanted}
-        if use
-        else {},
+        "details": keeps.of("subscription", loaded)
+        | ({k: v for k, v in _details(loaded, currency) if k in use} if use else {}),
     }
     return {**account("subscription", loaded, owner(loaded), places), **kept(value)}
 
@@ -207,7 +244,9 @@ def _price(item: Loaded, spare: Loaded | None) -> Loaded:
     return NO_PRICE if plan is None else PRICE.load(plan)
 
 
-def _item(item: Loaded, price: Loaded, currency: str | None) -> Item:
+def _item(
+    item: Loaded, price: Loaded, currency: str | None, keeps: Kept = NO_MORE
+) -> Item:
     """One item; without amounts if its price has them in another *currency*.
 
     A price may have amounts in several currencies; an event contains only the price's
@@ -236,6 +275,7 @@ def _item(item: Loaded, price: Loaded, currency: str | None) -> Item:
         "inclusive": price["tax_behavior"] == "inclusive",
         "tax": _inclusive(item["tax_rates"]) or (["0"] if item["tax_rates"] else []),
         "discounts": _discounts(item),
+        "details": keeps.of("price", price) | keeps.of("product", product),
     }
     return kept(value)
 
@@ -329,7 +369,9 @@ def terms(coupon: Loaded) -> Terms:
     return kept(value) if products is None else {**kept(value), "products": products}
 
 
-def shared(kind: str, loaded: Loaded, *, created: Any, deleted: bool) -> Coupon | Named:
+def shared(
+    kind: str, loaded: Loaded, keeps: Kept = NO_MORE, *, created: Any, deleted: bool
+) -> Coupon | Named:
     """Value of a `coupon`, a `price` (a plan too) or a `product`, by its *kind*.
 
     For a price and a product only the names, because only they can change.
@@ -341,6 +383,7 @@ def shared(kind: str, loaded: Loaded, *, created: Any, deleted: bool) -> Coupon 
         "lookup": loaded.get("lookup_key"),
         "created": created,
         "deleted": deleted,
+        "details": keeps.of(kind, loaded),
     }
     return kept(value)
 
