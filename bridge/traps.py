@@ -82,9 +82,9 @@ PHASES: tuple[Mapping[str, Any], ...] = (
 """The external id of the account that is written only to see what Vitally makes of it, and
 the traits that it has one after another."""
 
-Found = str | bool | None
-"""A text: it is so, and what belongs into its sentence. True: it is not. False: it cannot
-be read. None: there is nothing to say."""
+Found = str | tuple[str, str] | bool | None
+"""A text: it is so, and what belongs into its sentence; with a level, if not the usual one.
+True: it is not. False: it cannot be read. None: there is nothing to say."""
 
 
 class Sample(NamedTuple):
@@ -163,7 +163,8 @@ def revenue_not_mapped(seen: Seen) -> Found:
     for name in DERIVED:
         has = [one for one in seen.samples if one.traits.get(name) is not None]
         if has and all(one.shown.get(name, "?") is None for one in has):
-            return f"{name} is empty, though {has[0].account} has the trait"
+            level = "bad" if name in {"mrr", "churnedAt"} else "warn"
+            return level, f"{name} is empty, though {has[0].account} has the trait"
     for one, two in combinations(seen.samples, 2):
         low, high = sorted((one.rate or 0.0, two.rate or 0.0))
         if one.currency == two.currency and low and high > UNLIKE * low:
@@ -307,8 +308,9 @@ class Trap(NamedTuple):
     def judged(self, seen: Seen) -> tuple[str, str]:
         """Its level (note: it cannot be read; ok: it is not so), and a sentence or ""."""
         found: Found = globals()[self.name](seen)
-        if isinstance(found, str):
-            return self.level, f"{self.text.format(found)}. {self.cure}"
+        level, text = found if isinstance(found, tuple) else (self.level, found)
+        if isinstance(text, str):
+            return level, f"{self.text.format(text)}. {self.cure}"
         if found is False and self.unread:
             return "note", f"{self.unread}; check {self.cure}"
         return "ok", self.good if found else ""

@@ -117,13 +117,13 @@ class Shadow(Store):
                 yield name, text, ledger
 
     def resting(self, accounts: Sequence[str], ms: int) -> dict[str, Ledger]:
-        """The ledgers of those of *accounts* that nothing was sent to for so long."""
+        """The ledgers of those of *accounts* that were written, the last time so long ago."""
         rows = self._records(accounts, "wrote_at", "doubt", "ledger", "seen")
         since = self.now() - ms
         return {
             name: read_ledger(*texts)
             for name, (at, doubt, *texts) in zip(accounts, rows, strict=True)
-            if int(at or 0) < since and not int(doubt or 0)
+            if 0 < int(at or 0) < since and not int(doubt or 0)
         }
 
     def drifted(self) -> Iterator[tuple[str, Ledger]]:

@@ -227,6 +227,19 @@ def test_what_was_written_a_moment_ago_is_no_evidence(case):
     assert set() == case.found()
 
 
+def test_a_date_that_vitally_does_not_follow_is_no_problem_but_a_warning(
+    empty, tmp_path
+):
+    file = tmp_path / "bridge.toml"
+    file.write_text('[traits]\nnextRenewalDate = "billing.renews"\n')
+    empty.desk.set(config=read(str(file)))
+    empty.desk.does(customer(), subscription())
+    empty.desk.passes(3_600_000)
+    (said,) = (o for o in empty.doctor(BRIDGE_CONFIG=file) if o["grade"] == "warn")
+
+    assert "nextRenewalDate is empty, though acme has the trait" in said["what"]
+
+
 def test_another_trait_as_revenue_is_found_by_the_rates_of_one_currency(case):
     desk = case.desk
     desk.does(
