@@ -89,16 +89,11 @@ def is_ending(view: View, desired: Desired, config: Config) -> bool:
 def instances_of(
     view: View, account: Account | None, config: Config
 ) -> Mapping[str, Instance] | None:
-    """What the custom object shall have of an *account* in Vitally; None: nothing is sent.
+    """What the custom object shall have of an *account*; None: nothing is sent.
 
     An organization has none of its own: those of its accounts are shown there.
     """
-    is_told = view.exists or account is None
-    if (
-        not config.subscription_object
-        or not is_told
-        or view.account.startswith("organization:")
-    ):
+    if not config.subscription_object or view.account.startswith("organization:"):
         return None
     if account is None:
         return {}

@@ -81,7 +81,8 @@ def planned(view: View, config: Config, policy: str) -> Planned:
     creates = desired.account is not None and not view.exists
     refused = creates and creation_refused(policy, desired.account) is not None
     wanted = instances_of(view, desired.account, config) or {}
-    due = 0 if view.objects == digest_of(wanted) else len(wanted)
+    is_there = not view.exists or view.objects == digest_of(wanted)
+    due = 0 if is_there else len(wanted)
     if not has_work(view, desired) or (refused and view.was_not_there):
         return _at_rest(view.account, had, config)._replace(instances=due)
     name, shall = desired.change.name, desired.change.traits

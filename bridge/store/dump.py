@@ -34,7 +34,10 @@ PATIENCE = 30.0
 RUNNING = (keys.WORKERS, keys.SWEEPER, keys.READER, keys.LISTING, keys.SLOTS)
 """What only running processes need."""
 
-SEEN = (keys.FLUSHED, keys.SAMPLED, keys.FAILING, keys.KEYS_REFUSED, keys.ALERTS)
+SEEN = (
+    *(keys.FLUSHED, keys.SAMPLED, keys.FAILING, keys.KEYS_REFUSED, keys.ALERTS),
+    keys.OBJECTS_REST,
+)
 """What running processes have seen."""
 
 DERIVED = (keys.lease(""), keys.waiters(""), keys.members(""))

@@ -69,7 +69,7 @@ class Customer:
 
     def __init__(self) -> None:
         self.id = f"cus_Q{next(_numbers):013}"
-        self._events = count(1)
+        self._events, self._invoices = count(1), count(1)
         self._things: dict[str, Event] = {}
 
     def signs_up(self) -> Event:
@@ -116,12 +116,26 @@ class Customer:
         return self.changes(**ended) | {"type": "customer.subscription.deleted"}
 
     def noise(self, *types: str) -> Moment:
-        """Make events of these types, which change no account."""
+        """Make events of these types, which change no trait but those about payments."""
         shown = TEMPLATE["data"]["object"] | {"customer": self.id}
+        kinds = [(type_, type_.partition(".")[0]) for type_ in types]
         return [
-            self._event(type_, shown | {"object": type_.partition(".")[0]})
-            for type_ in types
+            self._event(type_, shown | {"object": kind} | self._paid(kind))
+            for type_, kind in kinds
         ]
+
+    def _paid(self, kind: str) -> Event:
+        """What an invoice or a card has that a subscription does not."""
+        at = BORN + 60 * next(self._invoices)
+        invoice = {
+            "id": f"in_1{self.id[4:]}{at:011}",
+            "status": "paid",
+            "amount_paid": 18_000,
+            "attempt_count": 1,
+            "status_transitions": {"paid_at": at},
+        }
+        card = {"id": f"pm_1{self.id[4:]}", "card": {"exp_year": 2030, "exp_month": 4}}
+        return {"invoice": invoice, "payment_method": card}.get(kind, {})
 
     def _event(self, type_: str, shown: Event) -> Event:
         number = next(self._events)

@@ -223,6 +223,9 @@ def test_numbers_are_written_while_the_analytics_api_fails(
     tried = len(on.vitally.batches())
     assert (1, 450) == (tried, on.traits()["mrr"])
     assert reason in str(on.check().objects_failing)
+    on.passes(3000)
+    on.work()
+    assert tried == len(on.vitally.batches())
     on.settles(subscription(at=1, unit=100))
     minutes(on, 30)
 
@@ -232,6 +235,24 @@ def test_numbers_are_written_while_the_analytics_api_fails(
         on.check().objects_failing,
     )
     assert {"0"} == rows(on)
+
+
+def test_what_was_surely_not_taken_is_looked_for_no_more_than_usual(on: Bench) -> None:
+    refused = {"kind": "status", "status": 500, "match": {"path": "/analytics/*"}}
+    on.vitally.break_with([refused | {"status": 422, "times": 2}])
+    on.does(customer(), subscription())
+    minutes(on)
+
+    assert (3, 1, {"0"}) == (len(on.vitally.batches()), reads(on), rows(on))
+    assert (1, 1) == (on.check().objects_sent, on.check().objects_confirmed)
+
+
+def test_an_account_that_must_not_be_created_has_no_instances(on: Bench) -> None:
+    on.set(bridge_create="never")
+    on.does(customer(), subscription())
+    minutes(on)
+
+    assert ([], 0) == (on.vitally.batches(), reads(on))
 
 
 @pytest.mark.parametrize("when", ["before the batch", "after it", "after the look"])
