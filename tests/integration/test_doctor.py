@@ -50,8 +50,8 @@ SET: dict[str, dict[str, Any]] = {
 }
 """Trap -> what is otherwise where somebody is caught in it."""
 
-HIDES = {"wrong_address": 5, "wrong_key": 6, "revenue_not_mapped": 2, "modes_mixed": 1}
-"""Traps that hide others, and how many."""
+HIDING = {"wrong_address", "wrong_key", "revenue_not_mapped", "modes_mixed"}
+"""Traps behind which others cannot be seen."""
 
 
 class Case:
@@ -165,6 +165,13 @@ def test_each_trap_is_found_and_no_other(case, name):
     case.set([name])
 
     assert {name} == case.found()
+
+
+def test_all_that_hide_nothing_are_found_at_once(case):
+    there = {*NAMES} - HIDING
+    case.set(there)
+
+    assert there == case.found()
 
 
 def test_who_cures_what_is_found_finds_them_all(case):
