@@ -61,7 +61,7 @@ class Payer:
         """The value of a *thing*. Raises UnknownError."""
         state = self.things.get(thing)
         if state is None or state.rivals:
-            raise UnknownError(f"{self.party}: no event surely tells its {thing}")
+            raise UnknownError(f"{self.party}: no event has its {thing}, or two differ")
         return state.value
 
     # --- Invoices -------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.config import USED
 from bridge.domain.account import Party, unite
@@ -110,6 +112,34 @@ def test_a_card_expires_at_the_end_of_its_month(month, end, kind) -> None:
     assert end == doc.traits["paymentMethodExpiresAt"]
 
 
+STEPS = st.builds(
+    lambda n, step, at: Fact(
+        "stripe:c",
+        "payments",
+        Stamp(False, at, Rank.UPDATED),
+        f"evt_{n}_{step}_{at}",
+        "invoice.updated",
+        {"id": f"in_{n}", "step": step, "at": at, "currency": "usd", "amount": f"{n}"},
+        "x",
+    ),
+    st.integers(0, 3),
+    st.sampled_from(["failed", "open", "paid", "void"]),
+    st.integers(1, 4),
+)
+
+
+@given(st.lists(STEPS, max_size=8), st.lists(STEPS, max_size=8), st.randoms())
+def test_steps_are_what_they_are_however_they_are_compacted(first, then, random):
+    """Any order, any repetition and any grouping come to the same."""
+    mixed = [*first, *then, *first]
+    random.shuffle(mixed)
+    some = compact(History(first))
+    every = compact(compact(History([*some.facts, *then], some.retained)))
+
+    seen = {f["payments"].seen for f in map(fold, (every, History(mixed))) if f}
+    assert len(seen) <= 1
+
+
 # --- Chargebee ------------------------------------------------------------------------
 
 
@@ -174,6 +204,14 @@ def test_chargebee_tells_the_same_of_its_invoices(bodies, expected) -> None:
     _, doc = Reader(CHARGEBEE, **on).outcome(*bodies)
 
     assert expected == {name: doc.traits.get(name, ...) for name in expected}
+
+
+def test_the_events_that_chargebee_is_to_send_grow_with_these_traits() -> None:
+    assert CHARGEBEE.events is not None
+    more = {*CHARGEBEE.events({USED: ALL})} - {*CHARGEBEE.events({})}
+
+    assert {"payment_failed", "payment_succeeded"} <= more
+    assert more <= CHARGEBEE.without_effect.keys()
 
 
 def test_what_chargebee_s_api_does_not_tell_is_not_taken_for_known() -> None:

@@ -26,6 +26,7 @@ from bridge.webhook.source import (
     Verified,
     is_name,
     json_object,
+    pays,
     read_by,
 )
 
@@ -112,6 +113,7 @@ SOURCE = Source(
     split=split,
     handlers=HANDLERS,
     payment_handlers=PAYMENT_HANDLERS,
+    events=lambda own: [*HANDLERS, *(PAYMENT_HANDLERS if pays(own) else ())],
     without_effect=EVENTS["without_effect"],
     api=connect,
     archive=connect,
