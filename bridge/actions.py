@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from redis import Redis
 
-from bridge.domain.facts import Fact, Stamp, vacated
+from bridge.domain.facts import Fact, Stamp, organization_id, vacated
 from bridge.domain.values import LINK
 from bridge.errors import BridgeError
 from bridge.ingest import Ingress, Receipt
@@ -108,6 +108,8 @@ def parties_of(redis: Redis, names: Iterable[str]) -> list[str]:
     parties: dict[str, None] = {}
     for name in names:
         own = [name] if look.standing(name) else look.members_of(name)
+        if own and organization_id(name):
+            own = [name]
         if not (own or look.record(name, []).written):
             raise unknown(redis, name)
         parties |= dict.fromkeys(own or [vacated(name)])

@@ -25,6 +25,7 @@ subscription = "4c5…"               # a custom object: each subscription is an
 
 [sources.stripe]                    # see the README of each source
 account = ["customer.metadata.vitally_id", "customer.id"]
+organization = ["customer.metadata.org_id"]
 """
 
 from __future__ import annotations
@@ -281,6 +282,11 @@ def some(inner: fields.Field[Any], must: str, **options: Any) -> fields.List[Any
     """A list of *inner*, at least one; *must* says so."""
     options["error_messages"] = {"invalid": must}
     return fields.List(inner, validate=Length(min=1, error=must), **options)
+
+
+def heads() -> fields.Raw:
+    """What the customer is that an organization is named after: `both`, or no account."""
+    return one_of(("both", "organization"), load_default="both")
 
 
 def _some_of(words: Collection[str]) -> fields.List[Any]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from bridge.config import Config
-from bridge.domain.account import Account, unite
+from bridge.domain.account import MEMBER_OF, Account, unite
 from bridge.domain.document import (
     Change,
     Document,
@@ -21,17 +21,19 @@ from bridge.domain.document import (
     keyed,
     removal,
     whole,
+    with_currencies,
 )
 from bridge.domain.instance import Instance, instances
 from bridge.domain.traits import Known
 from bridge.store.index import row_text
 from bridge.store.view import View
 
-ORGANIZATION = "organizationId"
+ORGANIZATION = MEMBER_OF
 """A trait of this name is not a trait but the id of the account's organization.
 
-It has a request of its own. An update accepts its external id, a creation only Vitally's
-own id: https://docs.vitally.io/en/articles/9880654-rest-api-accounts
+It has a request of its own, unless Vitally is known to have the organization. An update
+accepts its external id, a creation only Vitally's own id:
+https://docs.vitally.io/en/articles/9880654-rest-api-accounts
 """
 
 
@@ -59,7 +61,9 @@ def desired_state(view: View, config: Config) -> Desired:
         account = unite(view.account, parties, view.now)
         doc = document(account, config.policy, view.now)
         says = doc.traits
-        doc = keyed(doc, config.traits, ledger, unconfirmed, config.by_hand)
+        ours = {*ledger.traits, *unconfirmed}
+        keys = with_currencies(config.traits, view.account, doc, ours)
+        doc = keyed(_placeable(doc, view), keys, ledger, unconfirmed, config.by_hand)
     else:
         doc = removal(ledger, unconfirmed)
     if view.owes_whole:
@@ -72,6 +76,23 @@ def desired_state(view: View, config: Config) -> Desired:
         )
         ledger = ledger._replace(traits=traits, seen=seen, read_at=0)
     return Desired(account, doc, difference(doc, ledger), says)
+
+
+def _placeable(doc: Document, view: View) -> Document:
+    """*doc* without an organization that Vitally is not known to have yet."""
+    if view.organizations.get(str(doc.traits.get(ORGANIZATION)), "") is not None:
+        return doc
+    traits = {name: value for name, value in doc.traits.items() if name != ORGANIZATION}
+    return doc._replace(traits=traits, stays=doc.stays | {ORGANIZATION})
+
+
+def place(view: View, change: Change, *, creates: bool) -> dict[str, str]:
+    """What puts the account into its organization in the same request; {}: nothing can."""
+    of = str(change.traits.get(ORGANIZATION))
+    id_ = view.organizations.get(of)
+    if id_ is None or (creates and not id_):
+        return {}
+    return {ORGANIZATION: id_ if creates else of}
 
 
 def is_ending(view: View, desired: Desired, config: Config) -> bool:

@@ -22,9 +22,11 @@ from bridge.desired import (
     desired_state,
     has_work,
     instances_of,
+    place,
     rules,
 )
 from bridge.domain.document import same
+from bridge.domain.facts import organization_id
 from bridge.domain.instance import digest_of
 from bridge.domain.traits import Known
 from bridge.errors import BridgeError
@@ -90,15 +92,16 @@ def planned(view: View, config: Config, policy: str) -> Planned:
         name = desired.document.name.text
         shall = {key: value for key, value in shall.items() if value is not None}
     ours = view.ledger.name
+    apart = ORGANIZATION in shall and not place(view, desired.change, creates=create)
     return Planned(
         view.account,
         # An account of which no reading is known is looked for by an update.
-        1 + (create and not view.was_not_there) + (ORGANIZATION in shall),
+        1 + (create and not view.was_not_there) + apart,
         create,
         None if name is None else (ours.text if ours else None, name),
         {key: (had.get(key), value) for key, value in shall.items()},
-        _money(had, config),
-        _money({**had, **shall}, config),
+        _money(view.account, had, config),
+        _money(view.account, {**had, **shall}, config),
         _digest([had, desired.document.traits, desired.document.name.text]),
         due,
     )
@@ -109,16 +112,16 @@ def _digest(data: object) -> str:
 
 
 def _at_rest(account: str, has: Mapping[str, Known], config: Config) -> Planned:
-    money = _money(has, config)
+    money = _money(account, has, config)
     return Planned(account, before=money, after=money)
 
 
-def _money(has: Mapping[str, Known], config: Config) -> Money | None:
-    """The MRR among the traits that an account *has*."""
+def _money(account: str, has: Mapping[str, Known], config: Config) -> Money | None:
+    """The MRR among the traits that an *account* has; that of organizations is no more."""
     keys = config.traits
     # Right after a key was changed, Vitally has the trait under the one before.
     mrr, code = (has.get(keys.get(t) or t, has.get(t)) for t in MONEY)
-    if isinstance(mrr, bool) or not isinstance(mrr, int | float):
+    if organization_id(account) or isinstance(mrr, bool | str | None):
         return None
     return str(code or config.policy.base or "").upper(), mrr
 
@@ -143,6 +146,8 @@ def plan(
     elsewhere: list[str] = []
     for party, account in unsettled.items():
         accounts.get(account or "", elsewhere).append(party)
+    if ORGANIZATION in config.traits:
+        elsewhere = [*unsettled]
     found: dict[str, Planned] = {}
     work = partial(_part, again, config, policy)
     for some, strays in _parts(work, accounts):
@@ -200,7 +205,7 @@ def totals(found: Iterable[Planned], now: Figures, share: float) -> dict[str, An
     `units` of Vitally's limit are used in `minutes`, at the bridge's *share* of it. `mrr`
     maps a currency to the sum of all accounts, those that stay as they are too, before
     and after. `subscribed` and `unsubscribed` accounts begin and cease to have an MRR,
-    and so to be billed as customers by Vitally.
+    and so to be billed as customers by Vitally. Organizations add nothing to these.
     """
     sums: defaultdict[str, list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 2)
     counted: Counter[str] = Counter()

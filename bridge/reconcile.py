@@ -10,17 +10,18 @@ from redis import Redis
 from bridge.config import Config
 from bridge.desired import ORGANIZATION
 from bridge.domain.document import Ledger, same
+from bridge.domain.facts import organization, organization_id
 from bridge.domain.traits import Known
 from bridge.errors import BridgeError, VitallyMissingError, VitallyRefusedError
 from bridge.store import keys
 from bridge.store.shadow import Seen, Shadow
 from bridge.vitally.client import Page, Vitally
 
-PAGE = 100
-"""Accounts that Vitally lists in one request."""
-
 FRESH_MS = 600_000
 """How young a reading must be that another one would show nothing new."""
+
+KINDS = ("accounts", "organizations")
+"""What Vitally lists; organizations only where accounts belong to some."""
 
 KEPT = 3600
 """Seconds for which an interrupted reading can go on where it was."""
@@ -64,24 +65,27 @@ class Reconciler:
         Yields after each request how many accounts were read so far. Raises VitallyError,
         and BridgeError where the list is that of another workspace.
         """
-        raw = self._redis.hgetall(keys.LISTING)
-        place = {name.decode(): value.decode() for name, value in raw.items()}
+        raw = self._redis.hgetall(keys.LISTING).items()
+        place = {name.decode(): value.decode() for name, value in raw}
         began = int(place.get("began") or self._shadow.now())
-        read, cursor = int(place.get("read", 0)), place.get("cursor") or None
+        read, kind = int(place.get("read", 0)), place.get("kind", KINDS[0])
+        cursor = place.get("cursor") or None
         more, passed = "whole" not in place, {cursor}
         while more:
             self._turn()
             if read and not self._redis.exists(keys.LISTING):  # Redis was restarted
-                began, read, cursor, passed = self._shadow.now(), 0, None, {None}
-            page = self._page(cursor)
-            self._note(began, page.results)
+                began, read, kind = self._shadow.now(), 0, KINDS[0]
+                cursor, passed = None, {None}
+            page = self._page(kind, cursor, began)
             cursor, more = page.next, page.next is not None
             if more and cursor in passed:
                 self._redis.delete(keys.LISTING)
                 raise BridgeError("Vitally's list of accounts leads back to itself")
             passed.add(cursor)
             read += len(page.results)
-            at = {"cursor": cursor} if more else {"whole": 1}
+            if not more and kind == KINDS[0] and self._shadow.organizations():
+                more, kind, passed = True, KINDS[1], {None}
+            at = {"cursor": cursor or "", "kind": kind} if more else {"whole": 1}
             self._redis.hset(keys.LISTING, mapping={"began": began, "read": read, **at})
             self._redis.expire(keys.LISTING, KEPT)
             yield read
@@ -101,17 +105,27 @@ class Reconciler:
         self._wait()
         self._redis.set(keys.READER, self._who, ex=READS)
 
-    def _page(self, cursor: str | None) -> Page:
+    def _page(self, kind: str, cursor: str | None, began: int) -> Page:
+        """Read a page, and note what it shows."""
         try:
-            return self._vitally.accounts("activeOrChurned", PAGE, cursor, "createdAt")
+            page = self._vitally.everything(kind, cursor)
         except VitallyRefusedError:
             # The cursor may be too old; the next reading begins with the first page.
             self._redis.delete(keys.LISTING)
             raise
+        except VitallyMissingError:
+            if kind == KINDS[0]:
+                raise
+            page = Page([], None)  # organizations are switched off
+        self._note(began, kind, page.results)
+        return page
 
-    def _note(self, began: int, accounts: Sequence[Mapping[str, Any]]) -> None:
+    def _note(
+        self, began: int, kind: str, accounts: Sequence[Mapping[str, Any]]
+    ) -> None:
+        name = organization if kind == KINDS[1] else str
         shown = {
-            str(one["externalId"]): one.get("traits") or {}
+            name(str(one["externalId"])): one.get("traits") or {}
             for one in accounts
             if one.get("externalId") and isinstance(one.get("traits"), dict | None)
         }
@@ -123,7 +137,8 @@ class Reconciler:
     def _seen(
         self, name: str, text: str, ledger: Ledger, shown: Mapping[str, Any]
     ) -> Seen:
-        other = otherwise(ledger, shown, self._keys)
+        by_currency = ledger.traits.keys() if organization_id(name) else frozenset()
+        other = otherwise(ledger, shown, self._keys | by_currency)
         ours = other.keys() & ledger.traits.keys() - self._by_hand
         return Seen(name, text, other, drifted=bool(ours))
 

@@ -14,6 +14,7 @@ import orjson
 
 from bridge import docs
 from bridge.domain.document import Change, Document, settled
+from bridge.domain.facts import organization_id
 from bridge.errors import (
     SourceError,
     VitallyError,
@@ -266,6 +267,8 @@ def written(view: View, doc: Document, done: Written) -> Outcome:
     """Vitally confirmed: the ledger is the document now."""
     pace = next_pace(view.pace, view.wrote_at, view.now)
     fields = {"pace": str(pace), "wrote_at": str(view.now)}
+    if organization_id(view.account) and done.id:
+        fields["id"] = done.id
     # An unconfirmed request may still be on its way: write the whole document again.
     owed = _still_owed(view)
     if owed:

@@ -275,7 +275,7 @@ class AccountSync:
             wait = wait._replace(
                 row=desired.row(view),
                 unknown=desired.document.unknown,
-                incomplete={m.name: incomplete(m) for m in view.members},
+                members={m.name: (incomplete(m), m.organization) for m in view.members},
             )
         claims = self.leases.postpone(view.own.name, delay_ms, view.lease, wait)
         self.queue.push_all(claims, "came meanwhile")  # 9

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from bridge.desired import ORGANIZATION
+from bridge.desired import ORGANIZATION, place
 from bridge.domain.account import Name
 from bridge.domain.document import Change, Document
+from bridge.domain.facts import organization_id
 from bridge.errors import VitallyKeyError, VitallyMissingError, VitallyRefusedError
 from bridge.log import fields
 from bridge.store.view import View
@@ -47,13 +48,24 @@ class WrongAddressError(VitallyKeyError):
     """PUT and POST are both answered 404: the base URL or subdomain is wrong."""
 
 
+UNKNOWN_TO_BOTH = (
+    (WrongAddressError, "the base URL or subdomain is wrong"),
+    (VitallyRefusedError, "are organizations switched on in Vitally?"),
+)
+"""What 404 to both PUT and POST means, of an account and of an organization."""
+
+
 class Written(NamedTuple):
-    """The result: *word* is created or updated; *name* is Vitally's, if it is ours."""
+    """The result: *word* is created or updated; *name* is Vitally's, if it is ours.
+
+    *id* is Vitally's own.
+    """
 
     word: str
     change: Change
     name: Name | None
     requests: int
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +83,17 @@ class Write:
 
     def run(self) -> Written:
         """Write. Raises VitallyError, Held, Postponed, LostLeaseError."""
-        vitally = self.context.vitally
-        done = self._create(1) if self._is_absent() else self._update()
-        if ORGANIZATION not in self.change.traits:
+        vitally, view = self.context.vitally, self.view
+        try:
+            done = self._create(1) if self._is_absent() else self._update()
+        except (VitallyRefusedError, WrongAddressError):
+            if not place(view, self.change, creates=False):
+                raise
+            # It may be the organization that is missing, whatever the answer.
+            self._next_slot()
+            return replace(self, view=view._replace(organizations={})).run()
+        placed = place(view, self.change, creates=done.word == "created")
+        if placed or ORGANIZATION not in self.change.traits:
             return done
         # In a request of its own: an organization that Vitally does not have must not
         # hold up the numbers. The account stays where it is until another is named.
@@ -105,10 +125,10 @@ class Write:
         change = self._change()
         self._mark_unconfirmed()
         try:
-            reply = self.context.vitally.update(self.view.account, _body(change))
+            reply = self.context.vitally.update(self.view.account, self._body(change))
         except VitallyMissingError:
             return self._create(2)
-        return Written("updated", change, self._ours(change.name, reply), 1)
+        return Written("updated", change, *self._ours(change.name, reply, 1))
 
     def _change(self) -> Change:
         """The change, without the name if somebody renamed the account by hand."""
@@ -136,29 +156,27 @@ class Write:
         else:
             self._mark_unconfirmed()
         everything = Change(self.document.name.text, self.document.traits)
-        body = _body(everything) | {"externalId": self.view.account}
+        body = self._body(everything, creates=True)
         try:
             reply = self.context.vitally.create(body)
         except VitallyMissingError as error:
-            wrong = (
-                "PUT and POST are both answered 404: the base URL or subdomain is wrong"
-            )
-            raise WrongAddressError(wrong, 404) from error
+            kind, words = UNKNOWN_TO_BOTH[bool(organization_id(self.view.account))]
+            raise kind(f"PUT and POST are both answered 404: {words}", 404) from error
         except VitallyRefusedError as error:
             if error.status not in AFTER_REFUSAL and not already_exists(error):
                 raise
             refusal = error
         else:
-            name = self._ours(everything.name, reply)
-            return Written("created", everything, name, requests)
+            more = self._ours(everything.name, reply, requests)
+            return Written("created", everything, *more)
         # Somebody else created it in the meantime, or an earlier POST arrived.
         self._next_slot()
         change = everything._replace(name=None)
         try:
-            reply = self.context.vitally.update(self.view.account, _body(change))
+            reply = self.context.vitally.update(self.view.account, self._body(change))
         except VitallyMissingError:
             raise refusal from None
-        return Written("updated", change, self._ours(None, reply), requests + 1)
+        return Written("updated", change, *self._ours(None, reply, requests + 1))
 
     def _next_slot(self, kind: str = "PUT") -> None:
         """Wait for the next request's slot; every earlier request has been answered."""
@@ -174,19 +192,23 @@ class Write:
         self.context.throttle.give_back(slot)
         raise Postponed(0)
 
-    def _ours(self, sent: str | None, reply: Mapping[str, Any]) -> Name | None:
-        """The name in Vitally, if we wrote it; it is not ours if the reply shows another.
+    def _ours(
+        self, sent: str | None, reply: Mapping[str, Any], requests: int
+    ) -> tuple[Name | None, int, str]:
+        """The name in Vitally, if we wrote it, and the rest of a `Written`.
 
-        After an unconfirmed creation the name may be ours although this write had none.
+        The name is not ours if the *reply* shows another. After an unconfirmed creation
+        it may be ours although this write *sent* none.
         """
         name, view = self.document.name, self.view
         ours = name if sent == name.text else view.ledger.name
         if ours is None and view.unconfirmed_writes and not view.written:
             ours = name
-        return ours if ours and reply.get("name") == ours.text else None
+        is_ours = ours is not None and reply.get("name") == ours.text
+        return ours if is_ours else None, requests, str(reply.get("id") or "")
 
-
-def _body(change: Change) -> dict[str, Any]:
-    traits = {key: v for key, v in change.traits.items() if key != ORGANIZATION}
-    named = {} if change.name is None else {"name": change.name}
-    return {"traits": traits, **named}
+    def _body(self, change: Change, *, creates: bool = False) -> dict[str, Any]:
+        traits = {key: v for key, v in change.traits.items() if key != ORGANIZATION}
+        named = {} if change.name is None else {"name": change.name}
+        named |= {"externalId": self.view.account} if creates else {}
+        return {"traits": traits, **named, **place(self.view, change, creates=creates)}

@@ -428,7 +428,7 @@ def _preview(session: Session) -> Take:
         read = restamped(facts, member.party({}))
         history = History([*member.history.facts, *read], member.history.retained)
         member = member._replace(history=history, things=fold(history))
-        account, reason = identify(member.things)
+        account, reason, _ = identify(member.things)
         if account is None:
             line(f"{party}: held, {reason}")
             return "shown"

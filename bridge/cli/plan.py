@@ -34,7 +34,7 @@ from bridge.desired import rules
 from bridge.domain.facts import source_of
 from bridge.errors import BridgeError, VitallyLimitedError, VitallyUnavailableError
 from bridge.plan import Planned, Report
-from bridge.reconcile import PAGE, Reconciler
+from bridge.reconcile import Reconciler
 from bridge.store import keys
 from bridge.store.inspect import Look, figures
 from bridge.store.lease import Leases
@@ -43,6 +43,7 @@ from bridge.store.samples import rules_of_workers
 from bridge.store.shadow import Shadow
 from bridge.store.view import Member
 from bridge.throttle import Throttle
+from bridge.vitally.client import PAGE
 from bridge.wording import ago, count
 
 LOOK = 0.5

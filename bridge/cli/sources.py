@@ -252,7 +252,7 @@ def _read(
 def _account(party: str, facts: Sequence[Fact], config: Config) -> dict[str, Any]:
     """What Vitally would hold if there were only these facts."""
     things = fold(History(facts))
-    account, reason = identify(things)
+    account, reason, _ = identify(things)
     data = worked_out(account or party, [Party(party, things)], config)
     return {**data, "party": party, "account": account, "reason": reason}
 

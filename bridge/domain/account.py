@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from bridge.domain.catalogue import References, Things
-from bridge.domain.facts import source_of
+from bridge.domain.facts import PartyName, organization, organization_id, source_of
 from bridge.domain.fold import State
 from bridge.domain.payments import Payer
 from bridge.domain.subscription import Subscription, read
@@ -17,6 +17,7 @@ from bridge.domain.values import (
     EMAIL,
     LINK,
     NAME,
+    ORGANIZATION,
     REFRESH_TWICE,
     REFRESHED,
     SUBSCRIPTION,
@@ -26,6 +27,9 @@ from bridge.domain.values import (
 )
 
 UNNAMED = "neither the customer nor a subscription names an account"
+
+MEMBER_OF = "organizationId"
+"""The trait that is not one in Vitally: the organization that an account belongs to."""
 
 LONGEST_CLAIM = 100
 """Most characters of a claim that are shown."""
@@ -47,12 +51,14 @@ SECOND_MS = 1000
 class Party(NamedTuple):
     """One customer in one source, with its folded things.
 
-    *catalogue* holds the shared things of the source that these refer to.
+    *catalogue* holds the shared things of the source that these refer to. Where it counts
+    in an organization, *account* is its own; "": it is the organization itself.
     """
 
     name: str
     things: Things
     catalogue: Mapping[str, Things] = {}
+    account: str = ""
 
     @property
     def deleted_at(self) -> int | None:
@@ -61,10 +67,14 @@ class Party(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """The account (Vitally's external id) of a party, or the *reason* why it has none."""
+    """The account (Vitally's external id) of a party, or the *reason* why it has none.
+
+    *organization*: the external id of the account's organization; "": it has none.
+    """
 
     account: str | None
     reason: str = ""
+    organization: str = ""
 
 
 class Name(NamedTuple):
@@ -79,7 +89,8 @@ class Account(NamedTuple):
 
     *told* maps each trait that sources set directly to the latest value from each source.
     *incomplete* has the parties whose first events were not seen. A merged party counts
-    as it was before the merge until *waits* (ms); None: there is no such party.
+    as it was before the merge until *waits* (ms); None: there is no such party. An
+    organization has its accounts as *parts*.
     """
 
     id: str
@@ -90,11 +101,12 @@ class Account(NamedTuple):
     told: Mapping[str, Mapping[str, State]] = {}
     waits: int | None = None
     payers: tuple[Payer, ...] = ()
+    parts: tuple[Account, ...] = ()
 
     def name(self, order: Callable[[str], Any]) -> Name:
         """The best name that a source gives; *order* is the sort key of sources."""
         best = min(self.names, key=lambda n: (-n[1].rank, order(n[0])), default=None)
-        return best[1] if best else Name(0, self.id)
+        return best[1] if best else Name(0, organization_id(self.id) or self.id)
 
 
 # --- Whose account a party is -----------------------------------------------------------
@@ -106,10 +118,14 @@ def identify(things: Things) -> Identity:
     A thing's `account` has the rank of the rule that found it (`rank`; without one the
     customer comes before all others). If things of one rank disagree, the party is
     held: nothing is guessed. A value that a stranger could have written (`claims`) names
-    no account; it is only shown to whoever can link the party.
+    no account; it is only shown to whoever can link the party. A customer that is an
+    organization and no account belongs to the account that this is here.
     """
+    of, is_head, _ = membership(things)
     if LINK in things and things[LINK].value.get("account"):
-        return _usable(str(things[LINK].value["account"]))
+        return _usable(str(things[LINK].value["account"]), of)
+    if is_head:
+        return Identity(organization(of))
     named: dict[int, set[str]] = {}
     for thing, state in things.items():
         for one in (state, *state.rivals):
@@ -123,7 +139,21 @@ def identify(things: Things) -> Identity:
     if len(best) > 1:
         listed = ", ".join(best)
         return Identity(None, f"its subscriptions name different accounts: {listed}")
-    return _usable(best[0])
+    return _usable(best[0], of)
+
+
+def membership(things: Things) -> tuple[str, bool, State | None]:
+    """The organization of a customer, whether it is that one and no account, and who says so.
+
+    "": none, or events of one instant name different ones.
+    """
+    for state in filter(None, map(things.get, (ORGANIZATION, CUSTOMER))):
+        values = [one.value for one in (state, *state.rivals)]
+        named = {(str(v.get("organization", "")), "head" in v) for v in values}
+        of, is_head = named.pop()
+        if of and not named and _usable(of).account is not None:
+            return of, is_head, state
+    return "", False, None
 
 
 def _claimed(things: Things) -> str:
@@ -134,12 +164,14 @@ def _claimed(things: Things) -> str:
     return f"; its buyer, who may write what he likes, claims {listed}: link it if so"
 
 
-def _usable(account: str) -> Identity:
+def _usable(account: str, of: str = "") -> Identity:
     if len(account) > LONGEST_ID:
         return Identity(None, f"{account[:50]}… is too long for an account's id")
     if account in {".", ".."} or not account.isprintable():
         return Identity(None, f"{account!r} cannot be an account's id in a URL")
-    return Identity(account)
+    if organization_id(account):
+        return Identity(None, f"{account} is how organizations are named, not accounts")
+    return Identity(account, "", of)
 
 
 # --- The union of parties -----------------------------------------------------------------
@@ -151,7 +183,8 @@ def unite(id_: str, parties: Collection[Party], now: int | None = None) -> Accou
     A deleted party does not affect the account's name and other traits unless all are
     deleted; but a trait that only it has set stays while the party may come back. A
     merged party counts as before at *now* (ms; None: long after everything) while the
-    party that it became is not known yet.
+    party that it became is not known yet. What the accounts of an organization are
+    called, and their other traits, are not its own.
     """
     things = {party.name: party.things for party in parties}
     until = {name: _waits(own, things) for name, own in things.items()}
@@ -163,17 +196,35 @@ def unite(id_: str, parties: Collection[Party], now: int | None = None) -> Accou
     here = [p for p in ordered if p.deleted_at is None] or ordered
     away = [p for p in ordered if p not in here]
     may_come_back = [p for p in away if not p.things[CUSTOMER].fact.stamp.final]
-    names = ((source_of(p.name), name) for p in here for name in _names(p))
+    named = (p for p in here if _speaks(p, id_))
+    names = ((source_of(p.name), name) for p in named for name in _names(p))
     return Account(
         id_,
         tuple(names),
         tuple(sub for p in ordered for sub in subscriptions(p)),
         tuple(p.name for p in ordered if is_incomplete(p.things)),
         not any(_was_alive(p.things) for p in ordered),
-        {**_told(may_come_back), **_told(here)},
+        {**_told(may_come_back, id_), **_told(here, id_)},
         min(waiting.values(), default=None),
         tuple(Payer(p.name, p.things) for p in ordered),
+        tuple(_parts(parties, now)) if organization_id(id_) else (),
     )
+
+
+def _speaks(party: Party, account: str) -> bool:
+    """Whether *party* is more than an account of the organization *account*: its head."""
+    id_ = PartyName.parse(party.name).id
+    return not party.account or id_ == organization_id(account)
+
+
+def _parts(parties: Iterable[Party], now: int | None) -> Iterator[Account]:
+    """The accounts of an organization, and itself as one, where it has subscriptions."""
+    by_account: dict[str, list[Party]] = {}
+    for party in parties:
+        alone = party._replace(account="")
+        by_account.setdefault(party.account, []).append(alone)
+    for name, own in sorted(by_account.items()):
+        yield unite(name, own, now)
 
 
 def is_incomplete(things: Things) -> bool:
@@ -206,15 +257,15 @@ def _names(party: Party) -> Iterator[Name]:
         yield Name(1, value["email"])
 
 
-def _told(parties: Iterable[Party]) -> dict[str, dict[str, State]]:
+def _told(parties: Iterable[Party], account: str) -> dict[str, dict[str, State]]:
     """Trait -> source -> the latest value over the source's parties.
 
     Values of one instant are rivals: any of them may be the latest.
     """
     told: dict[str, dict[str, State]] = {}
-    for party in parties:
+    for party in (p for p in parties if _speaks(p, account)):
         source = source_of(party.name)
-        for thing, state in party.things.items():
+        for thing, state in [*party.things.items(), *_placed(party)]:
             if not (thing.startswith(TRAIT) and {"is", "bad"} & state.value.keys()):
                 continue
             by_source = told.setdefault(thing.removeprefix(TRAIT), {})
@@ -225,6 +276,14 @@ def _told(parties: Iterable[Party]) -> dict[str, dict[str, State]]:
                 rivals = (*latest.rivals, state, *state.rivals)
                 by_source[source] = latest._replace(rivals=rivals)
     return told
+
+
+def _placed(party: Party) -> Iterator[tuple[str, State]]:
+    """The organization of an account, as a trait that its source sets."""
+    of, is_head, state = membership(party.things)
+    if state is not None and not (is_head or party.account):
+        fact = state.fact._replace(value={"is": of})
+        yield TRAIT + MEMBER_OF, state._replace(fact=fact, rivals=())
 
 
 def subscriptions(party: Party) -> Iterator[Subscription]:

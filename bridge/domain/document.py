@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -9,7 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from bridge.domain.account import Account, Name
-from bridge.domain.facts import source_of
+from bridge.domain.facts import organization_id, source_of
 from bridge.domain.fold import State
 from bridge.domain.forecast import FAR, changes, planned
 from bridge.domain.forecast import TRAITS as FORECASTS
@@ -24,6 +25,7 @@ from bridge.domain.traits import (
     Result,
     Trait,
     Unknown,
+    by_currency,
     used,
 )
 
@@ -121,7 +123,7 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
 
     *policy* orders the sources, and the first one with an opinion sets the trait. If that
     source cannot know the value, the trait is left out; the others are not asked. STAYS
-    is not an opinion.
+    is not an opinion. In an organization's MRR currencies stay apart without rates.
     """
     table = used(policy)
     by_trait: defaultdict[str, dict[str, Result]] = defaultdict(dict)
@@ -131,8 +133,17 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
             result = agreed(trait, view, possible)
             if result != SILENT:
                 by_trait[name][source] = result
+        mrr = table["mrr"].read(view) if account.parts else None
+        for name, one in by_currency(view) if isinstance(mrr, Unknown) else ():
+            by_trait[name][source] = agreed(table["mrr"], one, one.possible())
     for name, by_source in account.told.items():
         by_trait[name] |= {source: _word(state) for source, state in by_source.items()}
+    for part in account.parts:
+        for name in part.told.keys() & table.keys():
+            whole = Unknown(
+                f"{part.id}: its source sets it, so that it cannot be summed"
+            )
+            by_trait[name] = {"": whole}
     names = [*table, *sorted(by_trait.keys() - table.keys())]
     orders = {n: policy.order(n, billing=n in table) for n in names if n in by_trait}
     return {name: _first(by_trait[name], order) for name, order in orders.items()}
@@ -146,7 +157,18 @@ def _first(
 
 
 def views_of(account: Account, policy: Policy, now: int) -> dict[str, AccountView]:
-    """The *account* at *now* (ms), as each source that tells of money sees it."""
+    """The *account* at *now* (ms), as each source that tells of money sees it.
+
+    An organization is seen by all sources at once: each of its accounts as by the one
+    that sets the account's MRR.
+    """
+    if account.parts:
+        seen = [_foremost(part, policy, now) for part in account.parts]
+        subs = tuple(sub for view in seen for sub in view.all)
+        payers = tuple(payer for view in seen for payer in view.payers)
+        sources = {sub.source for sub in subs} | {source_of(p.party) for p in payers}
+        view = AccountView(subs, policy, now, payers)
+        return {"+".join(sorted(sources)): view} if sources else {}
     by_source: defaultdict[str, list[Subscription]] = defaultdict(list)
     for sub in account.subscriptions:
         by_source[sub.source].append(at(sub, now))
@@ -156,6 +178,13 @@ def views_of(account: Account, policy: Policy, now: int) -> dict[str, AccountVie
         own = (p for p in account.payers if source in telling & {source_of(p.party)})
         views[source] = AccountView(tuple(by_source[source]), policy, now, tuple(own))
     return views
+
+
+def _foremost(part: Account, policy: Policy, now: int) -> AccountView:
+    views = views_of(part, policy, now)
+    source, _ = chosen(part, policy, now).get("mrr", ("", None))
+    first = min(views, key=policy.order("mrr", billing=True), default="")
+    return views.get(source) or views.get(first) or AccountView((), policy, now)
 
 
 def agreed(trait: Trait, view: AccountView, possible: Sequence[AccountView]) -> Result:
@@ -203,6 +232,18 @@ def keyed(
     named = ((keys.get(trait), value) for trait, value in doc.traits.items())
     traits = {key: value for key, value in named if key and key not in theirs}
     return doc._replace(traits=traits | _nothing(gone), gone=frozenset(gone))
+
+
+def with_currencies(
+    keys: Mapping[str, str | None], account: str, doc: Document, ours: Iterable[str]
+) -> Mapping[str, str | None]:
+    """*keys*, with those that an organization's MRR has by currency, in *doc* or among *ours*."""
+    mrr = keys.get("mrr")
+    if not (organization_id(account) and mrr):
+        return keys
+    pattern = f"(?:mrr|{re.escape(mrr)})([A-Z]{{3}})"
+    found = (re.fullmatch(pattern, n) for n in (*doc.traits, *doc.unknown, *ours))
+    return {**keys, **{f"mrr{code[1]}": mrr + code[1] for code in found if code}}
 
 
 def removal(ledger: Ledger, sent: Iterable[str] = ()) -> Document:

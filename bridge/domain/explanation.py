@@ -17,10 +17,11 @@ from bridge.domain.document import (
     document,
     keyed,
     views_of,
+    with_currencies,
 )
 from bridge.domain.money import STRIPE, Policy, PricedItem, UnknownError
 from bridge.domain.subscription import Payment
-from bridge.domain.traits import AccountView, Trait, instant, used
+from bridge.domain.traits import AccountView, Trait, by_currency, instant, used
 
 Because = dict[str, Any]
 """One cause of a trait: `subscription`, `event`, and what it gave."""
@@ -50,6 +51,7 @@ def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
     ones has no `seen_at`.
     """
     doc = document(account, policy, now)
+    keys = with_currencies(keys, account.id, doc, ledger.traits)
     shall = keyed(doc, keys, ledger, by_hand=by_hand)
     because = explain(account, policy, now)
     traits: dict[str, dict[str, Any]] = {}
@@ -116,10 +118,9 @@ def explain(
     for trait, (source, _) in chosen(account, policy, now).items():
         state = account.told.get(trait, {}).get(source)
         if state is None:
-            view = views[source]
-            causes[trait] = [
-                _cause(table[trait], s, view) for s in table[trait].of(view)
-            ]
+            row, view = table.get(trait, table["mrr"]), views.get(source)
+            view = view and dict(by_currency(view)).get(trait, view)
+            causes[trait] = [_cause(row, s, view) for s in row.of(view)] if view else []
         else:
             told = {"source": source, "party": state.fact.party}
             told |= {"event": state.fact.event, "value": state.value.get("is")}

@@ -31,7 +31,7 @@ class Rank(IntEnum):
 
 
 class PartyKind(StrEnum):
-    """The kinds of parties: a customer of its source, or one of three others."""
+    """The kinds of parties: a customer of its source, or one of four others."""
 
     CUSTOMER = "customer"
     CATALOGUE = "catalogue"
@@ -40,12 +40,19 @@ class PartyKind(StrEnum):
     """A thing that changed and whose customer only the source's API knows."""
     VACATED = "vacated"
     """An account that its last party left."""
+    ORGANIZATION = "organization"
+    """An organization: its party has the name of its account and no facts of its own."""
+
+
+STAND_INS = frozenset({PartyKind.VACATED, PartyKind.ORGANIZATION})
+"""The kinds that stand for an account, and have no facts."""
 
 
 class PartyName(NamedTuple):
     """The parts of a party's name: `stripe:cus_1`, `catalogue:stripe:coupon:half`.
 
-    VACATED has no *source*; its *id* is the account's.
+    VACATED and ORGANIZATION have no *source*; the *id* is the account's, or that of the
+    organization.
     """
 
     kind: PartyKind
@@ -57,8 +64,8 @@ class PartyName(NamedTuple):
     def parse(cls, party: str) -> PartyName:
         """Take the name of a *party* apart."""
         first, _, rest = party.partition(":")
-        if first == PartyKind.VACATED:
-            return cls(PartyKind.VACATED, "", rest)
+        if first in STAND_INS:
+            return cls(PartyKind(first), "", rest)
         if first in {PartyKind.CATALOGUE, PartyKind.POINTER}:
             source, _, id_ = rest.partition(":")
             return cls(PartyKind(first), source, id_)
@@ -88,6 +95,17 @@ def pointer(source: str, thing: str) -> str:
 def vacated(account: str) -> str:
     """Name the party that stands for an *account* which its last party left."""
     return f"{PartyKind.VACATED}:{account}"
+
+
+def organization(id_: str) -> str:
+    """Name the account, and the party, that an organization is here, by its external id."""
+    return f"{PartyKind.ORGANIZATION}:{id_}"
+
+
+def organization_id(account: str) -> str:
+    """The external id of the organization that *account* is; "" for a plain account."""
+    kind, _, id_ = account.partition(":")
+    return id_ if kind == PartyKind.ORGANIZATION else ""
 
 
 class Stamp(NamedTuple):

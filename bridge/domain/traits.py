@@ -6,7 +6,7 @@ A trait is a value, `None` (known to have none) or `Unknown` (left out of the wr
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -145,8 +145,12 @@ def _sums(
         # Zero is zero in every currency, so free subscriptions need no rate.
         if amount:
             minor[currency or ""].append(amount)
-    source = view.all[0].source
-    return {code: exact(added(all_), code, source) for code, all_ in minor.items()}
+    sources, sums = {sub.source for sub in view.all}, {}
+    for code, all_ in minor.items():
+        sums[code], *more = {exact(added(all_), code, source) for source in sources}
+        if more:
+            raise UnknownError(f"sources count {code.upper()} in different units")
+    return sums
 
 
 def _rounded(
@@ -588,6 +592,14 @@ OPTIONAL: Mapping[str, Trait] = {
 """Those that `[traits] use` in `bridge.toml` switches on."""
 
 TABLE: Mapping[str, Trait] = {**ALWAYS, **OPTIONAL}
+
+
+def by_currency(view: AccountView) -> Iterator[tuple[str, AccountView]]:
+    """Yield `mrrEUR`, … and what it is computed from, where currencies cannot be summed."""
+    codes = {sub.currency or "" for sub in view.counting if not _is_free(sub, view)}
+    for code in sorted(codes) if len(codes) > 1 and all(codes) else ():
+        subs = tuple(sub for sub in view.all if sub.currency == code)
+        yield f"mrr{code.upper()}", replace(view, all=subs)
 
 
 def used(policy: Policy) -> dict[str, Trait]:

@@ -29,6 +29,8 @@ def shortened(text: str, most: int = LONGEST) -> str:
 # Names of things: complete names, and prefixes that an id follows.
 
 CUSTOMER, NAME, EMAIL = "customer", "name", "email"
+ORGANIZATION = "organization"
+"""The organization that a field names; it comes before the one that the customer names."""
 LINK = "link"
 """The thing with which an operator sets a party's account."""
 TO_REFRESH, REFRESHED = "thin", "read"
@@ -77,6 +79,11 @@ class Names(TypedDict, total=False):
     """Rank of the rule that found it, 0 the strongest; default: 0 for the customer, else 1."""
     claims: str
     """An account that a stranger wrote into a form; it is shown but never used."""
+    organization: str
+    """The organization of the account, by its external id. Only the customer and the thing
+    ORGANIZATION name one."""
+    head: bool
+    """Whether the customer is that organization itself, and no account."""
 
 
 Dated = TypedDict("Dated", {"from": int, "until": int}, total=False)

@@ -7,16 +7,17 @@ deals; the README of each source shows an example.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from marshmallow import ValidationError, fields
 
-from bridge.config import Lines, NamedLines, Table, check, text
+from bridge.config import Lines, NamedLines, Table, check, heads, some, text
+from bridge.domain.account import MEMBER_OF
 from bridge.domain.money import bridged
 from bridge.domain.traits import Known
-from bridge.domain.values import Subscription
+from bridge.domain.values import Customer, Names, Subscription
 from bridge.webhook.fields import UNREAD, Currency
 from bridge.webhook.source import Options
 from bridge.webhook.values import CONVERTERS, kept
@@ -62,17 +63,38 @@ class Rules(NamedTuple):
     """The field that names a company's account, those of its traits, and of deals.
 
     A field that an event lacks has not changed; but a *selected* field, which every event
-    should have, is then empty. *deals*: None if deals are not read.
+    should have, is then empty. *deals*: None if deals are not read. *organization*: the
+    field that names the parent company, and `id` where a company without one is the head
+    of its own organization; *heads*: whether it is an account, too (`both`).
     """
 
     account: str = ""
     traits: Mapping[str, TraitMapping] = {}
     deals: Deals | None = None
     selected: Container[str] = ()
+    organization: Sequence[str] = ()
+    heads: str = "both"
+
+    @property
+    def parent(self) -> str:
+        """The field that names the parent company; "": none does."""
+        return next((name for name in self.organization if name.lower() != "id"), "")
+
+    def under(self, company: str, parent: str = "") -> Names:
+        """The organization of a *company* with this *parent* ("": none is known)."""
+        has_own = any(name.lower() == "id" for name in self.organization)
+        of = parent or (company if has_own else "")
+        is_head = of == company and self.heads == "organization"
+        return kept(Names(organization=of, head=is_head))
 
     def own(self, company: str) -> str:
         """The account of a *company* if its own id names it; "" if a field does."""
         return "" if self.account else company
+
+    def customer(self, company: str, **told: Any) -> Customer:
+        """Value of thing `customer` of a *company*, of which so much is *told*."""
+        value = {"account": self.own(company), **told, **self.under(company)}
+        return cast("Customer", kept(value))
 
     def selects(self, fields: Container[str], name: str) -> bool:
         """Whether an event with these *fields* has a value for the field *name*."""
@@ -108,6 +130,10 @@ def table(
     lines = {
         "account": field_name(word, load_default=""),
         "traits": trait_lines(word, *kinds),
+        "organization": some(
+            field_name(word), f"must be a list of a {word} and id", load_default=[]
+        ),
+        "heads": heads(),
         deals: fields.Nested(Lines.from_dict(own), load_default=None, **as_deals),
         **more,
     }
@@ -117,7 +143,9 @@ def table(
         loaded, problems = check(schema, given)
         if problems:
             return Table(problems=problems)
-        return Table({f"{source}.rules": Rules(**loaded)}, tuple(loaded["traits"]))
+        rules = Rules(**loaded)
+        traits = [*rules.traits, *([MEMBER_OF] if rules.organization else [])]
+        return Table({f"{source}.rules": rules}, traits)
 
     return read
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from redis import Redis
 
-from bridge.domain.facts import PartyKind, kind_of
+from bridge.domain.facts import STAND_INS, kind_of, organization
 from bridge.errors import BridgeError
 from bridge.store import keys
 from bridge.store.connect import aside, batches, each, milliseconds, named
@@ -40,7 +40,7 @@ SEEN = (
 )
 """What running processes have seen."""
 
-DERIVED = (keys.lease(""), keys.waiters(""), keys.members(""))
+DERIVED = (keys.lease(""), keys.waiters(""), keys.members(""), keys.children(""))
 """What follows from jobs and parties."""
 
 LEFT_OUT = (*RUNNING, *SEEN, *DERIVED, keys.BREAKER, keys.PAUSE)
@@ -176,13 +176,16 @@ def _conclude(redis: Redis, kept: dict[str, Any]) -> None:
         if one.get("account") in unsure and one.get("parked", "0") == "0"
     }
     waiting[keys.PARKED] |= {
-        party for party in since[keys.PARKED] if kind_of(party) == PartyKind.VACATED
+        party for party in since[keys.PARKED] if kind_of(party) in STAND_INS
     }
     now, sums = milliseconds(redis), {**counts, **_received(redis, counts)}
     with redis.pipeline(transaction=True) as pipe:
         for party, record in parties.items():
-            if account := record.get("account"):
+            if (account := record.get("account")) and account != party:
                 pipe.sadd(keys.members(account), party)
+            if of := record.get("organization"):
+                pipe.sadd(keys.children(of), party)
+                pipe.zadd(keys.LATER, {organization(of): now})
         for key, names in waiting.items():
             for party in names:
                 pipe.zadd(key, {party: since[key].get(party, now)})

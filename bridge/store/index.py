@@ -84,7 +84,7 @@ def row_text(
 
     *says* maps traits, by our names, to what the facts say.
     """
-    members = [member for member in view.members if not member.is_vacated]
+    members = [*view.customers, *view.children]
     if not members:
         return ""
     row = [

@@ -13,7 +13,7 @@ from redis import Redis
 
 from bridge.domain.account import Party
 from bridge.domain.document import Ledger
-from bridge.domain.facts import PartyName
+from bridge.domain.facts import PartyName, organization_id
 from bridge.store import keys
 from bridge.store.complete import Place, places
 from bridge.store.connect import Store, batches, each, milliseconds, named
@@ -309,7 +309,7 @@ class Record(NamedTuple):
     @property
     def parties(self) -> list[Party]:
         """What the domain calls the parties."""
-        return [member.party(self.catalogues) for member in self.members]
+        return [member.party(self.catalogues, self.account) for member in self.members]
 
 
 STANDING = ("account", "why", "rev", "settled", "held", "parked")
@@ -326,11 +326,11 @@ def _standing(
     if row[2] is not None:
         rev, settled, held, parked = (int(raw or 0) for raw in row[2:])
         return Standing(party, account or None, rev, settled, held, parked, why)
-    if parked_at is None:
+    if parked_at is None and not why:
         return None
-    # An account whose last party left, if Vitally refuses the removal of its traits.
-    account = PartyName.parse(party).id
-    return Standing(party, account, 0, 0, 0, 0, "its traits cannot be removed")
+    # An organization, or an account that all have left, where Vitally refuses the write.
+    account = account or PartyName.parse(party).id
+    return Standing(party, account, 0, 0, 0, 0, why or "its traits cannot be removed")
 
 
 class Look(Store):
@@ -363,8 +363,11 @@ class Look(Store):
         return self._leases.members([party])[0]
 
     def members_of(self, account: str) -> list[str]:
-        """Return the parties of an account by name."""
-        return sorted(m.decode() for m in self._redis.smembers(keys.members(account)))
+        """Return the parties of an account, or of an organization's accounts, by name."""
+        own = [keys.members(account)]
+        if of := organization_id(account):
+            own.append(keys.children(of))
+        return sorted(raw.decode() for raw in self._redis.sunion(own))
 
     def record(self, account: str, parties: Sequence[str]) -> Record:
         """Read everything of *account*, whose members *parties* are."""

@@ -189,10 +189,14 @@ party = (PREFIX + "party:{}").format
 """Hash: rev, nudges, settled, held, parked, account, why, claim, job and so on."""
 
 account = (PREFIX + "account:{}").format
-"""Hash: ledger, doubt, tries, pace … of one account."""
+"""Hash: ledger, doubt, tries, pace … of one account; of an organization also Vitally's own
+`id` of it, and whether Vitally is `known` to have it."""
 
 members = (PREFIX + "members:{}").format
 """Set of the parties of an account."""
+
+children = (PREFIX + "children:{}").format
+"""Set of the parties whose accounts belong to an organization (its external id)."""
 
 history = (PREFIX + "history:{}").format
 """Capped list of the last writes to an account."""

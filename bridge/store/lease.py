@@ -21,6 +21,8 @@ from bridge.domain.facts import (
     PartyName,
     catalogue,
     kind_of,
+    organization,
+    organization_id,
     source_of,
     vacated,
 )
@@ -28,7 +30,7 @@ from bridge.domain.fold import State, compact, fold
 from bridge.errors import LostLeaseError
 from bridge.log import ABOUT
 from bridge.store import codec, keys
-from bridge.store.connect import Store, batches, milliseconds
+from bridge.store.connect import Store, batches, each, milliseconds
 from bridge.store.view import (
     NUMBERS,
     RETRIED,
@@ -129,7 +131,10 @@ class Leases(Store):
         ABOUT.set({"deliveries": ids} if ids else {})
         view = _view(party, answer)
         members = view.members if view.account else (view.own,)
-        return view._replace(catalogues=used(self._redis, members))
+        return view._replace(
+            catalogues=used(self._redis, [*members, *view.children]),
+            organizations=placed(self._redis, members),
+        )
 
     def peek(self, accounts: Iterable[tuple[str, Sequence[str]]]) -> list[View]:
         """Read accounts without a lease, each with parties that are about to join it.
@@ -138,9 +143,10 @@ class Leases(Store):
         """
         replies = self._run("peek", orjson.dumps([*accounts]))
         views = [_view(one[4][0][0].decode(), one) for one in replies if one[4]]
-        members = [member for view in views for member in view.members]
+        members = [m for view in views for m in (*view.members, *view.children)]
         catalogues = used(self._redis, members, register=False)
-        return [view._replace(catalogues=catalogues) for view in views]
+        places = placed(self._redis, members)
+        return [v._replace(catalogues=catalogues, organizations=places) for v in views]
 
     def members(self, parties: Sequence[str]) -> list[Member]:
         """Read *parties* whole; the revision first, so that it is never too new."""
@@ -206,6 +212,10 @@ class Leases(Store):
                 "to": outcome.to,
                 "why": outcome.why,
                 "parties": [_compacted(member) for member in view.members],
+                "vacant": view.is_vacant,
+                "unplaced": [
+                    of for of, id_ in view.organizations.items() if id_ is None
+                ],
                 "set": fields,
                 "unset": list(outcome.unset),
                 "unknown": _text(outcome.unknown),
@@ -241,7 +251,7 @@ class Leases(Store):
         account, fence = (lease.account, lease.fence) if lease else ("", 0)
         noted, delay = orjson.dumps(wait.fields), max(0, delay_ms)
         args = (party, delay, account, fence, noted, wait.row, wait.word)
-        more = (_text(wait.unknown), orjson.dumps(wait.incomplete))
+        more = (_text(wait.unknown), orjson.dumps(wait.members))
         return claims(self._run("postpone", *args, *more))
 
     def begin_dry_run(self) -> None:
@@ -337,14 +347,26 @@ def used(
     return known
 
 
+def placed(redis: Any, members: Iterable[Member]) -> dict[str, str | None]:
+    """The organizations that *members* name, as `View.organizations` has them."""
+    names = sorted({member.organization for member in members} - {""})
+    if not names:
+        return {}
+    records = [keys.account(organization(name)) for name in names]
+    rows = each(redis, "hmget", records, "known", "id")
+    ids = [(id_ or b"").decode() if known else None for known, id_ in rows]
+    return dict(zip(names, ids, strict=True))
+
+
 def _view(party: str, reply: Sequence[Any]) -> View:
     """What `begin` or `peek` returned of one account, without its catalogues."""
     fence, account, now, record, rows, listed_at, dirty_since = reply
     lease = Lease(account.decode(), party, fence)
     read = [_member(n.decode(), head, _pairs(facts)) for n, head, facts in rows]
-    own = read[0]
+    own, every, of = read[0], read, organization_id(lease.account)
     if lease.account:
         read = sorted(m for m in read if home(m)[0] == lease.account)
+    children = sorted(m for m in every if of and m.organization == of)
     known = {k.decode(): v.decode() for k, v in _pairs(record).items()}
     numbers = {name: int(known.get(name, 0)) for name in NUMBERS}
     return View(
@@ -361,6 +383,8 @@ def _view(party: str, reply: Sequence[Any]) -> View:
         dirty_since=int(dirty_since or 0),
         catalogues={},
         objects=known.get("objects", ""),
+        children=tuple(children),
+        organizations={},
         **numbers,
     )
 
@@ -381,7 +405,7 @@ def own_account(party: str) -> str | None:
 def home(member: Member) -> tuple[str | None, str]:
     """The account a party belongs to by its facts, or None and the reason."""
     own = own_account(member.name)
-    return (own, "") if own is not None else identify(member.things)
+    return (own, "") if own is not None else identify(member.things)[:2]
 
 
 def _member(
@@ -412,7 +436,9 @@ def _compacted(member: Member) -> dict[str, Any]:
         "gone": gone,
         "put": put,
         "deliveries": member.deliveries,
-        "ghost": member.is_vacated,
+        "ghost": kind_of(member.name) == PartyKind.VACATED,
+        "stands_in": member.stands_in,
+        "organization": member.organization,
         "incomplete": incomplete(member),
     }
 

@@ -9,7 +9,13 @@ import orjson
 from redis import Redis
 
 from bridge.domain.document import Ledger
-from bridge.domain.facts import PartyKind, kind_of
+from bridge.domain.facts import (
+    STAND_INS,
+    PartyKind,
+    kind_of,
+    organization,
+    organization_id,
+)
 from bridge.store import keys
 from bridge.store.connect import Store, batches, each, milliseconds, named
 from bridge.store.lease import Leases, home, read_ledger
@@ -21,7 +27,7 @@ BATCH = 200
 SOON_MS = 60_000
 """A party whose next look is due within this time may be one that has changed."""
 
-OF_ACCOUNTS = frozenset({PartyKind.CUSTOMER, PartyKind.VACATED})
+OF_ACCOUNTS = STAND_INS | {PartyKind.CUSTOMER}
 """Kinds of parties that belong to an account of Vitally's."""
 
 STRANGER_DAYS = 7
@@ -49,8 +55,12 @@ class Shadow(Store):
         self._leases = Leases(redis)
 
     def accounts(self) -> set[str]:
-        """Every account that has parties."""
-        return named(self._redis, keys.members(""))
+        """Every account that has parties, organizations too."""
+        return named(self._redis, keys.members("")) | self.organizations()
+
+    def organizations(self) -> set[str]:
+        """Every organization that accounts belong to."""
+        return {organization(of) for of in named(self._redis, keys.children(""))}
 
     def unsettled(self) -> dict[str, str | None]:
         """Party that may have changed since its last job -> its account so far.
@@ -73,12 +83,19 @@ class Shadow(Store):
         return dict(zip(parties, so_far, strict=True))
 
     def homes(self, parties: Sequence[str]) -> Iterator[tuple[str, str]]:
-        """Yield each of *parties* and its account, where its facts name one."""
+        """Yield each of *parties* and its account, where its facts name one.
+
+        Also its organization, and the one that it has been in so far.
+        """
         for names in batches(parties, BATCH):
-            for member in self._leases.members(names):
+            before = each(self._redis, "hget", map(keys.party, names), "organization")
+            pairs = zip(self._leases.members(names), before, strict=True)
+            for member, last in pairs:
                 account, _ = home(member)
                 if account is not None:
                     yield member.name, account
+                for of in {member.organization, (last or b"").decode()} - {""}:
+                    yield member.name, organization(of)
 
     def at_rest(self, accounts: Sequence[str], rules: str) -> dict[str, Ledger]:
         """The ledgers of those *accounts* that need no write; no party may be unsettled.
@@ -96,9 +113,10 @@ class Shadow(Store):
         return found
 
     def party_of_each(self, accounts: Sequence[str]) -> list[str]:
-        """One party of each of *accounts* that has any."""
+        """One party of each of *accounts* that has any; an organization has its own."""
         found = each(self._redis, "srandmember", map(keys.members, accounts))
-        return [raw.decode() for raw in found if raw]
+        own = [raw.decode() for raw in found if raw]
+        return own + [name for name in accounts if organization_id(name)]
 
     def views(self, accounts: Mapping[str, Sequence[str]]) -> Iterator[View]:
         """Read *accounts*, many at a time, each with parties that may belong to it too."""
@@ -148,7 +166,8 @@ class Shadow(Store):
     def without_party(self, accounts: Sequence[str]) -> list[str]:
         """Return those of *accounts* that no party has."""
         rows = each(self._redis, "exists", map(keys.members, accounts))
-        return [name for name, has in zip(accounts, rows, strict=True) if not has]
+        left = [name for name, has in zip(accounts, rows, strict=True) if not has]
+        return sorted({*left} - self.organizations())
 
     def note(self, at: int, seen: Iterable[Seen]) -> int:
         """Note what a reading that began *at* (ms) showed; how many were noted.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bridge.domain.account import Party
+from bridge.domain.account import Party, identify
 from bridge.domain.catalogue import Catalogue
 from bridge.domain.document import Ledger
-from bridge.domain.facts import PartyKind, kind_of, source_of
+from bridge.domain.facts import STAND_INS, kind_of, organization_id, source_of
 from bridge.domain.fold import History, State
 
 NUMBERS = (
@@ -55,13 +55,21 @@ class Member(NamedTuple):
     deliveries: str = ""
 
     @property
-    def is_vacated(self) -> bool:
-        """Whether it stands for an account which its last party left."""
-        return kind_of(self.name) == PartyKind.VACATED
+    def stands_in(self) -> bool:
+        """Whether it stands for an organization, or for an account that all have left."""
+        return kind_of(self.name) in STAND_INS
 
-    def party(self, catalogues: Catalogues) -> Party:
-        """What the domain calls a party."""
-        return Party(self.name, self.things, catalogues.get(source_of(self.name), {}))
+    @property
+    def organization(self) -> str:
+        """The organization that its account belongs to; "": none."""
+        return identify(self.things).organization
+
+    def party(self, catalogues: Catalogues, read_for: str = "") -> Party:
+        """What the domain calls a party; *read_for*: its account, or the organization's."""
+        catalogue, account = catalogues.get(source_of(self.name), {}), ""
+        if (of := organization_id(read_for)) and of == self.organization:
+            account = identify(self.things).account or self.name
+        return Party(self.name, self.things, catalogue, account)
 
 
 class View(NamedTuple):
@@ -69,7 +77,9 @@ class View(NamedTuple):
 
     *own* is the party whose job it is. *members* are the parties whose facts still name
     the account; one about to move is not settled here. Without an account, *own* is the
-    only member.
+    only member. *children* are the parties of the accounts of an organization, which are
+    only read. *organizations* maps those that parties name to Vitally's own id of them ("":
+    not known); None: Vitally is not known to have it.
     *written*: we have written the account. *unconfirmed_writes*: whole writes
     that are owed since a write was not confirmed, the last of them from *confirm_at* on;
     *unconfirmed_traits* are what it carried. *lost_lease_writes* counts what was sent
@@ -104,6 +114,8 @@ class View(NamedTuple):
     objects_due: int = 0
     objects_tries: int = 0
     catalogues: Mapping[str, Catalogue] = {}
+    children: tuple[Member, ...] = ()
+    organizations: Mapping[str, str | None] = {}
 
     @property
     def account(self) -> str:
@@ -112,9 +124,14 @@ class View(NamedTuple):
 
     @property
     def parties(self) -> list[Party]:
-        """The customers of the account."""
-        real = (m for m in self.members if not m.is_vacated)
-        return [member.party(self.catalogues) for member in real]
+        """The customers of the account, or of all accounts of the organization."""
+        real = (*self.customers, *self.children)
+        return [member.party(self.catalogues, self.account) for member in real]
+
+    @property
+    def customers(self) -> list[Member]:
+        """The members that do not stand in for anything."""
+        return [member for member in self.members if not member.stands_in]
 
     @property
     def deliveries(self) -> list[str]:
@@ -143,7 +160,7 @@ class View(NamedTuple):
     @property
     def is_vacant(self) -> bool:
         """Whether its last party has left it."""
-        return all(member.is_vacated for member in self.members)
+        return not self.customers and not self.children
 
     @property
     def owes_whole(self) -> bool:
@@ -167,7 +184,8 @@ class Wait(NamedTuple):
     """Why a job was not done now: the *word* that is counted ("": none), and *why*.
 
     Its account keeps *fields*, and *row* in the index ("": as it is); with a row, why
-    traits are *unknown*, and which parties are *incomplete*.
+    traits are *unknown*, and of its *members* whether they are incomplete, and their
+    organizations.
     """
 
     word: str = "retried"
@@ -175,7 +193,7 @@ class Wait(NamedTuple):
     fields: Mapping[str, str] = {}
     row: str = ""
     unknown: Mapping[str, str] = {}
-    incomplete: Mapping[str, bool] = {}
+    members: Mapping[str, tuple[bool, str]] = {}
 
 
 RETRIED = Wait()

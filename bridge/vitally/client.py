@@ -43,6 +43,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from bridge.domain.facts import organization_id
 from bridge.errors import (
     VitallyMissingError,
     VitallyRefusedError,
@@ -138,15 +139,17 @@ class Vitally:
 
         Traits that are left out stay, null removes one.
         """
-        return self._one("PUT", _address("accounts", account), body)
+        return self._one("PUT", _resource(account), body)
 
     def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an account: externalId and name, perhaps traits, organizationId."""
-        return self._one("POST", _address("accounts"), body)
+        if of := organization_id(str(body["externalId"])):
+            body = {**body, "externalId": of}
+        return self._one("POST", _address("organizations" if of else "accounts"), body)
 
     def get(self, account: str) -> dict[str, Any]:
         """Return an account by its external id or by Vitally's."""
-        return self._one("GET", _address("accounts", account))
+        return self._one("GET", _resource(account))
 
     def health(self, account: str) -> Any:
         """Return the health score breakdown; its shape is not documented."""
@@ -154,7 +157,7 @@ class Vitally:
 
     def delete(self, account: str) -> None:
         """Destroy an account and all that belongs to it alone. For people only."""
-        self._request("DELETE", _address("accounts", account))
+        self._request("DELETE", _resource(account))
 
     def accounts(
         self,
@@ -173,6 +176,11 @@ class Vitally:
         query = {"status": status, "limit": limit, "from": cursor, "sortBy": sort}
         of = ("organizations", organization) if organization else ()
         return self._page(_address(*of, "accounts"), query)
+
+    def everything(self, kind: str, cursor: str | None) -> Page:
+        """List all "accounts" or "organizations", in an order that no change disturbs."""
+        how = {"status": "activeOrChurned", "limit": str(PAGE), "sortBy": "createdAt"}
+        return self._page(_address(kind), {**how, "from": cursor})
 
     def instance(self, object_id: str, external_id: str) -> dict[str, Any] | None:
         """Return the instance of a custom object with this external id; None: there is none.
@@ -321,6 +329,12 @@ def _address(*parts: str) -> str:
         if part in {"", ".", ".."} or any(unprintable):
             raise VitallyRefusedError("the id cannot be part of a web address")
     return "/resources/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _resource(account: str) -> str:
+    """Path of an account, or of the organization that it is."""
+    of = organization_id(account)
+    return _address("organizations", of) if of else _address("accounts", account)
 
 
 def _secrets(authorization: str) -> tuple[str, ...]:

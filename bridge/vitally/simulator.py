@@ -493,29 +493,24 @@ class Organizations(Simulator):
     word = "Organization"
 
     def __init__(self, workspace: Simulator) -> None:
-        self.workspace = workspace
+        self.workspace, self.organizations = workspace, self
         self.empty()
 
     def shown(self, account: Account) -> Account:
         """Return an organization with the fields that its traits and accounts feed."""
-        hidden = ("accountOwnerId", "organizationId")
-        shown = {k: v for k, v in super().shown(account).items() if k not in hidden}
-        members = (a["organizationId"] for a in self.workspace.by_id.values())
-        count = sum(of == account["id"] for of in members)
-        own = {"organizationOwnerId": None, "accountsCount": count}
-        return shown | own | {"firstPaidDate": None}
-
-    def delete(self, name: str) -> tuple[str, int]:
-        """DELETE: its accounts stay, without an organization."""
-        id_ = self.find_or_404(name)["id"]
-        for account in self.workspace.by_id.values():
-            if account["organizationId"] == id_:
-                account["organizationId"] = None
-        return super().delete(name)
-
-    def placed(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return *body*: an organization is in no other."""
-        return body
+        accounts = self.workspace.by_id.values()
+        count = sum(one["organizationId"] == account["id"] for one in accounts)
+        own = {
+            "organizationOwnerId": None,
+            "accountsCount": count,
+            "firstPaidDate": None,
+        }
+        shown = {**super().shown(account), **own}
+        return {
+            k: v
+            for k, v in shown.items()
+            if k not in {"accountOwnerId", "organizationId"}
+        }
 
 
 def stage(account: Account) -> str:

@@ -19,9 +19,9 @@ import orjson
 from redis import Redis
 from redis.exceptions import RedisError
 
-from bridge.domain.account import Party, identify, unite
+from bridge.domain.account import MEMBER_OF, Party, identify, unite
 from bridge.domain.document import document
-from bridge.domain.facts import Fact
+from bridge.domain.facts import Fact, organization
 from bridge.domain.fold import History, fold
 from bridge.ingest import Ingress
 from bridge.sources import load
@@ -96,20 +96,34 @@ def traits(
     left: set[str] = set()
     for name, facts in _facts(stack, events, more).items():
         things = fold(History(facts))
-        account = identify(things).account
-        if account is not None:
-            homes.setdefault(account, []).append(Party(name, things))
+        account, _, of = identify(things)
+        child = Party(name, things, {}, account or name)
+        placed = (account, Party(name, things)), (of and organization(of), child)
+        for home, party in placed:
+            if home:
+                homes.setdefault(home, []).append(party)
         left |= {str(f.value["account"]) for f in facts if _names(f)}
+        orgs = {str(f.value.get("organization", "")) for f in facts} - {""}
+        left |= set(map(organization, orgs))
     for account, parties in homes.items():
         right = dict(document(unite(account, parties)).traits)
-        known = stack.vitally.account(account)
-        found = known and {name: known["traits"].get(name) for name in right}
+        found = _found(stack, account, right)
         if found != right:
             yield f"I2: {account} is {found} and not {right}"
     for account in left - homes.keys():
         known = stack.vitally.account(account)
         if known and known["traits"]:
             yield f"I2: {account}, which was left, still has {known['traits']}"
+
+
+def _found(stack: Stack, account: str, names: Iterable[str]) -> dict[str, Any] | None:
+    """What Vitally has under these *names*."""
+    known = stack.vitally.account(account)
+    if known is None:
+        return None
+    its = stack.vitally.organizations.by_id.get(known.get("organizationId"), {})
+    place = {MEMBER_OF: its.get("externalId")}
+    return {name: {**known["traits"], **place}.get(name) for name in names}
 
 
 def _writes(world: Known) -> Iterator[str]:

@@ -20,7 +20,9 @@ import orjson
 from flask.testing import FlaskClient
 from redis.exceptions import RedisError
 
+from bridge.config import Config
 from bridge.errors import StorageError
+from bridge.settings import Settings
 from bridge.sources import load as configured
 from bridge.sources import switched_on
 from bridge.store import keys
@@ -149,12 +151,14 @@ class Bridge(Known):
     """A bridge in one thread, for one story; its processes die as *fate* has it."""
 
     limit = 1_250_000
+    configured: tuple[Settings, Config]
     is_whole = False
     """Whether the beginning and the end of RQ's session count."""
 
     def __init__(self, stack: Stack, source: LocalStripe, fate: Fate) -> None:
         self.stack, self.source, self.fate = stack, source, fate
-        self.configured = configured({k: str(v) for k, v in stack.environ.items()})
+        stack.environ.pop("BRIDGE_CONFIG", None)
+        self.reads_settings()
         self.taken = {}
         self.problems: list[str] = []
         self._names = count(1)
@@ -175,6 +179,15 @@ class Bridge(Known):
         token = {"vitally_analytics_token": EXAMPLE_TOKEN}
         settings = replace(settings, vitally_analytics_url=vitally.url, **token)
         self.configured = settings, replace(config, subscription_object="sub")
+
+    def reads_settings(self, text: str = "") -> None:
+        """Read the settings, and *text* as `bridge.toml`, if there is one."""
+        if text:
+            file = self.stack.folder / "bridge.toml"
+            file.write_text(text)
+            self.stack.environ["BRIDGE_CONFIG"] = str(file)
+        environ = {name: str(value) for name, value in self.stack.environ.items()}
+        self.configured = configured(environ)
 
     def counts(self) -> None:
         """Begin the story itself: each call from now on is a crash point."""
@@ -474,11 +487,30 @@ def apply(bridge: Bridge) -> None:
     bridge.later()
 
 
+def organize(bridge: Bridge) -> None:
+    """Of two accounts of an organization one moves to another, which is new, and leaves."""
+    bridge.reads_settings(
+        "[sources.stripe]\norganization = ['customer.metadata.org']\n"
+    )
+    shops = {"acme": Shop(), "birch": Shop()}
+    with bridge.before():
+        for name, shop in shops.items():
+            bridge.tell(shop.signs_up(account=name))
+            bridge.tell(shop.is_changed(metadata={"account": name, "org": "one"}))
+            bridge.tell(shop.begins())
+    bridge.counts()
+    for place in ({"org": "two"}, {}):
+        moves = shops["acme"].is_changed(metadata={"account": "acme", **place})
+        bridge.tell(moves)
+        for _ in range(3):
+            bridge.later()
+
+
 STORIES: Mapping[str, Callable[[Bridge], None]] = {
     one.__name__: one
     for one in (
         *(accept, create, update, objects, end, hold, park, relink, link),
-        *(sweep, refresh, backfill, reconcile, complete, apply),
+        *(sweep, refresh, backfill, reconcile, complete, apply, organize),
     )
 }
 

@@ -43,6 +43,7 @@ def view(name: str = "x:1", **more: Any) -> View:
     member = Member(name, 1, History([]), {})
     rest = dict.fromkeys(View._fields, 0) | {"lease": Lease("acme", name, 1)}
     rest |= {"own": member, "members": (member,), "catalogues": {}}
+    rest |= {"children": (), "organizations": {}}
     rest |= {"ledger": Ledger(), "written": True, "now": NOW, "unconfirmed_traits": ()}
     return View(**(rest | more))
 

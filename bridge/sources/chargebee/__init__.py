@@ -12,10 +12,11 @@ from marshmallow import post_load
 
 from bridge.config import Lines, Table
 from bridge.config import text as line
+from bridge.domain.account import MEMBER_OF
 from bridge.errors import PayloadError
 from bridge.settings import Option, base_url, only, subdomain, text
 from bridge.sources.chargebee.api import BASE, BOTH, KEY, SITE, connect
-from bridge.sources.chargebee.facts import ACCOUNT, EVENTS, HANDLERS, PAYMENT_HANDLERS
+from bridge.sources.chargebee.facts import EVENTS, HANDLERS, PAYMENT_HANDLERS
 from bridge.webhook import auth
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
@@ -63,17 +64,23 @@ OPTIONS = (
 )
 
 
-class TableLines(Lines):
-    """`[sources.chargebee]`: `account = "cf_vitally_id"` or `"meta_data.KEY"`."""
+FIELD = r"(cf_|meta_data\.).*", "must be cf_… (a custom field) or meta_data.KEY"
 
-    account = line(
-        r"(cf_|meta_data\.).*", "must be cf_… (a custom field) or meta_data.KEY"
-    )
+
+class TableLines(Lines):
+    """`[sources.chargebee]`: `account = "cf_vitally_id"` or `"meta_data.KEY"`.
+
+    So also `organization`, on the customer.
+    """
+
+    account = line(*FIELD)
+    organization = line(*FIELD)
 
     @post_load
     def table(self, lines: Any, **_: Any) -> Table:
         """Return the content of the table."""
-        return Table({ACCOUNT: lines["account"]} if lines else {})
+        values = {f"chargebee.{name}": place for name, place in lines.items()}
+        return Table(values, (MEMBER_OF,) if "organization" in lines else ())
 
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:

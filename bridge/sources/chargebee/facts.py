@@ -28,7 +28,7 @@ from bridge.webhook.values import kept
 
 PREFIX = "chargebee:"
 
-ACCOUNT = "chargebee.account"
+ACCOUNT, ORGANIZATION = "chargebee.account", "chargebee.organization"
 """Name of the option that `[sources.chargebee]` in `bridge.toml` sets."""
 
 META_DATA = "meta_data."
@@ -60,6 +60,8 @@ def customer(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the customer."""
     shown = _resource(event, loaded, "customer")
     value = resources.customer(shown, _account(event, "customer", shown["id"], options))
+    if of := _named(event, "customer", options.get(ORGANIZATION, "")):
+        value["organization"] = of
     yield _fact(event, shown, shown["id"], "customer", value)
     if pays(options) and event.type != READ:  # its invoices are not read
         yield _fact(event, shown, shown["id"], BILLING, {})
@@ -108,8 +110,11 @@ def _account(event: Event, kind: str, customer: str, options: Options) -> str:
     Without such a place it is the customer's own id.
     """
     place: str | None = options.get(ACCOUNT)
-    if place is None:
-        return customer
+    return customer if place is None else _named(event, kind, place)
+
+
+def _named(event: Event, kind: str, place: str) -> str:
+    """What a resource has in a *place* that `bridge.toml` sets; "": no name."""
     body = event.body["content"][kind]
     if place.startswith(META_DATA):
         body = body.get("meta_data")

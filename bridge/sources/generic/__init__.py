@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bridge.config import check
+from bridge.domain.account import MEMBER_OF
 from bridge.settings import OPTIONS, Option, read_all, text
 from bridge.sources.generic.api import GenericApi
 from bridge.sources.generic.events import events, facts, fits
@@ -33,7 +34,7 @@ NO_SECRETS = frozenset([*USUAL.split(), *(option.name for option in OPTIONS)])
 """Variables that `secret_env` may not name: those of nearly every process, which are not
 secret, and the bridge's own settings."""
 
-NAME = re.compile(r"(?!pointer$|catalogue$)[a-z0-9_-]{1,40}")
+NAME = re.compile(r"(?!pointer$|catalogue$|vacated$|organization$)[a-z0-9_-]{1,40}")
 ANYTHING = Payload()
 EVERY_EVENT = {"event": {"kind": "trait", "when": ("*",), "traits": {}}}
 
@@ -121,6 +122,8 @@ def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Mad
     if wrong:
         return Made(problems=tuple(wrong))
     traits = dict.fromkeys(trait for rule in rules.values() for trait in rule["traits"])
+    if any(rule.get("organization") for rule in rules.values()):
+        traits |= {MEMBER_OF: None}
     return Made(_source(name, table, Rules(rules), options, values), tuple(traits))
 
 

@@ -24,6 +24,7 @@ from bridge.domain.traits import instant
 from bridge.domain.values import (
     ENDED,
     EXTRA,
+    ORGANIZATION,
     SUBSCRIPTION,
     TO_REFRESH,
     UNTOLD,
@@ -32,6 +33,7 @@ from bridge.domain.values import (
     Customer,
     Discount,
     Item,
+    Names,
     Subscription,
 )
 from bridge.errors import PayloadError
@@ -261,6 +263,9 @@ def _things(
         yield thing, _subscription(rule, body, at, account)
     elif account is not None:
         yield "account", {"account": account}
+    of = read(rule, body, "organization", absent=ABSENT)
+    if of is not ABSENT:
+        yield ORGANIZATION, kept(Names(organization=of or ""))
     for name, path in rule["traits"].items():
         value = read(rule["traits"], body, name, "traits.", ABSENT)
         if value is not ABSENT:

@@ -211,7 +211,7 @@ TRAITS = NamedLines(
     matching("[A-Za-z][A-Za-z0-9_.-]{0,99}", "must be a name of letters and digits"),
     load_default=dict,
 )
-SHARED = _values(text="party account", instant="at")
+SHARED = _values(text="party account organization", instant="at")
 """Lines that a source may set for all its rules."""
 
 RULE = {

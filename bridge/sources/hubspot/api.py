@@ -308,8 +308,8 @@ class HubspotApi:
         left = record["id"]
         named = stripped(record["properties"].get(self._rules.account))
         account = named or self._rules.own(left)
-        gone = Customer(account=account, deleted=True, into=PREFIX + left)
-        return "customer", kept(gone)
+        told = {"account": account, "deleted": True, "into": PREFIX + left}
+        return "customer", self._rules.customer(left, **told)
 
     def _company(
         self, record: Json, deals: Iterable[Json], at: int
@@ -317,7 +317,7 @@ class HubspotApi:
         """Yield everything about a company that has these *deals*."""
         id_, properties = record["id"], record["properties"]
         is_gone = bool(record["archived"])
-        yield "customer", kept(Customer(account=self._rules.own(id_), deleted=is_gone))
+        yield "customer", self._rules.customer(id_, deleted=is_gone)
         if is_gone:
             return
 

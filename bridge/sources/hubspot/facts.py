@@ -18,7 +18,14 @@ from marshmallow import fields
 
 from bridge.config import currency
 from bridge.domain.facts import Fact, Rank, pointer
-from bridge.domain.values import TO_REFRESH, Customer, Names, Notice, Trait
+from bridge.domain.values import (
+    ORGANIZATION,
+    TO_REFRESH,
+    Customer,
+    Names,
+    Notice,
+    Trait,
+)
 from bridge.sources import crm
 from bridge.sources.crm import Deals, Fields, Rules, TraitMapping
 from bridge.webhook.fields import UNREAD, Payload, Text, Whole, cleaned
@@ -47,7 +54,8 @@ TABLE = crm.table("hubspot", "property", "deals", currency(), OWNER)
 def of_company(rules: Rules) -> list[str]:
     """The properties that are read of a company, each once."""
     traits = (line.field for line in rules.traits.values())
-    return list(dict.fromkeys(filter(None, ("name", rules.account, *traits))))
+    named = ("name", rules.account, rules.parent, *traits)
+    return list(dict.fromkeys(filter(None, named)))
 
 
 def of_deal(deals: Deals) -> list[str]:
@@ -75,6 +83,8 @@ def company(
         yield "name", named(Customer(name=shown(fields["name"])))
     if rules.account in fields:
         yield "account", kept(Names(account=stripped(fields[rules.account]) or ""))
+    if rules.parent in fields:
+        yield ORGANIZATION, rules.under(id_, stripped(fields[rules.parent]) or "")
     for trait, line in rules.traits.items():
         value = read(line) if line.field in fields else UNREAD
         if value is not UNREAD:
@@ -143,7 +153,7 @@ def begun(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield a company that is new, or back."""
     id_ = str(loaded["object_id"])
     rank = Rank.CREATED if event.type == "company.creation" else Rank.UPDATED
-    value = kept(Customer(account=rules_of(options).own(id_)))
+    value = rules_of(options).customer(id_)
     yield event.fact(PREFIX + id_, "customer", value, rank)
     yield event.fact(PREFIX + id_, TO_REFRESH, {}, Rank.UPDATED)
 
@@ -152,7 +162,7 @@ def begun(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 def deleted(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield a company's end, not final: it can be restored."""
     id_ = str(loaded["object_id"])
-    value = kept(Customer(account=rules_of(options).own(id_), deleted=True))
+    value = rules_of(options).customer(id_, deleted=True)
     yield event.fact(PREFIX + id_, "customer", value, Rank.CREATED)
 
 
@@ -166,7 +176,7 @@ def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """
     rules, left = rules_of(options), str(loaded["new"] or loaded["primary"])
     gone = sorted({str(i) for i in (loaded["primary"], *loaded["merged"])} - {left})
-    value = kept(Customer(account=rules.own(left), deleted=True, into=PREFIX + left))
+    value = rules.customer(left, deleted=True, into=PREFIX + left)
     for id_ in gone:
         yield event.fact(PREFIX + id_, "customer", value, Rank.CREATED, final=True)
     if rules.account or rules.deals:

@@ -281,7 +281,7 @@ def _fields(options: Options) -> dict[str, list[str]]:
     """What is read of each kind of record: what a message has to select."""
     rules = rules_of(options)
     traits = [line.field for line in rules.traits.values()]
-    kinds = {"Account": [*ALWAYS, rules.account, *traits]}
+    kinds = {"Account": [*ALWAYS, rules.account, rules.parent, *traits]}
     if deals := rules.deals:
         code = [deals.currency] if Currency().read(deals.currency) is UNREAD else []
         kinds["Opportunity"] = [*ALWAYS, "AccountId", "IsWon", *deals.fields, *code]

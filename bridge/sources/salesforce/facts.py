@@ -12,6 +12,7 @@ from marshmallow import ValidationError, fields
 
 from bridge.domain.facts import Fact, Rank
 from bridge.domain.values import (
+    ORGANIZATION,
     VOID,
     AnyValue,
     Customer,
@@ -102,8 +103,10 @@ def account(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """
     rules, fields, id_ = rules_of(options), event.body, loaded["id"]
     is_deleted, fact = loaded["deleted"] == "true", partial(_fact, event, loaded, id_)
-    value = Customer(account=rules.own(id_), deleted=is_deleted)
-    yield fact("customer", kept(value))
+    yield fact("customer", rules.customer(id_, deleted=is_deleted))
+    if rules.parent and rules.selects(fields, rules.parent):
+        parent = crm.read(fields, rules.parent, _parent)
+        yield fact(ORGANIZATION, rules.under(id_, parent or ""))
     if rules.account and rules.selects(fields, rules.account):
         named = crm.read(fields, rules.account, _external)
         yield fact("account", kept(Names(account=named)))
@@ -151,6 +154,11 @@ def opportunity(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     if rules.selects(fields, deals.ended):
         ended = crm.read(fields, deals.ended, milliseconds)
         yield fact(part(id_, "ended"), kept(Part(ended=ended)))
+
+
+def _parent(text: str) -> str:
+    """An id of Salesforce in its long form, or another name as it is."""
+    return str(RecordId().read(text)) if ID.fullmatch(text) else _external(text)
 
 
 def _external(text: str) -> str:

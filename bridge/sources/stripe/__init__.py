@@ -14,6 +14,7 @@ from orjson import dumps
 
 from bridge import config
 from bridge.config import Lines, Table, some
+from bridge.domain.account import MEMBER_OF
 from bridge.domain.traits import TABLE
 from bridge.errors import PayloadError
 from bridge.settings import Option, base_url, boolean, one_of, only, several, text
@@ -25,11 +26,12 @@ from bridge.sources.stripe.facts import (
     ACCOUNT,
     EVENTS,
     HANDLERS,
+    ORGANIZATION,
     PAYMENT_HANDLERS,
     TRAITS,
     needed_events,
 )
-from bridge.sources.stripe.snapshot import Place
+from bridge.sources.stripe.snapshot import OF, Place
 from bridge.webhook import auth
 from bridge.webhook.auth import judged
 from bridge.webhook.fields import UNREAD, UnixTime
@@ -43,7 +45,7 @@ from bridge.webhook.source import (
     json_object,
     read_by,
 )
-from bridge.webhook.values import milliseconds
+from bridge.webhook.values import kept, milliseconds
 
 THIN_OBJECT = "v2.core.event"
 """The `object` of an event that does not contain the changed object."""
@@ -70,6 +72,9 @@ MUST_BE = (
 )
 
 UNLISTED = "events of connected accounts are not in its list, and not compared"
+
+ON_CUSTOMER = r"customer\.id|customer\.metadata\.(?s:.+)"
+MUST_BE_ON = "must be one of customer.id, customer.metadata.KEY"
 
 OPTIONS = (
     Option(
@@ -115,22 +120,31 @@ OPTIONS = (
 
 
 class TableLines(Lines):
-    """`[sources.stripe]`: the places that name the account, the strongest first."""
+    """`[sources.stripe]`: the places that name the account, the strongest first.
+
+    And those of its organization.
+    """
 
     account = some(config.text(PLACE, MUST_BE), "must be a list of places")
+    organization = some(
+        config.text(ON_CUSTOMER, MUST_BE_ON), "must be a list of places"
+    )
+    heads = config.heads()
     traits = trait_lines("place", form=TRAIT)
 
     @post_load
     def table(self, lines: Any, **_: Any) -> Table:
         """Return the content of the table."""
-        listed = tuple(
-            Place(*place.split(".", 2)) for place in lines.get("account", ())
+        kind = OF[lines["heads"] == "organization"]
+        account, of = (
+            tuple(Place(*place.split(".", 2)) for place in lines.get(line, ()))
+            for line in ("account", "organization")
         )
+        of = tuple(place._replace(kind=kind) for place in of)
         traits = lines["traits"]
-        values: dict[str, Any] = {ACCOUNT: listed} if listed else {}
-        values |= {TRAITS: traits} if traits else {}
+        values = kept({ACCOUNT: account, ORGANIZATION: of, TRAITS: traits})
         subs = [n for n, one in traits.items() if not one.field.startswith("customer.")]
-        return Table(values, traits, computed=subs)
+        return Table(values, [*traits, *([MEMBER_OF] if of else [])], computed=subs)
 
     @validates("traits")
     def are_its_own(self, traits: Any, **_: Any) -> None:

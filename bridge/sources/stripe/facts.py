@@ -42,7 +42,8 @@ PREFIX = "stripe:"
 V1 = "v1."
 """Prefix of the types of events that say only which object changed."""
 
-ACCOUNT, TRAITS = "stripe.account", "stripe.traits"
+ACCOUNT, ORGANIZATION = "stripe.account", "stripe.organization"
+TRAITS = "stripe.traits"
 """Names of the options that `[sources.stripe]` in `bridge.toml` sets."""
 
 EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf-8"))
@@ -55,11 +56,14 @@ HANDLERS, PAYMENT_HANDLERS = Handlers(), Handlers()
 
 
 def places(options: Options) -> Places:
-    """The list in `bridge.toml`, else the places that STRIPE_ACCOUNT_ID_KEY implies."""
+    """The list in `bridge.toml`, else the places that STRIPE_ACCOUNT_ID_KEY implies.
+
+    After them come those that name the organization.
+    """
     key, listed = options["STRIPE_ACCOUNT_ID_KEY"], options.get(ACCOUNT)
-    if listed or not key:
-        return listed or (Place("customer", "id"),)
-    return Place("customer", "metadata", key), Place("subscription", "metadata", key)
+    if key and not listed:
+        listed = [Place(kind, "metadata", key) for kind in ("customer", "subscription")]
+    return *(listed or (Place("customer", "id"),)), *options.get(ORGANIZATION, ())
 
 
 def kept_beside(options: Options) -> Kept:
@@ -170,7 +174,8 @@ def checkout_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
     value = snapshot.account("checkout", shown, customer, listed)
     claimed = (shown["client_reference_id"] or "").strip()
     known = {"id", "client_reference_id"}
-    if not value and claimed and known.isdisjoint(place.field for place in listed):
+    fields = {place.field for place in listed if place.kind not in snapshot.OF}
+    if not value and claimed and known.isdisjoint(fields):
         value = {"claims": claimed}
     if customer and value and value.get("account") != customer:
         yield _fact(event, PREFIX + customer, f"checkout:{shown['id']}", value)

@@ -44,6 +44,11 @@ NOTHING: Loaded = {}
 NO_PRICE: Loaded = dict.fromkeys(PRICE.fields)
 
 
+OF = "organization", "head"
+"""Kinds of places on a customer that name its organization, not its account. The second:
+the customer that it is named after is no account."""
+
+
 class Place(NamedTuple):
     """A place that names an account: a kind of object, and its field or metadata *key*."""
 
@@ -89,6 +94,8 @@ def account(kind: str, loaded: Loaded, of: str | None, places: Places) -> Names:
     """The account that an object of *kind* (of customer *of*) names; the first place wins."""
     for rank, place in enumerate(places):
         name: Any = None
+        if place.kind in OF:
+            continue
         if place.field == "id":
             name = of
         elif place.kind == kind:
@@ -102,6 +109,18 @@ def account(kind: str, loaded: Loaded, of: str | None, places: Places) -> Names:
     return {}
 
 
+def organization(loaded: Loaded, places: Places) -> Names:
+    """The organization that a customer names; the first place wins."""
+    for place in places:
+        if place.kind in OF:
+            told = (loaded["metadata"] or {}).get(place.key)
+            name = loaded["id"] if place.field == "id" else told
+            if isinstance(name, str) and (name := name.strip()):
+                is_head = place.kind == OF[1] and name == loaded["id"]
+                return kept(Names(organization=name, head=is_head))
+    return {}
+
+
 def customer(loaded: Loaded, places: Places, *, deleted: bool = False) -> Customer:
     """Value of thing `customer`."""
     value: Customer = {
@@ -110,7 +129,8 @@ def customer(loaded: Loaded, places: Places, *, deleted: bool = False) -> Custom
         "deleted": deleted,
         "discounts": _discounts(loaded),
     }
-    return {**account("customer", loaded, loaded["id"], places), **kept(value)}
+    names = account("customer", loaded, loaded["id"], places)
+    return {**names, **organization(loaded, places), **kept(value)}
 
 
 def trait(loaded: Loaded, name: str, keeps: Kept) -> Trait:

@@ -4,14 +4,16 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: JSON: account, fence, party (whose job it is), to (settled, held, parked), why,
 --   parties [{name, read, nudged, gone [field], put {field: row}, incomplete, deliveries,
---   ghost}],
+--   ghost, stands_in, organization}], vacant, unplaced [organization that parties name
+--   and that Vitally was not known to have],
 --   set {field: text} and unset [field] of the account, unknown (text or ''),
 --   history (text or ''), counts {name: n}, later (ms from now; 0: never), known,
 --   made_good (writes under lost leases that this write has corrected),
 --   mass (true: parked as part of a mass change), read_at (when the reading of Vitally
 --   began that the job knows, ms; 0: none), row of the index ('': none any more; absent: as it is)
 -- RETURNS: 0: the lease is lost; else {party, claim, delivery, urgent} to queue jobs for
--- USES: claiming settling releasing tracing holding
+-- USES: claiming settling releasing tracing holding joining
+local APART_MS = 20
 local ack = cjson.decode(ARGV[1])
 local leased = ack.account ~= ''
 if leased and holder(ack.account) ~= ack.fence then return 0 end
@@ -28,14 +30,17 @@ local function settle_one(m)
   else redis.call('ZREM', MASS, m.name) end
   if ack.to == 'settled' then forget(m.name, m.deliveries) end
   if ack.known then redis.call('HSET', party_of(m.name), 'known', '1') end
-  if m.ghost then redis.call('DEL', party_of(m.name)) end
+  if leased or m.read >= before then join(m.name, m.organization) end
+  if m.ghost or (m.stands_in and ack.vacant and not moved) then
+    redis.call('DEL', party_of(m.name))
+  end
   if m.name == ack.party then
     if moved then wanted[m.name] = want(m.name)
     else redis.call('HDEL', party_of(m.name), 'claim', 'claimed_at', 'job') end
   end
 end
 for _, m in ipairs(ack.parties) do
-  if m.ghost or redis.call('HEXISTS', party_of(m.name), 'rev') == 1
+  if m.stands_in or redis.call('HEXISTS', party_of(m.name), 'rev') == 1
     or redis.call('EXISTS', facts_of(m.name)) == 1 then settle_one(m)
   else  -- forgotten, while a job of it waited
     redis.call('ZREM', DIRTY, m.name); redis.call('ZREM', LATER, m.name)
@@ -66,6 +71,19 @@ if leased then
     ack.later = 1
   end
   if ack.row then index(ack.account, ack.row) end
+  -- From now on its accounts may be linked to it; they are looked at once for that.
+  local organization = organization_of(ack.account)
+  if organization and ack.known
+    and redis.call('HSETNX', account_of(ack.account), 'known', '1') == 1 then
+    for n, p in ipairs(redis.call('SMEMBERS', children_of(organization))) do
+      redis.call('ZADD', LATER, 'LT', int(now + n * APART_MS), p)
+    end
+  end
+  for _, of in ipairs(ack.unplaced) do
+    if redis.call('HEXISTS', account_of(ORGANIZATION .. of), 'known') == 1 then
+      ack.later = 1
+    end
+  end
   redis.call('PERSIST', account_of(ack.account))  -- a reading may have let it expire
   if ack.to == 'settled' and not is_news then
     redis.call('SREM', DRIFT, ack.account)

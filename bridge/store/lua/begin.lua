@@ -5,9 +5,10 @@
 -- ARGV: party, account ('': the one it belongs to so far), lease (ms), fence (0: take it)
 -- RETURNS: {0}: another has the lease (it will queue us again), or ours is lost; else
 --   {fence, account, now, record of the account,
---    {party, {rev, nudges, deliveries}, facts} for the party and each other one,
+--    {party, {rev, nudges, deliveries}, facts} for the party and each other one, those of
+--    the accounts of an organization too,
 --    when the last reading of all accounts began, since when something is not settled}
--- USES: holding
+-- USES: holding joining
 local RESTART_MS = 600000
 local p, account, fence = ARGV[1], ARGV[2], tonumber(ARGV[4])
 local restart = restarted()
@@ -27,6 +28,11 @@ if account ~= '' then
   end
   for _, other in ipairs(redis.call('SMEMBERS', members_of(account))) do
     if other ~= p then names[#names + 1] = other end
+  end
+  local organization = organization_of(account)
+  for _, other in ipairs(organization
+      and redis.call('SMEMBERS', children_of(organization)) or {}) do
+    names[#names + 1] = other
   end
 else
   fence = fencing()

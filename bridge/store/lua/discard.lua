@@ -3,12 +3,13 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, length of the journal
 -- RETURNS: how many events were given up; -1: the party is neither held nor parked
+-- USES: joining
 local p = ARGV[1]
 if not (redis.call('ZSCORE', HELD, p) or redis.call('ZSCORE', PARKED, p)) then
   return -1
 end
 local key = party_of(p)
-local row = redis.call('HMGET', key, 'held', 'parked', 'account', 'claim')
+local row = redis.call('HMGET', key, 'held', 'parked', 'account', 'claim', 'organization')
 local held, parked = tonumber(row[1]) or 0, tonumber(row[2]) or 0
 local all = held + parked
 count('held', -held); count('parked', -parked)
@@ -31,4 +32,5 @@ if row[3] then
     '{"at":' .. int(now) .. ',"did":"discarded","traits":{}}')
   redis.call('LTRIM', history_of(row[3]), 0, 4)
 end
+if row[5] then stir(row[5]) end
 return all

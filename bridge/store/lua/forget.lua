@@ -6,8 +6,10 @@
 -- RETURNS: 0: a worker has the lease; else {how many of its events were counted,
 --   {key without ids, how many of its lines are gone} for each,
 --   another party of the account ('': none)}
+-- USES: joining
 local p = ARGV[1]
-local row = redis.call('HMGET', party_of(p), 'rev', 'settled', 'held', 'parked', 'account')
+local row = redis.call('HMGET', party_of(p), 'rev', 'settled', 'held', 'parked', 'account',
+  'organization')
 local account = ARGV[2] ~= '' and ARGV[2] or row[5] or ''
 if redis.call('EXISTS', lease_of(account), lease_of(p)) > 0 then return 0 end
 local gone = {}
@@ -42,7 +44,13 @@ end
 for _, id in ipairs(lines) do redis.call('XDEL', JOURNAL, id) end
 note('journal', #lines)
 redis.call('SREM', members_of(account), p)
+if row[6] then
+  note('children', redis.call('SREM', children_of(row[6]), p))
+  stir(row[6])
+end
+local organization = organization_of(account)
 local other = account ~= '' and redis.call('SRANDMEMBER', members_of(account))
+  or organization and redis.call('SRANDMEMBER', children_of(organization))
 if account ~= '' and not other then
   drop('account', 'EXISTS', account_of(account))
   drop('history', 'LLEN', history_of(account))

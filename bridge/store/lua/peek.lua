@@ -3,10 +3,13 @@
 -- ARGV: JSON: list of {account, parties that are about to belong to it}
 -- RETURNS: for each account what begin returns, with 0 in place of a fence
 --   and nothing in place of the last
+-- USES: joining
 local out = {}
 for n, one in ipairs(cjson.decode(ARGV[1])) do
   local names, known = {}, {}
-  for _, list in ipairs({redis.call('SMEMBERS', members_of(one[1])), one[2]}) do
+  local of = organization_of(one[1])
+  for _, list in ipairs({redis.call('SMEMBERS', members_of(one[1])), one[2],
+      of and redis.call('SMEMBERS', children_of(of))}) do
     for _, name in ipairs(list) do
       if not known[name] then names[#names + 1] = name end
       known[name] = true

@@ -3,9 +3,9 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, delay (ms), account ('': none), fence, JSON {field: text} of the account,
 --   row of its index ('': as it is), outcome to count ('': none); with a row: unknown
---   (text or ''), JSON {party: whether it is incomplete}
+--   (text or ''), JSON {party: {whether it is incomplete, its organization}}
 -- RETURNS: {party, claim, delivery, urgent} to queue jobs for
--- USES: claiming releasing holding
+-- USES: claiming releasing holding joining
 local wanted = {}
 local due = int(now + tonumber(ARGV[2]))
 redis.call('ZADD', LATER, due, ARGV[1])
@@ -25,8 +25,9 @@ else
     index(ARGV[3], ARGV[6])
     if ARGV[8] == '' then redis.call('HDEL', UNKNOWN, ARGV[3])
     else redis.call('HSET', UNKNOWN, ARGV[3], ARGV[8]) end
-    for p, is_so in pairs(cjson.decode(ARGV[9])) do
-      redis.call(is_so and 'SADD' or 'SREM', INCOMPLETE, p)
+    for p, one in pairs(cjson.decode(ARGV[9])) do
+      redis.call(one[1] and 'SADD' or 'SREM', INCOMPLETE, p)
+      join(p, one[2])
     end
   end
   redis.call('SREM', waiters_of(ARGV[3]), ARGV[1])

@@ -17,6 +17,7 @@ local function facts_of(p) return 'vb1:facts:' .. p end
 local function party_of(p) return 'vb1:party:' .. p end
 local function account_of(a) return 'vb1:account:' .. a end
 local function members_of(a) return 'vb1:members:' .. a end
+local function children_of(o) return 'vb1:children:' .. o end
 local function history_of(a) return 'vb1:history:' .. a end
 local function lease_of(a) return 'vb1:lease:' .. a end
 local function waiters_of(a) return 'vb1:again:' .. a end

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+from bridge.domain.facts import organization_id
 from bridge.lamps import CHOSEN, Lamp, complete
 from bridge.store.audit import latest
 from bridge.store.durations import DURATIONS, WRITE, histograms
@@ -65,7 +66,7 @@ def overview() -> Data:
         "saved": now.saved / (now.saved + now.writes)
         if now.saved + now.writes
         else None,
-        "mrr": sums(rows),
+        "mrr": sums(row for row in rows if not organization_id(row.account)),
         "accounts": len(rows),
         "charts": {
             name: chart(
