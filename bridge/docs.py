@@ -60,7 +60,8 @@ def events_table() -> str:
     rows = (
         (source.title, f"`{kind}`", handler.meaning)
         for source in discover().values()
-        for kind, handler in {**source.handlers, **source.payment_handlers}.items()
+        for handlers in (source.handlers, *source.optional.values())
+        for kind, handler in handlers.items()
     )
     return table(("source", "event", "what for"), rows)
 

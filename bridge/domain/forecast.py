@@ -7,7 +7,7 @@ may still happen (a payment that fails, a renewal at another price) is not forec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import pairwise
 from math import inf
 from typing import Any
@@ -38,6 +38,13 @@ END = {"from": inf}
 
 Step = tuple[int, str | None, str | None]
 """From when (ms; 0: now), in which currency, and how much a month; None: it does not count."""
+
+
+def wanted(details: Iterable[tuple[str, Any]], use: Collection[str]) -> dict[str, Any]:
+    """Those of a subscription's *details* that the traits in *use* need."""
+    needs = {*use} | ({"schedule"} if TRAITS & {*use} else set())
+    needs |= {"items"} if {"seats", "billingInterval"} & {*use} else set()
+    return {name: told for name, told in details if name in needs}
 
 
 def steps(sub: Subscription, policy: Policy, now: int) -> list[Step]:

@@ -6,7 +6,7 @@ sources use them too. Instants are milliseconds since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -87,11 +87,7 @@ class Subscription(NamedTuple):
     @property
     def items(self) -> list[Item]:
         """Licensed, recurring items; metered usage and one-time prices are not MRR."""
-        return [
-            item
-            for item in self.value.get("items", ())
-            if item.get("usage") not in {"metered", UNTOLD} and not item.get("one_time")
-        ]
+        return licensed(self.value.get("items", ()))
 
     @property
     def is_partial(self) -> bool:
@@ -106,6 +102,15 @@ class Subscription(NamedTuple):
         if end is None or self.status not in ENDED or self.ended_at is None:
             return end
         return min(end, self.ended_at)
+
+
+def licensed(items: Iterable[Item]) -> list[Item]:
+    """Those of the *items* that are neither usage nor paid once."""
+    return [
+        item
+        for item in items
+        if item.get("usage") not in {"metered", UNTOLD} and not item.get("one_time")
+    ]
 
 
 # --- Life and death -------------------------------------------------------------------
@@ -394,11 +399,9 @@ def plan_names(sub: Subscription) -> set[str]:
 def intervals(sub: Subscription) -> set[str]:
     """How often its licensed items are billed (`3 months`); without any, its usage."""
     items = _told_items(sub)
-    licensed = sub.items or [i for i in items if i.get("usage") == "metered"]
+    usage = [item for item in items if item.get("usage") == "metered"]
     rhythms = set()
-    for item in licensed or items:
-        if item.get("one_time"):
-            continue
+    for item in licensed(items) or usage:
         interval, count = item.get("interval"), item.get("count", 1)
         if interval not in INTERVALS:
             raise UnknownError(f"{sub.id}: its interval is not in the event")
@@ -408,10 +411,10 @@ def intervals(sub: Subscription) -> set[str]:
 
 def seats(sub: Subscription) -> str:
     """The quantities of its licensed items, added up: an exact number as text."""
-    _told_items(sub)
-    if sub.source not in ONE_EACH and any("quantity" not in i for i in sub.items):
+    own = licensed(_told_items(sub))
+    if sub.source not in ONE_EACH and any("quantity" not in item for item in own):
         raise UnknownError(f"{sub.id}: its quantity is not in the event")
-    return str(sum((Fraction(item.get("quantity", 1)) for item in sub.items), ZERO))
+    return str(sum((Fraction(item.get("quantity", 1)) for item in own), ZERO))
 
 
 def detail(sub: Subscription, name: str) -> Any:
@@ -434,7 +437,12 @@ def told(sub: Subscription, name: str) -> list[Any]:
 
 
 def _told_items(sub: Subscription) -> list[Item]:
-    """All of its items. Raises UnknownError if some or all of them are not known."""
+    """All of its items. Raises UnknownError if some or all of them are not known.
+
+    A source that gives the amount itself may tell them as a detail.
+    """
+    if items := sub.value.get("details", {}).get("items"):
+        return list(items)
     if sub.is_partial or "items" not in sub.value:
         raise UnknownError(f"{sub.id}: {NOT_ALL_ITEMS if sub.is_partial else NO_ITEMS}")
     return sub.value["items"]

@@ -15,6 +15,7 @@ from marshmallow import Schema
 
 from bridge.config import USED, Lines, Table, check
 from bridge.domain.facts import Fact, Stamp
+from bridge.domain.forecast import TRAITS as FORECASTS
 from bridge.domain.traits import OPTIONAL
 from bridge.domain.values import AnyValue, Value
 from bridge.errors import PayloadError
@@ -59,6 +60,15 @@ Verified = NewType("Verified", Delivery)
 def pays(options: Options) -> bool:
     """Whether a trait about payments is in use, so that they are taken in."""
     return any(OPTIONAL[name].about == "payers" for name in options.get(USED, ()))
+
+
+def forecasts(options: Options) -> bool:
+    """Whether a forecast is in use."""
+    return not FORECASTS.isdisjoint(options.get(USED, ()))
+
+
+Wants = Callable[[Options], bool]
+"""One of these functions."""
 
 
 class Event(NamedTuple):
@@ -298,8 +308,8 @@ class Source:
     ignores: Callable[[Event, Options], str | None] = lambda *_: None
     """The reason to ignore an event, whatever its type; else None."""
     handlers: Mapping[str, Handler] = field(default_factory=dict)
-    payment_handlers: Mapping[str, Handler] = field(default_factory=dict)
-    """More of them, while a trait about payments is in use (`[traits] use`)."""
+    optional: Mapping[Wants, Mapping[str, Handler]] = field(default_factory=dict)
+    """More of them, while `[traits] use` wants them."""
     without_effect: Mapping[str, str] = field(default_factory=dict)
     """Types that one might expect to matter -> why they do not."""
     api: Callable[[Options], SourceApi | None] = lambda _: None
@@ -340,8 +350,8 @@ class Source:
 
     def handler(self, kind: str, options: Options) -> Handler | None:
         """How events of this *kind* are read; None: they have no effect."""
-        more = self.payment_handlers if pays(options) else {}
-        return self.handlers.get(kind) or more.get(kind)
+        more = (own for is_wanted, own in self.optional.items() if is_wanted(options))
+        return next((own[kind] for own in (self.handlers, *more) if kind in own), None)
 
     @property
     def secret(self) -> str:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from bridge.config import USED
 from bridge.domain.account import Identity
 from bridge.domain.fold import History, fold
+from bridge.domain.traits import OPTIONAL
 from bridge.errors import PayloadError, SignatureError
 from bridge.sources.chargebee import SOURCE
 from bridge.webhook.source import Delivery
@@ -205,7 +207,9 @@ def test_a_life_has_its_traits_whichever_way_its_ids_go(
     """Of the table in `tests/cases`; how one is written is said there."""
     (look,) = looks(case)
     bodies = [one.body for one in BOOK.told(case, rising=rising)]
-    names, doc = Reader(SOURCE).outcome(*bodies)
+    on: Any = {USED: frozenset(OPTIONAL.keys() & look.traits.keys())}
+    now = seconds(look.now) * 1000 if on[USED] else 0
+    names, doc = Reader(SOURCE, **on).outcome(*bodies, now=now)
 
     found = {trait: doc.traits.get(trait, "left out") for trait in look.traits}
     assert expected(look) == found

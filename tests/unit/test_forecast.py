@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bridge.config import USED
 from bridge.domain.account import Party, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact, Stamp
@@ -15,6 +16,10 @@ from bridge.domain.fold import History, fold
 from bridge.domain.forecast import TRAITS
 from bridge.domain.money import STRIPE
 from bridge.domain.traits import instant
+from bridge.domain.values import TO_REFRESH
+from bridge.sources.stripe import SOURCE
+from bridge.sources.stripe.facts import needed_events
+from tests.support.reader import Reader
 
 DAY = 86_400_000
 MONTHLY = {"price": "price_1", "unit": "5000", "interval": "month", "ends": 30 * DAY}
@@ -109,3 +114,18 @@ def test_of_several_the_last_change_counts() -> None:
     ends: Iterable[dict[str, Any]] = ({"cancel_at": day * DAY} for day in (40, 60))
 
     assert [50, -100, at(60)] == forecasts(doc(*ends, {}, day=1))
+
+
+def test_an_event_of_a_schedule_asks_for_a_reading_where_a_forecast_wants_it() -> None:
+    kind = "subscription_schedule.updated"
+    told = {"id": "sub_sched_1", "customer": "cus_1", "phases": [{"items": "any"}]}
+    body = {"id": "evt_1", "type": kind, "created": 9, "data": {"object": told}}
+    wants: dict[str, Any] = {USED: TRAITS, "STRIPE_API_KEY": "rk_live_example"}
+
+    (fact,) = Reader(SOURCE, **wants).facts(body)
+
+    assert ("stripe:cus_1", TO_REFRESH) == (fact.party, fact.thing)
+    assert [] == Reader(SOURCE, **{USED: TRAITS}).facts(body)
+    assert f"no handler of {kind}" == Reader(SOURCE).why_not(body)
+    assert kind in needed_events(Reader(SOURCE, **wants).options)
+    assert kind not in needed_events(Reader(SOURCE).options)

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
+from bridge.config import USED
 from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.values import BILLING, PAYMENTS, VOID, AnyValue, Subscription
 from bridge.sources.chargebee import resources
@@ -77,7 +78,8 @@ def subscription(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     shown = _resource(event, loaded, "subscription")
     owner, thing = shown["customer_id"], f"subscription:{shown['id']}"
     account = _account(event, "subscription", owner, options)
-    value = resources.subscription(shown, account, recounted=event.type == RECOUNTED)
+    use, recounted = options.get(USED, ()), event.type == RECOUNTED
+    value = resources.subscription(shown, account, use, recounted=recounted)
     if event.type == MOVED_OUT:
         value = kept(Subscription(account=account, status=VOID))
     yield _fact(event, shown, owner, thing, value)

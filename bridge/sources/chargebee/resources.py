@@ -6,14 +6,16 @@ has `subscription_items`: https://apidocs.chargebee.com/docs/api/subscriptions
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from marshmallow import Schema, fields
 
 from bridge.domain import values
+from bridge.domain.forecast import wanted
 from bridge.webhook.fields import (
     LATEST,
+    UNREAD,
     Currency,
     Id,
     Label,
@@ -39,6 +41,9 @@ STATUSES = {
 
 SETTLED = {"paid": "paid", "voided": "void", "pending": None}
 """Status of an invoice that is not due, or not yet -> our step."""
+
+COLLECTS = {"on": "charge_automatically", "off": "send_invoice"}
+"""Chargebee's `auto_collection` -> Stripe's word."""
 
 # --- What is read ---------------------------------------------------------------
 
@@ -105,6 +110,8 @@ class Subscription(Resource, Period):
     coupons = discounts = fields.List(fields.Nested(Coupon))
     contract_term = fields.Nested(Contract)
     pause_date = cancelled_at = UnixTime()
+    started_at = auto_collection = has_scheduled_changes = fields.Raw()
+    cancel_reason = cancel_reason_code = fields.Raw()
 
 
 class Invoice(Resource):
@@ -145,8 +152,12 @@ def customer(shown: Shown, account: str) -> values.Customer:
     return kept(value)
 
 
-def subscription(shown: Shown, account: str, *, recounted: bool) -> values.Subscription:
+def subscription(
+    shown: Shown, account: str, use: Collection[str] = (), *, recounted: bool
+) -> values.Subscription:
     """Value of thing `subscription:…` as it was at its version.
+
+    *use*: the optional traits whose details are kept.
 
     *recounted*: Chargebee has just computed its MRR. It does so after the event; until
     then the MRR may be 0 despite a price, and the items are more reliable.
@@ -165,7 +176,7 @@ def subscription(shown: Shown, account: str, *, recounted: bool) -> values.Subsc
         value["cancel_at"] = _stops(shown, ends)
         # Nothing is billed during a pause that begins before the renewal.
         value["no_renewal"] = bool(pause and ends and at < pause <= ends)
-    mrr, items = shown["mrr"], list(_items(shown))
+    mrr, items = shown["mrr"], [_item(row, shown) for row in _rows(shown)]
     if mrr is not None and (recounted or mrr != "0"):
         value["mrr"] = mrr
         value["plan"] = ", ".join(
@@ -178,6 +189,7 @@ def subscription(shown: Shown, account: str, *, recounted: bool) -> values.Subsc
         value["discounts"] = [
             {"id": one["coupon_id"] or one["id"]} for one in reductions
         ]
+    value["details"] = wanted(_details(shown), use)
     return kept(value)
 
 
@@ -233,19 +245,32 @@ def _renews(shown: Shown) -> Any:
     return shown["next_billing_at"] or shown["current_term_end"]
 
 
-def _items(shown: Shown) -> Iterator[values.Item]:
+def _details(shown: Shown) -> Iterator[tuple[str, Any]]:
+    """What a subscription tells of optional traits; what is absent there is empty."""
+    started = UnixTime().read(shown["started_at"])
+    if started is not UNREAD:
+        yield "startedAt", started
+    reason = shown["cancel_reason_code"] or shown["cancel_reason"]
+    yield "cancelReason", Label().read(reason)
+    if method := COLLECTS.get(str(shown["auto_collection"])):
+        yield "collectionMethod", method
+    if (changes := shown["has_scheduled_changes"]) is not None:
+        text = "its scheduled changes are in no event"
+        yield "schedule", {"unread": text} if changes else {}
+    pairs = ((_item(row, shown), row["quantity"]) for row in _rows(shown))
+    yield "items", [kept({**item, "quantity": count}) for item, count in pairs]
+
+
+def _rows(shown: Shown) -> Iterator[Shown]:
     """Recurring items, including the plan of Product Catalog 1."""
     listed = shown["subscription_items"] or ()
     if shown["plan_id"] or not listed:
         names = ("quantity", "free_quantity", "unit_price", "amount")
         plan = {name: shown[f"plan_{name}"] for name in names}
         plan |= {"item_type": "plan", "item_price_id": shown["plan_id"]}
-        yield _item({**dict.fromkeys(Item().fields), **plan}, shown)
-    for addon in shown["addons"] or ():
-        yield _item(addon, shown)
-    for item in listed:
-        if item["item_type"] != "charge":
-            yield _item(item, shown)
+        yield {**dict.fromkeys(Item().fields), **plan}
+    yield from shown["addons"] or ()
+    yield from (item for item in listed if item["item_type"] != "charge")
 
 
 def _item(item: Shown, shown: Shown) -> values.Item:

@@ -26,8 +26,8 @@ from bridge.sources.stripe.facts import (
     ACCOUNT,
     EVENTS,
     HANDLERS,
+    OPTIONAL,
     ORGANIZATION,
-    PAYMENT_HANDLERS,
     TRAITS,
     needed_events,
 )
@@ -216,7 +216,7 @@ SOURCE = Source(
     split=split,
     ignores=ignores,
     handlers=HANDLERS,
-    payment_handlers=PAYMENT_HANDLERS,
+    optional=OPTIONAL,
     without_effect=EVENTS["without_effect"],
     api=connect,
     archive=connect,

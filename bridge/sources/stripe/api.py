@@ -13,7 +13,6 @@ from functools import lru_cache, partial
 from typing import Any
 
 from bridge.domain.facts import READ, Fact, Rank
-from bridge.domain.forecast import TRAITS as FORECASTS
 from bridge.domain.values import (
     BILLING,
     ENDED,
@@ -37,7 +36,7 @@ from bridge.sources.stripe.facts import PREFIX, kept_beside, needed_events, plac
 from bridge.sources.stripe.schemas import CUSTOMER, HAPPENED, PAGE, SUBSCRIPTION
 from bridge.sources.stripe.snapshot import essence, is_final
 from bridge.webhook.fields import Payload
-from bridge.webhook.source import Change, Event, Options, Page, pays
+from bridge.webhook.source import Change, Event, Options, Page, forecasts, pays
 from bridge.webhook.values import kept
 
 VERSION = "2025-08-27.basil"
@@ -83,7 +82,7 @@ class StripeApi:
         self._places = places(options)
         self._keeps = kept_beside(options)
         self._subscription = partial(snapshot.subscription, keeps=self._keeps)
-        self._forecasts = not FORECASTS.isdisjoint(self._keeps.use)
+        self._forecasts = forecasts(options)
         self._lists += ["subscription_schedules"] if self._forecasts else []
         self._pays = pays(options)
         self._lists += ["invoices"] if self._pays else []

@@ -31,7 +31,16 @@ from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION, event_of
 from bridge.sources.stripe.snapshot import Kept, Place, Places
 from bridge.webhook.fields import Payload
-from bridge.webhook.source import Event, Handlers, Options, is_name, pays
+from bridge.webhook.source import (
+    Event,
+    Handler,
+    Handlers,
+    Options,
+    Wants,
+    forecasts,
+    is_name,
+    pays,
+)
 from bridge.webhook.values import digest
 
 DEEPEST = 8
@@ -51,8 +60,12 @@ EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf
 
 RANKS = {word: Rank[rank] for word, rank in EVENTS["ranks"].items()}
 
-HANDLERS, PAYMENT_HANDLERS = Handlers(), Handlers()
-"""The second are used only while a trait about payments is in use."""
+HANDLERS, PAYMENT_HANDLERS, FORECAST_HANDLERS = Handlers(), Handlers(), Handlers()
+OPTIONAL: Mapping[Wants, Mapping[str, Handler]] = {
+    pays: PAYMENT_HANDLERS,
+    forecasts: FORECAST_HANDLERS,
+}
+"""Those that are used only while a trait in use wants them."""
 
 
 def places(options: Options) -> Places:
@@ -73,7 +86,8 @@ def kept_beside(options: Options) -> Kept:
 
 def needed_events(options: Options) -> list[str]:
     """The types of events that an endpoint must send, in the order of `events.toml`."""
-    needed = {**HANDLERS, **(PAYMENT_HANDLERS if pays(options) else {})}
+    more = (own for is_wanted, own in OPTIONAL.items() if is_wanted(options))
+    needed = [kind for own in (HANDLERS, *more) for kind in own]
     return [kind for kind in needed if not kind.startswith(V1)]
 
 
@@ -198,6 +212,14 @@ def method_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     if customer := shown["customer"]:
         thing = METHOD + shown["id"]
         yield _fact(event, PREFIX + customer, thing, snapshot.method(shown))
+
+
+@FORECAST_HANDLERS.on(event_of(schemas.Scheduled), EVENTS["schedule"])
+def schedule_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield that the customer has to be read: an event has no price of a phase."""
+    customer = snapshot.owner(loaded["data"]["object"])
+    if customer and options["STRIPE_API_KEY"]:
+        yield _fact(event, PREFIX + customer, TO_REFRESH, {"event": event.id})
 
 
 @HANDLERS.on(

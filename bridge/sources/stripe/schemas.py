@@ -195,6 +195,12 @@ class Schedule(Payload):
     phases = fields.List(fields.Nested(Phase))
 
 
+class Scheduled(Payload):
+    """Whose a schedule is."""
+
+    customer = customer_account = Id()
+
+
 class Checkout(Payload):
     """https://docs.stripe.com/api/checkout/sessions/object"""  # noqa: D400 - a link
 

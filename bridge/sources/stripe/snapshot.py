@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from marshmallow import ValidationError
 
-from bridge.domain.forecast import TRAITS as FORECASTS
+from bridge.domain.forecast import wanted
 from bridge.domain.values import (
     ENDED,
     LONGEST,
@@ -167,7 +167,6 @@ def subscription(
     prices = [_price(item, spare) for item in items]
     of_prices = (price["currency"] for price in prices if price["currency"])
     currency: Any = loaded["currency"] or next(of_prices, None)
-    use = {*keeps.use, *(["schedule"] if FORECASTS & {*keeps.use} else [])}
     value: Subscription = {
         "status": loaded["status"] if deleted_at is None else "canceled",
         "currency": currency,
@@ -186,7 +185,7 @@ def subscription(
         "tax": _inclusive(loaded["default_tax_rates"]),
         "automatic_tax": (loaded["automatic_tax"] or NOTHING).get("enabled"),
         "details": keeps.of("subscription", loaded)
-        | ({k: v for k, v in _details(loaded, currency) if k in use} if use else {}),
+        | (wanted(_details(loaded, currency), keeps.use) if keeps.use else {}),
     }
     return {**account("subscription", loaded, owner(loaded), places), **kept(value)}
 
