@@ -23,6 +23,7 @@ from bridge.domain.document import (
     whole,
     with_currencies,
 )
+from bridge.domain.facts import organization_id
 from bridge.domain.instance import Instance, instances
 from bridge.domain.traits import Known
 from bridge.store.index import row_text
@@ -114,7 +115,7 @@ def instances_of(
 
     An organization has none of its own: those of its accounts are shown there.
     """
-    if not config.subscription_object or view.account.startswith("organization:"):
+    if not config.subscription_object or organization_id(view.account):
         return None
     if account is None:
         return {}

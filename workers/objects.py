@@ -26,7 +26,7 @@ SOON_MS = 1000
 """How long after a write of the account's numbers its instances are sent; and a
 millisecond for each subscription, since all are computed then."""
 
-LOOK_MS, LONGEST_MS = 10_000, 3_600_000
+LOOK_MS, LONGEST_MS = 10_000, 21_600_000
 """From a batch to the look for it: at first, and at most after looks that missed some."""
 
 AGAIN_MS = (0, 600_000, 60_000)
@@ -99,9 +99,8 @@ class ObjectSync:
         is_right = not due and not missed
         look = min(LOOK_MS << min(tries, 20), LONGEST_MS)
         wait = AGAIN_MS[min(open_, 2)] if is_right else look
-        is_over = is_right and not wait
         return {
-            "objects": digest_of(shall) if is_over else "-",
+            "objects": "-" if wait else digest_of(shall),
             "objects_due": str(view.now + wait if wait else 0),
             "objects_tries": str(tries),
         }, wait

@@ -69,11 +69,12 @@ class Instance:
 
         How it shows names is not known, so they are not compared.
         """
-        owner = ((row or {}).get("customer") or {}).get("externalId", self.account)
-        if row is None or owner != self.account:
+        if row is None:
             return self.is_over
-        had = row.get("traits") or {}
-        return all(
+        owner, had = row.get("customer"), row.get("traits")
+        if isinstance(owner, dict) and owner.get("externalId") != self.account:
+            return self.is_over
+        return isinstance(had, dict) and all(
             same(value, had.get(key)) for key, value in self.told["traits"].items()
         )
 

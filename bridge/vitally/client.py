@@ -193,7 +193,7 @@ class Vitally:
             found = self._one("GET", f"{path}?{urlencode({'externalId': external_id})}")
         except VitallyMissingError:
             return None
-        rows = found.get("results", [found])
+        rows = _rows(found.get("results", [found]))
         return next((row for row in rows if row.get("externalId") == external_id), None)
 
     def instances(self, object_id: str, cursor: str | None = None) -> Page:
@@ -241,11 +241,9 @@ class Vitally:
     def _page(self, path: str, query: Mapping[str, str | int | None]) -> Page:
         given = urlencode({k: v for k, v in query.items() if v is not None})
         payload = self._one("GET", f"{path}?{given}" if given else path)
-        results, after = payload.get("results"), payload.get("next")
-        if not isinstance(results, list) or not isinstance(after, str | None):
+        results, after = _rows(payload.get("results")), payload.get("next")
+        if not isinstance(after, str | None):
             raise VitallyUnavailableError("answered 200 without a page", 200)
-        if not all(isinstance(one, dict) for one in results):
-            raise VitallyUnavailableError("answered 200 without accounts", 200)
         return Page(results, after or None)
 
     def _request(self, method: str, path: str, body: object = None) -> Any:
@@ -316,6 +314,15 @@ class Vitally:
         kind = _TimedTLSConnection if is_tls else _TimedConnection
         pool.ConnectionCls = kind  # type: ignore[assignment]
         return pool
+
+
+def _rows(results: Any) -> list[dict[str, Any]]:
+    """The rows of a page; raises VitallyUnavailableError where they are none."""
+    if not isinstance(results, list):
+        raise VitallyUnavailableError("answered 200 without a page", 200)
+    if not all(isinstance(one, dict) for one in results):
+        raise VitallyUnavailableError("answered 200 without accounts", 200)
+    return results
 
 
 def _address(*parts: str) -> str:

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import VitallyKeyError, VitallyLimitedError, VitallyRefusedError
+from bridge.errors import (
+    VitallyKeyError,
+    VitallyLimitedError,
+    VitallyRefusedError,
+    VitallyUnavailableError,
+)
 from bridge.vitally import simulator as product
 from bridge.vitally.client import Vitally
 from bridge.vitally.custom_objects import EXAMPLE_TOKEN
@@ -60,6 +65,14 @@ def test_an_instance_is_found_whatever_form_a_search_has(
 
     assert "a/b & c" == vitally.instance(OBJECT, "a/b & c")["externalId"]
     assert None is vitally.instance(OBJECT, "nobody")
+
+
+@pytest.mark.parametrize("body", [{"results": None}, {"results": [1]}, {"error": "no"}])
+def test_a_search_that_cannot_be_read_is_no_answer(vitally, simulator, body):
+    simulator.break_with([{"kind": "status", "status": 200, "body": body}])
+
+    with pytest.raises(VitallyUnavailableError):
+        vitally.instance(OBJECT, "stripe:sub_1")
 
 
 def test_a_message_is_taken_once_and_what_is_about_nobody_is_never_told(

@@ -299,6 +299,22 @@ def test_a_death_loses_nothing(
     assert (450, {"0"}, set()) == (traits(on)["mrr"], rows(on), on.dirty())
 
 
+def test_a_change_back_follows_a_batch_without_an_answer(on: Bench) -> None:
+    on.does(customer(), subscription(unit=100))
+    minutes(on)
+    on.vitally.break_with(
+        [{"kind": "reset_after_commit", "match": {"path": "/analytics/*"}}]
+    )
+    on.does(subscription(at=1, unit=200))
+    on.passes(1100)
+    on.work()
+    assert 2 == traits(on)["mrr"]
+    on.does(subscription(at=2, unit=100))
+    minutes(on, 20)
+
+    assert (1, 1, {"0"}) == (on.traits()["mrr"], traits(on)["mrr"], rows(on))
+
+
 def test_a_lost_lease_sends_nothing(on: Bench) -> None:
     on.does(customer(), subscription())
     on.passes(1000)

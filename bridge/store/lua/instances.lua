@@ -13,6 +13,8 @@ end
 for _, instance in ipairs(given.gone) do
   redis.call('HDEL', instances_of(ARGV[1]), instance)
 end
+-- From now on what was confirmed before may not be so, whatever becomes of the job.
+if given.sent > 0 then redis.call('HSET', account_of(ARGV[1]), 'objects', '-') end
 count('objects_sent', given.sent)
 count('objects_confirmed', given.confirmed)
 redis.call(given.late and 'SADD' or 'SREM', OBJECTS_LATE, ARGV[1])
