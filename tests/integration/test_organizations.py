@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -22,6 +23,7 @@ from bridge.store import dump, keys, operator
 from bridge.store.index import Index
 from bridge.store.inspect import Look
 from bridge.store.shadow import Shadow
+from bridge.store.view import Outcome
 from tests.support.desk import Bench, customer, link, subscription
 
 CONFIG = Config({trait: trait for trait in (*TRAITS, ORGANIZATION)})
@@ -232,6 +234,56 @@ def test_what_is_forgotten_counts_no_more(desk: Bench) -> None:
     assert {b"stripe:cus_1"} == desk.redis.smembers(keys.children("holding"))
 
 
+def test_what_changes_while_an_organization_is_written_is_written_next(
+    desk: Bench,
+) -> None:
+    desk.settles(*THREE)
+    view = desk.leases.begin(HOLDING)
+    assert view is not None
+    desk.tell(pays("cus_1", 20_000, at=9))
+    assert "updated" == desk.next()
+    (claim,) = desk.leases.ack(view, Outcome("unchanged"))
+
+    assert HOLDING == claim.party
+    desk.queue.push(claim, "newer facts")
+    desk.settles()
+    assert 225 == desk.traits(HOLDING)["mrrUSD"]
+
+
+def test_an_organization_that_appears_during_a_job_is_linked_by_the_next(
+    desk: Bench,
+) -> None:
+    desk.does(joins("cus_1"), pays("cus_1", 10_000))
+    desk.tell(joins("cus_2"))
+    party = desk.popped()
+    desk.leases.begin(party)
+    desk.leases.move(party, "birch")
+    view = desk.leases.begin(party)
+    assert view is not None
+    assert {"holding": None} == view.organizations
+    desk.jobs.run(HOLDING)  # only the accounts that it has by now are made due
+    desk.leases.ack(view, Outcome("unchanged"))
+
+    due = desk.due_in("cus_2")
+    assert due is not None
+    assert due < 1
+    desk.settles()
+    assert desk.account(HOLDING)["id"] == desk.account("birch")["organizationId"]
+
+
+def test_an_organization_is_due_when_a_date_of_one_of_its_accounts_is(
+    desk: Bench,
+) -> None:
+    soon = time.time_ns() // 1_000_000 + 3_600_000
+    ends = [{"unit": "500", "interval": "month", "until": soon}]
+    desk.settles(*THREE[:4])
+    desk.settles(pays("cus_2", 0, at=5, items=ends))
+    assert (105, soon) == (
+        desk.traits(HOLDING)["mrr"],
+        pytest.approx(desk.redis.zscore(keys.LATER, HOLDING), abs=60_000),
+    )
+
+
 def test_an_export_between_an_account_and_its_organization_owes_the_rest(
     desk: Bench,
 ) -> None:
@@ -343,10 +395,15 @@ def test_a_dry_run_shows_organizations_and_writes_none(desk: Bench) -> None:
     assert {"USD": (0.0, 125.0), "EUR": (0.0, 7.0)} == totals(found.values(), now, 0.8)[
         "mrr"
     ]
+    # Each change shows, though nothing is written.
+    desk.does(pays("cus_3", 700, at=9, status="canceled"))
+    desk.passes(6000)
+    desk.work()
+    assert 125 == Index(desk.redis).some([HOLDING])[HOLDING].mrr
     desk.set(bridge_dry_run=False)
     desk.leases.end_dry_run()
     desk.settles()
-    assert 125 == desk.traits(HOLDING)["mrrUSD"]
+    assert 125 == desk.traits(HOLDING)["mrr"]
 
 
 def test_a_plan_foresees_organizations_before_any_job(desk: Bench) -> None:
