@@ -27,9 +27,9 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from bridge import actions
 from bridge.completeness import Comparison
-from bridge.domain.account import Party, unite
+from bridge.domain.account import MEMBER_OF, Party, unite
 from bridge.domain.document import document
-from bridge.domain.facts import Fact
+from bridge.domain.facts import Fact, organization
 from bridge.domain.fold import History, fold
 from bridge.ingest import Ingress
 from bridge.reconcile import Reconciler
@@ -152,7 +152,8 @@ class Bridge(World):
         vitally._pool = self.transport  # type: ignore[assignment]
 
     def _accounts(self) -> list[Any]:
-        return [self.vitally.by_id, self.vitally.by_external_id, self.vitally.births]
+        both = (self.vitally, self.vitally.organizations)
+        return [[of.by_id, of.by_external_id, of.births] for of in both]
 
     # --- What a pair begins with, and its actors -----------------------------------
 
@@ -197,9 +198,9 @@ class Bridge(World):
             for name, row in self.state.items():
                 pipe.restore(name, 0, row)
             pipe.execute()
-        by_id, by_external, births = copy.deepcopy(self.accounts)
-        self.vitally.by_id, self.vitally.by_external_id = by_id, by_external
-        self.vitally.births = births
+        both = (self.vitally, self.vitally.organizations)
+        for of, saved in zip(both, copy.deepcopy(self.accounts), strict=True):
+            of.by_id, of.by_external_id, of.births = saved
         for noted in (
             self.transport.overlaps,
             self.transport.created,
@@ -280,13 +281,17 @@ def wanted(facts: Iterable[Fact]) -> dict[str, Mapping[str, Any]]:
     for name, own in by_party.items():
         history = History(own)
         things = fold(history)
-        account, _ = home(Member(name, 0, history, things))
+        member = Member(name, 0, history, things)
+        account, _ = home(member)
         if account:
             homes[account].append(Party(name, things))
-    return {
+        if of := member.organization and organization(member.organization):
+            homes.setdefault(of, []).append(member.party({}, of))
+    right = {
         account: dict(document(unite(account, parties)).traits) if parties else {}
         for account, parties in homes.items()
     }
+    return {a: {n: v for n, v in t.items() if n != MEMBER_OF} for a, t in right.items()}
 
 
 # --- The seeds --------------------------------------------------------------------
@@ -432,6 +437,24 @@ def there_and_back(at: Bridge) -> Mapping[str, Call]:
     return {"operator": back, "worker 1": worker, "worker 2": at.works}
 
 
+def organize(at: Bridge) -> Mapping[str, Call]:
+    """An organization is written while another one of its accounts changes."""
+    of = {"organization": "holding"}
+    at.settled(customer(**of), customer("cus_2", account="birch", **of))
+    at.settled(subscription(), subscription("cus_2", "sub_2"))
+    at.tells(subscription(at=1, unit=90000))
+    at.desk.next()
+    at.desk.passes(6000)
+    organization_s = at.popped()
+    news = at.accepts(subscription("cus_2", "sub_2", at=1, unit=70000))
+
+    def changes() -> None:
+        news()
+        at.works()
+
+    return {"worker 1": organization_s, "worker 2": changes}
+
+
 def reconcile_sync(at: Bridge, *, by_hand: bool) -> Mapping[str, Call]:
     """Vitally, where somebody may have changed a number, is read while it changes twice."""
     at.settled(customer(), subscription())
@@ -497,6 +520,7 @@ FENCED = "if leased and holder(ack.account) ~= ack.fence then"
 HEIR = "redis.call('ZADD', DIRTY, 'NX', int(now), heir)"
 IS_COMING = "if redis.call('HGET', party_of(heir), 'claim') then return {} end "
 WAITS = "if redis.call('ZSCORE', DIRTY, p) or done < (tonumber(row[1]) or 0) then"
+STIRS = "redis.call('HINCRBY', party_of(p), 'nudges', 1)"
 SEES = "if not later and not row[3] and (row[1] or '') == one[2] then"
 
 PAIRS: dict[str, Pair] = {
@@ -536,6 +560,8 @@ PAIRS: dict[str, Pair] = {
     "relink-sync-back": Pair(
         there_and_back, partial(edited, "releasing", WAITS, "if false then"), "I"
     ),
+    # What changes while an organization is written is taken for written.
+    "organize-sync": Pair(organize, partial(edited, "joining", STIRS, ""), "I2"),
     # A revision is counted in two calls.
     "complete-accept": Pair(complete_accept, in_two_calls, "I"),
     # What was read is believed, although it was written since.

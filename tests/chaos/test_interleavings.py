@@ -12,7 +12,10 @@ from tests.chaos.pairs import PAIRS, Bridge, explore
 from tests.support.server import RedisServer
 from tests.support.vitally import Simulator
 
-SAMPLE = ("accept-accept", "accept-sync", "sync-sync", "sync-sweep", "complete-accept")
+SAMPLE = (
+    *("accept-accept", "accept-sync", "sync-sync", "sync-sweep"),
+    *("organize-sync", "complete-accept"),
+)
 """The pairs that take a second or two."""
 
 
