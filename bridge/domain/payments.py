@@ -7,11 +7,12 @@ An invoice that is paid, void or written off is settled, whatever else comes.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from bridge.domain.catalogue import Things
@@ -71,14 +72,14 @@ class Payer:
         """The steps of each invoice, the last one last."""
         seen = sorted(self.things[PAYMENTS].seen) if PAYMENTS in self.things else ()
         steps: defaultdict[str, list[Payment]] = defaultdict(list)
-        for step in sorted(json.loads(f"[{','.join(seen)}]"), key=lambda s: s["at"]):
+        for step in sorted(json.loads(f"[{','.join(seen)}]"), key=itemgetter("at")):
             steps[step["id"]].append(step)
         return steps
 
     def last(self, name: str) -> list[Payment]:
         """The last step of this *name* of each invoice that had one, in order."""
         every = ([s for s in own if s["step"] == name] for own in self._steps.values())
-        return sorted((own[-1] for own in every if own), key=lambda s: s["at"])
+        return sorted((own[-1] for own in every if own), key=itemgetter("at"))
 
     @cached_property
     def _paid(self) -> list[Payment]:
@@ -95,10 +96,10 @@ class Payer:
         is_new = own is not None and own.creation_seen and self.last("paid")
         return bool(is_new or (own and "read" in own.seen))
 
-    @property
+    @cached_property
     def failing(self) -> list[Invoice]:
         """Its invoices that are open although somebody tried to charge them."""
-        every = (Invoice(self.party, *one) for one in sorted(self._steps.items()))
+        every = (Invoice(self.party, *one) for one in self._steps.items())
         return [i for i in every if {s["step"] for s in i.steps} <= {"failed", "open"}]
 
     def paid_at(self, place: int) -> int | None:
@@ -131,8 +132,8 @@ class Payer:
 
 
 def summed(amounts: Iterable[tuple[str, str]]) -> Amounts:
-    """The sums by currency."""
+    """The sums by currency; the same amounts come again and again."""
     sums: defaultdict[str, Fraction] = defaultdict(Fraction)
-    for currency, amount in amounts:
-        sums[currency] += Fraction(amount)
+    for (currency, amount), times in Counter(amounts).items():
+        sums[currency] += times * Fraction(amount)
     return {currency: str(amount) for currency, amount in sums.items()}

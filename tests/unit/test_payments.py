@@ -57,6 +57,16 @@ def test_a_bridge_without_these_traits_stores_and_answers_as_before() -> None:
     assert "invoice.paid" in needed_events(reader("lastPaidAt").options)
 
 
+def test_what_only_these_traits_need_cannot_stop_the_rest() -> None:
+    odd = {"balance": "?", "currency": 7, "invoice_settings": [], "default_source": {}}
+    owner = {"id": "cus_1", "name": "Ada", **odd}
+    body = {"id": "e", "object": "event", "type": "customer.updated", "created": 1}
+
+    (fact,) = Reader(SOURCE).facts({**body, "data": {"object": owner}})
+
+    assert {"account": "cus_1", "name": "Ada"} == fact.value
+
+
 def test_each_is_explained_by_its_invoice_or_its_party() -> None:
     parties = folded(reader(*ALL).facts(*told("p02"), *told("p12")))
     found = explain(unite("a", parties), POLICY)

@@ -77,8 +77,7 @@ class Item(Period):
     https://www.chargebee.com/docs/billing/2.0/subscriptions/multi-frequency-billing
     """
 
-    item_price_id = Id()
-    item_type = Text()
+    item_price_id, item_type = Id(), Text()
     quantity = free_quantity = Whole()
     unit_price = amount = Minor()
     metered_quantity = fields.Raw()

@@ -171,7 +171,7 @@ class StripeApi:
         expand = ["data.discounts", "data.items.data.discounts"]
         if self._pays:
             expand += [f"data.{name}" for name in METHODS]
-            yield from _billing(customer, BILLING, CUSTOMER)
+            yield from _billing(customer, BILLING)
         query = {"customer": id_, "status": "all", "expand[]": expand}
         for raw in every(self._http, "subscriptions", query):
             if self._forecasts and raw.get("schedule"):
@@ -180,7 +180,7 @@ class StripeApi:
             value = self._value(SUBSCRIPTION, self._subscription, raw)
             yield f"subscription:{raw['id']}", value
             if self._pays:
-                yield from _billing(raw, PAYS + raw["id"], SUBSCRIPTION)
+                yield from _billing(raw, PAYS + raw["id"])
 
     def _invoices(self, party: str, id_: str, at: int) -> Iterator[Fact]:
         """Yield the steps of all invoices of a customer, as read *at* an instant (ms)."""
@@ -288,9 +288,9 @@ def every(http: HttpApi, kind: str, query: Mapping[str, Any]) -> Iterator[Json]:
         yield from rows
 
 
-def _billing(raw: Json, thing: str, schema: Payload) -> Iterator[tuple[str, AnyValue]]:
+def _billing(raw: Json, thing: str) -> Iterator[tuple[str, AnyValue]]:
     """Yield what a customer or a subscription has and pays with, and its cards."""
-    value = snapshot.billing(schema.load(raw), deleted=bool(raw.get("deleted")))
+    value = snapshot.billing(understood(schemas.BILLING.load, raw, thing))
     yield thing, {**value, "status": "read"}
     for place in (raw, raw.get("invoice_settings") or {}):
         for one in filter(None, map(place.get, METHODS)):

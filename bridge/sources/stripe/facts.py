@@ -109,7 +109,7 @@ def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
             before = _before(event, loaded, CUSTOMER, own)
             yield _fact(event, party, TRAIT + name, told, before)
     if pays(options):
-        yield _billing(event, loaded, party, BILLING, CUSTOMER)
+        yield _billing(event, loaded, party, BILLING)
 
 
 @HANDLERS.on(event_of(schemas.Subscription), EVENTS["subscription"])
@@ -130,7 +130,7 @@ def subscription_facts(event: Event, loaded: Any, options: Options) -> Iterator[
     party, thing = PREFIX + customer, f"subscription:{shown['id']}"
     yield _fact(event, party, thing, value, before)
     if pays(options):
-        yield _billing(event, loaded, party, PAYS + shown["id"], SUBSCRIPTION)
+        yield _billing(event, loaded, party, PAYS + shown["id"])
 
 
 @HANDLERS.on(event_of(schemas.Discount), EVENTS["discount"])
@@ -259,13 +259,12 @@ def _fact(
     )
 
 
-def _billing(
-    event: Event, loaded: Any, party: str, thing: str, schema: Payload
-) -> Fact:
+def _billing(event: Event, loaded: Any, party: str, thing: str) -> Fact:
     """What a customer or a subscription has and pays with."""
     make = partial(snapshot.billing, deleted=event.type == "customer.deleted")
-    before = _before(event, loaded, schema, make)
-    return _fact(event, party, thing, make(loaded["data"]["object"]), before)
+    value = make(schemas.BILLING.load(event.body["data"]["object"]))
+    before = _before(event, loaded, schemas.BILLING, make)
+    return _fact(event, party, thing, value, before)
 
 
 def _before(

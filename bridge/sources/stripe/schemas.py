@@ -129,18 +129,23 @@ class Discounted(Payload):
     metadata = fields.Dict()
     discount = Reference(Discount)
     discounts = fields.List(Reference(Discount))
-    default_payment_method = default_source = Id()
 
 
 class Customer(Discounted):
-    """https://docs.stripe.com/api/customers/object
-
-    Until 2019-10-17 the balance was the `account_balance`.
-    """  # noqa: D400 - a link
+    """https://docs.stripe.com/api/customers/object"""  # noqa: D400 - a link
 
     name = email = Label()
+
+
+class Billing(Payload):
+    """What a customer, or a subscription, has and pays with.
+
+    Until 2019-10-17 the balance was the `account_balance`.
+    """
+
     balance, currency, account_balance = Minor(), Currency(), Minor()
     invoice_settings = part(default_payment_method=Id())
+    default_payment_method = default_source = Id()
 
 
 class Subscription(Discounted):
@@ -264,4 +269,4 @@ CUSTOMER, SUBSCRIPTION, PAGE = Customer(), Subscription(), Page()
 PHASE, SCHEDULE = Phase(), Schedule()
 HAPPENED = Happened()
 ITEM, PRICE = Item(), Price()
-INVOICE, METHOD = Invoice(), Method()
+INVOICE, METHOD, BILLING = Invoice(), Method(), Billing()

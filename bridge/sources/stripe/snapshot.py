@@ -427,9 +427,9 @@ def billing(loaded: Loaded, *, deleted: bool = False) -> Billing:
     """Value of thing `billing`; of a subscription the method of payment alone."""
     if deleted:
         return {"balance": "0"}
-    own = (loaded.get("invoice_settings") or loaded)["default_payment_method"]
+    own = (loaded["invoice_settings"] or loaded)["default_payment_method"]
     value: Billing = {"method": own or loaded["default_source"]}
-    if balance := loaded.get("balance") or loaded.get("account_balance"):
+    if balance := loaded["balance"] or loaded["account_balance"]:
         value |= {"balance": balance, "currency": loaded["currency"]}
     return kept(value)
 
