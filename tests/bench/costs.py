@@ -73,18 +73,21 @@ def _days_pass(stack: Stack) -> None:
         redis.delete(key)
 
 
-EVERYTHING = """
-[traits]
-use = "all"
+OBJECTS = """
 [vitally.objects]
 subscription = "subscriptions"
+"""
+EVERYTHING = f"""
+[traits]
+use = "all"
+{OBJECTS}
 """
 
 
 def units(folder: Path) -> dict[str, Figure]:
-    """Return the REST units of the months: traits alone, everything on, and their ratio."""
+    """Return the REST units of the months: traits alone, with objects, with all traits too."""
     found: dict[str, float] = {}
-    for name, lines in (("plain", ""), ("whole", EVERYTHING)):
+    for name, lines in (("plain", ""), ("objects", OBJECTS), ("whole", EVERYTHING)):
         place = folder / name
         place.mkdir()
         (place / "bridge.toml").write_text(lines, encoding="utf-8")

@@ -145,8 +145,9 @@ In brackets the middle half of the samples. {machine}
   payments that Stripe sends round them, and one event in fifty twice; PUT and POST both
   count. "Once more" is all of it again, and again after the memory of recent events is gone.
 - **Units.** 1000 events take {plain:.0f} units of the REST limit for the traits that are always
-  written, {whole:.0f} with `[traits] use = "all"` and each subscription as an instance of a custom
-  object: these go in {batches:.0f} batches of the Analytics API, and each is looked for once.
+  written, {objects:.0f} with each subscription as an instance of a custom object, {whole:.0f} with
+  `[traits] use = "all"` as well. Instances go in {batches:.0f} batches of the Analytics API, and each
+  is looked for once.
 - **First contact.** A reading of Vitally's list, then all customers at once, as a backfill
   takes them in; an account that is right is not written.
 - **Plan.** The commands as one types them. An account that was settled by the same rules is
@@ -179,5 +180,8 @@ def page(figures: Figures, *, machine: str, accounts: int, waiting: float) -> st
         waiting=waiting,
         event=figures["event"].middle,
         **{kind: figures[f"ms {kind}"].middle for kind in kinds},
-        **{name: figures[name].middle for name in ("plain", "whole", "batches")},
+        **{
+            name: figures[name].middle
+            for name in ("plain", "objects", "whole", "batches")
+        },
     )
