@@ -119,7 +119,8 @@ def instances_of(
         return None
     if account is None:
         return {}
-    return instances(account, config.policy, view.now, config.links)
+    object_id, links = config.subscription_object, config.links
+    return instances(account, object_id, config.policy, view.now, links)
 
 
 def has_work(view: View, desired: Desired) -> bool:

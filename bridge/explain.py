@@ -67,9 +67,9 @@ def _instances(record: Record, config: Config) -> dict[str, Any]:
     """What became of each subscription that shall be an instance of a custom object."""
     if not config.subscription_object:
         return {}
-    now = time.time_ns() // 1_000_000
+    now, object_id = time.time_ns() // 1_000_000, config.subscription_object
     whole = unite(record.account, record.parties, now)
-    shall = instances(whole, config.policy, now, config.links)
+    shall = instances(whole, object_id, config.policy, now, config.links)
     return {"instances": {i: word(record.instances, i, shall[i].digest) for i in shall}}
 
 

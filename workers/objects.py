@@ -22,6 +22,9 @@ from workers.context import Context
 from workers.outcomes import said
 from workers.write import Postponed, wait_to_read
 
+KIND = "customobjectinstance"
+"""https://docs.vitally.io/en/articles/14117172"""
+
 SOON_MS = 1000
 """How long after a write of the account's numbers its instances are sent; and a
 millisecond for each subscription, since all are computed then."""
@@ -136,19 +139,10 @@ class ObjectSync:
         A lease sends an instance once, so its fence makes the message's id. What is sent
         again has another id: the earlier one may have been taken and overwritten since.
         """
-        fixed = {
-            "type": "customobjectinstance",
-            "customObjectId": self.context.config.subscription_object,
-            "accountId": view.account,
-        }
+        own = ((i, f"{i}:{view.lease.fence}", one.told) for i, one in some.items())
         messages = [
-            {
-                **fixed,
-                "externalId": id_,
-                "messageId": f"{id_}:{view.lease.fence}",
-                **told,
-            }
-            for id_, told in ((id_, one.told) for id_, one in some.items())
+            {"type": KIND, "externalId": id_, "messageId": message, **told}
+            for id_, message, told in own
         ]
         self.store.put(view.lease, marks, sent=len(messages), late=late)
         try:

@@ -165,6 +165,8 @@ class Process:
     def _set_up(self) -> None:
         """Note our settings; begin a dry run, or let be written what an earlier one left."""
         mark_changes(self.redis, self.settings, self.context.rules, options())
+        if not self.context.config.subscription_object:
+            self.redis.delete(keys.OBJECTS_LATE, keys.OBJECTS_REST)
         leases = self.context.leases
         if self.context.settings.bridge_dry_run:
             leases.begin_dry_run()

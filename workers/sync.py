@@ -7,7 +7,7 @@ duplicate job does no harm. `AccountSync` follows these steps from top to bottom
     1  take the lease of the account
     2  read the account once; refresh a party from its source if needed
     3  fold → document → change
-    4  nothing differs: acknowledge
+    4  nothing differs: acknowledge; subscriptions as instances (`workers/objects.py`)
     5  wait for the account's pace and for a slot of the throttle
     6  mark what is about to be sent as unconfirmed
     7  PUT, on 404 POST, on "exists" PUT                       (`workers/write.py`)

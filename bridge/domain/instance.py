@@ -49,20 +49,19 @@ TRAITS: Mapping[str, Trait] = {
 
 @dataclass(frozen=True)
 class Instance:
-    """One subscription of an *account*; *told* has its name, if it is known, and `traits`.
+    """One subscription of an account; *told* is what a message says of it.
 
     *is_over*: the source says that it is no subscription (any more); it may have gone to
     another account.
     """
 
-    account: str
     told: Mapping[str, Any]
     is_over: bool
 
     @cached_property
     def digest(self) -> str:
         """Changes with all that is sent of it."""
-        return _digest([self.account, self.told])
+        return _digest(self.told)
 
     def is_shown(self, row: Mapping[str, Any] | None) -> bool:
         """Whether Vitally has it, as far as *row*, which a reading has shown, tells.
@@ -72,7 +71,10 @@ class Instance:
         if row is None:
             return self.is_over
         owner, had = row.get("customer"), row.get("traits")
-        if isinstance(owner, dict) and owner.get("externalId") != self.account:
+        if (
+            isinstance(owner, dict)
+            and owner.get("externalId") != self.told["accountId"]
+        ):
             return self.is_over
         return isinstance(had, dict) and all(
             same(value, had.get(key)) for key, value in self.told["traits"].items()
@@ -80,11 +82,11 @@ class Instance:
 
 
 def instances(
-    account: Account, policy: Policy, now: int, links: Mapping[str, str]
+    account: Account, object_id: str, policy: Policy, now: int, links: Mapping[str, str]
 ) -> dict[str, Instance]:
     """The instances of *account* at *now* (ms) by their ids, `source:subscription`.
 
-    *links* maps a source to the address of a subscription's page, with `{}` for its id.
+    *object_id* is the custom object's. *links* maps a source to the address of a subscription's page, with `{}` for its id.
     """
     found: dict[str, Instance] = {}
     for sub in account.subscriptions:
@@ -101,8 +103,8 @@ def instances(
         if sub.source in links and "/" not in sub.party:  # not of a connected account
             traits["link"] = links[sub.source].format(sub.id)
         name = ", ".join(sorted(plan_names(sub))) or ("" if is_over else sub.id)
-        told = {"name": name, "traits": traits} if name else {"traits": traits}
-        found[id_] = Instance(account.id, told, is_over)
+        told = {"customObjectId": object_id, "accountId": account.id, "traits": traits}
+        found[id_] = Instance(told | ({"name": name} if name else {}), is_over)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from bridge.config import Config
+from bridge.desired import ORGANIZATION
 from bridge.domain.account import unite
+from bridge.domain.document import TRAITS
 from bridge.domain.instance import instances
 from bridge.store import keys
 from bridge.store.operator import forget
@@ -187,7 +190,7 @@ def test_what_is_not_shown_is_sent_again_with_growing_pauses_and_lights_a_lamp(
     assert len(messages) == len({*messages})
 
 
-@pytest.mark.parametrize("late", [15, 65, 300])
+@pytest.mark.parametrize("late", [65, 300])
 def test_an_older_batch_that_arrives_after_a_newer_one_is_found(
     on: Bench, late: int
 ) -> None:
@@ -363,6 +366,19 @@ def test_a_large_customer_is_sent_in_parts_between_the_jobs_of_others(
     assert (70, {"0"}, 4) == (len(on.vitally.instances()), rows(on), reads(on))
 
 
+def test_another_custom_object_gets_all_of_them(on: Bench) -> None:
+    on.does(customer(), subscription())
+    minutes(on)
+    on.vitally.custom_objects.objects["obj-2"] = {"id": "obj-2", "name": "Plan"}
+    on.set(config=replace(on.context.config, subscription_object="obj-2"))
+    on.does(subscription(at=1))
+    minutes(on)
+    every = on.vitally.custom_objects.instances.values()
+
+    assert [OBJECT, "obj-2"] == [one["customObjectId"] for one in every]
+    assert {"0"} == rows(on)
+
+
 def test_an_instance_moves_with_its_party(on: Bench) -> None:
     on.does(customer(), subscription())
     minutes(on)
@@ -372,6 +388,21 @@ def test_an_instance_moves_with_its_party(on: Bench) -> None:
 
     assert "birch" == on.vitally.by_id[found["customerId"]]["externalId"]
     assert (set(), {"0"}) == (rows(on), rows(on, "birch"))
+
+
+def test_the_subscription_of_an_account_is_no_instance_of_its_organization(
+    on: Bench,
+) -> None:
+    keyed = {trait: trait for trait in (*TRAITS, ORGANIZATION)}
+    on.set(config=replace(on.context.config, traits=keyed))
+    on.settles(customer(organization="holding"), subscription())
+    minutes(on)
+
+    assert (["stripe:sub_1"], 450) == (
+        sent(on),
+        on.traits("organization:holding")["mrr"],
+    )
+    assert (set(), {"0"}) == (rows(on, "organization:holding"), rows(on))
 
 
 def test_what_is_no_subscription_any_more_ends_here_and_not_where_it_went(
@@ -490,7 +521,7 @@ def test_in_whatever_order_batches_arrive_the_newest_is_there_in_the_end(
         minutes(desk, 16)
         (view,) = desk.leases.peek([("acme", ["stripe:cus_1"])])
         whole = unite("acme", view.parties, view.now)
-        shall = instances(whole, desk.context.config.policy, view.now, LINKS)
+        shall = instances(whole, OBJECT, desk.context.config.policy, view.now, LINKS)
         shown = desk.vitally.instances()
 
         assert shall.keys() == shown.keys()

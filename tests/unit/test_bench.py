@@ -11,6 +11,7 @@ from tests.support.processes import ROOT
 OTHERS = (
     "event",
     "plain",
+    "objects",
     "whole",
     "batches",
     *(f"ms {kind}" for kind in ("bridge", "empty", "textbook", "once")),

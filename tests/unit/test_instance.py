@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from bridge.domain.money import STRIPE
 from tests.support.desk import NOON, customer, subscription
 from tests.support.lives import Story, account_of, by_party, law, stories
 
+OBJECT = "obj-1"
 LINKS = {"stripe": "https://stripe.example/{}"}
 BASE = {
     "subscriptionStatus": "active",
@@ -38,13 +38,15 @@ TRIALING = {"subscriptionStatus": "trialing"}
 VOID = {"status": "void", "items": None, "currency": None}
 
 
-def made(*facts: Fact, links: dict[str, str] = LINKS) -> dict[str, Instance]:
+def made(
+    *facts: Fact, links: dict[str, str] = LINKS, object_id: str = OBJECT
+) -> dict[str, Instance]:
     """The instances of an account with one party."""
     parties = [
         Party(name, fold(History([fact for fact in facts if fact.party == name])))
         for name in sorted({fact.party for fact in facts})
     ]
-    return instances(unite("acme", parties, NOON), STRIPE, NOON, links)
+    return instances(unite("acme", parties, NOON), object_id, STRIPE, NOON, links)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_what_is_not_known_is_left_out() -> None:
 
     unknown = {"mrr", "discount", "nextRenewalDate", "link"}
     assert BASE.keys() - unknown == one.told["traits"].keys()
-    assert "sub_1" == one.told["name"]
+    assert ("sub_1", "acme") == (one.told["name"], one.told["accountId"])
 
 
 def test_what_one_instant_leaves_open_is_left_out() -> None:
@@ -122,7 +124,7 @@ def test_an_account_with_one_subscription_has_the_traits_of_its_instance(
     for sub in account.subscriptions:
         alone = account._replace(subscriptions=(sub,), told={})
         doc = document(alone, STRIPE, NOON)
-        (one,) = instances(alone, STRIPE, NOON, {}).values()
+        (one,) = instances(alone, OBJECT, STRIPE, NOON, {}).values()
 
         assert doc.traits == {
             t: v for t, v in one.told["traits"].items() if t in TRAITS
@@ -153,9 +155,9 @@ SHOWN = {"traits": {"mrr": 450, "cancelAt": None, "more": 1}, "customer": None}
 def test_it_is_shown_where_all_that_was_sent_is_there(
     row: Any, is_over: bool, is_shown: bool
 ) -> None:
-    told = {"name": "Pro", "traits": {"mrr": 450, "cancelAt": None}}
+    told = {"accountId": "acme", "traits": {"mrr": 450, "cancelAt": None}}
 
-    assert is_shown == Instance("acme", told, is_over).is_shown(row)
+    assert is_shown == Instance(told, is_over).is_shown(row)
 
 
 def test_a_digest_changes_with_all_that_is_sent() -> None:
@@ -164,7 +166,7 @@ def test_a_digest_changes_with_all_that_is_sent() -> None:
         made(customer(), subscription(unit=1)),
         made(customer(), subscription(), links={}),
         {**base, "stripe:sub_2": base["stripe:sub_1"]},
-        {"stripe:sub_1": replace(base["stripe:sub_1"], account="birch")},
+        made(customer(), subscription(), object_id="another"),
         {},
     ]
 
