@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -145,14 +145,16 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
             )
             by_trait[name] = {"": whole}
     names = [*table, *sorted(by_trait.keys() - table.keys())]
-    orders = {n: policy.order(n, billing=n in table) for n in names if n in by_trait}
-    return {name: _first(by_trait[name], order) for name, order in orders.items()}
+    return {n: _first(n, by_trait[n], policy) for n in names if n in by_trait}
 
 
 def _first(
-    results: Mapping[str, Result], order: Callable[[str], Any]
+    trait: str, results: Mapping[str, Result], policy: Policy
 ) -> tuple[str, Result]:
-    """The source that sets a trait, and its result, among all *results*."""
+    """The source that sets a *trait*, and its result, among all *results*."""
+    if len(results) == 1:
+        return next(iter(results.items()))
+    order = policy.order(trait, billing=trait in used(policy))
     return min(results.items(), key=lambda one: (one[1] == STAYS, order(one[0])))
 
 

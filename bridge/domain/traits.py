@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import chain, product
 from math import prod
 from operator import attrgetter
@@ -602,10 +602,15 @@ def by_currency(view: AccountView) -> Iterator[tuple[str, AccountView]]:
         yield f"mrr{code.upper()}", replace(view, all=subs)
 
 
-def used(policy: Policy) -> dict[str, Trait]:
+def used(policy: Policy) -> Mapping[str, Trait]:
     """The rows of TABLE that *policy* writes, and those of traits that `bridge.toml` adds."""
-    rows = {n: row for n, row in TABLE.items() if n in ALWAYS or n in policy.use}
-    return rows | {name: _own(name) for name in sorted(policy.use - TABLE.keys())}
+    return _rows(policy.use)
+
+
+@lru_cache  # an account asks many times for the same
+def _rows(use: frozenset[str]) -> Mapping[str, Trait]:
+    rows = {n: row for n, row in TABLE.items() if n in ALWAYS or n in use}
+    return rows | {name: _own(name) for name in sorted(use - TABLE.keys())}
 
 
 def _own(name: str) -> Trait:
