@@ -184,6 +184,24 @@ def test_a_head_may_be_an_account_too_or_the_organization_alone(desk: Bench) -> 
     assert None is desk.traits("organization:cus_8").get("mrr")
 
 
+def test_an_organization_may_wait_until_somebody_creates_it(desk: Bench) -> None:
+    desk.set(bridge_create="never")
+    desk.exists("acme", "Acme")
+    desk.settles(joins("cus_1"), pays("cus_1", 100))
+    ((held, _),) = desk.look.listed(keys.HELD)
+    assert (HOLDING, "unknown to Vitally, and BRIDGE_CREATE=never") == (
+        held.party,
+        held.why,
+    )
+
+    desk.exists(HOLDING, "Holding")
+    actions.retry(desk.redis, HOLDING)
+    desk.settles()
+    there = desk.account(HOLDING)
+    assert ("Holding", 1) == (there["name"], there["traits"]["mrr"])
+    assert there["id"] == desk.account("acme")["organizationId"]
+
+
 # --- Whatever dies in between ---------------------------------------------------------
 
 
