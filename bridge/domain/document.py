@@ -168,9 +168,8 @@ def views_of(account: Account, policy: Policy, now: int) -> dict[str, AccountVie
         seen = [_foremost(part, policy, now) for part in account.parts]
         subs = tuple(sub for view in seen for sub in view.all)
         payers = tuple(payer for view in seen for payer in view.payers)
-        sources = {sub.source for sub in subs} | {source_of(p.party) for p in payers}
         view = AccountView(subs, policy, now, payers)
-        return {"+".join(sorted(sources)): view} if sources else {}
+        return {"": view} if subs or payers else {}
     by_source: defaultdict[str, list[Subscription]] = defaultdict(list)
     for sub in account.subscriptions:
         by_source[sub.source].append(at(sub, now))

@@ -350,10 +350,8 @@ def used(
 def placed(redis: Any, members: Iterable[Member]) -> dict[str, str | None]:
     """The organizations that *members* name, as `View.organizations` has them."""
     names = sorted({member.organization for member in members} - {""})
-    if not names:
-        return {}
     records = [keys.account(organization(name)) for name in names]
-    rows = each(redis, "hmget", records, "known", "id")
+    rows = each(redis, "hmget", records, "known", "id") if names else []
     ids = [(id_ or b"").decode() if known else None for known, id_ in rows]
     return dict(zip(names, ids, strict=True))
 

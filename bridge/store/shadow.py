@@ -89,8 +89,7 @@ class Shadow(Store):
         """
         for names in batches(parties, BATCH):
             before = each(self._redis, "hget", map(keys.party, names), "organization")
-            pairs = zip(self._leases.members(names), before, strict=True)
-            for member, last in pairs:
+            for member, last in zip(self._leases.members(names), before, strict=True):
                 account, _ = home(member)
                 if account is not None:
                     yield member.name, account
