@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from marshmallow import ValidationError
 
 from bridge.config import USED
 from bridge.domain.account import Party, unite
@@ -148,6 +150,29 @@ def test_steps_are_what_they_are_however_they_are_compacted(first, then, random)
 
     seen = {f["payments"].seen for f in map(fold, (every, History(mixed))) if f}
     assert len(seen) <= 1
+
+
+INVOICE: Any = {"id": "in_1", "customer": "cus_1", "status": "open", "currency": "usd"}
+INVOICE |= {"amount_paid": 5, "attempt_count": 1, "next_payment_attempt": 1_800_000_000}
+CARD: Any = {
+    "id": "pm_1",
+    "customer": "cus_1",
+    "card": {"exp_month": 12, "exp_year": 2030},
+}
+OWNER: Any = {"id": "cus_1", "balance": 4, "currency": "usd", "default_source": "pm_1"}
+TOLD = [("invoice.payment_failed", INVOICE), ("invoice.paid", INVOICE)]
+TOLD += [("payment_method.updated", CARD), ("customer.updated", OWNER)]
+ODD = [None, True, -1, 1.5, "", "x", [], {}, 2**60, "paid", 9998, 13, {"exp_year": 1}]
+
+
+@given(st.sampled_from(TOLD), st.data())
+def test_whatever_is_told_is_refused_or_counted(one, data) -> None:
+    kind, thing = one
+    odd = {data.draw(st.sampled_from([*thing])): data.draw(st.sampled_from(ODD))}
+    body = {"id": "e", "object": "event", "type": kind, "created": 1_800_000_000}
+    with suppress(ValidationError):
+        facts = reader(*ALL).facts({**body, "data": {"object": {**thing, **odd}}})
+        assert document(unite("a", folded(facts)), POLICY).until is None
 
 
 # --- Chargebee ------------------------------------------------------------------------

@@ -218,8 +218,8 @@ class Checkout(Payload):
 class Invoice(Payload):
     """https://docs.stripe.com/api/invoices/object"""  # noqa: D400 - a link
 
-    id, status = Id(required=True), Text(required=True)
-    customer = customer_account = Id()
+    id, customer, customer_account = Id(required=True), Id(), Id()
+    status = Word("draft", "open", "paid", "uncollectible", "void", required=True)
     currency, amount_paid = Currency(required=True), Minor(required=True)
     attempt_count, next_payment_attempt = Whole(), UnixTime()
     status_transitions = part(paid_at=UnixTime())
