@@ -65,7 +65,9 @@ class ObjectSync:
         except Postponed as later:
             return {}, max(SOON_MS, later.args[0])
         except VitallyError as error:
-            return {}, self.store.fail(said(error), view.now)
+            # Others go on after a rest; this account, which may be why, waits longer.
+            self.store.fail(said(error), view.now)
+            return _next(view, "-", view.objects_tries + 1)
         self.store.works()
         return done
 
@@ -99,14 +101,10 @@ class ObjectSync:
             sent = [i for i in some if i in missed or not shall[i].is_over]
             self._send(view, {i: shall[i] for i in sent}, marks, before, late=is_late)
         open_ = max({**owed, **left}.values(), default=0)
-        is_right = not due and not missed
-        look = min(LOOK_MS << min(tries, 20), LONGEST_MS)
-        wait = AGAIN_MS[min(open_, 2)] if is_right else look
-        return {
-            "objects": "-" if wait else digest_of(shall),
-            "objects_due": str(view.now + wait if wait else 0),
-            "objects_tries": str(tries),
-        }, wait
+        if due:
+            return _next(view, "-", tries)
+        again = AGAIN_MS[min(open_, 2)]
+        return _next(view, "-" if again else digest_of(shall), 0, again)
 
     def _look(self, ids: Collection[str]) -> dict[str, Any]:
         """What Vitally shows of *ids*; a unit of its limit for each request."""
@@ -153,3 +151,14 @@ class ObjectSync:
                 gone, none = marks.keys() - before, -len(messages)
                 self.store.put(view.lease, before, gone, sent=none, late=late)
             raise
+
+
+def _next(
+    view: View, objects: str, tries: int, wait: int | None = None
+) -> tuple[Mapping[str, str], int]:
+    """What the record is to keep, and ms to the next step; after *tries* that missed some."""
+    if wait is None:
+        wait = min(LOOK_MS << min(tries, 20), LONGEST_MS)
+    due = str(view.now + wait if wait else 0)
+    told = {"objects": objects, "objects_due": due, "objects_tries": str(tries)}
+    return told, wait

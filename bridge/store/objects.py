@@ -57,13 +57,12 @@ class Objects(Store):
         until = self._redis.hget(keys.OBJECTS_REST, "until")
         return max(0, int(until or 0) - now)
 
-    def fail(self, reason: str, now: int) -> int:
-        """Note a failure: ms for which nobody tries again, longer each time."""
+    def fail(self, reason: str, now: int) -> None:
+        """Note a failure: nobody tries again for a while, longer each time."""
         tries = int(self._redis.hincrby(keys.OBJECTS_REST, "tries", 1))
-        rest: int = min(REST_MS * 2 ** min(tries - 1, 20), LONGEST_REST_MS)
+        rest = min(REST_MS * 2 ** min(tries - 1, 20), LONGEST_REST_MS)
         row = {"reason": reason, "until": now + rest}
         self._redis.hset(keys.OBJECTS_REST, mapping=row)
-        return rest
 
     def works(self) -> None:
         """Note that it works."""

@@ -271,6 +271,22 @@ def test_an_account_that_must_not_be_created_has_no_instances(
     assert "instances" not in planned
 
 
+def test_an_account_whose_batch_is_refused_holds_up_no_other(on: Bench) -> None:
+    refused = {"kind": "status", "status": 400, "match": {"path": "/analytics/*"}}
+    on.vitally.break_with([refused])
+    on.does(customer(), subscription())
+    on.passes(1100)
+    on.work()
+    on.does(customer("cus_2", account="birch"), subscription("cus_2", sub="sub_2"))
+    on.passes(6000)
+    on.work()
+    assert ["stripe:sub_1", "stripe:sub_2"] == sent(on)
+    minutes(on, 2)
+
+    assert ["stripe:sub_1", "stripe:sub_2", "stripe:sub_1"] == sent(on)
+    assert {"0"} == rows(on) == rows(on, "birch")
+
+
 @pytest.mark.parametrize("when", ["before the batch", "after it", "after the look"])
 def test_a_death_loses_nothing(
     on: Bench, when: str, monkeypatch: pytest.MonkeyPatch
