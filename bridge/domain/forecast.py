@@ -86,8 +86,13 @@ def planned(sub: Subscription) -> Subscription:
         raise UnknownError(f"{sub.id}: {schedule['unread']}")
     ends = cancels_at(sub), schedule.get("ends")
     last = min((end for end in ends if end is not None), default=inf)
-    own = {"from": 0, "items": value.get("items"), "discounts": value.get("discounts")}
-    phases = [own, *({**own, **one} for one in schedule.get("phases", ())), END]
+    own: dict[str, Any] = {"from": 0, "items": value.get("items", ())}
+    own["discounts"] = value.get("discounts", ())
+    later = [{**own, **one} for one in schedule.get("phases", ())]
+    lasting = [one for one in own["discounts"] if one.get("duration") != "once"]
+    if lasting and not all(phase["discounts"] for phase in later):
+        raise UnknownError(f"{sub.id}: whether its discounts stay is not told")
+    phases = [own, *later, END]
     value["items"] = [*_within(phases, "items", last)]
     value["discounts"] = [*_within(phases, "discounts", last)]
     return sub._replace(status=status, value=value, rivals=())
@@ -96,7 +101,7 @@ def planned(sub: Subscription) -> Subscription:
 def _within(phases: list[Any], name: str, last: float) -> Iterator[Any]:
     """The items or discounts of all *phases*, each for the time of its own, until *last*."""
     for phase, following in pairwise(phases):
-        for one in phase.get(name) or ():
+        for one in phase[name]:
             begins = max(one.get("from", 0), phase["from"])
             ends = min(one.get("until", inf), following["from"], last)
             span = {"from": begins} if begins else {}

@@ -81,6 +81,8 @@ def scheduled(**more: Any) -> dict[str, Any]:
             scheduled(),
             [(1, [200, 150, at(90)]), (60, [200, 150, at(90)])],
         ),
+        # The customer's discount would stay, the subscription's own may end.
+        (scheduled() | {"discounts": [HALF]}, [(1, ["?", "?", "?"])]),
         (scheduled(ends=80 * DAY), [(1, [0, -50, at(80)])]),
         (scheduled() | {"cancel_at": 55 * DAY}, [(1, [0, -50, at(55)])]),
         ({"status": "paused"} | scheduled(), [(1, [None, None, None])]),

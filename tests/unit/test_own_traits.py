@@ -42,6 +42,11 @@ def product(day: int, family: str, kind: str = "product.created") -> dict[str, A
     return {"day": day, "type": kind, "object": told}
 
 
+def priced(day: int, tier: str) -> dict[str, Any]:
+    told = {"id": "price_1", "metadata": {"tier": tier}, "created": -9}
+    return {"day": day, "type": "price.updated", "object": told}
+
+
 NO_TIER = {"unit": 5000, "ends": 30, "product": "prod_1", "metadata": {}}
 TEAM = {"metadata": {"the team": "blue"}}
 
@@ -92,6 +97,8 @@ LIVES: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
         {"team": None, "tier": None},
     ),
     "a product that was not told of": ([active(0)], {"family": "?"}),
+    "a price that changed later": ([active(1), priced(2, "7")], {"tier": 7}),
+    "a price that changed before": ([priced(0, "7"), active(1)], {"tier": 1}),
     "a price without the key": ([active(0, items=[NO_TIER])], {"tier": None}),
 }
 

@@ -21,6 +21,7 @@ from bridge.domain.subscription import (
     plan_names,
     read,
     renews_at,
+    seats,
 )
 
 NOW = 1_700_000_000_000
@@ -335,3 +336,19 @@ def test_a_trial_that_was_cut_short_ended_with_its_subscription(
     words, last, days
 ) -> None:
     assert days == in_days(lambda one: one.trial_end, statuses(words, **last))
+
+
+@pytest.mark.parametrize(
+    ("party", "quantity", "expected"),
+    [("stripe:1", {}, "1"), ("shop:1", {}, None), ("shop:1", {"quantity": 3}, "3")],
+)
+def test_only_where_one_is_the_default_an_item_without_a_quantity_is_one_seat(
+    party: str, quantity: dict[str, int], expected: str | None
+) -> None:
+    one = sub(MONTHLY | quantity)._replace(party=party)
+
+    if expected is None:
+        with pytest.raises(UnknownError, match="its quantity is not in the event"):
+            seats(one)
+    else:
+        assert expected == seats(one)
