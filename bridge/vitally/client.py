@@ -152,7 +152,12 @@ class Vitally:
         return self._one("GET", _resource(account))
 
     def health(self, account: str) -> Any:
-        """Return the health score breakdown; its shape is not documented."""
+        """Return the health score breakdown; its shape is not documented.
+
+        Raises VitallyRefusedError for an organization: Vitally has none of it.
+        """
+        if organization_id(account):
+            raise VitallyRefusedError("an organization has no health scores")
         return self._request("GET", _address("accounts", account, "healthScores"))
 
     def delete(self, account: str) -> None:
@@ -214,7 +219,7 @@ class Vitally:
         https://docs.vitally.io/en/articles/9880864-rest-api-custom-traits
         """
         found = self._request("GET", "/resources/customFields?model=accounts")
-        return found if isinstance(found, list) else []
+        return _rows(found) if isinstance(found, list) else []
 
     def probe(self) -> None:
         """Ask for one account to see whether the key works; raises VitallyError.

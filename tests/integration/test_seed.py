@@ -207,6 +207,63 @@ def test_an_account_is_found_by_either_id(
         )
 
 
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ("status=churned&organization=o", "a status does not go with an organization"),
+        ("limit=101", "the limit of a page is 1 to 100"),
+        ("limit=0", "the limit of a page is 1 to 100"),
+        ("limit=ten", "the limit of a page is 1 to 100"),
+    ],
+)
+def test_the_console_does_not_ask_what_the_command_refuses(
+    workspace: Workspace, console: Visitor, asked: str, why: str
+) -> None:
+    assert why in console.get(f"/console/vitally?{asked}", 400).text
+    assert [] == workspace.vitally.log()
+
+
+def test_what_vitally_refuses_is_no_fault_of_its_own(
+    workspace: Workspace, console: Visitor
+) -> None:
+    page = console.get("/console/vitally?status=all", 400).text
+
+    assert "Vitally does not take this" in page
+    assert "status must be one of" in page
+
+
+@pytest.mark.usefixtures("workspace")
+def test_an_organization_is_shown_without_the_health_that_it_has_not(
+    console: Visitor, run: Run
+) -> None:
+    page = console.page("vitally/organization:other")
+
+    assert "<h1>other</h1>" in page
+    assert "/console/accounts/organization%3Aother" in page
+    assert "Health" not in page
+    said = run("accounts", "health", "organization:other", status=1).err
+    assert "an organization has no health scores" in said
+
+
+def test_odd_rows_are_shown_as_they_are(workspace: Workspace, console: Visitor) -> None:
+    rows: list[Any] = [
+        {"name": "None"},
+        {"id": 7, "name": "Seven", "nextRenewalDate": 1.5, "churnedAt": True},
+        {"externalId": "..", "name": "Above", "updatedAt": ["x"]},
+        {"externalId": {"a": 1}, "name": None, "traits": []},
+    ]
+    odd = {"id": 7, "name": ["odd"], "traits": ["odd"]}
+    for body in ({"results": rows, "next": None}, odd, {}):
+        fault = {"kind": "status", "status": 200, "body": body}
+        workspace.vitally.break_with([{**fault, "match": {"method": "GET"}}])
+        page = console.page("vitally" if "results" in body else "vitally/account-101")
+        if "results" in body:
+            assert '<a href="/console/vitally/7">Seven' in page
+            assert '<th scope="row">Above<br>' in page
+        else:
+            assert "It has no traits" in page
+
+
 def test_only_so_many_pages_wait_for_vitally(
     workspace: Workspace, console: Visitor
 ) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from threading import Semaphore
+from typing import Any
 
 from flask import request
 
-from bridge.errors import BridgeError
-from bridge.vitally.client import Vitally
+from bridge.domain.facts import organization_id
+from bridge.errors import BridgeError, VitallyRefusedError
+from bridge.vitally.client import PAGE, Vitally
 from bridge.web.console.pages import Data, Pages, console
 
 pages = Pages("vitally", "Vitally")
@@ -23,24 +25,30 @@ DEADLINE = 4.0
 TURNS = Semaphore(2)
 """Pages that may wait for Vitally at a time: others need the threads, monitoring too."""
 
-WORDS = ("status", "sort", "cursor", "organization")
+WORDS = ("status", "sort", "cursor", "organization", "limit")
 """What may be asked of the list, as on the command line (`accounts list`)."""
 
 
 @pages.page("/vitally", "vitally.html")
 def listed() -> Data:
     """A page of the list: `?status=`, `?sort=`, `?organization=`, `?cursor=`, `?limit=`."""
-    wanted = {word: request.args.get(word) or None for word in WORDS}
+    wanted: dict[str, Any] = {word: request.args.get(word) or None for word in WORDS}
+    if wanted["status"] and wanted["organization"]:
+        raise VitallyRefusedError("a status does not go with an organization")
+    if wanted["limit"] not in {None, *map(str, range(1, PAGE + 1))}:
+        raise VitallyRefusedError(f"the limit of a page is 1 to {PAGE}")
     with _asking() as vitally:
-        page = vitally.accounts(limit=request.args.get("limit", type=int), **wanted)
+        page = vitally.accounts(**wanted)
     return {"wanted": wanted, **page._asdict()}
 
 
 @pages.page("/vitally/<name:name>", "live.html")
 def live(name: str) -> Data:
-    """An account by its external id or Vitally's own."""
+    """An account by its external id or Vitally's own; an organization has no health."""
+    of = organization_id(name)
     with _asking() as vitally:
-        return {"account": vitally.get(name), "health": vitally.health(name)}
+        data = {"asked": name, "account": vitally.get(name)}
+        return data if of else {**data, "health": vitally.health(name)}
 
 
 @contextmanager
