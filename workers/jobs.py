@@ -8,6 +8,7 @@ content, whose customer only the source knows) asks the source whose it is.
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import sys
 from contextlib import suppress
@@ -36,7 +37,11 @@ LARGE = 0.5
 
 
 def give_memory_back() -> None:
-    """Give what a large job has freed back to the system; glibc would keep it."""
+    """Free what only circles keep, and give it back to the system; glibc would keep it.
+
+    The process itself looks for circles so seldom that a large account's pile up.
+    """
+    gc.collect()
     if sys.platform == "linux":
         with suppress(AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)

@@ -24,6 +24,7 @@ from rq.serializers import JSONSerializer
 
 from bridge.log import ABOUT, fields
 from bridge.queue import NAME
+from workers.jobs import give_memory_back
 
 log = logging.getLogger("workers")
 
@@ -73,6 +74,7 @@ class SafeWorker(SimpleWorker):
                 self.heartbeat()
                 if self.should_run_maintenance_tasks:
                     self.run_maintenance_tasks()  # type: ignore[no-untyped-call]
+                    give_memory_back()
                 closed = self._gate()
                 if closed or self._stop_flag.is_set():
                     self._stop_flag.wait(min(closed, 1.0))

@@ -8,11 +8,13 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -248,6 +250,30 @@ def test_a_failed_job_is_logged_without_its_message(
     assert ("job failed", "ValueError") == (line["message"], line["error"])
     assert line["where"][-1].startswith(f"{Path(__file__).name}:")
     assert "4242" not in str([content(record) for record in caplog.records])
+
+
+class Circle:
+    """Something that only refers to itself."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_a_worker_frees_circles_between_its_jobs(redis: Redis) -> None:
+    """Of themselves its processes look for them far too seldom."""
+    stop = threading.Event()
+
+    def gate() -> float:
+        stop.set()
+        return 0.0
+
+    worker = SafeWorker(redis, gate, stop, "one")
+    circle = weakref.ref(Circle())
+    assert circle() is not None
+    with pytest.raises(StopRequested):
+        worker.dequeue_job_and_maintain_ttl(1)
+
+    assert circle() is None
 
 
 # --- Several of them ------------------------------------------------------------------
