@@ -9,10 +9,15 @@ local function stir(organization)
   local p = ORGANIZATION .. organization
   redis.call('HINCRBY', party_of(p), 'nudges', 1)
   redis.call('HSET', party_of(p), 'account', p)
+  local claim = redis.call('HGET', party_of(p), 'claim')
+  if claim == 'queued' or claim == 'wanted' then
+    -- A job is on its way; if it is lost, the sweeper queues another.
+    redis.call('ZADD', DIRTY, 'NX', int(now), p)
+    return
+  end
   local due = redis.call('ZSCORE', LATER, p)
   -- A write that failed waits for its next try.
-  local waits = redis.call('HGET', party_of(p), 'claim') == 'later'
-    and redis.call('EXISTS', DRY_RUN) == 0
+  local waits = claim == 'later' and redis.call('EXISTS', DRY_RUN) == 0
   if not due or (not waits and tonumber(due) > now) then
     redis.call('ZADD', LATER, int(now), p)
   end
