@@ -7,6 +7,7 @@ exact fractions of minor units a month, as text (`"4333/1"` is written `"4333"`)
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from bridge.domain.account import Account, Party
@@ -120,7 +121,10 @@ def explain(
         if state is None:
             row, view = table.get(trait, table["mrr"]), views.get(source)
             view = view and dict(by_currency(view)).get(trait, view)
-            causes[trait] = [_cause(row, s, view) for s in row.of(view)] if view else []
+            causes[trait] = []
+            with suppress(UnknownError):  # which of them count is not known
+                if view:
+                    causes[trait] = [_cause(row, one, view) for one in row.of(view)]
         else:
             told = {"source": source, "party": state.fact.party}
             told |= {"event": state.fact.event, "value": state.value.get("is")}

@@ -301,14 +301,12 @@ def _past_due(view: AccountView, since: list[int | None]) -> Result:
 
 
 def _late_since(sub: Subscription, _: AccountView) -> int | None:
-    is_late = sub.status in LATE
-    if (is_late and not sub.late_since) or not (
-        sub.source in TELL_LATE or sub.seen & LATE
-    ):
+    since = sub.late_since if sub.status in LATE else None
+    if since == 0 or not (sub.source in TELL_LATE or sub.seen & LATE):
         raise UnknownError(
-            f"{sub.id}: whether and since when it is past due is not told"
+            f"{sub.id}: whether or since when it is past due is not told"
         )
-    return sub.late_since if is_late else None
+    return since
 
 
 def _collection(_: AccountView, methods: list[str]) -> Result:
@@ -351,22 +349,12 @@ def _speaking(view: AccountView) -> list[Subscription]:
 
 def _leaving(view: AccountView) -> list[Subscription]:
     """The live subscriptions that end first; once all are over, those that ended last."""
-    ends = [(sub, _end(sub)) for sub in view.live]
-    dates = [(sub, end) for sub, end in ends if end is not None]
-    first = min((end for _, end in dates), default=None)
+    choose, ends = min, [(sub, cancels_at(sub)) for sub in view.live]
     if all(sub.status in ENDED or sub.status == "unpaid" for sub in view.all):
         over = [sub for sub in view.all if sub.was_live] or view.all
-        dates = [(sub, sub.ended_at) for sub in over if sub.ended_at is not None]
-        first = max((end for _, end in dates), default=None)
-    return [sub for sub, end in dates if end == first]
-
-
-def _end(sub: Subscription) -> int | None:
-    """The scheduled end; if it is not known, the earliest that there can be."""
-    try:
-        return cancels_at(sub)
-    except UnknownError:
-        return 0
+        choose, ends = max, [(sub, sub.ended_at) for sub in over]
+    dates = [end for _, end in ends if end is not None]
+    return [sub for sub, end in ends if dates and end == choose(dates)]
 
 
 def _forecast(view: AccountView, plans: list[list[Step]]) -> Result:
@@ -538,15 +526,8 @@ def _ever_live(view: AccountView) -> list[Subscription]:
     return [sub for sub in view.all if sub.was_live]
 
 
-def _told(name: str, *, ends: bool = False) -> Callable[[Subscription, Any], Any]:
-    """A detail of a subscription; where that *ends*, its end must be known too."""
-
-    def tells(sub: Subscription, _: AccountView) -> Any:
-        if ends and sub.is_live:
-            cancels_at(sub)
-        return detail(sub, name)
-
-    return tells
+def _told(name: str) -> Callable[[Subscription, Any], Any]:
+    return lambda sub, _: detail(sub, name)
 
 
 _Paid = partial(Trait, about="payers")
@@ -573,8 +554,8 @@ OPTIONAL: Mapping[str, Trait] = {
     "seats": Trait(_seats, LIVE, lambda sub, _: seats(sub)),
     "pastDueSince": Trait(_past_due, ALL, _late_since),
     "startedAt": Trait(_started, _ever_live, _told("startedAt")),
-    "cancelReason": Trait(_reason, _leaving, _told("cancelReason", ends=True)),
-    "cancelComment": Trait(_comment, _leaving, _told("cancelComment", ends=True)),
+    "cancelReason": Trait(_reason, _leaving, _told("cancelReason")),
+    "cancelComment": Trait(_comment, _leaving, _told("cancelComment")),
     "collectionMethod": Trait(_collection, LIVE, _told("collectionMethod")),
     "forecastMrr": Trait(_forecast, ALL, _steps),
     "forecastMrrChange": Trait(_forecast_change, ALL, _steps),

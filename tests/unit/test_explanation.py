@@ -60,6 +60,15 @@ def test_each_optional_trait_is_explained_in_json_and_in_words() -> None:
     assert {"is unused", "pays 200 USD a month", moves} <= words
 
 
+def test_where_it_is_not_known_which_ends_first_none_is_named() -> None:
+    items = [{key: one for key, one in YEARLY.items() if key != "ends"}]
+    ending = sub(cancel_at_period_end=True, items=items)
+
+    found = explain(account(ending), STRIPE._replace(use=frozenset(OPTIONAL)), NOW)
+
+    assert [] == found["cancelReason"]
+
+
 def test_money_is_worked_out_item_by_item() -> None:
     item = {"price": "price_1", "quantity": 2, "interval": "year", "count": 1}
     item |= {"factor": "1/12", "gross": "20000", "discounts": ["half"]}

@@ -206,15 +206,9 @@ def _details(loaded: Loaded, currency: str | None) -> Iterator[tuple[str, Any]]:
         yield "schedule", _scheduled(loaded, currency)
     why = loaded["cancellation_details"]
     if isinstance(why, dict):
-        feedback, reason = (
-            Label().read(why.get(key)) for key in ("feedback", "reason")
-        )
-        yield "cancelReason", feedback or reason or None
-        comment = why.get("comment")
-        yield (
-            "cancelComment",
-            cleaned(comment, LONGEST) if isinstance(comment, str) else None,
-        )
+        reasons = (Label().read(why.get(key)) for key in ("feedback", "reason"))
+        yield "cancelReason", next(filter(None, reasons), None)
+        yield "cancelComment", cleaned(str(why.get("comment") or ""), LONGEST) or None
 
 
 def _scheduled(loaded: Loaded, currency: str | None) -> dict[str, Any]:
@@ -226,8 +220,8 @@ def _scheduled(loaded: Loaded, currency: str | None) -> dict[str, Any]:
     whole, pending = loaded["schedule"], PHASE.load(loaded["pending_update"] or {})
     if pending["subscription_items"] or pending["trial_end"]:
         had = [item["id"] for item in (loaded["items"] or {"data": ()})["data"]]
-        kept_ids = {row["id"] for row in pending["subscription_items"] or ()} - {None}
-        is_told = pending["expires_at"] and kept_ids.issuperset(had)
+        listed = {row["id"] for row in pending["subscription_items"] or ()} - {None}
+        is_told = pending["expires_at"] and listed.issuperset(had)
         if whole or pending["trial_end"] or not is_told:
             return {"unread": "what will be after its pending update is not told"}
         return {"phases": [_phase(pending, currency, pending["expires_at"])]}
