@@ -33,7 +33,17 @@ from bridge.errors import (
 from bridge.reconcile import otherwise
 from bridge.settings import HOSTS, Settings
 from bridge.sources.stripe.api import http_of, wrong_mode
-from bridge.sources.stripe.endpoint import Endpoint, endpoints
+from bridge.sources.stripe.endpoint import (
+    CONNECTED,
+    OWN,
+    UNCLEAR,
+    Endpoint,
+    Senders,
+    endpoints,
+    missing,
+    placed,
+    senders,
+)
 from bridge.sources.stripe.facts import needed_events
 from bridge.store.connect import milliseconds
 from bridge.store.health import POLICY, told
@@ -63,6 +73,9 @@ FACTORS, CENT = (1.0, 12.0, 1 / 12), 0.006
 
 UNLIKE = 1.5
 """By how much the rates of one currency differ if it is no rate, but another trait."""
+
+LINES = 500
+"""So many of the newest events show whether any come in."""
 
 APART, DAY_MS = 5.0, 86_400_000
 """Seconds that clocks may be apart; and how long an event of the other mode counts."""
@@ -108,8 +121,8 @@ class Seen:
     """What could be read, as far as it could in time.
 
     *error* is Vitally's, and *region* has a host that takes the key; others have *changed*
-    these accounts. *ahead* says whose clock surely is so many seconds ahead of ours, or
-    behind (below 0).
+    these accounts. *came*: of whom events came from Stripe in a day (OWN, CONNECTED).
+    *ahead* says whose clock surely is so many seconds ahead of ours, or behind (below 0).
     """
 
     settings: Settings
@@ -122,6 +135,7 @@ class Seen:
     redis: Mapping[str, Any] = field(default_factory=dict)
     endpoints: Sequence[Endpoint] | None = None
     other_mode: bool = False
+    came: set[str] = field(default_factory=set)
     ahead: dict[str, float] = field(default_factory=dict)
     rates: list[Rate] = field(default_factory=list)
 
@@ -143,11 +157,16 @@ class Seen:
         code, id_ = traits.get("billingCurrency") or code, shown["externalId"]
         self.samples.append(Sample(id_, code, traits, shown, id_ in listed, rate))
 
-    def ours(self) -> list[Endpoint]:
-        """Stripe's endpoints that call us; any that may, if our address is not known."""
-        every, base = self.endpoints or (), self.settings.bridge_public_url
-        ours = [one for one in every if "/webhooks/stripe" in one.url]
-        return [one for one in ours if base and one.url.startswith(base)] or ours
+    def ours(self) -> list[Senders]:
+        """Stripe's endpoints that call us, by place; all that may, if ours is not known."""
+        base, options = self.settings.bridge_public_url, self.settings.sources
+        places = defaultdict(list)
+        for one in self.endpoints or ():
+            place = placed(one.url)
+            is_ours = not base or place[:2] == placed(base)[:2]
+            if is_ours and place.path.endswith("/webhooks/stripe"):
+                places[place].append(one)
+        return [senders(known, options) for known in places.values() or [()]]
 
 
 def revenue_not_mapped(seen: Seen) -> Found:
@@ -260,18 +279,45 @@ def _shape(key: str) -> str:
     return key
 
 
+ELSEHOW = (
+    "Stripe lists no endpoint with our address; what an event destination sends, or one "
+    "behind a gateway, is not compared"
+)
+HIDDEN = (
+    "Stripe does not show which endpoint sends events of connected accounts; "
+    "`setup stripe --connect-endpoint ID` tells it"
+)
+
+
 def stripe_events(seen: Seen) -> Found:
-    """Stripe's own list of endpoints (`STRIPE_API_KEY`): what ours does not send."""
+    """Stripe's own list of endpoints (`STRIPE_API_KEY`): what ours does not send.
+
+    Nothing is alleged where Stripe does not show it: whether one is a Connect endpoint,
+    and what an event destination, or an endpoint behind a gateway, sends.
+    """
     options = seen.settings.sources
+    if not options["STRIPE_WEBHOOK_SECRET"]:
+        return None
     if seen.endpoints is None:
-        return False if options["STRIPE_WEBHOOK_SECRET"] else None
-    for is_connect in (False, True)[: 1 + bool(options.get("STRIPE_CONNECT"))]:
-        on = [e for e in seen.ours() if e.is_enabled and e.is_connect == is_connect]
-        lacks = (one.missing(needed_events(options)) for one in on)
-        if least := min(lacks, key=len, default=["no endpoint that is enabled"]):
+        return False
+    needed = needed_events(options)
+
+    def lacks(ours: Senders) -> dict[str, list[str]]:
+        times = {UNCLEAR: 2}  # one endpoint is one's own, and one is not
+        return {o: missing(own, needed, times.get(o, 1)) for o, own in ours.items()}
+
+    ours = min(seen.ours(), key=lambda ours: sum(map(len, lacks(ours).values())))
+    unseen = [whom for whom in seen.came if not ours.get(whom, True)]
+    for whom, least in lacks(ours).items():
+        if least == needed and whom not in unseen:
+            return f"no enabled endpoint of Stripe sends us any event of {whom}"
+        if least and whom not in unseen:
             more = f" and {len(least) - NAMED} more" if len(least) > NAMED else ""
-            return ", ".join(least[:NAMED]) + more
-    return True
+            lack = ", ".join(least[:NAMED]) + more
+            return f"Stripe does not send what is needed of {whom}: {lack}"
+    if unseen:
+        return "note", f"events of {unseen[0]} come in, but {ELSEHOW}"
+    return ("note", HIDDEN) if UNCLEAR in ours else True
 
 
 def modes_mixed(seen: Seen) -> Found:
@@ -282,8 +328,9 @@ def modes_mixed(seen: Seen) -> Found:
     """
     options = seen.settings.sources
     is_test = options["STRIPE_MODE"] == "test"
+    ours = (one for known in seen.ours() for own in known.values() for one in own)
     is_told = seen.other_mode and not options.get("STRIPE_CONNECT")
-    if is_told or any(one.is_live == is_test for one in seen.ours()):
+    if is_told or any(one.is_live == is_test for one in ours):
         return "Stripe sends events of the other mode than STRIPE_MODE"
     is_on = bool(options["STRIPE_WEBHOOK_SECRET"])
     return wrong_mode(options).removesuffix(".") or is_on or None
@@ -335,6 +382,11 @@ def read_redis(seen: Seen, redis: Redis) -> None:
         if (ledger.seen.keys() & ledger.traits.keys()) - seen.config.by_hand:
             seen.changed.add(name)
     wanted = Wanted("stripe", "", "ignored", "of the other mode", since=now - DAY_MS)
+    lines = deliveries(redis, Wanted("stripe", since=now - DAY_MS), most=LINES).lines
+    for line in lines:
+        if line.delivery and line.receipt in {"queued", "coalesced", "duplicate"}:
+            theirs = line.party.startswith("stripe:acct_")
+            seen.came.add(CONNECTED if theirs else OWN)
     seen.other_mode = bool(deliveries(redis, wanted, most=1).lines)
 
 

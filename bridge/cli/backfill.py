@@ -248,6 +248,8 @@ def _rows(ask: Callable[[str], Page], after: str = "") -> Iterator[Any]:
     more = True
     while more:
         page = _patiently(partial(ask, after))
+        if page.note:
+            note(page.note)
         yield from page.rows
         more, after = bool(page.after), page.after
 

@@ -23,6 +23,9 @@ from bridge.webhook.source import Options, SetUp, Source
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
+HERE = re.compile(r"https://<your bridge>\S*?(?=[`?])")
+"""Where the sources' README have the address."""
+
 MUST = "must be https://host[:port][/path], the address that the sender calls"
 
 
@@ -32,14 +35,17 @@ MUST = "must be https://host[:port][/path], the address that the sender calls"
 @click.option("--print", "by_hand", is_flag=True, help="Only say what to click.")
 @click.option("--dry-run", is_flag=True, help="Only look what would be changed.")
 @click.option("--enable", is_flag=True, help="Enable an endpoint that is disabled.")
+@click.option("--prune", is_flag=True, help="Take off events that are not needed here.")
+@click.option("--connect-endpoint", help="Id of the Connect endpoint, or `none`.")
 @click.option("--key-file", type=FILE, help="A file with the key that may do this.")
-def setup(source: str, url: str | None, key_file: Path | None, **flags: bool) -> None:
+def setup(source: str, url: str | None, key_file: Path | None, **flags: Any) -> None:
     """Create or update the webhook endpoint of SOURCE, so that it sends what is needed.
 
     It needs a key that may change webhook endpoints: that in --key-file, else in
     STRIPE_SETUP_KEY, else STRIPE_API_KEY. It is not stored. Done again, it changes
-    nothing. A secret is printed once, when an endpoint is created. Senders that only a
-    person can set up: --print.
+    nothing. A secret is printed once, when an endpoint is created. It only adds events:
+    what else the endpoint sends is said, and taken off with --prune. Senders that only
+    a person can set up: --print.
 
     \b
     Example:
@@ -47,26 +53,37 @@ def setup(source: str, url: str | None, key_file: Path | None, **flags: bool) ->
       python -m bridge setup hubspot --print
     """
     settings, _ = configured(NOTHING)
-    known = one_of(discover(), source, "source")
+    known, by_hand = one_of(discover(), source, "source"), flags.pop("by_hand")
     called = _address(url or settings.bridge_public_url or "", source)
-    if flags["by_hand"]:
+    if by_hand:
         show(_by_hand(known, called, settings.sources), _clicks)
         return
     if known.set_up is None:
         hint = f"`{program()} setup {source} --print` says what to click"
         raise BridgeError(f"only a person can set up {known.title}: {hint}")
     name = f"{source.upper()}_SETUP_KEY"
-    key = key_file.read_text() if key_file else os.environ.get(name, "")
-    options = {**settings.sources, name: key.strip() or None}
+    options = {**settings.sources, name: _key(key_file, name)}
+    done: list[SetUp] = []
+    data = {"source": source, "url": called, "secret": known.secret, "endpoints": done}
     try:
-        done = [*known.set_up(options, called, flags["enable"], flags["dry_run"])]
+        done.extend(known.set_up(options, called, **flags))
     except SourceError as error:
         hint = f"; another key: --key-file or {name}, by hand: --print"
         raise BridgeError(f"{error}{hint if error.refused else ''}") from None
-    data = {"source": source, "url": called, "secret": known.secret, "endpoints": done}
-    show(data | {"dry_run": flags["dry_run"]}, _words)
+    finally:  # what was created before a failure has a secret, too
+        if done:
+            show(data | {"dry_run": flags["dry_run"]}, _words)
     if left := [text for one in done for text in one.left]:
         raise BridgeError("; ".join(left))
+
+
+def _key(file: Path | None, name: str) -> str | None:
+    """The key that only this uses: that in *file*, else that in the variable *name*."""
+    key = file.read_text("utf-8-sig", "replace") if file else os.environ.get(name, "")
+    if (file or key.strip()) and not re.fullmatch("[!-~]+", key.strip()):
+        where = "--key-file" if file else name
+        raise click.BadParameter("must hold one key and nothing else", param_hint=where)
+    return key.strip() or None
 
 
 def _address(given: str, source: str) -> str:
@@ -88,7 +105,7 @@ def _by_hand(source: Source, url: str, options: Options) -> dict[str, Any]:
     readme = files(f"bridge.sources.{source.name}").joinpath("README.md")
     _, _, text = readme.read_text("utf-8").partition("\n## Set up\n")
     lines = text.partition("\n## ")[0].strip().split("\n")
-    steps = [re.sub(r"https://<your bridge>\S*?(?=[`?])", url, line) for line in lines]
+    steps = [HERE.sub(lambda _: url, line) for line in lines]
     events = source.events(options) if source.events else [*source.handlers]
     data = {"source": source.name, "url": url, "steps": steps, "events": events}
     return data | {"file": source.component(options, url)}
@@ -110,6 +127,8 @@ def _words(data: Any) -> Iterator[str]:
         if one.did == "changed" or data["dry_run"]:
             yield from (f"  + {kind}" for kind in one.added)
             yield from (f"  - {kind}" for kind in one.removed)
+        for text in one.notes:
+            note(text)
     if made := [one.secret for one in done if one.secret]:
         yield f"{data['secret']}={','.join(made)}"
         note("Set it for web and worker, after a comma where there is one already.")

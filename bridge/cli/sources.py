@@ -204,7 +204,7 @@ def try_(
         body = kept_as(kept, reached(settings)).body
     else:
         body = payload.read_bytes() if payload else b""
-    lines = headers.read_text().splitlines() if headers else []
+    lines = headers.read_text("latin-1").splitlines() if headers else []
     pairs = (line.partition(":") for line in lines if ":" in line)
     given = {header.strip().lower(): text.strip() for header, _, text in pairs}
     delivery = Verified(Delivery("POST", f"/webhooks/{name}", given, body))

@@ -214,10 +214,14 @@ class Weakness(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A page of a list; *after* is where the next one begins, "" if there is none."""
+    """A page of a list; *after* is where the next one begins, "" if there is none.
+
+    *note* is what a person should know of it, such as what was passed over.
+    """
 
     rows: Sequence[Any]
     after: str
+    note: str = ""
 
 
 class Change(NamedTuple):
@@ -256,7 +260,7 @@ class SetUp(NamedTuple):
     """What was done at a sender about one endpoint, or is to be done.
 
     It sends the events of *whom*. Its *secret* is told only where it was created. *left*:
-    what a person has to do about it.
+    what a person has to do about it; *notes*: what a person may want to know.
     """
 
     did: str
@@ -267,6 +271,7 @@ class SetUp(NamedTuple):
     removed: Sequence[str] = ()
     secret: str | None = None
     left: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 def read_by(schema: Schema) -> Callable[[Mapping[str, Any]], Table]:
@@ -340,9 +345,9 @@ class Source:
     """The types of events that its endpoint must send; None: all that have a handler."""
     component: Callable[[Options, str], Any] = lambda *_: None
     """(options, URL) -> the same as a file for the sender's own tools; None: it has none."""
-    set_up: Callable[[Options, str, bool, bool], Iterable[SetUp]] | None = None
-    """(options, URL, whether to enable it, whether only to look) -> its endpoints as they
-    now are. Raises SourceError, ConfigError. None: only a person can set it up."""
+    set_up: Callable[..., Iterable[SetUp]] | None = None
+    """(options, URL, the options of `setup`) -> its endpoints, each once it is done.
+    Raises SourceError, ConfigError. None: only a person can set it up."""
     link: Callable[[Options], str] = lambda _: ""
     """The address of a subscription's page, with `{}` for its id; "": not known."""
     recipe: str = ""

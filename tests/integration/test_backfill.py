@@ -37,6 +37,7 @@ from tests.support.local_stripe import (
     event,
     item,
     price,
+    refused,
     subscription,
 )
 from tests.support.processes import Running
@@ -242,6 +243,27 @@ def test_stripe_s_hiccups_are_waited_for(stripe, backfill, redis):
 
     assert [1, 1, 1] == readings(redis, ids)
     assert "wants fewer requests (429); trying again in 1 s" in said.err
+
+
+@pytest.mark.parametrize("forbidden", ["accounts", "acct_1"])
+def test_own_customers_are_read_whatever_connected_accounts_allow(
+    stripe, backfill, forbidden
+):
+    stripe.put(customer("cus_1"))
+    stripe.put(account="acct_1")
+    whole = stripe.answer
+
+    def answer(asked: Asked) -> Reply:
+        if asked.headers.get("Stripe-Account") == forbidden:
+            raise refused(403, "The key does not have access")
+        return whole(asked)
+
+    stripe.forbidden, stripe.answer = {forbidden}, answer
+    said = backfill(STRIPE_CONNECT="true")
+
+    assert "1 customer read: 1 queued" in said.err
+    assert "1 customer of Stripe to read" in said.err
+    assert "connected account" in said.err or "acct_1 is passed over" in said.err
 
 
 def test_a_refused_key_ends_it_at_once(stripe, backfill):

@@ -23,8 +23,10 @@ from bridge.store.complete import Completeness, Place
 from bridge.store.inspect import figures
 from bridge.webhook.source import Delivery, Verified
 from tests.support.desk import Bench, settings
+from tests.support.local_api import Asked, Reply
 from tests.support.local_stripe import (
     KEY,
+    SECRET_PART,
     Json,
     LocalStripe,
     coupon,
@@ -33,6 +35,7 @@ from tests.support.local_stripe import (
     event,
     item,
     price,
+    refused,
     subscription,
 )
 from tests.support.reader import Reader
@@ -216,16 +219,66 @@ def test_a_backfill_lists_the_customers_of_each_account(
 ) -> None:
     monkeypatch.setattr("bridge.sources.stripe.api.MOST", 1)
     stripe.put(customer("cus_2", created=2), customer("cus_3", created=1))
-    read, found, after = api(stripe, STRIPE_CONNECT=connected), [], ""
-    while True:
-        page = read.parties(None, after)
-        found += page.rows
-        after = page.after
-        if not after:
-            break
+    found, _ = listed(api(stripe, STRIPE_CONNECT=connected))
     theirs = ["stripe:acct_2/cus_1", "stripe:acct_1/cus_1"] if connected else []
 
     assert ["stripe:cus_1", "stripe:cus_2", "stripe:cus_3", *theirs] == found
+
+
+def listed(read: StripeApi, after: str = "") -> tuple[list[str], list[str]]:
+    """All parties, page by page, and the notes."""
+    page = read.parties(None, after)
+    parties, notes = [*page.rows], [page.note] if page.note else []
+    if page.after:
+        more, others = listed(read, page.after)
+        return parties + more, notes + others
+    return parties, notes
+
+
+def revoked(stripe: LocalStripe, *accounts: str) -> None:
+    """Stripe's answers once these connected accounts have ended the access."""
+    whole = stripe.answer
+
+    def answer(asked: Asked) -> Reply:
+        if asked.headers.get("Stripe-Account") in accounts:
+            raise refused(403, f"The key does not have access ({SECRET_PART})")
+        return whole(asked)
+
+    stripe.answer = answer  # type: ignore[method-assign]
+
+
+def test_an_account_that_refuses_is_passed_over_with_a_note(
+    stripe: LocalStripe,
+) -> None:
+    revoked(stripe, "acct_2")
+    parties, notes = listed(api(stripe))
+    resumed, _ = listed(api(stripe), "stripe:acct_2/cus_1")
+
+    assert ["stripe:cus_1", "stripe:acct_1/cus_1"] == parties
+    assert ["stripe:acct_1/cus_1"] == resumed
+    assert ["acct_2 is passed over"] == [one.partition(":")[0] for one in notes]
+    assert SECRET_PART not in notes[0]
+
+
+def test_one_s_own_customers_are_listed_by_a_key_that_may_not_list_accounts(
+    stripe: LocalStripe,
+) -> None:
+    stripe.forbidden = {"accounts"}
+    parties, (note,) = listed(api(stripe))
+
+    assert ["stripe:cus_1"] == parties
+    assert "no connected account is read: STRIPE_API_KEY may not read accounts" in note
+
+
+def test_a_key_that_is_refused_meanwhile_passes_over_nothing(
+    stripe: LocalStripe,
+) -> None:
+    read = api(stripe)
+    stripe.key = "rk_test_another"
+
+    for after in ("", "stripe:acct_2/"):
+        with pytest.raises(SourceError, match="401"):
+            read.parties(None, after)
 
 
 def test_a_key_that_may_not_list_accounts_is_told(stripe: LocalStripe) -> None:

@@ -25,6 +25,7 @@ from tests.support.command import called
 from tests.support.desk import Bench, customer, subscription
 from tests.support.desk import settings as settings_of
 from tests.support.local_stripe import KEY, LocalStripe, event, webhook_endpoint
+from tests.support.local_stripe import customer as stripe_customer
 from tests.support.vitally import Simulator
 
 NAMES = [trap.name for trap in TRAPS]
@@ -379,6 +380,7 @@ def test_what_was_pasted_is_told_by_its_form_and_not_quoted(key, words):
         ({}, set()),
         ({"status": "disabled"}, {"stripe_events"}),
         ({"url": "https://bridge.example.com/other"}, {"stripe_events"}),
+        ({"url": "https://bridge.example.com/behind/webhooks/stripe"}, set()),
         ({"enabled_events": ["*"]}, set()),
         ({"livemode": True}, {"modes_mixed"}),
     ],
@@ -398,6 +400,69 @@ def test_of_two_endpoints_that_of_our_own_address_counts(case):
     assert set() == case.found()
     ours = {"BRIDGE_PUBLIC_URL": "https://bridge.example.com"}
     assert {"stripe_events"} == case.found(**ours)
+
+
+OURS = {"BRIDGE_PUBLIC_URL": "https://Bridge.example.com:443"}
+NEEDED = needed_events({})
+
+
+@pytest.mark.parametrize(
+    "other", ["https://app.example.com", f"{URL[:26]}.example.org"]
+)
+def test_an_endpoint_of_another_app_is_not_ours(case, other):
+    case.stripe.put(webhook_endpoint("we_1", f"{other}/webhooks/stripe", ["*"]))
+
+    assert {"stripe_events"} == case.found(**OURS)
+
+
+def test_two_endpoints_of_our_address_may_share_the_events(case):
+    case.stripe.put(webhook_endpoint("we_1", URL, NEEDED[:3]))
+    case.stripe.put(webhook_endpoint("we_2", f"{URL}/", NEEDED[3:], created=1))
+
+    assert set() == case.found(**OURS)
+
+
+def comes_in(case: Case, account: str | None, over: str) -> None:
+    """An event is taken in that came *over* a delivery of this id; "": from the list."""
+    chosen = settings_of(case.desk.vitally.url, "redis://127.0.0.1:1/0")
+    chosen = replace(chosen, sources={**chosen.sources, "STRIPE_CONNECT": True})
+    ingress = Ingress(chosen, case.desk.redis, discover().values())
+    told = event(f"evt_{over}{account}", time.time() - 5, stripe_customer("cus_1"))
+    told |= {"account": account, "livemode": True}
+    delivery = Delivery("POST", "", {}, orjson.dumps(told), over)
+    taken = ingress.take_in(ingress.sources["stripe"], Verified(delivery))
+    assert taken.receipt in {"queued", "coalesced"}
+
+
+def test_behind_a_gateway_and_from_a_destination_nothing_is_alleged(case):
+    """Stripe's list has neither the gateway's other side, nor v2 event destinations."""
+    case.stripe.put(webhook_endpoint("we_1", "https://gate.example.com/in", NEEDED))
+    comes_in(case, None, "")
+    by_the_list = case.found(**OURS)
+    comes_in(case, None, "d1")
+    (said,) = (o for o in case.doctor(**OURS) if o.get("trap") == "stripe_events")
+    connect = {**OURS, "STRIPE_CONNECT": "true"}
+    of_others = case.found(**connect)
+    comes_in(case, "acct_1", "d2")
+
+    assert {"stripe_events"} == by_the_list == of_others
+    assert "note" == said["grade"]
+    assert "events of your own account come in, but" in said["what"]
+    assert set() == case.found(**connect)
+
+
+def test_whose_events_an_endpoint_sends_is_asked_where_stripe_does_not_show_it(case):
+    case.changed |= {**OURS, "STRIPE_CONNECT": "true"}
+    case.stripe.put(webhook_endpoint("we_2", URL, NEEDED[1:], created=1))
+    lacking = case.found()
+    case.stripe.put(webhook_endpoint("we_2", URL, NEEDED, created=1))
+    (said,) = (o for o in case.doctor() if o.get("trap") == "stripe_events")
+    mark = {"vitally_bridge_connect": "true"}
+    case.stripe.put(webhook_endpoint("we_2", URL, NEEDED, created=1, metadata=mark))
+
+    assert {"stripe_events"} == lacking
+    assert ("note", True) == (said["grade"], "--connect-endpoint" in said["what"])
+    assert "ok" == case.grade("stripe_events")
 
 
 def test_connected_accounts_need_an_endpoint_and_may_send_test_events(case):
@@ -428,7 +493,9 @@ def test_what_cannot_be_read_of_stripe_is_no_alarm(case):
     assert "note" == case.grade("stripe_events")
     case.changed["STRIPE_API_KEY"] = ""
     assert "note" == case.grade("stripe_events")
-    case.changed["STRIPE_WEBHOOK_SECRET"] = ""
+    case.changed |= {"STRIPE_WEBHOOK_SECRET": "", "STRIPE_API_KEY": KEY}
+    case.stripe.forbidden = set()
+    case.stripe.put(webhook_endpoint("we_1", URL, ["customer.updated"]))
     assert "" == case.grade("stripe_events")
 
 

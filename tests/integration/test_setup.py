@@ -61,18 +61,33 @@ def test_the_first_run_creates_the_endpoint_and_prints_its_secret_once(stripe, r
     assert "own page" in second.err
 
 
-def test_an_endpoint_is_brought_up_to_date_and_says_how(stripe, run):
-    stripe.put(webhook_endpoint("we_1", URL, [*NEEDED[1:], "charge.failed"]))
+def test_what_is_missing_is_added_and_nothing_is_taken_off_unasked(stripe, run):
+    stripe.put(webhook_endpoint("we_1", URL, [*NEEDED[1:], "invoice.paid"]))
     stripe.put(webhook_endpoint("we_2", f"{HOST}/other", ["*"], created=1))
     look = run("stripe", "--url", HOST, "--dry-run", "--json").json
     before = [one["enabled_events"] for one in shown(stripe)]
-    done = run("stripe", "--url", HOST).out.splitlines()
+    done = run("stripe", "--url", HOST)
     mine, other = (one["enabled_events"] for one in shown(stripe))
+    pruned = run("stripe", "--url", HOST, "--prune")
 
     assert ["changed"] == [one["did"] for one in look["endpoints"]]
-    assert [[*NEEDED[1:], "charge.failed"], ["*"]] == before
-    assert [f"  + {NEEDED[0]}", "  - charge.failed"] == done[1:]
-    assert (NEEDED, ["*"]) == (mine, other)
+    assert [[*NEEDED[1:], "invoice.paid"], ["*"]] == before
+    assert [f"  + {NEEDED[0]}"] == done.out.splitlines()[1:]
+    assert "we_1 also sends" in done.err
+    assert "--prune takes it off: invoice.paid" in done.err
+    assert ([*NEEDED[1:], "invoice.paid", NEEDED[0]], ["*"]) == (mine, other)
+    assert ["  - invoice.paid"] == pruned.out.splitlines()[1:]
+    assert {*NEEDED} == {*shown(stripe)[0]["enabled_events"]}
+
+
+def test_all_events_stay_all_events_until_they_are_pruned(stripe, run):
+    stripe.put(webhook_endpoint("we_1", URL, ["*"]))
+    said = run("stripe", "--url", HOST)
+    kept = shown(stripe)[0]["enabled_events"]
+    run("stripe", "--url", HOST, "--prune")
+
+    assert said.out.startswith("unchanged we_1: ")
+    assert (["*"], NEEDED) == (kept, shown(stripe)[0]["enabled_events"])
 
 
 def test_a_disabled_endpoint_is_named_and_enabled_only_on_request(stripe, run):
@@ -86,14 +101,56 @@ def test_a_disabled_endpoint_is_named_and_enabled_only_on_request(stripe, run):
 
 
 def test_connected_accounts_get_an_endpoint_of_their_own(stripe, run):
-    stripe.put(webhook_endpoint("we_old", URL, NEEDED))
+    run("stripe", "--url", HOST)
     first, second = (run("stripe", "--url", HOST, STRIPE_CONNECT="true") for _ in "ab")
-    made = [one["metadata"] for one in shown(stripe)]
+    marks = [one["metadata"]["vitally_bridge_connect"] for one in shown(stripe)]
 
-    assert [{}, {"vitally_bridge_connect": "true"}] == made
+    assert ["false", "true"] == marks
     assert "created we_2: it sends events of the connected accounts" in first.out
     assert "STRIPE_WEBHOOK_SECRET=whsec_example_we_2" in first.out
     assert 2 == second.out.count("unchanged we_")
+
+
+@pytest.mark.parametrize(
+    ("named", "did"),
+    [
+        ("none", ["unchanged we_1", "unchanged we_2", "created we_3"]),
+        ("we_2", ["unchanged we_1", "unchanged we_2"]),
+        ("we_9", None),
+    ],
+)
+def test_an_endpoint_made_by_hand_is_whose_a_person_says(stripe, run, named, did):
+    """Stripe shows neither `connect` nor, of these, an `application`."""
+    stripe.put(*(webhook_endpoint(id_, URL, NEEDED[1:]) for id_ in ("we_1", "we_2")))
+    words = ("stripe", "--url", HOST)
+    asked = run(*words, STRIPE_CONNECT="true", status=1)
+    choice = (*words, "--connect-endpoint", named)
+    seen = run(*choice, "--dry-run", STRIPE_CONNECT="true", status=1 - bool(did))
+    untouched = [(dict(o["metadata"]), o["enabled_events"]) for o in shown(stripe)]
+    run(*choice, STRIPE_CONNECT="true", status=1 - bool(did))
+    again = run(*words, STRIPE_CONNECT="true", status=None)
+
+    assert "whether we_2, we_1 sends" in asked.err
+    assert "--connect-endpoint" in asked.err
+    assert [({}, NEEDED[1:])] * 2 == untouched
+    assert bool(did) == again.out.startswith("unchanged we_")
+    assert bool(did) == ("Only looked" in seen.out)
+
+
+@pytest.mark.parametrize("fault", ["429", "500", "garbage"])
+def test_what_was_created_before_a_failure_has_told_its_secret(stripe, run, fault):
+    whole, creations = stripe.answer, []
+
+    def answer(asked):
+        creations.append(asked.body)
+        if len([body for body in creations if body is not None]) == 2:
+            return stripe.faults[fault]
+        return whole(asked)
+
+    stripe.answer = answer
+    said = run("stripe", "--url", HOST, STRIPE_CONNECT="true", status=1)
+
+    assert "STRIPE_WEBHOOK_SECRET=whsec_example_we_1" in said.out.splitlines()
 
 
 def test_events_of_traits_in_use_are_needed_too(stripe, run, tmp_path):
@@ -106,11 +163,27 @@ def test_events_of_traits_in_use_are_needed_too(stripe, run, tmp_path):
     assert [*NEEDED, "invoice.paid"] == made["enabled_events"][: len(NEEDED) + 1]
 
 
-def test_a_second_endpoint_of_the_same_url_is_named(stripe, run):
+def test_a_second_endpoint_of_the_same_url_is_named_and_left_alone(stripe, run):
     stripe.put(webhook_endpoint("we_1", URL, NEEDED))
     stripe.put(webhook_endpoint("we_2", f"{URL}/", NEEDED))
 
-    assert "each event comes twice" in run("stripe", "--url", HOST, status=1).err
+    assert "so it comes twice" in run("stripe", "--url", HOST).err
+
+
+def test_two_endpoints_may_share_the_events(stripe, run):
+    stripe.put(webhook_endpoint("we_1", URL, NEEDED[:3]))
+    stripe.put(webhook_endpoint("we_2", URL, NEEDED[3:]))
+    said = run("stripe", "--url", HOST)
+
+    assert said.out.startswith("unchanged we_")
+    assert "twice" not in said.err
+
+
+@pytest.mark.parametrize("url", ["https://BRIDGE.example.com", f"{HOST}:443/"])
+def test_the_same_address_in_another_form_is_the_same_endpoint(stripe, run, url):
+    stripe.put(webhook_endpoint("we_1", URL, NEEDED))
+
+    assert run("stripe", "--url", url).out.startswith("unchanged we_1: ")
 
 
 @pytest.mark.parametrize(
@@ -150,11 +223,29 @@ def test_the_key_may_be_in_a_file(stripe, run, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "content", [b"", b" \n", b"rk_\xff", f"{KEY}\n{KEY}".encode(), b"two words"]
+)
+def test_what_is_no_key_is_said_and_no_other_is_used(stripe, run, tmp_path, content):
+    file = tmp_path / "key"
+    file.write_bytes(content)
+    own = {"STRIPE_SETUP_KEY": "", "STRIPE_API_KEY": KEY}
+    words = ("stripe", "--url", HOST, "--key-file", str(file))
+    said = [run(*words, status=2, **own)]
+    if content.isascii() and content.strip():
+        own["STRIPE_SETUP_KEY"] = content.decode()
+        said.append(run("stripe", "--url", HOST, status=2, **own))
+
+    assert {True} == {"one key and nothing else" in one.err for one in said}
+    assert [] == stripe.log
+
+
+@pytest.mark.parametrize(
     ("given", "called_at"),
     [
         (HOST, URL),
         (f"{HOST}/", URL),
         (f"{URL}/", URL),
+        (rf"{HOST}/\d", rf"{HOST}/\d/webhooks/stripe"),
         (f"{HOST}/bridge", f"{HOST}/bridge/webhooks/stripe"),
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000/webhooks/stripe"),
         ("http://bridge.example.com", None),

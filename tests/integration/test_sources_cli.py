@@ -129,7 +129,7 @@ def test_trying_says_why_an_event_is_not_read(
 
 def test_trying_takes_headers_and_says_what_has_to_be_read(sources, tmp_path):
     headers = tmp_path / "headers"
-    headers.write_text("HTTP/1.1 200\nRecurly-Notification-Id: n-7\n")
+    headers.write_bytes(b"HTTP/1.1 200\nX: caf\xe9\nRecurly-Notification-Id: n-7\n")
     thin = FIXTURES / "recurly" / "account.updated__thin.json"
     said = sources("try", "recurly", str(thin), "--headers", str(headers)).out
 

@@ -573,6 +573,23 @@ def test_an_update_sets_exactly_the_events_and_can_enable(stripe: LocalStripe) -
     assert enabled.is_enabled
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "is_same"),
+    [
+        ("https://B.example.com/x", "https://b.example.com:443/x/", True),
+        ("http://b.example.com:80/x", "http://b.example.com/x", True),
+        ("https://b.example.com:8443/x", "https://b.example.com/x", False),
+        ("https://b.example.com/X", "https://b.example.com/x", False),
+        ("https://b.example.com.example.org/x", "https://b.example.com/x", False),
+        ("https://b.example.com/x?a=1", "https://b.example.com/x", False),
+        ("https://[broken/x", "https://[broken/y", False),
+        ("https://b.example.com:port/x", "https://b.example.com/x", False),
+    ],
+)
+def test_urls_are_compared_by_what_they_mean(one: str, two: str, is_same: bool) -> None:
+    assert is_same == (endpoint.placed(one) == endpoint.placed(two))
+
+
 def test_all_pages_of_endpoints_are_read(
     stripe: LocalStripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -584,13 +601,15 @@ def test_all_pages_of_endpoints_are_read(
     assert ["we_2", "we_1", "we_0"] == ids
 
 
-def test_missing_events_are_those_that_it_does_not_send(stripe: LocalStripe) -> None:
+def test_missing_events_are_those_that_none_of_them_sends(stripe: LocalStripe) -> None:
     stripe.put(webhook_endpoint("we_1", URL, ["a", "c"]))
     stripe.put(webhook_endpoint("we_2", URL, ["*"], created=1))
     every, some = endpoint.endpoints(setting_up(stripe))
 
-    assert [] == every.missing(["a", "b"])
-    assert ["b"] == some.missing(["a", "b"])
+    assert [] == endpoint.missing([every], ["a", "b"])
+    assert ["b"] == endpoint.missing([some], ["a", "b"])
+    assert ["b"] == endpoint.missing([every, some], ["a", "b"], times=2)
+    assert ["a"] == endpoint.missing([every._replace(is_enabled=False)], ["a"])
 
 
 def test_a_key_that_may_not_change_endpoints_is_told_which_permission_it_lacks(

@@ -137,6 +137,7 @@ class LocalStripe(LocalApi):
         if not rest:
             return self._created(form)
         shown = self._one(kind, rest[0])
+        shown["metadata"] |= _metadata(form)
         shown["enabled_events"] = form.get("enabled_events[]", shown["enabled_events"])
         off = {"true": "disabled", "false": "enabled"}
         shown["status"] = off.get(form.get("disabled", ""), shown["status"])
@@ -154,7 +155,7 @@ class LocalStripe(LocalApi):
             form["enabled_events[]"],
             created=known,
             api_version=form.get("api_version"),
-            metadata={k[9:-1]: v for k, v in form.items() if k.startswith("metadata[")},
+            metadata=_metadata(form),
         )
         self.put(made)
         return {**made, "secret": f"whsec_example_{made['id']}"}
@@ -211,6 +212,10 @@ class LocalStripe(LocalApi):
             for row in oldest[::-1]
             if since <= row["created"] < until and is_wanted(row)
         ]
+
+
+def _metadata(form: Json) -> Json:
+    return {k[9:-1]: v for k, v in form.items() if k.startswith("metadata[")}
 
 
 def _nothing() -> dict[str, dict[str, Json]]:

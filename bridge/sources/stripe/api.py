@@ -28,7 +28,7 @@ from bridge.domain.values import (
     Tiers,
     Value,
 )
-from bridge.errors import ConfigError, SourceUnreadError
+from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, understood
 from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.connected import apart, parted
@@ -126,11 +126,17 @@ class StripeApi:
     def parties(self, since: int | None, after: str) -> Page:
         """See `Archive.parties`; deleted customers are not listed.
 
-        After those of the own account come those of each connected account.
+        After those of the own account come those of each connected account. One that the
+        key may not read is passed over, with a note.
         """
         account, last = parted(after.removeprefix(PREFIX))
         if account != self._account:
-            page = self._connected(account).parties(since, after)
+            try:
+                page = self._connected(account).parties(since, after)
+            except SourceError as error:
+                if not error.refused:
+                    raise
+                page = Page([], "", f"{account} is passed over: {error.reason}")
         else:
             created = {} if since is None else {"created[gte]": since}
             page = page_of(self._http, "customers", created, last)
@@ -139,7 +145,12 @@ class StripeApi:
             page = Page(rows, rows[-1] if page.after else "")
         if page.after or self._account or "accounts" not in self._lists:
             return page
-        following = page_of(self._http, "accounts", {"limit": 1}, account).rows
+        try:
+            following = page_of(self._http, "accounts", {"limit": 1}, account).rows
+        except SourceError as error:
+            if account or not error.refused:
+                raise
+            return page._replace(note=f"no connected account is read: {error.reason}")
         after = f"{PREFIX}{following[0]['id']}/" if following else ""
         return page._replace(after=after)
 
@@ -281,11 +292,11 @@ def page_of(http: HttpApi, kind: str, query: Mapping[str, Any], after: str) -> P
 
 def every(http: HttpApi, kind: str, query: Mapping[str, Any]) -> Iterator[Json]:
     """Read a list to its end. Raises SourceError."""
-    rows, after = page_of(http, kind, query, "")
-    yield from rows
-    while after:
-        rows, after = page_of(http, kind, query, after)
-        yield from rows
+    page = page_of(http, kind, query, "")
+    yield from page.rows
+    while page.after:
+        page = page_of(http, kind, query, page.after)
+        yield from page.rows
 
 
 def _billing(raw: Json, thing: str) -> Iterator[tuple[str, AnyValue]]:
