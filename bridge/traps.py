@@ -296,10 +296,8 @@ def stripe_events(seen: Seen) -> Found:
     and what an event destination, or an endpoint behind a gateway, sends.
     """
     options = seen.settings.sources
-    if not options["STRIPE_WEBHOOK_SECRET"]:
-        return None
-    if seen.endpoints is None:
-        return False
+    if not options["STRIPE_WEBHOOK_SECRET"] or seen.endpoints is None:
+        return False if options["STRIPE_WEBHOOK_SECRET"] else None
     needed = needed_events(options)
 
     def lacks(ours: Senders) -> dict[str, list[str]]:
@@ -382,11 +380,12 @@ def read_redis(seen: Seen, redis: Redis) -> None:
         if (ledger.seen.keys() & ledger.traits.keys()) - seen.config.by_hand:
             seen.changed.add(name)
     wanted = Wanted("stripe", "", "ignored", "of the other mode", since=now - DAY_MS)
-    lines = deliveries(redis, Wanted("stripe", since=now - DAY_MS), most=LINES).lines
-    for line in lines:
-        if line.delivery and line.receipt in {"queued", "coalesced", "duplicate"}:
-            theirs = line.party.startswith("stripe:acct_")
-            seen.came.add(CONNECTED if theirs else OWN)
+    came = deliveries(redis, Wanted("stripe", since=now - DAY_MS), most=LINES).lines
+    seen.came = {
+        CONNECTED if line.party.startswith("stripe:acct_") else OWN
+        for line in came
+        if line.delivery and line.receipt in {"queued", "coalesced", "duplicate"}
+    }
     seen.other_mode = bool(deliveries(redis, wanted, most=1).lines)
 
 

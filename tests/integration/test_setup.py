@@ -137,6 +137,16 @@ def test_an_endpoint_made_by_hand_is_whose_a_person_says(stripe, run, named, did
     assert bool(did) == ("Only looked" in seen.out)
 
 
+def test_what_stripe_shows_itself_outweighs_what_a_person_says(stripe, run):
+    stripe.put(webhook_endpoint("we_1", URL, NEEDED, application="ca_example"))
+    stripe.put(webhook_endpoint("we_2", URL, NEEDED))
+    words = ("stripe", "--url", HOST, "--connect-endpoint", "none")
+    said = run(*words, STRIPE_CONNECT="true").out.splitlines()
+
+    assert said[0].startswith("unchanged we_2: it sends events of your own account")
+    assert said[1].startswith("unchanged we_1: it sends events of the connected")
+
+
 @pytest.mark.parametrize("fault", ["429", "500", "garbage"])
 def test_what_was_created_before_a_failure_has_told_its_secret(stripe, run, fault):
     whole, creations = stripe.answer, []

@@ -94,9 +94,8 @@ def senders(known: Sequence[Endpoint], options: Options) -> Senders:
     own = [one for one in known if not one.is_connect]
     if not options.get("STRIPE_CONNECT"):
         return {OWN: own}
-    if not connected and any(one.is_connect is None for one in own):
-        return {UNCLEAR: own}
-    return {OWN: own, CONNECTED: connected}
+    is_shown = connected or all(one.is_connect is not None for one in own)
+    return {OWN: own, CONNECTED: connected} if is_shown else {UNCLEAR: own}
 
 
 def missing(
@@ -121,14 +120,14 @@ def create(
     upgrades the account. Raises SourceError.
     """
     form = [("url", url), ("api_version", VERSION), _mark(connect=connect)]
-    more = [("connect", "true")] if connect else []
-    return _sent(http, LIST, [*form, *more, *_listed(events)])
+    form += [("connect", "true")] * connect
+    return _sent(http, LIST, form + _listed(events))
 
 
 def update(http: HttpApi, id_: str, events: Sequence[str], *, enable: bool) -> Endpoint:
     """Let an endpoint send exactly these *events*. Raises SourceError."""
-    more = [("disabled", "false")] if enable else []
-    return _sent(http, f"{LIST}/{quote(id_, safe='')}", [*_listed(events), *more])
+    form = _listed(events) + [("disabled", "false")] * enable
+    return _sent(http, f"{LIST}/{quote(id_, safe='')}", form)
 
 
 def mark(http: HttpApi, id_: str, *, connect: bool) -> Endpoint:
@@ -232,11 +231,8 @@ def _planned(
     added = missing([then, *others], needed)
     if extra and not prune:
         notes.append(f"{one.id} {EXTRA}: {', '.join(extra)}")
-    notes += [
-        f"{two.id} {TWICE}"
-        for two in others
-        if len(missing([then, two], needed, times=2)) < len(needed)
-    ]
+    twice = (two for two in others if missing([then, two], needed, times=2) != needed)
+    notes += [f"{two.id} {TWICE}" for two in twice]
     is_changed = added or len(kept) < len(one.events) or (enable and not one.is_enabled)
     did, removed = "changed" if is_changed else "unchanged", extra if prune else []
     planned = SetUp(did, one.id, whom, added, removed, left=left, notes=notes)
