@@ -8,7 +8,6 @@ makes of the traits that were sent. Where nothing shows, nothing is alleged.
 from __future__ import annotations
 
 import base64
-import re
 import time
 import tomllib
 from collections import defaultdict
@@ -16,12 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
-from itertools import combinations, islice
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from bridge.config import Config
+from bridge.deadline import left
 from bridge.deliveries import Wanted, deliveries
 from bridge.domain.facts import organization_id
 from bridge.errors import (
@@ -68,11 +69,9 @@ many are looked at in Redis, and so many that rest are read in Vitally."""
 NAMED = 3
 """So many accounts, currencies or events are named."""
 
-FACTORS, CENT = (1.0, 12.0, 1 / 12), 0.006
-"""What Vitally's own `mrr` may be of the trait, rounded; else it was converted."""
-
-UNLIKE = 1.5
-"""By how much the rates of one currency differ if it is no rate, but another trait."""
+FACTORS, CENT, UNIT, ROUGH = (1.0, 12.0, 1 / 12), 0.006, 0.5, 0.05
+"""What Vitally's own `mrr` may be of the trait; else it was converted. It may be rounded to
+cents, or to whole units: nothing is concluded if that can change it by more than a part."""
 
 LINES = 500
 """So many of the newest events show whether any come in."""
@@ -86,15 +85,16 @@ PATIENCE = 4.0
 ELSEWHERE = {"us": "https://rest.vitally.io", "eu": HOSTS["eu"]}
 """Where a key is tried that its own host refuses: by region, without a subdomain."""
 
-CANARY, DAY = "vitally-bridge-canary", "2026-01-01T00:00:00.000Z"
+CANARY, DAYS = "vitally-bridge-canary", [f"2026-01-0{n}T00:00:00.000Z" for n in "1234"]
 PHASES: tuple[Mapping[str, Any], ...] = (
-    {"mrr": None, "churnedAt": DAY, "trialEndDate": DAY},
-    {"mrr": 80, "billingCurrency": "USD", "churnedAt": None, "nextRenewalDate": DAY},
-    {"mrr": 90, "billingCurrency": "EUR"},
-    {"mrr": 100, "billingCurrency": "GBP"},
+    {"mrr": 80, "nextRenewalDate": DAYS[0], "trialEndDate": DAYS[1]},
+    {"mrr": None, "churnedAt": DAYS[2], "trialEndDate": DAYS[3]},
 )
 """The external id of the account that is written only to see what Vitally makes of it, and
-the traits that it has one after another."""
+the traits that it has one after another: it pays, and then it has left."""
+
+LANDS = 1.5
+"""Seconds that are kept to delete it."""
 
 Found = str | tuple[str, str] | bool | None
 """A text: it is so, and what belongs into its sentence; with a level, if not the usual one.
@@ -144,18 +144,29 @@ class Seen:
         if call.clock is not None:
             self.ahead["Vitally"] = call.clock - call.began - call.seconds / 2
 
-    def add(self, shown: Mapping[str, Any], code: str | None, listed: set[Any]) -> None:
+    @property
+    def is_astray(self) -> bool:
+        """Whether the key or the address is wrong: two of the traps tell of that."""
+        is_said = isinstance(self.error, VitallyKeyError | VitallyMissingError)
+        return is_said or UNKNOWN in str(self.error)
+
+    def add(
+        self, account: str, shown: Mapping[str, Any], code: str | None, is_listed: bool
+    ) -> None:
         """Note an account, whose amounts are in *code* unless it says otherwise itself."""
-        shown = {**shown, "traits": shown.get("traits") or {}}
-        had, keys, rate = shown["traits"], self.config.traits, None
-        traits = {name: had.get(key) for name, key in keys.items()}
+        had = shown.get("traits")
+        shown = {**shown, "traits": had if isinstance(had, dict) else {}}
+        keys, rate = self.config.traits, None
+        traits = {name: shown["traits"].get(key) for name, key in keys.items()}
         pair: list[Any] = [traits.get("mrr"), shown.get("mrr")]
-        if all(type(number) in {int, float} and number >= 1 for number in pair):
+        if all(type(number) in {int, float} and number > 0 for number in pair):
             told, own = pair
-            exact = (f for f in FACTORS if abs(own - told * f) < CENT)
-            rate = next(exact, own / told)
-        code, id_ = traits.get("billingCurrency") or code, shown["externalId"]
-        self.samples.append(Sample(id_, code, traits, shown, id_ in listed, rate))
+            slack, up = CENT if own % 1 else UNIT, int(told + UNIT)
+            near = [f for f in FACTORS if abs(own - told * f) <= slack or up * f == own]
+            rate = [*near, own / told][0] if slack <= told * ROUGH else None
+        said = traits.get("billingCurrency")
+        code = said if isinstance(said, str) else code
+        self.samples.append(Sample(account, code, traits, shown, is_listed, rate))
 
     def ours(self) -> list[Senders]:
         """Stripe's endpoints that call us, by place; all that may, if ours is not known."""
@@ -170,12 +181,12 @@ class Seen:
 
 
 def revenue_not_mapped(seen: Seen) -> Found:
-    """An account has the trait, and Vitally's own field is empty or unlike it.
+    """An account has the trait, and Vitally's own field is empty.
 
     A quarter of an hour after the last write. Or Vitally's list of custom traits lacks
     one that is written, or has it as a text.
     """
-    types = {one.get("path"): one.get("type") for one in seen.fields}
+    types = {str(one.get("path")): str(one.get("type")) for one in seen.fields}
     for key in filter(None, map(seen.config.traits.get, DERIVED)):
         is_custom = bool(types) and key.startswith("vitally.custom.")
         if is_custom and types.get(key, "text") in {"text", "textarea", "string"}:
@@ -185,15 +196,11 @@ def revenue_not_mapped(seen: Seen) -> Found:
         if has and all(one.shown.get(name, "?") is None for one in has):
             level = "bad" if name in {"mrr", "churnedAt"} else "warn"
             return level, f"{name} is empty, though {has[0].account} has the trait"
-    for one, two in combinations(seen.samples, 2):
-        low, high = sorted((one.rate or 0.0, two.rate or 0.0))
-        if one.currency == two.currency and low and high > UNLIKE * low:
-            return f"mrr of {one.account} or {two.account} comes from another trait"
     return bool(seen.samples)
 
 
 def revenue_default(seen: Seen) -> Found:
-    """Vitally's own `mrr` is exactly 12 times the trait, or a twelfth of it."""
+    """Vitally's own `mrr` is 12 times the trait, or a twelfth of it, but for rounding."""
     exact = [one for one in seen.samples if one.rate in FACTORS]
     if exact and all(one.rate != FACTORS[0] for one in exact):
         one = exact[0]
@@ -248,35 +255,32 @@ def wrong_address(seen: Seen) -> Found:
     if seen.region:
         what = "subdomain" if seen.region == seen.settings.vitally_region else "region"
         return f"the {what} in {base}, as {ELSEWHERE[seen.region]} takes the key"
-    is_nobody = isinstance(error, VitallyMissingError) or UNKNOWN in str(error)
+    is_nobody = seen.is_astray and not isinstance(error, VitallyKeyError)
     return f"{base}: {error}" if is_nobody else None
 
 
 def wrong_key(seen: Seen) -> Found:
     """The form of the key, before any request; or no host of Vitally's takes it."""
-    key, is_refused = (
-        seen.settings.vitally_api_key,
-        isinstance(seen.error, VitallyKeyError),
-    )
+    key, error = seen.settings.vitally_api_key, seen.error
     if key == seen.settings.vitally_analytics_token:
         return "it is VITALLY_ANALYTICS_TOKEN"
     doubt = "it may be an Analytics token, revoked, or of another workspace"
-    return pasted(key) or (doubt if is_refused and not seen.region else None)
+    said = isinstance(error, VitallyKeyError) and f"{error} ({error.status}); {doubt}"
+    return pasted(key) or (not seen.region and said)
 
 
 def pasted(key: str) -> str:
     """What is wrong with the form of a key; "": nothing. It does not quote the key."""
-    shape = _shape(key)
-    return next((words for form, words in FORMS.items() if re.search(form, shape)), "")
-
-
-def _shape(key: str) -> str:
-    """A key as `Basic {token:}`, where `{}` was encoded in Base64."""
-    scheme, blank, rest = key.rpartition(" ")
+    scheme, _, rest = key.rpartition(" ")
+    inner = b""
     with suppress(ValueError):
-        inner = base64.b64decode(rest.removesuffix(":"), validate=True).decode("ascii")
-        return f"{scheme}{blank}{{{_shape(inner)}}}" if ":" in inner else key
-    return key
+        inner = base64.b64decode(rest, validate=True)
+    if scheme not in {"", "Basic"}:
+        return "it is a header of another scheme than Basic"
+    if scheme and not inner.endswith(b":"):
+        return "what follows Basic is not the token and a colon, encoded"
+    is_more = not scheme and (inner or rest.encode()).endswith(b":")
+    return "it lacks the word Basic, or has a colon at its end" if is_more else ""
 
 
 ELSEHOW = (
@@ -326,18 +330,21 @@ def modes_mixed(seen: Seen) -> Found:
     """
     options = seen.settings.sources
     is_test = options["STRIPE_MODE"] == "test"
+    if wrong := wrong_mode(options):
+        return wrong.removesuffix(".")
     ours = (one for known in seen.ours() for own in known.values() for one in own)
-    is_told = seen.other_mode and not options.get("STRIPE_CONNECT")
-    if is_told or any(one.is_live == is_test for one in ours):
-        return "Stripe sends events of the other mode than STRIPE_MODE"
-    is_on = bool(options["STRIPE_WEBHOOK_SECRET"])
-    return wrong_mode(options).removesuffix(".") or is_on or None
+    if any(one.is_live == is_test for one in ours):
+        return "the endpoint is not of the mode that STRIPE_MODE says"
+    if seen.other_mode and not options.get("STRIPE_CONNECT"):
+        return "warn", "an event of the other mode came within a day; it was ignored"
+    return bool(options["STRIPE_WEBHOOK_SECRET"]) or None
 
 
 def clocks_apart(seen: Seen) -> Found:
     """Redis' `TIME` and the `Date` of Vitally's replies, beside the clock of this machine."""
     apart = ((who, s) for who, s in sorted(seen.ahead.items()) if abs(s) > APART)
-    return ", ".join(f"{w}'s by {s:+.0f} s" for w, s in apart) or bool(seen.ahead)
+    words = ", ".join(f"{who}'s by {s:+.0f} s" for who, s in apart)
+    return words or "Vitally" in seen.ahead
 
 
 class Trap(NamedTuple):
@@ -363,7 +370,7 @@ class Trap(NamedTuple):
 
 
 TABLE = tomllib.loads(files(__package__).joinpath("traps.toml").read_text("utf-8"))
-UNKNOWN, FORMS = TABLE.pop("unknown"), TABLE.pop("forms")
+UNKNOWN = TABLE.pop("unknown")
 TRAPS = tuple(Trap(name, **row) for name, row in TABLE.items())
 
 
@@ -374,8 +381,9 @@ def read_redis(seen: Seen, redis: Redis) -> None:
     """Read what Redis says of itself, and what the bridge has noted in it."""
     now = milliseconds(redis)
     seen.ahead["Redis"] = now / 1000 - time.time()
-    info: dict[str, Any] = dict(redis.info())
-    seen.redis = {"maxmemory_policy": told(redis, POLICY)} | info
+    seen.redis = {"maxmemory_policy": told(redis, POLICY)}
+    with suppress(ResponseError):  # INFO may be forbidden
+        seen.redis |= dict(redis.info())
     for name, ledger in islice(Shadow(redis).drifted(), TRIED):
         if (ledger.seen.keys() & ledger.traits.keys()) - seen.config.by_hand:
             seen.changed.add(name)
@@ -399,13 +407,17 @@ def read_stripe(seen: Seen) -> Iterator[tuple[str, str]]:
         yield "note", error.reason
 
 
-def read_vitally(seen: Seen, vitally: Vitally, redis: Redis | None) -> None:
-    """Ask Vitally; if it refuses the key, ask whether another host takes it."""
+def probe(seen: Seen, vitally: Vitally) -> None:
+    """Ask whether Vitally takes the key; if key or address are wrong, where it does."""
     try:
         vitally.probe()
     except VitallyError as error:
-        seen.error, seen.region = error, _taken_in(seen.settings)
-        return
+        seen.error = error
+        seen.region = _taken_in(seen.settings) if seen.is_astray else ""
+
+
+def read_vitally(seen: Seen, vitally: Vitally, redis: Redis | None) -> None:
+    """Read what Vitally says of custom traits, and of accounts."""
     with suppress(VitallyError):
         seen.fields = vitally.custom_fields()
     with suppress(VitallyError):
@@ -416,7 +428,7 @@ def read_vitally(seen: Seen, vitally: Vitally, redis: Redis | None) -> None:
 def _read_accounts(seen: Seen, vitally: Vitally, redis: Redis) -> None:
     """Read accounts of each kind; first those that pay, and are listed as churned."""
     page = vitally.accounts("churned", 100).results
-    listed = {one.get("externalId"): one for one in page}
+    listed = {str(one.get("externalId")): one for one in page}
     kinds: defaultdict[str | bool | None, list[str]] = defaultdict(list)
     # Which traits the fields of an organization follow is another setting of Vitally's.
     rows = {r.account: r for r in Index(redis).rows() if not organization_id(r.account)}
@@ -428,16 +440,19 @@ def _read_accounts(seen: Seen, vitally: Vitally, redis: Redis) -> None:
         for name, ledger in islice(resting.items(), PICKED):
             with suppress(VitallyMissingError):
                 shown = listed.get(name) or vitally.get(name)
-                seen.add(shown, rows[name].currency, {*listed})
+                seen.add(name, shown, rows[name].currency, name in listed)
                 ours = ledger.traits.keys() - seen.config.by_hand
-                if otherwise(ledger, seen.samples[-1].shown["traits"], ours):
+                has = shown.get("traits")
+                if isinstance(has, dict) and otherwise(ledger, has, ours):
                     seen.changed.add(name)
 
 
 def _taken_in(settings: Settings) -> str:
-    """The region of which a host takes the key; "": none does, or none is asked."""
+    """The region of which another host takes the key; "": none does, or none is asked."""
     own = HOSTS[settings.vitally_region].format(settings.vitally_subdomain)
-    for region, host in ELSEWHERE.items() if own == settings.vitally_base_url else ():
+    for region, host in ELSEWHERE.items():
+        if own != settings.vitally_base_url or host == own:
+            continue
         there = Vitally(host, settings.vitally_authorization, deadline=PATIENCE / 2)
         with closing(there), suppress(VitallyError):
             there.probe()
@@ -446,23 +461,33 @@ def _taken_in(settings: Settings) -> str:
 
 
 def fly(seen: Seen, vitally: Vitally) -> None:
-    """Write the canary, phase by phase; note what Vitally makes of it in time; delete it."""
-    keys, last, until = seen.config.traits, {None}, time.monotonic() + 2 * PATIENCE
+    """Write the canary, phase by phase; note what Vitally makes of it; delete it.
+
+    While none of Vitally's own fields has moved, nothing can be read. It may not compute
+    all of them in time, nor convert, so there is but one currency.
+    """
+    keys, last = seen.config.traits, list[Any]([None])
+    with suppress(VitallyMissingError):
+        vitally.delete(CANARY)  # that of a flight which was broken off
     try:
+        vitally.create({"externalId": CANARY, "name": CANARY})
         for traits in PHASES:
             body = {key: value for name, value in traits.items() if (key := keys[name])}
-            given = {"name": CANARY, "traits": body}
-            try:
-                shown = vitally.update(CANARY, given)
-            except VitallyMissingError:
-                shown = vitally.create({"externalId": CANARY, **given})
-            own = [name for name in DERIVED if traits.get(name)]
-            while {*map(shown.get, own)} & last and time.monotonic() < until:
+            own = [name for name in DERIVED if traits.get(name) and keys[name]]
+            shown = vitally.update(CANARY, {"traits": body})
+            while (moved := [n for n in own if shown.get(n) not in last]) != own:
+                if left() < LANDS:
+                    break
                 time.sleep(0.2)
                 shown = vitally.get(CANARY)
-            last = {None, shown.get("mrr")}
-            page = vitally.accounts("churned", 100).results
-            seen.add(shown, None, {one.get("externalId") for one in page})
+            last += map(shown.get, own)
+            churned = [
+                one.get("id") for one in vitally.accounts("churned", 100).results
+            ]
+            if moved:
+                seen.add(CANARY, shown, None, shown.get("id") in churned)
+            if moved != own:
+                break  # what moves from now on may still be of this phase
     finally:
         with suppress(VitallyMissingError):
             vitally.delete(CANARY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 
 import click
 from redis import Redis
@@ -23,6 +23,7 @@ from bridge.cli.status import (
     graded,
     in_quarantine,
 )
+from bridge.deadline import UNTIL
 from bridge.errors import (
     BridgeError,
     ConfigError,
@@ -32,6 +33,7 @@ from bridge.errors import (
 from bridge.lamps import complete, look
 from bridge.settings import Settings
 from bridge.sources import MADE, OBSERVED, every, listed, switched_on, weak_secrets
+from bridge.sources.stripe.api import wrong_mode
 from bridge.store.health import unfit
 from bridge.store.inspect import Figures, Look, figures
 from bridge.traps import (
@@ -40,6 +42,7 @@ from bridge.traps import (
     TRAPS,
     Seen,
     fly,
+    probe,
     read_redis,
     read_stripe,
     read_vitally,
@@ -53,8 +56,8 @@ SNAPSHOT = "all events since a snapshot"
 NAMED = 10
 """At most this many incomplete histories are named."""
 
-ENOUGH = 2 * PATIENCE
-"""Seconds after which a check that has not ended is given up."""
+ENOUGH, LATE = 7.5, 0.5
+"""Seconds that the checks have, and how much later one is given up that has not ended."""
 
 Findings = Iterator[tuple[str, ...]]
 """Each check: its grade, and a sentence that says what to do; then the trap, if it is one."""
@@ -101,12 +104,6 @@ def _examine(seen: Seen, vitally: Vitally, *, canary: bool) -> Findings:
     if settings.bridge_dry_run:
         yield DRY, f"nothing is written to Vitally: see `{program()} plan`"
     yield from _sources(settings)
-    if canary:
-        try:
-            fly(seen, vitally)
-            yield GOOD, f"{CANARY} was written, read and deleted"
-        except VitallyError as error:
-            yield BAD, f"{CANARY}: {error.reason}; see that none is left in Vitally"
     sources = switched_on(settings.sources)
     checks = {one.title: _key(one, settings) for one in sources}
     until, redis = time.monotonic() + ENOUGH, None
@@ -115,7 +112,7 @@ def _examine(seen: Seen, vitally: Vitally, *, canary: bool) -> Findings:
         checks |= {"Redis": _redis(seen, redis), "the counting": _counting(redis)}
     except BridgeError as error:
         yield BAD, str(error)
-    checks["Vitally"] = _vitally(seen, vitally, redis)
+    checks["Vitally"] = _vitally(seen, vitally, redis, canary=canary)
     checks["Stripe's endpoints"] = read_stripe(seen)
     yield from _side_by_side(checks, until)
     for trap in TRAPS:
@@ -125,14 +122,23 @@ def _examine(seen: Seen, vitally: Vitally, *, canary: bool) -> Findings:
 
 
 def _side_by_side(checks: Mapping[str, Findings], until: float) -> Findings:
-    """Yield what each of the *checks* finds, if it ends in time."""
-    pool = ThreadPoolExecutor(len(checks))
-    asked = {name: pool.submit(list, check) for name, check in checks.items()}
-    pool.shutdown(wait=False)
-    for name, answer in asked.items():
+    """Yield what each of the *checks* has found in time; none holds up the end."""
+    found: dict[str, list[tuple[str, ...]]] = {name: [] for name in checks}
+
+    def run(name: str) -> None:
+        UNTIL.set(until)
         try:
-            yield from answer.result(max(0.0, until - time.monotonic()))
-        except TimeoutError:
+            found[name].extend(checks[name])  # what it found before it failed stays
+        except Exception as error:  # noqa: BLE001 - the other checks go on
+            found[name].append((WARN, f"{name}: not checked ({type(error).__name__})"))
+
+    threads = [Thread(target=run, args=(name,), daemon=True) for name in checks]
+    for thread in threads:
+        thread.start()
+    for name, thread in zip(checks, threads, strict=True):
+        thread.join(max(0.0, until + LATE - time.monotonic()))
+        yield from [*found[name]]
+        if thread.is_alive():
             yield WARN, f"{name} did not answer in time"
 
 
@@ -162,14 +168,19 @@ def _key(source: Source, settings: Settings) -> Findings:
     except SourceError as error:
         yield (BAD if error.refused else WARN), error.reason
     except ConfigError as error:
-        yield BAD, str(error)
+        if error.problems != (wrong_mode(settings.sources),):  # a trap tells of that
+            yield BAD, str(error)
 
 
-def _vitally(seen: Seen, vitally: Vitally, redis: Redis | None) -> Findings:
-    read_vitally(seen, vitally, redis)
+def _vitally(
+    seen: Seen, vitally: Vitally, redis: Redis | None, *, canary: bool
+) -> Findings:
+    probe(seen, vitally)
     base = seen.settings.vitally_base_url
     if error := seen.error:
-        yield BAD, f"Vitally at {base}: {error.reason} ({error.status or 'no answer'})"
+        if not seen.is_astray:
+            why = error.status or "no answer"
+            yield BAD, f"Vitally at {base}: {error.reason} ({why})"
         return
     yield GOOD, f"Vitally takes the key at {base}"
     for rate in seen.rates[-1:]:
@@ -178,14 +189,23 @@ def _vitally(seen: Seen, vitally: Vitally, redis: Redis | None) -> Findings:
         yield GOOD, f"{left}; the bridge uses up to {mine}"
     if not seen.rates:
         yield NOTE, "Vitally's reply says nothing of its rate limit"
+    if canary:
+        try:
+            fly(seen, vitally)
+            yield GOOD, f"{CANARY} was written, read and deleted"
+        except VitallyError as error:
+            yield BAD, f"{CANARY}: {error.reason}; see that none is left in Vitally"
+    read_vitally(seen, vitally, redis)
 
 
 def _redis(seen: Seen, redis: Redis) -> Findings:
     settings = seen.settings
     read_redis(seen, redis)
     info = seen.redis
-    version, used = info.get("redis_version", "?"), info.get("used_memory", 0) / 1e6
-    yield GOOD, f"Redis {version} answers; {used:.1f} MB are used"
+    told = [
+        info[name] for name in ("redis_version", "used_memory_human") if name in info
+    ]
+    yield GOOD, " ".join(["Redis answers:", *told]) if told else "Redis answers"
     last = "the last seconds" if info.get("aof_enabled", 1) else SNAPSHOT
     waits = settings.bridge_durability == "fsync" and not unfit(redis)
     for source in switched_on(settings.sources):

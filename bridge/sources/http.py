@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from marshmallow import ValidationError
 
+from bridge.deadline import left
 from bridge.errors import PayloadError, SourceError, SourceUnreadError
 from bridge.webhook.source import json_object
 
@@ -143,6 +144,8 @@ class HttpApi:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - as above
 
         began = time.monotonic()
+        if (rest := left()) < self.timeout:
+            body["timeout"] = rest
         try:
             reply = self._pool.request(
                 method, self.base + url, redirect=False, preload_content=False, **body

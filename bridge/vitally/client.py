@@ -7,7 +7,8 @@ API takes batches, has a key and a host of its own, and confirms nothing.
 A request has one deadline, from the connection to the last byte of the reply.
 urllib3's time-outs count from one read to the next, so a peer that sends a byte a
 second would hold a caller for ever. Here every read, of headers too, gets only what
-is left of the deadline, and nothing is sent once it has passed.
+is left of the deadline, and nothing is sent once it has passed. Where the thread has a
+deadline of its own (`bridge.deadline`), a request gets no more than is left of that.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from bridge.deadline import left
 from bridge.domain.facts import organization_id
 from bridge.errors import (
     VitallyMissingError,
@@ -59,6 +61,9 @@ CHUNK = 1 << 16
 
 PAGE = 100
 """Most rows of a page, and most messages of a batch."""
+
+SHORTEST = 0.001
+"""Seconds of a request that comes too late: urllib3 takes no time-out of none."""
 
 SHORTEST_SECRET = 6
 """A shorter key is not blotted out, because that would blot out ordinary words."""
@@ -260,15 +265,15 @@ class Vitally:
         if self._process != os.getpid():
             self._pool, self._process = self._new_pool(), os.getpid()
         exchange, began, status = self._exchange, time.monotonic(), 0
-        clock = None
-        exchange.until, exchange.sent = began + self._deadline, False
+        clock, most = None, max(min(self._deadline, left()), SHORTEST)
+        exchange.began, exchange.until, exchange.sent = began, began + most, False
         try:
             response = self._pool.urlopen(
                 method,
                 path,
                 body=content,
                 headers=self._headers,
-                timeout=Timeout(total=self._deadline, connect=self._deadline / 2),
+                timeout=Timeout(total=most, connect=min(most, self._deadline / 2)),
                 retries=False,
                 redirect=False,
                 preload_content=False,
@@ -289,7 +294,7 @@ class Vitally:
         try:
             observed = rate(response.headers)
             if observed is not None and self._observe is not None:
-                ago = time.monotonic() - self._exchange.until + self._deadline
+                ago = time.monotonic() - self._exchange.began
                 kind = method if response.status < HTTPStatus.BAD_REQUEST else ""
                 self._observe(observed._replace(kind=kind, ago=ago))
             # Read to the end: only there does urllib3 notice that a body is too short.
@@ -362,10 +367,11 @@ def _secrets(authorization: str) -> tuple[str, ...]:
 class _Exchange(threading.local):
     """The current request of this thread.
 
-    *until* is its deadline on the monotonic clock (seconds); *sent* becomes True just
-    before the first byte of the request may leave.
+    *began* and *until*, its deadline, are on the monotonic clock (seconds); *sent* becomes
+    True just before the first byte of the request may leave.
     """
 
+    began: float = 0.0
     until: float = 0.0
     sent: bool = False
 
