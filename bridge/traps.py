@@ -85,13 +85,8 @@ PATIENCE = 4.0
 ELSEWHERE = {"us": "https://rest.vitally.io", "eu": HOSTS["eu"]}
 """Where a key is tried that its own host refuses: by region, without a subdomain."""
 
-CANARY, DAYS = "vitally-bridge-canary", [f"2026-01-0{n}T00:00:00.000Z" for n in "1234"]
-PHASES: tuple[Mapping[str, Any], ...] = (
-    {"mrr": 80, "nextRenewalDate": DAYS[0], "trialEndDate": DAYS[1]},
-    {"mrr": None, "churnedAt": DAYS[2], "trialEndDate": DAYS[3]},
-)
-"""The external id of the account that is written only to see what Vitally makes of it, and
-the traits that it has one after another: it pays, and then it has left."""
+CANARY = "vitally-bridge-canary"
+"""The external id of the account that is written only to see what Vitally makes of it."""
 
 LANDS = 1.5
 """Seconds that are kept to delete it."""
@@ -99,6 +94,10 @@ LANDS = 1.5
 Found = str | tuple[str, str] | bool | None
 """A text: it is so, and what belongs into its sentence; with a level, if not the usual one.
 True: it is not. False: it cannot be read. None: there is nothing to say."""
+
+
+Shown = Mapping[str, Any]
+"""An account, or a custom trait, as Vitally shows it; odd replies may lack anything."""
 
 
 class Sample(NamedTuple):
@@ -144,15 +143,7 @@ class Seen:
         if call.clock is not None:
             self.ahead["Vitally"] = call.clock - call.began - call.seconds / 2
 
-    @property
-    def is_astray(self) -> bool:
-        """Whether the key or the address is wrong: two of the traps tell of that."""
-        is_said = isinstance(self.error, VitallyKeyError | VitallyMissingError)
-        return is_said or UNKNOWN in str(self.error)
-
-    def add(
-        self, account: str, shown: Mapping[str, Any], code: str | None, is_listed: bool
-    ) -> None:
+    def add(self, account: str, shown: Shown, code: str | None, listed: bool) -> None:
         """Note an account, whose amounts are in *code* unless it says otherwise itself."""
         had = shown.get("traits")
         shown = {**shown, "traits": had if isinstance(had, dict) else {}}
@@ -166,7 +157,7 @@ class Seen:
             rate = [*near, own / told][0] if slack <= told * ROUGH else None
         said = traits.get("billingCurrency")
         code = said if isinstance(said, str) else code
-        self.samples.append(Sample(account, code, traits, shown, is_listed, rate))
+        self.samples.append(Sample(account, code, traits, shown, listed, rate))
 
     def ours(self) -> list[Senders]:
         """Stripe's endpoints that call us, by place; all that may, if ours is not known."""
@@ -230,12 +221,7 @@ def churn_rule(seen: Seen) -> Found:
     wrong = [one for one in pays if one.is_listed or one.shown.get("churnedAt")]
     if not wrong:
         return bool(pays)
-    filled = {
-        key for s in wrong for key, v in s.shown["traits"].items() if v is not None
-    }
-    empty = sorted({str(one.get("path")) for one in seen.fields} - filled)[:NAMED]
-    named = ", ".join(one.account for one in wrong[:NAMED])
-    return f"{named}; empty there: {', '.join(empty) or 'no custom trait'}"
+    return ", ".join(one.account for one in wrong[:NAMED])
 
 
 def evicting_redis(seen: Seen) -> Found:
@@ -255,7 +241,7 @@ def wrong_address(seen: Seen) -> Found:
     if seen.region:
         what = "subdomain" if seen.region == seen.settings.vitally_region else "region"
         return f"the {what} in {base}, as {ELSEWHERE[seen.region]} takes the key"
-    is_nobody = seen.is_astray and not isinstance(error, VitallyKeyError)
+    is_nobody = isinstance(error, VitallyMissingError) or UNKNOWN in str(error)
     return f"{base}: {error}" if is_nobody else None
 
 
@@ -264,23 +250,18 @@ def wrong_key(seen: Seen) -> Found:
     key, error = seen.settings.vitally_api_key, seen.error
     if key == seen.settings.vitally_analytics_token:
         return "it is VITALLY_ANALYTICS_TOKEN"
-    doubt = "it may be an Analytics token, revoked, or of another workspace"
-    said = isinstance(error, VitallyKeyError) and f"{error} ({error.status}); {doubt}"
+    said = isinstance(error, VitallyKeyError) and f"{error} ({error.status}); {DOUBT}"
     return pasted(key) or (not seen.region and said)
 
 
 def pasted(key: str) -> str:
     """What is wrong with the form of a key; "": nothing. It does not quote the key."""
     scheme, _, rest = key.rpartition(" ")
-    inner = b""
+    inner = rest.encode()
     with suppress(ValueError):
         inner = base64.b64decode(rest, validate=True)
-    if scheme not in {"", "Basic"}:
-        return "it is a header of another scheme than Basic"
-    if scheme and not inner.endswith(b":"):
-        return "what follows Basic is not the token and a colon, encoded"
-    is_more = not scheme and (inner or rest.encode()).endswith(b":")
-    return "it lacks the word Basic, or has a colon at its end" if is_more else ""
+    form = f"{scheme} token{':' * inner.endswith(b':')}".strip()
+    return str(FORMS.get(form, FORMS["else"]))
 
 
 ELSEHOW = (
@@ -370,7 +351,7 @@ class Trap(NamedTuple):
 
 
 TABLE = tomllib.loads(files(__package__).joinpath("traps.toml").read_text("utf-8"))
-UNKNOWN = TABLE.pop("unknown")
+UNKNOWN, DOUBT, FORMS, PHASES = map(TABLE.pop, ("unknown", "doubt", "forms", "phases"))
 TRAPS = tuple(Trap(name, **row) for name, row in TABLE.items())
 
 
@@ -407,13 +388,12 @@ def read_stripe(seen: Seen) -> Iterator[tuple[str, str]]:
         yield "note", error.reason
 
 
-def probe(seen: Seen, vitally: Vitally) -> None:
-    """Ask whether Vitally takes the key; if key or address are wrong, where it does."""
-    try:
-        vitally.probe()
-    except VitallyError as error:
-        seen.error = error
-        seen.region = _taken_in(seen.settings) if seen.is_astray else ""
+def is_astray(seen: Seen, error: VitallyError) -> bool:
+    """Note an *error*; whether key or address are wrong, of which two of the traps tell."""
+    seen.error, kinds = error, VitallyKeyError | VitallyMissingError
+    if found := isinstance(error, kinds) or UNKNOWN in str(error):
+        seen.region = _taken_in(seen.settings)
+    return found
 
 
 def read_vitally(seen: Seen, vitally: Vitally, redis: Redis | None) -> None:
@@ -450,9 +430,10 @@ def _read_accounts(seen: Seen, vitally: Vitally, redis: Redis) -> None:
 def _taken_in(settings: Settings) -> str:
     """The region of which another host takes the key; "": none does, or none is asked."""
     own = HOSTS[settings.vitally_region].format(settings.vitally_subdomain)
-    for region, host in ELSEWHERE.items():
-        if own != settings.vitally_base_url or host == own:
-            continue
+    others = {
+        r: h for r, h in ELSEWHERE.items() if h != own == settings.vitally_base_url
+    }
+    for region, host in others.items():
         there = Vitally(host, settings.vitally_authorization, deadline=PATIENCE / 2)
         with closing(there), suppress(VitallyError):
             there.probe()

@@ -42,7 +42,7 @@ from bridge.traps import (
     TRAPS,
     Seen,
     fly,
-    probe,
+    is_astray,
     read_redis,
     read_stripe,
     read_vitally,
@@ -175,12 +175,12 @@ def _key(source: Source, settings: Settings) -> Findings:
 def _vitally(
     seen: Seen, vitally: Vitally, redis: Redis | None, *, canary: bool
 ) -> Findings:
-    probe(seen, vitally)
     base = seen.settings.vitally_base_url
-    if error := seen.error:
-        if not seen.is_astray:
-            why = error.status or "no answer"
-            yield BAD, f"Vitally at {base}: {error.reason} ({why})"
+    try:
+        vitally.probe()
+    except VitallyError as error:
+        words = f"Vitally at {base}: {error.reason} ({error.status or 'no answer'})"
+        yield from () if is_astray(seen, error) else [(BAD, words)]
         return
     yield GOOD, f"Vitally takes the key at {base}"
     for rate in seen.rates[-1:]:

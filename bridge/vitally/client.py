@@ -62,9 +62,6 @@ CHUNK = 1 << 16
 PAGE = 100
 """Most rows of a page, and most messages of a batch."""
 
-SHORTEST = 0.001
-"""Seconds of a request that comes too late: urllib3 takes no time-out of none."""
-
 SHORTEST_SECRET = 6
 """A shorter key is not blotted out, because that would blot out ordinary words."""
 
@@ -265,8 +262,9 @@ class Vitally:
         if self._process != os.getpid():
             self._pool, self._process = self._new_pool(), os.getpid()
         exchange, began, status = self._exchange, time.monotonic(), 0
-        clock, most = None, max(min(self._deadline, left()), SHORTEST)
-        exchange.began, exchange.until, exchange.sent = began, began + most, False
+        # urllib3 takes no time-out of none, and so late nothing is sent anyway.
+        clock, most = None, max(min(self._deadline, left()), 1e-9)
+        exchange.until, exchange.sent = began + most, False
         try:
             response = self._pool.urlopen(
                 method,
@@ -279,7 +277,7 @@ class Vitally:
                 preload_content=False,
                 decode_content=False,
             )
-            reply = self._reply(method, response)
+            reply = self._reply(method, response, began)
             status, clock = reply.status, instant(reply.headers.get("Date", ""))
         except (HTTPError, OSError) as error:
             raise self._failure(error) from error
@@ -288,13 +286,13 @@ class Vitally:
             self._after(Call(method, status, time.time() - seconds, seconds, clock))
         return value(reply, self._secrets, time.time())
 
-    def _reply(self, method: str, response: BaseHTTPResponse) -> Reply:
+    def _reply(self, method: str, response: BaseHTTPResponse, began: float) -> Reply:
         """Read the whole reply; raises VitallyUnavailableError where it is too large."""
         body = bytearray()
         try:
             observed = rate(response.headers)
             if observed is not None and self._observe is not None:
-                ago = time.monotonic() - self._exchange.began
+                ago = time.monotonic() - began
                 kind = method if response.status < HTTPStatus.BAD_REQUEST else ""
                 self._observe(observed._replace(kind=kind, ago=ago))
             # Read to the end: only there does urllib3 notice that a body is too short.
@@ -367,11 +365,10 @@ def _secrets(authorization: str) -> tuple[str, ...]:
 class _Exchange(threading.local):
     """The current request of this thread.
 
-    *began* and *until*, its deadline, are on the monotonic clock (seconds); *sent* becomes
-    True just before the first byte of the request may leave.
+    *until* is its deadline on the monotonic clock (seconds); *sent* becomes True just
+    before the first byte of the request may leave.
     """
 
-    began: float = 0.0
     until: float = 0.0
     sent: bool = False
 

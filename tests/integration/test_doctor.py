@@ -410,7 +410,6 @@ def encoded(text: str) -> str:
         (f"Bearer {TOKEN}", "another scheme"),
         (f"basic {HEADER}", "another scheme"),
         (f"Basic {TOKEN}", "not the token and a colon"),
-        (f"Basic {TOKEN}:", "not the token and a colon"),
         (f"Basic {encoded(TOKEN)}", "not the token and a colon"),
         (f"Basic {encoded('user:secret')}", "not the token and a colon"),
         (encoded(f"{HEADER}:"), "lacks the word Basic"),
