@@ -22,7 +22,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from bridge.config import Config
-from bridge.deadline import left
+from bridge.deadline import UNTIL, left
 from bridge.deliveries import Wanted, deliveries
 from bridge.domain.facts import organization_id
 from bridge.errors import (
@@ -88,8 +88,8 @@ ELSEWHERE = {"us": "https://rest.vitally.io", "eu": HOSTS["eu"]}
 CANARY = "vitally-bridge-canary"
 """The external id of the account that is written only to see what Vitally makes of it."""
 
-LANDS = 1.5
-"""Seconds that are kept to delete it."""
+LANDS, PAUSE = 2.0, 0.2
+"""Seconds that are kept to delete it; and that pass between two looks at it."""
 
 Found = str | tuple[str, str] | bool | None
 """A text: it is so, and what belongs into its sentence; with a level, if not the usual one.
@@ -216,12 +216,10 @@ def editable(seen: Seen) -> Found:
 
 def churn_rule(seen: Seen) -> Found:
     """An account pays and has no churn date in its traits, but Vitally counts it as churned."""
-    every = seen.samples
-    pays = [s for s in every if s.traits.get("mrr") and not s.traits.get("churnedAt")]
-    wrong = [one for one in pays if one.is_listed or one.shown.get("churnedAt")]
-    if not wrong:
-        return bool(pays)
-    return ", ".join(one.account for one in wrong[:NAMED])
+    pays = [s for s in seen.samples if s.traits.get("mrr")]
+    pays = [one for one in pays if not one.traits.get("churnedAt")]
+    wrong = [o.account for o in pays if o.is_listed or o.shown.get("churnedAt")]
+    return ", ".join(wrong[:NAMED]) or bool(pays)
 
 
 def evicting_redis(seen: Seen) -> Found:
@@ -450,6 +448,7 @@ def fly(seen: Seen, vitally: Vitally) -> None:
     keys, last = seen.config.traits, list[Any]([None])
     with suppress(VitallyMissingError):
         vitally.delete(CANARY)  # that of a flight which was broken off
+    whole = UNTIL.set(UNTIL.get() - LANDS)
     try:
         vitally.create({"externalId": CANARY, "name": CANARY})
         for traits in PHASES:
@@ -457,18 +456,18 @@ def fly(seen: Seen, vitally: Vitally) -> None:
             own = [name for name in DERIVED if traits.get(name) and keys[name]]
             shown = vitally.update(CANARY, {"traits": body})
             while (moved := [n for n in own if shown.get(n) not in last]) != own:
-                if left() < LANDS:
+                if left() < 2 * PAUSE:
                     break
-                time.sleep(0.2)
+                time.sleep(PAUSE)
                 shown = vitally.get(CANARY)
             last += map(shown.get, own)
-            churned = [
-                one.get("id") for one in vitally.accounts("churned", 100).results
-            ]
+            page = vitally.accounts("churned", 100).results
             if moved:
-                seen.add(CANARY, shown, None, shown.get("id") in churned)
+                listed = shown.get("id") in [one.get("id") for one in page]
+                seen.add(CANARY, shown, None, listed)
             if moved != own:
                 break  # what moves from now on may still be of this phase
     finally:
+        UNTIL.reset(whole)
         with suppress(VitallyMissingError):
             vitally.delete(CANARY)

@@ -29,6 +29,7 @@ from bridge.errors import (
     ConfigError,
     SourceError,
     VitallyError,
+    VitallyUnavailableError,
 )
 from bridge.lamps import complete, look
 from bridge.settings import Settings
@@ -92,8 +93,7 @@ def doctor(*, canary: bool, yes: bool) -> None:
     findings = sorted(found, key=lambda one: GRADES.index(one[0]))
     names = ("grade", "what", "trap")
     data = [dict(zip(names, finding, strict=False)) for finding in findings]
-    lines = [f"{grade:>4}  {what}" for grade, what, *_ in findings]
-    show(data, lambda _: lines)
+    show(data, lambda _: [f"{one['grade']:>4}  {one['what']}" for one in data])
     if bad := sum(grade == BAD for grade, *_ in findings):
         raise BridgeError(f"{count(bad, 'problem')} to fix: see BAD above")
 
@@ -194,7 +194,8 @@ def _vitally(
             fly(seen, vitally)
             yield GOOD, f"{CANARY} was written, read and deleted"
         except VitallyError as error:
-            yield BAD, f"{CANARY}: {error.reason}; see that none is left in Vitally"
+            grade = WARN if isinstance(error, VitallyUnavailableError) else BAD
+            yield grade, f"{CANARY}: {error.reason}; see that none is left in Vitally"
     read_vitally(seen, vitally, redis)
 
 
@@ -237,8 +238,7 @@ def _running(redis: Redis, settings: Settings, totals: Figures) -> Findings:
     yield grade, f"accounts others changed: {changed_by_others(totals)}"
     for title, words in complete(totals, settings).items():
         yield (NOTE if words.startswith("not") else GOOD), f"{title} is {words}"
-    said = {"source_key", "redis_not_durable"}
-    said |= {"dry_run"} if settings.bridge_dry_run else set()
+    said = {"source_key", "redis_not_durable", settings.bridge_dry_run and "dry_run"}
     lit = look(redis, settings, totals)
     yield from (graded(one) for one in lit if one.kind not in said)
     if totals.quarantine_deliveries or totals.quarantine_dropped:
@@ -272,11 +272,9 @@ def _counting(redis: Redis) -> Findings:
     scanned = {word: sum(getattr(one, word) for one in parties) for word in words}
     scanned["settled"] += totals.forgotten
     scanned["accepted"] = sum(scanned.values())
-    off = [
-        f"{word}: counted {getattr(totals, word)}, found {number}"
-        for word, number in scanned.items()
-        if getattr(totals, word) != number
-    ]
+    said = totals._asdict()
+    wrong = {word: n for word, n in scanned.items() if said[word] != n}
+    off = [f"{word}: counted {said[word]}, found {n}" for word, n in wrong.items()]
     inside = totals.accepted + totals.duplicate + totals.ignored + totals.quarantined
     if totals.received != inside:
         off.append(f"received: counted {totals.received}, its parts are {inside}")
