@@ -73,13 +73,7 @@ class Queue:
             default_timeout=JOB_TIMEOUT,
         )
 
-    def push(
-        self,
-        claim: Claim,
-        cause: str,
-        *,
-        creates: bool = False,
-    ) -> str:
+    def push(self, claim: Claim, cause: str, *, creates: bool = False) -> str:
         """Queue a job for a claimed party and mark the claim as queued; its id.
 
         *cause* is what a person reads in a queue dashboard, beside the delivery. One

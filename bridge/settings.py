@@ -195,9 +195,7 @@ redis_url = matching(
 
 
 def read_all(
-    options: Iterable[Option],
-    environ: Mapping[str, str],
-    without: Collection[str] = (),
+    options: Iterable[Option], environ: Mapping[str, str], without: Collection[str] = ()
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the values by name, and each mistake.
 

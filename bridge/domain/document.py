@@ -113,6 +113,7 @@ def _until(account: Account, policy: Policy, now: int) -> int | None:
             with suppress(UnknownError):
                 coming = changes(planned(sub), policy)
                 instants |= coming | {date - FAR for date in coming}
+    instants = instants.union(*(payer.dates for payer in account.payers))
     if account.waits is not None:
         instants.add(account.waits)
     return min((instant for instant in instants if instant > now), default=None)
@@ -140,9 +141,7 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
         by_trait[name] |= {source: _word(state) for source, state in by_source.items()}
     for part in account.parts:
         for name in part.told.keys() & table.keys():
-            whole = Unknown(
-                f"{part.id}: its source sets it, so that it cannot be summed"
-            )
+            whole = Unknown(f"{part.id}: its source sets it, so it cannot be summed")
             by_trait[name] = {"": whole}
     names = [*table, *sorted(by_trait.keys() - table.keys())]
     return {n: _first(n, by_trait[n], policy) for n in names if n in by_trait}

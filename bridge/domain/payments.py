@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -17,15 +18,23 @@ from typing import Any, NamedTuple
 
 from bridge.domain.catalogue import Things
 from bridge.domain.money import UnknownError
+from bridge.domain.subscription import holds
 from bridge.domain.values import (
     BILLING,
+    CUSTOMER,
+    GRANTS,
     METHOD,
     PAYMENTS,
     PAYS,
+    Grant,
     Payment,
 )
 
 HISTORY = "what it paid before is not known: `backfill` reads invoices, from Stripe"
+UNREAD = "what is left of its credit grants is in no event; STRIPE_API_KEY reads it"
+
+TRIED_FOR = 60 * 60 * 1000
+"""Milliseconds for which an attempt that is due may go without an event."""
 
 Amounts = Mapping[str, str]
 """Minor units by currency, as exact text."""
@@ -44,6 +53,11 @@ class Invoice(NamedTuple):
         if not failed:
             raise UnknownError(f"{self.id}: whether its payment failed is in no event")
         return failed[-1]
+
+    def retry_at(self, now: int) -> int | None:
+        """When it is tried again (ms); None: never, or nothing came of it by *now*."""
+        at = self.steps[-1].get("retry")
+        return at if at is not None and now < at + TRIED_FOR else None
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,30 @@ class Payer:
         if value.get("balance") != "0" and not {"balance", "currency"} <= value.keys():
             raise UnknownError(f"{self.party}: its balance is not in the event")
         return {value.get("currency", ""): value["balance"]}
+
+    @property
+    def _grants(self) -> list[Grant]:
+        """Its credit grants; a deleted customer has none. Raises UnknownError."""
+        customer, is_told = self.things.get(CUSTOMER), GRANTS in self.things
+        if not is_told or (customer and customer.value.get("deleted")):
+            return []
+        if (grants := self._known(GRANTS).get("grants")) is None:
+            raise UnknownError(f"{self.party}: {UNREAD}")
+        return list(grants)
+
+    def credit(self, now: int) -> Amounts:
+        """What its balance is below 0, and its grants at *now* (ms). Raises UnknownError."""
+        own = [(c, str(max(0, -Fraction(a)))) for c, a in self.balance().items()]
+        own += [(g["currency"], g["left"]) for g in self._grants if holds(g, now)]
+        return summed(own)
+
+    @property
+    def dates(self) -> set[int]:
+        """The instants (ms) at which its traits may change without an event."""
+        found = {at + TRIED_FOR for i in self.failing if (at := i.retry_at(0))}
+        with suppress(UnknownError):
+            found |= {g[k] for g in self._grants for k in ("from", "until") if k in g}
+        return found
 
     def expires(self, live: Collection[str]) -> int | None:
         """When the first card expires that pays what is *live* (ms). Raises UnknownError."""

@@ -25,7 +25,7 @@ from bridge.domain.money import (
     monthly,
     total,
 )
-from bridge.domain.values import ENDED, LIVE, UNTOLD, VOID, Discount, Item
+from bridge.domain.values import ENDED, LIVE, UNTOLD, VOID, Dated, Item
 
 NO_CURRENCY = "its currency is not in the event"
 NO_PERIOD = "the end of its period is not in the event"
@@ -186,11 +186,11 @@ def at(sub: Subscription, now: int) -> Subscription:
         return sub
     value, trial = sub.value.copy(), sub.value.get("trialing_until", 0)
     items = value.get("items", [])
-    standing = [item for item in items if _holds(item, now)]
+    standing = [item for item in items if holds(item, now)]
     if items:
         value["items"] = standing
     if "discounts" in value:
-        value["discounts"] = [d for d in value["discounts"] if _holds(d, now)]
+        value["discounts"] = [d for d in value["discounts"] if holds(d, now)]
     currencies = {item["currency"] for item in standing if "currency" in item}
     if len(currencies) == 1:
         value["currency"] = currencies.pop()
@@ -214,8 +214,8 @@ def _is_timeless(value: values.Subscription) -> bool:
     )
 
 
-def _holds(dated: Item | Discount, now: int) -> bool:
-    """Whether an item or a discount counts at *now* (ms)."""
+def holds(dated: Dated, now: int) -> bool:
+    """Whether an item, a discount or a grant counts at *now* (ms)."""
     return dated.get("from", 0) <= now < dated.get("until", now + 1)
 
 

@@ -303,9 +303,7 @@ def _past_due(view: AccountView, since: list[int | None]) -> Result:
 def _late_since(sub: Subscription, _: AccountView) -> int | None:
     since = sub.late_since if sub.status in LATE else None
     if since == 0 or not (sub.source in TELL_LATE or sub.seen & LATE):
-        raise UnknownError(
-            f"{sub.id}: whether or since when it is past due is not told"
-        )
+        raise UnknownError(f"{sub.id}: whether or since when it is overdue is not told")
     return since
 
 
@@ -415,7 +413,10 @@ def _failed_at(view: AccountView, times: list[int]) -> Result:
 
 
 def _retry_at(view: AccountView, times: list[int | None]) -> Result:
-    """When the next attempt to collect such an invoice is due; `null` if none is."""
+    """When the next attempt to collect such an invoice is due; `null` if none is.
+
+    `null` too from an hour after it on, until an event says what came of it.
+    """
     return _instant(min, times) if times else _failed_at(view, [])
 
 
@@ -451,11 +452,12 @@ def _balance(view: AccountView, amounts: list[Amounts]) -> Result:
 
 
 def _credit(view: AccountView, amounts: list[Amounts]) -> Result:
-    """The credit on that balance: what it is below 0, else 0.
+    """The credit on that balance (what it is below 0), and what is left of credit grants.
 
-    Stripe's credit grants are not in it: no event tells how much of one is left.
+    Paid and promotional ones, from when they take effect until they expire. What is left
+    is read with STRIPE_API_KEY; without it, a customer with a grant has no known credit.
     """
-    return max(0, -_major(view, amounts))
+    return _major(view, amounts)
 
 
 def _major(view: AccountView, amounts: Iterable[Amounts]) -> int | float:
@@ -561,9 +563,9 @@ OPTIONAL: Mapping[str, Trait] = {
     "forecastMrrChange": Trait(_forecast_change, ALL, _steps),
     "forecastAt": Trait(_forecast_at, ALL, _steps),
     "paymentFailedAt": _Paid(_failed_at, _failing, lambda one, _: one.failed_at()),
-    "paymentRetryAt": _Paid(_retry_at, _failing, lambda o, _: o.steps[-1].get("retry")),
+    "paymentRetryAt": _Paid(_retry_at, _failing, lambda o, v: o.retry_at(v.now)),
     "accountBalance": _Paid(_balance, PAYERS, lambda payer, _: payer.balance()),
-    "creditBalance": _Paid(_credit, PAYERS, lambda payer, _: payer.balance()),
+    "creditBalance": _Paid(_credit, PAYERS, lambda payer, v: payer.credit(v.now)),
     "firstPaidAt": _Paid(_first_paid, PAYERS, lambda payer, _: payer.paid_at(0)),
     "lastPaidAt": _Paid(_last_paid, PAYERS, lambda payer, _: payer.paid_at(-1)),
     "lastPaidAmount": _Paid(_last_amount, PAYERS, _paid_then),

@@ -42,6 +42,7 @@ EXTRA = "extra:"
 """Reports something on a subscription whose price no event has; it names no customer."""
 PAYMENTS, BILLING = "payments", "billing"
 PAYS, METHOD = "billing:subscription:", "billing:method:"
+GRANTS = "billing:grants"
 """Taken in only while a trait about payments is in use."""
 
 PARTS = ("ends", "ended", "plan")
@@ -267,12 +268,19 @@ class Payment(TypedDict, total=False):
     amount: str
 
 
+class Grant(Dated, total=False):
+    """A credit grant, and what is *left* of it, in minor units."""
+
+    left: Required[str]
+    currency: Required[str]
+
+
 class Billing(TypedDict, total=False):
     """BILLING, and the things whose names begin so; *status* `read`: with all invoices.
 
     Of a customer the *balance* (above 0 it is owed, below 0 it is credit, as at Stripe) and
     the default *method* of payment, which a subscription may have too; of a method when it
-    *expires*, if it does.
+    *expires*, if it does. Of GRANTS all *grants*; left out: an event changed them.
     """
 
     balance: str
@@ -280,6 +288,7 @@ class Billing(TypedDict, total=False):
     method: str
     expires: int
     status: str
+    grants: list[Grant]
 
 
 class Extra(TypedDict):

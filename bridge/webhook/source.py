@@ -67,6 +67,11 @@ def forecasts(options: Options) -> bool:
     return not FORECASTS.isdisjoint(options.get(USED, ()))
 
 
+def grants(options: Options) -> bool:
+    """Whether a trait in use counts credit grants."""
+    return "creditBalance" in options.get(USED, ())
+
+
 Wants = Callable[[Options], bool]
 """One of these functions."""
 

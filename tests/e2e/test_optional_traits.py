@@ -11,6 +11,7 @@ from tests.support.command import called
 from tests.support.local_stripe import (
     KEY,
     LocalStripe,
+    credit_grant,
     customer,
     event,
     item,
@@ -93,3 +94,31 @@ def test_what_is_switched_on_later_is_known_after_the_next_event(
         eventually(stack.has("cus_1", forecastMrr=245), what="the new phase")
         sender.close()
         assert "isStartup" in called("why", "cus_1", environ=stack.environ).out
+
+
+def test_credit_follows_what_is_given_spent_and_over(tmp_path: Path) -> None:
+    config = tmp_path / "bridge.toml"
+    config.write_text('[traits]\nuse = ["creditBalance"]\n', encoding="utf-8")
+    own = {"STRIPE_API_KEY": KEY, "BRIDGE_CONFIG": config, "BRIDGE_RECONCILE": "off"}
+    with LocalStripe() as api, Stack(tmp_path, **own, STRIPE_API_BASE=api.url) as stack:
+        stack.web()
+        stack.worker()
+        sender, began = stack.stripe(), int(time.time())
+        short = credit_grant("credgr_2", "cus_1", 300, expires_at=began + 5)
+        api.put(customer("cus_1", balance=-100, currency="usd"), short)
+
+        def told(kind: str, thing: Any) -> None:
+            one = event(f"evt_{kind}", int(time.time()), thing, type=kind)
+            assert 202 == sender.post(one).status
+
+        told("customer.updated", api.listed("customers")[0])
+        eventually(stack.has("cus_1", creditBalance=4), what="what was there before")
+        grant = credit_grant("credgr_1", "cus_1", 1000)
+        api.put(grant)
+        told("billing.credit_grant.created", grant)
+        eventually(lambda: stack.account("cus_1")["traits"]["creditBalance"] > 10)
+        api.left["credgr_1"] = 250
+        spent = {"id": "cbtxn_1", "credit_grant": "credgr_1"}
+        told("billing.credit_balance_transaction.created", spent)
+        eventually(stack.has("cus_1", creditBalance=3.5), what="what is left at last")
+        sender.close()

@@ -13,7 +13,7 @@ from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, compact, fold
 from bridge.domain.money import STRIPE
-from bridge.domain.refresh import restamped
+from bridge.domain.refresh import restamped, why_refresh
 from bridge.domain.traits import OPTIONAL
 from bridge.errors import SourceError
 from bridge.sources.stripe import SOURCE
@@ -22,6 +22,7 @@ from tests.integration.test_stripe_api import AT, NOW, api, options
 from tests.support.local_stripe import (
     Json,
     LocalStripe,
+    credit_grant,
     customer,
     known_events,
     subscription,
@@ -50,9 +51,12 @@ def card(id_: str, year: int) -> Json:
     return {"id": id_, "object": "payment_method", "type": "card", "card": expires}
 
 
-def doc(*facts: Fact) -> Document:
-    things = fold(compact(History(facts)))
-    return document(unite("a", [Party("stripe:cus_1", things)]), STRIPE_USE, NOW * 1000)
+def party(*facts: Fact) -> Party:
+    return Party("stripe:cus_1", fold(compact(History(facts))))
+
+
+def doc(*facts: Fact, now: int = NOW) -> Document:
+    return document(unite("a", [party(*facts)]), STRIPE_USE, now * 1000)
 
 
 STRIPE_USE = STRIPE._replace(use=USE)
@@ -140,3 +144,112 @@ def test_stripe_knows_every_event_that_an_endpoint_is_to_send(
 
     assert set(needed) <= known_events()
     assert "invoice.paid" in needed
+
+
+# --- Credit grants --------------------------------------------------------------------
+
+
+def grants(stripe: LocalStripe) -> None:
+    """A customer with credit on its balance, and grants of which two will count."""
+    stripe.put(customer("cus_1", balance=-500, currency="usd"), customer("cus_2"))
+    soon = {"effective_at": NOW + 100, "expires_at": NOW + 500}
+    unit = {"type": "custom_pricing_unit", "custom_pricing_unit": {"value": "9"}}
+    stripe.put(
+        credit_grant("credgr_1", "cus_1", 1000),
+        credit_grant("credgr_2", "cus_1", 200, category="promotional", **soon),
+        credit_grant("credgr_3", "cus_1", 10_000, expires_at=NOW - 60),
+        credit_grant("credgr_4", "cus_1", 20_000, voided_at=NOW - 60),
+        credit_grant("credgr_5", "cus_1", 0, amount=unit),
+        credit_grant("credgr_6", "cus_2", 40_000),
+    )
+    stripe.left = {"credgr_1": 700}
+
+
+def test_what_is_left_of_grants_is_credit_while_they_last(stripe: LocalStripe) -> None:
+    grants(stripe)
+
+    facts = api(stripe, **ON).party("stripe:cus_1")
+
+    at = {now: doc(*facts, now=NOW + now) for now in (0, 99, 100, 499, 500)}
+    shown = [one.traits["creditBalance"] for one in at.values()]
+    assert [12, 12, 14, 14, 12] == shown
+    until = [one.until and one.until // 1000 - NOW for one in at.values()]
+    assert [100, 100, 500, 500, None] == until
+    asked = [one for one in stripe.log if one.path.endswith("credit_balance_summary")]
+    assert ["credgr_1"] == [dict(one.query)["filter[credit_grant]"] for one in asked]
+
+
+@pytest.mark.parametrize("currencies", [("usd", "eur"), ("eur", "usd")])
+def test_credit_in_two_currencies_does_not_add_up(stripe, currencies) -> None:
+    stripe.put(customer("cus_1", balance=0))
+    for n, code in enumerate(currencies):
+        amount = {"type": "monetary", "monetary": {"currency": code, "value": 100}}
+        stripe.put(credit_grant(f"credgr_{n}", "cus_1", 0, amount=amount))
+
+    told = doc(*api(stripe, **ON).party("stripe:cus_1"))
+
+    assert "several currencies: EUR, USD" == told.unknown["creditBalance"]
+    assert 0 == told.traits["accountBalance"]
+
+
+def test_after_an_event_of_a_grant_its_customer_is_read_again(
+    stripe: LocalStripe,
+) -> None:
+    grants(stripe)
+    reads = api(stripe, **ON)
+    first = reads.party("stripe:cus_1")
+    grant = stripe.listed("billing.credit_grants")[0]
+    reader = Reader(SOURCE, **options(stripe, **ON))
+    told = event("evt_1", "billing.credit_grant.updated", grant, NOW + 5)
+    old = event("evt_0", "billing.credit_grant.created", grant, NOW - 5)
+    new = reader.facts(old, told, told)
+
+    for facts in ([*first, *new], [*new, *first], [*new[::-1], *first, *new]):
+        assert "what is left of its credit grants" in doc(*facts).unknown[CREDIT]
+        why = why_refresh(party(*facts), STRIPE_USE, NOW * 1000)
+        assert "an event without content came" == why
+
+    stripe.left, stripe.clock = {"credgr_1": 1}, lambda: NOW + 9
+    again = restamped(reads.party("stripe:cus_1"), party(*first, *new))
+    for facts in ([*first, *new, *again], [*again, *new, *first]):
+        assert 5.01 == doc(*facts).traits[CREDIT]
+        assert why_refresh(party(*facts), STRIPE_USE, NOW * 1000) is None
+
+
+CREDIT = "creditBalance"
+
+
+@pytest.mark.parametrize("account", ["", "acct_1"])
+def test_what_was_spent_of_a_grant_leads_to_its_customer(stripe, account) -> None:
+    on = {**ON, "STRIPE_CONNECT": bool(account)}
+    stripe.put(credit_grant("credgr_1", "cus_1", 1000), account=account)
+    spent = {"id": "cbtxn_1", "object": "billing.credit_balance_transaction"}
+    spent |= {"type": "debit", "credit_grant": "credgr_1"}
+    told = event("evt_1", f"{spent['object']}.created", spent, NOW)
+    told |= {"account": account} if account else {}
+
+    (fact,) = Reader(SOURCE, **options(stripe, **on)).facts(told)
+    thing = fact.party.removeprefix("pointer:stripe:")
+
+    owner = f"stripe:{account}/cus_1" if account else "stripe:cus_1"
+    assert owner == api(stripe, **on).owner(thing)
+    assert api(stripe, **on).owner(thing + "9") is None
+    assert [] == Reader(SOURCE, **on).facts(told)
+
+
+def test_a_deleted_customer_has_no_grants_and_none_are_asked_for(stripe) -> None:
+    stripe.put(customer("cus_1", deleted=True))
+
+    facts = api(stripe, **ON).party("stripe:cus_1")
+
+    assert [{"grants": []}] == [f.value for f in facts if f.thing == "billing:grants"]
+    assert not [one for one in stripe.log if "billing" in one.path]
+
+
+def test_a_key_that_may_not_read_grants_is_named(stripe: LocalStripe) -> None:
+    stripe.forbidden = {"billing.credit_grants"}
+    less: Any = {**ON, USED: USE - {CREDIT}}
+
+    assert api(stripe, **less).probe()
+    with pytest.raises(SourceError, match="rak_billing_credit_grant_read"):
+        api(stripe, **ON).probe()

@@ -24,7 +24,7 @@ SECRET_PART = "exampleXYZ"
 
 LISTED = ("customers", "subscriptions", "subscription_items", "events")
 LISTED += ("prices", "products", "coupons", "accounts", "webhook_endpoints", "invoices")
-LISTED += ("subscription_schedules",)
+LISTED += ("subscription_schedules", "billing.credit_grants")
 
 MOST_ENDPOINTS = 16
 """https://docs.stripe.com/webhooks#limits"""
@@ -77,6 +77,8 @@ class LocalStripe(LocalApi):
 
     def clear(self) -> None:
         """Keep nothing any more."""
+        self.left: dict[str, int] = {}
+        """Of credit grants of which something was spent, by id."""
         self._kept: dict[str, dict[str, dict[str, Json]]] = {"": _nothing()}
 
     @property
@@ -111,9 +113,13 @@ class LocalStripe(LocalApi):
         if self._now.account not in self._kept:
             raise refused(403, f"The key does not have access ({SECRET_PART})")
         _, _, kind, *rest = map(unquote, asked.path.split("/"))
+        if kind == "billing" and rest:
+            kind = f"billing.{rest.pop(0)}"
+            if kind == "billing.credit_balance_summary":
+                return Reply(self._left_of(dict(asked.query)))
         if kind not in LISTED or len(rest) > 1:
             raise refused(404, f"Unrecognized request URL ({asked.path})")
-        right = kind[:-1].removesuffix("_endpoint")
+        right = kind[:-1].removesuffix("_endpoint").replace(".", "_")
         right += "_read" if asked.body is None else "_write"
         if {kind, right} & self.forbidden:
             raise refused(
@@ -127,6 +133,21 @@ class LocalStripe(LocalApi):
         expand = _expanded(asked)
         shown = self._one(kind, rest[0]) if rest else self._page(kind, asked)
         return Reply(_rendered(shown, expand))
+
+    def _left_of(self, query: Mapping[str, str]) -> Json:
+        """What can be used now of the one credit grant that is asked for."""
+        if query.get("filter[type]") != "credit_grant":
+            raise refused(400, "This Stripe knows one filter[type]: credit_grant")
+        grant = self._one("billing.credit_grants", query["filter[credit_grant]"])
+        if query.get("customer") != grant["customer"]:
+            raise refused(400, "The credit grant belongs to another customer")
+        money = grant["amount"]["monetary"]
+        left = self.left.get(grant["id"], money["value"])
+        now, ends = self.clock(), grant["expires_at"] or float("inf")
+        usable = left if grant["effective_at"] <= now < ends else 0
+        shown = {"type": "monetary", "monetary": {**money, "value": usable}}
+        rows = [{"available_balance": shown, "ledger_balance": shown}]
+        return {"object": "billing.credit_balance_summary", "balances": rows}
 
     def _written(self, kind: str, rest: list[str], form: Json) -> Json:
         """An endpoint, created or updated; only its creation tells its secret."""
@@ -203,6 +224,8 @@ class LocalStripe(LocalApi):
                 return True
             if query.get("customer") not in {None, row["customer"]}:
                 return False
+            if kind == "billing.credit_grants":
+                return True
             ended = row["status"] == "canceled"
             return status in ("all", row["status"]) or (status is None and not ended)
 
@@ -317,6 +340,14 @@ def coupon(id_: str = "HALF", *, percent: float = 50.0, **more: Any) -> Json:
 def discount(of: Json, *, id_: str = "di_1", **more: Any) -> Json:
     """A coupon at work."""
     return made("discount", id_, coupon=of, **more)
+
+
+def credit_grant(id_: str, of: str, value: int, **more: Any) -> Json:
+    """Credit of so many cents for a customer, from the beginning and without an end."""
+    amount = {"type": "monetary", "monetary": {"currency": "usd", "value": value}}
+    own = {"customer": of, "amount": amount, "category": "paid", "effective_at": 0}
+    own |= {"expires_at": None, "voided_at": None, "created": 0, "livemode": False}
+    return {"id": id_, "object": "billing.credit_grant", **own, **more}
 
 
 def webhook_endpoint(id_: str, url: str, events: list[str], **more: Any) -> Json:

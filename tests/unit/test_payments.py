@@ -57,6 +57,11 @@ def test_a_bridge_without_these_traits_stores_and_answers_as_before() -> None:
     assert needed_events(before.options) == needed_events(now.options)
     assert "invoice.paid" not in needed_events(now.options)
     assert "invoice.paid" in needed_events(reader("lastPaidAt").options)
+    grants = {"created", "updated"}
+    more = {f"billing.credit_grant.{verb}" for verb in grants}
+    more |= {"billing.credit_balance_transaction.created"}
+    assert more <= {*needed_events(reader("creditBalance").options)}
+    assert more.isdisjoint(needed_events(reader(*ALL - {"creditBalance"}).options))
 
 
 def test_what_only_these_traits_need_cannot_stop_the_rest() -> None:
@@ -80,6 +85,27 @@ def test_each_is_explained_by_its_invoice_or_its_party() -> None:
     assert "is -19.99 USD" == aloud(balance)
     assert 19.99 == document(unite("a", parties), POLICY).traits["creditBalance"]
     assert "`backfill` reads invoices" in aloud(found["lifetimePaid"][0])
+
+
+DUE_AT = 1_800_000_000
+
+
+@pytest.mark.parametrize(
+    ("now", "shown", "until"),
+    [
+        (DUE_AT - 1, "2027-01-15T08:00:00.000Z", DUE_AT + 3600),
+        (DUE_AT + 3599, "2027-01-15T08:00:00.000Z", DUE_AT + 3600),
+        (DUE_AT + 3600, None, None),
+    ],
+)
+def test_an_attempt_that_came_to_nothing_is_not_the_next_one(now, shown, until) -> None:
+    body = {"id": "e", "object": "event", "type": TOLD[0][0], "created": DUE_AT - 9}
+    body |= {"data": {"object": INVOICE}}
+
+    _, doc = reader("paymentRetryAt").outcome(body, now=now * 1000)
+
+    assert shown == doc.traits["paymentRetryAt"]
+    assert until == (doc.until and doc.until // 1000)
 
 
 def paid(n: int, at: int) -> Fact:
@@ -172,7 +198,8 @@ def test_whatever_is_told_is_refused_or_counted(one, data) -> None:
     body = {"id": "e", "object": "event", "type": kind, "created": 1_800_000_000}
     with suppress(ValidationError):
         facts = reader(*ALL).facts({**body, "data": {"object": {**thing, **odd}}})
-        assert document(unite("a", folded(facts)), POLICY).until is None
+        later = 2**45
+        assert document(unite("a", folded(facts)), POLICY, later).until is None
 
 
 # --- Chargebee ------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.values import (
     BILLING,
     ENDED,
+    GRANTS,
     LIVE,
     METHOD,
     PAYMENTS,
@@ -24,6 +25,8 @@ from bridge.domain.values import (
     TERMS,
     TRAIT,
     AnyValue,
+    Dated,
+    Grant,
     Refreshed,
     Tiers,
     Value,
@@ -36,7 +39,7 @@ from bridge.sources.stripe.facts import PREFIX, kept_beside, needed_events, plac
 from bridge.sources.stripe.schemas import CUSTOMER, HAPPENED, PAGE, SUBSCRIPTION
 from bridge.sources.stripe.snapshot import essence, is_final
 from bridge.webhook.fields import Payload
-from bridge.webhook.source import Change, Event, Options, Page, forecasts, pays
+from bridge.webhook.source import Change, Event, Options, Page, forecasts, grants, pays
 from bridge.webhook.values import kept
 
 VERSION = "2025-08-27.basil"
@@ -54,6 +57,12 @@ MOST_ACCOUNTS = 16
 
 LISTS = ("customers", "subscriptions", "prices", "products", "coupons", "events")
 """Lists that the key must be able to read."""
+
+OWNED = {"subscription": "subscriptions", "credit_grant": "billing/credit_grants"}
+"""What names a customer, and where it is read."""
+
+SUMMARY = "billing/credit_balance_summary"
+"""Where what is left of a credit grant is read."""
 
 METHODS = ("default_payment_method", "default_source")
 
@@ -86,6 +95,8 @@ class StripeApi:
         self._lists += ["subscription_schedules"] if self._forecasts else []
         self._pays = pays(options)
         self._lists += ["invoices"] if self._pays else []
+        self._counts_grants = grants(options)
+        self._lists += [OWNED["credit_grant"]] if self._counts_grants else []
         self._term = lru_cache(MOST_TERMS)(self._read_term)
         self._product = lru_cache(self._read_product)
 
@@ -100,6 +111,9 @@ class StripeApi:
         if first is None:
             return []
         values = dict(self._values(first.body, id_))
+        if self._counts_grants:
+            found = () if first.body.get("deleted") else self._grants(id_, first.second)
+            values[GRANTS] = {"grants": [*found]}
         event = Event(f"read:{first.second}", "read", first.second, {})
         fact = partial(event.fact, party, rank=Rank.FROM_API)
         facts = [
@@ -115,9 +129,11 @@ class StripeApi:
         kind, _, id_ = thing.partition(":")
         if kind == "customer":
             return PREFIX + id_
-        raw = self._get("subscriptions", id_)
-        owner = raw and snapshot.owner(understood(SUBSCRIPTION.load, raw, id_))
-        return PREFIX + owner if owner else None
+        account, id_ = parted(id_)
+        api = self._connected(account) if account else self
+        raw = api._get(OWNED[kind], id_)  # noqa: SLF001 - one of its own
+        owner = raw and snapshot.owner(understood(schemas.OWNED.load, raw, id_))
+        return PREFIX + (account and f"{account}/") + owner if owner else None
 
     def probe(self) -> bool:
         """See `SourceApi.probe`."""
@@ -200,6 +216,28 @@ class StripeApi:
             shown = understood(schemas.INVOICE.load, raw, raw["id"])
             if step := snapshot.invoice(shown, at):
                 yield event.fact(party, PAYMENTS, step, Rank.FROM_API, essence={})
+
+    def _grants(self, id_: str, at: int) -> Iterator[Grant]:
+        """Yield what a customer's grants of money have left *at* an instant, or will have.
+
+        Credit cannot be used before it takes effect, so until then all of it is left.
+        """
+        for raw in every(self._http, OWNED["credit_grant"], {"customer": id_}):
+            grant = understood(schemas.GRANT.load, raw, raw["id"])
+            start, money = grant["effective_at"] or 0, grant["amount"]["monetary"]
+            ends: Any = grant["voided_at"] or grant["expires_at"]
+            if money and at < (ends or at + 1):
+                left = money["value"] if at < start else self._left(raw["id"], id_)
+                span: Dated = {"from": start, "until": ends}
+                yield {"currency": money["currency"], "left": left, **kept(span)}
+
+    def _left(self, grant: str, id_: str) -> str:
+        """What is left of one credit grant of a customer. Raises SourceError."""
+        which = {"filter[type]": "credit_grant", "filter[credit_grant]": grant}
+        reply = self._http.get(SUMMARY, query={"customer": id_, **which})
+        shown = understood(schemas.LEFT.load, reply.body if reply else {}, grant)
+        rows = (row["available_balance"]["monetary"] for row in shown["balances"])
+        return next((money["value"] for money in rows), "0")
 
     def _value(
         self, schema: Payload, make: Callable[..., AnyValue], raw: Json, **more: bool

@@ -11,7 +11,7 @@ KINDS = frozenset({"customer", "coupon", "plan", "price", "product"})
 """Objects that a party or a catalogue is named by. What else has an id belongs to one of
 these, and is kept with it."""
 
-REFERENCES = KINDS | {"customer_account", "products"}
+REFERENCES = KINDS | {"customer_account", "products", "credit_grant"}
 """Fields that hold ids of these, or whole objects."""
 
 DEEPEST = 32

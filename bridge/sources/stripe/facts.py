@@ -19,12 +19,14 @@ from bridge.config import USED
 from bridge.domain.facts import Fact, Rank, catalogue, pointer
 from bridge.domain.values import (
     BILLING,
+    GRANTS,
     METHOD,
     PAYMENTS,
     PAYS,
     TO_REFRESH,
     TRAIT,
     AnyValue,
+    Notice,
     Value,
 )
 from bridge.sources.stripe import schemas, snapshot
@@ -33,15 +35,15 @@ from bridge.sources.stripe.snapshot import Kept, Place, Places
 from bridge.webhook.fields import Payload
 from bridge.webhook.source import (
     Event,
-    Handler,
     Handlers,
     Options,
     Wants,
     forecasts,
+    grants,
     is_name,
     pays,
 )
-from bridge.webhook.values import digest
+from bridge.webhook.values import digest, kept
 
 DEEPEST = 8
 """Most levels to which previous attributes are restored; Stripe's reach four."""
@@ -60,11 +62,8 @@ EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf
 
 RANKS = {word: Rank[rank] for word, rank in EVENTS["ranks"].items()}
 
-HANDLERS, PAYMENT_HANDLERS, FORECAST_HANDLERS = Handlers(), Handlers(), Handlers()
-OPTIONAL: Mapping[Wants, Mapping[str, Handler]] = {
-    pays: PAYMENT_HANDLERS,
-    forecasts: FORECAST_HANDLERS,
-}
+HANDLERS = Handlers()
+OPTIONAL: Mapping[Wants, Handlers] = {w: Handlers() for w in (pays, grants, forecasts)}
 """Those that are used only while a trait in use wants them."""
 
 
@@ -195,7 +194,7 @@ def checkout_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
         yield _fact(event, PREFIX + customer, f"checkout:{shown['id']}", value)
 
 
-@PAYMENT_HANDLERS.on(event_of(schemas.Invoice), EVENTS["invoice"])
+@OPTIONAL[pays].on(event_of(schemas.Invoice), EVENTS["invoice"])
 def invoice_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the step that an invoice took; all are kept, so none replaces another."""
     shown, failed = loaded["data"]["object"], event.type == "invoice.payment_failed"
@@ -205,7 +204,7 @@ def invoice_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]
         yield event.fact(PREFIX + customer, PAYMENTS, step, Rank.UPDATED, essence={})
 
 
-@PAYMENT_HANDLERS.on(event_of(schemas.Method), EVENTS["method"])
+@OPTIONAL[pays].on(event_of(schemas.Method), EVENTS["method"])
 def method_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield when a method of payment expires; one that was detached is paid with no more."""
     shown = loaded["data"]["object"]
@@ -214,12 +213,23 @@ def method_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
         yield _fact(event, PREFIX + customer, thing, snapshot.method(shown))
 
 
-@FORECAST_HANDLERS.on(event_of(schemas.Scheduled), EVENTS["schedule"])
-def schedule_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
-    """Yield that the customer has to be read: an event has no price of a phase."""
-    customer = snapshot.owner(loaded["data"]["object"])
-    if customer and options["STRIPE_API_KEY"]:
-        yield _fact(event, PREFIX + customer, TO_REFRESH, {"event": event.id})
+@OPTIONAL[forecasts].on(event_of(schemas.Owned), EVENTS["schedule"])
+@OPTIONAL[grants].on(event_of(schemas.Owned), EVENTS["grant"])
+def owned_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
+    """Yield that a customer has to be read.
+
+    No event has the price of a phase, or what is left of a credit grant.
+    """
+    shown = loaded["data"]["object"]
+    owner, grant = snapshot.owner(shown), shown["credit_grant"]
+    party = PREFIX + owner if owner else pointer("stripe", f"credit_grant:{grant}")
+    is_grant = event.type in EVENTS["grant"]
+    if owner and is_grant:
+        yield _fact(event, party, GRANTS, {})
+    if options["STRIPE_API_KEY"] and (owner or grant):
+        # What is read in the event's own second is older than the event.
+        notice = kept(Notice(event=event.id, twice=is_grant))
+        yield _fact(event, party, TO_REFRESH, notice)
 
 
 @HANDLERS.on(

@@ -200,10 +200,10 @@ class Schedule(Payload):
     phases = fields.List(fields.Nested(Phase))
 
 
-class Scheduled(Payload):
-    """Whose a schedule is."""
+class Owned(Payload):
+    """Whose something is; a transaction of credit tells only of which grant it is."""
 
-    customer = customer_account = Id()
+    customer = customer_account = credit_grant = Id()
 
 
 class Checkout(Payload):
@@ -225,12 +225,34 @@ class Invoice(Payload):
     status_transitions = part(paid_at=UnixTime())
 
 
+class Money(Payload):
+    """So many minor units of a currency."""
+
+    currency, value = Currency(required=True), Minor(required=True)
+
+
 class Method(Payload):
     """A payment method, or an older source, which may be a card itself."""
 
     id, customer = Id(required=True), Id()
     exp_year, exp_month = Whole(1970, 9998), Whole(1, 12)
     card = part(exp_year=exp_year, exp_month=exp_month)
+
+
+AVAILABLE = part(monetary=fields.Nested(Money, required=True), required=True)
+
+
+class Grant(Payload):
+    """https://docs.stripe.com/api/billing/credit-grant/object"""  # noqa: D400 - a link
+
+    amount = part(monetary=fields.Nested(Money), required=True)
+    effective_at = expires_at = voided_at = UnixTime()
+
+
+class Left(Payload):
+    """https://docs.stripe.com/api/billing/credit-balance-summary/object"""  # noqa: D400 - a link
+
+    balances = fields.List(part(available_balance=AVAILABLE), required=True)
 
 
 class Thin(Payload):
@@ -270,3 +292,4 @@ PHASE, SCHEDULE = Phase(), Schedule()
 HAPPENED = Happened()
 ITEM, PRICE = Item(), Price()
 INVOICE, METHOD, BILLING = Invoice(), Method(), Billing()
+OWNED, GRANT, LEFT = Owned(), Grant(), Left()

@@ -135,21 +135,15 @@ def customer(loaded: Loaded, places: Places, *, deleted: bool = False) -> Custom
 
 def trait(loaded: Loaded, name: str, keeps: Kept) -> Trait:
     """Value of thing `trait:…` of a customer; {}: it is not one of a customer."""
-    if (
-        not keeps.traits[name].field.startswith("customer.")
-        or loaded["metadata"] is None
-    ):
+    is_own = keeps.traits[name].field.startswith("customer.")
+    if not is_own or loaded["metadata"] is None:
         return {}
     found = keeps.of("customer", loaded)
     return {"is": found[name]} if name in found else {"bad": keeps.traits[name].kind}
 
 
 def subscription(
-    loaded: Loaded,
-    places: Places,
-    *,
-    deleted_at: Any = None,
-    keeps: Kept = NO_MORE,
+    loaded: Loaded, places: Places, *, deleted_at: Any = None, keeps: Kept = NO_MORE
 ) -> Subscription:
     """Value of thing `subscription:…`; *deleted_at* of a deletion's event.
 
@@ -448,13 +442,8 @@ def essence(value: Value) -> dict[str, Any]:
     """
     items = value.get("items", ())
     ends = [part["ends"] for part in (*items, value) if "ends" in part]
-    hidden = {
-        "ends",
-        "details",
-        "single",
-        "start",
-        *(TERMS if "coupon" in value else ()),
-    }
+    hidden = {"ends", "details", "single", "start"}
+    hidden |= {*TERMS} if "coupon" in value else set()
     whole = {**_bare(value, hidden), "ends": min(ends, default=None)}
     if items:
         whole["items"] = [_bare(item, {"ends"}) for item in items]
