@@ -29,6 +29,9 @@ from bridge.domain.values import Value
 LATE = frozenset({"past_due", "unpaid"})
 """Statuses of a subscription whose payment is overdue."""
 
+MOST_LATE = 16
+"""Most steps of a spell that are stored; a late event may still end it at any of them."""
+
 MOST_TWICE = 8
 """Most repeated steps that are examined; with more, the order counts as doubtful."""
 
@@ -95,12 +98,13 @@ class Retained(NamedTuple):
         )
 
     def kept(self) -> Retained:
-        """The part that has to be stored: outside a spell, no steps.
+        """The part that has to be stored: outside a spell, no steps; of LATE the first.
 
         The steps before it then follow from the newest facts, which are kept.
         """
         kept = self if self.unpaid else self._replace(paid=frozenset())
-        return kept if self.late else kept._replace(in_time=frozenset())
+        late = frozenset(in_order(self.late)[:MOST_LATE])
+        return kept._replace(in_time=self.in_time if late else late, late=late)
 
 
 def _spell(

@@ -8,9 +8,12 @@ from typing import Any
 import orjson
 
 from bridge.domain.facts import Fact, Stamp
-from bridge.domain.fold import History, Retained, Step, in_order
+from bridge.domain.fold import NOTHING, History, Retained, Step, in_order
 
 TAB = "\t"
+
+SPELL = "late:"
+"""Before a thing: its spell of LATE, in a row that versions without it read and leave."""
 
 
 def field(fact: Fact) -> str:
@@ -47,6 +50,10 @@ def read(party: str, rows: Mapping[bytes, bytes]) -> History:
             )
         else:
             retained[thing] = _retained(orjson.loads(raw))
+    for late in [name for name in retained if name.startswith(SPELL)]:
+        thing, spell = late.removeprefix(SPELL), retained.pop(late)
+        whole = retained.get(thing, NOTHING)
+        retained[thing] = whole._replace(in_time=spell.paid, late=spell.unpaid)
     return History(facts, retained)
 
 
@@ -54,12 +61,9 @@ def rewrite(old: History, new: History) -> tuple[list[str], dict[str, str]]:
     """Fields to delete and fields to set, so that *old* becomes *new*."""
     kept = {field(fact) for fact in new.facts}
     gone = [name for name in map(field, old.facts) if name not in kept]
-    put = {
-        thing + TAB: _retained_row(retained)
-        for thing, retained in new.retained.items()
-        if retained != old.retained.get(thing)
-    }
-    return gone, put
+    had, has = _retained_rows(old), _retained_rows(new)
+    gone += [name for name in had if name.startswith(SPELL) and name not in has]
+    return gone, {name: text for name, text in has.items() if text != had.get(name)}
 
 
 def _retained(data: Any) -> Retained:
@@ -68,14 +72,22 @@ def _retained(data: Any) -> Retained:
     return Retained(frozenset(seen), bool(creation_seen), bool(trial), *steps)
 
 
+def _retained_rows(history: History) -> dict[str, str]:
+    rows: dict[str, str] = {}
+    for thing, kept in history.retained.items():
+        rows[thing + TAB] = _retained_row(kept)
+        if kept.late:
+            spell = Retained(paid=kept.in_time, unpaid=kept.late)
+            rows[SPELL + thing + TAB] = _retained_row(spell)
+    return rows
+
+
 def _retained_row(retained: Retained) -> str:
-    spells = [retained.paid, retained.unpaid]
-    if retained.late:
-        spells += [retained.in_time, retained.late]
     row = [
         sorted(retained.seen),
         int(retained.creation_seen),
         int(retained.trial),
-        *([list(step) for step in in_order(steps)] for steps in spells),
+        [list(step) for step in in_order(retained.paid)],
+        [list(step) for step in in_order(retained.unpaid)],
     ]
     return orjson.dumps(row).decode()

@@ -68,16 +68,41 @@ def test_a_field_is_the_thing_and_the_event() -> None:
     assert b'[0,1000,2,"k","a","b",{}]' == row(fact)
 
 
-def test_a_spell_past_due_is_kept_as_well() -> None:
+def test_a_spell_past_due_has_a_row_that_the_version_before_reads_and_leaves() -> None:
+    """That version took exactly five elements from every row without an event."""
     late = Retained(
+        frozenset({"active", "past_due"}),
         in_time=frozenset({Step(1000, 2, "evt_1", "a", "b")}),
         late=frozenset({Step(2000, 2, "evt_2", None, "c")}),
     )
+    history = History([], {"subscription:s": late})
 
-    _, put = rewrite(History([]), History([], {"subscription:s": late}))
+    gone, put = rewrite(History([]), history)
 
+    spell = f"late:subscription:s{TAB}"
+    steps = '[[1000,2,"evt_1","a","b"]],[[2000,2,"evt_2",null,"c"]]'
+    rows = {
+        f"subscription:s{TAB}": '[["active","past_due"],0,0,[],[]]',
+        spell: f"[[],0,0,{steps}]",
+    }
+    assert ([], rows) == (gone, put)
     raw = {name.encode(): text.encode() for name, text in put.items()}
-    assert {"subscription:s": late} == read("x:1", raw).retained
+    assert history == History([], read("x:1", raw).retained)
+    over = History([], {"subscription:s": late._replace(late=frozenset())})
+    assert ([spell], {}) == rewrite(history, over)
+
+
+def test_a_long_spell_past_due_keeps_its_beginning_in_a_short_row() -> None:
+    words = ["active", *["past_due"] * 200]
+    facts = [
+        Fact("x:1", "subscription:s", Stamp(False, n, 2), f"{n}", "k", {"status": w}, w)
+        for n, w in enumerate(words)
+    ]
+
+    rows = stored(compact(History(facts)))
+
+    assert 1 == fold(read("x:1", rows))["subscription:s"].late_since
+    assert len(rows[f"late:subscription:s{TAB}".encode()]) < 1000
 
 
 def test_joins_stand_under_the_thing_alone() -> None:
