@@ -1,8 +1,8 @@
 """Forecasts what a subscription will pay: all that is scheduled becomes dates of its items.
 
 Known are its scheduled end, the end of its trial (which converts), the phases of its
-schedule, a pending update (at its last date), and the ends of discounts and prices. What
-may still happen (a payment that fails, a renewal at another price) is not forecast.
+schedule, and the ends of discounts and prices. What may still happen (a payment that fails
+or applies a pending update, a renewal at another price) is not forecast.
 """
 
 from __future__ import annotations

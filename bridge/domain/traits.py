@@ -358,8 +358,8 @@ def _leaving(view: AccountView) -> list[Subscription]:
 def _forecast(view: AccountView, plans: list[list[Step]]) -> Result:
     """What `mrr` will be after the last change within a year that is known today.
 
-    Known are scheduled ends, trials (they convert), phases of schedules, pending updates
-    (at their last date), and ends of discounts that count. 0 once all have ended; `null`
+    Known are scheduled ends, trials (they convert), phases of schedules, and ends of
+    discounts that count; a pending update is not, until its payment applies it. 0 once all have ended; `null`
     if nothing counts now or will.
     """
     (now, *_, then), _ = _outlook(view, plans)

@@ -83,11 +83,6 @@ def _retained_rows(history: History) -> dict[str, str]:
 
 
 def _retained_row(retained: Retained) -> str:
-    row = [
-        sorted(retained.seen),
-        int(retained.creation_seen),
-        int(retained.trial),
-        [list(step) for step in in_order(retained.paid)],
-        [list(step) for step in in_order(retained.unpaid)],
-    ]
-    return orjson.dumps(row).decode()
+    spells = map(in_order, (retained.paid, retained.unpaid))
+    marks = sorted(retained.seen), int(retained.creation_seen), int(retained.trial)
+    return orjson.dumps([*marks, *(list(map(list, s)) for s in spells)]).decode()

@@ -178,15 +178,15 @@ class Subscription(Discounted):
     automatic_tax = part(enabled=fields.Boolean())
     """Stripe Tax, which computes rates that no event contains."""
     start_date = created = collection_method = billing = fields.Raw()
-    cancellation_details = pending_update = schedule = fields.Raw()
+    cancellation_details = schedule = fields.Raw()
     """For optional traits; a mistake in one of them must not stop the rest."""
 
 
 class Phase(Payload):
-    """A phase of a schedule, or a pending update, which has *expires_at*."""
+    """A phase of a schedule."""
 
-    start_date = end_date = expires_at = trial_end = UnixTime()
-    items = subscription_items = fields.List(fields.Nested(Item))
+    start_date = end_date = trial_end = UnixTime()
+    items = fields.List(fields.Nested(Item))
     discounts = fields.List(Reference(Discount))
     default_tax_rates = TAX_RATES
 

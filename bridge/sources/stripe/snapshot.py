@@ -33,7 +33,7 @@ from bridge.domain.values import (
     Value,
 )
 from bridge.sources.crm import TraitMapping
-from bridge.sources.stripe.schemas import ITEM, PHASE, PRICE, SCHEDULE
+from bridge.sources.stripe.schemas import ITEM, PRICE, SCHEDULE
 from bridge.webhook.fields import UNREAD, Label, UnixTime, cleaned
 from bridge.webhook.values import kept, month_end
 
@@ -206,19 +206,12 @@ def _details(loaded: Loaded, currency: str | None) -> Iterator[tuple[str, Any]]:
 
 
 def _scheduled(loaded: Loaded, currency: str | None) -> dict[str, Any]:
-    """What will change by a schedule, if it was read, or by a pending update.
+    """What will change by a schedule, if it was read. Raises ValidationError.
 
-    A pending update waits for its payment, and is dropped at its last date:
-    https://docs.stripe.com/billing/subscriptions/pending-updates. Raises ValidationError.
+    A pending update changes nothing before it applies: it waits for a payment, and is
+    dropped without one (https://docs.stripe.com/billing/subscriptions/pending-updates).
     """
-    whole, pending = loaded["schedule"], PHASE.load(loaded["pending_update"] or {})
-    if pending["subscription_items"] or pending["trial_end"]:
-        had = [item["id"] for item in (loaded["items"] or {"data": ()})["data"]]
-        listed = {row["id"] for row in pending["subscription_items"] or ()} - {None}
-        is_told = pending["expires_at"] and listed.issuperset(had)
-        if whole or pending["trial_end"] or not is_told:
-            return {"unread": "what will be after its pending update is not told"}
-        return {"phases": [_phase(pending, currency, pending["expires_at"])]}
+    whole = loaded["schedule"]
     if not isinstance(whole, dict):
         return {"unread": f"its schedule {whole} was not read"} if whole else {}
     schedule = SCHEDULE.load(whole)
@@ -238,8 +231,7 @@ def _scheduled(loaded: Loaded, currency: str | None) -> dict[str, Any]:
 def _phase(phase: Loaded, currency: str | None, start: int) -> dict[str, Any]:
     """What a subscription pays from *start* on (ms); nothing during a trial."""
     own = {"tax": _inclusive(phase["default_tax_rates"]), "from": phase["trial_end"]}
-    rows = phase["subscription_items"] or phase["items"] or ()
-    items = (_item(row, _price(row, None), currency) for row in rows)
+    items = (_item(i, _price(i, None), currency) for i in phase["items"] or ())
     return {"from": start, "items": [{**item, **kept(own)} for item in items]}
 
 
