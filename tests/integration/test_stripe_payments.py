@@ -13,7 +13,7 @@ from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, compact, fold
 from bridge.domain.money import STRIPE
-from bridge.domain.refresh import restamped, why_refresh
+from bridge.domain.refresh import refresh_early_by, restamped, why_refresh
 from bridge.domain.traits import OPTIONAL
 from bridge.errors import SourceError
 from bridge.sources.stripe import SOURCE
@@ -208,6 +208,10 @@ def test_after_an_event_of_a_grant_its_customer_is_read_again(
         assert "what is left of its credit grants" in doc(*facts).unknown[CREDIT]
         why = why_refresh(party(*facts), STRIPE_USE, NOW * 1000)
         assert "an event without content came" == why
+
+    stripe.clock = lambda: NOW + 5
+    early = restamped(reads.party("stripe:cus_1"), party(*first, *new))
+    assert refresh_early_by(party(*first, *new, *early)) > 0
 
     stripe.left, stripe.clock = {"credgr_1": 1}, lambda: NOW + 9
     again = restamped(reads.party("stripe:cus_1"), party(*first, *new))
