@@ -81,7 +81,8 @@ def desired_state(view: View, config: Config) -> Desired:
 
 def _placeable(doc: Document, view: View) -> Document:
     """*doc* without an organization that Vitally is not known to have yet."""
-    if view.organizations.get(str(doc.traits.get(ORGANIZATION)), "") is not None:
+    of = doc.traits.get(ORGANIZATION)
+    if of is None or view.organizations.get(str(of), "") is not None:
         return doc
     traits = {name: value for name, value in doc.traits.items() if name != ORGANIZATION}
     return doc._replace(traits=traits, stays=doc.stays | {ORGANIZATION})
@@ -89,11 +90,11 @@ def _placeable(doc: Document, view: View) -> Document:
 
 def place(view: View, change: Change, *, creates: bool) -> dict[str, str]:
     """What puts the account into its organization in the same request; {}: nothing can."""
-    of = str(change.traits.get(ORGANIZATION))
-    id_ = view.organizations.get(of)
+    of = change.traits.get(ORGANIZATION)
+    id_ = None if of is None else view.organizations.get(str(of))
     if id_ is None or (creates and not id_):
         return {}
-    return {ORGANIZATION: id_ if creates else of}
+    return {ORGANIZATION: id_ if creates else str(of)}
 
 
 def is_ending(view: View, desired: Desired, config: Config) -> bool:

@@ -122,7 +122,7 @@ def identify(things: Things) -> Identity:
     organization and no account belongs to the account that this is here.
     """
     of, is_head, _ = membership(things)
-    if LINK in things and things[LINK].value.get("account"):
+    if _is_linked(things):
         return _usable(str(things[LINK].value["account"]), of)
     if is_head:
         return Identity(organization(of))
@@ -145,15 +145,20 @@ def identify(things: Things) -> Identity:
 def membership(things: Things) -> tuple[str, bool, State | None]:
     """The organization of a customer, whether it is that one and no account, and who says so.
 
-    "": none, or events of one instant name different ones.
+    "": none, or events of one instant name different ones. Whom a person has linked to an
+    account is one.
     """
     for state in filter(None, map(things.get, (ORGANIZATION, CUSTOMER))):
         values = [one.value for one in (state, *state.rivals)]
         named = {(str(v.get("organization", "")), "head" in v) for v in values}
         of, is_head = named.pop()
         if of and not named and _usable(of).account is not None:
-            return of, is_head, state
+            return of, is_head and not _is_linked(things), state
     return "", False, None
+
+
+def _is_linked(things: Things) -> bool:
+    return LINK in things and bool(things[LINK].value.get("account"))
 
 
 def _claimed(things: Things) -> str:

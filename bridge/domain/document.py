@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -32,6 +32,8 @@ from bridge.domain.traits import (
 TRAITS = tuple(ALWAYS)
 
 ORDER_UNKNOWN = "events of one instant differ, and their order is not known"
+
+TOLD = "its source sets it, so it cannot be summed"
 
 
 class Document(NamedTuple):
@@ -124,7 +126,8 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
 
     *policy* orders the sources, and the first one with an opinion sets the trait. If that
     source cannot know the value, the trait is left out; the others are not asked. STAYS
-    is not an opinion. In an organization's MRR currencies stay apart without rates.
+    is not an opinion. In an organization's MRR currencies stay apart without rates, where
+    that of each account is known.
     """
     table = used(policy)
     by_trait: defaultdict[str, dict[str, Result]] = defaultdict(dict)
@@ -135,14 +138,15 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
             if result != SILENT:
                 by_trait[name][source] = result
         mrr = table["mrr"].read(view) if account.parts else None
+        unsure = next(_unsummed(account.parts, policy, now), None)
         for name, one in by_currency(view) if isinstance(mrr, Unknown) else ():
-            by_trait[name][source] = agreed(table["mrr"], one, one.possible())
+            result = agreed(table["mrr"], one, one.possible())
+            by_trait[name][source] = unsure or result
     for name, by_source in account.told.items():
         by_trait[name] |= {source: _word(state) for source, state in by_source.items()}
     for part in account.parts:
         for name in part.told.keys() & table.keys():
-            whole = Unknown(f"{part.id}: its source sets it, so it cannot be summed")
-            by_trait[name] = {"": whole}
+            by_trait[name] = {"": Unknown(f"{part.id}: {TOLD}")}
     names = [*table, *sorted(by_trait.keys() - table.keys())]
     return {n: _first(n, by_trait[n], policy) for n in names if n in by_trait}
 
@@ -178,6 +182,21 @@ def views_of(account: Account, policy: Policy, now: int) -> dict[str, AccountVie
         own = (p for p in account.payers if source in telling & {source_of(p.party)})
         views[source] = AccountView(tuple(by_source[source]), policy, now, tuple(own))
     return views
+
+
+def _unsummed(parts: Iterable[Account], policy: Policy, now: int) -> Iterator[Unknown]:
+    """Why the MRR of some of an organization's accounts has no place in a sum."""
+    mrr = used(policy)["mrr"]
+    for part in parts:
+        if "mrr" in part.told:
+            yield Unknown(f"{part.id}: {TOLD}")
+            continue
+        view = _foremost(part, policy, now)
+        # One that pays in several currencies is known in each.
+        for one in [view for _, view in by_currency(view)] or [view]:
+            result = agreed(mrr, one, one.possible())
+            if isinstance(result, Unknown) and result != SILENT:
+                yield result
 
 
 def _foremost(part: Account, policy: Policy, now: int) -> AccountView:

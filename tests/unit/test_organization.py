@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.account import Identity, Party, identify, unite
-from bridge.domain.document import Document, Ledger, document, keyed, with_currencies
+from bridge.desired import place
+from bridge.domain.account import MEMBER_OF, Identity, Party, identify, unite
+from bridge.domain.document import (
+    Change,
+    Document,
+    Ledger,
+    document,
+    keyed,
+    with_currencies,
+)
 from bridge.domain.explanation import explain, explained
 from bridge.domain.facts import Fact, PartyKind, PartyName, Stamp, kind_of
 from bridge.domain.fold import History, compact, fold
@@ -37,7 +45,8 @@ def paid(id_: str, unit: int, currency: str = "usd", at: int = 0, **value: Any) 
     item = {"unit": str(unit), "interval": "month", "ends": NOW + 30 * DAY}
     given = {"status": "active", "currency": currency, "items": [item]}
     party = id_ if ":" in id_ else f"stripe:{id_}"
-    return fact(party, f"subscription:sub_{id_}", at, **given | value)
+    thing = f"subscription:sub_{id_}{value.pop('id', '')}"
+    return fact(party, thing, at, **given | value)
 
 
 def members(*facts: Fact) -> list[Party]:
@@ -88,6 +97,28 @@ def test_a_customer_is_an_account_an_organization_or_both(
     assert expected == identity(*facts)
 
 
+def test_a_head_that_a_person_links_to_an_account_is_linked_in_vitally_too() -> None:
+    facts = [
+        fact("x:a", "customer", account="a", organization="a", head=True),
+        fact("x:a", "link", account="b"),
+    ]
+    things = fold(History(facts))
+    doc = document(unite("b", [Party("x:a", things)]))
+
+    assert Identity("b", "", "a") == identify(things)
+    assert "a" == doc.traits[MEMBER_OF]
+
+
+def test_no_organization_is_none_whatever_another_one_is_called() -> None:
+    shown = view("a")._replace(organizations={"None": "id"})
+    change = Change(None, {MEMBER_OF: None})
+
+    assert {} == place(shown, change, creates=False)
+    assert {MEMBER_OF: "None"} == place(
+        shown, Change(None, {MEMBER_OF: "None"}), creates=False
+    )
+
+
 def test_events_of_one_instant_that_name_two_organizations_name_none() -> None:
     first = fact("x:a", "customer", account="a", organization="x")
     other = first._replace(event="evt_0", value=first.value | {"organization": "y"})
@@ -127,7 +158,16 @@ CASES: dict[str, tuple[list[Fact], dict[str, Any]]] = {
     "of two currencies one may not be known": (
         [paid("a", 1000), paid("b", 0, "eur", items=[{"interval": "month"}]),
          paid("c", 500)],
-        {"mrrUSD": 15, "subscriptionStatus": "active"},
+        {"subscriptionStatus": "active"},
+    ),
+    "an account of two currencies is known in each": (
+        [paid("a", 1000), paid("a", 200, "eur", id="2"), paid("b", 500)],
+        {"mrrUSD": 15, "mrrEUR": 2, "subscriptionStatus": "active"},
+    ),
+    "what is told as a whole may be of any currency": (
+        [fact("stripe:a", "trait:mrr", **{"is": 7}), paid("b", 500),
+         paid("c", 500, "eur")],
+        {"subscriptionStatus": "active"},
     ),
     "it is churned when all are": (
         [paid(id_, 5, status="canceled", ended_at=NOW + n * DAY)
