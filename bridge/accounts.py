@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from redis import Redis
 
 from bridge.domain.account import unite
+from bridge.domain.facts import organization_id
 from bridge.domain.traits import instant
 from bridge.store import keys
 from bridge.store.index import Index, Row
@@ -96,9 +97,10 @@ def listing(redis: Redis, wanted: Wanted) -> Listing:
     index, text = Index(redis, keep=True), wanted.text.strip().lower()
     rows = index.find(text) if text else index.rows()
     now = _states(redis)
-    counts = {name: sum(has(row, now) for row in rows) for name, has in FILTERS.items()}
+    plain = [row for row in rows if not organization_id(row.account)]
+    counts = {name: sum(has(r, now) for r in plain) for name, has in FILTERS.items()}
     if wanted.state in FILTERS:
-        rows = [row for row in rows if FILTERS[wanted.state](row, now)]
+        rows = [row for row in plain if FILTERS[wanted.state](row, now)]
     total = len(rows)
     pages = max(1, -(-total // PAGE))
     begin = (min(wanted.page, pages) - 1) * PAGE

@@ -8,7 +8,18 @@ from redis import Redis
 
 from bridge.config import Config
 from bridge.desired import Desired, is_ending
-from bridge.domain.mass import CHURNED, Limits, Window, decide, of_mrr, reason
+from bridge.domain.facts import organization_id
+from bridge.domain.mass import (
+    CHURNED,
+    GRACE_MS,
+    LONG_GRACE_MS,
+    Limits,
+    Window,
+    decide,
+    of_accounts,
+    of_mrr,
+    reason,
+)
 from bridge.store.mass import Mass
 from bridge.store.view import View
 
@@ -21,10 +32,10 @@ def moves(view: View, desired: Desired, config: Config) -> dict[str, int]:
     """What a write moves: measure -> amount.
 
     A write moves nothing if we never wrote the account, if the customer begins again,
-    or if somebody has released it.
+    or if somebody has released it; an organization moves what its accounts have moved.
     """
     found: dict[str, int] = {}
-    if not view.written or view.released:
+    if not view.written or view.released or organization_id(view.account):
         return found
     if is_ending(view, desired, config):
         found[CHURNED] = 1
@@ -47,6 +58,14 @@ class Guard:
     def __init__(self, redis: Redis, limits: Limits) -> None:
         self._mass = Mass(redis)
         self._limits = limits
+
+    def below(self, view: View) -> tuple[int, str]:
+        """The same of an organization, which is held while any of its accounts is."""
+        if view.released or not view.children:
+            return 0, ""
+        parties = (member.name for member in view.children)
+        held, soon = self._mass.below(parties, LONG_GRACE_MS)
+        return (GRACE_MS if soon else 0), (of_accounts(held) if held else "")
 
     def judge(self, account: str, moved: Mapping[str, int]) -> tuple[int, str]:
         """Milliseconds until a write is judged again (0: it goes on), or why it is held."""

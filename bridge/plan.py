@@ -214,15 +214,17 @@ def totals(found: Iterable[Planned], now: Figures, share: float) -> dict[str, An
             if money is not None:
                 sums[money[0]][side] += Decimal(str(money[1]))
         counted["requests"] += one.requests
-        counted["accounts"] += one.requests > 0
-        counted["created"] += one.create
+        counted["writes"] += one.requests > 0
+        if not organization_id(one.account):
+            counted["accounts"] += one.requests > 0
+            counted["created"] += one.create
         counted["subscribed"] += one.before is None and one.after is not None
         counted["unsubscribed"] += one.before is not None and one.after is None
     units = counted["requests"] * now.cost
     return {
         "accounts": counted["accounts"],
         "created": counted["created"],
-        "writes": counted["accounts"],
+        "writes": counted["writes"],
         "units": units,
         "minutes": round(units / max(1.0, now.limit * share), 1),
         "mrr": {code: (float(a), float(b)) for code, (a, b) in sorted(sums.items())},

@@ -24,7 +24,6 @@ from redis.exceptions import ResponseError
 from bridge.config import Config
 from bridge.deadline import UNTIL, left
 from bridge.deliveries import Wanted, deliveries
-from bridge.domain.facts import organization_id
 from bridge.errors import (
     SourceError,
     VitallyError,
@@ -409,7 +408,7 @@ def _read_accounts(seen: Seen, vitally: Vitally, redis: Redis) -> None:
     listed = {str(one.get("externalId")): one for one in page}
     kinds: defaultdict[str | bool | None, list[str]] = defaultdict(list)
     # Which traits the fields of an organization follow is another setting of Vitally's.
-    rows = {r.account: r for r in Index(redis).rows() if not organization_id(r.account)}
+    rows = {row.account: row for row in Index(redis).rows()}
     for name, row in rows.items():
         kind = row.currency if row.mrr else bool(row.churned_at)
         kinds["" if row.mrr and name in listed else kind].append(name)

@@ -145,12 +145,12 @@ class AccountSync:
         if self.context.settings.bridge_dry_run:
             # Pending, until a worker starts that is to write.
             return self._postpone(view, DRY_RUN_MS, Wait("dry_run"), desired)
-        if moved := moves(view, desired, self.context.config):
-            wait, why = self.context.guard.judge(view.account, moved)
-            if why:
-                return self._ack(view, outcomes.held_for_a_word(view, why), desired)
-            if wait:
-                return self._postpone(view, wait, WATCHED)
+        guard, moved = self.context.guard, moves(view, desired, self.context.config)
+        wait, why = guard.judge(view.account, moved) if moved else guard.below(view)
+        if why:
+            return self._ack(view, outcomes.held_for_a_word(view, why), desired)
+        if wait:
+            return self._postpone(view, wait, WATCHED)
         return self._take_turn(view, desired, moved)
 
     def _unchanged(self, view: View, desired: Desired) -> str:

@@ -29,6 +29,8 @@ GRACE_MS = 2500
 LONG_GRACE_MS = 10_000
 """The same while a third of what would be too much came within the last minute."""
 
+WHAT_TO_DO = "look at it with `mass`, then `release` or `discard --mass`"
+
 THOUSANDTHS = 1000
 """MRR is counted in thousandths of a currency's unit."""
 
@@ -89,7 +91,9 @@ def reason(seen: Window) -> str:
         currency, _, way = seen.measure.partition(" ")
         amount, total = (n / THOUSANDTHS for n in (seen.amount, seen.total))
         what = f"{amount:,.2f} of {total:,.2f} {currency} of MRR would go {way}"
-    return (
-        f"part of a mass change: {what} within an hour; look at it with `mass`, then "
-        "`release` or `discard --mass`"
-    )
+    return f"part of a mass change: {what} within an hour; {WHAT_TO_DO}"
+
+
+def of_accounts(held: int) -> str:
+    """The same of an organization of which the changes of so many customers are."""
+    return f"part of a mass change: that of {held:,} of its customers; {WHAT_TO_DO}"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import orjson
 from redis import Redis
 
-from bridge.domain.facts import PartyName
+from bridge.domain.facts import PartyName, organization_id
 from bridge.domain.traits import Known
 from bridge.domain.values import CUSTOMER, EMAIL, SUBSCRIPTION, shortened
 from bridge.store import keys
@@ -67,7 +67,12 @@ class Row(NamedTuple):
     words: str
 
     def matches(self, text: str) -> bool:
-        """Whether *text* (lower case) is part of what people call the account."""
+        """Whether *text* (lower case) is part of what people call the account.
+
+        What its accounts are called is no name of an organization.
+        """
+        if organization_id(self.account):
+            return any(text in name.lower() for name in self[:2])
         names = (self.account, self.name, *self.parties)
         _, at, domain = text.rpartition("@")
         return (
@@ -120,26 +125,29 @@ class Index(Store):
         super().__init__(redis)
         self._read = _kept_row if keep else _row
 
-    def rows(self) -> list[Row]:
-        """Every row, in no order."""
+    def rows(self, key: str = keys.INDEX) -> list[Row]:
+        """Every account's row, in no order; with another *key*, those of organizations."""
         # A dict: HSCAN may return a field twice.
-        raw = dict(self._redis.hscan_iter(keys.INDEX, count=BATCH))
+        raw = dict(self._redis.hscan_iter(key, count=BATCH))
         return [self._read(account, text) for account, text in raw.items()]
 
     def some(self, accounts: Sequence[str]) -> dict[str, Row]:
-        """The rows of those of *accounts* that have one."""
-        texts = self._redis.hmget(keys.INDEX, accounts) if accounts else []
-        pairs = zip(accounts, texts, strict=True)
-        return {name: self._read(name.encode(), text) for name, text in pairs if text}
+        """The rows of those of *accounts*, organizations too, that have one."""
+        found: dict[str, Row] = {}
+        for key in (keys.INDEX, keys.INDEX_OF_ORGANIZATIONS) if accounts else ():
+            pairs = zip(accounts, self._redis.hmget(key, accounts), strict=True)
+            found |= {n: self._read(n.encode(), text) for n, text in pairs if text}
+        return found
 
     def find(self, text: str) -> list[Row]:
-        """The accounts that people may call *text*, the one with exactly that id first.
+        """What people may call *text*, organizations too, what has exactly that id first.
 
         *text* is part of a name, the id of an account, party or subscription, or the
         domain of an e-mail address; or an address, of which the domain counts.
         """
         wanted = text.strip().lower()
-        found = [row for row in self.rows() if row.matches(wanted)]
+        rows = [*self.rows(), *self.rows(keys.INDEX_OF_ORGANIZATIONS)]
+        found = [row for row in rows if row.matches(wanted)]
         return sorted(found, key=lambda row: (not _is(row, wanted), row.name.lower()))
 
     def count(self) -> int:
@@ -157,6 +165,7 @@ class Index(Store):
             return True
         cursor, raw = self._redis.scan(int(place), match=f"{prefix}*", count=BATCH)
         names = [one.decode().removeprefix(prefix) for one in raw]
+        names = [name for name in names if not organization_id(name)]
         rows = self._redis.hmget(keys.INDEX, names) if names else []
         unlisted = [name for name, row in zip(names, rows, strict=True) if row is None]
         with self._redis.pipeline(transaction=False) as pipe:

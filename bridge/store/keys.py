@@ -133,6 +133,9 @@ LISTING = PREFIX + "listing"
 INDEX = PREFIX + "index"
 """Hash: account -> its row (`index.py`), as of its last job."""
 
+INDEX_OF_ORGANIZATIONS = PREFIX + "index:organizations"
+"""The same of organizations, which add nothing to any number of accounts."""
+
 INDEXED = PREFIX + "indexed"
 """Where the sweeper is that adds missing rows to the index; "done" at the end."""
 

@@ -42,6 +42,11 @@ class Mass(Store):
             for name, (held, total, *counts) in zip(moves, rows, strict=True)
         ]
 
+    def below(self, parties: Iterable[str], ms: int) -> tuple[int, int]:
+        """How many of an organization's *parties* are held, and how many may be in *ms*."""
+        held, soon = self._run("held_below", ms, *parties)
+        return held, soon
+
     def hold(self, measure: str, why: str) -> None:
         """Hold what moves this *measure*, until somebody says a word."""
         self._redis.hset(keys.MASS_HOLD, measure, why)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bridge import actions
+from bridge.accounts import Wanted, listing
 from bridge.config import Config
 from bridge.desired import ORGANIZATION
 from bridge.domain.document import TRAITS
@@ -20,8 +21,9 @@ from bridge.guard import Guard
 from bridge.plan import plan, report, totals
 from bridge.reconcile import Reconciler
 from bridge.store import dump, keys, operator
-from bridge.store.index import Index
+from bridge.store.index import Index, sums
 from bridge.store.inspect import Look
+from bridge.store.mass import Mass
 from bridge.store.shadow import Shadow
 from bridge.store.view import Outcome
 from tests.support.desk import Bench, customer, link, subscription
@@ -344,11 +346,52 @@ def test_a_mass_change_of_organizations_waits_for_a_word(desk: Bench) -> None:
     parked = {raw.decode() for raw in desk.redis.zrange(keys.MASS, 0, -1)}
 
     assert {"stripe", "organization"} == {party.partition(":")[0] for party in parked}
-    assert [desk.traits(f"organization:o{n}")["mrr"] for n in many].count(1) > 15
+    assert [desk.traits(f"organization:o{n}").get("mrr") for n in many].count(1) > 15
     actions.release(desk.redis)
     desk.settles()
     assert {None} == {desk.traits(f"organization:o{n}").get("mrr") for n in many}
     assert 0 == desk.check().mass_parties
+
+
+def test_an_organization_waits_while_one_of_its_accounts_is_held(desk: Bench) -> None:
+    desk.context.guard = Guard(desk.redis, Limits(0.05, 0.1, 5))
+    desk.vitally.turn(rate_limit=1_000_000)
+    desk.redis.hset(keys.RATE, "limit", 1_000_000)
+    money = {n: ("usd", "eur")[n % 2] for n in range(20)}
+    for n, code in money.items():
+        desk.does(joins(f"cus_{n}", account=f"a{n}"), pays(f"cus_{n}", 100, code))
+    desk.passes(60_000)
+    desk.settles()
+    for n, code in money.items():
+        desk.does(pays(f"cus_{n}", 100, code, at=9, status="canceled"))
+    for _ in range(3):
+        desk.passes(6000)
+        desk.work()
+
+    parked = {one.party: one.why for one, _ in desk.look.listed(keys.PARKED)}
+    assert f"that of {len(parked) - 1} of its customers" in parked[HOLDING]
+    assert (10, 10) == tuple(
+        desk.traits(HOLDING)[f"mrr{code}"] for code in ("USD", "EUR")
+    )
+    actions.release(desk.redis)
+    desk.settles()
+    assert "churned" == desk.traits(HOLDING)["subscriptionStatus"]
+    assert 0 == desk.check().mass_parties
+
+
+def test_an_organization_is_in_no_number_of_accounts(desk: Bench) -> None:
+    desk.settles(*THREE)
+    index, found = Index(desk.redis), listing(desk.redis, Wanted())
+    (seen,) = Mass(desk.redis).weigh("acme", {"USD down": 1}, anew=True)
+
+    assert {"USD": (2, 125), "EUR": (1, 7)} == sums(index.rows())
+    assert [3] * 4 == [index.count(), found.total, found.every, seen.accounts]
+    assert 125_000 == seen.total
+    assert 1 == listing(desk.redis, Wanted(HOLDING)).total
+    desk.tell(pays("cus_1", 20_000, at=9), joins("cus_2", "other", at=9))
+    made = plan(desk.redis, lambda: desk.redis, CONFIG, "customer")
+    come_to = totals(made, desk.check(), 0.8)
+    assert (1, 0, 3) == tuple(come_to[n] for n in ("accounts", "created", "writes"))
 
 
 def test_an_organization_that_keeps_changing_is_written_at_growing_intervals(
@@ -445,10 +488,13 @@ def test_a_plan_foresees_organizations_before_any_job(desk: Bench) -> None:
 
 def test_an_organization_can_be_found_and_explained(desk: Bench) -> None:
     desk.settles(*THREE)
-    rows = Index(desk.redis).find("stripe:cus_1")
+    find = Index(desk.redis).find
     told = explanation(Look(desk.redis), HOLDING, CONFIG)
 
-    assert {HOLDING, "acme"} == {row.account for row in rows}
+    assert ["acme"] == [row.account for row in find("stripe:cus_1")]
+    assert [[HOLDING]] * 2 == [
+        [row.account for row in find(text)] for text in (HOLDING, "holding")
+    ]
     assert told is not None
     assert {"wanted": 125, "vitally": 125} == {
         name: told["traits"]["mrrUSD"][name] for name in ("wanted", "vitally")

@@ -55,7 +55,7 @@ if account ~= '' and not other then
   drop('account', 'EXISTS', account_of(account))
   drop('history', 'LLEN', history_of(account))
   redis.call('DEL', waiters_of(account), party_of(ARGV[3] .. account))
-  note('index', redis.call('HDEL', INDEX, account))
+  note('index', index(account, ''))
   note('unknown', redis.call('HDEL', UNKNOWN, account))
   note('drift', redis.call('SREM', DRIFT, account))
   drop('instances', 'HLEN', instances_of(account))

@@ -6,7 +6,8 @@ local INCOMPLETE, UNKNOWN, FENCE = 'vb1:incomplete', 'vb1:unknown', 'vb1:fence'
 local UNREAD = 'vb1:unread'
 local RUN, WORKERS, PAUSE = 'vb1:run', 'vb1:workers', 'vb1:throttle:pause'
 local RECONCILED, LISTING = 'vb1:reconciled', 'vb1:listing'
-local LISTED, DRY_RUN, INDEX = 'vb1:listed', 'vb1:dry', 'vb1:index'
+local LISTED, DRY_RUN = 'vb1:listed', 'vb1:dry'
+local INDEX, INDEX_OF_ORGANIZATIONS = 'vb1:index', 'vb1:index:organizations'
 local DRIFT, COMPLETE = 'vb1:drift', 'vb1:complete'
 local REFUSED, REFUSED_LATELY = 'vb1:refused', 'vb1:refused:lately'
 local FAILING, ALERTS, OUTBOX = 'vb1:failing', 'vb1:alerts', 'vb1:alerts:outbox'
@@ -30,10 +31,12 @@ local function count(name, n)
   if n ~= 0 then redis.call('HINCRBY', COUNTERS, name, n) end
 end
 
--- Store the row of an account in the index; '': remove it.
+-- Store the row of an account in its index; '': remove it. How many were removed.
 local function index(account, row)
-  if row == '' then redis.call('HDEL', INDEX, account)
-  else redis.call('HSET', INDEX, account, row) end
+  local is_one = string.sub(account, 1, 13) == 'organization:'
+  local key = is_one and INDEX_OF_ORGANIZATIONS or INDEX
+  if row == '' then return redis.call('HDEL', key, account) end
+  redis.call('HSET', key, account, row)
 end
 
 -- Milliseconds since the epoch.

@@ -6,8 +6,10 @@
 --   known), accounts in the window, their amount, those since a minute ago, those before
 --   this one, ms since this one was counted
 local account, hour = ARGV[1], tonumber(ARGV[2])
--- New accounts that wait for their first write are not in the index yet.
-local out = {math.max(redis.call('HLEN', INDEX), redis.call('ZCARD', DIRTY))}
+-- New accounts that wait for their first write are not in the index yet; organizations
+-- that wait are none.
+local waiting = redis.call('ZCARD', DIRTY) - redis.call('HLEN', INDEX_OF_ORGANIZATIONS)
+local out = {math.max(redis.call('HLEN', INDEX), waiting)}
 for i = 3, #ARGV, 2 do
   local name, key, amounts = ARGV[i], mass_of(ARGV[i]), mass_of(ARGV[i] .. ':amounts')
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', int(now - hour))) do

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from bridge.domain.facts import organization_id
 from bridge.lamps import CHOSEN, Lamp, complete
 from bridge.store.audit import latest
 from bridge.store.durations import DURATIONS, WRITE, histograms
@@ -66,7 +65,7 @@ def overview() -> Data:
         "saved": now.saved / (now.saved + now.writes)
         if now.saved + now.writes
         else None,
-        "mrr": sums(row for row in rows if not organization_id(row.account)),
+        "mrr": sums(rows),
         "accounts": len(rows),
         "charts": {
             name: chart(

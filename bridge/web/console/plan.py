@@ -66,7 +66,7 @@ class Made(NamedTuple):
     def rows(self, page: int) -> list[dict[str, Any]]:
         """The accounts of a *page*, counted from 1."""
         first = 1 + (page - 1) * SHOWN
-        last = min(first + SHOWN, 1 + self.totals["accounts"])
+        last = min(first + SHOWN, 1 + self.totals["writes"])
         with Path(_path(self.file)).open("rb") as lines:
             return [orjson.loads(x.rstrip(b",\n")) for x in islice(lines, first, last)]
 
@@ -192,7 +192,7 @@ def plan() -> Data:
     made = made or DESK.make(account, WAIT)
     if made is None:
         return data | {"is_making": True}
-    last = max(1, -(-made.totals["accounts"] // SHOWN))
+    last = max(1, -(-made.totals["writes"] // SHOWN))
     page = min(max(1, request.args.get("page", 1, int)), last)
     about = {"digest": made.digest, "at": made.at, "page": page, "pages": last}
     rows: dict[str, Any] = {"accounts": made.rows(page), "totals": made.totals}
