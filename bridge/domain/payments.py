@@ -1,7 +1,7 @@
 """What a party paid, owes and pays with: its invoices, balance, credit and cards.
 
 The fold keeps each step of an invoice for good, so a repeated or late event counts once.
-An invoice that is paid, void or written off is settled, whatever else comes.
+An invoice that is paid, void or written off is settled; only another such step changes it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ from bridge.domain.subscription import holds
 from bridge.domain.values import (
     BILLING,
     CUSTOMER,
+    DUE,
     GRANTS,
     METHOD,
     PAYMENTS,
     PAYS,
+    UNREAD,
+    UNSETTLED,
     Grant,
     Payment,
 )
 
 HISTORY = "what it paid before is not known: `backfill` reads invoices, from Stripe"
-UNREAD = "what is left of its credit grants is in no event; STRIPE_API_KEY reads it"
+NOT_READ = "what is left of its credit grants is in no event; STRIPE_API_KEY reads it"
 
 TRIED_FOR = 60 * 60 * 1000
 """Milliseconds for which an attempt that is due may go without an event."""
@@ -41,11 +44,35 @@ Amounts = Mapping[str, str]
 
 
 class Invoice(NamedTuple):
-    """An invoice that is open although somebody tried to charge it."""
+    """An invoice of a party and its steps, the last one last."""
 
     party: str
     id: str
     steps: Sequence[Payment]
+
+    @property
+    def words(self) -> set[str]:
+        """The names of its steps."""
+        return {step["step"] for step in self.steps}
+
+    def now(self, name: str) -> Any:
+        """What its last step says of a *name*. Raises UnknownError.
+
+        A step may be told after it was paid; then only one that settles it counts.
+        """
+        is_out = UNSETTLED if "paid" in self.words else ()
+        own = [step for step in self.steps if step["step"] not in is_out]
+        last = [step for step in own if step["at"] == own[-1]["at"]]
+        said = {step.get(name) for step in last}
+        if len(said) > 1 or UNREAD in {step["step"] for step in last}:
+            raise UnknownError(f"{self.id}: its {name} is unread, or two events differ")
+        return said.pop()
+
+    def paid_at(self) -> int | None:
+        """When it was first paid with money (ms); None: it is not. Raises UnknownError."""
+        is_paid = self.now("amount") != "0" and "paid" in self.words
+        times = (step["at"] for step in self.steps if step["step"] == "paid")
+        return next(times) if is_paid and self.now("step") == "paid" else None
 
     def failed_at(self) -> int:
         """When its payment last failed (ms). Raises UnknownError."""
@@ -56,7 +83,7 @@ class Invoice(NamedTuple):
 
     def retry_at(self, now: int) -> int | None:
         """When it is tried again (ms); None: never, or nothing came of it by *now*."""
-        at = self.steps[-1].get("retry")
+        at = self.now("retry")
         return at if at is not None and now < at + TRIED_FOR else None
 
 
@@ -75,30 +102,29 @@ class Payer:
     def _known(self, thing: str) -> Any:
         """The value of a *thing*. Raises UnknownError."""
         state = self.things.get(thing)
-        if state is None or state.rivals:
+        if state is None or state.rivals or state.value.get("status") == UNREAD:
             raise UnknownError(f"{self.party}: no event has its {thing}, or two differ")
         return state.value
 
     # --- Invoices -------------------------------------------------------------------------
 
     @cached_property
-    def _steps(self) -> Mapping[str, list[Payment]]:
-        """The steps of each invoice, the last one last."""
+    def _invoices(self) -> list[Invoice]:
         seen = sorted(self.things[PAYMENTS].seen) if PAYMENTS in self.things else ()
         steps: defaultdict[str, list[Payment]] = defaultdict(list)
         for step in sorted(json.loads(f"[{','.join(seen)}]"), key=itemgetter("at")):
             steps[step["id"]].append(step)
-        return steps
+        return [Invoice(self.party, *one) for one in steps.items()]
 
-    def last(self, name: str) -> list[Payment]:
-        """The last step of this *name* of each invoice that had one, in order."""
-        every = ([s for s in own if s["step"] == name] for own in self._steps.values())
-        return sorted((own[-1] for own in every if own), key=itemgetter("at"))
+    def had(self, name: str) -> bool:
+        """Whether an invoice of it ever had a step of this *name*."""
+        return any(name in invoice.words for invoice in self._invoices)
 
     @cached_property
-    def _paid(self) -> list[Payment]:
-        """Those that were paid with money, not with credit."""
-        return [step for step in self.last("paid") if step["amount"] != "0"]
+    def _paid(self) -> list[tuple[int, Invoice]]:
+        """Those that were paid with money, not with credit, and when."""
+        every = ((invoice.paid_at(), invoice) for invoice in self._invoices)
+        return sorted((at, one) for at, one in every if at is not None)
 
     @cached_property
     def is_complete(self) -> bool:
@@ -107,26 +133,29 @@ class Payer:
         The latter proves it only once an invoice was paid: none may be sent at all.
         """
         own = self.things.get(BILLING)
-        is_new = own is not None and own.creation_seen and self.last("paid")
+        is_new = own is not None and own.creation_seen and self.had("paid")
         return bool(is_new or (own and "read" in own.seen))
 
     @cached_property
     def failing(self) -> list[Invoice]:
         """Its invoices that are open although somebody tried to charge them."""
-        every = (Invoice(self.party, *one) for one in self._steps.items())
-        return [i for i in every if {s["step"] for s in i.steps} <= {"failed", "open"}]
+        return [i for i in self._invoices if i.words <= UNSETTLED and i.words != {DUE}]
 
     def paid_at(self, place: int) -> int | None:
         """When it paid first (*place* 0) or last (-1), in ms. Raises UnknownError."""
         if not (self.is_complete or (self._paid and place)):
             raise UnknownError(f"{self.party}: {HISTORY}")
-        return self._paid[place]["at"] if self._paid else None
+        return self._paid[place][0] if self._paid else None
 
     def paid(self, since: int | None) -> Amounts:
-        """What it paid *since* an instant (ms; None: ever). Raises UnknownError."""
+        """What it paid of invoices that are paid *since* an instant (ms).
+
+        None: ever, and of any. Raises UnknownError.
+        """
         self.paid_at(0 if since is None else -1)
-        own = (step for step in self._paid if step["at"] >= (since or 0))
-        return summed((step["currency"], step["amount"]) for step in own)
+        own = [one for at, one in self._paid if since is not None and at >= since]
+        every = self._invoices if since is None else own
+        return summed((one.now("currency"), one.now("amount")) for one in every)
 
     # --- Balance, credit and cards --------------------------------------------------------
 
@@ -144,7 +173,7 @@ class Payer:
         if not is_told or (customer and customer.value.get("deleted")):
             return []
         if (grants := self._known(GRANTS).get("grants")) is None:
-            raise UnknownError(f"{self.party}: {UNREAD}")
+            raise UnknownError(f"{self.party}: {NOT_READ}")
         return list(grants)
 
     def credit(self, now: int) -> Amounts:
@@ -156,7 +185,9 @@ class Payer:
     @property
     def dates(self) -> set[int]:
         """The instants (ms) at which its traits may change without an event."""
-        found = {at + TRIED_FOR for i in self.failing if (at := i.retry_at(0))}
+        found = {
+            at + TRIED_FOR for i in self.failing if (at := i.steps[-1].get("retry"))
+        }
         with suppress(UnknownError):
             found |= {g[k] for g in self._grants for k in ("from", "until") if k in g}
         return found
@@ -165,7 +196,7 @@ class Payer:
         """When the first card expires that pays what is *live* (ms). Raises UnknownError."""
         own = self._known(BILLING).get("method")
         methods = [self._known(PAYS + id_).get("method", own) for id_ in live] or [own]
-        cards = [self._known(METHOD + method) for method in methods if method]
+        cards = [self._known(METHOD + one) for one in methods if one is not None]
         return min((c["expires"] for c in cards if "expires" in c), default=None)
 
 

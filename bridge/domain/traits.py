@@ -407,7 +407,7 @@ def _failed_at(view: AccountView, times: list[int]) -> Result:
 
     `null` once each such invoice is paid, void or written off.
     """
-    if not times and not all(p.is_complete or p.last("failed") for p in view.payers):
+    if not times and not all(p.is_complete or p.had("failed") for p in view.payers):
         raise UnknownError(HISTORY)
     return _instant(max, times)
 
@@ -436,9 +436,10 @@ def _last_amount(view: AccountView, amounts: list[Amounts]) -> Result:
 
 
 def _lifetime(view: AccountView, amounts: list[Amounts]) -> Result:
-    """What invoices were paid with in money: the sum of `amount_paid`, taxes included.
+    """What was paid of invoices in money: the sum of `amount_paid`, taxes included.
 
-    Before refunds, and before credit notes that were issued after the payment.
+    Also of invoices that were paid in part, whatever became of the rest. Before refunds,
+    and before credit notes that were issued after the payment.
     """
     return _major(view, amounts)
 

@@ -45,6 +45,10 @@ PAYS, METHOD = "billing:subscription:", "billing:method:"
 GRANTS = "billing:grants"
 """Taken in only while a trait about payments is in use."""
 
+DUE, UNREAD = "due", "unread"
+UNSETTLED = frozenset({"open", "failed", DUE, UNREAD})
+"""Steps of an invoice that do not settle it; UNREAD is also the status of a card."""
+
 PARTS = ("ends", "ended", "plan")
 """Parts of a subscription that may come in facts of their own, with their own stamps."""
 
@@ -256,8 +260,9 @@ class Trait(_Is, Names, total=False):
 class Payment(TypedDict, total=False):
     """PAYMENTS: a *step* of one invoice; the fold keeps all steps of all invoices.
 
-    `open` (after a try), `failed` (a try in vain), `paid` (*amount*: in money); any other
-    word settles it too. *retry*: when the next try is due.
+    `open` (after a try), DUE (perhaps none was made), `failed` (a try in vain), UNREAD;
+    `paid` and any other word settle it. *amount*: what was paid by then, in money.
+    *retry*: when the next try is due.
     """
 
     id: Required[str]
@@ -279,8 +284,9 @@ class Billing(TypedDict, total=False):
     """BILLING, and the things whose names begin so; *status* `read`: with all invoices.
 
     Of a customer the *balance* (above 0 it is owed, below 0 it is credit, as at Stripe) and
-    the default *method* of payment, which a subscription may have too; of a method when it
-    *expires*, if it does. Of GRANTS all *grants*; left out: an event changed them.
+    the default *method* of payment ("": unread), which a subscription may have too; of a
+    method when it *expires*, if it does, or the *status* UNREAD. Of GRANTS all *grants*;
+    left out: an event changed them.
     """
 
     balance: str

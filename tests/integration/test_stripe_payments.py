@@ -118,6 +118,22 @@ def test_a_customer_who_never_paid_is_known_to_have_paid_nothing(
     assert told.traits["paymentFailedAt"] is None
 
 
+def test_an_odd_card_or_invoice_is_unknown_and_the_rest_is_read(
+    stripe: LocalStripe,
+) -> None:
+    odd = card("pm_1", 2031) | {"card": {"exp_month": 13, "exp_year": 2031}}
+    settings = {"default_payment_method": odd}
+    stripe.put(customer("cus_1", balance=1.5, invoice_settings=settings))
+    stripe.put(subscription("sub_1", "cus_1", default_source=7))
+    stripe.put(invoice("in_1", "paid", 1000), invoice("in_2", "lost", 0))
+
+    told = doc(*api(stripe, **ON).party("stripe:cus_1"))
+
+    assert {"mrr", "subscriptionStatus"} <= told.traits.keys()
+    assert {"lifetimePaid", "lastPaidAt", "paymentFailedAt"} <= told.unknown.keys()
+    assert {"accountBalance", "paymentMethodExpiresAt"} <= told.unknown.keys()
+
+
 def test_without_these_traits_the_requests_are_as_before(stripe: LocalStripe) -> None:
     stripe.put(customer("cus_1"), subscription("sub_1", "cus_1"))
     api(stripe).party("stripe:cus_1")

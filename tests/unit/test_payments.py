@@ -64,14 +64,27 @@ def test_a_bridge_without_these_traits_stores_and_answers_as_before() -> None:
     assert more.isdisjoint(needed_events(reader(*ALL - {"creditBalance"}).options))
 
 
-def test_what_only_these_traits_need_cannot_stop_the_rest() -> None:
-    odd = {"balance": "?", "currency": 7, "invoice_settings": [], "default_source": {}}
+ODD_PARTS = [
+    ({"balance": 1.5, "currency": "usd"}, {}),
+    ({"balance": 5, "currency": "xx"}, {"balance": "5"}),
+    ({"invoice_settings": [], "default_source": "pm_1"}, {"method": ""}),
+    ({"invoice_settings": {"default_payment_method": ""}}, {"method": ""}),
+    ({"default_payment_method": "", "default_source": "pm_1"}, {"method": ""}),
+    ({"default_source": 7}, {"method": ""}),
+]
+
+
+@pytest.mark.parametrize(("odd", "expected"), ODD_PARTS)
+def test_what_only_these_traits_need_cannot_stop_the_rest(odd, expected) -> None:
+    body = {"id": "e", "object": "event", "created": 1}
     owner = {"id": "cus_1", "name": "Ada", **odd}
-    body = {"id": "e", "object": "event", "type": "customer.updated", "created": 1}
+    body |= {"type": "customer.updated", "data": {"object": owner}}
 
-    (fact,) = Reader(SOURCE).facts({**body, "data": {"object": owner}})
+    (customer,) = Reader(SOURCE).facts(body)
+    same, billing = reader("accountBalance").facts(body)
 
-    assert {"account": "cus_1", "name": "Ada"} == fact.value
+    assert {"account": "cus_1", "name": "Ada"} == customer.value == same.value
+    assert expected == billing.value
 
 
 def test_each_is_explained_by_its_invoice_or_its_party() -> None:
@@ -230,6 +243,18 @@ DAY = chargebee.instant
         (
             [BORN, paid_bill(1, "6", 4900), FAILED, DUE],
             {"paymentFailedAt": DAY(2), "paymentRetryAt": DAY(5), "lifetimePaid": 49},
+        ),
+        (
+            [BORN, FAILED, bill("invoice_updated", 3, "7", status="not_paid")],
+            {"paymentFailedAt": DAY(2), "paymentRetryAt": None},
+        ),
+        (
+            [
+                *(BORN, paid_bill(1, "6", 4900), paid_bill(2, "7", 100)),
+                bill("payment_succeeded", 3, "8", amount_paid=2000),
+                bill("invoice_deleted", 4, "7", deleted=True, amount_paid=100),
+            ],
+            {"lastPaidAt": DAY(1), "lifetimePaid": 69, "paymentFailedAt": None},
         ),
         (
             [BORN, FAILED, DUE, paid_bill(5, "7", 4900), paid_bill(9, "8", 100)],

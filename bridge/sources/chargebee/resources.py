@@ -42,6 +42,9 @@ STATUSES = {
 SETTLED = {"paid": "paid", "voided": "void", "pending": None}
 """Status of an invoice that is not due, or not yet -> our step."""
 
+OVERDUE = frozenset({"payment_due", "not_paid"})
+"""Statuses of an invoice that ought to be paid by now."""
+
 COLLECTS = {"on": "charge_automatically", "off": "send_invoice"}
 """Chargebee's `auto_collection` -> Stripe's word."""
 
@@ -197,11 +200,13 @@ def invoice(shown: Shown, at: int, *, failed: bool) -> values.Payment | None:
 
     *failed*: an attempt to collect it has just failed; without a next try it stays due.
     """
-    tried = "failed" if failed else "open" if shown["next_retry_at"] else None
+    amount = "0" if shown["deleted"] else shown["amount_paid"]
+    due = values.DUE if shown["status"] in OVERDUE or amount != "0" else None
+    tried = "failed" if failed else "open" if shown["next_retry_at"] else due
     step = "void" if shown["deleted"] else SETTLED.get(shown["status"], tried)
     paid_at = shown["paid_at"] if step == "paid" else None
     value: values.Payment = {"id": shown["id"], "step": step or "", "at": paid_at or at}
-    value |= {"currency": shown["currency_code"], "amount": shown["amount_paid"]}
+    value |= {"currency": shown["currency_code"], "amount": amount}
     value["retry"] = shown["next_retry_at"]
     return kept(value) if step else None
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
+
+from marshmallow import ValidationError
 
 from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.values import (
@@ -24,9 +27,12 @@ from bridge.domain.values import (
     REFRESHED,
     TERMS,
     TRAIT,
+    UNREAD,
     AnyValue,
+    Billing,
     Dated,
     Grant,
+    Payment,
     Refreshed,
     Tiers,
     Value,
@@ -39,7 +45,16 @@ from bridge.sources.stripe.facts import PREFIX, kept_beside, needed_events, plac
 from bridge.sources.stripe.schemas import CUSTOMER, HAPPENED, PAGE, SUBSCRIPTION
 from bridge.sources.stripe.snapshot import essence, is_final
 from bridge.webhook.fields import Payload
-from bridge.webhook.source import Change, Event, Options, Page, forecasts, grants, pays
+from bridge.webhook.source import (
+    Change,
+    Event,
+    Options,
+    Page,
+    forecasts,
+    grants,
+    is_name,
+    pays,
+)
 from bridge.webhook.values import kept
 
 VERSION = "2025-08-27.basil"
@@ -213,8 +228,10 @@ class StripeApi:
         """Yield the steps of all invoices of a customer, as read *at* an instant (ms)."""
         for raw in every(self._http, "invoices", {"customer": id_}):
             event = Event(raw["id"], READ, at, {})
-            shown = understood(schemas.INVOICE.load, raw, raw["id"])
-            if step := snapshot.invoice(shown, at):
+            step: Payment | None = {"id": raw["id"], "step": UNREAD, "at": at}
+            with suppress(ValidationError):
+                step = snapshot.invoice(schemas.INVOICE.load(raw), at)
+            if step:
                 yield event.fact(party, PAYMENTS, step, Rank.FROM_API, essence={})
 
     def _grants(self, id_: str, at: int) -> Iterator[Grant]:
@@ -339,12 +356,15 @@ def every(http: HttpApi, kind: str, query: Mapping[str, Any]) -> Iterator[Json]:
 
 def _billing(raw: Json, thing: str) -> Iterator[tuple[str, AnyValue]]:
     """Yield what a customer or a subscription has and pays with, and its cards."""
-    value = snapshot.billing(understood(schemas.BILLING.load, raw, thing))
+    value = snapshot.billing(schemas.BILLING.load(raw))
     yield thing, {**value, "status": "read"}
-    for place in (raw, raw.get("invoice_settings") or {}):
-        for one in filter(None, map(place.get, METHODS)):
-            shown = understood(schemas.METHOD.load, one, thing)
-            yield METHOD + shown["id"], snapshot.method(shown)
+    places = (raw, raw.get("invoice_settings"))
+    for one in (p.get(n) for p in places if isinstance(p, dict) for n in METHODS):
+        if isinstance(one, dict) and is_name(one.get("id")):
+            card: Billing = {"status": UNREAD}
+            with suppress(ValidationError):
+                card = snapshot.method(schemas.METHOD.load(one))
+            yield METHOD + one["id"], card
 
 
 def _instant(event: Json) -> int:

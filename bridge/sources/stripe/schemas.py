@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import INCLUDE, Schema, fields
+from marshmallow import INCLUDE, Schema, ValidationError, fields
 
 from bridge.webhook.fields import (
     Currency,
@@ -140,8 +140,17 @@ class Customer(Discounted):
 class Billing(Payload):
     """What a customer, or a subscription, has and pays with.
 
-    Until 2019-10-17 the balance was the `account_balance`.
+    Until 2019-10-17 the balance was the `account_balance`. What is damaged becomes "": it
+    must not stop the rest.
     """
+
+    def load(self, data: Any, **options: Any) -> Any:
+        """Return what `Payload.load` returns, with "" for each field that is refused."""
+        try:
+            return super().load(data, **options)
+        except ValidationError as error:
+            odd = dict.fromkeys(error.messages_dict, "")
+        return super().load({**data, **dict.fromkeys(odd)}) | odd
 
     balance, currency, account_balance = Minor(), Currency(), Minor()
     invoice_settings = part(default_payment_method=Id())
@@ -219,7 +228,9 @@ class Invoice(Payload):
     """https://docs.stripe.com/api/invoices/object"""  # noqa: D400 - a link
 
     id, customer, customer_account = Id(required=True), Id(), Id()
-    status = Word("draft", "open", "paid", "uncollectible", "void", required=True)
+    status = Word("draft", "open", "paid", "uncollectible", "void")
+    paid = fields.Boolean()
+    """In place of the status before 2018-11-08."""
     currency, amount_paid = Currency(required=True), Minor(required=True)
     attempt_count, next_payment_attempt = Whole(), UnixTime()
     status_transitions = part(paid_at=UnixTime())

@@ -14,6 +14,7 @@ from marshmallow import ValidationError
 
 from bridge.domain.forecast import wanted
 from bridge.domain.values import (
+    DUE,
     ENDED,
     LONGEST,
     TERMS,
@@ -390,13 +391,17 @@ def shared(
 def invoice(loaded: Loaded, at: int, *, failed: bool = False) -> Payment | None:
     """The step that an invoice has taken, as told *at* (ms); None: none that matters.
 
-    *failed*: an attempt to charge it has just failed.
+    *failed*: an attempt to charge it has just failed. Raises ValidationError without a
+    status.
     """
-    step = loaded["status"]
-    if step == "draft" or (step == "open" and not (failed or loaded["attempt_count"])):
+    step = loaded["status"] or {True: "paid", False: "open"}.get(loaded["paid"])
+    if step is None:
+        raise ValidationError({"status": ["Neither status nor paid."]})
+    if step == "open":
+        step = "failed" if failed else "open" if loaded["attempt_count"] else DUE
+    if step == "draft" or (step == DUE and loaded["amount_paid"] == "0"):
         return None
     paid_at = (loaded["status_transitions"] or NOTHING).get("paid_at")
-    step = "failed" if failed and step == "open" else step
     value: Payment = {"id": loaded["id"], "step": step, "at": paid_at or at}
     value |= {"currency": loaded["currency"], "amount": loaded["amount_paid"]}
     value["retry"] = loaded["next_payment_attempt"]
@@ -407,11 +412,14 @@ def billing(loaded: Loaded, *, deleted: bool = False) -> Billing:
     """Value of thing `billing`; of a subscription the method of payment alone."""
     if deleted:
         return {"balance": "0"}
-    own = (loaded["invoice_settings"] or loaded)["default_payment_method"]
-    value: Billing = {"method": own or loaded["default_source"]}
+    settings = loaded["invoice_settings"]
+    place = loaded if settings is None else settings
+    ways = place and place["default_payment_method"], loaded["default_source"]
+    method = next((way for way in ways if way is not None), None)
+    value: Billing = {} if method is None else {"method": method}
     if balance := loaded["balance"] or loaded["account_balance"]:
-        value |= {"balance": balance, "currency": loaded["currency"]}
-    return kept(value)
+        value |= kept(Billing(balance=balance, currency=loaded["currency"]))
+    return value
 
 
 def method(loaded: Loaded) -> Billing:
