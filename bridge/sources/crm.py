@@ -92,8 +92,12 @@ class Rules(NamedTuple):
         return "" if self.account else company
 
     def customer(self, company: str, **told: Any) -> Customer:
-        """Value of thing `customer` of a *company*, of which so much is *told*."""
-        value = {"account": self.own(company), **told, **self.under(company)}
+        """Value of thing `customer` of a *company*, of which so much is *told*.
+
+        Of one that was merged *into* it, it names no organization.
+        """
+        of = {} if "into" in told else self.under(company)
+        value = {"account": self.own(company), **told, **of}
         return cast("Customer", kept(value))
 
     def selects(self, fields: Container[str], name: str) -> bool:

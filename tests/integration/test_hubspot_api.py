@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from bridge.domain.account import unite
+from bridge.domain.account import identify, unite
 from bridge.domain.document import Document, document
 from bridge.domain.facts import Fact, Rank, Stamp
+from bridge.domain.fold import History, fold
 from bridge.errors import SourceError, SourceUnreadError
 from bridge.sources.hubspot import SOURCE
 from bridge.sources.hubspot.api import HubspotApi, connect
@@ -187,6 +188,26 @@ def test_a_merged_company_is_finally_part_of_the_one_that_is_left(
     gone = {"account": account, "deleted": True, "into": "hubspot:2"}
     assert gone == found["customer"].value
     assert found["customer"].stamp.final
+
+
+@pytest.mark.parametrize(
+    ("heads", "parent", "place"),
+    [
+        ("both", None, ("2", "")),
+        ("both", "8", ("2", "")),
+        ("organization", None, ("organization:2", "")),
+        ("organization", "8", ("2", "")),
+    ],
+)
+def test_a_merged_company_is_an_organization_only_if_the_one_that_is_left_is(
+    hubspot: Shop, heads: str, parent: str | None, place: tuple[str, str]
+) -> None:
+    hubspot.company(2, hs_parent_company_id=parent)
+    hubspot.merge(1, 2)
+    rules = {"organization": ["hs_parent_company_id", "id"], "heads": heads}
+    found = identify(fold(History([*hubspot.facts(**rules).values()])))
+
+    assert place == (found.account, found.organization)
 
 
 # --- users --------------------------------------------------------------------------

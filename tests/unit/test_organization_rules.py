@@ -129,6 +129,26 @@ def test_a_company_that_lost_its_parent_is_its_own_head(
 
 
 @pytest.mark.parametrize(
+    ("heads", "gone"), [("both", ("2", "")), ("organization", None)]
+)
+def test_a_merged_company_is_in_no_organization_that_an_id_seems_to_name(
+    heads: str, gone: tuple[str, str] | None
+) -> None:
+    """The one that is left may have a parent. Where heads are no accounts, the API knows."""
+    table = {"organization": ["hs_parent_company_id", "id"], "heads": heads}
+    reader = Reader(discover()["hubspot"], table)
+    bodies = (
+        local_hubspot.changed(1, "hs_parent_company_id", "7", at=1),
+        local_hubspot.changed(2, "hs_parent_company_id", "8", at=1),
+        local_hubspot.company("creation", 2),
+        local_hubspot.merge(2, 1, at=9),
+    )
+    found = placed(reader, *bodies)
+
+    assert (("2", "8"), gone) == (found["hubspot:2"], found.get("hubspot:1"))
+
+
+@pytest.mark.parametrize(
     ("parent", "place"),
     [
         (PARENT[:15], (salesforce.ACCOUNT, PARENT)),

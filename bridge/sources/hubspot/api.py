@@ -15,7 +15,7 @@ from marshmallow import Schema, ValidationError, fields
 
 from bridge import log
 from bridge.domain.facts import Fact, Rank
-from bridge.domain.values import REFRESHED, AnyValue, Customer, Subscription
+from bridge.domain.values import ORGANIZATION, REFRESHED, AnyValue, Names, Subscription
 from bridge.errors import SourceUnreadError
 from bridge.sources import crm
 from bridge.sources.crm import Deals, Fields, Rules, TraitMapping, won_deal
@@ -164,7 +164,7 @@ class HubspotApi:
             return []
         record = reply.body
         if record["id"] != asked:
-            return _facts(party, [self._merged(record)], reply.at, final=True)
+            return _facts(party, self._merged(record), reply.at, final=True)
         links, is_all = _links(record, "deals")
         sure = {link["id"] for link in links if link["type"] == "company_to_deal"}
         own = {asked: {link["id"]: link["id"] in sure for link in links}}
@@ -253,7 +253,7 @@ class HubspotApi:
             born = _ms(row["created"]) if id_ in alive else 0
             yield Change(when.get(id_, at), facts=facts, born=born)
             for old in filter(None, (row["properties"].get(MERGED) or "").split(";")):
-                merged = _facts(PREFIX + old, [self._merged(row)], at, final=True)
+                merged = _facts(PREFIX + old, self._merged(row), at, final=True)
                 yield Change(when.get(id_, at), facts=merged)
 
     def _search(
@@ -304,12 +304,17 @@ class HubspotApi:
             found += _page(reply, row)[0].rows
         return found
 
-    def _merged(self, record: Json) -> tuple[str, Customer]:
+    def _merged(self, record: Json) -> Iterator[tuple[str, AnyValue]]:
+        """Yield what was merged into a company; it is in no organization, or is one too."""
         left = record["id"]
         named = stripped(record["properties"].get(self._rules.account))
         account = named or self._rules.own(left)
         told = {"account": account, "deleted": True, "into": PREFIX + left}
-        return "customer", self._rules.customer(left, **told)
+        yield "customer", self._rules.customer(left, **told)
+        if self._rules.organization:
+            parent = stripped(record["properties"].get(self._rules.parent)) or ""
+            of = self._rules.under(left, parent)
+            yield ORGANIZATION, of if "head" in of else Names()
 
     def _company(
         self, record: Json, deals: Iterable[Json], at: int

@@ -171,16 +171,23 @@ def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the final end of companies that were merged.
 
     Each belongs to the account of the remaining company, and stays as it was until that
-    company is known. If a property names the account, only the API knows it; it is read
-    again if its answer is from the very second of the merge.
+    company is known. If a property names the account, or it may be an organization alone,
+    only the API knows it; it is read again if its answer is from the very second of the
+    merge.
     """
     rules, left = rules_of(options), str(loaded["new"] or loaded["primary"])
     gone = sorted({str(i) for i in (loaded["primary"], *loaded["merged"])} - {left})
-    value = rules.customer(left, deleted=True, into=PREFIX + left)
+    may_be_head = "head" in rules.under(left)
+    told = {"account": ""} if may_be_head else {}
+    value = rules.customer(left, deleted=True, into=PREFIX + left, **told)
     for id_ in gone:
         yield event.fact(PREFIX + id_, "customer", value, Rank.CREATED, final=True)
-    if rules.account or rules.deals:
-        for id_ in [left, *(gone if rules.account else ())]:
+        if rules.organization:
+            no = Names()
+            yield event.fact(PREFIX + id_, ORGANIZATION, no, Rank.CREATED, final=True)
+    is_unsure = bool(rules.account) or may_be_head
+    if is_unsure or rules.deals:
+        for id_ in [left, *(gone if is_unsure else ())]:
             yield _ask(event, f"company:{id_}", Notice(twice=True))
 
 
