@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
+from operator import itemgetter
 from typing import Any, cast
 
 from bridge.domain.facts import Rank
@@ -228,13 +229,13 @@ class References:
         self, item: Item, seen: int, shared: Iterable[State | None]
     ) -> dict[str, Any]:
         """What an item as *seen* (ms), its product and its price tell; the newest counts."""
-        known = self._refreshed.get("details", {}).get(item.get("product", ""), {})
-        parts = [known, item.get("details", {})]
-        for one in shared:
-            if one is not None:
-                place = len(parts) if one.fact.stamp.at > seen else 1
-                parts.insert(place, one.value.get("details", {}))
-        return {key: told for part in parts for key, told in part.items()}
+        known = self._refreshed.get("details", {}).get(item.get("product", ""))
+        parts = [(self._things[REFRESHED].fact.stamp.at, known)] if known else []
+        there = filter(None, shared)
+        parts += [(s.fact.stamp.at, s.value.get("details", {})) for s in there]
+        parts.append((seen, item.get("details", {})))
+        parts.sort(key=itemgetter(0))
+        return {key: told for _, part in parts for key, told in part.items()}
 
 
 def _lists_none(value: Subscription) -> bool:

@@ -33,6 +33,9 @@ TRAITS = frozenset({"forecastMrr", "forecastMrrChange", "forecastAt"})
 PLANNERS = frozenset({"stripe", "chargebee"})
 """Sources that may schedule changes of a subscription outside of it."""
 
+BESIDE = ("items", "schedule")
+"""Details that are no traits, but that traits need."""
+
 END = {"from": inf}
 """What comes after the last phase."""
 

@@ -17,6 +17,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from bridge.domain.catalogue import Things
+from bridge.domain.facts import source_of
 from bridge.domain.money import UnknownError
 from bridge.domain.subscription import holds
 from bridge.domain.values import (
@@ -38,6 +39,9 @@ NOT_READ = "what is left of its credit grants is in no event; STRIPE_API_KEY rea
 
 TRIED_FOR = 60 * 60 * 1000
 """Milliseconds for which an attempt that is due may go without an event."""
+
+TELL_BILLING = frozenset({"stripe"})
+"""Sources that tell of balances and cards; others have BILLING for a creation alone."""
 
 Amounts = Mapping[str, str]
 """Minor units by currency, as exact text."""
@@ -97,7 +101,10 @@ class Payer:
     @property
     def is_told(self) -> bool:
         """Whether its source tells anything of payments."""
-        return any(thing.startswith((PAYMENTS, BILLING)) for thing in self.things)
+        bills = source_of(self.party) in TELL_BILLING
+        return PAYMENTS in self.things or (
+            bills and any(thing.startswith(BILLING) for thing in self.things)
+        )
 
     def _known(self, thing: str) -> Any:
         """The value of a *thing*. Raises UnknownError."""

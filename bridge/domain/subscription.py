@@ -426,14 +426,18 @@ def detail(sub: Subscription, name: str) -> Any:
 
 
 def told(sub: Subscription, name: str) -> list[Any]:
-    """What it, or each of its licensed items, tells for the trait *name*; None: nothing."""
+    """What it, or each of its licensed items, tells for the trait *name*; None: nothing.
+
+    An item without it is passed over where another one has it.
+    """
     if name in sub.value.get("details", {}):
         return [sub.value["details"][name]]
     _told_items(sub)
     details = [item.get("details", {}) for item in sub.items]
     if not details or any(name not in one for one in details):
         return [detail(sub, name)]
-    return [one[name] for one in details]
+    values = [one[name] for one in details]
+    return [value for value in values if value is not None] or values
 
 
 def _told_items(sub: Subscription) -> list[Item]:

@@ -6,7 +6,7 @@ A trait is a value, `None` (known to have none) or `Unknown` (left out of the wr
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -29,7 +29,14 @@ from bridge.domain.money import (
     major,
     rounded,
 )
-from bridge.domain.payments import HISTORY, Amounts, Invoice, Payer, summed
+from bridge.domain.payments import (
+    HISTORY,
+    TELL_BILLING,
+    Amounts,
+    Invoice,
+    Payer,
+    summed,
+)
 from bridge.domain.subscription import (
     NO_CURRENCY,
     NOT_ALL_ITEMS,
@@ -67,6 +74,9 @@ MOST_VIEWS = 64
 
 TELL_LATE = frozenset({"stripe"})
 """Sources whose `active` means that nothing is past due."""
+
+TELL_METADATA = frozenset({"stripe"})
+"""Sources whose subscriptions tell the traits that `bridge.toml` adds."""
 
 STRONGEST = ("past_due", "active", "trialing", "paused", "incomplete", "unpaid")
 """The account's status is the first of these that any subscription has."""
@@ -342,7 +352,9 @@ def _agreeing(_: AccountView, values: list[list[Any]]) -> Result:
 
 
 def _speaking(view: AccountView) -> list[Subscription]:
-    return view.live or [sub for sub in view.all if sub.status == "trialing"]
+    subs = [sub for sub in view.all if sub.source in TELL_METADATA]
+    live = [sub for sub in subs if sub.is_live]
+    return live or [sub for sub in subs if sub.status == "trialing"]
 
 
 def _leaving(view: AccountView) -> list[Subscription]:
@@ -505,6 +517,8 @@ class Trait(NamedTuple):
     tells: Callable[[Any, AccountView], Any]
     about: str = "all"
     """What of a view it is about; without that the source has no opinion."""
+    told_by: Collection[str] = ()
+    """The only sources that can tell it; (): any."""
 
     @property
     def meaning(self) -> str:
@@ -513,7 +527,9 @@ class Trait(NamedTuple):
 
     def read(self, view: AccountView) -> Result:
         """The trait's value in *view*."""
-        if not getattr(view, self.about):
+        about = getattr(view, self.about)
+        tellers = self.told_by or {source_of(one.party) for one in about}
+        if not any(source_of(one.party) in tellers for one in about):
             return SILENT
         try:
             return self.sums_up(view, [self.tells(sub, view) for sub in self.of(view)])
@@ -533,9 +549,14 @@ def _told(name: str) -> Callable[[Subscription, Any], Any]:
     return lambda sub, _: detail(sub, name)
 
 
-_Paid = partial(Trait, about="payers")
+def _billed(view: AccountView) -> list[Payer]:
+    return [one for one in view.payers if source_of(one.party) in TELL_BILLING]
+
 
 ALL, LIVE, COUNTING, PAYERS = map(attrgetter, ("all", "live", "counting", "payers"))
+
+_Paid = partial(Trait, about="payers")
+_Billed = partial(_Paid, of=_billed, told_by=TELL_BILLING)
 
 ALWAYS: Mapping[str, Trait] = {
     "mrr": Trait(_mrr, COUNTING, _payment),
@@ -565,13 +586,13 @@ OPTIONAL: Mapping[str, Trait] = {
     "forecastAt": Trait(_forecast_at, ALL, _steps),
     "paymentFailedAt": _Paid(_failed_at, _failing, lambda one, _: one.failed_at()),
     "paymentRetryAt": _Paid(_retry_at, _failing, lambda o, v: o.retry_at(v.now)),
-    "accountBalance": _Paid(_balance, PAYERS, lambda payer, _: payer.balance()),
-    "creditBalance": _Paid(_credit, PAYERS, lambda payer, v: payer.credit(v.now)),
+    "accountBalance": _Billed(_balance, tells=lambda payer, _: payer.balance()),
+    "creditBalance": _Billed(_credit, tells=lambda p, view: p.credit(view.now)),
     "firstPaidAt": _Paid(_first_paid, PAYERS, lambda payer, _: payer.paid_at(0)),
     "lastPaidAt": _Paid(_last_paid, PAYERS, lambda payer, _: payer.paid_at(-1)),
     "lastPaidAmount": _Paid(_last_amount, PAYERS, _paid_then),
     "lifetimePaid": _Paid(_lifetime, PAYERS, lambda payer, _: payer.paid(None)),
-    "paymentMethodExpiresAt": _Paid(_card_expires, PAYERS, _expires),
+    "paymentMethodExpiresAt": _Billed(_card_expires, tells=_expires),
 }
 """Those that `[traits] use` in `bridge.toml` switches on."""
 
@@ -598,4 +619,6 @@ def _rows(use: frozenset[str]) -> Mapping[str, Trait]:
 
 
 def _own(name: str) -> Trait:
-    return Trait(_agreeing, _speaking, lambda sub, _: told(sub, name))
+    return Trait(
+        _agreeing, _speaking, lambda sub, _: told(sub, name), told_by=TELL_METADATA
+    )

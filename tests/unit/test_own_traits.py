@@ -6,13 +6,19 @@ from typing import Any
 
 import pytest
 
-from bridge.config import parse
-from bridge.domain.document import TRAITS
+from bridge.config import USED, parse
+from bridge.domain.account import unite
+from bridge.domain.document import TRAITS, document
+from bridge.domain.facts import Stamp
+from bridge.domain.money import STRIPE
+from bridge.domain.values import REFRESHED
 from bridge.errors import ConfigError
 from bridge.sources import tables
+from bridge.sources.chargebee import SOURCE as CHARGEBEE
 from bridge.sources.stripe import SOURCE
-from tests.support.reader import Reader
-from tests.support.stripe_cases import BOTH, events
+from tests.support import chargebee
+from tests.support.reader import Reader, folded
+from tests.support.stripe_cases import BOTH, events, seconds
 
 LINES = {
     "isStartup": {"place": "customer.metadata.startup", "as": "boolean"},
@@ -99,6 +105,14 @@ LIVES: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
     "a product that was not told of": ([active(0)], {"family": "?"}),
     "a price that changed later": ([active(1), priced(2, "7")], {"tier": 7}),
     "a price that changed before": ([priced(0, "7"), active(1)], {"tier": 1}),
+    "one of two prices without the key": (
+        [active(0, items=[item("1"), NO_TIER])],
+        {"tier": 1},
+    ),
+    "an impossible type": (
+        [CREATED | {"metadata": {"startup": 7}}, active(0, metadata={"the team": {}})],
+        {"isStartup": "?", "team": "?"},
+    ),
     "a price without the key": ([active(0, items=[NO_TIER])], {"tier": None}),
 }
 
@@ -113,6 +127,59 @@ def test_metadata_becomes_traits_in_any_order(
     _, doc = reader.outcome(*events({"events": life}, rendering))
 
     assert expected == {name: doc.traits.get(name, "?") for name in expected}
+
+
+@pytest.mark.parametrize("status", ["active", "cancelled"])
+def test_a_source_that_cannot_tell_a_trait_leaves_it_to_the_one_that_can(
+    status: str,
+) -> None:
+    use = {"accountBalance", "firstPaidAt", "paymentMethodExpiresAt"}
+    on: Any = {USED: use}
+    told = [{**CREATED, "balance": 0}, active(1), product(0, "apps")]
+    reader, other = (
+        Reader(source, table, **on)
+        for source, table in ((SOURCE, {"traits": LINES}), (CHARGEBEE, None))
+    )
+    facts = reader.facts(*events({"events": told}, "items"))
+    born = chargebee.event("customer_created", 0, customer=chargebee.customer())
+    own = chargebee.subscription(status=status, cancelled_at=chargebee.seconds(0))
+    theirs = other.facts(
+        born, chargebee.event("subscription_changed", 1, subscription=own)
+    )
+    policy = STRIPE._replace(use=reader.use)
+
+    alone, both, none = (
+        document(unite("acme", folded(some)), policy)
+        for some in (facts, facts + theirs, theirs)
+    )
+
+    names = {*use, "family", "team", "tier"}
+    picked = [{n: d.traits[n] for n in names & d.traits.keys()} for d in (alone, both)]
+    assert picked[0] == picked[1]
+    assert {"apps", 0, None} == {
+        picked[0][name]
+        for name in ("family", "accountBalance", "paymentMethodExpiresAt")
+    }
+    assert not names & {*none.traits, *none.unknown}
+
+
+def test_the_newest_word_on_a_product_counts() -> None:
+    """Its event, if that came after it was read."""
+    reader = Reader(SOURCE, {"traits": LINES})
+    told = [active(1), product(2, "apps", "product.updated")]
+    seen = []
+    for day in (0, 3):
+        facts = reader.facts(*events({"events": told}, "items"))
+        at = seconds(day) * 1000
+        value = {"details": {"prod_1": {"family": "tools"}}}
+        read = facts[0]._replace(
+            thing=REFRESHED, value=value, stamp=Stamp(False, at, 4), after="r"
+        )
+        policy = STRIPE._replace(use=reader.use)
+        doc = document(unite("acme", folded([*facts, read])), policy)
+        seen.append(doc.traits["family"])
+
+    assert ["apps", "tools"] == seen
 
 
 def test_other_traits_are_as_they_were() -> None:
@@ -142,8 +209,11 @@ def test_the_file_names_them() -> None:
         ),
         (
             {"seats": "customer.metadata.seats"},
-            "sources.stripe.traits.seats is a trait of the bridge",
+            "sources.stripe.traits.seats is a name of the bridge's own",
         ),
+        # What other traits need is kept under these.
+        ({"items": "price.metadata.x"}, "sources.stripe.traits.items is a name"),
+        ({"schedule": "price.metadata.x"}, "sources.stripe.traits.schedule is a"),
     ],
 )
 def test_a_mistake_is_named(line: dict[str, Any], words: str) -> None:

@@ -15,6 +15,7 @@ from orjson import dumps
 from bridge import config
 from bridge.config import Lines, Table, some
 from bridge.domain.account import MEMBER_OF
+from bridge.domain.forecast import BESIDE
 from bridge.domain.traits import TABLE
 from bridge.errors import PayloadError
 from bridge.settings import Option, base_url, boolean, one_of, only, several, text
@@ -149,8 +150,8 @@ class TableLines(Lines):
     @validates("traits")
     def are_its_own(self, traits: Any, **_: Any) -> None:
         """Raise ValidationError for a name that the bridge itself gives a meaning."""
-        if taken := sorted(TABLE.keys() & traits.keys()):
-            raise ValidationError(dict.fromkeys(taken, "is a trait of the bridge"))
+        if taken := sorted({*TABLE, *BESIDE} & traits.keys()):
+            raise ValidationError(dict.fromkeys(taken, "is a name of the bridge's own"))
 
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:

@@ -78,7 +78,8 @@ class Kept(NamedTuple):
             of, _, key = mapping.field.partition(".metadata.")
             if of == kind and isinstance(metadata := loaded.get("metadata"), dict):
                 with suppress(ValueError):
-                    found[name] = mapping.convert(Label().read(metadata.get(key)))
+                    if isinstance(text := metadata.get(key, ""), str):
+                        found[name] = mapping.convert(cleaned(text))
         return found
 
 
