@@ -92,8 +92,7 @@ def subscription(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 def invoice(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the step that an invoice took; all are kept, so none replaces another."""
     shown, failed = loaded["content"]["invoice"], event.type == "payment_failed"
-    step = shown and resources.invoice(shown, event.at, failed=failed)
-    if step:
+    if step := shown and resources.invoice(shown, event.at, failed=failed):
         party = PREFIX + shown["customer_id"]
         yield event.fact(party, PAYMENTS, step, Rank.UPDATED, essence={})
 

@@ -181,16 +181,13 @@ def subscription(
     mrr, items = shown["mrr"], [_item(row, shown) for row in _rows(shown)]
     if mrr is not None and (recounted or mrr != "0"):
         value["mrr"] = mrr
-        value["plan"] = ", ".join(
-            item["name"] or "" for item in items if "name" in item
-        )
+        names = (item["name"] or "" for item in items if "name" in item)
+        value["plan"] = ", ".join(names)
     else:
         # Without any item the price is unknown, not zero.
         value["items"] = items or [{}]
         reductions = [*(shown["coupons"] or ()), *(shown["discounts"] or ())]
-        value["discounts"] = [
-            {"id": one["coupon_id"] or one["id"]} for one in reductions
-        ]
+        value["discounts"] = [{"id": r["coupon_id"] or r["id"]} for r in reductions]
     value["details"] = wanted(_details(shown), use)
     return kept(value)
 
@@ -289,8 +286,7 @@ def _item(item: Shown, shown: Shown) -> values.Item:
         value["ends"] = _renews(item)
     if item["metered_quantity"] is not None:
         value["usage"] = "metered"
-    has_own = item["billing_period"] or item["billing_period_unit"]
-    period = item if has_own else shown
+    period = item if item["billing_period"] or item["billing_period_unit"] else shown
     # Half a period (an interval without a count, or the reverse) is unknown.
     if period["billing_period"] and period["billing_period_unit"]:
         value["interval"] = period["billing_period_unit"]

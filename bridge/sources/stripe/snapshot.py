@@ -413,8 +413,7 @@ def billing(loaded: Loaded, *, deleted: bool = False) -> Billing:
     """Value of thing `billing`; of a subscription the method of payment alone."""
     if deleted:
         return {"balance": "0"}
-    settings = loaded["invoice_settings"]
-    place = loaded if settings is None else settings
+    place = loaded if loaded["invoice_settings"] is None else loaded["invoice_settings"]
     ways = place and place["default_payment_method"], loaded["default_source"]
     method = next((way for way in ways if way is not None), None)
     value: Billing = {} if method is None else {"method": method}
