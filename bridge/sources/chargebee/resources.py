@@ -223,8 +223,7 @@ def _ends(shown: Shown) -> Any:
 
     If items have their own dates, the earliest among those that are not usage.
     """
-    contract = _contract(shown)
-    if contract:
+    if contract := _contract(shown):
         return contract["contract_end"]
     own = [
         _renews(item)

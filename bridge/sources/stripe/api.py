@@ -310,8 +310,7 @@ class StripeApi:
             price["product"] = {"id": product, **self._product(product)}
 
     def _complete_coupon(self, coupon: Json) -> None:
-        created = coupon.get("created")
-        scope = self._term("coupons", coupon["id"], created, "applies_to")
+        scope = self._term("coupons", coupon["id"], coupon.get("created"), "applies_to")
         if scope:
             # If it was requested and is absent, the coupon applies to all products.
             coupon["applies_to"] = scope["applies_to"] or {"products": []}
