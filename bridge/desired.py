@@ -41,34 +41,47 @@ https://docs.vitally.io/en/articles/9880654-rest-api-accounts
 class Desired(NamedTuple):
     """The account (None: its last party left it), its document and the change.
 
-    *says* maps traits, by our names, to what the facts say.
+    *says* maps traits, by our names, to what the facts say. *organization*: where the
+    account counts, and is linked ("": nowhere; None: not known, so as before). Of an *idle*
+    one nothing is written, whatever differs.
     """
 
     account: Account | None
     document: Document
     change: Change
     says: Mapping[str, Known]
+    organization: str | None = ""
+    idle: bool = False
 
     def row(self, view: View) -> str:
         """The row of the account in the index."""
         return row_text(view, self.document.name.text, self.says, self.document.unknown)
+
+    def joins(self, view: View) -> Mapping[str, str]:
+        """What the account has to do with its organization, as `Outcome.joins`."""
+        read = [(m.name, m.read, m.catalogue_revision) for m in view.members]
+        shared = blake2s(orjson.dumps(read), digest_size=8).hexdigest()
+        of = self.organization
+        return {"shared": shared} | ({} if of is None else {"organization": of})
 
 
 def desired_state(view: View, config: Config) -> Desired:
     """Fold what was read of an account; its traits get the keys of `bridge.toml`."""
     ledger, unconfirmed, account = view.ledger, view.unconfirmed_traits, None
     says: Mapping[str, Known] = {}
+    of: str | None = ""
     if parties := view.parties:
         account = unite(view.account, parties, view.now)
         doc = document(account, config.policy, view.now)
-        says = doc.traits
+        says, of = doc.traits, _organization(doc, view, config)
         ours = {*ledger.traits, *unconfirmed}
         keys = with_currencies(config.traits, view.account, doc, ours)
         doc = keyed(_placeable(doc, view), keys, ledger, unconfirmed, config.by_hand)
     else:
         doc = removal(ledger, unconfirmed)
+    idle = bool(organization_id(view.account)) and not config.traits.get(ORGANIZATION)
     if view.owes_whole:
-        return Desired(account, doc, whole(doc, ledger), says)
+        return Desired(account, doc, whole(doc, ledger), says, of, idle)
     if unconfirmed:
         # An unconfirmed write may have arrived, whatever the ledger says.
         traits, seen = (
@@ -76,7 +89,17 @@ def desired_state(view: View, config: Config) -> Desired:
             for known in (ledger.traits, ledger.seen)
         )
         ledger = ledger._replace(traits=traits, seen=seen, read_at=0)
-    return Desired(account, doc, difference(doc, ledger), says)
+    return Desired(account, doc, difference(doc, ledger), says, of, idle)
+
+
+def _organization(doc: Document, view: View, config: Config) -> str | None:
+    """The organization that *doc* puts the account into, if a party names it as one."""
+    if not config.traits.get(ORGANIZATION) or organization_id(view.account):
+        return ""
+    if ORGANIZATION in doc.unknown:
+        return None
+    of = doc.traits.get(ORGANIZATION)
+    return str(of) if any(member.organization == of for member in view.members) else ""
 
 
 def _placeable(doc: Document, view: View) -> Document:
@@ -126,6 +149,8 @@ def instances_of(
 
 def has_work(view: View, desired: Desired) -> bool:
     """Whether there is anything to write; a deletion alone creates no account."""
+    if desired.idle:
+        return False
     if view.exists or view.unconfirmed_writes:
         return view.owes_whole or not desired.change.is_empty
     return desired.account is not None and not desired.account.deleted_only

@@ -58,7 +58,8 @@ class Planned(NamedTuple):
     *changes* have what Vitally is known to have (None: nothing) and what it shall have.
     *before* and *after* are the MRR of the account; None: it has none that is known.
     *instances* of custom objects are to be looked at, since some are to be sent. *state* is
-    a digest of all that Vitally has and shall have of it, changed or not.
+    a digest of all that Vitally has and shall have of it, changed or not. *organization*
+    is where it will count ("": nowhere; None: where it does so far).
     """
 
     account: str
@@ -70,6 +71,7 @@ class Planned(NamedTuple):
     after: Money | None = None
     state: str = ""
     instances: int = 0
+    organization: str | None = None
 
     @property
     def is_due(self) -> bool:
@@ -86,7 +88,8 @@ def planned(view: View, config: Config, policy: str) -> Planned:
     is_there = not view.exists or view.objects == digest_of(wanted)
     due = 0 if is_there else len(wanted)
     if not has_work(view, desired) or (refused and view.was_not_there):
-        return _at_rest(view.account, had, config)._replace(instances=due)
+        rests = _at_rest(view.account, had, config)
+        return rests._replace(instances=due, organization=desired.organization)
     name, shall = desired.change.name, desired.change.traits
     if create := creates and not refused:
         name = desired.document.name.text
@@ -104,6 +107,7 @@ def planned(view: View, config: Config, policy: str) -> Planned:
         _money(view.account, {**had, **shall}, config),
         _digest([had, desired.document.traits, desired.document.name.text]),
         due,
+        desired.organization,
     )
 
 
@@ -142,12 +146,13 @@ def plan(
     # First what is unsettled: what comes in meanwhile is the next plan's.
     unsettled = shadow.unsettled()
     wanted = shadow.accounts() if only is None else {*only}
-    accounts: dict[str, list[str]] = {name: [] for name in sorted(wanted)}
+    organizes = bool(config.traits.get(ORGANIZATION))
+    # An organization changes with accounts that are not asked for.
+    others = {name for name in unsettled.values() if name} if organizes else set[str]()
+    accounts: dict[str, list[str]] = {name: [] for name in sorted(wanted | others)}
     elsewhere: list[str] = []
     for party, account in unsettled.items():
         accounts.get(account or "", elsewhere).append(party)
-    if ORGANIZATION in config.traits:
-        elsewhere = [*unsettled]
     found: dict[str, Planned] = {}
     work = partial(_part, again, config, policy)
     for some, strays in _parts(work, accounts):
@@ -156,10 +161,22 @@ def plan(
     # An account that a party is about to join is worked out (again) with it.
     joined: defaultdict[str, list[str]] = defaultdict(list)
     for party, account in shadow.homes(elsewhere):
-        if only is None or account in wanted:
+        if only is None or organizes or account in wanted:
             joined[account].append(party)
     for some, _ in _parts(work, joined):
         found |= some
+    if organizes:
+        views = shadow.regrouped(
+            {
+                name: one.organization
+                for name, one in found.items()
+                if one.organization is not None and not organization_id(name)
+            },
+            joined,
+        )
+        found |= {view.account: planned(view, config, policy) for view in views}
+    if only is not None:
+        found = {name: one for name, one in found.items() if name in wanted}
     return [found[name] for name in sorted(found)]
 
 

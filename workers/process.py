@@ -16,6 +16,7 @@ from rq.job import Job
 
 from bridge.alerts import Alerts
 from bridge.config import Config
+from bridge.domain.account import MEMBER_OF
 from bridge.errors import LostLeaseError
 from bridge.log import fields, places
 from bridge.settings import Settings
@@ -23,8 +24,10 @@ from bridge.sources import options
 from bridge.store import keys
 from bridge.store.connect import connect, milliseconds
 from bridge.store.health import Watch
+from bridge.store.lease import APART_MS
 from bridge.store.operator import paused
 from bridge.store.samples import mark_changes
+from bridge.store.shadow import Shadow
 from bridge.store.view import Lease
 from workers import outcomes
 from workers.complete import Completing
@@ -168,6 +171,9 @@ class Process:
         if not self.context.config.subscription_object:
             self.redis.delete(keys.OBJECTS_LATE, keys.OBJECTS_REST)
         leases = self.context.leases
+        if self.context.config.traits.get(MEMBER_OF):
+            # A worker of a version that knows none has taken some for customers.
+            leases.look_again(Shadow(self.redis).organizations(), APART_MS)
         if self.context.settings.bridge_dry_run:
             leases.begin_dry_run()
         elif parties := leases.end_dry_run():

@@ -252,6 +252,8 @@ class AccountSync:
         if desired and outcome.to == "settled":
             noted = {**outcome.fields, "rules": self.context.rules}
             outcome = outcome._replace(fields=noted)
+        if desired:
+            outcome = outcome._replace(joins=desired.joins(view))
         if outcome.history:
             replies = [f"{call.method} {call.status}" for call in self.context.requests]
             history = {**outcome.history, "replies": replies}
@@ -275,7 +277,8 @@ class AccountSync:
             wait = wait._replace(
                 row=desired.row(view),
                 unknown=desired.document.unknown,
-                members={m.name: (incomplete(m), m.organization) for m in view.members},
+                members={m.name: incomplete(m) for m in view.members},
+                joins=desired.joins(view),
             )
         claims = self.leases.postpone(view.own.name, delay_ms, view.lease, wait)
         self.queue.push_all(claims, "came meanwhile")  # 9

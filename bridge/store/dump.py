@@ -17,7 +17,7 @@ from typing import Any
 
 from redis import Redis
 
-from bridge.domain.facts import STAND_INS, kind_of, organization
+from bridge.domain.facts import STAND_INS, kind_of, organization, organization_id
 from bridge.errors import BridgeError
 from bridge.store import keys
 from bridge.store.connect import aside, batches, each, milliseconds, named
@@ -53,6 +53,9 @@ PROOF = (PARTY, FACTS, ACCOUNT, keys.JOURNAL)
 
 LISTS = (keys.DIRTY, keys.HELD, keys.PARKED)
 """Those that wait, since when."""
+
+OF_ACCOUNTS = ("organization", "shared")
+"""Fields of an account that follow from its parties."""
 
 OF_JOBS = ("claim", "claimed_at", "job")
 """Fields of a party that are about a job."""
@@ -144,7 +147,9 @@ def load(redis: Redis, lines: Iterable[str]) -> Iterator[int]:
 def _matters(name: str, kind: str, life: int, value: Any) -> bool:
     """Whether a row says who waits, or that a write was not confirmed."""
     if name.startswith(ACCOUNT):
-        return "doubt" in value or "stale" in value
+        return not {"doubt", "stale"}.isdisjoint(value) or bool(
+            organization_id(name.removeprefix(ACCOUNT))
+        )
     return name.startswith((PARTY, *LISTS))
 
 
@@ -156,6 +161,8 @@ def _restore(redis: Redis, rows: Iterable[list[Any]]) -> None:
                 WRITE[kind](pipe, name, value)
             if name.startswith(PARTY):
                 pipe.hdel(name, *OF_JOBS)
+            if name.startswith(ACCOUNT):
+                pipe.hdel(name, *OF_ACCOUNTS)
             if life > 0:
                 pipe.pexpire(name, life)
         pipe.execute()
@@ -183,15 +190,33 @@ def _conclude(redis: Redis, kept: dict[str, Any]) -> None:
         for party, record in parties.items():
             if (account := record.get("account")) and account != party:
                 pipe.sadd(keys.members(account), party)
-            if of := record.get("organization"):
-                pipe.sadd(keys.children(of), party)
-                pipe.zadd(keys.LATER, {organization(of): now})
+        _place(pipe, parties, now)
+        for name in filter(organization_id, unsure):
+            pipe.zadd(keys.LATER, {name: now})
         for key, names in waiting.items():
             for party in names:
                 pipe.zadd(key, {party: since[key].get(party, now)})
         for name, number in sums.items():
             pipe.hset(keys.COUNTERS, name, str(number))
         pipe.execute()
+
+
+def _place(pipe: Any, parties: Mapping[str, Mapping[str, str]], now: int) -> None:
+    """Put accounts back into the organizations that their parties say, and look at those."""
+    places: dict[str, dict[str, str]] = {}
+    for party, record in parties.items():
+        if account := record.get("account"):
+            its = places.setdefault(account, {})
+            its[party] = record.get("organization", "")
+    for account, its in places.items():
+        if of := max(its.values()):
+            pipe.sadd(keys.children(of), account)
+            pipe.hset(keys.account(account), OF_ACCOUNTS[0], of)
+        due = {organization(of) for of in its.values() if of}
+        # Where they differ, it was exported while the account moved.
+        due |= {*its} if len({*its.values()}) > 1 else set()
+        for name in due:
+            pipe.zadd(keys.LATER, {name: now})
 
 
 def _counted(

@@ -364,10 +364,12 @@ class Look(Store):
 
     def members_of(self, account: str) -> list[str]:
         """Return the parties of an account, or of an organization's accounts, by name."""
-        own = [keys.members(account)]
+        accounts = {account}
         if of := organization_id(account):
-            own.append(keys.children(of))
-        return sorted(raw.decode() for raw in self._redis.sunion(own))
+            found = self._redis.smembers(keys.children(of))
+            accounts |= {raw.decode() for raw in found}
+        own = self._redis.sunion([*map(keys.members, accounts)])
+        return sorted(raw.decode() for raw in own)
 
     def record(self, account: str, parties: Sequence[str]) -> Record:
         """Read everything of *account*, whose members *parties* are."""

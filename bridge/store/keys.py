@@ -199,7 +199,7 @@ members = (PREFIX + "members:{}").format
 """Set of the parties of an account."""
 
 children = (PREFIX + "children:{}").format
-"""Set of the parties whose accounts belong to an organization (its external id)."""
+"""Set of the accounts that belong to an organization (its external id)."""
 
 history = (PREFIX + "history:{}").format
 """Capped list of the last writes to an account."""

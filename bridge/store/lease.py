@@ -22,7 +22,6 @@ from bridge.domain.facts import (
     catalogue,
     kind_of,
     organization,
-    organization_id,
     source_of,
     vacated,
 )
@@ -81,6 +80,9 @@ class Claim(NamedTuple):
 
 Claims = list[Claim]
 
+Children = Sequence[tuple[str, Sequence[str]]]
+"""Accounts of an organization, each with parties that are about to join it."""
+
 
 class Leases(Store):
     """Leases, reads and acknowledgements of one worker, which does one job at a time.
@@ -127,7 +129,7 @@ class Leases(Store):
     def _read(self, party: str, answer: Sequence[Any]) -> View:
         self.read_at = monotonic()
         # First of all, for the line about facts that cannot be read.
-        ids = delivery_ids((head[2] or b"").decode() for _, head, _ in answer[4])
+        ids = delivery_ids((head[2] or b"").decode() for _, head, *_ in answer[4])
         ABOUT.set({"deliveries": ids} if ids else {})
         view = _view(party, answer)
         members = view.members if view.account else (view.own,)
@@ -136,10 +138,13 @@ class Leases(Store):
             organizations=placed(self._redis, members),
         )
 
-    def peek(self, accounts: Iterable[tuple[str, Sequence[str]]]) -> list[View]:
+    def peek(
+        self, accounts: Iterable[tuple[str, Sequence[str], Children | None]]
+    ) -> list[View]:
         """Read accounts without a lease, each with parties that are about to join it.
 
-        One without any party is left out.
+        An organization has the accounts that it has (None), or is about to have. One
+        without any party is left out.
         """
         replies = self._run("peek", orjson.dumps([*accounts]))
         views = [_view(one[4][0][0].decode(), one) for one in replies if one[4]]
@@ -228,6 +233,7 @@ class Leases(Store):
                 "read_at": view.ledger.read_at,
             }
             | ({} if row is None else {"row": row})
+            | dict(outcome.joins)
         )
         self.held = None
         answer = self._run("ack", text)
@@ -251,7 +257,7 @@ class Leases(Store):
         account, fence = (lease.account, lease.fence) if lease else ("", 0)
         noted, delay = orjson.dumps(wait.fields), max(0, delay_ms)
         args = (party, delay, account, fence, noted, wait.row, wait.word)
-        more = (_text(wait.unknown), orjson.dumps(wait.members))
+        more = (_text(wait.unknown), _json(wait.members), _json(wait.joins))
         return claims(self._run("postpone", *args, *more))
 
     def begin_dry_run(self) -> None:
@@ -360,11 +366,15 @@ def _view(party: str, reply: Sequence[Any]) -> View:
     """What `begin` or `peek` returned of one account, without its catalogues."""
     fence, account, now, record, rows, listed_at, dirty_since = reply
     lease = Lease(account.decode(), party, fence)
-    read = [_member(n.decode(), head, _pairs(facts)) for n, head, facts in rows]
-    own, every, of = read[0], read, organization_id(lease.account)
+    read = [_member(n.decode(), head, _pairs(facts)) for n, head, facts, _ in rows]
+    own, children = read[0], list[Member]()
     if lease.account:
-        read = sorted(m for m in read if home(m)[0] == lease.account)
-    children = sorted(m for m in every if of and m.organization == of)
+        homes = (at.decode() for *_, at in rows)
+        staying = [
+            (at, m) for at, m in zip(homes, read, strict=True) if home(m)[0] == at
+        ]
+        read = sorted(m for at, m in staying if at == lease.account)
+        children = sorted(m for at, m in staying if at != lease.account)
     known = {k.decode(): v.decode() for k, v in _pairs(record).items()}
     numbers = {name: int(known.get(name, 0)) for name in NUMBERS}
     return View(
@@ -436,7 +446,6 @@ def _compacted(member: Member) -> dict[str, Any]:
         "deliveries": member.deliveries,
         "ghost": kind_of(member.name) == PartyKind.VACATED,
         "stands_in": member.stands_in,
-        "organization": member.organization,
         "incomplete": incomplete(member),
     }
 
@@ -447,6 +456,10 @@ def incomplete(member: Member) -> bool:
     return is_customer and is_incomplete(member.things)
 
 
+def _json(data: object) -> str:
+    return orjson.dumps(data).decode()
+
+
 def _text(data: object) -> str:
     """JSON, or "" of nothing."""
-    return orjson.dumps(data).decode() if data else ""
+    return _json(data) if data else ""

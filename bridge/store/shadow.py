@@ -83,18 +83,12 @@ class Shadow(Store):
         return dict(zip(parties, so_far, strict=True))
 
     def homes(self, parties: Sequence[str]) -> Iterator[tuple[str, str]]:
-        """Yield each of *parties* and its account, where its facts name one.
-
-        Also its organization, and the one that it has been in so far.
-        """
+        """Yield each of *parties* and its account, where its facts name one."""
         for names in batches(parties, BATCH):
-            before = each(self._redis, "hget", map(keys.party, names), "organization")
-            for member, last in zip(self._leases.members(names), before, strict=True):
+            for member in self._leases.members(names):
                 account, _ = home(member)
                 if account is not None:
                     yield member.name, account
-                for of in {member.organization, (last or b"").decode()} - {""}:
-                    yield member.name, organization(of)
 
     def at_rest(self, accounts: Sequence[str], rules: str) -> dict[str, Ledger]:
         """The ledgers of those *accounts* that need no write; no party may be unsettled.
@@ -120,7 +114,26 @@ class Shadow(Store):
     def views(self, accounts: Mapping[str, Sequence[str]]) -> Iterator[View]:
         """Read *accounts*, many at a time, each with parties that may belong to it too."""
         for some in batches(accounts.items(), BATCH):
-            yield from self._leases.peek(some)
+            yield from self._leases.peek([(*one, None) for one in some])
+
+    def regrouped(
+        self, shall: Mapping[str, str], joined: Mapping[str, Sequence[str]]
+    ) -> Iterator[View]:
+        """Read each organization that has or gets some account of *shall*, as it will be.
+
+        *shall* maps accounts to the organizations ("": none) that they will have. *joined*
+        are parties about to belong to accounts, and to organizations, which are read too.
+        """
+        rows = self._records([*shall], "organization")
+        so_far = {(raw or b"").decode() for (raw,) in rows}
+        heads = {organization_id(name) for name in joined}
+        for of in sorted({*shall.values(), *so_far, *heads} - {""}):
+            raw = self._redis.smembers(keys.children(of))
+            stay = {name.decode() for name in raw} - shall.keys()
+            children = stay | {name for name, its in shall.items() if its == of}
+            own = [organization(of), *joined.get(organization(of), ())]
+            some = [(name, joined.get(name, ())) for name in sorted(children)]
+            yield from self._leases.peek([(organization(of), own, some)])
 
     def ledgers(self, accounts: Sequence[str]) -> list[tuple[str, Ledger]]:
         """Return the ledger of each account, and its text."""

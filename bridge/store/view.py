@@ -67,8 +67,9 @@ class Member(NamedTuple):
     def party(self, catalogues: Catalogues, read_for: str = "") -> Party:
         """What the domain calls a party; *read_for*: its account, or the organization's."""
         catalogue, account = catalogues.get(source_of(self.name), {}), ""
-        if (of := organization_id(read_for)) and of == self.organization:
-            account = identify(self.things).account or self.name
+        if organization_id(read_for):
+            own = identify(self.things).account or self.name
+            account = "" if own == read_for else own
         return Party(self.name, self.things, catalogue, account)
 
 
@@ -184,8 +185,8 @@ class Wait(NamedTuple):
     """Why a job was not done now: the *word* that is counted ("": none), and *why*.
 
     Its account keeps *fields*, and *row* in the index ("": as it is); with a row, why
-    traits are *unknown*, and of its *members* whether they are incomplete, and their
-    organizations.
+    traits are *unknown*, of its *members* whether they are incomplete, and *joins* as in
+    `Outcome`.
     """
 
     word: str = "retried"
@@ -193,14 +194,19 @@ class Wait(NamedTuple):
     fields: Mapping[str, str] = {}
     row: str = ""
     unknown: Mapping[str, str] = {}
-    members: Mapping[str, tuple[bool, str]] = {}
+    members: Mapping[str, bool] = {}
+    joins: Mapping[str, str] = {}
 
 
 RETRIED = Wait()
 
 
 class Outcome(NamedTuple):
-    """The outcome of a job: the state *to* (settled, held or parked) and *why*."""
+    """The outcome of a job: the state *to* (settled, held or parked) and *why*.
+
+    *joins*: `organization`, where the account counts ("": nowhere; absent: as so far), and
+    `shared`, a digest of what it counts with there.
+    """
 
     word: str
     to: str = "settled"
@@ -215,3 +221,4 @@ class Outcome(NamedTuple):
     known: bool = False
     made_good: int = 0
     mass: bool = False
+    joins: Mapping[str, str] = {}

@@ -194,8 +194,18 @@ PARTS: Mapping[str, slice] = {
 """Command -> which of its arguments name the parts of the key that it touches."""
 
 READS = frozenset(
-    {"exists", "get", "hexists", "hget", "hgetall", "hlen", "hmget", "hvals", "lindex"}
-    | {"llen", "lrange", "mget", "pttl", "scan", "scard", "sismember", "smembers"}
+    {"exists", "get", "hexists", "hget", "hgetall", "hkeys", "hlen", "hmget", "hvals"}
+    | {
+        "lindex",
+        "llen",
+        "lrange",
+        "mget",
+        "pttl",
+        "scan",
+        "scard",
+        "sismember",
+        "smembers",
+    }
     | {"srandmember", "ttl", "type", "zcard", "zcount", "zmscore", "zrange"}
     | {"zrangebyscore", "zrank", "zscore"}
 )

@@ -535,7 +535,7 @@ def test_in_whatever_order_batches_arrive_the_newest_is_there_in_the_end(
                     desk.vitally.instances()
         own.waiting += [(0.0, m) for since, m in held if clock - since < 300_000]
         minutes(desk, 16)
-        (view,) = desk.leases.peek([("acme", ["stripe:cus_1"])])
+        (view,) = desk.leases.peek([("acme", ["stripe:cus_1"], None)])
         whole = unite("acme", view.parties, view.now)
         shall = instances(whole, OBJECT, desk.context.config.policy, view.now, LINKS)
         shown = desk.vitally.instances()

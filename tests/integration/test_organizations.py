@@ -251,7 +251,82 @@ def test_what_is_forgotten_counts_no_more(desk: Bench) -> None:
     desk.settles()
     assert 100 == desk.traits(HOLDING)["mrr"]
 
-    assert {b"stripe:cus_1"} == desk.redis.smembers(keys.children("holding"))
+    assert {b"acme"} == desk.redis.smembers(keys.children("holding"))
+    assert operator.forget(desk.redis, "stripe:cus_1") is not None
+    desk.settles()
+    stored = [raw.decode() for raw in desk.redis.scan_iter("vb1:*")]
+    assert not [name for name in stored if "holding" in name]
+    assert 0 == desk.redis.hlen(keys.INDEX)
+
+
+def crm(organization: str | None, *, at: int = 0) -> Fact:
+    """What a CRM says of an account whose money is elsewhere."""
+    fact = joins("cus_1", organization, account="acme", at=at, kind="updated")
+    return fact._replace(party="hubspot:1")
+
+
+def test_an_organization_has_all_parties_of_its_accounts_whoever_names_it(
+    desk: Bench,
+) -> None:
+    desk.settles(crm("holding"), joins("cus_1", None), pays("cus_1", 10_000))
+    assert (100, 100) == (desk.traits()["mrr"], desk.traits(HOLDING)["mrr"])
+    # Of two sources that differ the first decides, for the link and for the sum.
+    desk.settles(joins("cus_1", "other", at=9, kind="updated"))
+    linked = desk.account("acme")["organizationId"]
+    counted = {of: desk.traits(of).get("mrr") for of in (HOLDING,)}
+    if (other := desk.vitally.account("organization:other")) is not None:
+        counted["organization:other"] = other["traits"].get("mrr")
+    assert [100] == [
+        mrr for of, mrr in counted.items() if desk.account(of)["id"] == linked
+    ]
+    assert [100] == [mrr for mrr in counted.values() if mrr]
+    # The party that has the money moves; the account stays and is empty.
+    desk.settles(link("cus_1", "zeta", at=10), joins("cus_1", None, at=11))
+    assert None is desk.traits(HOLDING).get("mrr")
+
+
+def test_an_account_that_contributes_the_same_is_not_summed_again(desk: Bench) -> None:
+    desk.settles(*THREE)
+    before = desk.redis.hget(keys.party(HOLDING), "nudges")
+    for name in ("stripe:cus_1", "stripe:cus_2"):
+        desk.leases.look_again([name], 1)
+        desk.settles()
+    assert before == desk.redis.hget(keys.party(HOLDING), "nudges")
+    path = "/resources/accounts*"
+    failing = {"kind": "status", "status": 503, "match": {"path": path}}
+    desk.vitally.break_with([{**failing, "times": 3, "body": {}}])
+    desk.settles(pays("cus_1", 20_000, at=9))
+
+    assert int(before) + 2 >= int(desk.redis.hget(keys.party(HOLDING), "nudges"))
+    assert 225 == desk.traits(HOLDING)["mrrUSD"]
+
+
+def test_a_worker_that_starts_finds_what_an_older_one_took_for_a_customer(
+    desk: Bench,
+) -> None:
+    desk.settles(*THREE)
+    desk.tell(pays("cus_1", 20_000, at=9))
+    assert "updated" == desk.next()
+    desk.redis.delete(keys.party(HOLDING), "rq:queue:bridge")
+    desk.redis.zrem(keys.LATER, HOLDING)
+    desk.redis.zrem(keys.DIRTY, HOLDING)
+    desk.leases.look_again(Shadow(desk.redis).organizations(), 1)
+    desk.settles()
+
+    assert 225 == desk.traits(HOLDING)["mrrUSD"]
+
+
+def test_without_the_line_nothing_is_written_to_organizations_and_all_leave(
+    desk: Bench,
+) -> None:
+    desk.settles(*THREE)
+    desk.set(config=Config())
+    desk.vitally.forget()
+    desk.settles(*(pays(name, 900, at=9) for name in ACCOUNTS))
+
+    assert {*ACCOUNTS.values()} == {one["account"] for one in desk.vitally.writes()}
+    assert not desk.redis.exists(keys.children("holding"))
+    assert 125 == desk.traits(HOLDING)["mrrUSD"]
 
 
 def test_what_changes_while_an_organization_is_written_is_written_next(
@@ -319,6 +394,19 @@ def test_an_export_between_an_account_and_its_organization_owes_the_rest(
     assert 225 == desk.traits(HOLDING)["mrrUSD"]
     assert 3 == desk.redis.scard(keys.children("holding"))
     assert not desk.redis.exists(keys.members(HOLDING))
+
+
+def test_an_export_while_the_last_account_leaves_owes_the_rest(desk: Bench) -> None:
+    desk.settles(joins("cus_1"), pays("cus_1", 10_000))
+    desk.tell(joins("cus_1", None, at=9, kind="updated"))
+    assert "updated" == desk.next()
+    desk.redis.zrem(keys.LATER, HOLDING)
+    lines = [*dump.export(desk.redis)]
+    desk.redis.flushdb()
+    [*dump.load(desk.redis, lines)]
+    desk.settles()
+
+    assert None is desk.traits(HOLDING).get("mrr")
 
 
 def test_a_party_counts_in_its_organization_once_it_has_an_account(desk: Bench) -> None:

@@ -4,8 +4,9 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: JSON: account, fence, party (whose job it is), to (settled, held, parked), why,
 --   parties [{name, read, nudged, gone [field], put {field: row}, incomplete, deliveries,
---   ghost, stands_in, organization}], vacant, unplaced [organization that parties name
---   and that Vitally was not known to have],
+--   ghost, stands_in}], vacant, unplaced [organization that parties name and that Vitally
+--   was not known to have], organization of the account ('': none; absent: as so far), shared
+--   (digest of what it counts with there; absent: nothing was worked out),
 --   set {field: text} and unset [field] of the account, unknown (text or ''),
 --   history (text or ''), counts {name: n}, later (ms from now; 0: never), known,
 --   made_good (writes under lost leases that this write has corrected),
@@ -30,7 +31,6 @@ local function settle_one(m)
   else redis.call('ZREM', MASS, m.name) end
   if ack.to == 'settled' then forget(m.name, m.deliveries) end
   if ack.known then redis.call('HSET', party_of(m.name), 'known', '1') end
-  if leased or m.read >= before then join(m.name, m.organization) end
   if m.ghost or (m.stands_in and ack.vacant and not moved) then
     redis.call('DEL', party_of(m.name))
   end
@@ -70,13 +70,19 @@ if leased then
     redis.call('HSETNX', account_of(ack.account), 'doubt', 1)
     ack.later = 1
   end
+  if ack.shared then
+    local names = {}
+    for n, m in ipairs(ack.parties) do names[n] = m.name end
+    join(ack.account, ack.organization, ack.shared, names)
+  end
   if ack.row then index(ack.account, ack.row) end
   -- From now on its accounts may be linked to it; they are looked at once for that.
   local organization = organization_of(ack.account)
   if organization and ack.known
     and redis.call('HSETNX', account_of(ack.account), 'known', '1') == 1 then
-    for n, p in ipairs(redis.call('SMEMBERS', children_of(organization))) do
-      redis.call('ZADD', LATER, 'LT', int(now + n * APART_MS), p)
+    for n, child in ipairs(redis.call('SMEMBERS', children_of(organization))) do
+      local p = redis.call('SRANDMEMBER', members_of(child))
+      if p then redis.call('ZADD', LATER, 'LT', int(now + n * APART_MS), p) end
     end
   end
   for _, of in ipairs(ack.unplaced) do

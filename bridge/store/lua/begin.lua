@@ -5,15 +5,20 @@
 -- ARGV: party, account ('': the one it belongs to so far), lease (ms), fence (0: take it)
 -- RETURNS: {0}: another has the lease (it will queue us again), or ours is lost; else
 --   {fence, account, now, record of the account,
---    {party, {rev, nudges, deliveries}, facts} for the party and each other one, those of
---    the accounts of an organization too,
+--    {party, {rev, nudges, deliveries}, facts, its account} for the party and each other
+--    one, those of the accounts of an organization too,
 --    when the last reading of all accounts began, since when something is not settled}
 -- USES: holding joining
 local RESTART_MS = 600000
 local p, account, fence = ARGV[1], ARGV[2], tonumber(ARGV[4])
 local restart = restarted()
 if account == '' then account = redis.call('HGET', party_of(p), 'account') or '' end
-local names = {p}
+local names, homes = {p}, {account}
+local function add(members, home)
+  for _, other in ipairs(members) do
+    if other ~= p then names[#names + 1] = other; homes[#names] = home end
+  end
+end
 if account ~= '' then
   local held_by = holder(account)
   if fence ~= 0 then
@@ -26,13 +31,10 @@ if account ~= '' then
     fence = fencing()
     redis.call('SET', lease_of(account), int(fence), 'PX', ARGV[3])
   end
-  for _, other in ipairs(redis.call('SMEMBERS', members_of(account))) do
-    if other ~= p then names[#names + 1] = other end
-  end
-  local organization = organization_of(account)
-  for _, other in ipairs(organization
-      and redis.call('SMEMBERS', children_of(organization)) or {}) do
-    names[#names + 1] = other
+  add(redis.call('SMEMBERS', members_of(account)), account)
+  local of = organization_of(account)
+  for _, child in ipairs(of and redis.call('SMEMBERS', children_of(of)) or {}) do
+    add(redis.call('SMEMBERS', members_of(child)), child)
   end
 else
   fence = fencing()
@@ -41,7 +43,7 @@ local found, since = {}, math.huge
 for n, name in ipairs(names) do
   found[n] = {name,
     redis.call('HMGET', party_of(name), 'rev', 'nudges', 'deliveries'),
-    redis.call('HGETALL', facts_of(name))}
+    redis.call('HGETALL', facts_of(name)), homes[n]}
   since = math.min(since, tonumber(redis.call('ZSCORE', DIRTY, name)) or since)
 end
 if account ~= '' and since < restart + RESTART_MS then

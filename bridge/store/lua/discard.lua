@@ -9,7 +9,7 @@ if not (redis.call('ZSCORE', HELD, p) or redis.call('ZSCORE', PARKED, p)) then
   return -1
 end
 local key = party_of(p)
-local row = redis.call('HMGET', key, 'held', 'parked', 'account', 'claim', 'organization')
+local row = redis.call('HMGET', key, 'held', 'parked', 'account', 'claim')
 local held, parked = tonumber(row[1]) or 0, tonumber(row[2]) or 0
 local all = held + parked
 count('held', -held); count('parked', -parked)
@@ -31,6 +31,7 @@ if row[3] then
   redis.call('LPUSH', history_of(row[3]),
     '{"at":' .. int(now) .. ',"did":"discarded","traits":{}}')
   redis.call('LTRIM', history_of(row[3]), 0, 4)
+  local of = redis.call('HGET', account_of(row[3]), 'organization')
+  if of then stir(of) end
 end
-if row[5] then stir(row[5]) end
 return all

@@ -1,4 +1,5 @@
--- Remove everything about a party, and about its account if no other party is left there.
+-- Remove everything about a party, and about its account if no other party is left there,
+-- and so about its organization.
 -- Called by the command `forget`. Its events stay counted, as settled and as forgotten.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, account that it stands for itself ('': it is a customer), prefix of a left
@@ -8,10 +9,12 @@
 --   another party of the account ('': none)}
 -- USES: joining
 local p = ARGV[1]
-local row = redis.call('HMGET', party_of(p), 'rev', 'settled', 'held', 'parked', 'account',
-  'organization')
+local row = redis.call('HMGET', party_of(p), 'rev', 'settled', 'held', 'parked', 'account')
 local account = ARGV[2] ~= '' and ARGV[2] or row[5] or ''
-if redis.call('EXISTS', lease_of(account), lease_of(p)) > 0 then return 0 end
+local of = redis.call('HGET', account_of(account), 'organization') or ''
+if redis.call('EXISTS', lease_of(account), lease_of(p), lease_of(ORGANIZATION .. of)) > 0 then
+  return 0
+end
 local gone = {}
 local function note(name, lines)
   if lines > 0 then gone[#gone + 1] = {name, lines} end
@@ -44,25 +47,38 @@ end
 for _, id in ipairs(lines) do redis.call('XDEL', JOURNAL, id) end
 note('journal', #lines)
 redis.call('SREM', members_of(account), p)
-if row[6] then
-  note('children', redis.call('SREM', children_of(row[6]), p))
-  stir(row[6])
+-- A party that stays; the one that stands for an organization if it has accounts.
+local function heir(one)
+  local organization = organization_of(one)
+  return redis.call('SRANDMEMBER', members_of(one))
+    or organization and redis.call('EXISTS', children_of(organization)) == 1 and one
 end
-local organization = organization_of(account)
-local other = account ~= '' and redis.call('SRANDMEMBER', members_of(account))
-  or organization and redis.call('SRANDMEMBER', children_of(organization))
-if account ~= '' and not other then
-  drop('account', 'EXISTS', account_of(account))
-  drop('history', 'LLEN', history_of(account))
-  redis.call('DEL', waiters_of(account), party_of(ARGV[3] .. account))
-  note('index', index(account, ''))
-  note('unknown', redis.call('HDEL', UNKNOWN, account))
-  note('drift', redis.call('SREM', DRIFT, account))
-  drop('instances', 'HLEN', instances_of(account))
-  redis.call('SREM', OBJECTS_LATE, account)
+local function erase(one)
+  drop('account', 'EXISTS', account_of(one))
+  drop('history', 'LLEN', history_of(one))
+  redis.call('DEL', waiters_of(one), party_of(ARGV[3] .. one))
+  note('index', index(one, ''))
+  note('unknown', redis.call('HDEL', UNKNOWN, one))
+  note('drift', redis.call('SREM', DRIFT, one))
+  drop('instances', 'HLEN', instances_of(one))
+  redis.call('SREM', OBJECTS_LATE, one)
   for _, name in ipairs(redis.call('HKEYS', MASS_HOLD)) do
-    note('mass', redis.call('ZREM', mass_of(name), account))
-    redis.call('HDEL', mass_of(name .. ':amounts'), account)
+    note('mass', redis.call('ZREM', mass_of(name), one))
+    redis.call('HDEL', mass_of(name .. ':amounts'), one)
   end
+  if organization_of(one) then
+    redis.call('DEL', party_of(one))
+    for _, set in ipairs({DIRTY, HELD, PARKED, LATER, MASS}) do redis.call('ZREM', set, one) end
+  end
+end
+local other = account ~= '' and heir(account)
+if account ~= '' and not other then
+  note('children', redis.call('SREM', children_of(of), account))
+  erase(account)
+elseif other then
+  redis.call('HDEL', account_of(account), 'shared')
+end
+if of ~= '' then
+  if heir(ORGANIZATION .. of) then stir(of) else erase(ORGANIZATION .. of) end
 end
 return {rev, gone, other or ''}

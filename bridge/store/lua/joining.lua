@@ -1,4 +1,4 @@
--- Organizations: an account `organization:ID`, and the parties of the accounts in it.
+-- Organizations: an account `organization:ID`, and the accounts in it.
 local ORGANIZATION = 'organization:'
 local function organization_of(account)
   return string.sub(account, 1, #ORGANIZATION) == ORGANIZATION
@@ -22,20 +22,32 @@ local function stir(organization)
     redis.call('ZADD', LATER, int(now), p)
   end
 end
--- Make a party one of its organization ('': none), and have that one looked at, and the
--- one that it has left.
-local function join(p, organization)
-  local before = redis.call('HGET', party_of(p), 'organization') or ''
+-- Make an account one of an organization ('': of none; nil: as so far), and have that one
+-- looked at if what it `shared` there may differ, and the one that it has left. Its parties
+-- say so too: an export reads them last.
+local function join(account, organization, shared, parties)
+  local row = redis.call('HMGET', account_of(account), 'organization', 'shared')
+  local before = row[1] or ''
+  organization = organization or before
   if before ~= organization then
     if before ~= '' then
-      redis.call('SREM', children_of(before), p)
+      redis.call('SREM', children_of(before), account)
+      redis.call('HDEL', account_of(account), 'organization', 'shared')
       stir(before)
     end
+    if organization ~= '' then
+      redis.call('SADD', children_of(organization), account)
+    end
+  end
+  for _, p in ipairs(parties) do
     if organization == '' then redis.call('HDEL', party_of(p), 'organization')
-    else
-      redis.call('SADD', children_of(organization), p)
+    elseif redis.call('EXISTS', party_of(p)) == 1 then
       redis.call('HSET', party_of(p), 'organization', organization)
     end
   end
-  if organization ~= '' then stir(organization) end
+  if organization ~= '' and (before ~= organization or row[2] ~= shared) then
+    redis.call('HSET', account_of(account), 'organization', organization,
+      'shared', shared)
+    stir(organization)
+  end
 end

@@ -3,7 +3,7 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, new account ('': none), prefix of a left account's pseudo-party
 -- RETURNS: {party, claim, delivery, urgent} to queue jobs for
--- USES: claiming
+-- USES: claiming joining
 local p, new = ARGV[1], ARGV[2]
 local old = redis.call('HGET', party_of(p), 'account') or ''
 if old == new then return {} end
@@ -13,14 +13,17 @@ if new ~= '' then
 else
   redis.call('HDEL', party_of(p), 'account')
 end
-redis.call('HDEL', party_of(p), 'known')
+redis.call('HDEL', party_of(p), 'known', 'organization')
 redis.call('ZADD', DIRTY, 'NX', int(now), p)
 if old == '' then return {} end
 redis.call('SREM', members_of(old), p)
 local heir = redis.call('SRANDMEMBER', members_of(old))
 if not heir then
   local known = redis.call('HMGET', account_of(old), 'ledger', 'doubt')
-  if not known[1] and not known[2] then return {} end
+  if not known[1] and not known[2] then
+    join(old, '', '', {})
+    return {}
+  end
   heir = ARGV[3] .. old
 end
 redis.call('ZADD', DIRTY, 'NX', int(now), heir)

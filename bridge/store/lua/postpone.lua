@@ -3,7 +3,8 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, delay (ms), account ('': none), fence, JSON {field: text} of the account,
 --   row of its index ('': as it is), outcome to count ('': none); with a row: unknown
---   (text or ''), JSON {party: {whether it is incomplete, its organization}}
+--   (text or ''), JSON {party: whether it is incomplete}, JSON: organization and shared as
+--   for ack
 -- RETURNS: {party, claim, delivery, urgent} to queue jobs for
 -- USES: claiming releasing holding joining
 local wanted = {}
@@ -25,10 +26,13 @@ else
     index(ARGV[3], ARGV[6])
     if ARGV[8] == '' then redis.call('HDEL', UNKNOWN, ARGV[3])
     else redis.call('HSET', UNKNOWN, ARGV[3], ARGV[8]) end
-    for p, one in pairs(cjson.decode(ARGV[9])) do
-      redis.call(one[1] and 'SADD' or 'SREM', INCOMPLETE, p)
-      join(p, one[2])
+    local names = {}
+    for p, incomplete in pairs(cjson.decode(ARGV[9])) do
+      redis.call(incomplete and 'SADD' or 'SREM', INCOMPLETE, p)
+      names[#names + 1] = p
     end
+    local joins = cjson.decode(ARGV[10])
+    join(ARGV[3], joins.organization, joins.shared, names)
   end
   redis.call('SREM', waiters_of(ARGV[3]), ARGV[1])
   leave(ARGV[3], wanted)
