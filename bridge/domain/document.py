@@ -113,7 +113,7 @@ def _until(account: Account, policy: Policy, now: int) -> int | None:
     if policy.use & FORECASTS:
         for sub in (s for one in account.subscriptions for s in (one, *one.rivals)):
             with suppress(UnknownError):
-                coming = changes(planned(sub), policy)
+                coming = changes(planned(sub, policy), policy)
                 instants |= coming | {date - FAR for date in coming}
     instants = instants.union(*(payer.dates for payer in account.payers))
     if account.waits is not None:

@@ -7,12 +7,12 @@ or applies a pending update, a renewal at another price) is not forecast.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from math import inf
 from typing import Any
 
-from bridge.domain.money import Policy, UnknownError
+from bridge.domain.money import NeverToldError, Policy, UnknownError
 from bridge.domain.subscription import (
     DAY,
     Subscription,
@@ -22,8 +22,9 @@ from bridge.domain.subscription import (
     detail,
     discount_ends,
     payment,
+    period_ends,
 )
-from bridge.domain.values import LIVE
+from bridge.domain.values import LIVE, Item
 
 FAR = 365 * DAY
 """How far ahead a forecast looks, in milliseconds."""
@@ -33,7 +34,10 @@ TRAITS = frozenset({"forecastMrr", "forecastMrrChange", "forecastAt"})
 PLANNERS = frozenset({"stripe", "chargebee"})
 """Sources that may schedule changes of a subscription outside of it."""
 
-BESIDE = ("items", "schedule")
+READ = frozenset({"stripe"})
+"""Those of them whose API tells what no event does."""
+
+BESIDE = ("items", "schedule", "priced")
 """Details that are no traits, but that traits need."""
 
 END = {"from": inf}
@@ -45,7 +49,7 @@ Step = tuple[int, str | None, str | None]
 
 def wanted(details: Iterable[tuple[str, Any]], use: Collection[str]) -> dict[str, Any]:
     """Those of a subscription's *details* that the traits in *use* need."""
-    needs = {*use} | ({"schedule"} if TRAITS & {*use} else set())
+    needs = {*use} | ({"schedule", "priced"} if TRAITS & {*use} else set())
     needs |= {"items"} if {"seats", "billingInterval"} & {*use} else set()
     return {name: told for name, told in details if name in needs}
 
@@ -55,7 +59,7 @@ def steps(sub: Subscription, policy: Policy, now: int) -> list[Step]:
 
     Raises UnknownError if something is scheduled and not known.
     """
-    plan, found = planned(sub), list[Step]()
+    plan, found = planned(sub, policy), list[Step]()
     for date in (0, *sorted(d for d in changes(plan, policy) if d <= now + FAR)):
         when = max(date, now)
         then = at(plan, when) if date else sub
@@ -72,21 +76,16 @@ def changes(plan: Subscription, policy: Policy) -> set[int]:
     return dates(plan) | ends
 
 
-def planned(sub: Subscription) -> Subscription:
+def planned(sub: Subscription, policy: Policy) -> Subscription:
     """The same with all that is scheduled as dates of its items, for `at` to apply."""
     sub = sub.undated or sub
     if sub.status not in {*LIVE, "trialing"}:
         return sub
-    value, status = sub.value.copy(), sub.status
-    if status == "trialing":
-        if "trial_end" not in value:
-            raise UnknownError(f"{sub.id}: the end of its trial is not in the event")
-        status, value["trialing_until"] = "active", value["trial_end"]
-    if "mrr" in value:
-        value["items"] = [{"unit": value.pop("mrr"), "interval": "month"}]
+    value: Any = _own(sub, policy)
     schedule = detail(sub, "schedule") if sub.source in PLANNERS else {}
     if "unread" in schedule:
-        raise UnknownError(f"{sub.id}: {schedule['unread']}")
+        error = UnknownError if sub.source in READ else NeverToldError
+        raise error(f"{sub.id}: {schedule['unread']}")
     ends = cancels_at(sub), schedule.get("ends")
     last = min((end for end in ends if end is not None), default=inf)
     own: dict[str, Any] = {"from": 0, "items": value.get("items", ())}
@@ -94,11 +93,43 @@ def planned(sub: Subscription) -> Subscription:
     later = [{**own, **one} for one in schedule.get("phases", ())]
     lasting = [one for one in own["discounts"] if one.get("duration") != "once"]
     if lasting and not all(phase["discounts"] for phase in later):
-        raise UnknownError(f"{sub.id}: whether its discounts stay is not told")
+        raise NeverToldError(f"{sub.id}: whether its discounts stay is not told")
     phases = [own, *later, END]
     value["items"] = [*_within(phases, "items", last)]
     value["discounts"] = [*_within(phases, "discounts", last)]
+    status = "active" if sub.status == "trialing" else sub.status
     return sub._replace(status=status, value=value, rivals=())
+
+
+def _own(sub: Subscription, policy: Policy) -> Any:
+    """The value of *sub* with its trial and its discounts as dates, and always with items."""
+    value: Any = {**sub.value}
+    if sub.status == "trialing":
+        if "trial_end" not in value:
+            raise NeverToldError(f"{sub.id}: the end of its trial is in no event")
+        value["trialing_until"] = value["trial_end"]
+        if value.get("mrr") == "0":  # what it will pay is in its items alone
+            del value["mrr"]
+            value |= detail(sub, "priced")
+    if "mrr" in value:
+        value["items"] = [{"unit": value.pop("mrr"), "interval": "month"}]
+    if policy.discounts == "active":
+        value = _with_ends(sub, value, sub.items)
+        items = value.get("items", ())
+        value["items"] = [_with_ends(sub, item, [item]) for item in items]
+    return value
+
+
+def _with_ends(sub: Subscription, part: Any, items: Sequence[Item]) -> Any:
+    """A *part* of *sub* with *items*; a discount for one invoice ends with their period."""
+    part = {**part, "discounts": [*part.get("discounts", ())]}
+    for place, one in enumerate(part["discounts"]):
+        if one.get("duration") == "once" and "ends" not in one:
+            ends = () if sub.status == "trialing" else period_ends(sub, items)
+            if not ends:
+                raise NeverToldError(f"{sub.id}: when its discount ends is not told")
+            part["discounts"][place] = {**one, "ends": min(ends)}
+    return part
 
 
 def _within(phases: list[Any], name: str, last: float) -> Iterator[Any]:

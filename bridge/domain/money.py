@@ -94,7 +94,11 @@ class UnknownError(Exception):
 
     def about(self, name: str) -> UnknownError:
         """The same with the *name* of what is unknown at the beginning of the reason."""
-        return UnknownError(f"{name}: {self}")
+        return type(self)(f"{name}: {self}")
+
+
+class NeverToldError(UnknownError):
+    """The same, where its source's API tells no more than its events."""
 
 
 # --- Currencies ---------------------------------------------------------------------

@@ -9,7 +9,7 @@ from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.fold import State
 from bridge.domain.forecast import TRAITS as FORECASTS
 from bridge.domain.forecast import steps
-from bridge.domain.money import Policy, UnknownError
+from bridge.domain.money import NeverToldError, Policy, UnknownError
 from bridge.domain.subscription import (
     Subscription,
     at,
@@ -58,6 +58,8 @@ def _unknown(sub: Subscription, policy: Policy, now: int) -> str | None:
             cancels_at(sub)
         if policy.use & FORECASTS:
             steps(sub, policy, now)
+    except NeverToldError:
+        return None
     except UnknownError as error:
         return str(error)
     return None

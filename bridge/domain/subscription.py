@@ -340,7 +340,7 @@ def cancels_at(sub: Subscription) -> int | None:
         return value["cancel_at"]
     if not value.get("cancel_at_period_end"):
         return None
-    ends = _period_ends(sub, value.get("items", ()))
+    ends = period_ends(sub, value.get("items", ()))
     if not ends or value.get("more"):
         raise UnknownError(f"{sub.id}: {NO_PERIOD}")
     return min(ends)
@@ -355,7 +355,7 @@ def renews_at(sub: Subscription) -> int | None:
     licensed = sub.items
     if not licensed and "mrr" not in sub.value:
         return None
-    ends = _period_ends(sub, licensed)
+    ends = period_ends(sub, licensed)
     if not ends or _is_shared(sub, licensed):
         raise UnknownError(f"{sub.id}: {NO_PERIOD}")
     stop = sub.value.get("cancel_at")
@@ -378,8 +378,8 @@ def _is_shared(sub: Subscription, licensed: Sequence[Item]) -> bool:
     return not of_all <= of_licensed
 
 
-def _period_ends(sub: Subscription, items: Sequence[Item]) -> list[int]:
-    """On the items since 2025-03-31.basil, on the subscription before."""
+def period_ends(sub: Subscription, items: Sequence[Item]) -> list[int]:
+    """The ends of its periods: on the items since 2025-03-31.basil, on the subscription before."""
     own = [item["ends"] for item in items if "ends" in item]
     return own or ([sub.value["ends"]] if "ends" in sub.value else [])
 
@@ -409,12 +409,13 @@ def intervals(sub: Subscription) -> set[str]:
     return rhythms
 
 
-def seats(sub: Subscription) -> str:
-    """The quantities of its licensed items, added up: an exact number as text."""
+def seats(sub: Subscription) -> str | None:
+    """The quantities of its licensed items, added up: exact text; None: it has none."""
     own = licensed(_told_items(sub))
     if sub.source not in ONE_EACH and any("quantity" not in item for item in own):
         raise UnknownError(f"{sub.id}: its quantity is not in the event")
-    return str(sum((Fraction(item.get("quantity", 1)) for item in own), ZERO))
+    count = sum((Fraction(item.get("quantity", 1)) for item in own), ZERO)
+    return str(count) if own else None
 
 
 def detail(sub: Subscription, name: str) -> Any:

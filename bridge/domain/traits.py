@@ -283,15 +283,16 @@ def _interval(view: AccountView, rhythms: list[list[str]]) -> Result:
     return ", ".join(sorted({*chain.from_iterable(rhythms)})) or None
 
 
-def _seats(_: AccountView, quantities: list[str]) -> Result:
+def _seats(_: AccountView, quantities: list[str | None]) -> Result:
     """The quantities of the live subscriptions' licensed items, added up.
 
-    An add-on counts too; `null` while nothing is live.
+    An add-on counts too; `null` while nothing is live, or usage alone.
     """
-    whole = added([*map(Fraction, quantities)])
+    seats = [Fraction(one) for one in quantities if one is not None]
+    whole = added(seats)
     if whole > MOST:
         raise UnknownError(f"it is too large for an exact number: over {MOST}")
-    return (int(whole) if whole == int(whole) else float(whole)) if quantities else None
+    return (int(whole) if whole == int(whole) else float(whole)) if seats else None
 
 
 def _started(_: AccountView, starts: list[int]) -> Result:
@@ -371,25 +372,34 @@ def _forecast(view: AccountView, plans: list[list[Step]]) -> Result:
     """What `mrr` will be after the last change within a year that is known today.
 
     Known are scheduled ends, trials (they convert), phases of schedules, and ends of
-    discounts that count; a pending update is not, until its payment applies it. 0 once all have ended; `null`
-    if nothing counts now or will.
+    discounts that count; a pending update is not, until its payment applies it. 0 once
+    all have ended; `null` if nothing counts now or will.
     """
-    (now, *_, then), _ = _outlook(view, plans)
-    return None if now is None is then else _rounded(view, then or {})
+    return _less(view, plans, 0)
 
 
 def _forecast_change(view: AccountView, plans: list[list[Step]]) -> Result:
-    """By how much `forecastMrr` differs from `mrr`, rounded once; `null` like that."""
-    (now, *_, then), _ = _outlook(view, plans)
-    had, has = now or {}, then or {}
-    parts = {c: has.get(c, ZERO) - had.get(c, ZERO) for c in {**had, **has}}
-    change = {code: amount for code, amount in parts.items() if amount}
-    return None if now is None is then else _rounded(view, change)
+    """By how much `forecastMrr` differs from `mrr`, rounded once; `null` like that.
+
+    If now and then together have several currencies, both are converted with
+    `[money] rates`; without rates both are left out.
+    """
+    return _less(view, plans, 1)
 
 
 def _forecast_at(view: AccountView, plans: list[list[Step]]) -> Result:
     """When that change takes place, the last of several; `null` if none is known."""
     return _instant(max, _outlook(view, plans)[1])
+
+
+def _less(view: AccountView, plans: list[list[Step]], share: int) -> Result:
+    """What will be paid in the end, less a *share* (0 or 1) of what is paid now."""
+    found, _ = _outlook(view, plans)
+    now, then = found[0] or {}, found[-1] or {}
+    if len({**now, **then}) > 1:
+        now, then = (one and _converted(one, view.policy) for one in (now, then))
+    left = {c: then.get(c, ZERO) - share * now.get(c, ZERO) for c in {**now, **then}}
+    return _rounded(view, left) if any(one is not None for one in found) else None
 
 
 def _outlook(
@@ -408,7 +418,7 @@ def _outlook(
         if found and sums != found[-1]:
             changes.append(date)
         found.append(sums)
-    return [*found, found[-1]], changes
+    return found, changes
 
 
 # --- Traits about payments ------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 from bridge.config import USED
 from bridge.domain.account import Party, unite
 from bridge.domain.document import Document, document
-from bridge.domain.facts import Fact, Stamp
+from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.fold import History, fold
 from bridge.domain.forecast import TRAITS
-from bridge.domain.money import STRIPE
+from bridge.domain.money import STRIPE, Policy
+from bridge.domain.refresh import why_refresh
 from bridge.domain.traits import instant
 from bridge.domain.values import TO_REFRESH
 from bridge.sources.stripe import SOURCE
@@ -24,10 +26,15 @@ from tests.support.reader import Reader
 DAY = 86_400_000
 MONTHLY = {"price": "price_1", "unit": "5000", "interval": "month", "ends": 30 * DAY}
 ACTIVE = STRIPE._replace(use=TRAITS, discounts="active")
+ONCE = {"coupon": "once", "percent": "50", "duration": "once"}
+ENDLESS = {key: told for key, told in MONTHLY.items() if key != "ends"}
+TRIAL = {"status": "trialing", "trial_end": 9 * DAY}
 HALF = {"coupon": "half", "percent": "50", "duration": "repeating", "ends": 90 * DAY}
 
 
-def doc(*values: dict[str, Any], day: float, source: str = "stripe") -> Document:
+def doc(
+    *values: dict[str, Any], day: float, source: str = "stripe", policy: Policy = ACTIVE
+) -> Document:
     """The document of subscriptions with these *values* at a *day*, counted from 1970."""
     usual = {"status": "active", "currency": "usd", "items": [MONTHLY]}
     usual |= {"details": {"schedule": {}}}
@@ -39,7 +46,7 @@ def doc(*values: dict[str, Any], day: float, source: str = "stripe") -> Document
         for v in [usual | value]
     ]
     party = Party(f"{source}:1", fold(History(facts)))
-    return document(unite("acme", [party]), ACTIVE, int(day * DAY))
+    return document(unite("acme", [party]), policy, int(day * DAY))
 
 
 def forecasts(found: Document) -> list[Any]:
@@ -69,7 +76,13 @@ def scheduled(**more: Any) -> dict[str, Any]:
         # No farther than a year; then it comes into sight.
         (LATER, [(1, [50, 0, None]), (36, [0, -50, at(400)])]),
         ({"discounts": [HALF]}, [(1, [50, 25, at(90)]), (91, [50, 0, None])]),
-        ({"status": "trialing", "trial_end": 9 * DAY}, [(1, [50, 50, at(9)])]),
+        ({"discounts": [ONCE]}, [(1, [50, 25, at(30)])]),
+        ({"items": [MONTHLY | {"discounts": [ONCE]}]}, [(1, [50, 25, at(30)])]),
+        ({"discounts": [ONCE], "items": [ENDLESS]}, [(1, ["?", "?", "?"])]),
+        (TRIAL | {"discounts": [ONCE]}, [(1, ["?", "?", "?"])]),
+        # It will pay, and end.
+        (TRIAL | {"cancel_at": 40 * DAY}, [(1, [0, 0, at(40)])]),
+        (TRIAL, [(1, [50, 50, at(9)])]),
         ({"status": "trialing"}, [(1, ["?", "?", "?"])]),
         ({"details": {}}, [(1, ["?", "?", "?"])]),
         ({"items": None, "mrr": "700", **LATER}, [(36, [0, -7, at(400)])]),
@@ -116,6 +129,47 @@ def test_of_several_the_last_change_counts() -> None:
     ends: Iterable[dict[str, Any]] = ({"cancel_at": day * DAY} for day in (40, 60))
 
     assert [50, -100, at(60)] == forecasts(doc(*ends, {}, day=1))
+
+
+@pytest.mark.parametrize(
+    ("rates", "wanted"),
+    [({"eur": Fraction(2)}, [100, 50]), ({}, ["?", "?"])],
+)
+def test_of_two_currencies_both_are_converted_or_neither_is_told(
+    rates: dict[str, Fraction], wanted: list[Any]
+) -> None:
+    policy = ACTIVE._replace(base="usd" if rates else None, rates=rates)
+    ends, comes = {"cancel_at": 20 * DAY}, TRIAL | {"currency": "eur"}
+
+    found = doc(ends, comes, day=1, policy=policy)
+
+    assert [*wanted, at(20)] == forecasts(found)
+    assert 50 == found.traits["mrr"]
+
+
+@pytest.mark.parametrize(
+    ("value", "asks"),
+    [
+        ({"details": {}}, True),
+        ({"details": {"schedule": {"unread": "not read"}}}, True),
+        ({"status": "trialing"}, False),
+        (scheduled() | {"discounts": [HALF]}, False),
+        ({"discounts": [ONCE], "status": "trialing", "trial_end": DAY}, False),
+    ],
+)
+def test_a_forecast_asks_for_no_reading_that_would_tell_no_more(
+    value: dict[str, Any], asks: bool
+) -> None:
+    usual = {"status": "active", "currency": "usd", "items": [MONTHLY]}
+    usual |= {"details": {"schedule": {}}}
+    facts = [
+        Fact("stripe:1", thing, Stamp(False, 0, Rank.CREATED), "e", "k", told, "a")
+        for thing, told in {"customer": {}, "subscription:0": usual | value}.items()
+    ]
+
+    why = why_refresh(Party("stripe:1", fold(History(facts))), ACTIVE, DAY // 2)
+
+    assert asks == (why is not None)
 
 
 def test_an_event_of_a_schedule_asks_for_a_reading_where_a_forecast_wants_it() -> None:

@@ -179,16 +179,19 @@ def subscription(
         # Nothing is billed during a pause that begins before the renewal.
         value["no_renewal"] = bool(pause and ends and at < pause <= ends)
     mrr, items = shown["mrr"], [_item(row, shown) for row in _rows(shown)]
+    reductions = [*(shown["coupons"] or ()), *(shown["discounts"] or ())]
+    coupons = [{"id": one["coupon_id"] or one["id"]} for one in reductions]
+    # Without any item the price is unknown, not zero.
+    priced: Any = {"items": items or [{}], "discounts": coupons}
     if mrr is not None and (recounted or mrr != "0"):
         value["mrr"] = mrr
         names = (item["name"] or "" for item in items if "name" in item)
         value["plan"] = ", ".join(names)
     else:
-        # Without any item the price is unknown, not zero.
-        value["items"] = items or [{}]
-        reductions = [*(shown["coupons"] or ()), *(shown["discounts"] or ())]
-        value["discounts"] = [{"id": r["coupon_id"] or r["id"]} for r in reductions]
-    value["details"] = wanted(_details(shown), use)
+        value |= priced
+    if use:
+        more = [("priced", priced)] if value["status"] == "trialing" else []
+        value["details"] = wanted([*_details(shown), *more], use)
     return kept(value)
 
 

@@ -204,7 +204,8 @@ def _details(loaded: Loaded, currency: str | None) -> Iterator[tuple[str, Any]]:
     if isinstance(why, dict):
         reasons = (Label().read(why.get(key)) for key in ("feedback", "reason"))
         yield "cancelReason", next(filter(None, reasons), None)
-        yield "cancelComment", cleaned(str(why.get("comment") or ""), LONGEST) or None
+        if isinstance(text := why.get("comment") or "", str):
+            yield "cancelComment", cleaned(text, LONGEST) or None
 
 
 def _scheduled(loaded: Loaded, currency: str | None) -> dict[str, Any]:
