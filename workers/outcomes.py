@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from bridge import docs
+from bridge.desired import ORGANIZATION
 from bridge.domain.document import Change, Document, settled
 from bridge.domain.facts import organization_id
 from bridge.errors import (
@@ -265,6 +266,8 @@ def held_for_a_word(view: View, why: str) -> Outcome:
 
 def written(view: View, doc: Document, done: Written) -> Outcome:
     """Vitally confirmed: the ledger is the document now."""
+    traits = {n: v for n, v in doc.traits.items() if done.linked or n != ORGANIZATION}
+    has = doc._replace(traits=traits)
     pace = next_pace(view.pace, view.wrote_at, view.now)
     fields = {"pace": str(pace), "wrote_at": str(view.now)}
     if organization_id(view.account) and done.id:
@@ -278,7 +281,7 @@ def written(view: View, doc: Document, done: Written) -> Outcome:
     unset = {*FORGOTTEN, *(() if owed else CERTAIN)} - {*fields}
     return Outcome(
         done.word,
-        ledger=None if view.is_vacant else settled(doc, view.ledger, named=done.name),
+        ledger=None if view.is_vacant else settled(has, view.ledger, named=done.name),
         unset=[*sorted(unset), *(SHOWN if view.is_vacant else ())],
         fields=fields,
         unknown=doc.unknown,

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from bridge.desired import ORGANIZATION, place
 from bridge.domain.account import Name
 from bridge.domain.document import Change, Document
-from bridge.domain.facts import organization_id
-from bridge.errors import VitallyKeyError, VitallyMissingError, VitallyRefusedError
+from bridge.domain.facts import organization, organization_id
+from bridge.errors import (
+    VitallyError,
+    VitallyKeyError,
+    VitallyMissingError,
+    VitallyRefusedError,
+)
 from bridge.log import fields
+from bridge.reconcile import Reconciler
 from bridge.store.view import View
 from bridge.vitally.replies import already_exists
 from workers.context import Context
@@ -58,7 +66,7 @@ UNKNOWN_TO_BOTH = (
 class Written(NamedTuple):
     """The result: *word* is created or updated; *name* is Vitally's, if it is ours.
 
-    *id* is Vitally's own.
+    *id* is Vitally's own. Not *linked*: it refused the organization.
     """
 
     word: str
@@ -66,6 +74,7 @@ class Written(NamedTuple):
     name: Name | None
     requests: int
     id: str = ""
+    linked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,7 @@ class Write:
         vitally, view = self.context.vitally, self.view
         try:
             done = self._create(1) if self._is_absent() else self._update()
-        except (VitallyRefusedError, WrongAddressError):
+        except (VitallyRefusedError, WrongAddressError, Held):
             if not place(view, self.change, creates=False):
                 raise
             # It may be the organization that is missing, whatever the answer.
@@ -104,7 +113,18 @@ class Write:
         except (VitallyMissingError, VitallyRefusedError) as error:
             extra = fields(account=self.view.account, reason=error.reason)
             log.warning("no such organization", extra=extra)
+            self._look_for(str(wanted[ORGANIZATION]))
+            done = done._replace(linked=False)
         return done._replace(requests=done.requests + 1)
+
+    def _look_for(self, of: str) -> None:
+        """Note whether Vitally has an organization, so that no account is put into none."""
+        context = self.context
+        wait = partial(wait_to_read, context)
+        reader = Reconciler(context.redis, context.vitally, context.config, wait)
+        with suppress(Postponed, VitallyError):
+            wait()
+            reader.look(organization(of))
 
     def _is_absent(self) -> bool:
         """Whether Vitally surely does not have the account, which saves an update."""

@@ -165,6 +165,35 @@ def test_an_organization_that_somebody_deleted_holds_up_no_number(
     assert 127 == desk.traits(HOLDING)["mrrUSD"]
     assert None is desk.breaker.reason()
     assert 0 == desk.check().parked
+    # It is another one now, and all of its accounts are linked to that.
+    id_ = desk.account(HOLDING)["id"]
+    desk.passes(6000)
+    desk.settles()
+    names = (*ACCOUNTS.values(), "delta", "elm")
+    assert [id_] * 5 == [desk.account(name)["organizationId"] for name in names]
+
+
+@pytest.mark.parametrize("position", ["400", "404"])
+def test_numbers_go_on_without_an_organization_that_must_not_be_created(
+    desk: Bench, position: str
+) -> None:
+    desk.settles(*THREE)
+    desk.set(bridge_create="never")
+    desk.exists("delta", "Delta")
+    desk.client.delete(HOLDING)
+    desk.vitally.turn(unknown_organization=position)
+    desk.settles(joins("cus_4", account="delta"), pays("cus_4", 100))
+
+    assert 1 == desk.traits("delta")["mrr"]
+    ledger = desk.redis.hget(keys.account("delta"), "ledger")
+    assert b"organizationId" not in ledger
+    desk.vitally.forget()
+    desk.settles(pays("cus_4", 200, at=9))
+    assert 2 == desk.traits("delta")["mrr"]
+    refused = [
+        e for e in desk.vitally.log() if "delta" in e["path"] and e["status"] != 200
+    ]
+    assert [] == refused
 
 
 # --- Heads ----------------------------------------------------------------------------

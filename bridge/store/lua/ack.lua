@@ -59,6 +59,7 @@ if leased then
   end
   -- When it was written, a reading asks; the job only knows when it began.
   if ack.set.wrote_at then ack.set.wrote_at = int(now) end
+  local id_before = redis.call('HGET', account_of(ack.account), 'id')
   for name, text in pairs(ack.set) do
     redis.call('HSET', account_of(ack.account), name, text)
   end
@@ -76,11 +77,17 @@ if leased then
     join(ack.account, ack.organization, ack.shared, names)
   end
   if ack.row then index(ack.account, ack.row) end
-  -- From now on its accounts may be linked to it; they are looked at once for that.
+  -- From now on its accounts may be linked to it; they are looked at once for that. Where
+  -- it is another one under its name, those that were linked owe that again.
   local organization = organization_of(ack.account)
+  local is_other = ack.set.id and id_before and ack.set.id ~= id_before
   if organization and ack.known
-    and redis.call('HSETNX', account_of(ack.account), 'known', '1') == 1 then
+    and (redis.call('HSETNX', account_of(ack.account), 'known', '1') == 1 or is_other) then
     for n, child in ipairs(redis.call('SMEMBERS', children_of(organization))) do
+      local ledger = redis.call('HGET', account_of(child), 'ledger') or ''
+      if string.find(ledger, '"organizationId":"', 1, true) then
+        redis.call('HSETNX', account_of(child), 'doubt', 1)
+      end
       local p = redis.call('SRANDMEMBER', members_of(child))
       if p then redis.call('ZADD', LATER, 'LT', int(now + n * APART_MS), p) end
     end

@@ -12,6 +12,8 @@ for _, one in ipairs(cjson.decode(ARGV[2])) do
   local later = (tonumber(row[2]) or 0) >= tonumber(ARGV[1])
   if not later and not row[3] and (row[1] or '') == one[2] then
     redis.call('HSET', key, 'seen', one[3])
+    -- No account can be linked to an organization that is not there.
+    if cjson.decode(one[3])[3] then redis.call('HDEL', key, 'known', 'id') end
     if not row[1] and redis.call('EXISTS', members_of(one[1])) == 0 then
       redis.call('EXPIRE', key, ARGV[3])
     end
