@@ -15,7 +15,7 @@ from bridge.domain.attribution import counts, steps
 from bridge.domain.document import Ledger
 from bridge.domain.explanation import explained, facts_of
 from bridge.domain.facts import source_of
-from bridge.domain.instance import instances
+from bridge.domain.instance import digest_of, instances
 from bridge.domain.money import major
 from bridge.errors import BridgeError
 from bridge.log import places
@@ -70,7 +70,8 @@ def _instances(record: Record, config: Config) -> dict[str, Any]:
     now, object_id = time.time_ns() // 1_000_000, config.subscription_object
     whole = unite(record.account, record.parties, now)
     shall = instances(whole, object_id, config.policy, now, config.links)
-    return {"instances": {i: word(record.instances, i, shall[i].digest) for i in shall}}
+    had = record.instances.get
+    return {"instances": {i: word(had(i), digest_of(shall[i])) for i in shall}}
 
 
 def worked_out(

@@ -85,8 +85,8 @@ def planned(view: View, config: Config, policy: str) -> Planned:
     creates = desired.account is not None and not view.exists
     refused = creates and creation_refused(policy, desired.account) is not None
     wanted = instances_of(view, desired.account, config) or {}
-    is_there = not view.exists or view.objects == digest_of(wanted)
-    due = 0 if is_there else len(wanted)
+    is_sent = view.objects == digest_of(wanted) and not view.objects_due
+    due = len(wanted) if view.exists and not is_sent else 0
     if not has_work(view, desired) or (refused and view.was_not_there):
         rests = _at_rest(view.account, had, config)
         return rests._replace(instances=due, organization=desired.organization)

@@ -14,6 +14,7 @@ small ones do not give way to the large ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic
 from uuid import uuid4
 
@@ -26,9 +27,6 @@ from bridge.vitally.replies import Rate
 
 LEAST = 0.1
 """The part of the limit that is left to what others send between two replies."""
-
-DEAREST = 100
-"""Most units that a request is taken to cost, and so most slots."""
 
 PAUSED_MS = 2000
 """Wait before the next check while all writes are paused by hand."""
@@ -44,14 +42,15 @@ class Throttle(Store):
 
     def reserve(
         self, most_ms: int, kind: str = "PUT", *, urgent: bool = False
-    ) -> tuple[int, str]:
-        """Reserve the next slot, or as many as a request of this *kind* costs: (ms to wait, slot).
+    ) -> tuple[int, list[str]]:
+        """Reserve the next slot, or as many as a request of this *kind* costs: (ms to wait, slots).
 
         If the slot is further away than *most_ms*, the wait is negative and nothing is
         reserved. One that is *urgent* obeys the limit alone.
         """
         slot = uuid4().hex
-        return self._call(most_ms, slot, kind, urgent=urgent), slot
+        wait, many = self._call(most_ms, slot, kind, urgent=urgent)
+        return wait, [slot, *(f"{slot}:{number}" for number in range(2, many + 1))]
 
     def reserve_read(self, most_ms: int) -> int:
         """Reserve for a read: ms to wait, negative as above.
@@ -61,7 +60,7 @@ class Throttle(Store):
         if self._reads_left and not self._redis.exists(keys.PAUSE):
             self._reads_left -= 1
             return 0
-        wait = self._call(most_ms, uuid4().hex, "GET", stopping=keys.PAUSE)
+        wait, _ = self._call(most_ms, uuid4().hex, "GET", stopping=keys.PAUSE)
         if wait >= 0:
             write, read = self._redis.hmget(keys.RATE, "cost", "cost:GET")
             self._reads_left = max(0, int(write or COST) // int(read or 1) - 1)
@@ -69,12 +68,11 @@ class Throttle(Store):
 
     def wait(self, *, urgent: bool = False) -> int:
         """Milliseconds until there is a free slot; reserves nothing."""
-        return abs(self._call(0, "", urgent=urgent))
+        return abs(self._call(0, "", urgent=urgent)[0])
 
-    def give_back(self, slot: str) -> None:
-        """Return a slot that was not used."""
-        more = (f"{slot}:{number}" for number in range(2, DEAREST + 1))
-        self._redis.zrem(keys.SLOTS, slot, *more)
+    def give_back(self, slots: Sequence[str]) -> None:
+        """Return slots that were not used."""
+        self._redis.zrem(keys.SLOTS, *slots)
 
     def pause(self, ms: int) -> None:
         """Send nothing to Vitally for *ms*; a longer pause that is already set stays."""
@@ -109,10 +107,11 @@ class Throttle(Store):
         *,
         urgent: bool = False,
         stopping: str = keys.PAUSED,
-    ) -> int:
+    ) -> tuple[int, int]:
         names = [keys.SLOTS, keys.RATE, keys.PAUSE, stopping]
         how = (most_ms, slot, PAUSED_MS, int(urgent), self._least, kind)
-        return int(self._run("reserve", self._share, LIMIT, COST, *how, keys=names))
+        wait, slots = self._run("reserve", self._share, LIMIT, COST, *how, keys=names)
+        return int(wait), int(slots)
 
 
 class Outage(Store):

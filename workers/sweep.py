@@ -18,6 +18,7 @@ from bridge.log import fields
 from bridge.store import keys, samples
 from bridge.store.connect import each, leads, milliseconds
 from bridge.store.index import Index
+from bridge.store.objects import Objects
 from bridge.store.shadow import Shadow
 from workers.context import Context
 from workers.probes import ask
@@ -86,7 +87,7 @@ class Sweeper:
             self.complete_index()
         if now - self.sampled >= samples.EVERY:
             self.sampled = now
-            samples.take(self.redis)
+            self.take_samples()
         if now - self.watched < ASK:
             return
         self.watched = now
@@ -125,6 +126,12 @@ class Sweeper:
                 if job:
                     self.context.queue.forget(job)
                 self.context.queue.push_all(claims, "requeued by the sweeper")
+
+    def take_samples(self) -> None:
+        """Take them, and look for instances whose next step got lost."""
+        samples.take(self.redis)
+        if self.context.config.subscription_object:
+            Objects(self.redis).wake()
 
     def complete_index(self) -> None:
         """Add rows of some accounts that an older version has left without one."""

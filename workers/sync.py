@@ -30,6 +30,7 @@ from bridge.desired import (
     instances_of,
     is_ending,
 )
+from bridge.domain.facts import organization_id
 from bridge.domain.instance import digest_of
 from bridge.errors import LostLeaseError, VitallyError
 from bridge.guard import moves
@@ -39,7 +40,7 @@ from bridge.store.lease import DRY_RUN_MS, home, incomplete
 from bridge.store.view import Outcome, View, Wait
 from workers import outcomes
 from workers.context import Context
-from workers.objects import SOON_MS, ObjectSync
+from workers.objects import LOOK_MS, SOON_MS, ObjectSync
 from workers.refresh import Refresh
 from workers.write import SHORT_WAIT_MS, Held, Postponed, Write
 
@@ -156,16 +157,23 @@ class AccountSync:
     def _unchanged(self, view: View, desired: Desired) -> str:
         """Acknowledge; where subscriptions are instances, first make those right."""
         outcome = outcomes.unchanged(view, desired.document)
-        if (wait := view.objects_due - view.now) > 0:
-            return self._ack(view, outcomes.soon(outcome, wait), desired)
         shall = instances_of(view, desired.account, self.context.config)
-        if shall is None or view.objects == digest_of(shall):
-            return self._ack(view, outcome, desired)
+        is_sent = shall is None or view.objects == digest_of(shall)
+        wait = max(0, view.objects_due - view.now)
+        if shall is None or (is_sent and (wait or not view.objects_due)):
+            return self._ack(view, outcomes.soon(outcome, wait), desired)
         if self.context.settings.bridge_dry_run:
             return self._postpone(view, DRY_RUN_MS, Wait("dry_run"), desired)
-        fields, wait = self.objects.run(view, shall)
-        done = outcomes.soon(outcome, wait)._replace(fields=fields)
-        done = done._replace(word="objects") if fields else done
+        try:
+            fields, wait = self.objects.run(view, shall)
+        except Postponed as later:
+            fields, wait = self.objects.later(view, later.args[0])
+        except LostLeaseError:  # another worker's job looks first
+            self.leases.postpone(view.own.name, LOOK_MS)
+            return self._wait(LOST)
+        except VitallyError as error:  # to a look
+            fields, wait = self.objects.later(view, self._decide(view, error).delay_ms)
+        done = outcomes.soon(outcome, wait)._replace(word="objects", fields=fields)
         return self._ack(view, done, desired)
 
     def _take_turn(self, view: View, desired: Desired, moved: Mapping[str, int]) -> str:
@@ -173,29 +181,29 @@ class AccountSync:
         throttle = self.context.throttle
         pace = outcomes.pace_wait(view.pace, view.wrote_at, view.now)  # 5
         urgent = is_ending(view, desired, self.context.config)
-        wait, slot = -pace, ""
+        wait, slots = -pace, list[str]()
         if not pace:
-            kind = "POST" if view.is_absent else "PUT"
-            wait, slot = throttle.reserve(SHORT_WAIT_MS, kind, urgent=urgent)
+            kind = "POST" if view.was_not_there else "PUT"
+            wait, slots = throttle.reserve(SHORT_WAIT_MS, kind, urgent=urgent)
         if wait < 0:  # so far off that nobody waits for it here
             return self._postpone(view, -wait, PACED if pace else NO_SLOT)
         if not self._sleep(view, wait):
-            throttle.give_back(slot)
+            throttle.give_back(slots)
             return self._postpone(view, 0, STOPPED)
         if wait > WORTH_A_LOOK_MS:
             view = self.leases.read_again(view.lease)
             desired = desired_state(view, self.context.config)
             if not has_work(view, desired):
-                throttle.give_back(slot)
+                throttle.give_back(slots)
                 return self._unchanged(view, desired)
             if moves(view, desired, self.context.config) != moved:  # not judged yet
-                throttle.give_back(slot)
+                throttle.give_back(slots)
                 return self._postpone(view, 0, WATCHED)
         return self._write(view, desired)
 
     def _write(self, view: View, desired: Desired) -> str:
         """Write, and confirm or do what follows a failure."""
-        policy = self.context.settings.bridge_create
+        policy, config = self.context.settings.bridge_create, self.context.config
         refusal = creation_refused(policy, desired.account)
         doc, change = desired.document, desired.change
         self.noted["traits"] = sorted(change.traits)
@@ -210,13 +218,26 @@ class AccountSync:
             return self._failed(view, error, desired)
         self.noted["traits"] = sorted(done.change.traits)
         outcome = outcomes.written(view, doc, done)
-        if self.context.config.subscription_object and (doc.traits or view.objects):
+        is_on = config.subscription_object and not organization_id(view.account)
+        if is_on and (doc.traits or view.objects):
             many = len(desired.account.subscriptions) if desired.account else 0
             outcome = outcomes.soon(outcome, SOON_MS + many)
+            due = str(view.objects_due or view.now + SOON_MS + many)
+            outcome = outcome._replace(fields={**outcome.fields, "objects_due": due})
         return self._ack(view, outcome, desired)
 
     def _failed(self, view: View, error: VitallyError, desired: Desired) -> str:
-        """Do what follows Vitally's answer; after a 429 or a refused key all workers wait."""
+        """Do what follows Vitally's answer to a write."""
+        decision = self._decide(view, error)
+        if decision.park is not None:
+            refused = outcomes.refused(view, desired.change, error)
+            return self._ack(view, decision.park._replace(history=refused), desired)
+        word = "waited" if decision.word == "limited" else "retried"
+        wait = Wait(word, outcomes.said(error), decision.fields)
+        return self._postpone(view, decision.delay_ms, wait, desired)
+
+    def _decide(self, view: View, error: VitallyError) -> outcomes.Decision:
+        """What follows Vitally's answer; after a 429 or a refused key all workers wait."""
         decision = outcomes.failed(error, view, self.context.chance())
         answer = {"status": error.status, "reason": error.reason}
         line = fields(account=view.account, **answer, next=decision.word)
@@ -227,12 +248,7 @@ class AccountSync:
             self.context.outage.note(error.reason, view.now, decision.delay_ms)
         if decision.breaker:
             self.context.stop_writes(decision.breaker)
-        if decision.park is not None:
-            refused = outcomes.refused(view, desired.change, error)
-            return self._ack(view, decision.park._replace(history=refused), desired)
-        word = "waited" if decision.word == "limited" else "retried"
-        wait = Wait(word, outcomes.said(error), decision.fields)
-        return self._postpone(view, decision.delay_ms, wait, desired)
+        return decision
 
     def _sleep(self, view: View, wait_ms: int) -> bool:
         """Sleep and keep the lease; False: the worker must stop."""

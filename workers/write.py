@@ -201,7 +201,7 @@ class Write:
     def _next_slot(self, kind: str = "PUT") -> None:
         """Wait for the next request's slot; every earlier request has been answered."""
         # Urgent: what was begun is not left half done to spread the others.
-        wait, slot = self.context.throttle.reserve(SHORT_WAIT_MS, kind, urgent=True)
+        wait, slots = self.context.throttle.reserve(SHORT_WAIT_MS, kind, urgent=True)
         if wait < 0:
             raise Postponed(-wait)
         while not self.context.stop.wait(min(wait, 2000) / 1000):
@@ -209,7 +209,7 @@ class Write:
             wait -= 2000
             if wait <= 0:
                 return
-        self.context.throttle.give_back(slot)
+        self.context.throttle.give_back(slots)
         raise Postponed(0)
 
     def _ours(

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from hashlib import blake2s
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge.domain.account import Account
 from bridge.domain.document import agreed, same
@@ -47,8 +45,7 @@ TRAITS: Mapping[str, Trait] = {
 """The traits of an instance; `link`, its page at the source, is one more."""
 
 
-@dataclass(frozen=True)
-class Instance:
+class Instance(NamedTuple):
     """One subscription of an account; *told* is what a message says of it.
 
     *is_over*: the source says that it is no subscription (any more); it may have gone to
@@ -58,11 +55,6 @@ class Instance:
     told: Mapping[str, Any]
     is_over: bool
 
-    @cached_property
-    def digest(self) -> str:
-        """Changes with all that is sent of it."""
-        return _digest(self.told)
-
     def is_shown(self, row: Mapping[str, Any] | None) -> bool:
         """Whether Vitally has it, as far as *row*, which a reading has shown, tells.
 
@@ -70,11 +62,12 @@ class Instance:
         """
         if row is None:
             return self.is_over
-        owner, had = row.get("customer"), row.get("traits")
-        if (
-            isinstance(owner, dict)
-            and owner.get("externalId") != self.told["accountId"]
-        ):
+        owner, had, ours = (
+            row.get("customer"),
+            row.get("traits"),
+            self.told["accountId"],
+        )
+        if isinstance(owner, dict) and owner.get("externalId") != ours:
             return self.is_over
         return isinstance(had, dict) and all(
             same(value, had.get(key)) for key, value in self.told["traits"].items()
@@ -96,10 +89,9 @@ def instances(
         view = AccountView((at(sub, now),), policy, now)
         possible = view.possible()
         results = {key: agreed(row, view, possible) for key, row in TRAITS.items()}
-        known = {
+        traits: dict[str, Known] = {
             k: told for k, told in results.items() if not isinstance(told, Unknown)
         }
-        traits: dict[str, Known] = {**known}
         if sub.source in links and "/" not in sub.party:  # not of a connected account
             traits["link"] = links[sub.source].format(sub.id)
         name = ", ".join(sorted(plan_names(sub))) or ("" if is_over else sub.id)
@@ -108,15 +100,7 @@ def instances(
     return found
 
 
-def digest_of(shall: Mapping[str, Instance]) -> str:
-    """Changes with any of the instances; "" where there are none."""
-    return (
-        _digest(sorted((id_, one.digest) for id_, one in shall.items()))
-        if shall
-        else ""
-    )
-
-
-def _digest(data: object) -> str:
-    text = json.dumps(data, sort_keys=True)
-    return blake2s(text.encode(), digest_size=8).hexdigest()
+def digest_of(shall: Instance | Mapping[str, Instance]) -> str:
+    """Changes with an instance, or with any of several; "" where there are none."""
+    text = json.dumps(shall, sort_keys=True)
+    return blake2s(text.encode(), digest_size=8).hexdigest() if shall else ""

@@ -18,6 +18,7 @@ from bridge.store import keys
 from bridge.store.complete import Place, places
 from bridge.store.connect import Store, batches, each, milliseconds, named
 from bridge.store.lease import Leases, read_ledger, used
+from bridge.store.objects import Row, read_rows
 from bridge.store.view import Catalogues, Member
 
 LIMIT = 1000
@@ -63,7 +64,7 @@ class Figures(NamedTuple):
       *workers* maps each worker to the time since it was last heard, *listed_at* is when
       the last reading of all accounts began (None: there was none), *now_ms* is Redis'
       clock.
-    - Instances of custom objects: *objects_sent*, *objects_confirmed*; those of
+    - Instances of custom objects: those of
       *objects_late* accounts are not shown; *objects_failing* says why none can be sent.
     - Why nothing is written: *breaker* says why all writes stopped, *paused* why somebody
       paused them, *failing* how Vitally fails; in a *dry_run* all stays pending.
@@ -107,8 +108,6 @@ class Figures(NamedTuple):
     unknown: int
     unread: int
     drift: int
-    objects_sent: int
-    objects_confirmed: int
     objects_late: int
     objects_failing: str | None
     quarantine_deliveries: int
@@ -304,7 +303,7 @@ class Record(NamedTuple):
     incomplete: Sequence[str]
     history: Sequence[Mapping[str, Any]]
     catalogues: Catalogues
-    instances: Mapping[str, str]
+    instances: Mapping[str, Row]
 
     @property
     def parties(self) -> list[Party]:
@@ -391,7 +390,7 @@ class Look(Store):
             [p for p in parties if self._redis.sismember(keys.INCOMPLETE, p)],
             [orjson.loads(line) for line in lines],
             used(self._redis, members, register=False),
-            _texts(self._redis.hgetall(keys.instances(account))),
+            read_rows(self._redis.hgetall(keys.instances(account))),
         )
 
     def listed(self, key: str) -> list[tuple[Standing, int]]:

@@ -166,9 +166,12 @@ DRIFT = PREFIX + "drift"
 OBJECTS_LATE = PREFIX + "objects:late"
 """Set of the accounts whose instances of custom objects Vitally does not show."""
 
+OBJECTS_OWED = PREFIX + "objects:owed"
+"""Hash: account whose instances are owed a next step -> the party that waits for it."""
+
 OBJECTS_REST = PREFIX + "objects:rest"
 """Hash: why instances cannot be sent or looked for, how often in a row, and until when (ms)
-nobody tries again; absent: they can."""
+nobody tries again; absent: they can; expires."""
 
 SLOTS = PREFIX + "throttle:slots"
 """Sorted set: write -> its slot (ms), for the last 60 s."""
@@ -205,8 +208,8 @@ history = (PREFIX + "history:{}").format
 """Capped list of the last writes to an account."""
 
 instances = (PREFIX + "instances:{}").format
-"""Hash of an account: instance of a custom object -> what became of it, and the digest of
-what was sent (`store/objects.py`)."""
+"""Hash of an account: instance of a custom object -> looks owed and missed (a digit each), and
+the digest of what was sent (`store/objects.py`)."""
 
 lease = (PREFIX + "lease:{}").format
 """Fencing number of the worker that may write the account; expires."""

@@ -13,7 +13,7 @@ from bridge.domain.fold import History, State
 
 NUMBERS = (
     *("confirm_at", "tries", "since", "pace", "wrote_at", "not_before", "released"),
-    *("objects_due", "objects_tries"),
+    *("objects_due", "joined"),
 )
 """Fields of `View` that the account's record has under the same name."""
 
@@ -88,9 +88,9 @@ class View(NamedTuple):
     last reading of all accounts began (0: none did); *dirty_since*: since when an event
     is not settled (0: none waits). Instants in milliseconds.
 
-    *objects* is the digest of all instances of custom objects once Vitally has shown them
-    ("": there are none; "-": not yet). The next step for them is due at *objects_due*; *objects_tries* looks in
-    a row missed some.
+    *objects* is the digest of all instances of custom objects once they are sent ("": there
+    are none; "-": not yet). The next step for them is due at *objects_due*; 0: none is owed.
+    *joined*: a party came from another account (1).
     """
 
     lease: Lease
@@ -113,7 +113,7 @@ class View(NamedTuple):
     released: int = 0
     objects: str = ""
     objects_due: int = 0
-    objects_tries: int = 0
+    joined: int = 0
     catalogues: Mapping[str, Catalogue] = {}
     children: tuple[Member, ...] = ()
     organizations: Mapping[str, str | None] = {}

@@ -61,7 +61,8 @@ def _days_pass(stack: Stack) -> None:
     while True:
         for key in redis.scan_iter(match=f"{keys.account('')}*"):
             redis.hincrby(key, "wrote_at", -HOUR_MS)
-            redis.hincrby(key, "objects_due", -HOUR_MS)
+            if int(redis.hget(key, "objects_due") or 0):
+                redis.hincrby(key, "objects_due", -HOUR_MS)
         soon = redis.zrangebyscore(keys.LATER, "-inf", milliseconds(redis) + HOUR_MS)
         for party in soon:
             redis.zincrby(keys.LATER, -HOUR_MS, party)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from bridge.domain.account import unite
 from bridge.domain.document import TRAITS
 from bridge.domain.instance import instances
 from bridge.store import keys
+from bridge.store.connect import milliseconds
 from bridge.store.operator import forget
 from bridge.vitally.custom_objects import EXAMPLE_TOKEN
 from tests.support.command import Run, Said
@@ -107,12 +110,8 @@ def test_an_instance_follows_the_accounts_numbers_and_a_look_confirms_it(
         "nextRenewalDate": "2026-01-31T00:00:00.000Z",
         "link": "https://dashboard.stripe.com/subscriptions/sub_1",
     } == found["traits"]
-    figures = on.check()
-    assert (1, 1, 0) == (
-        figures.objects_sent,
-        figures.objects_confirmed,
-        figures.objects_late,
-    )
+    assert 0 == on.check().objects_late
+    assert {} == on.redis.hgetall(keys.OBJECTS_OWED)
 
 
 def test_nothing_is_sent_without_a_change_and_nothing_at_all_unless_it_is_on(
@@ -178,9 +177,9 @@ def test_what_is_not_shown_is_sent_again_with_growing_pauses_and_lights_a_lamp(
     on.vitally.turn(analytics_delay=10_000.0)
     on.does(customer(), subscription())
     minutes(on, 2)
-    assert 4 <= len(sent(on)) <= 5
+    assert 3 == len(sent(on))
     minutes(on, 10)
-    assert 6 <= len(sent(on)) <= 7
+    assert 5 == len(sent(on))
     assert 1 == on.check().objects_late
     on.vitally.turn(analytics_delay=0.0)
     minutes(on, 60)
@@ -248,16 +247,6 @@ def test_numbers_are_written_while_the_analytics_api_fails(
     assert {"0"} == rows(on)
 
 
-def test_what_was_surely_not_taken_is_looked_for_no_more_than_usual(on: Bench) -> None:
-    refused = {"kind": "status", "status": 500, "match": {"path": "/analytics/*"}}
-    on.vitally.break_with([refused | {"status": 422, "times": 2}])
-    on.does(customer(), subscription())
-    minutes(on)
-
-    assert (3, 1, {"0"}) == (len(on.vitally.batches()), reads(on), rows(on))
-    assert (1, 1) == (on.check().objects_sent, on.check().objects_confirmed)
-
-
 def test_an_account_that_must_not_be_created_has_no_instances(
     on: Bench, run: Run, tmp_path: Path
 ) -> None:
@@ -281,7 +270,7 @@ def test_an_account_whose_batch_is_refused_holds_up_no_other(on: Bench) -> None:
     on.passes(6000)
     on.work()
     assert ["stripe:sub_1", "stripe:sub_2"] == sent(on)
-    minutes(on, 2)
+    minutes(on, 30)
 
     assert ["stripe:sub_1", "stripe:sub_2", "stripe:sub_1"] == sent(on)
     assert {"0"} == rows(on) == rows(on, "birch")
@@ -363,14 +352,157 @@ def test_a_dry_run_sends_nothing_and_its_end_does(on: Bench) -> None:
     assert 450 == traits(on)["mrr"]
 
 
+ANALYTICS, LOOKS = {"path": "/analytics/*"}, {"path": "/resources/customObjects*"}
+
+
+def drift(desk: Bench, by: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on Vitally keeps another `mrr` than it was sent."""
+    real = desk.vitally.custom_objects.put
+
+    def put(object_id: str, body: Any, found: Any = None) -> Any:
+        had = body.get("traits", {})
+        other = had | ({"mrr": had["mrr"] * by} if had.get("mrr") else {})
+        return real(object_id, {**body, "traits": other}, found)
+
+    monkeypatch.setattr(desk.vitally.custom_objects, "put", put)
+
+
+def test_what_vitally_shows_otherwise_is_not_sent_for_ever_nor_holds_up_a_change(
+    on: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drift(on, 1.17, monkeypatch)
+    on.does(customer(), subscription())
+    hours = []
+    for _ in range(3):
+        minutes(on, 24 * 60 // 3)
+        hours.append(len(sent(on)))
+    assert 7 == hours[1] == hours[2]
+    assert 1 == on.check().objects_late
+    on.does(subscription(at=1, unit=200))
+    on.passes(1100)
+    on.work()
+    assert (8, 2 * 1.17) == (len(sent(on)), traits(on)["mrr"])
+    monkeypatch.undo()
+    on.does(subscription(at=2, unit=100))
+    minutes(on, 15)
+
+    assert (1, {"0"}, 0) == (traits(on)["mrr"], rows(on), on.check().objects_late)
+
+
+@pytest.mark.parametrize("status", [429, 401])
+def test_an_answer_to_a_look_is_heeded_as_any_other_of_rest(
+    on: Bench, status: int
+) -> None:
+    on.does(customer(), subscription())
+    on.passes(1000)
+    on.work()
+    fault = {"kind": "status", "status": status, "headers": {"Retry-After": "60"}}
+    on.vitally.break_with([{**fault, "match": LOOKS, "times": 1}])
+    on.passes(10_000)
+    on.work()
+    is_paused = on.redis.pttl(keys.PAUSE) > 50_000
+
+    assert (status == 429, status == 401) == (
+        is_paused,
+        on.context.breaker.reason() is not None,
+    )
+    assert None is on.check().objects_failing
+    assert [b"acme"] == [*on.redis.hkeys(keys.OBJECTS_OWED)]
+
+
+def test_the_analytics_api_is_left_alone_as_long_as_it_says(on: Bench) -> None:
+    fault = {"kind": "status", "status": 429, "headers": {"Retry-After": "300"}}
+    on.vitally.break_with([{**fault, "match": ANALYTICS, "times": 1}])
+    on.does(customer(), subscription())
+    on.passes(1000)
+    on.work()
+
+    until = int(on.redis.hget(keys.OBJECTS_REST, "until")) - milliseconds(on.redis)
+    assert 290_000 < until <= 300_000
+    assert not on.redis.exists(keys.PAUSE)
+
+
+def test_a_failure_is_forgotten_once_nobody_tries_and_those_who_wait_go_on_apart(
+    on: Bench,
+) -> None:
+    fault = {"kind": "status", "status": 401, "match": ANALYTICS, "times": 1}
+    on.vitally.break_with([fault])
+    on.context.chance = iter(n / 40 for n in range(40)).__next__
+    for n in range(20):
+        on.does(customer(f"c{n}", account=f"a{n}"), subscription(f"c{n}", sub=f"s{n}"))
+    on.passes(1000)
+    on.work()
+    waits = [at for _, at in on.redis.zrange(keys.LATER, 1, -1, withscores=True)]
+    assert max(waits) - min(waits) > 10_000
+    assert None is not on.check().objects_failing
+    for n in range(20):
+        forget(on.redis, f"stripe:c{n}")
+    minutes(on, 20)
+
+    assert None is on.check().objects_failing
+
+
+def test_a_step_that_another_worker_dropped_is_found(on: Bench) -> None:
+    on.does(customer(), subscription())
+    config = on.context.config
+    on.set(config=Config())
+    on.passes(1000)
+    assert ["unchanged"] == on.work()
+    on.set(config=config)
+    on.sweeper.take_samples()
+    minutes(on)
+
+    assert ({"0"}, 450) == (rows(on), traits(on)["mrr"])
+
+
+def test_a_look_takes_no_longer_than_it_may_and_the_next_goes_on(
+    on: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "SECONDS", 0.1)
+    on.vitally.turn(analytics_delay=10_000.0)
+    on.does(customer(), *(subscription(sub=f"s{n}") for n in range(6)))
+    on.passes(1100)
+    on.work()
+    on.vitally.break_with(
+        [{"kind": "delay", "seconds": 0.06, "match": LOOKS, "times": 1000}]
+    )
+    on.passes(10_000)
+    on.work()
+    assert 2 <= reads(on) <= 3
+    on.vitally.turn(analytics_delay=0.0)
+    on.vitally.mend()
+    minutes(on, 30)
+
+    assert {"0"} == rows(on)
+
+
+def test_a_lease_that_is_lost_in_a_look_is_not_asked_for_again_at_once(
+    on: Bench,
+) -> None:
+    on.does(customer(), subscription())
+    on.passes(1000)
+    on.work()
+    real = on.context.vitally.instance
+
+    def instance(*given: str) -> Any:
+        on.redis.delete(keys.lease("acme"))
+        return real(*given)
+
+    on.context.vitally.instance = instance  # type: ignore[method-assign]
+    on.passes(10_000)
+    assert ["retried"] == on.work()
+    due = on.due_in()
+    assert due is not None
+    assert due > 9
+
+
 # --- Many, moved, over, forgotten -----------------------------------------------------
 
 
 def test_a_large_customer_is_sent_in_parts_between_the_jobs_of_others(
     on: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, few in (("MOST", 20), ("MOST_PAGES", 2)):
-        monkeypatch.setattr(step, name, few)
+    monkeypatch.setattr(step, "PAGE", 20)
     on.does(customer(), *(subscription(sub=f"s{n}") for n in range(70)))
     counts = []
     for _ in range(9):
@@ -404,6 +536,58 @@ def test_an_instance_moves_with_its_party(on: Bench) -> None:
 
     assert "birch" == on.vitally.by_id[found["customerId"]]["externalId"]
     assert (set(), {"0"}) == (rows(on), rows(on, "birch"))
+
+
+def test_a_message_of_the_account_it_came_from_may_arrive_late(on: Bench) -> None:
+    on.vitally.turn(analytics_delay=10_000.0)
+    on.does(customer(), subscription())
+    on.passes(1000)
+    on.work()
+    (older,) = on.vitally.custom_objects.waiting
+    on.vitally.custom_objects.waiting.clear()
+    on.vitally.turn(analytics_delay=0.0)
+    on.settles(link("cus_1", "birch", at=9))
+    minutes(on, 1)
+    on.vitally.custom_objects.waiting.append((0.0, older[1]))
+    minutes(on, 30)
+    found = on.vitally.instances()["stripe:sub_1"]
+
+    assert "birch" == on.vitally.by_id[found["customerId"]]["externalId"]
+    assert {"0"} == rows(on, "birch")
+
+
+def test_many_older_messages_that_arrive_late_are_found(on: Bench) -> None:
+    on.vitally.turn(analytics_delay=10_000.0)
+    own, subs = on.vitally.custom_objects, [f"s{n}" for n in range(7)]
+    on.does(customer(), *(subscription(sub=s, unit=100) for s in subs))
+    on.passes(1000)
+    on.work()
+    older = [message for _, message in own.waiting]
+    own.waiting.clear()
+    on.vitally.turn(analytics_delay=0.0)
+    on.does(*(subscription(sub=s, unit=200, at=1) for s in subs))
+    minutes(on, 2)
+    own.waiting += [(0.0, message) for message in older]
+    minutes(on, 40)
+
+    assert {2} == {traits(on, f"stripe:{s}")["mrr"] for s in subs}
+    assert {"0"} == rows(on)
+
+
+def test_many_that_are_over_end_although_others_were_updated_since(on: Bench) -> None:
+    subs = [f"s{n}" for n in range(7)]
+    on.does(customer(), *(subscription(sub=s) for s in subs))
+    minutes(on)
+    for n in range(105):
+        other = {"externalId": f"x{n}", "name": "x", "traits": {}}
+        on.vitally.custom_objects.put(OBJECT, other)
+    void = {"status": "void", "items": None, "currency": None}
+    on.does(*(subscription(sub=s, at=9, **void) for s in subs))
+    minutes(on, 30)
+
+    states = {traits(on, f"stripe:{s}")["subscriptionStatus"] for s in subs}
+    assert {"churned"} == states
+    assert {"0"} == rows(on)
 
 
 def test_the_subscription_of_an_account_is_no_instance_of_its_organization(
@@ -454,7 +638,7 @@ def test_what_redis_keeps_of_an_instance_is_a_handful_of_bytes(on: Bench) -> Non
     on.does(customer(), subscription())
     minutes(on)
 
-    assert 17 == len(on.redis.hget(keys.instances("acme"), "stripe:sub_1"))
+    assert 18 == len(on.redis.hget(keys.instances("acme"), "stripe:sub_1"))
 
 
 # --- What people see ------------------------------------------------------------------
@@ -493,9 +677,17 @@ def test_why_and_plan_show_what_is_not_there_yet(
 # --- Any order ------------------------------------------------------------------------
 
 
+@contextmanager
+def emptied(server: RedisServer) -> Iterator[Any]:
+    """A client of a Redis with nothing in it."""
+    with server.client() as redis:
+        redis.flushall()
+        yield redis
+
+
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("event"), st.integers(1, 2), st.integers(1, 4)),
+        st.tuples(st.just("event"), st.integers(1, 4), st.integers(1, 4)),
         st.tuples(st.just("time"), st.sampled_from([1000, 11_000, 61_000])),
         st.tuples(st.just("hold")),
         st.tuples(st.just("arrive"), st.integers(0, 9)),
@@ -511,8 +703,12 @@ def test_in_whatever_order_batches_arrive_the_newest_is_there_in_the_end(
     redis_server: RedisServer, steps: list[tuple[Any, ...]]
 ) -> None:
     """What is held arrives within five minutes, or never."""
-    with redis_server.client() as redis, bench(redis) as desk:
-        redis.flushall()
+    with (
+        emptied(redis_server) as redis,
+        bench(redis) as desk,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(step, "PAGE", 2)
         switch_on(desk).settles(customer())
         own, held, clock = desk.vitally.custom_objects, [], 0
         for at, (what, *how) in enumerate(steps):
@@ -536,8 +732,8 @@ def test_in_whatever_order_batches_arrive_the_newest_is_there_in_the_end(
         own.waiting += [(0.0, m) for since, m in held if clock - since < 300_000]
         minutes(desk, 16)
         (view,) = desk.leases.peek([("acme", ["stripe:cus_1"], None)])
-        whole = unite("acme", view.parties, view.now)
-        shall = instances(whole, OBJECT, desk.context.config.policy, view.now, LINKS)
+        account, config = unite("acme", view.parties, view.now), desk.context.config
+        shall = instances(account, OBJECT, config.policy, view.now, LINKS)
         shown = desk.vitally.instances()
 
         assert shall.keys() == shown.keys()

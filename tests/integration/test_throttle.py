@@ -103,7 +103,7 @@ def test_no_sixty_seconds_hold_more_whatever_is_urgent_and_whenever_it_comes(
         for urgent, ms in steps:
             wait, slot = throttle.reserve(5000, urgent=urgent)
             if wait >= 0:
-                taken.append(passed + int(redis.zscore(keys.SLOTS, slot) or 0))
+                taken.append(passed + int(redis.zscore(keys.SLOTS, slot[0]) or 0))
             passes(redis, ms)
             passed += ms
     taken.sort()
@@ -149,6 +149,7 @@ def test_looking_reserves_nothing(redis: Redis, throttle: Throttle) -> None:
 def test_a_slot_that_was_given_back_is_free_again(throttle: Throttle) -> None:
     taken = [throttle.reserve(0) for _ in range(40)]
     assert 0 > throttle.reserve(0)[0]
+    assert 1 == len(taken[3][1])
     throttle.give_back(taken[3][1])
 
     assert 0 == throttle.reserve(0)[0]
@@ -509,3 +510,14 @@ def test_looking_for_an_account_before_its_creation_takes_its_share_of_a_slot(
 
     assert [("POST", 200)] * 3 == desk.writes()
     assert 3 + 1 == len(slots(desk.redis))
+
+
+def test_a_creation_takes_its_slots_however_long_ago_it_was_seen_missing(
+    desk: Bench,
+) -> None:
+    desk.redis.hset(keys.RATE, mapping={"limit": 1000, "cost": 10, "cost:POST": 30})
+    seen = milliseconds(desk.redis) - 20 * MINUTE
+    desk.redis.hset(keys.account("birch"), "seen", f"[{{}},{seen},true]")
+
+    assert ["created"] == desk.does(customer("cus_2", account="birch"))
+    assert 3 <= len(slots(desk.redis))

@@ -63,6 +63,9 @@ if leased then
   for name, text in pairs(ack.set) do
     redis.call('HSET', account_of(ack.account), name, text)
   end
+  if ack.set.objects_due == '0' then redis.call('HDEL', OBJECTS_OWED, ack.account)
+  elseif ack.set.objects_due then redis.call('HSET', OBJECTS_OWED, ack.account, ack.party)
+  end
   for _, name in ipairs(ack.unset) do
     redis.call('HDEL', account_of(ack.account), name)
   end

@@ -62,6 +62,7 @@ local function erase(one)
   note('drift', redis.call('SREM', DRIFT, one))
   drop('instances', 'HLEN', instances_of(one))
   redis.call('SREM', OBJECTS_LATE, one)
+  redis.call('HDEL', OBJECTS_OWED, one)
   for _, name in ipairs(redis.call('HKEYS', MASS_HOLD)) do
     note('mass', redis.call('ZREM', mass_of(name), one))
     redis.call('HDEL', mass_of(name .. ':amounts'), one)

@@ -16,6 +16,8 @@ end
 redis.call('HDEL', party_of(p), 'known', 'organization')
 redis.call('ZADD', DIRTY, 'NX', int(now), p)
 if old == '' then return {} end
+-- Messages of the old account may still be on their way.
+if new ~= '' then redis.call('HSET', account_of(new), 'joined', 1) end
 redis.call('SREM', members_of(old), p)
 local heir = redis.call('SRANDMEMBER', members_of(old))
 if not heir then

@@ -12,7 +12,7 @@ local DRIFT, COMPLETE = 'vb1:drift', 'vb1:complete'
 local REFUSED, REFUSED_LATELY = 'vb1:refused', 'vb1:refused:lately'
 local FAILING, ALERTS, OUTBOX = 'vb1:failing', 'vb1:alerts', 'vb1:alerts:outbox'
 local MASS, MASS_HOLD, MASS_TOTALS = 'vb1:mass', 'vb1:mass:hold', 'vb1:mass:totals'
-local OBJECTS_LATE = 'vb1:objects:late'
+local OBJECTS_LATE, OBJECTS_OWED = 'vb1:objects:late', 'vb1:objects:owed'
 local QUARANTINED_EVENTS = 'vb1:quarantine:events'
 local function facts_of(p) return 'vb1:facts:' .. p end
 local function party_of(p) return 'vb1:party:' .. p end

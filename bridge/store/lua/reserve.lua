@@ -7,9 +7,9 @@
 -- KEYS: slots, rate, pause, paused by hand
 -- ARGV: share, limit, cost, most (ms), id ('': do not reserve), wait while paused by
 --   hand, urgent (1 or 0), share of the limit below which others use it, kind (method)
--- RETURNS: the wait in ms; negative if it is longer than `most` (nothing is reserved)
+-- RETURNS: {wait in ms, slots}; it is negative, longer than `most`: nothing is reserved
 local LOOK_AGAIN_MS = 1500
-if redis.call('EXISTS', KEYS[4]) == 1 then return -tonumber(ARGV[6]) end
+if redis.call('EXISTS', KEYS[4]) == 1 then return {-tonumber(ARGV[6]), 0} end
 local rate = redis.call('HMGET', KEYS[2], 'limit', 'cost', 'left', 'at',
   'cost:' .. ARGV[9])
 local limit = tonumber(rate[1] or ARGV[2])
@@ -43,14 +43,14 @@ if pause > 0 then at = math.max(at, now + pause) end
 local wait = math.ceil(at - now)
 if (tonumber(rate[3]) or limit) < least and now < seen then
   -- Another reply may end that soon, so it is asked for again.
-  if seen - now > tonumber(ARGV[4]) then return -math.max(wait, LOOK_AGAIN_MS) end
+  if seen - now > tonumber(ARGV[4]) then return {-math.max(wait, LOOK_AGAIN_MS), 0} end
   wait = math.max(wait, math.ceil(seen - now))
 end
-if wait > tonumber(ARGV[4]) then return -wait end
+if wait > tonumber(ARGV[4]) then return {-wait, 0} end
 if ARGV[5] ~= '' then
   for n = 1, slots do
     redis.call('ZADD', KEYS[1], int(now + wait), ARGV[5] .. (n > 1 and ':' .. n or ''))
   end
   redis.call('PEXPIRE', KEYS[1], 180000)
 end
-return wait
+return {wait, slots}
