@@ -355,6 +355,8 @@ class Settings:
     """Password for the console and the queue dashboard. Unset: both are off (404)."""
     worker_processes: int = _setting(whole(1, 64), 1)
     """Number of worker processes that `python -m workers` runs."""
+    worker_memory_mb: int = _setting(whole(1, 1_000_000), 300)
+    """A worker process that holds more, between two jobs, starts anew."""
     log_level: str = _setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
     """Lowest level that is logged."""
     log_format: str = _setting(one_of("json", "text"), "json")

@@ -17,6 +17,7 @@ import sys
 if __name__ == "__main__":
     # A platform may stop it before everything is imported; nothing has to be finished then.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGINT])
 
 from bridge import log as logs
 from bridge import telemetry
@@ -25,7 +26,7 @@ from bridge.errors import EXIT_CONFIG, ConfigError
 from bridge.keep import keep, stop_event
 from bridge.settings import Settings
 from bridge.sources import load
-from workers.process import Process
+from workers.process import RENEW, Process
 
 
 def main() -> int:
@@ -53,7 +54,10 @@ def work(settings: Settings, config: Config) -> int:
     # them repeatedly would take a fifth of its job.
     gc.set_threshold(100_000, 50, 100)
     name = f"{socket.gethostname()}-{os.getpid()}-{random.randrange(16**4):04x}"  # noqa: S311 (a name, no secret)
-    return Process(settings, config, name, stop).run()
+    status = Process(settings, config, name, stop).run()
+    if status == RENEW:
+        os.execv(sys.executable, [sys.executable, "-m", "workers"])  # noqa: S606 (itself)
+    return status
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 from functools import partial
@@ -32,7 +33,7 @@ from bridge.store.view import Lease
 from workers import outcomes
 from workers.complete import Completing
 from workers.context import Context
-from workers.jobs import JOBS, Jobs
+from workers.jobs import JOBS, Jobs, memory_mb
 from workers.probes import Probes, ask
 from workers.reconcile import Schedule
 from workers.rq_worker import SafeWorker
@@ -61,6 +62,11 @@ DEADLINE = 75.0
 
 EMPTIED_S = 7 * 86_400
 """For how long it is said that Redis came back empty, unless a backfill ends it."""
+
+STOPS = {signal.SIGTERM, signal.SIGINT}
+
+RENEW = -1
+"""Instead of an exit status: the process holds much memory, and starts anew."""
 
 FORGOTTEN_MS = 60_000
 """A worker that is silent for this long is removed from the list."""
@@ -106,7 +112,7 @@ class Process:
         ]
 
     def run(self) -> int:
-        """Work until stopped; return the exit status."""
+        """Work until stopped; return the exit status, RENEW to be started again at once."""
         log.info(
             "worker starts",
             extra=fields(
@@ -124,15 +130,8 @@ class Process:
         JOBS.set(self.jobs)
         for thread in self.threads:
             thread.start()
-        while not self.stop.is_set():
-            try:
-                self._work()
-            except RedisError as error:
-                log.warning("redis", extra=fields(reason=type(error).__name__))
-                self.stop.wait(1.0)
-            if not self._is_well() and not self.stop.is_set():
-                log.critical("a thread died; this process ends to be restarted")
-                return 70
+        if (status := self._until_stopped()) > 0:
+            return status
         self.done.set()
         self.threads[0].join(timeout=5.0)
         try:
@@ -143,7 +142,32 @@ class Process:
                 "redis was down at the end; our entry in the list of workers expires"
             )
         log.info("stopped", extra=fields(worker=self.name))
+        return status
+
+    def _until_stopped(self) -> int:
+        """Do jobs; above 0 if the process must end at once."""
+        while not self.stop.is_set():
+            try:
+                self._work()
+            except RedisError as error:
+                log.warning("redis", extra=fields(reason=type(error).__name__))
+                self.stop.wait(1.0)
+            if not self._is_well() and not self.stop.is_set():
+                log.critical("a thread died; this process ends to be restarted")
+                return 70
+            if self._is_large() and not self.stop.is_set():
+                return self._renew()
         return 0
+
+    def _is_large(self) -> bool:
+        return self.jobs.done > 0 and memory_mb() > self.settings.worker_memory_mb
+
+    def _renew(self) -> int:
+        """End to start anew. A signal from now on waits for the next start."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        log.info("starts anew", extra=fields(worker=self.name, mb=round(memory_mb())))
+        self.stop.set()
+        return RENEW
 
     def _begin(self) -> bool:
         """Wait until Redis can be written to; False: the worker must stop."""
@@ -197,7 +221,7 @@ class Process:
 
     def gate(self) -> float:
         """Seconds during which no job may be popped."""
-        if not self._is_well():
+        if not self._is_well() or self._is_large():
             raise StopRequested
         if self.context.breaker.reason() or self._is_paused():
             return 1.0

@@ -276,6 +276,25 @@ def test_a_worker_frees_circles_between_its_jobs(redis: Redis) -> None:
     assert circle() is None
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_worker_that_holds_much_memory_starts_anew_and_loses_nothing(
+    stack: Stack, desk: Bench, processes: int
+) -> None:
+    """With so low a limit after each job."""
+    running = stack.worker(WORKER_MEMORY_MB=1, WORKER_PROCESSES=processes)
+    for n in range(4):
+        desk.tell(customer(f"cus_{n}", account=f"a{n}"))
+    stack.settled()
+    eventually(lambda: running.output.count("starts anew") > 1)
+    heard(stack, processes)
+    desk.tell(customer("cus_9", account="a9"))
+    stack.settled()
+
+    assert running.is_alive
+    assert {"a0", "a1", "a2", "a3", "a9"} == {*stack.creations()}
+    assert 0 == running.terminate()
+
+
 # --- Several of them ------------------------------------------------------------------
 
 
