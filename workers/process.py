@@ -197,7 +197,7 @@ class Process:
         leases = self.context.leases
         if self.context.config.traits.get(MEMBER_OF):
             # A worker of a version that knows none has taken some for customers.
-            leases.look_again(Shadow(self.redis).organizations(), APART_MS)
+            leases.look_again(Shadow(self.redis).unclaimed(), APART_MS)
         if self.context.settings.bridge_dry_run:
             leases.begin_dry_run()
         elif parties := leases.end_dry_run():

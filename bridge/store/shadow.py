@@ -62,6 +62,13 @@ class Shadow(Store):
         """Every organization that accounts belong to."""
         return {organization(of) for of in named(self._redis, keys.children(""))}
 
+    def unclaimed(self) -> list[str]:
+        """The organizations that accounts belong to and of which no job is on its way."""
+        names = sorted(self.organizations())
+        claims = each(self._redis, "hget", map(keys.party, names), "claim")
+        pairs = zip(names, claims, strict=True)
+        return [name for name, claim in pairs if claim not in {b"queued", b"wanted"}]
+
     def unsettled(self) -> dict[str, str | None]:
         """Party that may have changed since its last job -> its account so far.
 

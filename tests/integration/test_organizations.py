@@ -339,7 +339,7 @@ def test_a_worker_that_starts_finds_what_an_older_one_took_for_a_customer(
     desk.redis.delete(keys.party(HOLDING), "rq:queue:bridge")
     desk.redis.zrem(keys.LATER, HOLDING)
     desk.redis.zrem(keys.DIRTY, HOLDING)
-    desk.leases.look_again(Shadow(desk.redis).organizations(), 1)
+    desk.leases.look_again(Shadow(desk.redis).unclaimed(), 1)
     desk.settles()
 
     assert 225 == desk.traits(HOLDING)["mrrUSD"]
