@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any
 
 from redis import Redis
@@ -14,6 +21,7 @@ from bridge.domain.facts import organization, organization_id
 from bridge.domain.traits import Known
 from bridge.errors import BridgeError, VitallyMissingError, VitallyRefusedError
 from bridge.store import keys
+from bridge.store.connect import each
 from bridge.store.shadow import Seen, Shadow
 from bridge.vitally.client import Page, Vitally
 
@@ -125,20 +133,39 @@ class Reconciler:
     ) -> None:
         name = organization if kind == KINDS[1] else str
         shown = {
-            name(str(one["externalId"])): one.get("traits") or {}
+            name(str(one["externalId"])): one
             for one in accounts
             if one.get("externalId") and isinstance(one.get("traits"), dict | None)
         }
         ledgers = self._shadow.ledgers([*shown])
         rows = zip(shown.items(), ledgers, strict=True)
-        seen = [self._seen(name, *ledger, traits) for (name, traits), ledger in rows]
+        ids = self._ids(ledger for _, ledger in ledgers)
+        seen = [self._seen(name, *ledger, one, ids) for (name, one), ledger in rows]
         self._shadow.note(began, seen)
 
+    def _ids(self, ledgers: Iterable[Ledger]) -> dict[str, str]:
+        """Organization that accounts were put into -> Vitally's own id of it, if known."""
+        names = sorted({str(one.traits.get(ORGANIZATION) or "") for one in ledgers})
+        records = [keys.account(organization(name)) for name in names]
+        ids = zip(names, each(self._redis, "hget", records, "id"), strict=True)
+        return {name: id_.decode() for name, id_ in ids if id_}
+
     def _seen(
-        self, name: str, text: str, ledger: Ledger, shown: Mapping[str, Any]
+        self,
+        name: str,
+        text: str,
+        ledger: Ledger,
+        shown: Mapping[str, Any],
+        ids: Mapping[str, str],
     ) -> Seen:
         by_currency = ledger.traits.keys() if organization_id(name) else frozenset()
-        other = otherwise(ledger, shown, self._keys | by_currency)
+        other = otherwise(ledger, shown.get("traits") or {}, self._keys | by_currency)
+        is_in, id_ = (
+            shown.get(ORGANIZATION),
+            ids.get(str(ledger.traits.get(ORGANIZATION))),
+        )
+        if id_ and is_in != id_:
+            other[ORGANIZATION] = is_in
         ours = other.keys() & ledger.traits.keys() - self._by_hand
         return Seen(name, text, other, drifted=bool(ours))
 
@@ -159,11 +186,11 @@ class Reconciler:
         began = self._shadow.now()
         ((text, ledger),) = self._shadow.ledgers([name])
         try:
-            shown = self._vitally.get(name).get("traits") or {}
+            shown = self._vitally.get(name)
         except VitallyMissingError:
             seen = Seen(name, text, {}, missing=True, drifted=bool(text))
         else:
-            seen = self._seen(name, text, ledger, shown)
+            seen = self._seen(name, text, ledger, shown, self._ids([ledger]))
         return self._shadow.note(began, [seen]) > 0
 
 

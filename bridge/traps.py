@@ -418,7 +418,7 @@ def _read_accounts(seen: Seen, vitally: Vitally, redis: Redis) -> None:
             with suppress(VitallyMissingError):
                 shown = listed.get(name) or vitally.get(name)
                 seen.add(name, shown, rows[name].currency, name in listed)
-                ours = ledger.traits.keys() - seen.config.by_hand
+                ours = ledger.traits.keys() - seen.config.by_hand - {ORGANIZATION}
                 has = shown.get("traits")
                 if isinstance(has, dict) and otherwise(ledger, has, ours):
                     seen.changed.add(name)

@@ -628,6 +628,14 @@ def test_a_reading_shows_what_others_did_to_organizations(desk: Bench) -> None:
     [*reader.read()]
     assert ([], [], []) == report(desk.redis, CONFIG, 4)[1:]
 
+    desk.client.update("acme", {"organizationId": None})
+    [*reader.read()]
+    (lost,) = report(desk.redis, CONFIG, 4).drift
+    assert ("acme", ORGANIZATION, "holding", None) == lost
+    desk.leases.look_again(Shadow(desk.redis).party_of_each(["acme"]), 1)
+    desk.settles()
+    assert desk.account(HOLDING)["id"] == desk.account("acme")["organizationId"]
+
     desk.client.update(HOLDING, {"traits": {"mrrUSD": 1}})
     desk.exists("organization:stranger", "Stranger")
     [*reader.read()]
