@@ -24,6 +24,7 @@ from redis.exceptions import ResponseError
 from bridge.config import Config
 from bridge.deadline import UNTIL, left
 from bridge.deliveries import Wanted, deliveries
+from bridge.desired import ORGANIZATION
 from bridge.errors import (
     SourceError,
     VitallyError,
