@@ -560,9 +560,10 @@ def test_many_older_messages_that_arrive_late_are_found(on: Bench) -> None:
     on.vitally.turn(analytics_delay=10_000.0)
     own, subs = on.vitally.custom_objects, [f"s{n}" for n in range(7)]
     on.does(customer(), *(subscription(sub=s, unit=100) for s in subs))
-    on.passes(1000)
+    on.passes(1100)
     on.work()
     older = [message for _, message in own.waiting]
+    assert 7 == len(older)
     own.waiting.clear()
     on.vitally.turn(analytics_delay=0.0)
     on.does(*(subscription(sub=s, unit=200, at=1) for s in subs))
@@ -578,7 +579,7 @@ def test_many_that_are_over_end_although_others_were_updated_since(on: Bench) ->
     subs = [f"s{n}" for n in range(7)]
     on.does(customer(), *(subscription(sub=s) for s in subs))
     minutes(on)
-    for n in range(105):
+    for n in range(1205):
         other = {"externalId": f"x{n}", "name": "x", "traits": {}}
         on.vitally.custom_objects.put(OBJECT, other)
     void = {"status": "void", "items": None, "currency": None}
