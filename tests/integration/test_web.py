@@ -423,6 +423,7 @@ def test_metrics_are_the_figures(client: FlaskClient, redis: Redis) -> None:
         "accounts_unknown": 0,
         "events_unread": 0,
         "accounts_drift": 0,
+        "accounts_objects_late": 0,
         "vitally_listed_timestamp_seconds": 0,
         "writes_total": 0,
         "writes_saved_total": 0,
