@@ -113,8 +113,10 @@ class Write:
         except (VitallyMissingError, VitallyRefusedError) as error:
             extra = fields(account=self.view.account, reason=error.reason)
             log.warning("no such organization", extra=extra)
-            self._look_for(str(wanted[ORGANIZATION]))
-            done = done._replace(linked=False)
+            of = str(wanted[ORGANIZATION])
+            if any(member.organization == of for member in view.members):  # ours
+                self._look_for(of)
+                done = done._replace(linked=False)
         return done._replace(requests=done.requests + 1)
 
     def _look_for(self, of: str) -> None:

@@ -16,14 +16,16 @@ import click
 from bridge.cli import Command, configured, program
 from bridge.cli.output import json_lines, note, one_of, show
 from bridge.cli.sources import FILE, NOTHING
-from bridge.errors import BridgeError, SourceError
+from bridge.errors import BridgeError, ConfigError, SourceError
 from bridge.settings import TextError, address
 from bridge.sources import discover
 from bridge.webhook.source import Options, SetUp, Source
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
-HERE = re.compile(r"https://<your bridge>\S*?(?=[`?])")
+SOMEWHERE = "https://<your bridge>"
+
+HERE = re.compile(rf"{SOMEWHERE}\S*?(?=[`?])")
 """Where the sources' README have the address."""
 
 MUST = "must be https://host[:port][/path], the address that the sender calls"
@@ -54,7 +56,11 @@ def setup(source: str, url: str | None, key_file: Path | None, **flags: Any) -> 
     """
     settings, _ = configured(NOTHING)
     known, by_hand = one_of(discover(), source, "source"), flags.pop("by_hand")
-    called = _address(url or settings.bridge_public_url or "", source)
+    given = settings.bridge_public_url if url is None else url
+    if given is None and not by_hand:
+        raise ConfigError(["BRIDGE_PUBLIC_URL is required, or --url"])
+    unknown = f"{SOMEWHERE}/webhooks/{source}"
+    called = unknown if given is None else _address(given, source)
     if by_hand:
         show(_by_hand(known, called, settings.sources), _clicks)
         return
