@@ -131,6 +131,7 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
     """
     table = used(policy)
     by_trait: defaultdict[str, dict[str, Result]] = defaultdict(dict)
+    unsure = next(_unsummed(account.parts, policy, now), None)
     for source, view in views_of(account, policy, now).items():
         possible = view.possible()
         for name, trait in table.items():
@@ -138,7 +139,6 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
             if result != SILENT:
                 by_trait[name][source] = result
         mrr = table["mrr"].read(view) if account.parts else None
-        unsure = next(_unsummed(account.parts, policy, now), None)
         for name, one in by_currency(view) if isinstance(mrr, Unknown) else ():
             result = agreed(table["mrr"], one, one.possible())
             by_trait[name][source] = unsure or result
