@@ -18,6 +18,7 @@ DEMO := $(VENV)/installed-demo
 ONLY_FOR_LOCK := uv==0.13.9
 ONLY_FOR_BENCH := gunicorn==27.0.1
 ONLY_FOR_MUTANTS := mutmut==3.8.1
+ONLY_FOR_RELEASE := twine==7.0.0
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links \
 	--no-config --custom-compile-command "make lock" $(UPGRADE)
@@ -136,6 +137,10 @@ lock: $(STAMP)  ## write the lock files anew (UPGRADE=--upgrade: newest releases
 	$(LOCK) pyproject.toml --all-extras --group dev \
 		--constraints requirements-demo.txt --output-file requirements-dev.txt
 	@$(BIN)/python .ci/extras.py requirements.txt requirements-demo.txt requirements-dev.txt
+
+.PHONY: release
+release: $(STAMP)  ## build what is published into dist/ and try it; publish nothing (a minute)
+	@$(BIN)/python .ci/release.py "$(ONLY_FOR_RELEASE)"
 
 .PHONY: clean
 clean:  ## remove what make and the demo have made

@@ -1,15 +1,24 @@
-"""What is built is whole: it runs from an empty folder, without the repository."""
+"""What `make release` builds is whole: it runs from an empty folder, without the repository.
+
+The script compares the contents with what git knows; what it must refuse is tried here.
+"""
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 from urllib.request import urlopen
 from zipfile import ZipFile
 
 import pytest
 
+from bridge import __version__
 from tests.support.processes import (
     ROOT,
     Running,
@@ -17,6 +26,7 @@ from tests.support.processes import (
     free_port,
     procfile,
 )
+from tests.support.pythons import VERSIONS
 from tests.support.server import RedisServer
 from tests.support.waiting import eventually
 
@@ -37,11 +47,66 @@ def call(*command: str, cwd: Path = ROOT, **said: str) -> str:
     return done.stdout
 
 
+GIT = ("git", "-c", "user.name=ada", "-c", "user.email=ada@example.com")
+
+
+def known() -> list[str]:
+    """The files that git knows."""
+    listed = subprocess.check_output(("git", "ls-files"), cwd=ROOT, text=True)
+    return listed.splitlines()
+
+
+class Tree:
+    """A repository of its own, with one commit of these files of this one."""
+
+    def __init__(self, folder: Path, names: Iterable[str]) -> None:
+        self.folder = folder
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+        changelog = folder / "CHANGELOG.md"
+        text = changelog.read_text(encoding="utf-8")
+        changelog.write_text(f"{text}\n## [{__version__}] - 2026-01-01\n")
+        self.git("init", "--quiet")
+        self.commit()
+
+    def git(self, *words: str) -> None:
+        subprocess.run((*GIT, *words), cwd=self.folder, check=True)
+
+    def commit(self) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "All")
+
+    def release(self) -> subprocess.CompletedProcess[str]:
+        """Build, without the step that installs from the package index."""
+        return subprocess.run(
+            (sys.executable, ".ci/release.py"),
+            cwd=self.folder,
+            env=environment({}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    call("-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder))
-    (built,) = folder.glob("*.whl")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    return Tree(tmp_path_factory.mktemp("tree"), known())
+
+
+@pytest.fixture(scope="module")
+def dist(tree: Tree) -> Path:
+    """What `make release` makes."""
+    done = tree.release()
+
+    assert 0 == done.returncode, done.stderr
+    assert f"git tag --sign v{__version__}" in done.stdout
+    return tree.folder / "dist"
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> Path:
+    (built,) = dist.glob("*.whl")
     return built
 
 
@@ -54,29 +119,73 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_wheel_holds_all_files_of_both_packages(wheel: Path) -> None:
-    ours = {
-        path.relative_to(ROOT).as_posix()
-        for package in ("bridge", "workers")
-        for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+def test_the_wheel_brings_its_types_and_what_send_delivers_and_no_expected_facts(
+    wheel: Path,
+) -> None:
     with ZipFile(wheel) as archive:
-        held = {n for n in archive.namelist() if not n.startswith("vitally_bridge-")}
+        held = set(archive.namelist())
 
-    assert ours == held
+    assert {"bridge/py.typed", "workers/py.typed"} <= held
+    folder = "bridge/sources/stripe/fixtures/customer.created__named"
+    assert (True, False) == (f"{folder}.json" in held, f"{folder}.facts.json" in held)
+    assert not [name for name in held if name.startswith("tests/")]
 
 
-def test_the_wheel_brings_its_licence(wheel: Path) -> None:
-    with ZipFile(wheel) as archive:
-        assert any(n.endswith("licenses/LICENSE") for n in archive.namelist())
+def test_a_release_has_its_sums(dist: Path) -> None:
+    lines = (dist / "SHA256SUMS").read_text().splitlines()
+    files = sorted(path for path in dist.iterdir() if path.name != "SHA256SUMS")
+
+    assert [".whl", ".gz"] == [path.suffix for path in files]
+    assert [
+        f"{sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in files
+    ] == lines
+
+
+def test_what_is_not_committed_or_not_in_the_changelog_is_not_released(
+    tmp_path: Path,
+) -> None:
+    tree = Tree(tmp_path, [".ci/release.py", "CHANGELOG.md", "bridge/__init__.py"])
+    changelog = tree.folder / "CHANGELOG.md"
+    text = changelog.read_text(encoding="utf-8")
+    changelog.write_text(text.replace(f"[{__version__}]", "[9.9.9]"))
+
+    said = tree.release()
+    assert (1, True) == (said.returncode, "CHANGELOG.md" in said.stderr)
+    assert "commit first" in said.stderr
+
+    tree.commit()
+    said = tree.release()
+    assert 1 == said.returncode
+    assert f"has no section '## [{__version__}] - " in said.stderr
+    assert not (tree.folder / "dist").exists()
+
+
+def test_the_version_is_written_in_one_place() -> None:
+    """All else reads it; the changelog has its history."""
+    named = re.compile(rf"(?<![\w.]){re.escape(__version__)}(?![\w.])")
+    found = [
+        name
+        for name in known()
+        if name.endswith((".py", ".toml", ".json", ".yaml", ".yml", "file"))
+        and named.search((ROOT / name).read_text(encoding="utf-8"))
+    ]
+
+    assert ["bridge/__init__.py"] == found
+
+
+def test_the_package_says_on_which_pythons_it_is_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    said = re.findall(r":: (3\.\d+)'", str(project["classifiers"]))
+
+    assert [*VERSIONS] == said
+    assert f">={VERSIONS[0]}" == project["requires-python"]
 
 
 @pytest.mark.parametrize(
     ("command", "said"),
     [
         (["bin/vitally-bridge", "--help"], "demo"),
-        (["-m", "bridge", "--version"], "0.1"),
+        (["-m", "bridge", "--version"], __version__),
     ],
     ids=["help", "version"],
 )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from bridge import __version__
 from tests.support.processes import ROOT
 from tests.support.pythons import (
     RUNNING,
@@ -148,7 +149,9 @@ def test_every_line_of_the_pages_is_understood(way, ways):
 def test_the_version_and_the_help_say_how_it_was_called(ways):
     """The short command comes with the wheel and with `make`."""
     for name, way in ways.items():
-        assert "vitally-bridge 0.1.0\n" == way.type(f"{BRIDGE} --version").stdout
+        assert (
+            f"vitally-bridge {__version__}\n" == way.type(f"{BRIDGE} --version").stdout
+        )
         for called in (BRIDGE,) if name == "buildpack" else (BRIDGE, "vitally-bridge"):
             said = way.type(f"{called} why --help").stdout
             assert f"Usage: {called} why" in said

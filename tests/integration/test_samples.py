@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bridge import __version__
 from bridge.settings import Settings
 from bridge.sources import options
 from bridge.store import keys, operator, samples
@@ -60,10 +61,10 @@ def test_what_is_otherwise_than_at_the_last_start_is_marked_once(desk: Bench) ->
     begin(desk, other, rules="s")
 
     assert [
-        "deploy of 0.1.0",
+        f"deploy of {__version__}",
         "change of VITALLY_API_KEY, BRIDGE_CREATE",
         "change of rules",
-        "deploy of 0.1.0",
+        f"deploy of {__version__}",
     ] == words(desk)
     kept = b"".join(desk.redis.lrange(keys.MARKS, 0, -1)) + desk.redis.get(keys.SETUP)
     assert SECRET.encode() not in kept
