@@ -14,11 +14,14 @@ JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+TOOLS := $(VENV)/tools
 DEMO := $(VENV)/installed-demo
 ONLY_FOR_LOCK := uv==0.13.9
 ONLY_FOR_BENCH := gunicorn==27.0.1
 ONLY_FOR_MUTANTS := mutmut==3.8.1
 ONLY_FOR_RELEASE := twine==7.0.0
+ONLY_FOR_AUDIT := bandit==1.9.4 pip-audit==2.10.1
+ONLY_FOR_SBOM := cyclonedx-bom==7.5.0
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links \
 	--no-config --custom-compile-command "make lock" $(UPGRADE)
@@ -126,6 +129,7 @@ format: $(STAMP)  ## put the code and the README's tables into form
 	@$(BIN)/python -m bridge.docs README.md deploy/env.example
 	@$(BIN)/python -m workers.outcomes README.md
 	@$(BIN)/python -m tests.chaos.crashpoints --readme README.md
+	@$(BIN)/python -m tests.support.licences docs/supply-chain.md
 
 .PHONY: lock
 lock: $(STAMP)  ## write the lock files anew (UPGRADE=--upgrade: newest releases)
@@ -142,6 +146,27 @@ lock: $(STAMP)  ## write the lock files anew (UPGRADE=--upgrade: newest releases
 release: $(STAMP)  ## build what is published into dist/ and try it; publish nothing (a minute)
 	@$(BIN)/python .ci/release.py "$(ONLY_FOR_RELEASE)"
 
+# The bandit of these settings adds little to ruff's S rules: it is no part of `lint`.
+.PHONY: audit
+audit: $(TOOLS)  ## is anything locked known to be vulnerable? (OSV=FOLDER: ask files, not the network)
+	@$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check $(ONLY_FOR_AUDIT)
+	@$(TOOLS)/bin/bandit --quiet --configfile pyproject.toml --recursive bridge workers
+	@$(if $(OSV),$(BIN)/python -m tests.support.advisories $(OSV) requirements.txt,\
+		$(TOOLS)/bin/pip-audit --strict --disable-pip --requirement requirements.txt)
+
+# Without `redis[hiredis]`, which the lock has beside `redis`.
+.PHONY: sbom
+sbom: $(TOOLS)  ## list all that is locked, with its hashes, as CycloneDX into dist
+	@$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check $(ONLY_FOR_SBOM)
+	@mkdir -p dist
+	@version=$$($(BIN)/python -c "import bridge; print(bridge.__version__)"); \
+	sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml >dist/sbom.toml
+	@sed '/^[a-z0-9-]*\[/,/# via/d' requirements.txt | \
+		PYTHONWARNINGS=ignore $(TOOLS)/bin/cyclonedx-py requirements - \
+		--pyproject dist/sbom.toml --output-reproducible --validate \
+		--output-file dist/vitally-bridge.cdx.json
+	@rm dist/sbom.toml
+
 .PHONY: clean
 clean:  ## remove what make and the demo have made
 	rm -rf $(VENV) .bridge-data .coverage .hypothesis .import_linter_cache \
@@ -157,3 +182,8 @@ $(DEMO): requirements-demo.txt
 $(STAMP): requirements-dev.txt requirements-demo.txt
 	@PYTHON="$(PYTHON)" .ci/venv $(VENV) requirements-dev.txt
 	@touch $@ $(DEMO)
+
+# Programs that are no part of the bridge, beside it, so that they change none of its versions.
+$(TOOLS): $(STAMP)
+	@$(BIN)/python -m venv $@
+	@touch $@
