@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection
 from importlib import import_module
 from keyword import iskeyword
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from redis import Redis
@@ -15,18 +15,20 @@ from redis.exceptions import RedisError
 
 from bridge import __version__
 from bridge.cli.output import AS_JSON, WATCH, near, note
-from bridge.config import Config
 from bridge.errors import EXIT_CONFIG, BridgeError, ConfigError, StorageError
 from bridge.keep import stop_event
 from bridge.settings import Settings
-from bridge.sources import load
 from bridge.store.connect import connect
-from bridge.vitally.client import Vitally
 from bridge.wording import MODULE, SCRIPT
 from bridge.wording import program as program
 
+if TYPE_CHECKING:  # only for those that need them: `alive` starts every few seconds
+    from bridge.config import Config
+    from bridge.vitally.client import Vitally
+
 MODULES = {
     "bridge.cli.serve": "serve run",
+    "bridge.cli.alive": "alive",
     "bridge.demo.run": "demo",
     "bridge.cli.simulator": "simulator",
     "bridge.cli.status": "status",
@@ -73,6 +75,8 @@ def opened(without: Collection[str] = NO_VITALLY) -> Session:
 
 def configured(without: Collection[str] = ()) -> tuple[Settings, Config]:
     """Read the environment and `bridge.toml`. Raises ConfigError."""
+    from bridge.sources import load  # noqa: PLC0415 - see above
+
     return load(os.environ, without)
 
 
@@ -90,6 +94,8 @@ def reached(settings: Settings, most: int = 2) -> Redis:
 
 def vitally_of(settings: Settings, **more: Any) -> Vitally:
     """A client of Vitally with these options, until the command ends."""
+    from bridge.vitally.client import Vitally  # noqa: PLC0415 - see above
+
     base, key = settings.vitally_base_url, settings.vitally_authorization
     client = Vitally(base, key, **more)
     click.get_current_context().call_on_close(client.close)

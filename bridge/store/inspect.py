@@ -246,11 +246,12 @@ def figures(redis: Redis) -> Figures:
     return Figures(**values)
 
 
-def is_heard(redis: Redis) -> bool:
-    """Whether a worker was heard a short while ago. Raises redis' own errors."""
+def heard(redis: Redis) -> list[str]:
+    """Workers that were heard a short while ago. Raises redis' own errors."""
     since = milliseconds(redis) - SILENCE_MS
     client: Any = redis
-    return bool(client.zcount(keys.WORKERS, f"({since}", "+inf"))
+    names: list[bytes] = client.zrangebyscore(keys.WORKERS, f"({since}", "+inf")
+    return [name.decode() for name in names]
 
 
 def _below(prefix: str, counted: Mapping[str, int]) -> dict[str, int]:

@@ -46,6 +46,20 @@ def alive(pids: Iterable[int]) -> list[int]:
     return [pid for pid, text in running.items() if text.rpartition(") ")[2][0] != "Z"]
 
 
+def alive_says(web: Web, stack: Stack) -> int:
+    """The exit status of a container's health check for both, here."""
+    command = [*COMMAND[:-1], "alive", "web", "worker"]
+    environ = {**stack.environ, "PORT": web.port}
+    with Running(command, environ=environ, folder=stack.folder, name="alive") as check:
+        return check.wait()
+
+
+def test_the_health_check_holds_for_both_until_they_end(stack: Stack, one: Web) -> None:
+    assert 0 == alive_says(one, stack)
+    assert 0 == one.running.terminate()
+    assert 1 == alive_says(one, stack)
+
+
 def test_an_event_goes_all_the_way_and_sigterm_ends_both(
     stack: Stack, one: Web
 ) -> None:

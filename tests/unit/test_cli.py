@@ -58,6 +58,7 @@ def test_every_command_explains_itself_with_an_example(command):
 NO_JSON = {
     "": "the list of commands",
     **dict.fromkeys(("serve", "run"), "a process, which logs"),
+    "alive": "a sentence; its status is read",
     "demo": "a story for people",
     "simulator": "a process",
     "quarantine show": "the exact bytes of a body",
