@@ -124,11 +124,11 @@ lint: $(STAMP)  ## run every check but the tests
 		cat $(VENV)/imports.txt >&2; exit 1; }
 
 .PHONY: format
-format: $(STAMP)  ## put the code and the README's tables into form
+format: $(STAMP)  ## put the code and the documentation's tables into form
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
-	@$(BIN)/python -m bridge.docs README.md deploy/env.example
-	@$(BIN)/python -m workers.outcomes README.md
-	@$(BIN)/python -m tests.chaos.crashpoints --readme README.md
+	@$(BIN)/python -m bridge.docs docs/*.md deploy/env.example
+	@$(BIN)/python -m workers.outcomes docs/losses.md
+	@$(BIN)/python -m tests.chaos.crashpoints --page docs/losses.md
 	@$(BIN)/python -m tests.support.licences docs/supply-chain.md
 
 .PHONY: lock

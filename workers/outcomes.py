@@ -1,7 +1,7 @@
 """What follows from each end of a job, Vitally's answers to a write above all.
 
 These are pure functions that decide and do nothing. `failed` decides by the table
-`ANSWERS`, which `python -m workers.outcomes README.md` prints into the documentation.
+`ANSWERS`, which `python -m workers.outcomes docs/losses.md` prints into the documentation.
 """
 
 from __future__ import annotations

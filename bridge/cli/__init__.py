@@ -55,7 +55,7 @@ NO_VITALLY = frozenset({"VITALLY_API_KEY"})
 PATIENCE = 5.0
 """Seconds that a command waits for Redis."""
 
-ADVICE = "commands need the same variables as web and worker; the README lists them"
+ADVICE = "commands need the variables of web and worker; docs/settings.md lists them"
 """The last line of the error when a setting is missing."""
 
 

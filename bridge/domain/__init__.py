@@ -1,1 +1,1 @@
-"""The meaning of facts, as pure functions; standard library only (see README.md)."""
+"""The meaning of facts, as pure functions; standard library only (see docs/numbers.md)."""

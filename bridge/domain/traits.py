@@ -532,7 +532,7 @@ class Trait(NamedTuple):
 
     @property
     def meaning(self) -> str:
-        """The trait's meaning, for the README."""
+        """The trait's meaning, for docs/numbers.md."""
         return " ".join(str(self.sums_up.__doc__).split())
 
     def read(self, view: AccountView) -> Result:

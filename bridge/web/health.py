@@ -117,7 +117,7 @@ class Health(Collector):
 
     def _lit(self, seen: Figures | None) -> Metric:
         lit = {lamp.kind for lamp in self._lamps(seen)}
-        meaning = "1 while the condition is so; the README lists the kinds."
+        meaning = "1 while the condition is so; docs/metrics.md lists the kinds."
         metric = GaugeMetricFamily(f"{PREFIX}lamp", meaning, labels=["kind", "level"])
         for row in CONDITIONS:
             metric.add_metric([row.kind, row.level], row.kind in lit)

@@ -5,7 +5,7 @@ and commands make in it. Each call is a crash point, also one that is new. Then 
 is told again for each of them and each way to be struck there (see `fate`) until all is at
 rest, and the checker of the chaos suite looks for what is wrong.
 
-`make crashpoints` plays them all; `make format` writes their table into README.md.
+`make crashpoints` plays them all; `make format` writes their table into docs/losses.md.
 """
 
 from __future__ import annotations
@@ -139,18 +139,18 @@ def table(calls: Mapping[str, Sequence[str]]) -> str:
 @click.option("--story", "stories", multiple=True, type=click.Choice([*STORIES]))
 @click.option("--every", default=1, help="Strike at one of so many.")
 @click.option("--variant", help="A broken build; the first wrong end is enough.")
-@click.option("--readme", help="Write the table in this file anew, and no more.")
+@click.option("--page", help="Write the table in this file anew, and no more.")
 def main(
-    stories: Sequence[str], every: int, variant: str | None, readme: str | None
+    stories: Sequence[str], every: int, variant: str | None, page: str | None
 ) -> None:
     """Let processes die at each of their calls, and print what is wrong then."""
     if variant:
         (VARIANTS | FOR_CRASHES)[variant]()
     begun, sums = time.monotonic(), Counter[str]()
     with tempfile.TemporaryDirectory() as folder, Theatre(Path(folder)) as theatre:
-        if readme:
+        if page:
             calls = {story: theatre.calls(story) for story in STORIES}
-            docs.main([readme], {"crashpoints": lambda: table(calls)})
+            docs.main([page], {"crashpoints": lambda: table(calls)})
             return
         for story in stories or STORIES:
             for one in theatre.struck(story, every):

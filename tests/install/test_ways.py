@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from bridge import __version__
+from tests.support.pages import commands
 from tests.support.processes import ROOT
 from tests.support.pythons import (
     RUNNING,
@@ -22,12 +23,6 @@ from tests.support.pythons import (
     environment,
 )
 
-PAGES = [
-    ROOT / "README.md",
-    *sorted(ROOT.glob("deploy/*.md")),
-    *sorted(ROOT.glob("bridge/sources/*/README.md")),
-]
-
 BRIDGE = "python -m bridge"
 ASKED = ("demo", "serve", "simulator", "send", "new")
 """Commands of which only the help is asked for: they do not end by themselves, need a
@@ -36,20 +31,7 @@ bridge that runs, or change the folder."""
 NO_SETTINGS = 78
 
 
-def written(begin: str) -> list[str]:
-    """Every line of the pages that begins with *begin*, in a block or in a sentence."""
-    found: dict[str, None] = {}
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
-            lines = (line.strip() for line in block.splitlines())
-            found |= dict.fromkeys(line for line in lines if line.startswith(begin))
-        found |= dict.fromkeys(re.findall(rf"`({begin}[^`\n]*)`", text))
-    return list(found)
-
-
-LINES = written(BRIDGE)
-
+LINES = commands(BRIDGE)
 
 PAYLOAD = """{
   "id": "evt_1", "type": "subscription.changed", "sent_at": "2026-03-01T12:00:00Z",
@@ -58,7 +40,7 @@ PAYLOAD = """{
     "renews_at": "2026-04-01T00:00:00Z", "price_cents": 900, "seats": 3, "per": "month"
   }
 }"""
-"""What the README's shop posts."""
+"""What the shop of docs/sources.md posts."""
 
 
 class Way(NamedTuple):
@@ -81,10 +63,10 @@ class Way(NamedTuple):
 
 
 def ready(folder: Path) -> Path:
-    """Lay out what the lines name: the README's own table, and a payload."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    """Lay out what the lines name: the table of docs/sources.md, and a payload."""
+    page = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
     (table,) = re.findall(
-        r"<!-- example: generic -->\n```toml\n(.*?)```", readme, re.DOTALL
+        r"<!-- example: generic -->\n```toml\n(.*?)```", page, re.DOTALL
     )
     (folder / "bridge.toml").write_text(table, encoding="utf-8")
     (folder / "payload.json").write_text(PAYLOAD)
@@ -178,7 +160,7 @@ def test_what_reads_wants_to_know_where_redis_is_and_no_more(ways, redis_server)
 
 def test_every_target_of_the_pages_is_one_of_make():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    named = {line.split()[1] for line in written("make ")}
+    named = {line.split()[1] for line in commands("make ")}
 
     assert {"demo", "test", "check"} <= named
     assert set() == named - set(re.findall(r"^\.PHONY: (\w+)$", makefile, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""The tables of the documentation are what the code says."""
+"""The tables of the documentation are what the code says, and its links lead somewhere."""
 
 from __future__ import annotations
 
@@ -9,25 +9,37 @@ import pytest
 from bridge import docs
 from bridge.settings import OPTIONS, Option, text
 from bridge.sources import discover
+from tests.support import pages
 from tests.support.processes import ROOT
 from workers import outcomes
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+TABLES = {**docs.TABLES, "answers": outcomes.table}
+ELSEWHERE = {"crashpoints"}
+"""Tables that a slow test counts: tests/chaos/test_crashpoints.py."""
 
 
-def test_the_readme_s_tables_are_fresh() -> None:
+def test_the_tables_of_the_pages_are_fresh() -> None:
     """Red? `make format` writes them anew."""
-    assert docs.refreshed(README) == README
+    stale = [
+        pages.named(page)
+        for page in pages.PAGES
+        if docs.refreshed(pages.text(page), TABLES) != pages.text(page)
+    ]
+
+    assert [] == stale
 
 
-@pytest.mark.parametrize("name", sorted(docs.TABLES))
-def test_the_readme_has_each_table(name: str) -> None:
-    assert docs.REGION.format(name, docs.TABLES[name]()) in README
+def test_each_table_is_on_a_page() -> None:
+    written = "".join(map(pages.text, pages.DOCS))
+
+    assert {*TABLES, *ELSEWHERE} <= {
+        old[1] for old in docs.ANY_REGION.finditer(written)
+    }
 
 
-def test_the_table_of_answers_is_fresh() -> None:
-    """Red? `make format` writes it anew."""
-    assert docs.REGION.format("answers", outcomes.table()) in README
+@pytest.mark.parametrize("page", pages.PAGES, ids=pages.named)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    assert [] == pages.dead_links(page)
 
 
 def test_what_shows_a_loss_is_there() -> None:
@@ -75,11 +87,11 @@ def test_a_bar_in_a_meaning_does_not_end_the_cell() -> None:
 
 
 def test_the_files_are_written_anew(tmp_path: Path) -> None:
-    readme, example = tmp_path / "README.md", tmp_path / "env.example"
-    readme.write_text("<!-- begin: events -->\nold\n<!-- end: events -->\n")
-    docs.main([str(readme), str(example)])
+    page, example = tmp_path / "events.md", tmp_path / "env.example"
+    page.write_text("<!-- begin: events -->\nold\n<!-- end: events -->\n")
+    docs.main([str(page), str(example)])
 
-    assert "old" not in readme.read_text()
+    assert "old" not in page.read_text()
     assert docs.environment() == example.read_text()
 
 
