@@ -2,7 +2,8 @@
 
 The loop reads requests and never waits for Redis: whatever may call Redis runs in a small
 pool of threads. So a stalled sender costs a socket and no thread, and a stalled Redis
-does not block `/healthz`.
+does not block `/healthz`. It refuses requests that can be read in two ways, and adds the
+security headers to every answer.
 
 The application side is ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html
 """
@@ -10,6 +11,7 @@ The application side is ASGI: https://asgi.readthedocs.io/en/latest/specs/www.ht
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -20,6 +22,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
+import orjson
 from werkzeug.exceptions import abort
 
 from bridge import telemetry
@@ -29,7 +32,7 @@ from bridge.sources import switched_on
 from bridge.web import create_app
 from bridge.web.console import ROOT
 from bridge.web.console.guard import WAIT
-from bridge.web.hooks import DELIVERIES, LIMIT, NOT_STORED, TURN
+from bridge.web.hooks import DELIVERIES, JSON, LIMIT, NOT_STORED, TURN
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -112,7 +115,34 @@ class Front:
     ) -> None:
         """Answer one request."""
         environ = environ_of(scope)
-        path, length = environ["PATH_INFO"], body_length(environ)
+        length = body_length(environ)
+        body: BytesIO | Unread = TOO_LARGE
+        if doubt := ambiguity(scope, environ):
+            reason = orjson.dumps({"error": "bad request", "reason": doubt})
+            status, headers, answer = 400, [(b"content-type", JSON.encode())], reason
+        else:
+            body, (status, headers, answer) = await self._reply(
+                environ, length, receive
+            )
+        headers += seal(headers, environ["wsgi.url_scheme"])
+        if isinstance(body, Unread):
+            headers.append((b"connection", b"close"))
+        drops = body is TOO_LARGE and "HTTP_EXPECT" not in environ
+        if (wait := environ.get(WAIT)) is not None:
+            environ.clear()  # a stranger's body is not held while he waits
+            del body
+            await asyncio.sleep(wait)
+        start = {"type": "http.response.start", "status": status, "headers": headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": answer})
+        if drops:
+            await _drop(length, receive)
+
+    async def _reply(
+        self, environ: dict[str, Any], length: int | None, receive: Receive
+    ) -> tuple[BytesIO | Unread, Reply]:
+        """Read the body of *length* bytes if it is wanted, and call the Flask app."""
+        path = environ["PATH_INFO"]
         is_hook = path.startswith(HOOKS)
         is_read = (length or 0) <= LIMIT and (
             path.startswith(ROOT)
@@ -128,22 +158,11 @@ class Front:
         environ["wsgi.input"] = body
         # These two do not call Redis, so they need no thread.
         if path == "/healthz" or (is_hook and not is_read):
-            status, headers, answer = self._call(environ)
-        else:
-            pool = self._deliveries if is_hook else self._pages
-            latest = time.monotonic() + (self._queued if is_hook else sys.maxsize)
-            status, headers, answer = await asyncio.get_running_loop().run_in_executor(
-                pool, self._call, environ, latest
-            )
-        if isinstance(body, Unread):
-            headers.append((b"connection", b"close"))
-        if WAIT in environ:
-            await asyncio.sleep(environ[WAIT])
-        start = {"type": "http.response.start", "status": status, "headers": headers}
-        await send(start)
-        await send({"type": "http.response.body", "body": answer})
-        if body is TOO_LARGE and "HTTP_EXPECT" not in environ:
-            await _drop(length, receive)
+            return body, self._call(environ)
+        pool = self._deliveries if is_hook else self._pages
+        latest = time.monotonic() + (self._queued if is_hook else sys.maxsize)
+        loop = asyncio.get_running_loop()
+        return body, await loop.run_in_executor(pool, self._call, environ, latest)
 
     async def _body(self, length: int | None, receive: Receive) -> BytesIO | Unread:
         """Return the whole body of *length* bytes (None: it comes in chunks)."""
@@ -247,6 +266,8 @@ def environ_of(scope: Mapping[str, Any]) -> dict[str, Any]:
         "wsgi.url_scheme": scope["scheme"],
     }
     for name, value in scope["headers"]:
+        if b"_" in name:
+            continue  # WSGI could not tell it from the same name with a dash
         key, text = environ_key(name), value.decode("latin-1")
         environ[key] = f"{environ[key]},{text}" if key in environ else text
     forwarded = environ.get("HTTP_X_FORWARDED_PROTO", "").partition(",")[0]
@@ -267,3 +288,52 @@ def body_length(environ: Mapping[str, Any]) -> int | None:
     if "HTTP_TRANSFER_ENCODING" in environ:
         return None
     return int(environ.get("CONTENT_LENGTH") or 0)
+
+
+READ = frozenset(
+    b"content-length content-type sec-fetch-site transfer-encoding x-csrf-token "
+    b"x-forwarded-for x-forwarded-proto".split()
+)
+"""Headers of which a second form with underscores is refused even without the first."""
+
+HOST = re.compile(rb"[\w.~%:\[\]-]+")
+
+
+def ambiguity(scope: Mapping[str, Any], environ: Mapping[str, Any]) -> str:
+    """Why a proxy before us might read the request otherwise than we do; "": it may not.
+
+    What the server's parser lets through of RFC 9112, sections 3.2 and 6.1; it reports
+    a missing Host as an empty one. A header with an underscore is ignored (Salesforce
+    sends `SFDC_STACK_DEPTH`), unless it may pass for one that counts.
+    """
+    names = [name for name, _ in scope["headers"]]
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    is_old = scope["http_version"] != "1.1" and hosts == [b""]
+    if len(hosts) != 1 or not (is_old or HOST.fullmatch(hosts[0])):
+        return "there must be one Host header"
+    for name in names:
+        if b"_" in name and (twin := name.replace(b"_", b"-")) in READ.union(names):
+            return f"the header {twin.decode('latin-1')} is written with an underscore"
+    if environ.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":
+        return "the only Transfer-Encoding is chunked"
+    return ""
+
+
+SEAL = {
+    b"cache-control": b"no-store",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"referrer-policy": b"same-origin",
+    b"server": b"vitally-bridge",
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+}
+"""Headers of every answer that does not say otherwise."""
+
+HSTS = (b"strict-transport-security", b"max-age=31536000")
+
+
+def seal(headers: list[tuple[bytes, bytes]], scheme: str) -> list[tuple[bytes, bytes]]:
+    """Return the security headers that an answer with *headers* still lacks."""
+    given = {name for name, _ in headers}
+    lacking = [row for row in SEAL.items() if row[0] not in given]
+    return [*lacking, HSTS] if scheme == "https" else lacking

@@ -52,13 +52,6 @@ DASHBOARD_POLICY = (
 unescaped cannot add any. The dashboard's templates need `eval`, and its rows have style
 attributes."""
 
-SEAL = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-
 STYLE = '<link rel="stylesheet" href="{}/static/queue.css"></head>'
 BACK = '<body><a class="back" href="{}/">← vitally-bridge</a>'
 """What a page of rq-dashboard gets: a table that a phone can show, and a way back."""
@@ -111,8 +104,10 @@ class Guard:
             abort(403, "This action did not come from a page of the console.")
 
     def seal(self, response: Response) -> Response:
-        """Add the security headers; a page of rq-dashboard needs more than that."""
-        response.headers.update(SEAL)
+        """Add the policy; a page of rq-dashboard needs more than that.
+
+        What every answer gets, `bridge.web.front` adds.
+        """
         is_dashboard = request.path.startswith(f"{PREFIX}/")
         policy = DASHBOARD_POLICY.format(nonce=g.nonce) if is_dashboard else POLICY
         response.headers["Content-Security-Policy"] = policy
