@@ -1,0 +1,54 @@
+"""The rehearsal of docs/setup.md, pasted block by block, does what the page says."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from tests.support.processes import ROOT, free_port
+
+PAGE = (ROOT / "docs" / "setup.md").read_text(encoding="utf-8")
+_, *BLOCKS = re.findall(
+    r"```sh\n(.*?)```", PAGE.partition("\n# Rehearsal")[2], re.DOTALL
+)
+SEEN = (
+    *(r"dry run", r"pending +2", r"mrr +none +-> +50\n"),
+    *(r"PUT 404, POST 200", r"mrr +600\n", r"neither the customer", r"stripe:cus_lost"),
+    *(r"acme-101  mrr    1           600", r"1 account queued", r"mrr +600\n"),
+    *(r"mrr +none +none", r"churnedAt +20", r"settled +6"),
+)
+"""What a reader sees, in this order."""
+
+
+def test_who_pastes_all_of_it_sees_all_of_it(tmp_path: Path) -> None:
+    text = "\n".join(BLOCKS)
+    for port in ("6390", "9000", "8000"):
+        text = text.replace(port, str(free_port()))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        ["bash", "-e", "-c", text],
+        cwd=tmp_path,
+        env={"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as shell:
+        try:
+            seen = shell.communicate(timeout=120)[0]
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGTERM)
+
+    assert 0 == shell.returncode, seen
+    for pattern in SEEN:
+        found = re.search(pattern, seen)
+        assert found, (pattern, seen)
+        seen = seen[found.end() :]
+    assert [] == [*tmp_path.iterdir()]
