@@ -13,6 +13,7 @@ from redis import Redis
 from bridge.domain.account import unite
 from bridge.domain.facts import organization_id
 from bridge.domain.traits import instant
+from bridge.domain.values import DAY_MS
 from bridge.store import keys
 from bridge.store.index import Index, Row
 from bridge.store.inspect import Look
@@ -21,7 +22,7 @@ from bridge.store.lease import Leases
 PAGE = 50
 """Accounts on a page."""
 
-WEEK_MS = 7 * 86_400_000
+WEEK_MS = 7 * DAY_MS
 
 READ = 500
 """Most held parties whose names are read to look for a text in them."""

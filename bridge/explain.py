@@ -18,7 +18,7 @@ from bridge.domain.facts import source_of
 from bridge.domain.instance import digest_of, instances
 from bridge.domain.money import major
 from bridge.errors import BridgeError
-from bridge.log import places
+from bridge.log import where
 from bridge.store.inspect import Look, Record
 from bridge.store.objects import word
 from bridge.wording import moment
@@ -26,6 +26,7 @@ from bridge.wording import moment
 Data = Mapping[str, Any]
 
 NOTHING_WRITTEN = Ledger()
+FAULT = "its numbers cannot be computed, because of an error in the bridge"
 
 
 def explanation(look: Look, name: str, config: Config) -> dict[str, Any] | None:
@@ -99,12 +100,10 @@ def worked_out(
 
 def _fault(look: Look, name: str, error: Exception) -> dict[str, Any]:
     """The state of an account or party whose numbers cannot be computed."""
-    where = " at ".join([type(error).__name__, *places(error)[-1:]])
     names = [name] if look.standing(name) else look.members_of(name)
     return {
         "account": name,
-        "fault": "its numbers cannot be computed, because of an error in the bridge: "
-        + where,
+        "fault": f"{FAULT}: {where(error)}",
         "parties": [one for one in map(look.standing, names) if one],
     }
 

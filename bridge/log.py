@@ -106,6 +106,11 @@ def places(error: BaseException) -> list[str]:
     return [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames]
 
 
+def where(error: BaseException) -> str:
+    """Return the error's type, and the last of its places."""
+    return " at ".join([type(error).__name__, *places(error)[-1:]])
+
+
 def _text(line: dict[str, Any]) -> str:
     """Return a line for the eye: time, level, message, then `key=value`."""
     pairs = [f"{key}={_word(line[key])}" for key in line if key not in HEAD]

@@ -25,6 +25,7 @@ from bridge.config import Config
 from bridge.deadline import UNTIL, left
 from bridge.deliveries import Wanted, deliveries
 from bridge.desired import ORGANIZATION
+from bridge.domain.values import DAY_MS
 from bridge.errors import (
     SourceError,
     VitallyError,
@@ -76,7 +77,7 @@ cents, or to whole units: nothing is concluded if that can change it by more tha
 LINES = 500
 """So many of the newest events show whether any come in."""
 
-APART, DAY_MS = 5.0, 86_400_000
+APART = 5.0
 """Seconds that clocks may be apart; and how long an event of the other mode counts."""
 
 PATIENCE = 4.0

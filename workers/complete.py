@@ -13,12 +13,12 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from bridge.completeness import NEWS, Comparison, comparisons
+from bridge.domain.values import DAY_MS
 from bridge.errors import BridgeError, SourceError, StorageError
-from bridge.log import fields, places
+from bridge.log import fields, where
 from bridge.store import keys
 from bridge.store.complete import Completeness, Place
 from bridge.store.connect import milliseconds
-from workers import outcomes
 from workers.context import Context
 
 log = logging.getLogger("workers.complete")
@@ -42,19 +42,13 @@ class Completing:
         """Source -> when its list is read again, and how long it rested before."""
 
     def run(self) -> None:
-        """Compare until the worker stops; wait while Redis is down."""
-        wait = TICK
-        while self.comparisons and not self.context.stop.wait(wait):
-            try:
-                wait = NEXT if self.tick() else TICK
-            except (RedisError, StorageError) as error:
-                log.warning("redis", extra=fields(reason=type(error).__name__))
-                wait = TICK
-        self.context.stop.wait()
+        """Compare until the worker stops."""
+        self.context.repeat(lambda: NEXT if self.tick() else TICK, TICK)
 
     def tick(self) -> bool:
         """Compare one page of each source that is due; False: none was."""
-        if self.redis.get(keys.SWEEPER) != self.worker.encode():
+        me = self.worker.encode()
+        if not self.comparisons or self.redis.get(keys.SWEEPER) != me:
             return False
         (known, run), now = self.places.read(), milliseconds(self.redis)
         due = [
@@ -64,7 +58,7 @@ class Completing:
         ]
         due = [(one, place) for one, place in due if place.is_due(now, run)]
         for one, place in due:
-            keeps_ms = one.source.keeps_days * outcomes.DAY_MS
+            keeps_ms = one.source.keeps_days * DAY_MS
             self._page(one, place.begun(now, run, keeps_ms), now)
         return bool(due)
 
@@ -98,10 +92,8 @@ class Completing:
         _, before = self.rests.get(name, (0.0, FIRST_REST / 2))
         rest = asked or min(LAST_REST, 2 * before)
         self.rests[name] = monotonic() + rest, rest
-        is_ours = isinstance(error, BridgeError)
         # Never the message of another error, which may quote a sender.
-        where = " at ".join([type(error).__name__, *places(error)[-1:]])
-        reason = str(error) if is_ours else where
+        reason = str(error) if isinstance(error, BridgeError) else where(error)
         line = fields(source=name, reason=reason, again_in=f"{rest:g} s")
         log.warning("the source's own list cannot be read", extra=line)
         is_away = type(error) is SourceError and not error.refused

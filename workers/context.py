@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from bridge.config import Config
 from bridge.desired import rules
 from bridge.domain.mass import Limits
+from bridge.errors import StorageError
 from bridge.guard import Guard
 from bridge.log import fields
 from bridge.queue import Queue
@@ -57,12 +58,8 @@ class Context:
         self.throttle = Throttle(redis, settings.vitally_budget_share)
         self.requests: list[Call] = []
         self.durations = Durations()
-        limits = Limits(
-            settings.bridge_mass_churn,
-            settings.bridge_mass_mrr,
-            settings.bridge_mass_accounts,
-        )
-        self.guard = Guard(redis, limits)
+        churn, mrr = settings.bridge_mass_churn, settings.bridge_mass_mrr
+        self.guard = Guard(redis, Limits(churn, mrr, settings.bridge_mass_accounts))
         self.vitally = self.client(observe=self.throttle.learn, after=self.called)
         on = switched_on(settings.sources)
         apis = {source.name: source.api(settings.sources) for source in on}
@@ -83,21 +80,22 @@ class Context:
 
     def repeat(
         self,
-        step: Callable[[], None],
+        step: Callable[[], float | None],
         every: float,
         until: threading.Event | None = None,
     ) -> None:
         """Call *step* every so many seconds until the worker stops, or *until* is set.
 
-        It may raise redis' own errors: Redis is down, and will be back.
+        It may return how many they are the next time. It may raise StorageError and redis'
+        own errors: Redis is down, and will be back.
         """
-        end = until or self.stop
-        while not end.wait(every):
+        end, wait = until or self.stop, every
+        while not end.wait(wait):
             try:
-                step()
-            except RedisError as error:
+                wait = step() or every
+            except (RedisError, StorageError) as error:
                 log.warning("redis", extra=fields(reason=type(error).__name__))
-                end.wait(1.0)
+                wait = every + 1.0
 
     def stop_writes(self, reason: str) -> None:
         """Stop all writes, of every worker."""

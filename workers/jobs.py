@@ -18,7 +18,7 @@ from pathlib import Path
 from time import thread_time
 
 from bridge.domain.facts import PartyKind, PartyName, kind_of, source_of
-from bridge.domain.values import TO_REFRESH
+from bridge.domain.values import DAY_MS, TO_REFRESH
 from bridge.errors import SourceError
 from bridge.log import fields
 from bridge.store import keys
@@ -105,7 +105,7 @@ class Jobs:
             key = self.context.keys_needed.get(source) or "a key of its source"
             log.error("held", extra=fields(party=party, reason=f"needs {key}"))
             why = f"needs {key}: an event came without content"
-            return Outcome("held", "held", why, later_ms=outcomes.DAY_MS)
+            return Outcome("held", "held", why, later_ms=DAY_MS)
         try:
             owner = api.owner(thing)
         except SourceError as error:

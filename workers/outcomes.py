@@ -16,6 +16,7 @@ from bridge import docs
 from bridge.desired import ORGANIZATION
 from bridge.domain.document import Change, Document, settled
 from bridge.domain.facts import organization_id
+from bridge.domain.values import DAY_MS
 from bridge.errors import (
     SourceError,
     VitallyError,
@@ -48,7 +49,7 @@ keeps changing leaves room for others."""
 
 MOST_REST_MS = 10_000
 
-DAY_MS = 86_400_000
+LOST_MS = DAY_MS
 """How often an account that Vitally does not have is looked for again."""
 
 REFRESH_MS, REFUSED_REFRESH_MS = 60_000, 3_600_000
@@ -255,7 +256,7 @@ def held(view: View, reason: str) -> Outcome:
     gone = (*FORGOTTEN, *CERTAIN)
     if view.is_vacant:
         return Outcome("unchanged", unset=(*gone, *SHOWN))
-    return Outcome("held", "held", reason, unset=gone, later_ms=DAY_MS)
+    return Outcome("held", "held", reason, unset=gone, later_ms=LOST_MS)
 
 
 def held_for_a_word(view: View, why: str) -> Outcome:

@@ -19,7 +19,7 @@ from bridge.alerts import Alerts
 from bridge.config import Config
 from bridge.domain.account import MEMBER_OF
 from bridge.errors import LostLeaseError
-from bridge.log import fields, places
+from bridge.log import fields, where
 from bridge.settings import Settings
 from bridge.sources import options
 from bridge.store import keys
@@ -86,12 +86,9 @@ class Process:
         self.schedule = Schedule(self.context, name)
         self.completing = Completing(self.context, name)
         self.watch = Watch.of(self.redis, settings)
+        look, leads = self.watch.look, self.sweeper.leads
         self.alerts = Alerts(
-            self.redis,
-            settings,
-            self.watch.look,
-            self.sweeper.leads,
-            Probes(self.context).run,
+            self.redis, settings, look, leads, Probes(self.context).run
         )
         self.turns = 0
         self.paused: str | None = None
@@ -100,28 +97,18 @@ class Process:
         # It beats until the last job is done, even after SIGTERM.
         beats = partial(self.context.repeat, self._beat, BEAT, self.done)
         alerts = partial(self.alerts.run, stop)
-        self.threads = [
-            threading.Thread(target=run, daemon=True)
-            for run in (
-                self.sweeper.run,
-                beats,
-                self.schedule.run,
-                self.completing.run,
-                alerts,
-            )
-        ]
+        runs = (self.sweeper.run, beats, self.schedule.run, self.completing.run, alerts)
+        self.threads = [threading.Thread(target=run, daemon=True) for run in runs]
 
     def run(self) -> int:
         """Work until stopped; return the exit status, RENEW to be started again at once."""
-        log.info(
-            "worker starts",
-            extra=fields(
-                worker=self.name,
-                sources=[*self.context.keys_needed] or "none is switched on",
-                vitally=self.settings.vitally_base_url,
-                dry_run=self.settings.bridge_dry_run,
-            ),
+        line = fields(
+            worker=self.name,
+            sources=[*self.context.keys_needed] or "none is switched on",
+            vitally=self.settings.vitally_base_url,
+            dry_run=self.settings.bridge_dry_run,
         )
+        log.info("worker starts", extra=line)
         for doubt in self.settings.doubts:
             log.warning("settings", extra=fields(reason=doubt))
         threading.Thread(target=self._last_word, daemon=True).start()
@@ -139,7 +126,7 @@ class Process:
             self.context.durations.hand_over(self.redis)
         except RedisError:
             log.warning(
-                "redis was down at the end; our entry in the list of workers expires"
+                "redis was down at the end; our entry among the workers expires"
             )
         log.info("stopped", extra=fields(worker=self.name))
         return status
@@ -243,8 +230,8 @@ class Process:
         """RQ's exception handler: try the party once more, then park it."""
         leases, error = self.context.leases, exc_info[1]
         # Never the message of an error, which may quote a sender.
-        where = " at ".join([type(error).__name__, *places(error)[-1:]])
-        why = f"an error in the bridge: {where}; its traceback is in the failed job {job.id}"
+        raised = f"an error in the bridge: {where(error)}"
+        why = f"{raised}; its traceback is in the failed job {job.id}"
         try:
             party = str(job.args[0])
             if isinstance(error, RedisError):

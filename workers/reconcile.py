@@ -14,13 +14,14 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from bridge.domain.values import DAY_MS
 from bridge.errors import (
     BridgeError,
     VitallyError,
     VitallyKeyError,
     VitallyLimitedError,
 )
-from bridge.log import fields, places
+from bridge.log import fields, where
 from bridge.reconcile import Reconciler
 from bridge.store import keys
 from bridge.store.inspect import figures
@@ -30,8 +31,6 @@ from workers import outcomes
 from workers.context import Context
 
 log = logging.getLogger("workers.reconcile")
-
-DAY_MS = 86_400_000
 
 PERIODS = {"daily": DAY_MS, "weekly": 7 * DAY_MS}
 """BRIDGE_RECONCILE -> milliseconds from the end of one reconciliation to the next."""
@@ -64,18 +63,17 @@ class Schedule:
         self.rests_until = 0.0
 
     def run(self) -> None:
-        """Tick until the worker stops; wait while Redis is down."""
-        while self.period and not self.context.stop.wait(
-            TICK if self.reading else IDLE
-        ):
-            try:
-                self.tick()
-            except RedisError as error:
-                log.warning("redis", extra=fields(reason=type(error).__name__))
-            except Exception as error:  # noqa: BLE001 - no reading is worth a worker
-                where = " at ".join([type(error).__name__, *places(error)[-1:]])
-                self._rest(LAST_REST, where)
-        self.context.stop.wait()
+        """Tick until the worker stops."""
+        self.context.repeat(self._step, IDLE)
+
+    def _step(self) -> float:
+        try:
+            self.tick()
+        except RedisError:
+            raise
+        except Exception as error:  # noqa: BLE001 - no reading is worth a worker
+            self._rest(LAST_REST, where(error))
+        return TICK if self.reading else IDLE
 
     def tick(self) -> None:
         """Read one page more, if that is due; after the last one mend what drifted."""
@@ -88,22 +86,20 @@ class Schedule:
 
     def is_due(self) -> bool:
         """Whether it is time, this worker's turn, and nothing speaks against requests."""
+        if self.period is None:
+            return False
         redis: Any = self.redis
         names = (keys.SWEEPER, keys.READER, keys.RECONCILED, keys.BREAKER, keys.PAUSED)
         with redis.pipeline(transaction=False) as pipe:
             pipe.mget(names)
             pipe.time()
             (sweeper, reader, done, *stops), clock = pipe.execute()
-        now, period, me = (
-            clock[0] * 1000 + clock[1] // 1000,
-            self.period or 0,
-            self.worker.encode(),
-        )
+        now, me = clock[0] * 1000 + clock[1] // 1000, self.worker.encode()
         if done is None:
-            redis.set(keys.RECONCILED, now - period + FIRST_MS, nx=True)
+            redis.set(keys.RECONCILED, now - self.period + FIRST_MS, nx=True)
             return False
         is_ours = sweeper == me and reader in (None, me)
-        return is_ours and stops == [None, None] and now >= int(done) + period
+        return is_ours and stops == [None, None] and now >= int(done) + self.period
 
     def _read(self) -> None:
         self.reading = self.reading or self.reconciler.read()

@@ -119,10 +119,8 @@ class Sweeper:
             if (monotonic() - since) * 1000 < GRACE_MS:
                 self.suspects[party] = (mark, since)
             elif claims := self.context.leases.claim("lost", party, number):
-                log.warning(
-                    "requeued",
-                    extra=fields(party=party, job=job, delivery=claims[0].delivery),
-                )
+                line = fields(party=party, job=job, delivery=claims[0].delivery)
+                log.warning("requeued", extra=line)
                 if job:
                     self.context.queue.forget(job)
                 self.context.queue.push_all(claims, "requeued by the sweeper")
@@ -140,10 +138,8 @@ class Sweeper:
 
     def _rows(self, accounts: list[str]) -> dict[str, str]:
         views = self.shadow.views({name: [] for name in accounts})
-        return {
-            view.account: desired_state(view, self.context.config).row(view)
-            for view in views
-        }
+        config = self.context.config
+        return {one.account: desired_state(one, config).row(one) for one in views}
 
     def _jobless(self, parties: list[str]) -> Iterator[tuple[str, str, str, str]]:
         """(party, number of its claim, claim, job) of the parties that nobody works on."""
@@ -157,9 +153,8 @@ class Sweeper:
             for party, row in zip(parties, rows, strict=True):
                 pipe.exists(keys.lease(row[3]), keys.lease(party))
             leased = pipe.execute()
-        for party, (claim, job, number, _), due, is_leased in zip(
-            parties, rows, later, leased, strict=True
-        ):
+        every = zip(parties, rows, later, leased, strict=True)
+        for party, (claim, job, number, _), due, is_leased in every:
             is_postponed = claim == "later" and due is not None
             is_queued = claim == "queued" and job in waiting
             if not (is_postponed or is_queued or is_leased):

@@ -39,6 +39,7 @@ from bridge.domain.account import identify
 from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
 from bridge.domain.refresh import is_overtaken, restamped
+from bridge.domain.values import DAY_MS
 from bridge.errors import (
     BridgeError,
     ConfigError,
@@ -78,7 +79,6 @@ OVERTAKEN = "read by a worker meanwhile"
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
-DAY_MS = 86_400_000
 
 T = TypeVar("T")
 

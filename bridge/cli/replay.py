@@ -18,6 +18,7 @@ from bridge.cli.output import confirm, note, one_of, show, yes_option
 from bridge.cli.plan import planned, queue
 from bridge.deliveries import Wanted, deliveries
 from bridge.domain.facts import source_of
+from bridge.domain.values import DAY_MS
 from bridge.errors import BridgeError
 from bridge.plan import totals
 from bridge.sources import every
@@ -29,7 +30,7 @@ from bridge.wording import count, moment
 
 AGO = re.compile(r"(\d{1,9})(s|min|h|d)")
 
-UNITS_MS = {"s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+UNITS_MS = {"s": 1000, "min": 60_000, "h": 3_600_000, "d": DAY_MS}
 
 
 class Chosen(NamedTuple):

@@ -5,7 +5,7 @@ Amounts are exact, in major units a month of the one currency of the MRR.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -93,10 +93,9 @@ def _subscription_steps(sub: Subscription, view: AccountView) -> Iterator[Step]:
         yield from _item_steps(sub, item, priced, view.policy)
     for place, (label, discount) in enumerate(_discounts(sub), 1):
         after = _priced(sub, view, place)
-        cut = sum(a.monthly - b.monthly for a, b in zip(after, before, strict=True))
-        counts = any(
-            len(a.taken) > len(b.taken) for a, b in zip(after, before, strict=True)
-        )
+        pairs = [*zip(after, before, strict=True)]
+        cut = sum(new.monthly - old.monthly for new, old in pairs)
+        counts = any(len(new.taken) > len(old.taken) for new, old in pairs)
         how = "less" if counts else "does not count:"
         lasts = discount.get("duration", "")
         text = f"{how} discount {label}{f' ({lasts})' if lasts else ''}"
@@ -120,14 +119,11 @@ def _item_steps(
     tiers = f" in {item.get('tiers_mode')} tiers" if "tiers" in item else ""
     price = f"{_decimal(paid)} {(sub.currency or '').upper()}"
     text = f"{priced.quantity:,} x {_name(item)}{tiers}: {price} every {rhythm}"
+    rule = f"price per {rhythm}"
     if share != 1:
         text += f", of which a month is {share}"
-    yield Step(
-        sub.id,
-        text,
-        f"price per {rhythm}" + ("" if share == 1 else f", {share} of it a month"),
-        gross,
-    )
+        rule += f", {share} of it a month"
+    yield Step(sub.id, text, rule, gross)
     if priced.tax:
         text = f"less the {_decimal(priced.tax * 100)} % tax in its price"
         yield Step(sub.id, text, "inclusive tax: no MRR", priced.gross - gross)
@@ -161,54 +157,48 @@ def _name(item: Item) -> str:
 
 def _decimal(amount: Fraction) -> str:
     """An amount as people write it; *amount* need not be a whole number of cents."""
-    whole = amount * 100
-    return (
-        f"{float(amount):,.2f}" if whole.denominator == 1 else f"{float(amount):,.4f}"
-    )
+    is_in_cents = (amount * 100).denominator == 1
+    return f"{float(amount):,.{2 if is_in_cents else 4}f}"
 
 
 # --- As others count -------------------------------------------------------------------
 
 
-class Tool(NamedTuple):
-    """How a tool counts otherwise: its choice of *discounts*, and what it says of itself.
+class Note(NamedTuple):
+    """What a tool says of itself where a subscription *is_so*; the amount stays ours there."""
 
-    *notes* maps a condition of a subscription to a sentence; the amount stays ours there.
-    """
+    is_so: Callable[[Subscription], bool]
+    text: str
+
+
+CANCELS = Note(
+    lambda sub: bool(sub.value.get("cancel_at_period_end") or "cancel_at" in sub.value),
+    "may leave a subscription out from the day of its cancellation (a setting)",
+)
+PAST_DUE = Note(
+    lambda sub: sub.status == "past_due",
+    "counts a past-due subscription only for the days that its settings give it",
+)
+METERED = Note(
+    lambda sub: len(sub.items) < len(sub.value.get("items", ())),
+    "also counts metered usage, which is in no event",
+)
+
+
+class Tool(NamedTuple):
+    """How a tool counts otherwise: its choice of *discounts*, and its notes."""
 
     discounts: str
-    notes: Mapping[str, str] = {}
+    notes: Sequence[Note]
 
-
-PAST_DUE = "counts a past-due subscription only for the days that its settings give it"
 
 TOOLS = {
-    "Stripe": Tool(
-        "forever",
-        {
-            "cancels": "may leave a subscription out from the day of its cancellation "
-            "(a setting)"
-        },
-    ),
-    "ChartMogul": Tool("active", {"past_due": PAST_DUE}),
-    "ProfitWell": Tool(
-        "active",
-        {
-            "past_due": PAST_DUE,
-            "metered": "also counts metered usage, which is in no event",
-        },
-    ),
+    "Stripe": Tool("forever", [CANCELS]),
+    "ChartMogul": Tool("active", [PAST_DUE]),
+    "ProfitWell": Tool("active", [PAST_DUE, METERED]),
 }
 """https://docs.stripe.com/billing/subscriptions/analytics/glossary,
 https://help.chartmogul.com, https://www.paddle.com/help (ProfitWell Metrics)"""
-
-CONDITIONS: Mapping[str, Callable[[Subscription], bool]] = {
-    "cancels": lambda sub: bool(
-        sub.value.get("cancel_at_period_end") or "cancel_at" in sub.value
-    ),
-    "past_due": lambda sub: sub.status == "past_due",
-    "metered": lambda sub: len(sub.items) < len(sub.value.get("items", ())),
-}
 
 UNPUBLISHED = "how it counts {}s is not published"
 
@@ -239,9 +229,8 @@ def counts(account: Account, policy: Policy, now: int) -> list[Count]:
             if its.statuses != policy.statuses:
                 why = (f"counts what is {listed}", *why)
         if why and (known or not isinstance(ours, Unknown)):
-            found.append(
-                Count(name, None if isinstance(mrr, Unknown) else mrr, known, why)
-            )
+            shown = None if isinstance(mrr, Unknown) else mrr
+            found.append(Count(name, shown, known, why))
     return found
 
 
@@ -262,9 +251,5 @@ def _count(view: AccountView, tool: Tool) -> tuple[Result, tuple[str, ...]]:
         reason = UNPUBLISHED.format("s and ".join(sorted(odd)))
         return Unknown(reason), (reason,)
     mrr = TABLE["mrr"].read(view)
-    why = [
-        note
-        for name, note in tool.notes.items()
-        if any(CONDITIONS[name](sub) for sub in view.counting)
-    ]
+    why = [note.text for note in tool.notes if any(map(note.is_so, view.counting))]
     return mrr, (mrr.reason,) if isinstance(mrr, Unknown) else tuple(why)

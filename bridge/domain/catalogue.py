@@ -83,23 +83,17 @@ class References:
     def __init__(self, things: Things, catalogue: Catalogue) -> None:
         self._things = things
         self._catalogue = catalogue
-        self._refreshed: Refreshed = (
-            things[REFRESHED].value if REFRESHED in things else {}
-        )
+        read = things.get(REFRESHED)
+        self._refreshed: Refreshed = read.value if read else {}
         told = [s for name, s in sorted(things.items()) if name.startswith(DISCOUNT)]
-        self._replaced: dict[str, Discount] = {
-            state.value["replaces"]: state.value
-            for state in told
-            if state.value.get("replaces")
-        }
+        replaced = ((state.value.get("replaces"), state.value) for state in told)
+        self._replaced: dict[str, Discount] = {id_: new for id_, new in replaced if id_}
         self._began: defaultdict[str | None, list[State]] = defaultdict(list)
         for state in told:
+            value = state.value
             # A discount of an item is left out: its item lists it.
-            if (
-                not state.value.get("item")
-                and state.value.get("id") not in self._replaced
-            ):
-                self._began[state.value.get("subscription")].append(state)
+            if not value.get("item") and value.get("id") not in self._replaced:
+                self._began[value.get("subscription")].append(state)
         self._customer_discounts = self._of_customer()
         # Where nothing else tells anything, a subscription without discounts is complete.
         self._are_none = not (told or catalogue or self._refreshed) and not any(
@@ -240,19 +234,15 @@ class References:
 
 def _lists_none(value: Subscription) -> bool:
     """Whether a subscription, with its items, lists no discount."""
-    return not value.get("discounts") and not any(
-        "discounts" in item for item in value.get("items", ())
-    )
+    items = value.get("items", ())
+    return not (value.get("discounts") or any("discounts" in one for one in items))
 
 
 def _later(began: Iterable[State], seen: int, listed: Discounts) -> list[State]:
     """The discounts that *began* after the list was *seen* (ms) and are not *listed*."""
     known = {one.get("id") for one in listed}
-    return [
-        state
-        for state in began
-        if state.fact.stamp.at >= seen and state.value.get("id") not in known
-    ]
+    later = (state for state in began if state.fact.stamp.at >= seen)
+    return [state for state in later if state.value.get("id") not in known]
 
 
 def _last(began: Iterable[State], seen: int, listed: Discounts) -> Discounts:

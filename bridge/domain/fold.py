@@ -210,11 +210,8 @@ def _word(fact: Fact) -> str:
 
 def _since(fact: Fact, retained: Retained) -> tuple[int | None, int]:
     """When it became `unpaid` (None: it is not) and LATE (0: not seen)."""
-    unpaid = (
-        _began(fact, retained.paid, retained.unpaid)
-        if status(fact.value) == "unpaid"
-        else None
-    )
+    is_unpaid = status(fact.value) == "unpaid"
+    unpaid = _began(fact, retained.paid, retained.unpaid) if is_unpaid else None
     is_new = any(step.rank == Rank.CREATED for step in retained.late)
     was_seen = is_new or retained.in_time
     return unpaid, _began(fact, retained.in_time, retained.late) if was_seen else 0
@@ -349,9 +346,8 @@ def _by_thing(facts: Iterable[Fact]) -> dict[str, dict[Event, list[Fact]]]:
     things: defaultdict[str, dict[Event, list[Fact]]] = defaultdict(dict)
     for fact in facts:
         renderings = things[fact.thing].setdefault(_event(fact), [])
-        if not any(
-            (r.before, r.value) == (fact.before, fact.value) for r in renderings
-        ):
+        said = [(one.before, one.value) for one in renderings]
+        if (fact.before, fact.value) not in said:
             renderings.append(fact)
     return things
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from bridge.domain.money import NeverToldError, Policy, UnknownError
 from bridge.domain.subscription import (
-    DAY,
     Subscription,
     at,
     cancels_at,
@@ -24,9 +23,9 @@ from bridge.domain.subscription import (
     payment,
     period_ends,
 )
-from bridge.domain.values import LIVE, Item
+from bridge.domain.values import DAY_MS, LIVE, Item
 
-FAR = 365 * DAY
+FAR = 365 * DAY_MS
 """How far ahead a forecast looks, in milliseconds."""
 
 TRAITS = frozenset({"forecastMrr", "forecastMrrChange", "forecastAt"})

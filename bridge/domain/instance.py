@@ -62,11 +62,8 @@ class Instance(NamedTuple):
         """
         if row is None:
             return self.is_over
-        owner, had, ours = (
-            row.get("customer"),
-            row.get("traits"),
-            self.told["accountId"],
-        )
+        owner, had = row.get("customer"), row.get("traits")
+        ours = self.told["accountId"]
         if isinstance(owner, dict) and owner.get("externalId") != ours:
             return self.is_over
         return isinstance(had, dict) and all(

@@ -209,9 +209,8 @@ def _billed(package: Package | None, quantity: Fraction) -> Fraction | int:
         return quantity
     by, way = package.get("by"), package.get("round")
     if not by or way not in {"up", "down"}:
-        raise UnknownError(
-            "how its quantity is rounded to packages is not in the event"
-        )
+        reason = "how its quantity is rounded to packages is not in the event"
+        raise UnknownError(reason)
     return -(-quantity // by) if way == "up" else quantity // by
 
 

@@ -25,9 +25,10 @@ from bridge.domain.money import (
     monthly,
     total,
 )
-from bridge.domain.values import ENDED, LIVE, UNTOLD, VOID, Dated, Item
+from bridge.domain.values import DAY_MS, ENDED, LIVE, UNTOLD, VOID, Dated, Item
 
 NO_CURRENCY = "its currency is not in the event"
+SEVERAL_CURRENCIES = "its items have several currencies"
 NO_PERIOD = "the end of its period is not in the event"
 NOT_ALL_ITEMS = "the event holds only a part of its items"
 NO_ITEMS = "its items are not in the event"
@@ -36,7 +37,6 @@ ONE_EACH = frozenset({"stripe"})
 """Sources where an item without a quantity is one; others may give its total alone."""
 
 SECOND = 1000
-DAY = 86_400_000
 """In milliseconds."""
 
 OF_AN_INSTANT = frozenset({"from", "until", "currency"})
@@ -165,11 +165,11 @@ def _outlived(value: values.Subscription, trial: int, ended: int) -> bool:
     for item in value.get("items", ()):
         least, most = CYCLES.get(item.get("interval", ""), CYCLES["year"])
         count = item.get("count", 1)
-        longest = max(longest, most * count * DAY)
+        longest = max(longest, most * count * DAY_MS)
         period_end = item.get("ends", value.get("ends", 0))
-        if ended > trial and period_end - least * count * DAY >= trial:
+        if ended > trial and period_end - least * count * DAY_MS >= trial:
             return True
-    return ended > trial + (longest or CYCLES["year"][1] * DAY)
+    return ended > trial + (longest or CYCLES["year"][1] * DAY_MS)
 
 
 # --- What its dates change without an event -------------------------------------------
@@ -261,9 +261,7 @@ def payment(sub: Subscription, policy: Policy = STRIPE, now: int = 0) -> Payment
 def _payment(sub: Subscription, policy: Policy, now: int) -> Payment:
     if sub.currency is None:
         several = any("currency" in item for item in sub.value.get("items", ()))
-        raise UnknownError(
-            "its items have several currencies" if several else NO_CURRENCY
-        )
+        raise UnknownError(SEVERAL_CURRENCIES if several else NO_CURRENCY)
     items: list[PricedItem] = []
     if "mrr" in sub.value:
         amount = Fraction(sub.value["mrr"])
@@ -386,11 +384,10 @@ def period_ends(sub: Subscription, items: Sequence[Item]) -> list[int]:
 
 def plan_names(sub: Subscription) -> set[str]:
     """Nickname, else the product's name, else the lookup key, of each licensed item."""
-    names = {
-        item.get("name") or item.get("product_name") or item.get("lookup")
-        for item in sub.items
-    }
-    return {name for name in (*names, sub.value.get("plan")) if name}
+    of_items = (
+        i.get("name") or i.get("product_name") or i.get("lookup") for i in sub.items
+    )
+    return {name for name in (*of_items, sub.value.get("plan")) if name}
 
 
 # --- What it is made of -----------------------------------------------------------------

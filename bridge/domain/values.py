@@ -17,6 +17,8 @@ MOST = 2**53
 """The largest absolute number in a fact or trait: every JSON reader keeps whole numbers up
 to it exactly."""
 
+DAY_MS = 86_400_000
+
 LONGEST = 2000
 """Most characters of a text that is a trait."""
 
@@ -332,19 +334,6 @@ class Tiers(TypedDict, total=False):
     tiers_mode: str
 
 
-AnyValue = (
-    Customer
-    | Names
-    | Subscription
-    | Part
-    | Discount
-    | Coupon
-    | Named
-    | Extra
-    | Trait
-    | Payment
-    | Billing
-    | Notice
-    | Refreshed
-)
+OfParty = Customer | Names | Subscription | Part | Discount | Trait | Payment | Billing
+AnyValue = OfParty | Coupon | Named | Extra | Notice | Refreshed
 """The values that a source may put into a fact; mypy refuses any other dictionary."""

@@ -26,6 +26,7 @@ from bridge.domain.facts import (
     vacated,
 )
 from bridge.domain.fold import State, compact, fold
+from bridge.domain.values import DAY_MS
 from bridge.errors import LostLeaseError
 from bridge.log import ABOUT
 from bridge.store import codec, keys
@@ -51,7 +52,7 @@ HEAD = ("rev", "nudges", "deliveries")
 NOTHING_SEEN = "[{}, 0, false]"
 """Field `seen` of an account that no reading has shown: traits, when, missing."""
 
-DRY_RUN_MS = 100 * 365 * 86_400_000
+DRY_RUN_MS = 100 * 365 * DAY_MS
 """For how long a party that a dry run would write waits: for its end."""
 
 SPREAD = 500

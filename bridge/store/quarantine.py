@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import orjson
 
+from bridge.domain.values import DAY_MS
 from bridge.store import keys
 from bridge.store.accept import stored
 from bridge.store.connect import Store, batches
@@ -80,7 +81,7 @@ class Quarantine(Store):
 
     def put(self, kept: Kept, events: int = 1) -> None:
         """Keep a delivery whole, once, and count the *events* of it that are refused."""
-        head = (kept.id, _row(kept), MOST, DAYS * 86_400_000)
+        head = (kept.id, _row(kept), MOST, DAYS * DAY_MS)
         line = (kept.source, kept.event, kept.reason[:200], events)
         with stored():
             self._run("quarantine_put", *head, *line, MOST_BYTES, SHARE, kept.delivery)

@@ -9,12 +9,13 @@ from typing import cast
 
 import pytest
 
+from bridge.domain.values import DAY_MS
 from bridge.reconcile import FRESH_MS, Reconciler
 from bridge.store import keys
 from bridge.store.connect import milliseconds
 from tests.support.desk import Bench, customer, subscription
 from tests.support.waiting import eventually
-from workers.reconcile import DAY_MS, FIRST_MS, Schedule
+from workers.reconcile import FIRST_MS, Schedule
 
 Make = Callable[..., Schedule]
 

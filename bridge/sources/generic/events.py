@@ -22,6 +22,7 @@ from bridge.domain.facts import Fact, Rank, catalogue, pointer
 from bridge.domain.money import decimals, rounded
 from bridge.domain.traits import instant
 from bridge.domain.values import (
+    DAY_MS,
     ENDED,
     EXTRA,
     ORGANIZATION,
@@ -56,9 +57,6 @@ Rule = Mapping[str, Any]
 
 STATUSES = (*money.STATUSES, "incomplete", *sorted(ENDED))
 """Allowed statuses, directly or through a `lookup`."""
-
-DAY = 86_400_000
-"""Milliseconds."""
 
 IMPLIED = Event("implied", "implied", 0, {})
 """The event of a customer that no event describes; it is older than all others."""
@@ -359,7 +357,7 @@ def _trial_end(rule: Rule, body: Any) -> Any:
     )
     if end or not (began and days):
         return end
-    end = began + int(Fraction(days) * DAY)
+    end = began + int(Fraction(days) * DAY_MS)
     if end > LATEST * 1000:
         raise ValidationError({"trial_days": ["must be the days of a trial"]})
     return end
