@@ -31,7 +31,7 @@ from bridge.settings import Settings
 from bridge.sources import switched_on
 from bridge.web import create_app
 from bridge.web.console import ROOT
-from bridge.web.console.guard import WAIT
+from bridge.web.failures import WAIT
 from bridge.web.hooks import DELIVERIES, JSON, LIMIT, NOT_STORED, TURN
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import orjson
 from flask import Response, request
+from redis import Redis
 from werkzeug.exceptions import HTTPException
 
 from bridge.errors import SignatureError, StorageError
@@ -26,6 +27,7 @@ from bridge.log import ABOUT, fields
 from bridge.store.durations import DELIVERY, Durations, status_class
 from bridge.store.health import Disk, Watch
 from bridge.store.refused import NOBODY, REASONS, Refusals
+from bridge.web.failures import WAIT, Failures, address
 from bridge.webhook.source import Delivery, Source
 
 LOG = logging.getLogger("bridge.web")
@@ -57,6 +59,9 @@ NAME = re.compile(r"[a-z0-9_-]{1,40}")
 """Valid names of sources; nothing else of an unknown path is logged."""
 
 LONGEST_REASON = 200
+
+REPORT = 60.0
+"""Seconds between two lines about failed signatures that are not logged each."""
 
 
 class Answer(NamedTuple):
@@ -101,10 +106,13 @@ class Hooks:
         self._known = {*ingress.sources, *(source.name for source in known)}
         self._refusals = Refusals()
         self._durations = Durations()
+        self._failures = Failures(free=60, free_in_all=600, gap=0.25, longest=1.0)
+        self._reported = time.monotonic()
         watch.errands += [self._refusals.hand_over, self._durations.hand_over]
+        watch.errands.append(self._report)
 
     def view(self, name: str) -> Response:
-        """Answer one request, and log one line about it.
+        """Answer one request, and log one line about it; of many failed ones, their sum.
 
         The delivery's id is in every line about it, the worker's too, and beside the
         receipt in the reply, unless the sender wants one of its own.
@@ -120,24 +128,35 @@ class Hooks:
         seconds = time.perf_counter() - begun
         known = name if name in self._known else NOBODY
         self._durations.add(DELIVERY, seconds, known, status_class(status))
-        LOG.info(
-            "delivery",
-            extra=fields(
-                source=name if NAME.fullmatch(name) else None,
-                event=content.get("event"),
-                receipt=content.get("receipt"),
-                counts=content.get("counts"),
-                reason=reason,
-                status=status,
-                ms=round(seconds * 1000, 2),
-            ),
-        )
+        wait = 0.0
+        if status == HTTPStatus.UNAUTHORIZED:
+            wait = request.environ[WAIT] = self._failures.wait(address(request.environ))
+        if not wait:
+            LOG.info(
+                "delivery",
+                extra=fields(
+                    source=name if NAME.fullmatch(name) else None,
+                    event=content.get("event"),
+                    receipt=content.get("receipt"),
+                    counts=content.get("counts"),
+                    reason=reason,
+                    status=status,
+                    ms=round(seconds * 1000, 2),
+                ),
+            )
         if kind:
             self._refusals.add(known, status, kind, reason or REASONS[kind], id_)
         if own:
             return Response(own.body, status, content_type=own.content_type)
         body, headers = orjson.dumps(content), HEADERS.get(HTTPStatus(status))
         return Response(body, status, headers, content_type=JSON)
+
+    def _report(self, _redis: Redis) -> None:
+        """Log once a minute how many failed signatures were not logged each."""
+        if (now := time.monotonic()) - self._reported >= REPORT:
+            self._reported = now
+            if slowed := self._failures.slowed():
+                LOG.warning("signatures failed", extra=fields(deliveries=slowed))
 
     def _answer(self, name: str, source: Source | None, id_: str) -> Answer:
         if source is None or request.method != "POST":

@@ -18,6 +18,7 @@ from bridge.webhook.auth import STRIPE, sign
 from tests.support.raw import head, send
 from tests.support.stack import Stack, Web
 from tests.support.stripe import SECRET
+from tests.support.waiting import eventually
 
 PASSWORD = "console-password-example"
 BODY = b'{"id": "evt_1"}'
@@ -182,3 +183,58 @@ def test_every_answer_has_its_headers_and_tells_no_version(
             assert "vitally-bridge" == found["server"], where
             assert secure == found.get("strict-transport-security"), where
             assert not {"x-powered-by", "via"} & {name.lower() for name in found}
+
+
+# --- Those who do not prove who they are ----------------------------------------------
+
+
+def failing(web: Web, who: str, *, path: str = "/webhooks/stripe", times: int) -> float:
+    """Fail from an address, one after another; the seconds that it took."""
+    wrong = make_headers(basic_auth="admin:wrong-example")
+    headers = {**wrong, "X-Forwarded-For": f"198.51.100.7, {who}"}
+    method = "POST" if path.startswith("/webhooks") else "GET"
+    begun = time.monotonic()
+    for _ in range(times):
+        assert 401 == web.ask(method, path, headers=headers, body=BODY).status
+    return time.monotonic() - begun
+
+
+def test_failed_signatures_are_slowed_by_address_and_cost_neither_log_nor_redis(
+    web: Web, stack: Stack
+) -> None:
+    def counted() -> tuple[int, int, int]:
+        scripts = stack.redis.info("commandstats")
+        calls = sum(
+            s["calls"] for n, s in scripts.items() if n.startswith("cmdstat_ev")
+        )
+        refused = sum(stack.figures().refused.values())
+        return web.running.output.count('"status":401'), calls, refused
+
+    lines, calls, refused = counted()
+    fast, slow = (failing(web, "192.0.2.1", times=n) for n in (60, 5))
+    proof = sign(STRIPE, SECRET, BODY, time.time()) | {"X-Forwarded-For": "192.0.2.1"}
+    begun = time.monotonic()
+    right = web.ask("POST", "/webhooks/stripe", headers=proof, body=BODY).status
+    honest, other = time.monotonic() - begun, failing(web, "192.0.2.2", times=1)
+    eventually(lambda: counted()[2] == refused + 66, what="the count")
+
+    assert slow > 0.1 + 0.2 + 3 * 0.25
+    assert max(fast / 60, honest, other) < 0.1
+    assert 202 == right
+    assert lines + 61 == counted()[0]
+    assert 0 < counted()[1] - calls < 30
+
+
+def test_wrong_passwords_are_slowed_by_address_and_the_right_one_is_not(
+    web: Web,
+) -> None:
+    slow = failing(web, "192.0.2.1", path="/console/", times=5)
+    other = failing(web, "192.0.2.2", path="/console/", times=1)
+    login = make_headers(basic_auth=f"admin:{PASSWORD}")
+    right = login | {"X-Forwarded-For": "192.0.2.1"}
+    begun = time.monotonic()
+
+    assert 200 == web.ask("GET", "/console.json", headers=right).status
+    assert time.monotonic() - begun < 0.5
+    assert slow > 0.1 + 0.2 + 0.4 + 0.8 + 1.0
+    assert 0.1 < other < 0.5

@@ -24,7 +24,7 @@ from bridge.store import keys
 from bridge.store.connect import connect
 from bridge.store.health import DOWN, Watch
 from bridge.store.inspect import figures
-from bridge.web import create_app
+from bridge.web import create_app, hooks
 from bridge.web.front import BUSY, environ_of
 from bridge.webhook.source import Answer, Delivery, Source, Verified
 from tests.support.server import RedisServer
@@ -252,6 +252,25 @@ def logged(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
     (record,) = [r for r in caplog.records if r.message == "delivery"]
     fields: dict[str, Any] = record.__dict__["fields"]
     return fields
+
+
+def test_of_many_failed_signatures_one_line_a_minute_tells_the_sum(
+    client: FlaskClient,
+    watch: Watch,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.INFO, "bridge.web")
+    monkeypatch.setattr(hooks, "REPORT", 0.0)
+    statuses = {client.post(PATH).status_code for _ in range(70)}
+    watch.look()
+    watch.look()
+
+    assert {401} == statuses
+    assert 60 == sum(r.message == "delivery" for r in caplog.records)
+    assert [{"deliveries": 10}] == [
+        r.__dict__["fields"] for r in caplog.records if r.message == "signatures failed"
+    ]
 
 
 def test_a_fault_of_ours_is_500_without_its_words(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 from collections.abc import Callable
@@ -20,7 +19,6 @@ from bridge.queue import NAME
 from bridge.sources import load
 from bridge.store.health import Watch
 from bridge.web import create_app, dashboard
-from bridge.web.console.guard import LONGEST, Tries
 from tests.support.server import RedisServer
 
 KNOWN = Authorization("basic", {"username": "admin", "password": "pässword-example"})
@@ -387,46 +385,3 @@ def test_a_wrong_password_is_logged_without_it(
     assert [{"tries": 1}] == [r.__dict__["fields"] for r in lines]
     assert "eve" not in caplog.text
     assert "example" not in caplog.text
-
-
-class Clock:
-    """A clock that stands still until it is set."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_each_wrong_password_waits_longer_until_a_minute_of_peace() -> None:
-    clock = Clock()
-    tries = Tries(clock)
-    waits = []
-    for _ in range(6):
-        waits.append(tries.wrong())
-        clock.now += waits[-1]
-    clock.now += 61
-
-    assert [0.1, 0.2, 0.4, 0.8, 1.0, 1.0] == [pytest.approx(wait) for wait in waits]
-    assert pytest.approx(0.1) == tries.wrong()
-
-
-def test_many_at_once_wait_one_behind_another_and_not_for_ever() -> None:
-    tries = Tries(Clock())
-    waits = [tries.wrong() for _ in range(100)]
-
-    assert sorted(waits) == waits
-    assert LONGEST == max(waits)
-
-
-def test_one_line_a_second_tells_how_many(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "bridge.web")
-    clock = Clock()
-    tries = Tries(clock)
-    for _ in range(25):
-        tries.wrong()
-        clock.now += 0.125
-
-    assert [{"tries": 1}, {"tries": 9}, {"tries": 17}, {"tries": 25}] == [
-        record.__dict__["fields"] for record in caplog.records
-    ]

@@ -12,10 +12,8 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
 from hashlib import sha256
 from http import HTTPStatus
-from threading import Lock
 from urllib.parse import urlsplit
 
 from flask import Response, abort, g, request
@@ -24,11 +22,12 @@ from werkzeug.exceptions import Unauthorized
 
 from bridge.log import fields
 from bridge.web.dashboard import PREFIX
+from bridge.web.failures import WAIT, Failures, address
 
 LOG = logging.getLogger("bridge.web")
 
-WAIT = "bridge.wait"
-"""Key in a request's environ: seconds to delay the answer, without blocking a thread."""
+QUIET = 1.0
+"""Least seconds between two log lines about wrong passwords."""
 
 HEADER = "X-CSRF-Token"
 FIELD = "csrf"
@@ -71,7 +70,8 @@ class Guard:
     def __init__(self, username: str, password: str, public_url: str | None) -> None:
         self._name, self._password = digest(username), digest(password)
         self.token = hmac.new(password.encode(), b"console", sha256).hexdigest()
-        self._tries = Tries()
+        self._wrong = Failures(free=0, free_in_all=10, gap=1.0, longest=10.0)
+        self._logged = float("-inf")
         self._public_host = urlsplit(public_url).netloc if public_url else None
 
     def check(self) -> None:
@@ -83,12 +83,20 @@ class Guard:
         right = hmac.compare_digest(self._name, digest(name))
         if not hmac.compare_digest(self._password, digest(password)) or not right:
             if given:
-                request.environ[WAIT] = self._tries.wrong()
+                request.environ[WAIT] = self._wrong.wait(address(request.environ))
+                self._log()
             raise Unauthorized(www_authenticate=REALM)
         if request.method not in {"GET", "HEAD", "OPTIONS"}:
             self._refuse_others()
         elif request.url_rule and "POST" in (request.url_rule.methods or ()):
             abort(405)  # rq-dashboard has an action that GET does, too
+
+    def _log(self) -> None:
+        """Say how many wrong passwords there were, but not each."""
+        if (now := time.monotonic()) - self._logged >= QUIET:
+            self._logged = now
+            tries = self._wrong.slowed()
+            LOG.warning("wrong console password", extra=fields(tries=tries))
 
     def _refuse_others(self) -> None:
         """Refuse an action that did not come from a page of ours."""
@@ -140,47 +148,3 @@ class Guard:
 def digest(text: str | None) -> bytes:
     """A digest, so that the comparison does not reveal the length."""
     return sha256((text or "").encode("utf-8", "surrogatepass")).digest()
-
-
-FIRST = 0.1
-"""Seconds that the answer to a first wrong password is delayed, doubled each time. The
-right password is never delayed, so nobody can lock its owner out."""
-
-GAP = 1.0
-"""Most seconds between two answers."""
-
-LONGEST = 10.0
-"""Most seconds that an answer is delayed."""
-
-FORGET = 60.0
-"""After this many seconds without a wrong password the delay starts over."""
-
-QUIET = 1.0
-"""Least seconds between two log lines, so that attackers cannot fill the log."""
-
-
-class Tries:
-    """Wrong passwords in this process, and the delay of their answers.
-
-    All guesses share one clock, so more connections do not make guessing faster.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = Lock()
-        self._count = 0
-        self._last = self._next = self._logged = float("-inf")
-
-    def wrong(self) -> float:
-        """Note one more; return how many seconds its answer waits."""
-        with self._lock:
-            now = self._clock()
-            if now - self._last > FORGET:
-                self._count = 0
-            self._count, self._last = self._count + 1, now
-            gap = min(GAP, FIRST * 2 ** min(self._count - 1, 10))
-            self._next = min(max(now, self._next) + gap, now + LONGEST)
-            if now - self._logged >= QUIET:
-                self._logged = now
-                LOG.warning("wrong console password", extra=fields(tries=self._count))
-            return self._next - now
