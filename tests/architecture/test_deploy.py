@@ -1,4 +1,4 @@
-"""The files under deploy/ (and app.json) agree with the code that they run."""
+"""The image, Redis, the example and the locks agree with the code; see test_platforms.py."""
 
 from __future__ import annotations
 
@@ -8,53 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bridge import docs, sources
+from bridge import sources
 from bridge.config import parse, read
 from tests.support.processes import ROOT, procfile
 from tests.support.server import RedisServer
 
 DEPLOY = ROOT / "deploy"
-APP = json.loads((ROOT / "app.json").read_text(encoding="utf-8"))
-COMPOSE = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 LOCKS = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
-
-NAMES = {option.name for option in docs.options()}
-
-
-def test_heroku_s_app_asks_for_settings_that_there_are() -> None:
-    assert set() == set(APP["env"]) - NAMES
-
-
-def test_heroku_s_app_asks_for_all_that_the_add_on_does_not_bring() -> None:
-    required = {option.name for option in docs.options() if option.required}
-
-    assert set() == required - set(APP["env"]) - {"REDIS_URL"}
-    assert ["heroku-redis"] == [a["plan"].partition(":")[0] for a in APP["addons"]]
-
-
-def test_heroku_s_app_takes_values_that_the_settings_take() -> None:
-    parse = {option.name: option.parse for option in docs.options()}
-    for name, entry in APP["env"].items():
-        if "value" in entry:
-            parse[name](entry["value"])
-    assert "false" == APP["env"]["REDIS_TLS_VERIFY"]["value"]
-
-
-def test_heroku_s_app_has_the_form_of_its_schema() -> None:
-    """https://devcenter.heroku.com/articles/app-json-schema."""
-    known = {"description", "value", "required", "generator"}
-
-    assert set() == {key for entry in APP["env"].values() for key in entry} - known
-    assert all(entry["description"] for entry in APP["env"].values())
-    assert set(procfile()) == set(APP["formation"])
-
-
-@pytest.mark.parametrize("process_type", ["web", "worker"])
-def test_compose_runs_the_lines_of_the_procfile(process_type: str) -> None:
-    command = ", ".join(procfile()[process_type].split())
-
-    assert f"command: [{command}]" in COMPOSE
 
 
 def test_the_image_runs_the_web_process_without_root() -> None:
