@@ -216,7 +216,9 @@ def test_the_platform_s_own_checker_finds_no_fault(
         check=False,
     )
 
-    assert 0 == done.returncode, done.stdout + done.stderr
+    # systemd ignores a line that it does not understand, with a word about it.
+    ignored = [line for line in done.stderr.splitlines() if str(tmp_path) in line]
+    assert (0, []) == (done.returncode, ignored), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("path", [*MANIFESTS, SMALL], ids=lambda path: path.stem)
