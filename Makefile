@@ -91,6 +91,10 @@ load: $(STAMP)  ## 100,000 waiting events and 50,000 quiet accounts for an hour 
 shared: $(STAMP)  ## two bridges and another user on one Vitally key, 20 minutes (MINUTES=3)
 	@$(BIN)/python -m tests.bench.shared $(or $(MINUTES),3) $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(STAMP)  ## damage deliveries, files, settings, requests: does any parser break? (MINUTES=5)
+	@$(BIN)/python -m tests.support.fuzz $(or $(MINUTES),5)
+
 .PHONY: mutants
 mutants: $(STAMP)  ## break the numbers in every small way: do the tests see it? (an hour; ARGS="money")
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(ONLY_FOR_MUTANTS)"

@@ -303,7 +303,7 @@ def _rows(file: Path) -> dict[str, Any]:
     try:
         rows = orjson.loads(file.read_bytes())["accounts"]
         return {str(one["account"]): one for one in rows}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         hint = f"make one with `{program()} plan --out {file.name}`"
         raise BridgeError(f"{file} is no plan; {hint}") from None
 

@@ -15,6 +15,7 @@ from typing import IO
 
 import click
 from redis import Redis
+from redis.exceptions import RedisError
 
 from bridge.actions import parties_of
 from bridge.cli import Command, opened, program
@@ -99,9 +100,14 @@ def import_(file: Path) -> None:
             whole = dump.check(lines)
     except BridgeError as error:
         raise BridgeError(f"{file}: {error}; nothing is changed") from None
-    with gzip.open(file, "rt") as lines:
-        for _ in progress(dump.load(redis, lines), lambda _, n: f"{n:,} of {whole:,}"):
-            pass
+    try:
+        with gzip.open(file, "rt") as lines:
+            done = dump.load(redis, lines)
+            for _ in progress(done, lambda _, n: f"{n:,} of {whole:,}"):
+                pass
+    except (*dump.DAMAGE, RedisError) as error:
+        reason = f"{file} could not be loaded whole ({type(error).__name__})"
+        raise BridgeError(f"{reason}; empty this Redis before you try again") from None
     hint = f"see `{program()} doctor`"
     tell({"keys": whole}, f"{count(whole, 'key')} are there; {hint}")
 

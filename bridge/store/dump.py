@@ -10,6 +10,7 @@ and jobs are left out: the sweeper queues new ones.
 from __future__ import annotations
 
 import json
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -59,6 +60,12 @@ OF_ACCOUNTS = ("organization", "shared")
 
 OF_JOBS = ("claim", "claimed_at", "job")
 """Fields of a party that are about a job."""
+
+DAMAGE = (
+    *(ValueError, LookupError, TypeError, AttributeError),
+    *(RecursionError, zlib.error),
+)
+"""What reading a line raises that `export` did not write."""
 
 READ: Mapping[str, Callable[[Any, str], object]] = {
     "hash": lambda pipe, key: pipe.hgetall(key),
@@ -112,16 +119,24 @@ def check(lines: Iterable[str]) -> int:
     count, last = -2, ""
     try:
         for count, last in enumerate(lines, -1):
-            if count < 0:
-                head = json.loads(last)
-                if (head["state"], head["format"]) != (keys.PREFIX, FORMAT):
-                    raise BridgeError("it was exported by another version")
+            row = json.loads(last)
+            if count < 0 and (row["state"], row["format"]) != (keys.PREFIX, FORMAT):
+                raise BridgeError("it was exported by another version")
+            if count >= 0 and row != {"lines": count}:
+                _fits(*row)
         whole = count >= 0 and json.loads(last) == {"lines": count}
-    except (ValueError, KeyError, TypeError, OSError, EOFError):
+    except (*DAMAGE, OSError, EOFError):
         raise BridgeError("it is not an export, or damaged") from None
     if not whole:
         raise BridgeError("its end is missing")
     return count
+
+
+def _fits(name: str, kind: str, life: int, value: Any) -> None:
+    """Raise one of DAMAGE where a row is not one of ours."""
+    if not name.startswith(keys.PREFIX) or type(life) is not int or not value:
+        raise ValueError
+    WRITE[kind]
 
 
 def is_empty(redis: Redis) -> bool:

@@ -19,8 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
+from string import punctuation
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import orjson
 from werkzeug.exceptions import abort
@@ -258,7 +259,8 @@ def environ_of(scope: Mapping[str, Any]) -> dict[str, Any]:
         **FIXED,
         "REQUEST_METHOD": scope["method"],
         "PATH_INFO": decoded.decode("latin-1"),
-        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        # Werkzeug fails on bytes that are no UTF-8, but not on the same written with %.
+        "QUERY_STRING": quote_from_bytes(scope["query_string"], punctuation),
         "SERVER_NAME": host,
         "SERVER_PORT": str(port),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",

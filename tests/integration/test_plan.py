@@ -336,7 +336,11 @@ def test_a_plan_of_nothing_is_applied(acme: Bench, run: Run, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"accounts": 1}', '{"accounts": [{"changes": {}}]}']
+    "text",
+    [
+        *("", "[]", "{}", '{"accounts": 1}', '{"accounts": [{"changes": {}}]}'),
+        f'{{"accounts": [{{"account": {"[" * 1000}{"]" * 1000}}}]}}',
+    ],
 )
 def test_a_file_that_is_no_plan_is_refused(run: Run, tmp_path: Path, text: str) -> None:
     path = tmp_path / "plan.json"

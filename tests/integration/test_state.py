@@ -131,6 +131,41 @@ def test_an_import_needs_an_empty_redis_and_a_whole_file(
     there("import", str(file))
 
 
+ROWS = (
+    *("[", "7 8", "[[]]", "null", '["vb1:x"]', '["other", "string", -1, "x"]'),
+    *('["vb1:x", "sting", -1, "x"]', '["vb1:x", "string", null, "x"]', "[" * 5000),
+    *('["vb1:x", "hash", -1, 7]', '["vb1:x", "stream", -1, [["a", {"b": "c"}]]]'),
+    *(
+        '["vb1:party:stripe:a", "hash", -1, {"rev": "x"}]',
+        '["vb1:x", "string", -1, {}]',
+    ),
+)
+"""Lines that `export` does not write."""
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_file_with_a_line_of_another_kind_is_refused_in_a_sentence(
+    run: Run, redis: Redis, tmp_path: Path, row: str
+) -> None:
+    run("export", str(tmp_path / "good"))
+    head, *rows, _ = gzip.decompress((tmp_path / "good").read_bytes()).splitlines()
+    lines = [head, *rows, row.encode(), b'{"lines":%d}' % (len(rows) + 1)]
+    (tmp_path / "bad").write_bytes(gzip.compress(b"\n".join(lines)))
+    redis.flushdb()
+    said = run("import", str(tmp_path / "bad"), status=1).err
+
+    assert "nothing is changed" in said or "empty this Redis before" in said
+
+
+def test_a_file_whose_compression_is_damaged_is_refused(
+    run: Run, tmp_path: Path
+) -> None:
+    packed = gzip.compress(b"x" * 99)
+    (tmp_path / "bad").write_bytes(packed[:10] + b"\xff" * 9 + packed[19:])
+
+    assert "damaged" in run("import", str(tmp_path / "bad"), status=1).err
+
+
 def test_an_account_and_a_held_party_are_found(run: Run, desk: Bench) -> None:
     fill(desk)
 

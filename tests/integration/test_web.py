@@ -193,6 +193,15 @@ def test_the_scheme_is_the_one_that_the_client_used(
     assert scheme == environ["wsgi.url_scheme"]
 
 
+def test_a_query_of_other_bytes_than_text_is_the_same_with_percents() -> None:
+    scope = {"method": "GET", "scheme": "http", "raw_path": b"/", "http_version": "1.1"}
+    peers = {"server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1), "headers": []}
+    query = b"q=%C3%A9+a&b=\x93\xff;[c]"
+    environ = environ_of({**scope, **peers, "query_string": query})
+
+    assert "q=%C3%A9+a&b=%93%FF;[c]" == environ["QUERY_STRING"]
+
+
 @pytest.mark.parametrize("method", ["POST", "GET", "HEAD", "OPTIONS", "PUT", "ODD"])
 @pytest.mark.parametrize("path", ["other", "example/", "/example", "EXAMPLE", ""])
 def test_an_unknown_source_is_404_whatever_the_method(

@@ -148,6 +148,18 @@ def test_the_console_starts_at_the_overview(client: FlaskClient, path: str) -> N
 
 
 @pytest.mark.parametrize(
+    "given", ["Basic \xba", "Basic", "Basic %", "\xff \xff", "Bearer"]
+)
+def test_so_does_one_whose_proof_is_none(client: FlaskClient, given: str) -> None:
+    for method in ("GET", "POST"):
+        answer = client.open(
+            "/console/", headers={"Authorization": given}, method=method
+        )
+
+        assert 401 == answer.status_code
+
+
+@pytest.mark.parametrize(
     "path", ["/console.json", "/console/.json", "/console/index.json"]
 )
 def test_the_overview_has_its_data(client: FlaskClient, path: str) -> None:

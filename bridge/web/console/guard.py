@@ -17,7 +17,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from flask import Response, abort, g, request
-from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.datastructures import Authorization, WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from bridge.log import fields
@@ -77,7 +77,7 @@ class Guard:
     def check(self) -> None:
         """Refuse a stranger (401), a wrong method (405), another site's action (403)."""
         g.nonce = secrets.token_urlsafe(16)
-        given = request.authorization
+        given = authorization()
         name, password = (given.username, given.password) if given else ("", "")
         # Always compare both, so that the time does not reveal which one was wrong.
         right = hmac.compare_digest(self._name, digest(name))
@@ -143,6 +143,15 @@ class Guard:
         html = html.replace('id="rq-instances"', 'id="rq-instances" aria-label="Redis"')
         html = SCRIPT.sub(f'<script nonce="{g.nonce}"', html)
         return INSERTED.sub(lambda m: f"<%- {m['text'] or m['bare']} %>", html)
+
+
+def authorization() -> Authorization | None:
+    """The request's; one that is not ASCII, on which werkzeug fails, is taken off."""
+    try:
+        return request.authorization
+    except ValueError:
+        del request.environ["HTTP_AUTHORIZATION"]
+        return None
 
 
 def digest(text: str | None) -> bytes:
