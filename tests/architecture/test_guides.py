@@ -6,11 +6,13 @@ import re
 
 import pytest
 
+from bridge.cli.status import SUMS
 from bridge.lamps import CONDITIONS
 from tests.support.processes import ROOT
 
 DOCS = ROOT / "docs"
 ONCALL = (DOCS / "oncall.md").read_text(encoding="utf-8")
+GLOSSARY = (DOCS / "glossary.md").read_text(encoding="utf-8")
 RULES = (ROOT / "deploy" / "alerts.yaml").read_text(encoding="utf-8")
 SECTIONS = dict(
     re.findall(r"^## (\w+)\n\n(.*?)(?=^#|\Z)", ONCALL, re.MULTILINE | re.DOTALL)
@@ -40,3 +42,11 @@ def test_a_section_says_how_bad_it_is_and_when_it_is_told() -> None:
         told = f" · told after {one.after_s:g} s" if one.after_s else ""
         told = " · sends no alert" if one.level == "note" else told
         assert SECTIONS[one.kind].startswith(f"*{one.level}{told}*\n"), one.kind
+
+
+def test_the_glossary_has_each_word_once_and_every_word_of_status() -> None:
+    rows = re.findall(r"^\| \*\*(.+?)\*\* \| \S.*\. \|$", GLOSSARY, re.MULTILINE)
+
+    assert len(rows) == GLOSSARY.count("\n| **") == len({*rows})
+    assert set() == {name.strip() for name, _ in SUMS} - {*rows}
+    assert set() == {"lamp", "party", "fact", "fold", "ledger", "dirty"} - {*rows}
