@@ -19,7 +19,7 @@ PAGES = [
 """Every page that somebody may read."""
 
 COMING = {
-    *("setup", "oncall", "faq", "glossary", "comparison", "deploy", "scale"),
+    *("deploy", "scale"),
     *("operations", "security", "supply-chain", "privacy", "data-processing"),
     "stability",
 }
