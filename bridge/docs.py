@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from bridge import sources, traps
 from bridge.domain.traits import ALWAYS, OPTIONAL, Trait
@@ -99,6 +100,25 @@ def losses_table() -> str:
     return table(heading, rows)
 
 
+def stored() -> list[dict[str, Any]]:
+    """What each key in Redis holds and how long: the rows of `store/keys.toml`."""
+    text = files("bridge.store").joinpath("keys.toml").read_text("utf-8")
+    rows: list[dict[str, Any]] = tomllib.loads(text)["row"]
+    return rows
+
+
+def stored_table() -> str:
+    """Render one line for each of these rows."""
+    heading = ("what", "personal data", "how long", "keys")
+    names = ("holds", "personal", "kept")
+    rows = ((*(one[name] for name in names), _names(one["keys"])) for one in stored())
+    return table(heading, rows)
+
+
+def _names(keys: Iterable[str]) -> str:
+    return ", ".join(f"`{key}`" for key in keys)
+
+
 def environment() -> str:
     """Render `deploy/env.example`: each variable with its meaning above it."""
     return HEADING + "".join(
@@ -126,6 +146,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "lamps": lamps_table,
     "traps": traps_table,
     "losses": losses_table,
+    "stored": stored_table,
 }
 """Name of a region -> the function that makes its content."""
 

@@ -71,7 +71,7 @@ class Accept(Store):
         party, event, kind = facts[0].party, facts[0].event, facts[0].kind
         head = (party, _digest(source, facts), source, event, kind)
         limits = (STALE_CLAIM, RING, JOURNAL)
-        rows = [part for f in facts for part in (codec.field(f), codec.row(f))]
+        rows = codec.rows(facts)
         with stored():
             answer = self._run(
                 "accept", *head, *limits, *origin, "1" if urgent else "", *rows

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
 
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import NOTHING, History, Retained, Step, in_order
+from bridge.domain.values import CUSTOMER, NAME
 
 TAB = "\t"
 
@@ -22,13 +23,20 @@ def field(fact: Fact) -> str:
     return f"{name}{TAB}{fact.rendering}" if fact.rendering else name
 
 
-def row(fact: Fact) -> bytes:
+def rows(facts: Collection[Fact]) -> list[str | bytes]:
+    """The field and the row of each of *facts*, in turn; all are of one customer."""
+    named = {CUSTOMER, NAME}
+    is_named = any(f.value.get("name") for f in facts if f.thing in named)
+    return [part for f in facts for part in (field(f), row(f, is_named=is_named))]
+
+
+def row(fact: Fact, *, is_named: bool = False) -> bytes:
     """A fact without what its field and its key say already.
 
-    Of an e-mail address only the domain is kept, unless it is the customer's only name.
+    Of an e-mail address only the domain is kept where the customer *is_named* otherwise.
     """
     (final, at, rank), value = fact.stamp, fact.value
-    if value.get("name") and "@" in str(value.get("email")):
+    if is_named and "@" in str(value.get("email")):
         value = {**value, "email": value["email"].rpartition("@")[2]}
     return orjson.dumps(
         [int(final), at, rank, fact.kind, fact.after, fact.before, value]
@@ -57,13 +65,22 @@ def read(party: str, rows: Mapping[bytes, bytes]) -> History:
     return History(facts, retained)
 
 
-def rewrite(old: History, new: History) -> tuple[list[str], dict[str, str]]:
-    """Fields to delete and fields to set, so that *old* becomes *new*."""
+def rewrite(
+    old: History, new: History, *, is_named: bool = False
+) -> tuple[list[str], dict[str, str]]:
+    """Fields to delete and fields to set, so that *old* becomes *new*.
+
+    An address that came without a name goes once the customer *is_named*, as in `row`.
+    """
     kept = {field(fact) for fact in new.facts}
     gone = [name for name in map(field, old.facts) if name not in kept]
     had, has = _retained_rows(old), _retained_rows(new)
     gone += [name for name in had if name.startswith(SPELL) and name not in has]
-    return gone, {name: text for name, text in has.items() if text != had.get(name)}
+    put = {name: text for name, text in has.items() if text != had.get(name)}
+    if is_named:
+        mailed = [fact for fact in new.facts if "@" in str(fact.value.get("email"))]
+        put |= {field(f): row(f, is_named=True).decode() for f in mailed}
+    return gone, put
 
 
 def _retained(data: Any) -> Retained:

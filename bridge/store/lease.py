@@ -26,7 +26,7 @@ from bridge.domain.facts import (
     vacated,
 )
 from bridge.domain.fold import State, compact, fold
-from bridge.domain.values import DAY_MS
+from bridge.domain.values import CUSTOMER, DAY_MS, NAME
 from bridge.errors import LostLeaseError
 from bridge.log import ABOUT
 from bridge.store import codec, keys
@@ -437,7 +437,10 @@ def claims(answer: Iterable[tuple[bytes, int, bytes, int]]) -> Claims:
 
 def _compacted(member: Member) -> dict[str, Any]:
     """A party whose facts up to the revision that was read become fewer."""
-    gone, put = codec.rewrite(member.history, compact(member.history))
+    shown = (member.things.get(thing) for thing in (CUSTOMER, NAME))
+    is_named = any(state.value.get("name") for state in shown if state)
+    less = compact(member.history)
+    gone, put = codec.rewrite(member.history, less, is_named=is_named)
     return {
         "name": member.name,
         "read": member.read,

@@ -5,7 +5,7 @@ It also stores where an interrupted backfill goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 from redis import Redis
@@ -23,10 +23,9 @@ MOST_A_SECOND = 10
 class Refreshes(Store):
     """Stores what was read of a party, and decides when it may be read."""
 
-    def learn(self, lease: Lease, facts: Iterable[Fact]) -> None:
+    def learn(self, lease: Lease, facts: Collection[Fact]) -> None:
         """Add the *facts* of the leased party. Raises LostLeaseError."""
-        rows = [part for f in facts for part in (codec.field(f), codec.row(f))]
-        if not self._run("learn", lease.party, lease.fence, *rows):
+        if not self._run("learn", lease.party, lease.fence, *codec.rows(facts)):
             raise LostLeaseError(lease.party)
 
     def may(self, source: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from bridge.domain.facts import Fact, Rank, Stamp, catalogue, pointer, source_of
 from bridge.domain.fold import History, Retained, Step, compact, fold
 from bridge.domain.values import REFRESHED, TO_REFRESH
+from bridge.store import codec
 from bridge.store.codec import TAB, field, read, rewrite, row
 from tests.support.lives import by_party, law, stories, wild_facts
 
@@ -150,6 +153,13 @@ def test_names_that_stand_in_redis_are_spelled_as_ever_and_say_their_source() ->
     assert {"stripe"} == {source_of(party) for party in ("stripe:cus_1", *named)}
 
 
+def taken_in(facts: list[Fact]) -> dict[str, Any]:
+    """Thing -> the value that is stored of it."""
+    parts = iter(codec.rows(facts))
+    table = {str(name).encode(): text for name, text in zip(parts, parts, strict=True)}
+    return {fact.thing: fact.value for fact in read("x:1", table).facts}
+
+
 @pytest.mark.parametrize(
     ("name", "email", "kept"),
     [
@@ -163,5 +173,17 @@ def test_an_address_is_kept_only_where_it_is_the_name(name, email, kept) -> None
     value = {"name": name, "email": email}
     fact = Fact("x:1", "customer", Stamp(False, 1, 1), "e", "k", value, "a")
 
-    (back,) = read("x:1", {field(fact).encode(): row(fact)}).facts
-    assert {"name": name, "email": kept} == back.value
+    assert {"name": name, "email": kept} == taken_in([fact])["customer"]
+
+
+def test_a_name_that_comes_beside_an_address_is_enough() -> None:
+    """Generic sources tell both as things of their own."""
+    values = {"email": {"email": "ada@shop.example"}, "name": {"name": "Acme"}}
+    email, name = (
+        Fact("x:1", thing, Stamp(False, 1, 1), "e", "k", value, "a")
+        for thing, value in values.items()
+    )
+    plan = name._replace(thing="subscription:1")
+
+    assert {"email": "shop.example"} == taken_in([email, name])["email"]
+    assert values["email"] == taken_in([email, plan])["email"]
