@@ -326,6 +326,11 @@ class Settings:
     bridge_reconcile: str = _setting(one_of("daily", "weekly", "off"), "weekly")
     """How often a worker reads all accounts in Vitally and corrects what others changed:
     `daily`, `weekly`, `off`. The first time is ten minutes after the first start."""
+    bridge_retention_quarantine_days: int = _setting(whole(1, 3650), 30)
+    """Days that a delivery which could not be read is kept; a worker removes it then."""
+    bridge_retention_journal_days: int = _setting(whole(1, 3650), 90)
+    """The same of the lines about deliveries, refused ones too, and of the console's list
+    of actions. Their number is limited, too (see docs/privacy.md)."""
     bridge_mass_churn: float = _setting(share, 0.05)
     """The share of the accounts that may churn within an hour. If more would, as after a
     mistake of a source or a rule, their writes are held until somebody says `release` or

@@ -19,6 +19,7 @@ from bridge.store import keys, samples
 from bridge.store.connect import each, leads, milliseconds
 from bridge.store.index import Index
 from bridge.store.objects import Objects
+from bridge.store.retention import expire
 from bridge.store.shadow import Shadow
 from workers.context import Context
 from workers.probes import ask
@@ -126,8 +127,13 @@ class Sweeper:
                 self.context.queue.push_all(claims, "requeued by the sweeper")
 
     def take_samples(self) -> None:
-        """Take them, and look for instances whose next step got lost."""
+        """Take them, remove what is too old, and look for instances without a next step."""
         samples.take(self.redis)
+        expire(
+            self.redis,
+            quarantine_days=self.context.settings.bridge_retention_quarantine_days,
+            journal_days=self.context.settings.bridge_retention_journal_days,
+        )
         if self.context.config.subscription_object:
             Objects(self.redis).wake()
 

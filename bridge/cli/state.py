@@ -29,12 +29,21 @@ from bridge.store import audit, dump, operator
 from bridge.store.inspect import Look
 from bridge.store.lease import Leases
 from bridge.store.quarantine import Quarantine
+from bridge.store.refresh import Cursor
 from bridge.wording import count
 
 PRIVATE = 0o600
 
 PATIENCE = 15.0
 """Seconds to wait for a worker that is busy with an account."""
+
+REMAINS = (
+    "the source's own records",
+    "the account in Vitally (see `accounts delete`)",
+    "backups of Redis and files of `export`",
+    "ids in the logs of web and workers",
+)
+"""What `forget` cannot remove."""
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -118,10 +127,10 @@ def import_(file: Path) -> None:
 def forget(name: str, *, yes: bool) -> None:
     """Remove all that the bridge keeps of ACCOUNT or PARTY, and print a receipt.
 
-    Facts, what was written, lines of the journal, and quarantined deliveries that name
-    it. Its events stay counted, as settled and forgotten. What Vitally has stays
-    (`python -m bridge accounts delete`), and an event that comes later begins anew:
-    delete the customer at its source first.
+    Facts, what was written, lines of the journal, jobs, and quarantined deliveries that
+    name it. Its events stay counted, as settled and forgotten. The receipt says what is
+    not in the bridge's hands. An event that comes later begins anew: delete the customer
+    at its source first.
 
     \b
     Example:
@@ -147,10 +156,11 @@ def forget(name: str, *, yes: bool) -> None:
     removed = {key: number for key, number in sorted(lines.items()) if number}
     receipt = {"id": name, "at": at, "by": _user(), "events": events}
     tell(
-        {**receipt, "removed": removed},
+        {**receipt, "removed": removed, "remains": REMAINS},
         f"{name} is forgotten, by {_user()} at {at}",
         f"{count(events, 'event')} stay counted as settled; removed:",
         *table((), removed.items()),
+        f"not removed: {', '.join(REMAINS)}",
     )
 
 
@@ -167,15 +177,17 @@ def _with_pointers(look: Look, parties: Sequence[str]) -> Iterator[str]:
 
 def _forgotten(redis: Redis, party: str) -> Mapping[str, int]:
     """Forget *party*, and its job; wait while a worker has its account."""
-    jobs = Look(redis).jobs(party)
+    queue = Queue(redis)
+    jobs = {*Look(redis).jobs(party)}
+    jobs |= {failed.id for failed in queue.failed() if failed.party == party}
     until = time.monotonic() + PATIENCE
     while (gone := operator.forget(redis, party)) is None:
         if time.monotonic() > until:
             raise BridgeError(f"{party}: a worker is busy with it; try again")
         time.sleep(0.1)
-    queue = Queue(redis)
     for job in jobs:
         queue.forget(job)
+    Cursor(redis, source_of(party), None).forget(party)
     if gone.other:
         # The account is now that of fewer parties.
         queue.push_all(Leases(redis).claim("look", gone.other), "another was forgotten")

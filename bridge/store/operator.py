@@ -9,12 +9,11 @@ from typing import NamedTuple
 import orjson
 from redis import Redis
 
-from bridge.domain.catalogue import references
 from bridge.domain.facts import catalogue, source_of, vacated
 from bridge.store import keys
 from bridge.store.accept import JOURNAL
-from bridge.store.connect import Scripts, each
-from bridge.store.lease import Leases, own_account
+from bridge.store.connect import Scripts, each, named
+from bridge.store.lease import own_account
 from bridge.store.samples import mark
 
 
@@ -52,9 +51,9 @@ def forget(redis: Redis, party: str) -> Forgotten | None:
 
     None: a worker has the account's lease; try again.
     """
-    (member,) = Leases(redis).members([party])
-    source, own = source_of(party), own_account(party) or ""
-    uses = [] if own else [catalogue(source, t) for t in references(member.things)]
+    things, own = catalogue(source_of(party), ""), own_account(party) or ""
+    # All of the source: an event of long ago may have used what the facts do not name now.
+    uses = [] if own else [things + rest for rest in named(redis, keys.uses(things))]
     text = orjson.dumps(uses)
     answer = Scripts(redis)("forget", party, own, vacated(""), text)
     if not answer:

@@ -28,9 +28,6 @@ MOST_BYTES = 16 * 1024 * 1024
 SHARE = 20
 """They take at most 1/SHARE of Redis' `maxmemory`."""
 
-DAYS = 30
-"""Days that a delivery is kept."""
-
 BATCH = 50
 """Deliveries that are read in one round trip."""
 
@@ -81,7 +78,7 @@ class Quarantine(Store):
 
     def put(self, kept: Kept, events: int = 1) -> None:
         """Keep a delivery whole, once, and count the *events* of it that are refused."""
-        head = (kept.id, _row(kept), MOST, DAYS * DAY_MS)
+        head = (kept.id, _row(kept), MOST)
         line = (kept.source, kept.event, kept.reason[:200], events)
         with stored():
             self._run("quarantine_put", *head, *line, MOST_BYTES, SHARE, kept.delivery)

@@ -71,6 +71,11 @@ class Cursor:
         """Say that *party* is done."""
         self._redis.hset(self._key, mapping={"after": party, "since": self._since})
 
+    def forget(self, party: str) -> None:
+        """Begin anew if it was interrupted after *party*, whatever its *since*."""
+        if self._redis.hget(self._key, "after") == party.encode():
+            self.drop()
+
     def drop(self) -> None:
         """Forget it."""
         self._redis.delete(self._key)

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
 from bridge.ingest import Ingress, Receipt
 from bridge.sources import OBSERVED, discover
-from bridge.store import keys
+from bridge.store import audit, keys
+from bridge.store.connect import milliseconds
 from bridge.store.quarantine import (
-    DAYS,
     MOST,
     MOST_BYTES,
     MOST_RUNS,
@@ -301,13 +302,28 @@ def test_the_oldest_go_where_there_are_too_many(shelf: Quarantine, desk: Bench) 
     assert shelf.get("id00005") is not None
 
 
-def test_what_is_too_old_goes_with_the_next(shelf: Quarantine, desk: Bench) -> None:
-    shelf.put(kept("old"))
-    desk.redis.zincrby(keys.QUARANTINED, -(DAYS * 86_400_000 + 1), "old")
-    shelf.put(kept("new"))
+def test_what_is_too_old_goes_with_the_sweeper(shelf: Quarantine, desk: Bench) -> None:
+    day, now = 86_400_000, milliseconds(desk.redis)
+    desk.set(bridge_retention_quarantine_days=3, bridge_retention_journal_days=2)
+    for name in ("old", "new"):
+        shelf.put(kept(name))
+    desk.redis.zincrby(keys.QUARANTINED, -3 * day, "old")
+    for days in (1, 2, 3):
+        deed = audit.record(desk.redis, "ada", "retry", f"{days} days ago")
+        line = orjson.dumps(tuple(deed._replace(at=now - days * day + 60_000)))
+        desk.redis.lset(keys.AUDIT, 0, line)
+    desk.redis.delete(keys.JOURNAL)
+    for days in (3, 1):
+        desk.redis.xadd(keys.JOURNAL, {"s": days}, id=now - days * day)
+
+    desk.sweeper.take_samples()
 
     assert ["new"] == [one.id for one in shelf.all()]
-    assert shelf.get("old") is None
+    assert {"received": 2, "quarantined": 1, "ignored": 1} == counted(desk)
+    assert ["2 days ago", "1 days ago"] == [
+        one.text for one in audit.latest(desk.redis)
+    ]
+    assert [b"1"] == [line[b"s"] for _, line in desk.redis.xrange(keys.JOURNAL)]
 
 
 def test_what_was_dropped_is_gone(shelf: Quarantine, desk: Bench) -> None:

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from rq.registry import FailedJobRegistry
 
 from bridge.domain.facts import Fact, Stamp, pointer
 from bridge.store import audit, dump, keys, operator
 from bridge.store.quarantine import Kept, Quarantine
+from bridge.store.refresh import Cursor
 from tests.support.command import Run, called
 from tests.support.desk import Bench, bench, customer, subscription
 from tests.support.server import RedisServer
@@ -190,7 +192,8 @@ def test_an_account_and_a_held_party_are_found(run: Run, desk: Bench) -> None:
 def everything(redis: Redis) -> str:
     """All of the state as text, bodies in the quarantine too."""
     bodies = [kept.body.decode(errors="replace") for kept in Quarantine(redis).all()]
-    return "\n".join([*dump.export(redis), *bodies])
+    jobs = map(str, redis.scan_iter(match="rq:*"))
+    return "\n".join([*dump.export(redis), *bodies, *jobs])
 
 
 def test_nothing_is_left_of_whom_is_forgotten_but_the_counts(
@@ -202,6 +205,14 @@ def test_nothing_is_left_of_whom_is_forgotten_but_the_counts(
     desk.redis.zadd(keys.mass("churned"), {"acme": 1})
     desk.redis.zadd(keys.MASS, {PARTY: 1})
     desk.redis.hset(keys.MASS_HOLD, "churned", "")
+    Cursor(desk.redis, "stripe", 7).put(PARTY)
+    for _ in range(2):
+        desk.tell(customer(at=2))
+        job = desk.pop()
+        assert job is not None
+        failed = FailedJobRegistry(queue=desk.queue._rq)
+        failed.add(job, 60, "ValueError: acme")
+        desk.redis.hdel(keys.party(PARTY), "claim")
     pointed = pointer("stripe", "subscription:sub_1")
     desk.tell(Fact(pointed, "thin", Stamp(False, 1, 1), "evt", "k", {}, "a"))
     before = desk.check()
@@ -211,13 +222,13 @@ def test_nothing_is_left_of_whom_is_forgotten_but_the_counts(
         counted = desk.check()
         assert before.received == counted.received
         if party == "cus_1":
-            assert (3, 3) == (said["events"], counted.forgotten)
+            assert (5, 5) == (said["events"], counted.forgotten)
             assert {"facts", "party", "account", "history", "index", "journal"} <= {
                 *said["removed"]
             }
             assert (1, 1) == (said["removed"]["quarantine"], said["removed"]["audit"])
             assert ("Acme" in str(said), "acme" in str(said)) == (False, False)
-    assert (5, 0, 0) == (counted.forgotten, counted.held, counted.parked)
+    assert (7, 0, 0) == (counted.forgotten, counted.held, counted.parked)
     left = everything(desk.redis)
     assert [] == [word for word in ("cus_", "acme", "Acme", "sub_1") if word in left]
 

@@ -1,5 +1,5 @@
--- Remove everything about a party, and about its account if no other party is left there,
--- and so about its organization.
+-- Remove everything about a party, and about its account and those that it has left if no
+-- other party is there, and so about its organization.
 -- Called by the command `forget`. Its events stay counted, as settled and as forgotten.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, account that it stands for itself ('': it is a customer), prefix of a left
@@ -9,12 +9,18 @@
 --   another party of the account ('': none)}
 -- USES: joining
 local p = ARGV[1]
-local row = redis.call('HMGET', party_of(p), 'rev', 'settled', 'held', 'parked', 'account')
+local row = redis.call('HMGET', party_of(p), 'rev', 'settled', 'held', 'parked', 'account',
+  'left')
 local account = ARGV[2] ~= '' and ARGV[2] or row[5] or ''
 local of = redis.call('HGET', account_of(account), 'organization') or ''
-if redis.call('EXISTS', lease_of(account), lease_of(p), lease_of(ORGANIZATION .. of)) > 0 then
-  return 0
+local leases = {lease_of(account), lease_of(p), lease_of(ORGANIZATION .. of)}
+local left = {}
+for one in string.gmatch(row[6] or '', '[^\t]+') do
+  if one ~= account then
+    left[#left + 1], leases[#leases + 1] = one, lease_of(one)
+  end
 end
+if redis.call('EXISTS', unpack(leases)) > 0 then return 0 end
 local gone = {}
 local function note(name, lines)
   if lines > 0 then gone[#gone + 1] = {name, lines} end
@@ -67,10 +73,11 @@ local function erase(one)
     note('mass', redis.call('ZREM', mass_of(name), one))
     redis.call('HDEL', mass_of(name .. ':amounts'), one)
   end
-  if organization_of(one) then
-    redis.call('DEL', party_of(one))
-    for _, set in ipairs({DIRTY, HELD, PARKED, LATER, MASS}) do redis.call('ZREM', set, one) end
+  for _, set in ipairs({DIRTY, HELD, PARKED, LATER, MASS}) do
+    redis.call('ZREM', set, ARGV[3] .. one)
+    if organization_of(one) then redis.call('ZREM', set, one) end
   end
+  if organization_of(one) then redis.call('DEL', party_of(one)) end
 end
 local other = account ~= '' and heir(account)
 if account ~= '' and not other then
@@ -78,6 +85,11 @@ if account ~= '' and not other then
   erase(account)
 elseif other then
   redis.call('HDEL', account_of(account), 'shared')
+  -- What was written of both of them, with names; the next job writes it anew.
+  drop('history', 'LLEN', history_of(account))
+end
+for _, one in ipairs(left) do
+  if not heir(one) then erase(one) end
 end
 if of ~= '' then
   if heir(ORGANIZATION .. of) then stir(of) else erase(ORGANIZATION .. of) end
