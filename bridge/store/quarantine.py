@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import orjson
 
-from bridge.domain.values import DAY_MS
 from bridge.store import keys
 from bridge.store.accept import stored
 from bridge.store.connect import Store, batches
