@@ -83,6 +83,10 @@ interleavings: $(STAMP)  ## play every order of calls of the pairs that matter (
 	@echo "with a bug put in each:"
 	@$(BIN)/python -m tests.chaos.pairs --seeded $(ARGS)
 
+.PHONY: versions
+versions: $(STAMP)  ## upgrade from an earlier commit and go back, under load (OLD="b0a411f 0226bba")
+	@$(BIN)/python -m tests.chaos.versions $(OLD)
+
 .PHONY: load
 load: $(STAMP)  ## 100,000 waiting events and 50,000 quiet accounts for an hour (MINUTES=60)
 	@$(BIN)/python -m tests.bench.hour $(or $(MINUTES),60)
