@@ -166,6 +166,37 @@ def addresses(text: str) -> tuple[str, ...]:
     return tuple(map(address, several(text)))
 
 
+@dataclass(frozen=True)
+class User:
+    """Somebody who may open the console; only one who *acts* may do anything there."""
+
+    name: str
+    acts: bool
+    password: str = field(repr=False)
+
+
+ROLES = {"read-only": False, "operator": True}
+
+
+def users(text: str) -> tuple[User, ...]:
+    """Users of the console, `NAME:ROLE:PASSWORD` each, separated by commas."""
+    found: dict[str, User] = {}
+    wrong: list[str] = []
+    for number, entry in enumerate(several(text), 1):
+        name, role, password = (*entry.split(":", 2), "", "")[:3]
+        if not (name and password):
+            wrong.append(f"entry {number} must be NAME:ROLE:PASSWORD")
+        elif role not in ROLES:
+            wrong.append(f"entry {number} must have the role {' or '.join(ROLES)}")
+        elif name in found:
+            wrong.append(f"entry {number} repeats a name")
+        else:
+            found[name] = User(name, ROLES[role], password)
+    if wrong:
+        raise TextError("; ".join(wrong))
+    return tuple(found.values())
+
+
 def _query(pairs: str) -> str:
     """The pattern of a URL's optional query made of these *pairs*."""
     return rf"(\?({pairs})(&({pairs}))*)?"
@@ -358,6 +389,9 @@ class Settings:
     """User name for the console."""
     console_password: str | None = _setting(text, secret=True)
     """Password for the console and the queue dashboard. Unset: both are off (404)."""
+    console_users: tuple[User, ...] | None = _setting(users, secret=True)
+    """More users of the console, `NAME:ROLE:PASSWORD` each, separated by commas. The role
+    is `read-only` (sees everything, does nothing) or `operator`; no comma in a password."""
     worker_processes: int = _setting(whole(1, 64), 1)
     """Number of worker processes that `python -m workers` runs."""
     worker_memory_mb: int = _setting(whole(1, 1_000_000), 300)
@@ -375,6 +409,12 @@ class Settings:
     sources: Mapping[str, Any] = field(default_factory=dict, repr=False)
     doubts: tuple[str, ...] = ()
     """What looks like a mistake, a sentence each."""
+
+    @property
+    def people(self) -> tuple[User, ...]:
+        """Who may open the console; nobody: it is off."""
+        own = [User(self.console_username, True, self.console_password or "")]
+        return (*(own if self.console_password else ()), *(self.console_users or ()))
 
     @property
     def vitally_authorization(self) -> str:
@@ -450,6 +490,9 @@ def values_of(
     every = (*OPTIONS, *options)
     values, problems = read_all(every, environ, without)
     problems += _misspelt(environ, every)
+    names = {user.name for user in values["CONSOLE_USERS"] or ()}
+    if values["CONSOLE_PASSWORD"] and values["CONSOLE_USERNAME"] in names:
+        problems.append("CONSOLE_USERS repeats the name in CONSOLE_USERNAME")
     if not values["VITALLY_BASE_URL"]:
         region, subdomain = values["VITALLY_REGION"], values["VITALLY_SUBDOMAIN"]
         is_told = subdomain or region == "eu"

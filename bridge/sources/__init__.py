@@ -96,6 +96,8 @@ def weak_secrets(settings: Settings) -> list[str]:
     weak = [w.text for source in switched_on(values) for w in source.weak(values)]
     if password and len(password) < LEAST:
         weak.append(f"CONSOLE_PASSWORD has fewer than {LEAST} characters")
+    if any(len(user.password) < LEAST for user in settings.console_users or ()):
+        weak.append(f"CONSOLE_USERS has a password of fewer than {LEAST} characters")
     return weak
 
 

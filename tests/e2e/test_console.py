@@ -29,7 +29,8 @@ PASSWORD = "console-example"
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("web")
-    with Stack(folder, CONSOLE_PASSWORD=PASSWORD) as made:
+    users = "ann:read-only:ann-example"
+    with Stack(folder, CONSOLE_PASSWORD=PASSWORD, CONSOLE_USERS=users) as made:
         made.web()
         yield made
 
@@ -122,6 +123,20 @@ def test_a_button_does_what_it_says_some_once_confirmed(
     eventually(lambda: status(failed) == left)
 
     assert [] == inside.complaints()
+
+
+@pytest.mark.parametrize("page", [LIST, JOB])
+def test_who_may_only_read_is_shown_no_button(
+    browser: Browser, url: str, failed: Job, page: str
+) -> None:
+    path = f"{url}/console/queues/0/view/{page.format(id=failed.id)}"
+    browser.open(f"http://ann:ann-example@{path}")
+    browser.open(f"http://{path}")
+    eventually(lambda: "stripe:cus_1" in browser.text())
+    buttons = "[...document.querySelectorAll('[data-role$=btn], [id$=btn]')]"
+
+    assert browser.run(f"return {buttons}.length") > 0
+    assert 0 == browser.run(f"return {buttons}.filter(b => b.offsetParent).length")
 
 
 HOSTILE = (

@@ -90,5 +90,6 @@ def run(environ: dict[str, str]) -> Run:
 @pytest.fixture
 def visit(redis_server: RedisServer, redis: Redis, watch: Watch) -> Visitor:
     environ = {"CONSOLE_USERNAME": "ada", "CONSOLE_PASSWORD": "console-example"}
+    environ["CONSOLE_USERS"] = "ann:read-only:a-nn,bob:operator:b:ob"
     chosen = settings("http://127.0.0.1:1", redis_server.url, **environ)
     return Visitor(create_app(chosen, Config(), redis=redis, watch=watch), redis)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from rq import Queue as RqQueue
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
+from werkzeug.datastructures import Authorization
 
 from bridge.config import Config
 from bridge.queue import NAME
@@ -20,6 +22,9 @@ from tests.support.desk import customer, subscription
 from tests.support.failures import FIVE, seed, wait
 from tests.support.visitor import Visitor
 
+ANN = {"username": "ann", "password": "a-nn"}
+QUEUE = "queues/0/view/jobs/bridge/queued/8/asc/1"
+BOB = {"username": "bob", "password": "b:ob"}
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(1)> {{ 7 * 7 }}"
 
 
@@ -75,6 +80,37 @@ def test_what_waits_is_tried_again_by_one_button(visit, desk) -> None:
     assert ["created"] == desk.work()
     assert {} == clusters(visit)
     assert "Nothing needs a hand" in visit.page("attention")
+
+
+def test_who_may_only_read_sees_every_page_and_no_button(visit, desk) -> None:
+    seed(desk.redis, 20)
+    desk.rests(customer(), subscription())
+    found = clusters(visit)["no"]
+    ann = Visitor(visit.app, visit.redis, Authorization("basic", ANN))
+    places = ("attention", f"attention/{found['id']}/discard", "accounts/acme")
+    pages = [*places, f"attention/{found['id']}", QUEUE, "", "settings"]
+    shown, seen = ([who.page(one) for one in pages] for who in (visit, ann))
+    answers = [ann.post(shown[0], "cluster", id=found["id"], do="retry")]
+    answers.append(ann.post(shown[0], "link", party="stripe:cus_1", account="acme"))
+
+    assert [True] * 3 == ['method="post"' in page for page in shown[:3]]
+    assert not [p for p in seen if 'method="post"' in p or 'class="button"' in p]
+    assert ['<body class="read-only">'] == re.findall("<body.*?>", seen[4])
+    assert visit.data("accounts/acme.json") == ann.data("accounts/acme.json")
+    for answer in answers:
+        assert 403 == answer.status_code
+        assert "ann has the role read-only" in answer.text
+    assert [] == audit.latest(visit.redis)
+
+
+def test_an_operator_acts_under_a_name_and_with_a_token_of_his_own(visit, desk) -> None:
+    seed(desk.redis, 1)
+    bob = Visitor(visit.app, visit.redis, Authorization("basic", BOB))
+    act(bob, clusters(bob)["no"], "retry")
+    page = visit.page("attention")
+
+    assert ["bob"] == [deed.who for deed in audit.latest(visit.redis)]
+    assert 403 == bob.post(page, "cluster").status_code
 
 
 def test_a_quarantined_cluster_is_replayed_or_dropped(visit, desk, ingress) -> None:

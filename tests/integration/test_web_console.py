@@ -119,6 +119,19 @@ def test_without_a_password_there_is_no_console(
     assert [404] * 4 == [client.get(f"/console{p}").status_code for p in paths]
 
 
+def test_users_of_their_own_need_no_password_beside_them(
+    redis_server: RedisServer, redis: Redis, watch: Watch
+) -> None:
+    more = {"CONSOLE_PASSWORD": "", "CONSOLE_USERS": "ann:read-only:an-example"}
+    client = make(redis_server.url, redis, watch, **more)
+    tries = (("ann", "an-example"), ("ann", ""), ("admin", ""), ("", "an-example"))
+    auth = [Authorization("basic", {"username": u, "password": p}) for u, p in tries]
+
+    assert [200, 401, 401, 401] == [
+        client.get("/console/", auth=one).status_code for one in auth
+    ]
+
+
 @pytest.mark.parametrize(
     "auth",
     [

@@ -16,12 +16,12 @@ TOKEN = re.compile('name="csrf" value="([0-9a-f]{64})"')
 class Visitor:
     """Somebody who knows the password."""
 
-    def __init__(self, app: Any, redis: Redis) -> None:
+    def __init__(self, app: Any, redis: Redis, who: Authorization = KNOWN) -> None:
         self._client = app.test_client()
-        self.redis = redis
+        self.app, self.redis, self._who = app, redis, who
 
     def get(self, path: str, status: int = 200, **more: Any) -> TestResponse:
-        answer: TestResponse = self._client.get(path, auth=KNOWN, **more)
+        answer: TestResponse = self._client.get(path, auth=self._who, **more)
         assert status == answer.status_code, answer.text
         return answer
 
@@ -39,5 +39,5 @@ class Visitor:
         assert token is not None
         form |= {"csrf": token[1]}
         path = f"/console/do/{action}"
-        answer: TestResponse = self._client.post(path, auth=KNOWN, data=form)
+        answer: TestResponse = self._client.post(path, auth=self._who, data=form)
         return answer

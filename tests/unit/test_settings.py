@@ -84,6 +84,14 @@ def test_a_mistake_is_named(name: str, value: str, said: str) -> None:
     assert said in problem
 
 
+def test_a_user_of_the_console_has_a_name_of_his_own() -> None:
+    both = {"CONSOLE_PASSWORD": "example", "CONSOLE_USERS": "admin:operator:leak"}
+
+    assert () != problems(ENVIRON | both)
+    assert "leak" not in str(problems(ENVIRON | both))
+    assert settings(**both | {"CONSOLE_PASSWORD": ""}).people
+
+
 def test_all_mistakes_are_named_at_once() -> None:
     assert 3 == len(problems(ENVIRON | {"PORT": "x", "LOG_LEVEL": "x", "BRIDGE_X": ""}))
 
@@ -235,9 +243,15 @@ def test_no_problem_repeats_the_value_of_a_secret() -> None:
 
 def test_no_secret_is_in_the_repr() -> None:
     secrets = {"EXAMPLE_SECRET": "example-s", "VITALLY_ANALYTICS_TOKEN": "example-t"}
-    shown = repr(settings(CONSOLE_PASSWORD="example-c", **secrets))
+    secrets["CONSOLE_USERS"] = "ann:read-only:example:u,bob:operator:example"
+    made = settings(CONSOLE_PASSWORD="example-c", **secrets)
+    shown = repr(made) + repr(made.people)
 
     assert "example" not in shown
+    assert [("admin", True), ("ann", False), ("bob", True)] == [
+        (user.name, user.acts) for user in made.people
+    ]
+    assert "example:u" == made.people[1].password
 
 
 @pytest.mark.parametrize(

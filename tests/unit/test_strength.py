@@ -143,9 +143,11 @@ def test_what_a_source_lacks_is_said(
 
 def test_what_is_short_and_not_refused_is_warned_about(tmp_path: Path) -> None:
     more = {"STRIPE_WEBHOOK_SECRET": "whsec_x", "CONSOLE_PASSWORD": "short"}
+    more["CONSOLE_USERS"] = f"ann:operator:{GOOD},bob:operator:short"
 
     assert [
         "STRIPE_WEBHOOK_SECRET holds a secret of 7 characters, fewer than 16: is it whole?",
         "CONSOLE_PASSWORD has fewer than 16 characters",
+        "CONSOLE_USERS has a password of fewer than 16 characters",
     ] == weak_secrets(load(environ(tmp_path, **more))[0])
     assert [] == weak_secrets(load(environ(tmp_path))[0])

@@ -49,12 +49,12 @@ ERRORS = tomllib.loads(files(__name__).joinpath("errors.toml").read_text("utf-8"
 def mount_console(
     app: Flask, settings: Settings, config: Config, redis: Redis, health: Health
 ) -> None:
-    """Pass `/console…` on to the console; without a password there is none.
+    """Pass `/console…` on to the console; without users there is none.
 
     It is made when it is first asked for, so that a process whose console nobody opens
     does not carry its libraries.
     """
-    if not settings.console_password:
+    if not settings.people:
         return
     made = cache(partial(create_console, settings, config, redis, health))
 
@@ -86,17 +86,13 @@ def create_console(
     app.jinja_env.globals["active_tab"] = ""  # rq-dashboard leaves it out of some pages
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters |= pages.FILTERS
-    guard = Guard(
-        settings.console_username,
-        settings.console_password or "",
-        settings.bridge_public_url,
-    )
+    guard = Guard(settings.people, settings.bridge_public_url)
     app.before_request(guard.check)
     app.after_request(guard.seal)
     app.register_error_handler(HTTPException, refused)
     app.register_error_handler(Exception, failed)
     app.extensions[pages.EXTENSION] = pages.Console(
-        settings, config, redis, health, os.environ, guard.token
+        settings, config, redis, health, os.environ
     )
     app.context_processor(pages.frame)
     for name in PAGES:

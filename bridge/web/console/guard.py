@@ -12,6 +12,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Iterable
 from hashlib import sha256
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from werkzeug.datastructures import Authorization, WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from bridge.log import fields
+from bridge.settings import User
 from bridge.web.dashboard import PREFIX
 from bridge.web.failures import WAIT, Failures, address
 
@@ -67,26 +69,38 @@ themselves."""
 class Guard:
     """Checks each request to the console, and adds security headers to each answer."""
 
-    def __init__(self, username: str, password: str, public_url: str | None) -> None:
-        self._name, self._password = digest(username), digest(password)
-        self.token = hmac.new(password.encode(), b"console", sha256).hexdigest()
+    def __init__(self, users: Iterable[User], public_url: str | None) -> None:
+        self._users = [(digest(user.name, user.password), user) for user in users]
         self._wrong = Failures(free=0, free_in_all=10, gap=1.0, longest=10.0)
         self._logged = float("-inf")
         self._public_host = urlsplit(public_url).netloc if public_url else None
 
     def check(self) -> None:
-        """Refuse a stranger (401), a wrong method (405), another site's action (403)."""
-        g.nonce = secrets.token_urlsafe(16)
+        """Refuse a stranger (401), a wrong method (405), who may not or is led here (403).
+
+        `g.user` is then who asks, and `g.token` what their actions must carry; "": they
+        may do nothing.
+        """
+        g.nonce, g.token = secrets.token_urlsafe(16), ""
         given = authorization()
-        name, password = (given.username, given.password) if given else ("", "")
-        # Always compare both, so that the time does not reveal which one was wrong.
-        right = hmac.compare_digest(self._name, digest(name))
-        if not hmac.compare_digest(self._password, digest(password)) or not right:
+        shown = digest(given.username, given.password) if given else b""
+        # All are compared, so that the time does not reveal which user there is.
+        found = [u for own, u in self._users if hmac.compare_digest(own, shown)]
+        if not found:
             if given:
                 request.environ[WAIT] = self._wrong.wait(address(request.environ))
                 self._log()
             raise Unauthorized(www_authenticate=REALM)
+        g.user = user = found[0]
+        if user.acts:
+            key = digest(user.name, user.password)
+            g.token = hmac.new(key, b"console", sha256).hexdigest()
         if request.method not in {"GET", "HEAD", "OPTIONS"}:
+            if not user.acts:
+                abort(
+                    403,
+                    f"{user.name} has the role read-only: it sees all and does nothing.",
+                )
             self._refuse_others()
         elif request.url_rule and "POST" in (request.url_rule.methods or ()):
             abort(405)  # rq-dashboard has an action that GET does, too
@@ -107,7 +121,7 @@ class Guard:
         if (
             site != "same-origin"
             or (origin is not None and urlsplit(origin).netloc not in hosts)
-            or not hmac.compare_digest(self.token.encode(), token.encode())
+            or not hmac.compare_digest(g.token.encode(), token.encode())
         ):
             abort(403, "This action did not come from a page of the console.")
 
@@ -134,12 +148,14 @@ class Guard:
         """
         script = (
             f"<script>window.jQuery && jQuery.ajaxPrefilter((o, _, xhr) => "
-            f'o.crossDomain || xhr.setRequestHeader("{HEADER}", "{self.token}"));'
+            f'o.crossDomain || xhr.setRequestHeader("{HEADER}", "{g.token}"));'
             f"</script></body>"
         )
         html = html.replace("</body>", script)
         html = html.replace("</head>", STYLE.format(request.script_root))
         html = html.replace("<body>", BACK.format(request.script_root))
+        if not g.token:
+            html = html.replace("<body>", '<body class="read-only">')
         html = html.replace('id="rq-instances"', 'id="rq-instances" aria-label="Redis"')
         html = SCRIPT.sub(f'<script nonce="{g.nonce}"', html)
         return INSERTED.sub(lambda m: f"<%- {m['text'] or m['bare']} %>", html)
@@ -154,6 +170,7 @@ def authorization() -> Authorization | None:
         return None
 
 
-def digest(text: str | None) -> bytes:
-    """A digest, so that the comparison does not reveal the length."""
-    return sha256((text or "").encode("utf-8", "surrogatepass")).digest()
+def digest(name: str | None, password: str | None) -> bytes:
+    """A digest of both, so that comparing it does not reveal a length."""
+    text = f"{name or ''}:{password or ''}"  # no name has a colon, says HTTP Basic
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -20,6 +20,7 @@ from flask import (
     Blueprint,
     Response,
     current_app,
+    g,
     redirect,
     render_template,
     request,
@@ -55,14 +56,13 @@ Act = Callable[[], "Done"]
 
 
 class Console(NamedTuple):
-    """What the pages read from; *token* is the one that each action must bring."""
+    """What the pages read from."""
 
     settings: Settings
     config: Config
     redis: Redis
     health: Health
     environ: Mapping[str, str]
-    token: str
 
 
 class Done(NamedTuple):
@@ -125,8 +125,7 @@ class Pages(Blueprint):
             @wraps(act)
             def post() -> AnyResponse:
                 done = act()
-                given = request.authorization
-                who = given.username or "" if given else ""
+                who = g.user.name
                 deed = audit.record(console().redis, who, act.__name__, done.text)
                 line = fields(user=who, action=act.__name__, did=done.text)
                 LOG.info("console action", extra=line)
@@ -274,7 +273,7 @@ def frame() -> dict[str, Any]:
         "lamps": _lamps,
         "deed": _deed,
         "as_json": _data_url(),
-        "token": console().token,
+        "token": g.token,
         "program": program(),
         "version": __version__,
         "account_url": account_url,
