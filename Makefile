@@ -22,6 +22,7 @@ ONLY_FOR_MUTANTS := mutmut==3.8.1
 ONLY_FOR_RELEASE := twine==7.0.0
 ONLY_FOR_AUDIT := bandit==1.9.4 pip-audit==2.10.1
 ONLY_FOR_SBOM := cyclonedx-bom==7.5.0
+ONLY_FOR_SCHEMATHESIS := schemathesis==4.32.5
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links \
 	--no-config --custom-compile-command "make lock" $(UPGRADE)
@@ -98,6 +99,12 @@ shared: $(STAMP)  ## two bridges and another user on one Vitally key, 20 minutes
 .PHONY: fuzz
 fuzz: $(STAMP)  ## damage deliveries, files, settings, requests: does any parser break? (MINUTES=5)
 	@$(BIN)/python -m tests.support.fuzz $(or $(MINUTES),5)
+
+.PHONY: schemathesis
+schemathesis: $(TOOLS)  ## does the web process answer what openapi.json says? (MINUTES=5)
+	@$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check $(ONLY_FOR_SCHEMATHESIS)
+	@$(BIN)/python -m tests.support.described $(abspath $(TOOLS))/bin/st \
+		--max-time $$(($(or $(MINUTES),5) * 60)) $(ARGS)
 
 .PHONY: mutants
 mutants: $(STAMP)  ## break the numbers in every small way: do the tests see it? (an hour; ARGS="money")

@@ -298,7 +298,9 @@ READ = frozenset(
 )
 """Headers of which a second form with underscores is refused even without the first."""
 
-HOST = re.compile(rb"[\w.~%:\[\]-]+")
+HOST = re.compile(rb"[\w~%:\[\]-]{1,63}(\.[\w~%:\[\]-]{1,63})*\.?")
+"""Labels as DNS has them: with any other, Flask can make no address, not even of a page
+that says what is wrong."""
 
 
 def ambiguity(scope: Mapping[str, Any], environ: Mapping[str, Any]) -> str:

@@ -35,6 +35,9 @@ from bridge.web.hooks import JSON
 PREFIX = "vitally_bridge_"
 
 TABLE = tomllib.loads(files(__package__).joinpath("metrics.toml").read_text("utf-8"))
+OPENAPI = files(__package__).joinpath("openapi.json").read_bytes()
+"""All that the web process answers, described for programs."""
+
 KINDS = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
 
@@ -149,7 +152,7 @@ def _durations(seen: Figures) -> Iterator[Metric]:
 
 
 def add_health(app: Flask, redis: Redis, watch: Watch, settings: Settings) -> Health:
-    """Add `/readyz`, `/metrics`, and `/healthz`, which does not use Redis."""
+    """Add `/readyz`, `/metrics`, and `/healthz` and `/openapi.json`, which use no Redis."""
     health = Health(redis, watch, settings)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(health)
@@ -168,5 +171,9 @@ def add_health(app: Flask, redis: Redis, watch: Watch, settings: Settings) -> He
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/openapi.json")
+    def openapi() -> Response:
+        return Response(OPENAPI, content_type=JSON)
 
     return health

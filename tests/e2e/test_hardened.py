@@ -78,6 +78,8 @@ REFUSED = {
     "an empty host": lambda: signed().replace(b"Host: bridge", b"Host:"),
     "two hosts": lambda: signed("Host: other"),
     "a host that is none": lambda: signed().replace(b"bridge", b"a/b"),
+    "a host with an empty label": lambda: signed().replace(b"bridge", b"br..idge"),
+    "a host with a long label": lambda: signed().replace(b"bridge", b"a" * 64),
     "a second signature": lambda: signed("Stripe_Signature: t=1,v1=00"),
     "a length with an underscore": lambda: signed("Content_Length: 3"),
     "a scheme with underscores": lambda: signed("X_Forwarded_Proto: https"),

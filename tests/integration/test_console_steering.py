@@ -209,6 +209,8 @@ def test_deliveries_are_filtered_by_the_address(visit, desk) -> None:
         desk.accept.ignore("stripe", [(f"evt_x{n}", "charge.failed", "no effect")])
 
     first = visit.data("deliveries.json")
+    assert {"stripe", "hubspot"} < {*first["sources"]}
+    assert [] == [name for name in first["sources"] if not name.islower()]
     older = visit.data(f"deliveries.json?after={first['next']}")
 
     assert (50, 11, "") == (

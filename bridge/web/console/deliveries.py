@@ -9,6 +9,7 @@ from flask import request
 
 from bridge.deliveries import RECEIPTS, Wanted
 from bridge.deliveries import deliveries as listing
+from bridge.sources import every
 from bridge.web.console.pages import Data, Pages, console
 
 pages = Pages("deliveries", "Deliveries")
@@ -31,7 +32,7 @@ def deliveries() -> Data:
         "next": found.next,
         "asked": {name: text for name, text in asked.items() if text},
         "receipts": RECEIPTS,
-        "sources": sorted(here.settings.sources),
+        "sources": sorted(one.name for one in every(here.settings.sources)),
     }
 
 
