@@ -158,7 +158,7 @@ def forget(name: str, *, yes: bool) -> None:
     tell(
         {**receipt, "removed": removed, "remains": REMAINS},
         f"{name} is forgotten, by {_user()} at {at}",
-        f"{count(events, 'event')} stay counted as settled; removed:",
+        f"{count(events, 'event stays', 'events stay')} counted as settled; removed:",
         *table((), removed.items()),
         f"not removed: {', '.join(REMAINS)}",
     )
