@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.resources import files
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -40,6 +42,36 @@ def drained_in(writes: int, units: float, cost: float) -> float:
 
 SILENCE_MS = 15_000
 """A worker that was not heard from for this long counts as gone."""
+
+PREFIX = "vitally_bridge_"
+"""How the name of each metric begins."""
+
+TABLE = tomllib.loads(files(__package__).joinpath("metrics.toml").read_text("utf-8"))
+
+
+class Metric(NamedTuple):
+    """What `/metrics` shows of a *figure*; *kind* is `counter` or `gauge`.
+
+    With *labels* it has several values.
+    """
+
+    figure: str
+    kind: str
+    meaning: str
+    labels: Sequence[str] = ()
+    name: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """Its name in Prometheus."""
+        end = "_total" if self.kind == "counter" else ""
+        return f"{PREFIX}{self.name or self.figure}{end}"
+
+
+METRICS = [
+    Metric(figure, kind, **row) for kind in TABLE for figure, row in TABLE[kind].items()
+]
+"""All metrics but the histograms, which `bridge.store.durations` has."""
 
 
 class Failing(NamedTuple):

@@ -6,10 +6,10 @@ same answer.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from itertools import accumulate
+from typing import Any
 
 import orjson
 from flask import Flask, Response
@@ -29,12 +29,9 @@ from bridge.lamps import CHOSEN, CONDITIONS, Lamp, compared, complete, lamps
 from bridge.settings import Settings
 from bridge.store.durations import DURATIONS, histograms
 from bridge.store.health import DOWN, Watch
-from bridge.store.inspect import Figures, figures
+from bridge.store.inspect import METRICS, PREFIX, Figures, figures
 from bridge.web.hooks import JSON
 
-PREFIX = "vitally_bridge_"
-
-TABLE = tomllib.loads(files(__package__).joinpath("metrics.toml").read_text("utf-8"))
 OPENAPI = files(__package__).joinpath("openapi.json").read_bytes()
 """All that the web process answers, described for programs."""
 
@@ -72,59 +69,46 @@ class Health(Collector):
         return self._lamps(self._figures())
 
     def collect(self) -> Iterator[Metric]:
-        """Yield `redis_up`, and all other metrics only if it is 1."""
+        """Yield the metrics of the table that are known, then the histograms.
+
+        Without Redis these are `redis_up`, and which lamps are lit.
+        """
         seen = self._figures()
-        up = seen is not None
-        yield GaugeMetricFamily(f"{PREFIX}redis_up", "1 while Redis answers.", up)
-        yield self._lit(seen)
-        if seen is None:
-            return
-        values = seen._asdict() | {
+        lit = {lamp.kind for lamp in self._lamps(seen)}
+        values: dict[str, Any] = {
+            "redis_up": seen is not None,
+            "lamp": {(row.kind, row.level): row.kind in lit for row in CONDITIONS},
+            **(self._values(seen) if seen else {}),
+        }
+        for row in METRICS:
+            if row.figure in values:
+                metric = KINDS[row.kind](row.full_name, row.meaning, labels=row.labels)
+                value = values[row.figure]
+                for labels, number in value.items() if row.labels else [((), value)]:
+                    metric.add_metric(labels, number)
+                yield metric
+        if seen:
+            yield from _durations(seen)
+
+    def _values(self, seen: Figures) -> Mapping[str, Any]:
+        """Figure -> its value; of a metric with labels, one for each of their values."""
+        places = {
+            (name,): place
+            for name, (_, place) in compared(seen, self._settings).items()
+        }
+        refused = sorted(seen.refused.items())
+        return seen._asdict() | {
             "oldest_seconds": (seen.oldest_ms or 0) / 1000,
             "listed_seconds": (seen.listed_at or 0) / 1000,
             "drain_seconds": seen.drained_in(self._settings.vitally_budget_share),
             "workers": len(seen.heard),
             "stopped": seen.breaker is not None,
             "paused": seen.paused is not None,
-            "dry_run": seen.dry_run,
+            "jobs": {(word,): number for word, number in sorted(seen.outcomes.items())},
+            "refused": {tuple(name.split(":")): number for name, number in refused},
+            "complete": {name: place.up_to / 1000 for name, place in places.items()},
+            "gaps": {name: place.total for name, place in places.items()},
         }
-        for kind, metric in KINDS.items():
-            for figure, meaning in TABLE[kind].items():
-                name = PREFIX + TABLE["name"].get(figure, figure)
-                yield metric(name, meaning, value=values[figure])
-        jobs = CounterMetricFamily(
-            f"{PREFIX}jobs", "Jobs done, by outcome.", labels=["outcome"]
-        )
-        for outcome, count in sorted(seen.outcomes.items()):
-            jobs.add_metric([outcome], count)
-        yield jobs
-        refused = CounterMetricFamily(
-            f"{PREFIX}refused", "Deliveries refused.", labels=["source", "reason"]
-        )
-        for name, number in sorted(seen.refused.items()):
-            refused.add_metric(name.split(":"), number)
-        yield refused
-        complete_to = GaugeMetricFamily(
-            f"{PREFIX}complete_timestamp_seconds",
-            "Up to when nothing is missing that the source's own list shows.",
-            labels=["source"],
-        )
-        gaps = CounterMetricFamily(
-            f"{PREFIX}gaps", "Changes that never came, by source.", labels=["source"]
-        )
-        for name, (_, place) in compared(seen, self._settings).items():
-            complete_to.add_metric([name], place.up_to / 1000)
-            gaps.add_metric([name], place.total)
-        yield from (complete_to, gaps)
-        yield from _durations(seen)
-
-    def _lit(self, seen: Figures | None) -> Metric:
-        lit = {lamp.kind for lamp in self._lamps(seen)}
-        meaning = "1 while the condition is so; docs/metrics.md lists the kinds."
-        metric = GaugeMetricFamily(f"{PREFIX}lamp", meaning, labels=["kind", "level"])
-        for row in CONDITIONS:
-            metric.add_metric([row.kind, row.level], row.kind in lit)
-        return metric
 
     def _lamps(self, seen: Figures | None) -> list[Lamp]:
         return lamps(seen, self._watch.view(), self._settings)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
+from shutil import which
 
 import pytest
 
-from bridge import docs
+from bridge import docs, sources
+from bridge.config import parse
 from bridge.settings import OPTIONS, Option, text
 from bridge.sources import discover
 from tests.support import pages
@@ -16,6 +20,39 @@ from workers import outcomes
 TABLES = {**docs.TABLES, "answers": outcomes.table}
 ELSEWHERE = {"crashpoints"}
 """Tables that a slow test counts: tests/chaos/test_crashpoints.py."""
+
+SHORT = re.compile(r"(\[[\w.]+\]) (\w+ = .+)")
+SETS = re.compile(r"[A-Z_]+=|\$[A-Z]+$")
+AWAY = {
+    *(
+        "docker",
+        "fly",
+        "flyctl",
+        "heroku",
+        "journalctl",
+        "kubectl",
+        "railway",
+        "render",
+    ),
+    *("sudo", "systemctl", "redis-cli"),
+}
+"""Programs that this machine need not have."""
+SHELL = {
+    *(".", "cd", "do", "done", "elif", "else", "exit", "export", "fi", "for", "if"),
+    *("kill", "read", "set", "then", "trap", "unset", "until", "wait", "while"),
+}
+OURS = re.compile(
+    r"\b(?:(?:BRIDGE|VITALLY|STRIPE|HUBSPOT|SALESFORCE|CHARGEBEE|CONSOLE|WORKER)_[A-Z_]+"
+    r"|vitally_bridge_\w+)(?![\w*…])"
+)
+SECRETS = {f"{option.name}_FILE" for option in docs.options() if option.secret}
+NAMES = {
+    *(option.name for option in docs.options()),
+    *SECRETS,
+    *re.findall(r"`(vitally_bridge_\w+)`", docs.metrics_table()),
+    *("STRIPE_SETUP_KEY", "VITALLY_BRIDGE_PORT"),  # not ours to read
+}
+PATH = re.compile(r"(?<![\w./<-])(?:bridge|deploy|docs|tests|workers|\.ci)/[\w./*-]+")
 
 
 def test_the_tables_of_the_pages_are_fresh() -> None:
@@ -37,9 +74,40 @@ def test_each_table_is_on_a_page() -> None:
     }
 
 
-@pytest.mark.parametrize("page", pages.PAGES, ids=pages.named)
+@pytest.mark.parametrize("page", [*pages.PAGES, ROOT / "CHANGELOG.md"], ids=pages.named)
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     assert [] == pages.dead_links(page)
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=pages.named)
+def test_every_line_of_toml_is_one_of_ours(page: Path) -> None:
+    """A whole block is a file; so is a table's head and one line, in a sentence."""
+    short = filter(None, map(SHORT.fullmatch, pages.quoted(page)))
+    files = [*pages.blocks(page, "toml"), *("\n".join(one.groups()) for one in short)]
+
+    for lines in files:
+        parse(tomllib.loads(lines), sources.tables)
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=pages.named)
+def test_every_line_of_shell_begins_with_a_program_that_there_is(page: Path) -> None:
+    """Or it sets variables; those of ours must be settings."""
+    lines = [re.sub(r"^(export|nohup) ", "", line) for line in pages.shell(page)]
+    first = {line.split()[0] for line in lines if not line.startswith("#")}
+    called = {word for word in first if not SETS.match(word)} - SHELL - AWAY
+
+    assert [] == [word for word in sorted(called) if not which(word)]
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=pages.named)
+def test_what_a_page_names_is_there(page: Path) -> None:
+    """Variables, metrics, and files of the repository."""
+    said = [*pages.quoted(page), *pages.shell(page)]
+    named = {name for line in said for name in OURS.findall(line)}
+    paths = {path.rstrip(".") for line in said for path in PATH.findall(line)}
+
+    assert set() == named - NAMES
+    assert [] == sorted(p for p in paths if "acme" not in p and not [*ROOT.glob(p)])
 
 
 def test_what_shows_a_loss_is_there() -> None:

@@ -18,8 +18,7 @@ import pytest
 import yaml
 
 from bridge import docs
-from bridge.web.health import PREFIX
-from bridge.web.health import TABLE as METRICS
+from bridge.store.inspect import METRICS, PREFIX
 from tests.support.processes import ROOT, procfile
 
 DEPLOY = ROOT / "deploy"
@@ -251,7 +250,7 @@ def test_workers_become_more_by_metrics_that_there_are() -> None:
     (rule,) = read("deploy/prometheus-adapter.yaml")[0]["rules"]["external"]
     (scaler,) = read("deploy/kubernetes/autoscale.yaml")
     (metric,) = scaler["spec"]["metrics"]
-    known = {PREFIX + METRICS["name"].get(name, name) for name in METRICS["gauge"]}
+    known = {metric.full_name for metric in METRICS if metric.kind == "gauge"}
     plain = set(re.findall(rf"\(({PREFIX}\w+)\)", rule["metricsQuery"]))
     (other,) = re.findall(r'__name__=~"([^"]+)"', rule["metricsQuery"])
 

@@ -147,3 +147,12 @@ def test_every_metric_that_measures_time_is_on_the_board():
     shown = " ".join(EXPRESSIONS)
 
     assert [] == [name for name in DURATIONS if f"_{name}_seconds_" not in shown]
+
+
+def test_the_page_has_the_metrics_that_there_are(metrics):
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    ends = {"counter": "_total"}
+
+    assert {name + ends.get(one.type, "") for name, one in metrics.items()} == {
+        *re.findall(r"^\| `(vitally_bridge_\w+)`", page, re.MULTILINE)
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from functools import partial
 from pathlib import Path
 
@@ -9,8 +10,12 @@ import orjson
 import pytest
 
 import bridge.sources.generic
+from bridge.sources import discover
 from bridge.store.quarantine import Kept, Quarantine
+from bridge.webhook.sample import samples
 from tests.support.command import Run, called
+from tests.support.pages import PAGES, blocks, named
+from tests.support.processes import ROOT
 from tests.support.stack import Stack
 from tests.support.stripe import Shop, Stripe
 
@@ -28,6 +33,9 @@ party = "who"
 split = "events"
 traits.tier = "tier"
 """
+
+TOLD = [page for page in PAGES if "[sources." in "".join(blocks(page, "toml"))]
+"""The pages that show the table of a source."""
 
 
 @pytest.fixture
@@ -72,6 +80,26 @@ def test_a_payload_is_tried_without_redis_or_signature(sources, source, file, mr
     assert '"unit": "' in said.out
     assert f" pays {mrr} " in said.line(f"mrr {mrr} ")
     assert "account " in said.out
+
+
+@pytest.mark.parametrize("page", TOLD, ids=named)
+def test_the_tables_of_the_pages_read_a_payload(page, tmp_path):
+    """Each block is a `bridge.toml`; a recorded delivery of each of its sources."""
+    (shop,) = blocks(ROOT / "docs" / "sources.md", "json")
+    deliveries = {"shop": shop.encode(), "paddle": PADDLE.read_bytes()}
+    for name, source in discover().items():
+        deliveries[name] = next(iter(samples(source).values()))
+    for block in blocks(page, "toml"):
+        (tmp_path / "bridge.toml").write_text(block)
+        environ = {"BRIDGE_CONFIG": tmp_path / "bridge.toml"}
+        for name in tomllib.loads(block).get("sources", {}):
+            (tmp_path / "payload").write_bytes(deliveries[name])
+            said = called(
+                "sources", "try", name, str(tmp_path / "payload"), environ=environ
+            )
+
+            assert "" == said.err
+            assert "quarantined" not in said.out
 
 
 def test_what_belongs_to_no_customer_is_no_account(sources):

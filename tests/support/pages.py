@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 from tests.support.processes import ROOT
@@ -10,13 +11,13 @@ from tests.support.processes import ROOT
 DOCS = sorted(ROOT.glob("docs/*.md"))
 
 PAGES = [
-    *sorted(ROOT.glob("*.md")),
+    *sorted({*ROOT.glob("*.md")} - {ROOT / "CHANGELOG.md"}),
     *DOCS,
     *sorted(ROOT.glob("deploy/**/*.md")),
     *sorted(ROOT.glob("bridge/**/README.md")),
     *sorted(ROOT.glob("tests/**/README.md")),
 ]
-"""Every page that somebody may read."""
+"""Every page that says what is; the list of changes says what was."""
 
 COMING = {
     *("deploy", "scale"),
@@ -43,20 +44,32 @@ def prose(page: Path) -> str:
     return BLOCK.sub("", text(page))
 
 
+def blocks(page: Path, kind: str) -> list[str]:
+    """The blocks of *page* that are of this *kind*, such as `sh`."""
+    found = BLOCK.findall(text(page))
+    return [textwrap.dedent(block) for _, of, block in found if of == kind]
+
+
+def quoted(page: Path) -> list[str]:
+    """What stands in backticks in the sentences of *page*."""
+    return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose(page))
+
+
+def shell(page: Path) -> list[str]:
+    """Every line of the `sh` blocks of *page*; what is a file's content is left out."""
+    joined = "\n".join(blocks(page, "sh")).replace("\\\n", " ")
+    without = re.sub(r"<<'(\w+)'\n.*?^\1$", "", joined, flags=re.DOTALL | re.MULTILINE)
+    return [line.strip() for line in without.splitlines() if line.strip()]
+
+
 def commands(begin: str) -> list[str]:
     """Every command of the pages that begins with *begin*, in a block or a sentence.
 
-    The list of changes tells what was: its commands are not asked for.
+    Also one that another program runs, such as Heroku's; none that a shell joins to others.
     """
-    found: dict[str, None] = {}
-    for page in PAGES:
-        if page.name == "CHANGELOG.md":
-            continue
-        blocks = (block for _, kind, block in BLOCK.findall(text(page)) if kind == "sh")
-        lines = (line.strip() for block in blocks for line in block.splitlines())
-        found |= dict.fromkeys(line for line in lines if line.startswith(begin))
-        found |= dict.fromkeys(re.findall(rf"`({begin}[^`\n]*)`", prose(page)))
-    return list(found)
+    typed = (line for page in PAGES for line in (*shell(page), *quoted(page)))
+    found = (re.fullmatch(rf"(?:[^#>&|$]* )?({begin}[^>&|]*)", line) for line in typed)
+    return list(dict.fromkeys(one[1] for one in found if one))
 
 
 def anchors(page: Path) -> set[str]:
