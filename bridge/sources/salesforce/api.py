@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from marshmallow import fields
 from marshmallow.validate import Regexp
@@ -265,6 +266,11 @@ class SalesforceApi:
         ours = self._options[ORGANISATION] or its
         if its != ours[:SIGNIFICANT]:
             reason = f"{KEY} belongs to the organization {its}, not to {ORGANISATION}"
+            raise SourceError(reason, refused=True)
+        sites = (urlsplit(url) for url in (self._login.base, token["url"]))
+        # The token goes nowhere else than to the site, such as salesforce.com, set here.
+        if len({(site.scheme, *site.netloc.split(".")[-2:]) for site in sites}) > 1:
+            reason = f"Salesforce names another host than {BASE}; set that to it"
             raise SourceError(reason, refused=True)
         headers = {"Authorization": f"Bearer {token['access']}"}
         self._http = replace(self._login, base=token["url"], headers=headers)

@@ -21,7 +21,6 @@ from jinja2 import StrictUndefined
 from redis import Redis
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.config import Config
@@ -111,11 +110,10 @@ def problem(title: str, text: str) -> str | bytes:
 def refused(error: HTTPException) -> AnyResponse:
     """Say in a plain page what Flask would, with its headers."""
     answer = error.get_response()
-    if not isinstance(error, RequestRedirect):
-        body = problem(error.name, error.description or "")
-        answer.set_data(body)
-        if isinstance(body, bytes):
-            answer.content_type = JSON
+    body = problem(error.name, error.description or "")
+    answer.set_data(body)
+    if isinstance(body, bytes):
+        answer.content_type = JSON
     return answer
 
 

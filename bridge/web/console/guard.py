@@ -133,6 +133,11 @@ class Guard:
         is_dashboard = request.path.startswith(f"{PREFIX}/")
         policy = DASHBOARD_POLICY.format(nonce=g.nonce) if is_dashboard else POLICY
         response.headers["Content-Security-Policy"] = policy
+        if response.location:
+            # To a path alone: Flask's own redirects name the host that the request names.
+            place = urlsplit(response.location)._replace(scheme="", netloc="").geturl()
+            response.location = place
+            response.set_data("")
         is_page = response.mimetype == "text/html"
         if is_dashboard and is_page and response.status_code == HTTPStatus.OK:
             html = response.get_data(as_text=True)
