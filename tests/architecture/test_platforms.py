@@ -257,3 +257,11 @@ def test_workers_become_more_by_metrics_that_there_are() -> None:
     assert rule["name"]["as"] == metric["external"]["metric"]["name"]
     assert plain == known & plain
     assert 3 == len([name for name in known if re.fullmatch(other, name)])
+
+
+def test_the_page_names_files_that_there_are() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?<!com/)deploy/[\w./-]*\w", page))
+
+    assert [] == [name for name in named if not (ROOT / name).exists()]
+    assert {"deploy/fly.toml", "deploy/railway/one.json"} <= named
