@@ -26,7 +26,10 @@ SIZES = {
     "string": "exists",
 }
 
-NAMES = re.compile(r"(?<![\w-])(acme|birch|old|(of_|sub_)?cus_\d+x\d+(_\d)?)(?![\w-])")
+NAMES = re.compile(
+    r"(?<![\w-])(acme|birch|old|organization:(one|two)|Example Shop|The cus_|shop\.example"
+    r"|(of_|sub_)?cus_\d+x\d+(_\d)?)(?![\w-])"
+)
 """What stands for a customer in the stories; ids of events hold those of customers too."""
 
 

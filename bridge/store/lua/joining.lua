@@ -22,6 +22,14 @@ local function stir(organization)
     redis.call('ZADD', LATER, int(now), p)
   end
 end
+-- Note that a party has left an account, or its account an organization: what that keeps of
+-- the party goes with it, once it is forgotten.
+local function leave_behind(p, account)
+  local left = redis.call('HGET', party_of(p), 'left') or '\t'
+  if not string.find(left, '\t' .. account .. '\t', 1, true) then
+    redis.call('HSET', party_of(p), 'left', left .. account .. '\t')
+  end
+end
 -- Make an account one of an organization ('': of none; nil: as so far), and have that one
 -- looked at if what it `shared` there may differ, and the one that it has left. Its parties
 -- say so too: an export reads them last.
@@ -40,6 +48,10 @@ local function join(account, organization, shared, parties)
     end
   end
   for _, p in ipairs(parties) do
+    if before ~= '' and before ~= organization
+      and redis.call('EXISTS', party_of(p)) == 1 then
+      leave_behind(p, ORGANIZATION .. before)
+    end
     if organization == '' then redis.call('HDEL', party_of(p), 'organization')
     elseif redis.call('EXISTS', party_of(p)) == 1 then
       redis.call('HSET', party_of(p), 'organization', organization)

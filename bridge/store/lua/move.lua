@@ -19,11 +19,9 @@ if old == '' then return {} end
 -- Messages of the old account may still be on their way.
 if new ~= '' then redis.call('HSET', account_of(new), 'joined', 1) end
 redis.call('SREM', members_of(old), p)
--- What the account keeps of the party goes with it, once it is forgotten.
-local left = redis.call('HGET', party_of(p), 'left') or '\t'
-if not string.find(left, '\t' .. old .. '\t', 1, true) then
-  redis.call('HSET', party_of(p), 'left', left .. old .. '\t')
-end
+leave_behind(p, old)
+local of = redis.call('HGET', account_of(old), 'organization')
+if of then leave_behind(p, ORGANIZATION .. of) end
 local heir = redis.call('SRANDMEMBER', members_of(old))
 if not heir then
   local known = redis.call('HMGET', account_of(old), 'ledger', 'doubt')
