@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -46,6 +47,19 @@ class Option(NamedTuple):
     """The text is never shown, and may come from the file that `NAME_FILE` names."""
     shown: str = ""
     """Shown in the documentation instead of the default."""
+    of: type | None = None
+    """The class that declares it; without a *meaning*, the text below it there is that."""
+
+
+def variable(parse: Parse, default: Any = None, **more: Any) -> Option:
+    """One that a class declares under its name, with its meaning in the text below."""
+    return Option("", parse, "", default, **more)
+
+
+def declared(of: type) -> tuple[Option, ...]:
+    """Return the variables that a class declares."""
+    every = ((name, one) for name, one in vars(of).items() if isinstance(one, Option))
+    return tuple(one._replace(name=name, of=of) for name, one in every)
 
 
 def matching(pattern: str, must: str, convert: Callable[[str], Any] = str) -> Parse:
@@ -309,7 +323,7 @@ def doubts(environ: Mapping[str, str], options: Iterable[Option]) -> list[str]:
 
 def _setting(parse: Parse, default: Any = None, **more: Any) -> Any:
     """A field of `Settings`; the text below the field is the option's meaning."""
-    option = Option("", parse, "", default, **more)
+    option = variable(parse, default, **more)
     return field(repr=not option.secret, metadata={"option": option})
 
 
@@ -454,7 +468,7 @@ def _basic(key: str) -> str:
 
 
 OPTIONS = tuple(
-    one.metadata["option"]._replace(name=one.name.upper())
+    one.metadata["option"]._replace(name=one.name.upper(), of=Settings)
     for one in fields(Settings)
     if one.metadata
 )
@@ -462,19 +476,22 @@ OPTIONS = tuple(
 
 
 def meaning(option: Option) -> str:
-    """The meaning of an option; for the bridge's own, the text below its field."""
-    return option.meaning or _texts()[option.name.lower()]
+    """The meaning of an option: its own, or the text below it."""
+    return option.meaning or _texts(option.of)[option.name]
 
 
 @cache
-def _texts() -> dict[str, str]:
-    module = ast.parse(Path(__file__).read_text(encoding="utf-8"))
-    (made,) = (n for n in module.body if getattr(n, "name", "") == Settings.__name__)
+def _texts(of: Any) -> dict[str, str]:
+    """The text below each variable that a class declares."""
     texts: dict[str, str] = {}
+    (made,) = ast.parse(inspect.getsource(of)).body
     for above, below in pairwise(ast.iter_child_nodes(made)):
         match above, below:
-            case ast.AnnAssign(ast.Name(name)), ast.Expr(ast.Constant(str(text))):
-                texts[name] = " ".join(text.split())
+            case (
+                ast.AnnAssign(ast.Name(name)) | ast.Assign([ast.Name(name)]),
+                ast.Expr(ast.Constant(str(text))),
+            ):
+                texts[name.upper()] = " ".join(text.split())
     return texts
 
 

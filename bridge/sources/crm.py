@@ -130,13 +130,12 @@ def table(
         "ended": field_name(word),
         "currency": currency,
     }
+    must = f"must be a list of a {word} and id"
     as_deals: Any = {"attribute": "deals", "post_load": lambda row: Deals(**row)}
     lines = {
         "account": field_name(word, load_default=""),
         "traits": trait_lines(word, *kinds),
-        "organization": some(
-            field_name(word), f"must be a list of a {word} and id", load_default=[]
-        ),
+        "organization": some(field_name(word), must, load_default=[]),
         "heads": heads(),
         deals: fields.Nested(Lines.from_dict(own), load_default=None, **as_deals),
         **more,

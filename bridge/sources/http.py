@@ -183,10 +183,9 @@ class HttpApi:
                 reason = f"{self.title} refuses {self.key} (401)"
                 return SourceError(reason, refused=True)
             case HTTPStatus.FORBIDDEN:
-                names = sorted(
-                    {name.decode() for name in self.permission.findall(data)}
-                )
-                lacks = f": it lacks the permission {', '.join(names)}" if names else ""
+                names = {name.decode() for name in self.permission.findall(data)}
+                listed = ", ".join(sorted(names))
+                lacks = f": it lacks the permission {listed}" if names else ""
                 reason = f"{self.key} may not {self.does} {what} (403){lacks}"
                 return SourceError(reason, refused=True)
         return SourceError(f"{self.where} answered {reply.status} about {what}")

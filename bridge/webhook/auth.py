@@ -110,16 +110,13 @@ class Scheme:
             raise ValueError(f"{self.signed!r} names what no delivery has")
         names = _NAME.findall(self.signed)
         if "body" not in names or self.is_timed != ("timestamp" in names):
-            raise ValueError(
-                "the body, and the time where there is one, must be signed"
-            )
+            must = "the body, and the time where there is one, must be signed"
+            raise ValueError(must)
 
     @property
     def is_timed(self) -> bool:
         """Whether deliveries have a signed timestamp."""
-        return bool(
-            self.timestamp_header or self.timestamp_prefix or self.timestamp_first
-        )
+        return any((self.timestamp_header, self.timestamp_prefix, self.timestamp_first))
 
 
 TABLE = tomllib.loads(files(__package__).joinpath("schemes.toml").read_text("utf-8"))
@@ -211,9 +208,8 @@ def prove(
         names = [n.partition(":")[2] for n in _NAME.findall(scheme.signed)]
         sent = {name: f"msg_{token_hex(8)}" for name in names if name} | sent
         body, url = delivery.body, delivery.url
-        return delivery._replace(
-            headers=sign(scheme, secret, body, now, url=url, headers=sent)
-        )
+        signed = sign(scheme, secret, body, now, url=url, headers=sent)
+        return delivery._replace(headers=signed)
     shown = (_expected(scheme, secret, b"") or b"").decode()
     if scheme.place == "query":
         query = urlencode({scheme.name: shown})

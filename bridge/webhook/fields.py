@@ -149,9 +149,8 @@ class Whole(Checked):
         self.must = f"be a whole number from {low} to {high}"
 
     def read(self, value: Any) -> Any:
-        return (
-            value if type(value) is int and self.low <= value <= self.high else UNREAD
-        )
+        is_within = type(value) is int and self.low <= value <= self.high
+        return value if is_within else UNREAD
 
 
 class UnixTime(Checked):

@@ -19,9 +19,7 @@ from bridge.webhook.fields import LATEST, cleaned
 FIRST = -2_208_988_800_000
 """1900-01-01T00:00:00Z in milliseconds; anything older is a mistake."""
 
-_NUMBER = re.compile(
-    r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", re.ASCII
-)
+_NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?", re.ASCII)
 _MILLISECONDS = re.compile(r"-?[0-9]{1,15}", re.ASCII)
 _CENT = Decimal("0.01")
 

@@ -14,7 +14,7 @@ from bridge.config import Lines, Table
 from bridge.config import text as line
 from bridge.domain.account import MEMBER_OF
 from bridge.errors import PayloadError
-from bridge.settings import Option, base_url, only, subdomain, text
+from bridge.settings import base_url, declared, only, subdomain, text, variable
 from bridge.sources.chargebee.api import BASE, BOTH, KEY, SITE, connect
 from bridge.sources.chargebee.facts import EVENTS, HANDLERS, PAYMENT_HANDLERS
 from bridge.webhook import auth
@@ -33,35 +33,22 @@ from bridge.webhook.source import (
 
 USERNAME, PASSWORD = "CHARGEBEE_WEBHOOK_USERNAME", "CHARGEBEE_WEBHOOK_PASSWORD"
 
-OPTIONS = (
-    Option(
-        USERNAME,
-        text,
-        "User for the webhook's basic authentication. Without user and password the "
-        "source is off.",
-    ),
-    Option(
-        PASSWORD, text, "Password for the webhook's basic authentication.", secret=True
-    ),
-    Option(
-        KEY,
-        only("an API key of Chargebee", text),
-        "Read-only key of Chargebee's API, to read customers whose first events were "
-        "missed, and for backfill.",
-        secret=True,
-    ),
-    Option(
-        SITE,
-        subdomain,
-        "The site that the key belongs to: `acme` for `https://acme.chargebee.com`.",
-    ),
-    Option(
-        BASE,
-        base_url,
-        "Replaces `https://CHARGEBEE_SITE.chargebee.com`, e.g. `http://127.0.0.1:12111`.",
-        shown="Chargebee's own",
-    ),
-)
+
+class Variables:
+    """Chargebee's environment variables."""
+
+    CHARGEBEE_WEBHOOK_USERNAME = variable(text)
+    """User for the webhook's basic authentication. Without user and password the source is
+    off."""
+    CHARGEBEE_WEBHOOK_PASSWORD = variable(text, secret=True)
+    """Password for the webhook's basic authentication."""
+    CHARGEBEE_API_KEY = variable(only("an API key of Chargebee", text), secret=True)
+    """Read-only key of Chargebee's API, to read customers whose first events were missed,
+    and for backfill."""
+    CHARGEBEE_SITE = variable(subdomain)
+    """The site that the key belongs to: `acme` for `https://acme.chargebee.com`."""
+    CHARGEBEE_API_BASE = variable(base_url, shown="Chargebee's own")
+    """Replaces `https://CHARGEBEE_SITE.chargebee.com`, e.g. `http://127.0.0.1:12111`."""
 
 
 FIELD = r"(cf_|meta_data\.).*", "must be cf_… (a custom field) or meta_data.KEY"
@@ -114,7 +101,7 @@ def lacks(options: Options) -> list[str]:
 SOURCE = Source(
     name="chargebee",
     title="Chargebee",
-    options=OPTIONS,
+    options=declared(Variables),
     enabled=lambda options: bool(options[USERNAME] or options[PASSWORD]),
     verify=verify,
     split=split,

@@ -13,6 +13,7 @@ from marshmallow import Schema, fields
 
 from bridge.domain import values
 from bridge.domain.forecast import wanted
+from bridge.domain.money import INTERVALS
 from bridge.webhook.fields import (
     LATEST,
     UNREAD,
@@ -69,7 +70,7 @@ class Period(Payload):
     """How often something is paid, and until when it is paid."""
 
     billing_period = Whole(1, 2**31)
-    billing_period_unit = Word("day", "week", "month", "year")
+    billing_period_unit = Word(*INTERVALS)
     next_billing_at = current_term_end = trial_end = UnixTime()
 
 

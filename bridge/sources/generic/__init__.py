@@ -61,12 +61,8 @@ class Rules(Mapping[str, Handler]):
         }
         if not mine:
             raise KeyError(kind)
-        return Handler(
-            ANYTHING,
-            lambda event, *_: facts(mine, event),
-            ", ".join(mine),
-            creates=True,
-        )
+        names = ", ".join(mine)
+        return Handler(ANYTHING, lambda event, *_: facts(mine, event), names, True)
 
     def __iter__(self) -> Iterator[str]:
         return (kind for rule in self._rules.values() for kind in rule["when"])

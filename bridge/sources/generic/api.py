@@ -92,10 +92,7 @@ class GenericApi:
         if rows is None or not all(isinstance(row, dict) for row in rows):
             raise SourceUnreadError(f"{self._http.title} gives no list of objects")
         for row in rows:
-            yield {
-                **row,
-                **{n: self._beside(b, row) for n, b in line["beside"].items()},
-            }
+            yield row | {n: self._beside(b, row) for n, b in line["beside"].items()}
 
     def _beside(self, line: Mapping[str, Any], row: Any) -> Any:
         id_ = self._value(line, row, "id")

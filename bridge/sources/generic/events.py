@@ -276,13 +276,10 @@ def _customer(rule: Rule, body: Any, party: str) -> Iterator[tuple[str, AnyValue
     """Yield the parts of a customer that the event has; each is a thing of its own."""
     own, is_gone = party if rule["by_id"] else "", read(rule, body, "deleted")
     yield "customer", kept(Customer(account=own, deleted=is_gone))
-    # The account that the customer names takes precedence over its subscriptions'.
-    parts: tuple[Literal["name", "email", "account"], ...] = (
-        "name",
-        "email",
-        "account",
-    )
-    for thing in parts[: 2 if own else 3]:
+    parts: list[Literal["name", "email", "account"]] = ["name", "email"]
+    if not own:  # This account takes precedence over its subscriptions'.
+        parts.append("account")
+    for thing in parts:
         value = read(rule, body, thing, absent=ABSENT)
         if value is not ABSENT:
             news: Customer = {"rank": 0} if thing == "account" else {}
@@ -315,10 +312,8 @@ def _subscription(rule: Rule, body: Any, at: int, account: Any) -> Subscription:
     ended: Any = (read(rule["ended"], body, "at", "ended.") or at) if over else None
     # If no status can be `trialing`, the trial lasts until its end.
     lookup = rule["status"].lookup if "status" in rule else {}
-    if lookup is None or "trialing" in lookup.values():
-        trialing = its("trialing_until")
-    else:
-        trialing = its("trialing_until") or trial_end
+    may_be = lookup is None or "trialing" in lookup.values()
+    trialing: Any = its("trialing_until") or (None if may_be else trial_end)
     value: Subscription = {
         "status": status,
         "currency": currency,
@@ -352,9 +347,8 @@ def _status(rule: Rule, body: Any) -> str:
 
 def _trial_end(rule: Rule, body: Any) -> Any:
     """Return the end of the trial: as given, or its days after the beginning."""
-    end, began, days = (
-        read(rule, body, line) for line in ("trial_end", "starts", "trial_days")
-    )
+    lines = ("trial_end", "starts", "trial_days")
+    end, began, days = (read(rule, body, line) for line in lines)
     if end or not (began and days):
         return end
     end = began + int(Fraction(days) * DAY_MS)

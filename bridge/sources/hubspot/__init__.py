@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bridge.errors import PayloadError
-from bridge.settings import Option, base_url, only, several, text
+from bridge.settings import base_url, declared, only, several, text, variable
 from bridge.sources.crm import Rules
 from bridge.sources.hubspot.api import connect
 from bridge.sources.hubspot.facts import HANDLERS, TABLE, of_company, of_deal, rules_of
@@ -26,27 +26,24 @@ from bridge.webhook.source import (
 )
 from bridge.webhook.values import kept
 
-OPTIONS = (
-    Option(
-        "HUBSPOT_CLIENT_SECRET",
-        only("the client secret of an app", several),
-        "Client secret of the sending app; one or several, comma-separated. Unset: the "
-        "source is off. Also set BRIDGE_PUBLIC_URL: HubSpot signs the address it calls.",
-        secret=True,
-    ),
-    Option(
-        "HUBSPOT_ACCESS_TOKEN",
-        only("an access token of HubSpot", text),
-        "Access token of a private app, to read companies, their deals and owners.",
-        secret=True,
-    ),
-    Option(
-        "HUBSPOT_API_BASE",
-        base_url,
-        "Replaces `https://api.hubapi.com`, e.g. `http://127.0.0.1:12111`.",
-        shown="HubSpot's own",
-    ),
-)
+VARIABLE = "HUBSPOT_CLIENT_SECRET"
+
+
+class Variables:
+    """HubSpot's environment variables."""
+
+    HUBSPOT_CLIENT_SECRET = variable(
+        only("the client secret of an app", several), secret=True
+    )
+    """Client secret of the sending app; one or several, comma-separated. Unset: the source
+    is off. Also set BRIDGE_PUBLIC_URL: HubSpot signs the address it calls."""
+    HUBSPOT_ACCESS_TOKEN = variable(
+        only("an access token of HubSpot", text), secret=True
+    )
+    """Access token of a private app, to read companies, their deals and owners."""
+    HUBSPOT_API_BASE = variable(base_url, shown="HubSpot's own")
+    """Replaces `https://api.hubapi.com`, e.g. `http://127.0.0.1:12111`."""
+
 
 ESCAPED = re.compile(r"%(3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
 """Escapes in a URL that HubSpot decodes before it signs."""
@@ -74,7 +71,7 @@ REDACTED = "REDACTED"
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
     """Check `X-HubSpot-Signature-v3`; *now* in seconds. Raises SignatureError."""
-    secrets = options["HUBSPOT_CLIENT_SECRET"] or ()
+    secrets = options[VARIABLE] or ()
     url = ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), delivery.url)
     called = delivery._replace(url=url)
     return auth.verify(auth.HUBSPOT, called, secrets, now)
@@ -187,8 +184,8 @@ def lacks(options: Options) -> Iterator[str]:
 SOURCE = Source(
     name="hubspot",
     title="HubSpot",
-    options=OPTIONS,
-    enabled=lambda options: bool(options["HUBSPOT_CLIENT_SECRET"]),
+    options=declared(Variables),
+    enabled=lambda options: bool(options[VARIABLE]),
     verify=verify,
     split=split,
     ignores=ignores,
@@ -198,11 +195,9 @@ SOURCE = Source(
     key="HUBSPOT_ACCESS_TOKEN",
     crm=True,
     table=TABLE,
-    weak=lambda options: judged(
-        "HUBSPOT_CLIENT_SECRET", options["HUBSPOT_CLIENT_SECRET"]
-    ),
+    weak=lambda options: judged(VARIABLE, options[VARIABLE]),
     lacks=lacks,
-    proof=lambda options: (auth.HUBSPOT, options["HUBSPOT_CLIENT_SECRET"] or ()),
+    proof=lambda options: (auth.HUBSPOT, options[VARIABLE] or ()),
     events=lambda options: [" ".join(one).strip() for one in subscriptions(options)],
     component=component,
 )

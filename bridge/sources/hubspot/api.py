@@ -153,13 +153,9 @@ class HubspotApi:
     def party(self, party: str) -> list[Fact]:
         """See `SourceApi.party`; for a merged company, only what it was merged into."""
         asked = party.removeprefix(PREFIX)
-        reply = self._one(
-            Record(),
-            f"{RECORDS}/companies/{{id}}",
-            asked,
-            properties=",".join(of_company(self._rules)),
-            associations="deals" if self._rules.deals else "",
-        )
+        query: Any = {"properties": ",".join(of_company(self._rules))}
+        query["associations"] = "deals" if self._rules.deals else ""
+        reply = self._one(Record(), f"{RECORDS}/companies/{{id}}", asked, **query)
         if reply is None:
             return []
         record = reply.body
@@ -368,9 +364,7 @@ class HubspotApi:
     def _companies(self, deals: Iterable[str]) -> dict[str, set[str]]:
         """All companies of *deals*."""
         rows = self._several(Ends, f"{ASSOCIATIONS}/deals/companies", deals)
-        return {
-            row["origin"]["id"]: {str(e["id"]) for e in row["ends"]} for row in rows
-        }
+        return {r["origin"]["id"]: {str(e["id"]) for e in r["ends"]} for r in rows}
 
     def _owners(self, deals: Iterable[str]) -> dict[str, set[str]]:
         """The company of deleted *deals*, which only a record itself tells."""

@@ -13,11 +13,9 @@ from xml.etree.ElementTree import Element, ParseError, tostring
 from defusedxml.ElementTree import fromstring
 
 from bridge.errors import PayloadError, SignatureError
-from bridge.settings import Option, base_url, text
+from bridge.settings import base_url, declared, text, variable
 from bridge.sources import crm
 from bridge.sources.salesforce.api import (
-    BASE,
-    CLIENT,
     KEY,
     ORGANISATION,
     SIGNIFICANT,
@@ -39,29 +37,23 @@ from bridge.webhook.source import (
 
 TOKEN = "SALESFORCE_WEBHOOK_TOKEN"  # noqa: S105 - the name of a setting
 
-OPTIONS = (
-    Option(
-        ORGANISATION,
-        text,
-        "Id of the sending organization (*Setup → Company Information*).",
-        shown="the source is off",
-    ),
-    Option(
-        TOKEN,
-        text,
-        "The secret in the endpoint's URL: `/webhooks/salesforce?token=…`. Unset: the "
-        "source is off.",
-        secret=True,
-    ),
-    Option(
-        BASE,
-        base_url,
-        "Your *My Domain*, e.g. `https://acme.my.salesforce.com`, to read Accounts and "
-        "Opportunities, and for backfill.",
-    ),
-    Option(CLIENT, text, "Consumer key of an app with the client credentials flow."),
-    Option(KEY, text, "Consumer secret of that app.", secret=True),
-)
+
+class Variables:
+    """Salesforce's environment variables."""
+
+    SALESFORCE_ORG_ID = variable(text, shown="the source is off")
+    """Id of the sending organization (*Setup → Company Information*)."""
+    SALESFORCE_WEBHOOK_TOKEN = variable(text, secret=True)
+    """The secret in the endpoint's URL: `/webhooks/salesforce?token=…`. Unset: the source
+    is off."""
+    SALESFORCE_API_BASE = variable(base_url)
+    """Your *My Domain*, e.g. `https://acme.my.salesforce.com`, to read Accounts and
+    Opportunities, and for backfill."""
+    SALESFORCE_CLIENT_ID = variable(text)
+    """Consumer key of an app with the client credentials flow."""
+    SALESFORCE_CLIENT_SECRET = variable(text, secret=True)
+    """Consumer secret of that app."""
+
 
 IN_URL = auth.Shown("query", "token")
 
@@ -175,7 +167,7 @@ def _too_little(fields: crm.Fields, rules: crm.Rules) -> str | None:
 SOURCE = Source(
     name="salesforce",
     title="Salesforce",
-    options=OPTIONS,
+    options=declared(Variables),
     enabled=lambda options: bool(options[ORGANISATION] and options[TOKEN]),
     verify=verify,
     split=split,

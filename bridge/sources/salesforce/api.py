@@ -291,9 +291,7 @@ def _fields(options: Options) -> dict[str, list[str]]:
     if deals := rules.deals:
         code = [deals.currency] if Currency().read(deals.currency) is UNREAD else []
         kinds["Opportunity"] = [*ALWAYS, "AccountId", "IsWon", *deals.fields, *code]
-    return {
-        kind: [*dict.fromkeys(filter(None, names))] for kind, names in kinds.items()
-    }
+    return {kind: [*dict.fromkeys(filter(None, own))] for kind, own in kinds.items()}
 
 
 def _quoted(text: str) -> str:

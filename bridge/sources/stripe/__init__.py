@@ -18,7 +18,16 @@ from bridge.domain.account import MEMBER_OF
 from bridge.domain.forecast import BESIDE
 from bridge.domain.traits import TABLE
 from bridge.errors import PayloadError
-from bridge.settings import Option, base_url, boolean, one_of, only, several, text
+from bridge.settings import (
+    base_url,
+    boolean,
+    declared,
+    one_of,
+    only,
+    several,
+    text,
+    variable,
+)
 from bridge.sources.crm import trait_lines
 from bridge.sources.stripe.api import connect, wrong_mode
 from bridge.sources.stripe.connected import apart
@@ -74,50 +83,33 @@ MUST_BE = (
 
 UNLISTED = "events of connected accounts are not in its list, and not compared"
 
+PLACES = "must be a list of places"
 ON_CUSTOMER = r"customer\.id|customer\.metadata\.(?s:.+)"
 MUST_BE_ON = "must be one of customer.id, customer.metadata.KEY"
 
-OPTIONS = (
-    Option(
-        "STRIPE_WEBHOOK_SECRET",
-        only("the signing secret of a webhook", several),
-        "Signing secret of the endpoint (`whsec_…`); one or several, comma-separated. "
-        "Unset: the source is off.",
-        secret=True,
-    ),
-    Option(
-        "STRIPE_MODE",
-        one_of("live", "test"),
-        "`live` or `test`; events of the other mode are ignored.",
-        "live",
-    ),
-    Option(
-        "STRIPE_ACCOUNT_ID_KEY",
-        text,
-        "Metadata key, on the customer or the subscription, that holds the Vitally "
-        "external id.",
-        shown="the customer id is the external id",
-    ),
-    Option(
-        "STRIPE_API_KEY",
-        only("an API key of Stripe", text),
-        "Restricted, read-only key, to read what events do not contain, and for backfill.",
-        secret=True,
-    ),
-    Option(
-        "STRIPE_CONNECT",
-        boolean,
-        "`true`: also take events of connected accounts; their customers are "
-        "`stripe:acct_…/cus_…`.",
-        False,
-    ),
-    Option(
-        "STRIPE_API_BASE",
-        base_url,
-        "Replaces `https://api.stripe.com`, e.g. `http://127.0.0.1:12111`.",
-        shown="Stripe's own",
-    ),
-)
+VARIABLE = "STRIPE_WEBHOOK_SECRET"
+
+
+class Variables:
+    """Stripe's environment variables."""
+
+    STRIPE_WEBHOOK_SECRET = variable(
+        only("the signing secret of a webhook", several), secret=True
+    )
+    """Signing secret of the endpoint (`whsec_…`); one or several, comma-separated.
+    Unset: the source is off."""
+    STRIPE_MODE = variable(one_of("live", "test"), "live")
+    """`live` or `test`; events of the other mode are ignored."""
+    STRIPE_ACCOUNT_ID_KEY = variable(text, shown="the customer id is the external id")
+    """Metadata key, on the customer or the subscription, that holds the Vitally external
+    id."""
+    STRIPE_API_KEY = variable(only("an API key of Stripe", text), secret=True)
+    """Restricted, read-only key, to read what events do not contain, and for backfill."""
+    STRIPE_CONNECT = variable(boolean, False)
+    """`true`: also take events of connected accounts; their customers are
+    `stripe:acct_…/cus_…`."""
+    STRIPE_API_BASE = variable(base_url, shown="Stripe's own")
+    """Replaces `https://api.stripe.com`, e.g. `http://127.0.0.1:12111`."""
 
 
 class TableLines(Lines):
@@ -126,10 +118,8 @@ class TableLines(Lines):
     And those of its organization.
     """
 
-    account = some(config.text(PLACE, MUST_BE), "must be a list of places")
-    organization = some(
-        config.text(ON_CUSTOMER, MUST_BE_ON), "must be a list of places"
-    )
+    account = some(config.text(PLACE, MUST_BE), PLACES)
+    organization = some(config.text(ON_CUSTOMER, MUST_BE_ON), PLACES)
     heads = config.heads()
     traits = trait_lines("place", form=TRAIT)
 
@@ -156,8 +146,7 @@ class TableLines(Lines):
 
 def verify(delivery: Delivery, options: Options, now: float) -> Verified:
     """Check `Stripe-Signature`; *now* in seconds. Raises SignatureError."""
-    secrets = options["STRIPE_WEBHOOK_SECRET"] or ()
-    return auth.verify(auth.STRIPE, delivery, secrets, now)
+    return auth.verify(auth.STRIPE, delivery, options[VARIABLE] or (), now)
 
 
 def split(delivery: Verified) -> tuple[Event]:
@@ -211,8 +200,8 @@ def sample(body: bytes, options: Options) -> bytes:
 SOURCE = Source(
     name="stripe",
     title="Stripe",
-    options=OPTIONS,
-    enabled=lambda options: bool(options["STRIPE_WEBHOOK_SECRET"]),
+    options=declared(Variables),
+    enabled=lambda options: bool(options[VARIABLE]),
     verify=verify,
     split=split,
     ignores=ignores,
@@ -225,11 +214,9 @@ SOURCE = Source(
     key="STRIPE_API_KEY",
     link=lambda options: PAGES[options["STRIPE_MODE"]],
     table=read_by(TableLines()),
-    weak=lambda options: judged(
-        "STRIPE_WEBHOOK_SECRET", options["STRIPE_WEBHOOK_SECRET"]
-    ),
+    weak=lambda options: judged(VARIABLE, options[VARIABLE]),
     lacks=lambda options: filter(None, [wrong_mode(options)]),
-    proof=lambda options: (auth.STRIPE, options["STRIPE_WEBHOOK_SECRET"] or ()),
+    proof=lambda options: (auth.STRIPE, options[VARIABLE] or ()),
     sample=sample,
     unlisted=lambda options: UNLISTED if options.get("STRIPE_CONNECT") else "",
     events=needed_events,

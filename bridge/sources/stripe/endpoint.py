@@ -149,9 +149,8 @@ def _sent(http: HttpApi, path: str, form: list[tuple[str, str]]) -> Endpoint:
 
 def _read(raw: Json) -> Endpoint:
     shown: Any = understood(Shown().load, raw, LIST)
-    mark = {"true": True, "false": False}.get(
-        (shown["metadata"] or {}).get(CONNECT, "")
-    )
+    told = (shown["metadata"] or {}).get(CONNECT, "")
+    mark = {"true": True, "false": False}.get(told)
     return Endpoint(
         id=shown["id"],
         url=shown["url"],
@@ -176,9 +175,8 @@ def set_up(  # noqa: PLR0913 - the options of the command
     name = KEY if options.get(KEY) else "STRIPE_API_KEY"
     http = http_of(options, name, does="change", judge=_judge)
     if http is None:
-        raise ConfigError(
-            [f"{KEY} is required: a key that may write webhook endpoints"]
-        )
+        reason = f"{KEY} is required: a key that may write webhook endpoints"
+        raise ConfigError([reason])
     needed = needed_events(options)
     here = [one for one in endpoints(http) if placed(one.url) == placed(url)]
     if connect_endpoint:

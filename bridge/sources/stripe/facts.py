@@ -60,6 +60,7 @@ TRAITS = "stripe.traits"
 EVENTS = tomllib.loads(files(__package__).joinpath("events.toml").read_text("utf-8"))
 """The event types and their meanings, by the function that reads them."""
 
+THIN = [V1 + kind for kind in (*EVENTS["customer"], *EVENTS["subscription"])]
 RANKS = {word: Rank[rank] for word, rank in EVENTS["ranks"].items()}
 
 HANDLERS = Handlers()
@@ -232,13 +233,7 @@ def owned_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
         yield _fact(event, party, TO_REFRESH, notice)
 
 
-@HANDLERS.on(
-    schemas.Thin(),
-    {
-        V1 + kind: "the same, read with STRIPE_API_KEY"
-        for kind in (*EVENTS["customer"], *EVENTS["subscription"])
-    },
-)
+@HANDLERS.on(schemas.Thin(), dict.fromkeys(THIN, "the same, read with STRIPE_API_KEY"))
 def thin_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield that a thing has to be read.
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields
 
+from bridge.domain.money import INTERVALS
+from bridge.domain.traits import STRONGEST
 from bridge.webhook.fields import (
     Currency,
     Id,
@@ -80,7 +82,7 @@ class Tier(Payload):
 class Recurring(Payload):
     """How often a price is charged."""
 
-    interval = Word("day", "week", "month", "year")
+    interval = Word(*INTERVALS)
     interval_count = Whole(1, 2**31)
     usage_type = Word("licensed", "metered")
 
@@ -164,17 +166,7 @@ class Subscription(Discounted):
     """
 
     customer = customer_account = Id()
-    status = Word(
-        "active",
-        "canceled",
-        "incomplete",
-        "incomplete_expired",
-        "past_due",
-        "paused",
-        "trialing",
-        "unpaid",
-        required=True,
-    )
+    status = Word(*STRONGEST, "canceled", "incomplete_expired", required=True)
     currency = Currency()
     items = part(
         data=fields.List(fields.Nested(Item), required=True), has_more=fields.Boolean()
@@ -299,8 +291,7 @@ def event_of(schema: type[Payload]) -> Schema:
 
 
 CUSTOMER, SUBSCRIPTION, PAGE = Customer(), Subscription(), Page()
-PHASE, SCHEDULE = Phase(), Schedule()
-HAPPENED = Happened()
+SCHEDULE, HAPPENED = Schedule(), Happened()
 ITEM, PRICE = Item(), Price()
 INVOICE, METHOD, BILLING = Invoice(), Method(), Billing()
 OWNED, GRANT, LEFT = Owned(), Grant(), Left()

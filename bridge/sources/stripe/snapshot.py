@@ -163,12 +163,11 @@ def subscription(
     prices = [_price(item, spare) for item in items]
     of_prices = (price["currency"] for price in prices if price["currency"])
     currency: Any = loaded["currency"] or next(of_prices, None)
+    pairs = zip(items, prices, strict=True)
     value: Subscription = {
         "status": loaded["status"] if deleted_at is None else "canceled",
         "currency": currency,
-        "items": [
-            _item(*pair, currency, keeps) for pair in zip(items, prices, strict=True)
-        ],
+        "items": [_item(*pair, currency, keeps) for pair in pairs],
         "more": more,
         "ends": loaded["current_period_end"],
         "trial_end": loaded["trial_end"],
