@@ -31,11 +31,11 @@ READ = 500
 class States(NamedTuple):
     """The accounts, and parties, that somebody should look at."""
 
+    week_ago: str
     drift: frozenset[str]
     unknown: frozenset[str]
     held: frozenset[str]
     incomplete: frozenset[str]
-    week_ago: str
 
 
 FILTERS: Mapping[str, Callable[[Row, States], bool]] = {
@@ -124,11 +124,8 @@ def _states(redis: Redis) -> States:
         pipe.zrange(keys.HELD, 0, -1)
         pipe.smembers(keys.INCOMPLETE)
         replies = pipe.execute()
-    drift, unknown, held, incomplete = (
-        frozenset(raw.decode() for raw in reply) for reply in replies
-    )
-    week_ago = instant(time.time_ns() // 1_000_000 - WEEK_MS)
-    return States(drift, unknown, held, incomplete, week_ago)
+    names = (frozenset(raw.decode() for raw in reply) for reply in replies)
+    return States(instant(time.time_ns() // 1_000_000 - WEEK_MS), *names)
 
 
 def held_parties(redis: Redis, text: str) -> list[Held]:

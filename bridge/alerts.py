@@ -138,9 +138,8 @@ class Alerts:
                 "alert", orjson.dumps(rows), len(self._urls), GONE_MS, OUTBOX
             )
             for kind, state in told:
-                LOG.warning(
-                    "alert", extra=fields(kind=kind.decode(), state=state.decode())
-                )
+                line = fields(kind=kind.decode(), state=state.decode())
+                LOG.warning("alert", extra=line)
             for raw in self._redis.lrange(keys.OUTBOX, 0, -1):
                 if self._post(Message(**orjson.loads(raw))):
                     self._redis.lrem(keys.OUTBOX, 1, raw)

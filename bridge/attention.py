@@ -8,29 +8,34 @@ from importlib.resources import files
 
 from redis import Redis
 
-from bridge.domain import clusters as domain
-from bridge.domain.clusters import Cause, Causes, Cluster, Mark, Waiting
+from bridge.domain.clusters import (
+    DELETED,
+    DRIFT,
+    FAILED_JOB,
+    HELD,
+    MASS_CHANGE,
+    PARKED,
+    QUARANTINED,
+    Cause,
+    Causes,
+    Cluster,
+    Mark,
+    Waiting,
+)
+from bridge.domain.clusters import clusters as clustered
 from bridge.queue import Queue
 from bridge.store import keys
 from bridge.store.inspect import Look
 from bridge.store.quarantine import Quarantine
 from bridge.store.shadow import Shadow
 
-CAUSES: Causes = {
-    kind: tuple(Cause(**row) for row in rows)
-    for kind, rows in tomllib.loads(
-        files(__package__).joinpath("causes.toml").read_text("utf-8")
-    ).items()
-}
+TABLE = tomllib.loads(files(__package__).joinpath("causes.toml").read_text("utf-8"))
+CAUSES: Causes = {kind: tuple(Cause(**x) for x in rows) for kind, rows in TABLE.items()}
 
 LONGEST = 500
 """Most characters of a reason; a quarantined delivery may have thousands of mistakes."""
 
-LISTS = {
-    domain.MASS_CHANGE: keys.MASS,
-    domain.HELD: keys.HELD,
-    domain.PARKED: keys.PARKED,
-}
+LISTS = {MASS_CHANGE: keys.MASS, HELD: keys.HELD, PARKED: keys.PARKED}
 
 
 def clusters(
@@ -40,7 +45,7 @@ def clusters(
 
     Traits in *by_hand* are left to people; *marks* are what was changed and when.
     """
-    return domain.clusters(waiting(redis, by_hand), CAUSES, marks)
+    return clustered(waiting(redis, by_hand), CAUSES, marks)
 
 
 def waiting(redis: Redis, by_hand: Collection[str] = ()) -> Iterator[Waiting]:
@@ -55,13 +60,11 @@ def waiting(redis: Redis, by_hand: Collection[str] = ()) -> Iterator[Waiting]:
             parked.add(one.party)
     for kept in Quarantine(redis).all():
         reason = kept.reason[:LONGEST]
-        yield Waiting(domain.QUARANTINED, kept.id, reason, kept.since, kept.source)
+        yield Waiting(QUARANTINED, kept.id, reason, kept.since, kept.source)
     for job in Queue(redis).failed():
         # A parked party names its failed job by itself.
         if job.party not in parked:
-            yield Waiting(
-                domain.FAILED_JOB, job.id, job.reason, job.ended_at, job.party
-            )
+            yield Waiting(FAILED_JOB, job.id, job.reason, job.ended_at, job.party)
 
     yield from _drift(redis, by_hand)
 
@@ -71,7 +74,7 @@ def _drift(redis: Redis, by_hand: Collection[str]) -> Iterator[Waiting]:
     for name, ledger in Shadow(redis).drifted():
         since = ledger.read_at
         if ledger.missing:
-            yield Waiting(domain.DELETED, name, "deleted in Vitally", since, name)
+            yield Waiting(DELETED, name, "deleted in Vitally", since, name)
         for key in sorted({*ledger.seen} & {*ledger.traits} - {*by_hand}):
             reason = f"{key} is not what the bridge wrote"
-            yield Waiting(domain.DRIFT, name, reason, since, name)
+            yield Waiting(DRIFT, name, reason, since, name)

@@ -308,9 +308,8 @@ class Key(fields.Field[Any]):
         if not value or value != value.strip() or not value.isprintable():
             raise ValidationError("must be a key without blanks around it")
         if value.lower().startswith(NATIVE):
-            raise ValidationError(
-                f"must not be {value!r}: Vitally's own syncs write it"
-            )
+            must = f"must not be {value!r}: Vitally's own syncs write it"
+            raise ValidationError(must)
         return value
 
 
@@ -364,18 +363,13 @@ class Objects(Lines):
 def _file(traits: Collection[str], sources: Collection[str]) -> Schema:
     """The schema of a file, where these are the *traits* and *sources* there are."""
     no_trait = "is no trait; there are"
+    owned = one_of(["name", *traits], no_trait)
+    vitally = {"keep_hand_edits": _some_of(traits), "objects": fields.Nested(Objects)}
     lines = {
         "traits": NamedLines(Key(), one_of(traits, no_trait)),
-        "owners": NamedLines(
-            _some_of(sources), one_of(["name", *traits], no_trait), load_default=dict
-        ),
+        "owners": NamedLines(_some_of(sources), owned, load_default=dict),
         "money": fields.Nested(Money, load_default=STRIPE),
-        "vitally": fields.Nested(
-            Lines.from_dict(
-                {"keep_hand_edits": _some_of(traits), "objects": fields.Nested(Objects)}
-            ),
-            load_default=dict,
-        ),
+        "vitally": fields.Nested(Lines.from_dict(vitally), load_default=dict),
         "sources": NamedLines(fields.Raw()),
     }
     return Lines.from_dict(lines)()

@@ -16,19 +16,12 @@ import orjson
 from redis import Redis
 
 from bridge.domain.explanation import WRITES
+from bridge.ingest import STRENGTH
 from bridge.store import keys
 from bridge.store.connect import each
 from bridge.store.inspect import Look, Standing
 
-RECEIPTS = (
-    "queued",
-    "coalesced",
-    "duplicate",
-    "ignored",
-    "quarantined",
-    "refused",
-    "discarded",
-)
+RECEIPTS = (*STRENGTH, "refused", "discarded")
 """What a line may be; `discarded` is somebody's word about events that came before."""
 
 BATCH = 500

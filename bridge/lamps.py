@@ -174,16 +174,13 @@ def compared(figures: Figures, settings: Settings) -> dict[str, tuple[str, Place
 
 def _gap(state: State) -> str | None:
     """What never came, by source, and was taken in a short while ago."""
-    now = state.figures.now_ms
-    return (
-        "; ".join(
-            f"{name} {place.missing:,} ({', '.join(place.types)}), the last at "
-            f"{moment(place.gap_at)} UTC"
-            for name, (_, place) in compared(state.figures, state.settings).items()
-            if place.is_news(now)
-        )
-        or None
-    )
+    missed = [
+        f"{name} {place.missing:,} ({', '.join(place.types)}), the last at "
+        f"{moment(place.gap_at)} UTC"
+        for name, (_, place) in compared(state.figures, state.settings).items()
+        if place.is_news(state.figures.now_ms)
+    ]
+    return "; ".join(missed) or None
 
 
 def _incomplete(state: State) -> str | None:

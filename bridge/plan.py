@@ -46,6 +46,7 @@ CHUNK = 1000
 """Accounts that a core works out at a time."""
 
 MONEY = ("mrr", "billingCurrency")
+COUNTED = ("accounts", "created", "writes", "subscribed", "unsubscribed")
 
 Money = tuple[str, float]
 """A currency ("": not known) and an amount."""
@@ -239,14 +240,10 @@ def totals(found: Iterable[Planned], now: Figures, share: float) -> dict[str, An
         counted["unsubscribed"] += one.before is not None and one.after is None
     units = counted["requests"] * now.cost
     return {
-        "accounts": counted["accounts"],
-        "created": counted["created"],
-        "writes": counted["writes"],
+        **{name: counted[name] for name in COUNTED},
         "units": units,
         "minutes": round(units / max(1.0, now.limit * share), 1),
         "mrr": {code: (float(a), float(b)) for code, (a, b) in sorted(sums.items())},
-        "subscribed": counted["subscribed"],
-        "unsubscribed": counted["unsubscribed"],
     }
 
 

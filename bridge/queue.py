@@ -138,9 +138,8 @@ class Queue:
 
     def failed(self) -> list[FailedJob]:
         """Return the jobs that failed last, newest first."""
-        ids = FailedJobRegistry(queue=self._rq).get_job_ids(
-            0, MOST_FAILED - 1, desc=True, cleanup=False
-        )
+        registry = FailedJobRegistry(queue=self._rq)
+        ids = registry.get_job_ids(0, MOST_FAILED - 1, desc=True, cleanup=False)
         jobs = Job.fetch_many(ids, self._redis, serializer=JSONSerializer)
         return [_failed(job) for job in jobs if job is not None]
 

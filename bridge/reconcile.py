@@ -160,10 +160,8 @@ class Reconciler:
     ) -> Seen:
         by_currency = ledger.traits.keys() if organization_id(name) else frozenset()
         other = otherwise(ledger, shown.get("traits") or {}, self._keys | by_currency)
-        is_in, id_ = (
-            shown.get(ORGANIZATION),
-            ids.get(str(ledger.traits.get(ORGANIZATION))),
-        )
+        is_in = shown.get(ORGANIZATION)
+        id_ = ids.get(str(ledger.traits.get(ORGANIZATION)))
         if id_ and is_in != id_:
             other[ORGANIZATION] = is_in
         ours = other.keys() & ledger.traits.keys() - self._by_hand

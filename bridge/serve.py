@@ -155,9 +155,8 @@ def application(parent: int) -> Front:
 
     settings, config = load(os.environ)
     log.configure(settings.log_level, settings.log_format)
-    threading.Thread(
-        target=_end_with, args=(parent,), name="end-with-parent", daemon=True
-    ).start()
+    end = partial(_end_with, parent)
+    threading.Thread(target=end, name="end-with-parent", daemon=True).start()
     app = front(settings, config)
     LOG.info("web worker ready", extra=fields(pid=os.getpid()))
     return app

@@ -103,9 +103,8 @@ def card(account: Account) -> list[str]:
 
 def _page(page: Page) -> list[str]:
     """A line for each account."""
-    rows = (
-        [_short(one.get(name)) for name in COLUMNS.values()] for one in page.results
-    )
+    names = COLUMNS.values()
+    rows = ([_short(one.get(name)) for name in names] for one in page.results)
     return table(tuple(COLUMNS), rows)
 
 

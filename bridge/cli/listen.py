@@ -11,7 +11,7 @@ from bridge.cli import Command, opened
 from bridge.cli.output import one_of, say, wants_json
 from bridge.deliveries import Line, follow
 from bridge.keep import stop_event
-from bridge.sources import every
+from bridge.sources import by_name
 from bridge.wording import moment
 
 
@@ -31,9 +31,7 @@ def listen(source: str | None, account: str | None) -> None:
     """
     here, stop = opened(), stop_event()
     if source:
-        one_of(
-            {one.name: one for one in every(here.settings.sources)}, source, "source"
-        )
+        one_of(by_name(here.settings.sources), source, "source")
     for line in follow(here.redis):
         if stop.is_set():
             return

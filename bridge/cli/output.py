@@ -81,9 +81,8 @@ def note(text: str) -> None:
 def typed(question: str, option: str) -> str:
     """What a person types. Raises UsageError without a terminal, naming the *option*."""
     if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"this asks first, and there is no terminal: give {option}"
-        )
+        wrong = f"this asks first, and there is no terminal: give {option}"
+        raise click.UsageError(wrong)
     words: str = click.prompt(question, default="", show_default=False, err=True)
     return words
 

@@ -21,7 +21,7 @@ from bridge.domain.facts import source_of
 from bridge.domain.values import DAY_MS
 from bridge.errors import BridgeError
 from bridge.plan import totals
-from bridge.sources import every
+from bridge.sources import by_name
 from bridge.store import keys
 from bridge.store.accept import JOURNAL
 from bridge.store.index import Index
@@ -120,9 +120,7 @@ def _of(here: Session, wanted: Wanted) -> Chosen:
     source = wanted.source
     rows = Index(here.redis).rows()
     accounts = [r.account for r in rows if source in map(source_of, r.parties)]
-    held = [
-        one.party for one, _ in Look(here.redis).listed(keys.HELD) if not one.account
-    ]
+    held = [o.party for o, _ in Look(here.redis).listed(keys.HELD) if not o.account]
     chosen = Chosen(sorted(accounts), [p for p in held if source_of(p) == source])
     if chosen == ([], []):
         raise BridgeError(f"nothing of {source} is here; see `{program()} sources`")
@@ -132,8 +130,7 @@ def _of(here: Session, wanted: Wanted) -> Chosen:
 def _came(here: Session, wanted: Wanted) -> Chosen:
     """What the journal says came, and of whom."""
     if wanted.source:
-        known = {one.name: one for one in every(here.settings.sources)}
-        one_of(known, wanted.source, "source")
+        one_of(by_name(here.settings.sources), wanted.source, "source")
     redis: Any = here.redis
     for first, _ in redis.xrange(keys.JOURNAL, count=1):
         begins = int(first.partition(b"-")[0])

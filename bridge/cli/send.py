@@ -23,7 +23,7 @@ from bridge.domain.facts import Fact, PartyKind, PartyName
 from bridge.errors import BridgeError, SignatureError
 from bridge.ingest import Ingress
 from bridge.settings import Settings, TextError, address
-from bridge.sources import every, switched_on
+from bridge.sources import by_name, switched_on
 from bridge.webhook.auth import prove
 from bridge.webhook.sample import fresh, retold, samples, set_value
 from bridge.webhook.source import Delivery, Source, Verified
@@ -92,7 +92,7 @@ def send(
       python -m bridge send chargebee delivery.json --to https://bridge.example.com
     """
     settings = configured(NO_VITALLY | {"REDIS_URL"})[0]
-    known = {one.name: one for one in every(settings.sources)}
+    known = by_name(settings.sources)
     if source is None:
         _list([*known.values()])
         return

@@ -28,7 +28,7 @@ from bridge.errors import BridgeError, PayloadError
 from bridge.explain import worked_out
 from bridge.ingest import Ingress
 from bridge.settings import Settings
-from bridge.sources import OBSERVED, discover, every
+from bridge.sources import OBSERVED, by_name, discover, every
 from bridge.sources.generic import NAME as TABLE_NAME
 from bridge.sources.generic import make, recipes
 from bridge.webhook.sample import samples
@@ -213,7 +213,7 @@ def try_(
 
 def _source(name: str, values: Options) -> Source:
     """The source *name*, or the recipe of that name if no table uses it."""
-    known = {source.name: source for source in every(values)}
+    known = by_name(values)
     if name in recipes():
         given = {"party": "'a party'", **recipes()[name], "recipe": name}
         made = make(name, given, {})

@@ -106,6 +106,11 @@ def every(values: Options) -> list[Source]:
     return [*discover().values(), *values.get(MADE, {}).values()]
 
 
+def by_name(values: Options) -> dict[str, Source]:
+    """Return all sources by name."""
+    return {source.name: source for source in every(values)}
+
+
 def switched_on(values: Options) -> list[Source]:
     """Return the sources that the settings' *values* switch on."""
     return [source for source in every(values) if source.enabled(values)]

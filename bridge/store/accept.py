@@ -71,12 +71,10 @@ class Accept(Store):
         party, event, kind = facts[0].party, facts[0].event, facts[0].kind
         head = (party, _digest(source, facts), source, event, kind)
         limits = (STALE_CLAIM, RING, JOURNAL)
+        how = (*limits, *origin, "1" if urgent else "")
         rows = codec.rows(facts)
         with stored():
-            answer = self._run(
-                "accept", *head, *limits, *origin, "1" if urgent else "", *rows
-            )
-        receipt, claim, known = answer
+            receipt, claim, known = self._run("accept", *head, *how, *rows)
         return Accepted(receipt.decode(), int(claim), bool(known))
 
     def seen(

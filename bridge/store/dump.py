@@ -197,9 +197,8 @@ def _conclude(redis: Redis, kept: dict[str, Any]) -> None:
         for party, one in parties.items()
         if one.get("account") in unsure and one.get("parked", "0") == "0"
     }
-    waiting[keys.PARKED] |= {
-        party for party in since[keys.PARKED] if kind_of(party) in STAND_INS
-    }
+    parked = since[keys.PARKED]
+    waiting[keys.PARKED] |= {name for name in parked if kind_of(name) in STAND_INS}
     now, sums = milliseconds(redis), {**counts, **_received(redis, counts)}
     with redis.pipeline(transaction=True) as pipe:
         for party, record in parties.items():

@@ -182,10 +182,7 @@ def sums(rows: Iterable[Row]) -> dict[str, tuple[int, float]]:
     for row in rows:
         if row.mrr is not None:
             found[row.currency or ""].append(Decimal(str(row.mrr)))
-    return {
-        currency: (len(amounts), float(sum(amounts)))
-        for currency, amounts in sorted(found.items())
-    }
+    return {code: (len(own), float(sum(own))) for code, own in sorted(found.items())}
 
 
 def _row(account: bytes, text: bytes) -> Row:

@@ -202,6 +202,10 @@ def _numbers(raw: Mapping[bytes, bytes]) -> dict[str, int]:
     return {name.decode(): int(number) for name, number in raw.items()}
 
 
+def _instant(raw: bytes | None) -> int | None:
+    return int(raw or 0) or None
+
+
 def _failing(row: Sequence[bytes | None]) -> Failing | None:
     reason, *times = row
     if reason is None:
@@ -233,15 +237,12 @@ READ: Mapping[str, tuple[Callable[[Any], object], Callable[[Any], Any]]] = {
     "breaker": (lambda pipe: pipe.get(keys.BREAKER), _text),
     "paused": (lambda pipe: pipe.get(keys.PAUSED), _text),
     "dry_run": (lambda pipe: pipe.exists(keys.DRY_RUN), bool),
-    "listed_at": (lambda pipe: pipe.get(keys.LISTED), lambda at: int(at or 0) or None),
-    "emptied": (lambda pipe: pipe.get(keys.EMPTIED), lambda at: int(at or 0) or None),
+    "listed_at": (lambda pipe: pipe.get(keys.LISTED), _instant),
+    "emptied": (lambda pipe: pipe.get(keys.EMPTIED), _instant),
     "backfilled": (lambda pipe: pipe.hgetall(keys.BACKFILLED), _numbers),
     "limit": (lambda pipe: pipe.hget(keys.RATE, "limit"), lambda n: int(n or LIMIT)),
     "cost": (lambda pipe: pipe.hget(keys.RATE, "cost"), lambda n: int(n or COST)),
-    "scarce_at": (
-        lambda pipe: pipe.hget(keys.RATE, "scarce"),
-        lambda at: int(at or 0) or None,
-    ),
+    "scarce_at": (lambda pipe: pipe.hget(keys.RATE, "scarce"), _instant),
     "failing": (lambda pipe: pipe.hmget(keys.FAILING, *Failing._fields), _failing),
     "keys_refused": (lambda pipe: pipe.hgetall(keys.KEYS_REFUSED), _texts),
     "complete": (lambda pipe: pipe.hgetall(keys.COMPLETE), places),

@@ -49,6 +49,9 @@ LEASE_MS = 6000
 HEAD = ("rev", "nudges", "deliveries")
 """Fields of a party's record that are read together with its facts."""
 
+TOLD = ("to", "why", "unset", "known", "made_good", "mass")
+"""What the script of `ack` is told of an outcome under the same name."""
+
 NOTHING_SEEN = "[{}, 0, false]"
 """Field `seen` of an account that no reading has shown: traits, when, missing."""
 
@@ -211,26 +214,19 @@ class Leases(Store):
         elif outcome.word == "unchanged":
             counts["saved"] = 1
         text = _text(
-            {
+            {name: getattr(outcome, name) for name in TOLD}
+            | {
                 "account": view.account,
                 "fence": str(view.lease.fence),
                 "party": view.own.name,
-                "to": outcome.to,
-                "why": outcome.why,
                 "parties": [_compacted(member) for member in view.members],
                 "vacant": view.is_vacant,
-                "unplaced": [
-                    of for of, id_ in view.organizations.items() if id_ is None
-                ],
+                "unplaced": [n for n, id_ in view.organizations.items() if id_ is None],
                 "set": fields,
-                "unset": list(outcome.unset),
                 "unknown": _text(outcome.unknown),
                 "history": _text(outcome.history),
                 "counts": counts,
                 "later": outcome.later_ms,
-                "known": outcome.known,
-                "made_good": outcome.made_good,
-                "mass": outcome.mass,
                 "read_at": view.ledger.read_at,
             }
             | ({} if row is None else {"row": row})
@@ -371,13 +367,12 @@ def _view(party: str, reply: Sequence[Any]) -> View:
     own, children = read[0], list[Member]()
     if lease.account:
         homes = (at.decode() for *_, at in rows)
-        staying = [
-            (at, m) for at, m in zip(homes, read, strict=True) if home(m)[0] == at
-        ]
+        pairs = zip(homes, read, strict=True)
+        staying = [(at, member) for at, member in pairs if home(member)[0] == at]
         read = sorted(m for at, m in staying if at == lease.account)
         children = sorted(m for at, m in staying if at != lease.account)
     known = {k.decode(): v.decode() for k, v in _pairs(record).items()}
-    numbers = {name: int(known.get(name, 0)) for name in NUMBERS}
+    numbers: Any = {name: int(known.get(name, 0)) for name in NUMBERS}
     return View(
         lease,
         own,
@@ -390,10 +385,8 @@ def _view(party: str, reply: Sequence[Any]) -> View:
         now=int(now),
         listed_at=int(listed_at or 0),
         dirty_since=int(dirty_since or 0),
-        catalogues={},
         objects=known.get("objects", ""),
         children=tuple(children),
-        organizations={},
         **numbers,
     )
 

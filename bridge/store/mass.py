@@ -31,16 +31,11 @@ class Mass(Store):
             self._sum()
         pairs = [part for pair in moves.items() for part in pair]
         accounts, *rows = self._run("weigh", account, WINDOW_MS, *pairs)
-        return [
-            Window(
-                name,
-                bool(held),
-                accounts,
-                accounts if name == CHURNED else int(total or 0),
-                *map(int, counts),
-            )
-            for name, (held, total, *counts) in zip(moves, rows, strict=True)
-        ]
+        windows = []
+        for name, (held, total, *counts) in zip(moves, rows, strict=True):
+            whole = accounts if name == CHURNED else int(total or 0)
+            windows.append(Window(name, bool(held), accounts, whole, *map(int, counts)))
+        return windows
 
     def below(self, parties: Iterable[str], ms: int) -> tuple[int, int]:
         """How many of an organization's *parties* are held, and how many may be in *ms*."""
@@ -60,9 +55,8 @@ class Mass(Store):
 
         *released*: the next write of their accounts goes out, whatever it moves.
         """
-        return [
-            raw.decode() for raw in self._run("end_mass", int(released), vacated(""))
-        ]
+        held = self._run("end_mass", int(released), vacated(""))
+        return [raw.decode() for raw in held]
 
     def let_pass(self, accounts: Iterable[str]) -> None:
         """Do not judge the next write of each account: somebody saw what it moves."""
