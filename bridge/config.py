@@ -227,31 +227,22 @@ class Lines(Schema):
         }
 
 
-class NamedLines(fields.Field[Any]):
+def named_lines(
+    line: Callable[[str], fields.Field[Any]], names: fields.Field[Any], **options: Any
+) -> fields.Function:
     """A table whose lines may have any name that *names* accepts.
 
-    *line* reads each value; it may be a function from a name to its field.
+    *line* maps a name to the field that reads its value.
     """
 
-    def __init__(
-        self,
-        line: fields.Field[Any] | Callable[[str], fields.Field[Any]],
-        names: fields.Field[Any] | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.line = line
-        self.names = names or fields.Raw()
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
+    def read(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValidationError("must be a table")
         loaded: dict[str, Any] = {}
         wrong: dict[str, list[Any]] = {}
         for name, inner in value.items():
-            line = self.line if isinstance(self.line, fields.Field) else self.line(name)
             pair: list[Any] = []
-            for each, part in ((self.names, name), (line, inner)):
+            for each, part in ((names, name), (line(name), inner)):
                 try:
                     pair.append(each.deserialize(part))
                 except ValidationError as error:
@@ -261,6 +252,8 @@ class NamedLines(fields.Field[Any]):
         if wrong:
             raise ValidationError(wrong, valid_data=loaded)
         return loaded
+
+    return fields.Function(deserialize=read, **options)
 
 
 def one_of(
@@ -297,20 +290,17 @@ def _some_of(words: Collection[str]) -> fields.List[Any]:
 # --- The lines of the file ------------------------------------------------------
 
 
-class Key(fields.Field[Any]):
+def _key(value: Any) -> str | None:
     """A trait's key in Vitally; `false`: do not write it."""
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str | None:
-        if value is False:
-            return None
-        if not isinstance(value, str):
-            raise ValidationError("must be a key in quotes, or false to not write it")
-        if not value or value != value.strip() or not value.isprintable():
-            raise ValidationError("must be a key without blanks around it")
-        if value.lower().startswith(NATIVE):
-            must = f"must not be {value!r}: Vitally's own syncs write it"
-            raise ValidationError(must)
-        return value
+    if value is False:
+        return None
+    if not isinstance(value, str):
+        raise ValidationError("must be a key in quotes, or false to not write it")
+    if not value or value != value.strip() or not value.isprintable():
+        raise ValidationError("must be a key without blanks around it")
+    if value.lower().startswith(NATIVE):
+        raise ValidationError(f"must not be {value!r}: Vitally's own syncs write it")
+    return value
 
 
 def currency() -> fields.String:
@@ -318,16 +308,17 @@ def currency() -> fields.String:
     return text("[A-Za-z]{3}", 'must be an ISO code, e.g. "usd"', post_load=str.lower)
 
 
-class Number(fields.Field[Any]):
+def _number(value: Any) -> Fraction:
     """A number above 0, exact: 4.33, "4.33" and "52/12" alike."""
+    text = value if isinstance(value, str) else repr(value)
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,12})?(/[0-9]{1,9})?", text):
+        top, bottom = map(Fraction, f"{text}/1".split("/")[:2])
+        if top and bottom:
+            return top / bottom
+    raise ValidationError('must be a number above 0, e.g. 4.33 or "52/12"')
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Fraction:
-        text = value if isinstance(value, str) else repr(value)
-        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,12})?(/[0-9]{1,9})?", text):
-            top, bottom = map(Fraction, f"{text}/1".split("/")[:2])
-            if top and bottom:
-                return top / bottom
-        raise ValidationError('must be a number above 0, e.g. 4.33 or "52/12"')
+
+NUMBER = fields.Function(deserialize=_number)
 
 
 class Money(Lines):
@@ -336,9 +327,9 @@ class Money(Lines):
     discounts = one_of(DISCOUNTS)
     statuses = _some_of(STATUSES)
     empty = one_of(EMPTY)
-    week = day = Number()
+    week = day = NUMBER
     base = currency()
-    rates = NamedLines(Number(), currency())
+    rates = named_lines(lambda _: NUMBER, currency())
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def rates_have_a_base(self, data: Any, given: Any, **_: Any) -> None:
@@ -363,13 +354,14 @@ class Objects(Lines):
 def _file(traits: Collection[str], sources: Collection[str]) -> Schema:
     """The schema of a file, where these are the *traits* and *sources* there are."""
     no_trait = "is no trait; there are"
-    owned = one_of(["name", *traits], no_trait)
+    key = fields.Function(deserialize=_key)
+    owned, owners = one_of(["name", *traits], no_trait), _some_of(sources)
     vitally = {"keep_hand_edits": _some_of(traits), "objects": fields.Nested(Objects)}
     lines = {
-        "traits": NamedLines(Key(), one_of(traits, no_trait)),
-        "owners": NamedLines(_some_of(sources), owned, load_default=dict),
+        "traits": named_lines(lambda _: key, one_of(traits, no_trait)),
+        "owners": named_lines(lambda _: owners, owned, load_default=dict),
         "money": fields.Nested(Money, load_default=STRIPE),
         "vitally": fields.Nested(Lines.from_dict(vitally), load_default=dict),
-        "sources": NamedLines(fields.Raw()),
+        "sources": fields.Dict(),
     }
     return Lines.from_dict(lines)()

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from marshmallow import ValidationError, fields
 
-from bridge.config import Lines, NamedLines, Table, check, heads, some, text
+from bridge.config import Lines, Table, check, heads, named_lines, some, text
 from bridge.domain.account import MEMBER_OF
 from bridge.domain.money import bridged
 from bridge.domain.traits import Known
@@ -158,7 +158,9 @@ def field_name(word: str, **options: Any) -> fields.String:
     return text(FIELD.pattern, f"must be the name of a {word}", **options)
 
 
-def trait_lines(word: str, *more: str, form: re.Pattern[str] = FIELD) -> NamedLines:
+def trait_lines(
+    word: str, *more: str, form: re.Pattern[str] = FIELD
+) -> fields.Function:
     """A table of traits: `plan = "Plan"`, `ends = { field = "End", as = "date" }`.
 
     *more* are the source's own converters, *form* is that of its fields.
@@ -177,7 +179,8 @@ def trait_lines(word: str, *more: str, form: re.Pattern[str] = FIELD) -> NamedLi
         return TraitMapping(str(field), kind)
 
     name = fields.String(validate=_can_name_a_trait)
-    return NamedLines(fields.Function(deserialize=line), name, load_default=dict)
+    read = fields.Function(deserialize=line)
+    return named_lines(lambda _: read, name, load_default=dict)
 
 
 def _can_name_a_trait(name: str) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from math import floor
 from typing import Any, NamedTuple
@@ -21,8 +21,10 @@ from urllib.parse import quote, urlencode, urlsplit
 from marshmallow import ValidationError
 
 from bridge.deadline import left
+from bridge.domain.facts import READ, Fact, Rank
+from bridge.domain.values import REFRESHED, AnyValue
 from bridge.errors import PayloadError, SourceError, SourceUnreadError
-from bridge.webhook.source import json_object
+from bridge.webhook.source import Event, json_object
 
 TIMEOUT = 8.0
 """A request fails after this many seconds without a byte, or without a connection."""
@@ -189,6 +191,16 @@ class HttpApi:
                 reason = f"{self.key} may not {self.does} {what} (403){lacks}"
                 return SourceError(reason, refused=True)
         return SourceError(f"{self.where} answered {reply.status} about {what}")
+
+
+def as_read(
+    party: str, things: Iterable[tuple[str, AnyValue]], at: int, *, final: bool = False
+) -> list[Fact]:
+    """The facts of a *party* that was read at one instant of its source's clock (ms)."""
+    event = Event(f"{READ}:{at}", READ, at, {})
+    tell = partial(event.fact, party, rank=Rank.FROM_API)
+    told = [tell(thing, value, final=final) for thing, value in things]
+    return [*told, tell(REFRESHED, {})]
 
 
 def understood(read: Callable[[Any], Any], raw: Any, what: str) -> Any:

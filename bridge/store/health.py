@@ -1,6 +1,6 @@
 """Checks whether Redis can be written to, and whether an event is on its disk.
 
-One thread checks for the whole process. Each delivery asks `refuses` before it calls
+One thread checks for the whole process. Each delivery asks for its `view` before it calls
 Redis. So a Redis that is down, stalled, full, read-only or allowed to evict costs no
 time-out, and cannot block every thread of the process.
 """
@@ -269,10 +269,6 @@ class Watch:
         """
         self._failed = time.monotonic()
         self._wake.set()
-
-    def refuses(self) -> str | None:
-        """Why nothing can be written now, in a sentence; None: try it."""
-        return next(iter(self.view().refusals), None)
 
     def view(self) -> View:
         """What the last check found, and what has failed since."""

@@ -333,7 +333,6 @@ class Record(NamedTuple):
     written: bool
     tries: int
     failed: str
-    unknown: Mapping[str, str]
     incomplete: Sequence[str]
     history: Sequence[Mapping[str, Any]]
     catalogues: Catalogues
@@ -408,7 +407,6 @@ class Look(Store):
         """Read everything of *account*, whose members *parties* are."""
         raw = self._redis.hgetall(keys.account(account))
         ledger = raw.get(b"ledger")
-        unknown = self._redis.hget(keys.UNKNOWN, account)
         lines = self._redis.lrange(keys.history(account), 0, -1)
         standings = self.standings(parties)
         members = self._leases.members(parties)
@@ -420,7 +418,6 @@ class Look(Store):
             ledger is not None,
             int(raw.get(b"tries", 0)),
             raw.get(b"failed", b"").decode(),
-            orjson.loads(unknown) if unknown else {},
             [p for p in parties if self._redis.sismember(keys.INCOMPLETE, p)],
             [orjson.loads(line) for line in lines],
             used(self._redis, members, register=False),

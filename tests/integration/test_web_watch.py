@@ -26,6 +26,11 @@ from tests.support.server import RedisServer
 from tests.support.waiting import eventually
 
 
+def refusal(watch: Watch) -> str | None:
+    """Why nothing can be written now; None: it can."""
+    return next(iter(watch.view().refusals), None)
+
+
 @pytest.fixture
 def server(redis_program: Path) -> Iterator[RedisServer]:
     with RedisServer(program=redis_program) as running:
@@ -69,7 +74,7 @@ def test_one_look_sees_why_nothing_can_be_written(
     for command in commands:
         client.execute_command(*command.split())
     watch = Watch(client, **settings)
-    before = watch.refuses()
+    before = refusal(watch)
     view = watch.look()
     after = (*view.refusals, *view.worries)
     watch.stop()
@@ -87,7 +92,7 @@ def test_a_share_of_the_memory_is_kept_for_the_workers(
     for share in (0.1, 0.9):
         watch = Watch(client, share=share)
         watch.look()
-        found.append(watch.refuses())
+        found.append(refusal(watch))
 
     assert found[0] is not None
     assert "10% of them may be used" in found[0]
@@ -101,7 +106,7 @@ def test_a_running_watch_sees_what_befalls_redis_and_its_return(
     watch.start()
 
     def is_well() -> bool:
-        return watch.refuses() is None
+        return refusal(watch) is None
 
     for befalls, returns in (
         (
@@ -135,10 +140,10 @@ def test_a_failure_makes_the_watch_look_at_once(
     monkeypatch.setattr("bridge.store.health.EVERY", 60 * EVERY)
     watch = Watch(client)
     watch.start()
-    eventually(lambda: watch.refuses() is None)
+    eventually(lambda: refusal(watch) is None)
     # The first look is over and it waits, or it has just begun to: either way it wakes.
     watch.failed()
-    eventually(lambda: watch.refuses() is None)
+    eventually(lambda: refusal(watch) is None)
     watch.stop()
 
 

@@ -17,7 +17,7 @@ from bridge.domain.document import document
 from bridge.domain.facts import Fact
 from bridge.domain.money import STRIPE
 from bridge.sources.generic import make, recipes
-from bridge.sources.generic.api import as_read
+from bridge.sources.http import as_read
 from bridge.webhook.source import Delivery, Event, Source, Verified
 from tests.support.reader import Reader, folded
 from tests.support.recipe_cases import (
@@ -56,7 +56,8 @@ def facts_of(reads: Source, book: Book, told: Told) -> Iterator[Fact]:
         party, at = str(book.said["party"]), milliseconds(told.at)
         event = Event(told.read, told.read, at, {**told.body, "party": party})
         found = reads.handlers[event.type].facts(event, {}, {})
-        yield from as_read(found, f"{book.recipe}:{party}", at)
+        things = {fact.thing: fact.value for fact in found}
+        yield from as_read(f"{book.recipe}:{party}", things.items(), at)
     else:
         body = Delivery("POST", "", told.headers, told.encoded(book.recipe))
         yield from Reader(reads).facts_of(reads.split(Verified(body)))

@@ -7,15 +7,14 @@ Only GET, and only to the host that the table names. The rules whose types are
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from bridge.domain.facts import Fact, Rank
-from bridge.domain.values import REFRESHED
+from bridge.domain.facts import Fact
 from bridge.errors import SourceUnreadError
 from bridge.sources.generic.values import read
-from bridge.sources.http import HttpApi, understood
+from bridge.sources.http import HttpApi, as_read, understood
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import Event, Handler, json_value
 
@@ -79,7 +78,8 @@ class GenericApi:
                     own = understood(self._facts, event, kind)
                     # Without the implied customer fact: another reply has the customer.
                     facts += [fact for fact in own if fact.event == kind]
-        return as_read(facts, party, at)
+        told: Any = {fact.thing: fact.value for fact in facts}
+        return as_read(party, told.items(), at)
 
     def _facts(self, event: Event) -> list[Fact]:
         return list(self._handlers[event.type].facts(event, {}, {}))
@@ -102,11 +102,3 @@ class GenericApi:
     def _value(self, line: Mapping[str, Any], body: Any, name: str) -> Any:
         what = f"the reply of {self._http.title}"
         return understood(lambda whole: read(line, whole, name), body, what)
-
-
-def as_read(facts: Iterable[Fact], party: str, at: int) -> list[Fact]:
-    """Return the facts read of *party* at one instant (ms), and the fact that it was read."""
-    event = Event(f"read:{at}", "read", at, {})
-    values: dict[str, Any] = {fact.thing: fact.value for fact in facts}
-    values[REFRESHED] = {}
-    return [event.fact(party, thing, v, Rank.FROM_API) for thing, v in values.items()]

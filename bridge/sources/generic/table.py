@@ -13,7 +13,7 @@ from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
 from marshmallow import ValidationError, fields, validate
 
-from bridge.config import Lines, NamedLines, one_of
+from bridge.config import Lines, named_lines, one_of
 from bridge.config import text as matching
 from bridge.domain.facts import Rank
 from bridge.sources.generic.events import FORMS
@@ -51,24 +51,18 @@ def schema(**lines: Any) -> Any:
 # --- One value ------------------------------------------------------------------
 
 
-class Texts(fields.Field[Any]):
+def texts(pattern: str, must: str, most: int = 100, **options: Any) -> fields.Function:
     """One text or a list of texts; each must match *pattern*."""
 
-    def __init__(
-        self, pattern: str, must: str, most: int = 100, **options: Any
-    ) -> None:
-        super().__init__(**options)
-        self.pattern = re.compile(pattern)
-        self.must = must
-        self.most = most
+    def read(value: Any) -> tuple[str, ...]:
+        given = [value] if isinstance(value, str) else value
+        if not isinstance(given, list) or not 0 < len(given) <= most:
+            raise ValidationError(must)
+        if not all(isinstance(t, str) and re.fullmatch(pattern, t) for t in given):
+            raise ValidationError(must)
+        return tuple(given)
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
-        texts = [value] if isinstance(value, str) else value
-        if not isinstance(texts, list) or not 0 < len(texts) <= self.most:
-            raise ValidationError(self.must)
-        if not all(isinstance(t, str) and self.pattern.fullmatch(t) for t in texts):
-            raise ValidationError(self.must)
-        return tuple(texts)
+    return fields.Function(deserialize=read, **options)
 
 
 def _compiled(path: Any) -> ParsedResult:
@@ -107,50 +101,47 @@ def _words(lookup: Mapping[str, Any]) -> None:
 
 PARTS = {
     "path": fields.Raw(),
-    "header": Texts(r"[!-~]+", "must be the name of a header, or several"),
+    "header": texts(r"[!-~]+", "must be the name of a header, or several"),
     "lookup": fields.Dict(
         validate=_words, error_messages={"invalid": "must be a table of words"}
     ),
 }
 
 
-class Value(fields.Field[ValuePath]):
+def value(*kinds: str, trait: bool = False, **options: Any) -> fields.Function:
     """A path in quotes, or a table with it.
 
     *kinds* are the allowed words of `as`; the first is the default. Without *kinds* any
     word is allowed and the default is JSON. A `label` is a text. *trait*: the value of a
     trait, which only `null_clears` can clear.
     """
+    clears = {"null_clears": fields.Boolean(load_default=False)} if trait else {}
+    words = [kind.replace("label", "text") for kind in kinds] or SCALARS
+    lines = schema(**PARTS, **clears, **{"as": one_of(words)})
 
-    def __init__(self, *kinds: str, trait: bool = False, **options: Any) -> None:
-        super().__init__(**options)
-        clears = {"null_clears": fields.Boolean(load_default=False)} if trait else {}
-        words = [kind.replace("label", "text") for kind in kinds] or SCALARS
-        self.schema = schema(**PARTS, **clears, **{"as": one_of(words)})
-        self.kinds = kinds
-        self.trait = trait
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> ValuePath:
+    def read(value: Any) -> ValuePath:
         given = {"path": value} if isinstance(value, str) else value
         if not isinstance(given, dict) or not {"path", "header"} & given.keys():
             must = "must be a path in quotes, or a table with `path` or `header`"
             raise ValidationError(must)
-        parts = self.schema.load(given)
+        parts = lines.load(given)
         path, kind = _compiled(parts.get("path", "`null`")), parts.get("as")
-        if kind is None or "label" in self.kinds:
-            kind = self.kinds[0] if self.kinds else ""
-        convert = label if self.trait and kind == "text" else CONVERTERS[kind]
-        keys = _plain_keys(path) if parts.get("null_clears", not self.trait) else []
+        if kind is None or "label" in kinds:
+            kind = kinds[0] if kinds else ""
+        convert = label if trait and kind == "text" else CONVERTERS[kind]
+        keys = _plain_keys(path) if parts.get("null_clears", not trait) else []
         if parts.get("null_clears") and not keys:
             must = "needs a plain path, like data.plan"
             raise ValidationError({"null_clears": [must]})
         headers = [name.lower() for name in parts.get("header", ())]
         return ValuePath(path, convert, kind, headers, parts.get("lookup"), keys)
 
+    return fields.Function(deserialize=read, **options)
 
-def _values(**kinds: str) -> dict[str, Value]:
+
+def _values(**kinds: str) -> dict[str, fields.Function]:
     """Lines by their kinds."""
-    return {line: Value(kind) for kind in kinds for line in kinds[kind].split()}
+    return {line: value(kind) for kind in kinds for line in kinds[kind].split()}
 
 
 # --- Who is believed ------------------------------------------------------------
@@ -191,23 +182,21 @@ SCHEMES: Mapping[str, tuple[Lines, Callable[..., auth.Scheme | auth.Shown]]] = {
 """Word of `scheme` -> the lines of its table, and the function that makes the scheme."""
 
 
-class Verify(fields.Field[Any]):
+def _verify(value: Any) -> auth.Scheme | auth.Shown:
     """The name of a scheme, or a table with it and the scheme's own lines."""
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> auth.Scheme | auth.Shown:
-        given = {"scheme": value} if isinstance(value, str) else value
-        if not isinstance(given, dict) or str(given.get("scheme")) not in SCHEMES:
-            raise ValidationError({"scheme": [f"must be one of {', '.join(SCHEMES)}"]})
-        lines, make = SCHEMES[given["scheme"]]
-        loaded = lines.load(given)
-        return make(**{name: v for name, v in loaded.items() if name != "scheme"})
+    given = {"scheme": value} if isinstance(value, str) else value
+    if not isinstance(given, dict) or str(given.get("scheme")) not in SCHEMES:
+        raise ValidationError({"scheme": [f"must be one of {', '.join(SCHEMES)}"]})
+    lines, make = SCHEMES[given["scheme"]]
+    loaded = lines.load(given)
+    return make(**{name: v for name, v in loaded.items() if name != "scheme"})
 
 
 # --- Rules ----------------------------------------------------------------------
 
 
-TRAITS = NamedLines(
-    lambda name: Value(*OURS.get(name, ()), trait=True),
+TRAITS = named_lines(
+    lambda name: value(*OURS.get(name, ()), trait=True),
     matching("[A-Za-z][A-Za-z0-9_.-]{0,99}", "must be a name of letters and digits"),
     load_default=dict,
 )
@@ -217,13 +206,13 @@ SHARED = _values(text="party account organization", instant="at")
 RULE = {
     **SHARED,
     "kind": fields.String(),
-    "when": Texts(TYPE, "must be types of events", load_default=("*",)),
-    "currency": Value("currency"),
+    "when": texts(TYPE, "must be types of events", load_default=("*",)),
+    "currency": value("currency"),
     "traits": TRAITS,
 }
 ENDED = schema(**_values(truth="when", instant="at"))
 MRR = schema(
-    amount=Value("minor", "major", required=True),
+    amount=value("minor", "major", required=True),
     **_values(label="name", text="discount", interval="interval", currency="currency"),
     **_values(count="quantity", whole="count", instant="from until"),
     **_values(list="items discounts", truth="tax_included usage"),
@@ -233,46 +222,46 @@ KINDS: Mapping[str, Lines] = {
     "customer": schema(**RULE, **_values(label="name email", truth="deleted")),
     "subscription": schema(
         **RULE,
-        id=Value("text", required=True),
+        id=value("text", required=True),
         ended=fields.Nested(ENDED, load_default=dict),
         mrr=fields.Nested(MRR, load_default=dict),
-        order=Texts(TYPE, "must be up to 8 types of events", most=Rank.FROM_API - 1),
-        tie=Value("whole", "instant"),
+        order=texts(TYPE, "must be up to 8 types of events", most=Rank.FROM_API - 1),
+        tie=value("whole", "instant"),
         **_values(text="status", label="plan", count="trial_days"),
         **_values(boolean="cancel_at_period_end renews"),
         **_values(instant="starts ends cancel_at trial_end trialing_until"),
     ),
-    "extra": schema(**RULE, id=Value("text", required=True)),
-    "thin": schema(**RULE, thing=WORD, id=Value("text")),
+    "extra": schema(**RULE, id=value("text", required=True)),
+    "thin": schema(**RULE, thing=WORD, id=value("text")),
 }
 """Kind of a rule -> the schema of its table."""
 
 
-class Rule(fields.Field[Any]):
+def _rule(name: str) -> fields.Function:
     """A rule; its kind is given by `kind`, else by its name."""
+    usual = name if name in KINDS else "trait"
 
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.usual = name if name in KINDS else "trait"
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
-        kind = value.get("kind", self.usual) if isinstance(value, dict) else self.usual
+    def read(value: Any) -> dict[str, Any]:
+        kind = value.get("kind", usual) if isinstance(value, dict) else usual
         if str(kind) not in KINDS:
             raise ValidationError({"kind": [f"must be one of {', '.join(KINDS)}"]})
         return {**KINDS[kind].load(value), "kind": kind}
+
+    return fields.Function(deserialize=read)
 
 
 # --- The whole ------------------------------------------------------------------
 
 
-def _variable(whose: str) -> Texts:
+def _variable(whose: str) -> fields.Function:
     must = f"must name the {whose}'s environment variable"
-    return Texts("[A-Z][A-Z0-9_]{2,99}", must, required=True)
+    return texts("[A-Z][A-Z0-9_]{2,99}", must, required=True)
 
 
-def _rows(**lines: Any) -> NamedLines:
+def _rows(**lines: Any) -> fields.Function:
     """Tables with the same schema, by name."""
-    return NamedLines(fields.Nested(schema(**lines)), WORD, load_default=dict)
+    row = fields.Nested(schema(**lines))
+    return named_lines(lambda _: row, WORD, load_default=dict)
 
 
 URL = matching(
@@ -285,12 +274,12 @@ READ = schema(
     key_env=_variable("key"),
     scheme=one_of(("bearer", "basic"), load_default="bearer"),
     headers=fields.Dict(fields.String(), fields.String(), load_default=dict),
-    owners=_rows(url=URL, party=Value("text", required=True)),
+    owners=_rows(url=URL, party=value("text", required=True)),
     things=_rows(
         url=URL,
-        each=Value("list"),
-        more=Value("truth"),
-        beside=_rows(url=URL, id=Value("text", required=True)),
+        each=value("list"),
+        more=value("truth"),
+        beside=_rows(url=URL, id=value("text", required=True)),
     ),
 )
 
@@ -300,13 +289,13 @@ TABLE = schema(
     recipe=fields.String(),
     tried=fields.Boolean(load_default=False),
     crm=fields.Boolean(load_default=False),
-    verify=Verify(required=True),
+    verify=fields.Function(deserialize=_verify, required=True),
     secret_env=_variable("secret"),
     body=one_of(FORMS, load_default="json"),
-    split=Value("list"),
-    id=Value("text", load_default=ValuePath(jmespath.compile("`null`"), text)),
-    type=Value("text", load_default=ValuePath(jmespath.compile("'event'"), text)),
-    events=NamedLines(Rule, WORD, load_default=dict),
+    split=value("list"),
+    id=value("text", load_default=ValuePath(jmespath.compile("`null`"), text)),
+    type=value("text", load_default=ValuePath(jmespath.compile("'event'"), text)),
+    events=named_lines(_rule, WORD, load_default=dict),
     traits=TRAITS,
     read=fields.Nested(READ),
 )

@@ -14,12 +14,12 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields
 
 from bridge import log
-from bridge.domain.facts import Fact, Rank
-from bridge.domain.values import ORGANIZATION, REFRESHED, AnyValue, Names, Subscription
+from bridge.domain.facts import Fact
+from bridge.domain.values import ORGANIZATION, AnyValue, Names, Subscription
 from bridge.errors import SourceUnreadError
 from bridge.sources import crm
 from bridge.sources.crm import Deals, Fields, Rules, TraitMapping, won_deal
-from bridge.sources.http import TIMEOUT, HttpApi, Json, Reply, understood
+from bridge.sources.http import TIMEOUT, HttpApi, Json, Reply, as_read, understood
 from bridge.sources.hubspot.facts import (
     OWNER,
     PREFIX,
@@ -31,7 +31,7 @@ from bridge.sources.hubspot.facts import (
     stripped,
 )
 from bridge.webhook.fields import UNREAD, Id, Label, Payload, Text
-from bridge.webhook.source import Change, Event, Options, Page
+from bridge.webhook.source import Change, Options, Page
 from bridge.webhook.values import decimal, kept, milliseconds
 
 LOG = logging.getLogger("bridge.hubspot")
@@ -160,12 +160,12 @@ class HubspotApi:
             return []
         record = reply.body
         if record["id"] != asked:
-            return _facts(party, self._merged(record), reply.at, final=True)
+            return as_read(party, self._merged(record), reply.at, final=True)
         links, is_all = _links(record, "deals")
         sure = {link["id"] for link in links if link["type"] == "company_to_deal"}
         own = {asked: {link["id"]: link["id"] in sure for link in links}}
         deals = self._deals(own if is_all else self._deals_of([asked]))[asked]
-        return _facts(party, self._company(record, deals, reply.at), reply.at)
+        return as_read(party, self._company(record, deals, reply.at), reply.at)
 
     def owner(self, thing: str) -> str | None:
         """See `SourceApi.owner`: a deal's primary company, or the only one it has.
@@ -241,7 +241,7 @@ class HubspotApi:
                 continue
             id_, party = row["id"], PREFIX + row["id"]
             try:
-                facts = _facts(party, self._company(row, deals.get(id_, ()), at), at)
+                facts = as_read(party, self._company(row, deals.get(id_, ()), at), at)
             except SourceUnreadError as error:
                 left_out = log.fields(party=party, reason=error.reason)
                 LOG.warning("left out", extra=left_out)
@@ -249,7 +249,7 @@ class HubspotApi:
             born = _ms(row["created"]) if id_ in alive else 0
             yield Change(when.get(id_, at), facts=facts, born=born)
             for old in filter(None, (row["properties"].get(MERGED) or "").split(";")):
-                merged = _facts(PREFIX + old, self._merged(row), at, final=True)
+                merged = as_read(PREFIX + old, self._merged(row), at, final=True)
                 yield Change(when.get(id_, at), facts=merged)
 
     def _search(
@@ -417,18 +417,6 @@ def _ms(moment: datetime) -> int:
 
 def _filter(name: str, operator: str, value: object) -> Json:
     return {"propertyName": name, "operator": operator, "value": str(value)}
-
-
-def _facts(
-    party: str, things: Iterable[tuple[str, AnyValue]], at: int, *, final: bool = False
-) -> list[Fact]:
-    """The facts of a party that was read *at* an instant of HubSpot's clock (ms)."""
-    event = Event(f"read:{at}", "read", at, {})
-    facts = [
-        event.fact(party, thing, value, Rank.FROM_API, final=final)
-        for thing, value in things
-    ]
-    return [*facts, event.fact(party, REFRESHED, {}, Rank.FROM_API)]
 
 
 def _won(properties: Fields, deals: Deals, at: int) -> Subscription | None:
