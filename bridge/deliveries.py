@@ -209,9 +209,7 @@ def _with_outcome(redis: Redis, lines: Sequence[Line]) -> list[Line]:
 
 
 def _outcome(
-    line: Line,
-    standing: Standing | None,
-    histories: Mapping[str, Sequence[Mapping[str, Any]]],
+    line: Line, standing: Standing | None, histories: Mapping[str, Sequence[Any]]
 ) -> Line:
     if standing is None:
         return line

@@ -40,6 +40,9 @@ READS = 30
 LOST = 0.5
 """Where more than this part of our accounts is not listed, it is another workspace."""
 
+Shown = Mapping[str, Any]
+"""An account or an organization as Vitally shows it."""
+
 FEW = 20
 """So many accounts may be missing, whatever part of all they are."""
 
@@ -128,9 +131,7 @@ class Reconciler:
         self._note(began, kind, page.results)
         return page
 
-    def _note(
-        self, began: int, kind: str, accounts: Sequence[Mapping[str, Any]]
-    ) -> None:
+    def _note(self, began: int, kind: str, accounts: Sequence[Shown]) -> None:
         name = organization if kind == KINDS[1] else str
         shown = {
             name(str(one["externalId"])): one
@@ -140,7 +141,7 @@ class Reconciler:
         ledgers = self._shadow.ledgers([*shown])
         rows = zip(shown.items(), ledgers, strict=True)
         ids = self._ids(ledger for _, ledger in ledgers)
-        seen = [self._seen(name, *ledger, one, ids) for (name, one), ledger in rows]
+        seen = [self._seen(name, known, one, ids) for (name, one), known in rows]
         self._shadow.note(began, seen)
 
     def _ids(self, ledgers: Iterable[Ledger]) -> dict[str, str]:
@@ -151,13 +152,9 @@ class Reconciler:
         return {name: id_.decode() for name, id_ in ids if id_}
 
     def _seen(
-        self,
-        name: str,
-        text: str,
-        ledger: Ledger,
-        shown: Mapping[str, Any],
-        ids: Mapping[str, str],
+        self, name: str, known: tuple[str, Ledger], shown: Shown, ids: Mapping[str, str]
     ) -> Seen:
+        text, ledger = known
         by_currency = ledger.traits.keys() if organization_id(name) else frozenset()
         other = otherwise(ledger, shown.get("traits") or {}, self._keys | by_currency)
         is_in = shown.get(ORGANIZATION)
@@ -188,7 +185,7 @@ class Reconciler:
         except VitallyMissingError:
             seen = Seen(name, text, {}, missing=True, drifted=bool(text))
         else:
-            seen = self._seen(name, text, ledger, shown, self._ids([ledger]))
+            seen = self._seen(name, (text, ledger), shown, self._ids([ledger]))
         return self._shadow.note(began, [seen]) > 0
 
 

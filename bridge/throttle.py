@@ -60,7 +60,7 @@ class Throttle(Store):
         if self._reads_left and not self._redis.exists(keys.PAUSE):
             self._reads_left -= 1
             return 0
-        wait, _ = self._call(most_ms, uuid4().hex, "GET", stopping=keys.PAUSE)
+        wait, _ = self._call(most_ms, uuid4().hex, "GET")
         if wait >= 0:
             write, read = self._redis.hmget(keys.RATE, "cost", "cost:GET")
             self._reads_left = max(0, int(write or COST) // int(read or 1) - 1)
@@ -100,14 +100,10 @@ class Throttle(Store):
         return not self._redis.exists(keys.PAUSE, keys.FAILING)
 
     def _call(
-        self,
-        most_ms: int,
-        slot: str,
-        kind: str = "PUT",
-        *,
-        urgent: bool = False,
-        stopping: str = keys.PAUSED,
+        self, most_ms: int, slot: str, kind: str = "PUT", *, urgent: bool = False
     ) -> tuple[int, int]:
+        # A pause by hand stops writes alone.
+        stopping = keys.PAUSE if kind == "GET" else keys.PAUSED
         names = [keys.SLOTS, keys.RATE, keys.PAUSE, stopping]
         how = (most_ms, slot, PAUSED_MS, int(urgent), self._least, kind)
         wait, slots = self._run("reserve", self._share, LIMIT, COST, *how, keys=names)

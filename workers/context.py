@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 from collections.abc import Callable
 from functools import cached_property
+from threading import Event
 from typing import Any
 
 from redis import Redis
@@ -44,7 +44,7 @@ class Context:
     """
 
     def __init__(
-        self, settings: Settings, config: Config, redis: Redis, stop: threading.Event
+        self, settings: Settings, config: Config, redis: Redis, stop: Event
     ) -> None:
         self.settings, self.config, self.redis = settings, config, redis
         self.rules = rules(config)
@@ -79,10 +79,7 @@ class Context:
         return Vitally(url, key, **watched)
 
     def repeat(
-        self,
-        step: Callable[[], float | None],
-        every: float,
-        until: threading.Event | None = None,
+        self, step: Callable[[], float | None], every: float, until: Event | None = None
     ) -> None:
         """Call *step* every so many seconds until the worker stops, or *until* is set.
 

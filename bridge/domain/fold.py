@@ -62,6 +62,9 @@ class Step(NamedTuple):
         return self.before is not None and self.before != self.after
 
 
+Steps = frozenset[Step]
+
+
 class Retained(NamedTuple):
     """What compaction must keep of a thing's history; it only grows, in any order.
 
@@ -74,10 +77,10 @@ class Retained(NamedTuple):
     seen: frozenset[str] = frozenset()
     creation_seen: bool = False
     trial: bool = False
-    paid: frozenset[Step] = frozenset()
-    unpaid: frozenset[Step] = frozenset()
-    in_time: frozenset[Step] = frozenset()
-    late: frozenset[Step] = frozenset()
+    paid: Steps = frozenset()
+    unpaid: Steps = frozenset()
+    in_time: Steps = frozenset()
+    late: Steps = frozenset()
 
     def marks(self, facts: Collection[Fact]) -> tuple[frozenset[str], bool, bool]:
         """*seen*, *creation_seen* and *trial*, extended by *facts*."""
@@ -108,11 +111,8 @@ class Retained(NamedTuple):
 
 
 def _spell(
-    out: frozenset[Step],
-    into: frozenset[Step],
-    words: Mapping[Step, str],
-    names: Collection[str],
-) -> tuple[frozenset[Step], frozenset[Step]]:
+    out: Steps, into: Steps, words: Mapping[Step, str], names: Collection[str]
+) -> tuple[Steps, Steps]:
     """The steps of the latest instant out of statuses with these *names*, and those since."""
     new = {step for step, word in words.items() if word in names}
     out |= words.keys() - new
@@ -217,7 +217,7 @@ def _since(fact: Fact, retained: Retained) -> tuple[int | None, int]:
     return unpaid, _began(fact, retained.in_time, retained.late) if was_seen else 0
 
 
-def _began(fact: Fact, out: frozenset[Step], into: frozenset[Step]) -> int:
+def _began(fact: Fact, out: Steps, into: Steps) -> int:
     """The start of a spell; the chain orders steps of one instant."""
     last = max((step.at for step in out), default=None)
     shared = {step for step in into if step.at == last}

@@ -339,10 +339,9 @@ def _take_off(
     if products and any(item.product is None for item in items):
         raise UnknownError(f"which items discount {label} is for is not known")
     chosen = [item for item in items if not products or item.product in products]
-    before = total(chosen)
-    if not before:
+    if not total(chosen):
         return items
-    left = _share_left(before, discount, chosen, currency, policy)
+    left = _share_left(discount, chosen, currency, policy)
     return [
         item._replace(monthly=item.monthly * left, taken=(*item.taken, label))
         if item in chosen
@@ -352,13 +351,9 @@ def _take_off(
 
 
 def _share_left(
-    before: Fraction,
-    discount: Discount,
-    chosen: Sequence[PricedItem],
-    currency: str,
-    policy: Policy,
+    discount: Discount, chosen: Sequence[PricedItem], currency: str, policy: Policy
 ) -> Fraction:
-    """The share of *before*, a monthly cost, that a discount leaves; at least 0."""
+    """The share of what *chosen* items cost that a discount leaves; at least 0."""
     if "percent" in discount:
         return max(1 - Fraction(discount["percent"]) / 100, Fraction(0))
     other = discount.get("currency")
@@ -370,6 +365,7 @@ def _share_left(
     if len(rhythms) > 1:
         raise UnknownError("a fixed amount is taken off items with different intervals")
     off = monthly(Fraction(discount["amount"]), *rhythms.pop(), policy)
+    before = total(chosen)
     return max((before - off) / before, Fraction(0))
 
 

@@ -101,10 +101,9 @@ class Payer:
     @property
     def is_told(self) -> bool:
         """Whether its source tells anything of payments."""
-        bills = source_of(self.party) in TELL_BILLING
-        return PAYMENTS in self.things or (
-            bills and any(thing.startswith(BILLING) for thing in self.things)
-        )
+        has_billing = any(thing.startswith(BILLING) for thing in self.things)
+        bills = has_billing and source_of(self.party) in TELL_BILLING
+        return bills or PAYMENTS in self.things
 
     def _known(self, thing: str) -> Any:
         """The value of a *thing*. Raises UnknownError."""
@@ -192,9 +191,8 @@ class Payer:
     @property
     def dates(self) -> set[int]:
         """The instants (ms) at which its traits may change without an event."""
-        found = {
-            at + TRIED_FOR for i in self.failing if (at := i.steps[-1].get("retry"))
-        }
+        tries = (invoice.steps[-1].get("retry") for invoice in self.failing)
+        found = {at + TRIED_FOR for at in tries if at}
         with suppress(UnknownError):
             found |= {g[k] for g in self._grants for k in ("from", "until") if k in g}
         return found

@@ -111,13 +111,11 @@ def rules_of(source: str, options: Options) -> Rules:
     return rules
 
 
+Line = fields.Field[Any]
+
+
 def table(
-    source: str,
-    word: str,
-    deals: str,
-    currency: fields.Field[Any],
-    *kinds: str,
-    **more: fields.Field[Any],
+    source: str, word: str, deals: str, currency: Line, *kinds: str, **more: Line
 ) -> Callable[[Mapping[str, Any]], Table]:
     """Return the reader of a *source*'s table.
 

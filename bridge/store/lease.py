@@ -239,20 +239,16 @@ class Leases(Store):
         return claims(answer)
 
     def postpone(
-        self,
-        party: str,
-        delay_ms: int,
-        lease: Lease | None = None,
-        wait: Wait = RETRIED,
+        self, party: str, ms: int, lease: Lease | None = None, wait: Wait = RETRIED
     ) -> Claims:
-        """Try *party* again in *delay_ms*; give the *lease* back and note what *wait* says.
+        """Try *party* again in *ms*; give the *lease* back and note what *wait* says.
 
         If the lease is lost, the account is marked: what was sent under it may have
         overwritten something, and is made good by a write of the whole document.
         """
         self.held = None
         account, fence = (lease.account, lease.fence) if lease else ("", 0)
-        noted, delay = orjson.dumps(wait.fields), max(0, delay_ms)
+        noted, delay = orjson.dumps(wait.fields), max(0, ms)
         args = (party, delay, account, fence, noted, wait.row, wait.word)
         more = (_text(wait.unknown), _json(wait.members), _json(wait.joins))
         return claims(self._run("postpone", *args, *more))

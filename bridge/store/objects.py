@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -65,12 +65,7 @@ class Objects(Store):
         return read_rows(self._redis.hgetall(keys.instances(account)))
 
     def put(
-        self,
-        lease: Lease,
-        rows: Mapping[str, Row],
-        gone: Collection[str],
-        *,
-        late: bool,
+        self, lease: Lease, rows: Mapping[str, Row], gone: Iterable[str], *, late: bool
     ) -> None:
         """Store *rows* under the *lease*, and whether Vitally is *late* to show some.
 

@@ -177,7 +177,7 @@ class HubspotApi:
 
     def _company_of(self, deal: str, *, is_gone: bool = False) -> str | None:
         path, more = f"{RECORDS}/deals/{{id}}", {"associations": "companies"}
-        reply = self._one(Record(), path, deal, is_gone=is_gone, **more)
+        reply = self._one(Record(), path, deal, gone=is_gone, **more)
         links, _ = _links(reply.body, "companies") if reply else ([], True)
         primary = {link["id"] for link in links if link["type"] == "deal_to_company"}
         companies = primary or {link["id"] for link in links}
@@ -272,16 +272,10 @@ class HubspotApi:
         return page._replace(after=page.after and page.rows[-1]["id"]), at
 
     def _one(
-        self,
-        schema: Schema,
-        path: str,
-        id_: str,
-        *,
-        is_gone: bool = False,
-        **query: str,
+        self, schema: Schema, path: str, id_: str, *, gone: bool = False, **query: str
     ) -> Reply | None:
-        """One thing, even if it was deleted (*is_gone*: surely); None if there is none."""
-        for archived in (is_gone, not is_gone):
+        """One thing, even if it was deleted (*gone*: surely); None if there is none."""
+        for archived in (gone, not gone):
             more = {"archived": "true"} if archived else {}
             reply = self._http.get(path, id_, kept({**query, **more}))
             if reply is not None:
