@@ -40,7 +40,7 @@ PLACE = re.compile(r"(\d{1,15})-(\d{1,20})([jr])")
 
 END = (2**53, 0, "z")
 
-Place = tuple[int, int, str]
+Position = tuple[int, int, str]
 """Instant (ms), number within it, and stream of a line; the list is in their order."""
 
 
@@ -145,14 +145,14 @@ def follow(redis: Redis) -> Iterator[Line | None]:
         yield None
 
 
-def _place(text: str) -> Place | None:
+def _place(text: str) -> Position | None:
     parts = PLACE.fullmatch(text)
     return (int(parts[1]), int(parts[2]), parts[3]) if parts else None
 
 
 def _read(
-    redis: Redis, letter: str, begin: Place, until: int
-) -> Iterator[tuple[Place, Line]]:
+    redis: Redis, letter: str, begin: Position, until: int
+) -> Iterator[tuple[Position, Line]]:
     """Yield the lines of a stream that come after *begin* in the list."""
     newest = f"{begin[0]}-{begin[1]}" if begin < END else "+"
     if until and until < begin[0]:

@@ -164,18 +164,18 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
         days = kind.keeps_days
         note(f"{kind.title} lists {days} days; what is older only a backfill can find")
     comparison = Comparison(settings, redis, kind, archive)
-    found = Found(redis, kind, days, dry_run=dry_run)
-    span, place = found.begun()
+    cursor = GapsCursor(redis, kind.name, days, dry_run=dry_run)
+    span, place = cursor.span, cursor.after
 
     def ask(after: str) -> Page:
         try:
             verdicts, after = comparison.page(span, after, span[0], take=not dry_run)
         except SourceUnreadError:
             # The place may be what it does not understand.
-            found.reached("")
+            cursor.put("")
             note("the next run begins anew")
             raise
-        found.reached(after)
+        cursor.put(after)
         return Page(verdicts, after)
 
     news: list[Verdict] = []
@@ -185,7 +185,7 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
             news.append(verdict)
         return verdict.word
 
-    became = _each(_rows(ask, place), "change", take, None, lambda: bool(found.after))
+    became = _each(_rows(ask, place), "change", take, None, lambda: bool(cursor.after))
     lines = (f"{moment(one.at)}  {one.word}  {one.type}  {one.event}" for one in news)
     read = f"{count(became.total(), 'change')} of {count(days, 'day')}"
     events = [one._asdict() | {"at": moment(one.at)} for one in news]
@@ -193,37 +193,37 @@ def gaps(source: str, days: int, *, dry_run: bool) -> None:
     tell(data, *lines, f"{read}: {_sums(became, 'nothing to read')}")
 
 
-class Found:
-    """Where an interrupted `gaps` over so many *days* goes on."""
+class GapsCursor:
+    """Where an interrupted `gaps` over so many *days* goes on.
 
-    def __init__(self, redis: Redis, kind: Source, days: int, *, dry_run: bool) -> None:
+    *span*: what it compares (ms); *after*: a place in the list, "" for its beginning.
+    """
+
+    def __init__(self, redis: Redis, source: str, days: int, *, dry_run: bool) -> None:
         self._redis: Any = redis
-        self._name, self._days, self._dry_run = kind.name, days, dry_run
-        self._span, self.after = (0, 0), ""
-
-    def begun(self) -> tuple[tuple[int, int], str]:
-        """The span (ms), and the place in the list after which to go on; "": the first."""
-        raw = None if self._dry_run else self._redis.hget(keys.GAPS, self._name)
-        days, first, last, after = orjson.loads(raw) if raw else (0, 0, 0, "")
-        now = milliseconds(self._redis)
+        self._source, self._days, self._dry_run = source, days, dry_run
+        raw = None if dry_run else self._redis.hget(keys.GAPS, source)
+        was, first, last, after = orjson.loads(raw) if raw else (0, 0, 0, "")
+        now = milliseconds(redis)
         # What happened since then would not be looked at.
-        if days != self._days or now - last > DAY_MS:
+        if was != days or now - last > DAY_MS:
             last, after = now + 1000, ""
-            first = last - self._days * DAY_MS
+            first = last - days * DAY_MS
         if after:
             span = f"{moment(first)} to {moment(last)} UTC"
             note(f"going on where it was interrupted, with {span}")
-        self._span, self.after = (first, last), after
-        return self._span, after
+        self.span, self.after = (first, last), after
 
-    def reached(self, after: str) -> None:
+    def put(self, after: str) -> None:
         """Store the place; "": there is nothing to go on with."""
-        if after and not self._dry_run:
-            row = orjson.dumps([self._days, *self._span, after])
-            self._redis.hset(keys.GAPS, self._name, row)
-        elif not self._dry_run:
-            self._redis.hdel(keys.GAPS, self._name)
-        self.after = "" if self._dry_run else after
+        if self._dry_run:
+            return
+        if after:
+            row = orjson.dumps([self._days, *self.span, after])
+            self._redis.hset(keys.GAPS, self._source, row)
+        else:
+            self._redis.hdel(keys.GAPS, self._source)
+        self.after = after
 
 
 # --- What both do ----------------------------------------------------------------------

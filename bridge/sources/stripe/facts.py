@@ -31,7 +31,7 @@ from bridge.domain.values import (
 )
 from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.schemas import CUSTOMER, SUBSCRIPTION, event_of
-from bridge.sources.stripe.snapshot import Kept, Place, Places
+from bridge.sources.stripe.snapshot import Keeps, Place, Places
 from bridge.webhook.fields import Payload
 from bridge.webhook.source import (
     Event,
@@ -79,9 +79,9 @@ def places(options: Options) -> Places:
     return *(listed or (Place("customer", "id"),)), *options.get(ORGANIZATION, ())
 
 
-def kept_beside(options: Options) -> Kept:
+def kept_beside(options: Options) -> Keeps:
     """What is kept beside the usual, as `[traits] use` and `[sources.stripe.traits]` say."""
-    return Kept(options.get(USED, ()), options.get(TRAITS, {}))
+    return Keeps(options.get(USED, ()), options.get(TRAITS, {}))
 
 
 def needed_events(options: Options) -> list[str]:

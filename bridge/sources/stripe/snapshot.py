@@ -62,7 +62,7 @@ Places = tuple[Place, ...]
 """From the strongest to the weakest."""
 
 
-class Kept(NamedTuple):
+class Keeps(NamedTuple):
     """What is kept beside the usual: for optional traits in *use*, and own *traits*."""
 
     use: Collection[str] = ()
@@ -83,7 +83,7 @@ class Kept(NamedTuple):
         return found
 
 
-NO_MORE = Kept()
+NO_MORE = Keeps()
 
 
 def owner(loaded: Loaded) -> str | None:
@@ -135,7 +135,7 @@ def customer(loaded: Loaded, places: Places, *, deleted: bool = False) -> Custom
     return {**names, **organization(loaded, places), **kept(value)}
 
 
-def trait(loaded: Loaded, name: str, keeps: Kept) -> Trait:
+def trait(loaded: Loaded, name: str, keeps: Keeps) -> Trait:
     """Value of thing `trait:…` of a customer; {}: it is not one of a customer."""
     is_own = keeps.traits[name].field.startswith("customer.")
     if not is_own or loaded["metadata"] is None:
@@ -145,7 +145,7 @@ def trait(loaded: Loaded, name: str, keeps: Kept) -> Trait:
 
 
 def subscription(
-    loaded: Loaded, places: Places, *, deleted_at: Any = None, keeps: Kept = NO_MORE
+    loaded: Loaded, places: Places, *, deleted_at: Any = None, keeps: Keeps = NO_MORE
 ) -> Subscription:
     """Value of thing `subscription:…`; *deleted_at* of a deletion's event.
 
@@ -246,7 +246,7 @@ def _price(item: Loaded, spare: Loaded | None) -> Loaded:
 
 
 def _item(
-    item: Loaded, price: Loaded, currency: str | None, keeps: Kept = NO_MORE
+    item: Loaded, price: Loaded, currency: str | None, keeps: Keeps = NO_MORE
 ) -> Item:
     """One item; without amounts if its price has them in another *currency*.
 
@@ -371,7 +371,7 @@ def terms(coupon: Loaded) -> Terms:
 
 
 def shared(
-    kind: str, loaded: Loaded, keeps: Kept = NO_MORE, *, created: Any, deleted: bool
+    kind: str, loaded: Loaded, keeps: Keeps = NO_MORE, *, created: Any, deleted: bool
 ) -> Coupon | Named:
     """Value of a `coupon`, a `price` (a plan too) or a `product`, by its *kind*.
 
