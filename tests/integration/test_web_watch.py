@@ -26,7 +26,7 @@ from tests.support.server import RedisServer
 from tests.support.waiting import eventually
 
 
-def refusal(watch: Watch) -> str | None:
+def why_refused(watch: Watch) -> str | None:
     """Why nothing can be written now; None: it can."""
     return next(iter(watch.view().refusals), None)
 
@@ -74,7 +74,7 @@ def test_one_look_sees_why_nothing_can_be_written(
     for command in commands:
         client.execute_command(*command.split())
     watch = Watch(client, **settings)
-    before = refusal(watch)
+    before = why_refused(watch)
     view = watch.look()
     after = (*view.refusals, *view.worries)
     watch.stop()
@@ -92,7 +92,7 @@ def test_a_share_of_the_memory_is_kept_for_the_workers(
     for share in (0.1, 0.9):
         watch = Watch(client, share=share)
         watch.look()
-        found.append(refusal(watch))
+        found.append(why_refused(watch))
 
     assert found[0] is not None
     assert "10% of them may be used" in found[0]
@@ -106,7 +106,7 @@ def test_a_running_watch_sees_what_befalls_redis_and_its_return(
     watch.start()
 
     def is_well() -> bool:
-        return refusal(watch) is None
+        return why_refused(watch) is None
 
     for befalls, returns in (
         (
@@ -140,10 +140,10 @@ def test_a_failure_makes_the_watch_look_at_once(
     monkeypatch.setattr("bridge.store.health.EVERY", 60 * EVERY)
     watch = Watch(client)
     watch.start()
-    eventually(lambda: refusal(watch) is None)
+    eventually(lambda: why_refused(watch) is None)
     # The first look is over and it waits, or it has just begun to: either way it wakes.
     watch.failed()
-    eventually(lambda: refusal(watch) is None)
+    eventually(lambda: why_refused(watch) is None)
     watch.stop()
 
 
