@@ -16,8 +16,8 @@ import orjson
 from redis import Redis
 
 from bridge.domain.explanation import WRITES
-from bridge.ingest import STRENGTH
 from bridge.store import keys
+from bridge.store.accept import STRENGTH
 from bridge.store.connect import each
 from bridge.store.inspect import Look, Standing
 

@@ -25,13 +25,10 @@ from bridge.errors import PayloadError
 from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.sources import OBSERVED
-from bridge.store.accept import Accept, Origin
+from bridge.store.accept import STRENGTH, Accept, Origin
 from bridge.store.lease import Claim
 from bridge.store.quarantine import Kept, Quarantine, runs
 from bridge.webhook.source import Delivery, Event, Source, Verified, refused
-
-STRENGTH = ("ignored", "duplicate", "coalesced", "queued", "quarantined")
-"""Receipts from weakest to strongest; the reply to a batch has its strongest."""
 
 UNREAD = Event("", "", 0, {}, "observed")
 """Stands for any delivery of a source that is only observed."""

@@ -23,6 +23,9 @@ RING = 20_000
 JOURNAL = 10_000
 """Most lines of the journal."""
 
+STRENGTH = ("ignored", "duplicate", "coalesced", "queued", "quarantined")
+"""Receipts from weakest to strongest; the reply to a batch has its strongest."""
+
 LONGEST = 200
 """Most characters of an ignored event's id, kind and reason that the journal keeps."""
 

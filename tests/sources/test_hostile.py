@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis import Redis
 
-from bridge.ingest import STRENGTH, Ingress
+from bridge.ingest import Ingress
 from bridge.sources.generic import make
+from bridge.store.accept import STRENGTH
 from bridge.store.inspect import figures
 from bridge.store.quarantine import Quarantine
 from bridge.webhook.source import Delivery, Source, Verified
