@@ -15,7 +15,7 @@ from bridge.domain.facts import organization_id
 from bridge.domain.traits import instant
 from bridge.domain.values import DAY_MS
 from bridge.store import keys
-from bridge.store.index import Index, Row
+from bridge.store.index import MANY, Index, Row
 from bridge.store.inspect import Look
 from bridge.store.lease import Leases
 
@@ -82,6 +82,7 @@ class Listing(NamedTuple):
 
     *states* counts the accounts in each state among those with the text; *held* are the
     parties without an account among them. *tags* maps the accounts shown to their states.
+    Of MANY accounts only those of exactly that id are found, without *states*.
     """
 
     accounts: Sequence[Row]
@@ -96,6 +97,9 @@ class Listing(NamedTuple):
 def listing(redis: Redis, wanted: Wanted) -> Listing:
     """Find accounts. Raises redis' own errors."""
     index, text = Index(redis, keep=True), wanted.text.strip().lower()
+    if (every := index.count()) > MANY:
+        rows = index.near(wanted.text.strip(), PAGE)
+        return Listing(rows, len(rows), 1, every, {}, [], {r.account: [] for r in rows})
     rows = index.find(text) if text else index.rows()
     now = _states(redis)
     plain = [row for row in rows if not organization_id(row.account)]
@@ -113,7 +117,7 @@ def listing(redis: Redis, wanted: Wanted) -> Listing:
     counts["held"] += len(held)
     shown = rows[begin : begin + PAGE]
     tags = {r.account: [n for n, has in FILTERS.items() if has(r, now)] for r in shown}
-    return Listing(shown, total, pages, index.count(), counts, held, tags)
+    return Listing(shown, total, pages, every, counts, held, tags)
 
 
 def _states(redis: Redis) -> States:

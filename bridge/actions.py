@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
+from itertools import islice
 
 from redis import Redis
 
@@ -15,7 +16,7 @@ from bridge.ingest import Ingress, Receipt
 from bridge.queue import Queue
 from bridge.sources import discover
 from bridge.store.accept import Accept
-from bridge.store.index import Index
+from bridge.store.index import MANY, Index
 from bridge.store.inspect import Look
 from bridge.store.lease import APART_MS, Claim, Leases
 from bridge.store.mass import Mass
@@ -122,7 +123,7 @@ def unknown(redis: Redis, name: str) -> BridgeError:
     standings = zip(parties, Look(redis).standings(parties), strict=True)
     meant = [party for party, standing in standings if standing]
     if not meant:
-        rows = Index(redis).rows()
+        rows = [*islice(Index(redis).stream(), MANY)]
         meant = [row.account for row in rows if row.matches(name.lower())]
         meant = meant or get_close_matches(name, [r.account for r in rows], 1, LIKE)
     hint = f" (did you mean {meant[0]}?)" if meant else ""

@@ -49,7 +49,7 @@ from bridge.sources.stripe.endpoint import (
 from bridge.sources.stripe.facts import needed_events
 from bridge.store.connect import milliseconds
 from bridge.store.health import POLICY, told
-from bridge.store.index import Index
+from bridge.store.index import MANY, Index
 from bridge.store.shadow import Shadow
 from bridge.vitally.client import Call, Vitally
 from bridge.vitally.replies import Rate
@@ -410,7 +410,7 @@ def _read_accounts(seen: Seen, vitally: Vitally, redis: Redis) -> None:
     listed = {str(one.get("externalId")): one for one in page}
     kinds: defaultdict[str | bool | None, list[str]] = defaultdict(list)
     # Which traits the fields of an organization follow is another setting of Vitally's.
-    rows = {row.account: row for row in Index(redis).rows()}
+    rows = {row.account: row for row in islice(Index(redis).stream(), MANY)}
     for name, row in rows.items():
         kind = row.currency if row.mrr else bool(row.churned_at)
         kinds["" if row.mrr and name in listed else kind].append(name)

@@ -7,10 +7,11 @@ added by the sweeper.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 import orjson
@@ -26,8 +27,9 @@ from bridge.store.view import Member, View
 BATCH = 500
 """Fields and keys that Redis scans in one step."""
 
-MOST_KEPT = 100_000
-"""Most rows that a process keeps."""
+MANY = 100_000
+"""Most rows that a process keeps, and that a page may look at: more take seconds, in
+which deliveries wait, and a gigabyte."""
 
 DONE = b"done"
 
@@ -131,6 +133,18 @@ class Index(Store):
         raw = dict(self._redis.hscan_iter(key, count=BATCH))
         return [self._read(account, text) for account, text in raw.items()]
 
+    def stream(self, key: str = keys.INDEX) -> Iterator[Row]:
+        """The rows one by one, so that many need no room; one may come twice."""
+        raw = self._redis.hscan_iter(key, count=BATCH)
+        return (self._read(account, text) for account, text in raw)
+
+    def near(self, text: str, most: int) -> list[Row]:
+        """What has exactly the id *text*, of an account or party; without, *most* of all."""
+        if text:
+            account = self._redis.hget(keys.party(text), "account") or b""
+            return [*self.some(list({text, account.decode()})).values()]
+        return [*islice(self.stream(), most)]
+
     def some(self, accounts: Sequence[str]) -> dict[str, Row]:
         """The rows of those of *accounts*, organizations too, that have one."""
         found: dict[str, Row] = {}
@@ -146,9 +160,11 @@ class Index(Store):
         domain of an e-mail address; or an address, of which the domain counts.
         """
         wanted = text.strip().lower()
-        rows = [*self.rows(), *self.rows(keys.INDEX_OF_ORGANIZATIONS)]
-        found = [row for row in rows if row.matches(wanted)]
-        return sorted(found, key=lambda row: (not _is(row, wanted), row.name.lower()))
+        rows = map(self.stream, (keys.INDEX, keys.INDEX_OF_ORGANIZATIONS))
+        found = {r.account: r for some in rows for r in some if r.matches(wanted)}
+        return sorted(
+            found.values(), key=lambda row: (not _is(row, wanted), row.name.lower())
+        )
 
     def count(self) -> int:
         """How many accounts there are."""
@@ -178,11 +194,12 @@ class Index(Store):
 
 def sums(rows: Iterable[Row]) -> dict[str, tuple[int, float]]:
     """Currency -> accounts with an MRR in it, and their exact sum in major units."""
-    found: defaultdict[str, list[Decimal]] = defaultdict(list)
+    numbers, totals = Counter[str](), defaultdict[str, Decimal](Decimal)
     for row in rows:
         if row.mrr is not None:
-            found[row.currency or ""].append(Decimal(str(row.mrr)))
-    return {code: (len(own), float(sum(own))) for code, own in sorted(found.items())}
+            numbers[row.currency or ""] += 1
+            totals[row.currency or ""] += Decimal(str(row.mrr))
+    return {code: (numbers[code], float(totals[code])) for code in sorted(totals)}
 
 
 def _row(account: bytes, text: bytes) -> Row:
@@ -190,7 +207,7 @@ def _row(account: bytes, text: bytes) -> Row:
     return Row._make([account.decode(), *plain, tuple(unknown), tuple(parties), words])
 
 
-_kept_row = lru_cache(MOST_KEPT)(_row)
+_kept_row = lru_cache(MANY)(_row)
 
 
 def _is(row: Row, text: str) -> bool:

@@ -8,12 +8,13 @@ from bridge.domain.facts import vacated
 from bridge.domain.mass import CHURNED, DOWN, THOUSANDTHS, UP, Window
 from bridge.store import keys
 from bridge.store.connect import Store, each
-from bridge.store.index import Index, sums
+from bridge.store.index import MANY, Index, sums
 
 WINDOW_MS = 3_600_000
 
 TOTALS_MS = 600_000
-"""How long sums of the MRR are used; a hold is only decided with new ones."""
+"""How long sums of the MRR are used, of many accounts longer; a hold is only decided
+with new ones."""
 
 
 class Mass(Store):
@@ -63,13 +64,16 @@ class Mass(Store):
         each(self._redis, "hset", map(keys.account, accounts), "released", 1)
 
     def _sum(self) -> None:
+        found = sums(Index(self._redis).stream())
+        accounts = sum(number for number, _ in found.values())
         totals = {"": 0} | {
             f"{currency} {way}": int(total * THOUSANDTHS)
-            for currency, (_, total) in sums(Index(self._redis).rows()).items()
+            for currency, (_, total) in found.items()
             for way in (DOWN, UP)
         }
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.delete(keys.MASS_TOTALS)
             pipe.hset(keys.MASS_TOTALS, mapping=totals)
-            pipe.pexpire(keys.MASS_TOTALS, TOTALS_MS)
+            # Many take long to sum up, and move little within an hour.
+            pipe.pexpire(keys.MASS_TOTALS, TOTALS_MS * (1 + accounts // MANY))
             pipe.execute()

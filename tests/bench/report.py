@@ -129,6 +129,40 @@ LOAD = (
 )  # fmt: skip
 """Rows that `tests.bench.hour` prints."""
 
+MILLION = (
+    Goal("million bytes", "Redis (`used_memory`) for each account", 4096, "{:,.0f} B"),
+    Goal("million redis", "In all", 4096, "{:,.0f} MB"),
+    Goal("million rss", "As the machine sees it (RSS)", 6144, "{:,.0f} MB"),
+    Goal("million start", "From the start of web and worker until `/readyz` is 200", 10, "{:.1f} s"),
+    Goal("million write", "From an event to its write, 95 of 100", 5, "{:.2f} s"),
+    Goal("million sweep", "A sweep, the longest", 1, "{:.2f} s"),
+    Goal("million reading", "A page of a reconciliation, the longest", 1, "{:.2f} s"),
+    Goal("million metrics", "`/metrics`, the middle of five", 1, "{:.2f} s"),
+    Goal("million readyz", "`/readyz`", 1, "{:.2f} s"),
+    Goal("million overview", "The console's Overview", 1, "{:.2f} s"),
+    Goal("million accounts", "Its list of accounts", 1, "{:.2f} s"),
+    Goal("million found", "The same with an id", 1, "{:.2f} s"),
+    Goal("million account", "An account's page", 1, "{:.2f} s"),
+    Goal("million web", "Memory of web after all that (PSS)", 300, "{:.0f} MB"),
+    Goal("million worker", "Memory of worker (PSS)", 300, "{:.0f} MB"),
+    Goal("million status", "`status`", 5, "{:.1f} s"),
+    Goal("million why", "`why ACCOUNT`", 5, "{:.1f} s"),
+    Goal("million plan one", "`plan ACCOUNT`", 5, "{:.1f} s"),
+    Goal("million doctor", "`doctor`", 15, "{:.1f} s"),
+    Goal("million doctor mb", "Its memory", 300, "{:.0f} MB"),
+    Goal("million find", "`accounts find TEXT`", 120, "{:.0f} s"),
+    Goal("million find mb", "Its memory", 300, "{:.0f} MB"),
+    Goal("million plan", "`plan` of all", 900, "{:.0f} s"),
+    Goal("million plan mb", "Its memory", 4096, "{:,.0f} MB"),
+    Goal("million unseen", "The end of a reconciliation: which were not listed", 120, "{:.0f} s"),
+    Goal("million export", "`export` of 50,000 accounts", 120, "{:.0f} s"),
+    Goal("million export mb", "Its memory", 300, "{:.0f} MB"),
+    Goal("million file", "The file, for 1,000 accounts", 1e6, "{:,.0f} B"),
+    Goal("million import", "`import` of it", 120, "{:.0f} s"),
+    Goal("million import mb", "Its memory", 300, "{:.0f} MB"),
+)  # fmt: skip
+"""Rows that `million` prints."""
+
 PAGE = """# Benchmarks
 
 Written by `make bench`; each figure is beside its goal. Where an event's time goes: [ingress-profile.md](ingress-profile.md). An hour of load, and several users of one key: [load.md](load.md).
@@ -166,7 +200,7 @@ In brackets the middle half of the samples. {machine}
 """
 
 
-def table(figures: Figures, goals: Sequence[Goal] = (*GOALS, *ASIDE)) -> str:
+def table(figures: Figures, goals: Sequence[Goal] = (*GOALS, *ASIDE, *MILLION)) -> str:
     """The rows of all *goals* that were measured."""
     return "\n".join(g.row(figures[g.name]) for g in goals if g.name in figures)
 

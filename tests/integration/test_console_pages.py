@@ -12,10 +12,12 @@ from urllib.parse import quote
 
 import pytest
 
+from bridge import accounts
 from bridge.settings import OPTIONS
 from bridge.sources import options
 from bridge.store import audit, keys
 from bridge.store.connect import milliseconds
+from bridge.web.console import overview
 from bridge.web.console.settings import setting
 from tests.support.desk import Bench, customer, settings, subscription
 from tests.support.server import RedisServer
@@ -143,6 +145,26 @@ def test_accounts_are_filtered_sorted_and_paged(desk: Bench, visit: Visitor) -> 
         assert ["stripe:away"] == [one["party"] for one in held]
     for odd in ("page=0", "page=x", "page=99999999", "sort=x&state=y"):
         visit.page(f"accounts?{odd}")
+
+
+def test_of_a_hundred_thousand_accounts_a_page_reads_only_those_it_shows(
+    desk: Bench, visit: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A web process that read all of a million held a gigabyte, and took half a minute."""
+    desk.rests(customer(), subscription(), customer("cus_2", account="other"))
+    for module in (accounts, overview):
+        monkeypatch.setattr(module, "MANY", 1)
+
+    for exact in ("acme", "stripe:cus_1", " acme "):
+        assert ["acme"] == told(visit.data(f"accounts.json?q={quote(exact)}"))
+    shown = visit.data("accounts.json")
+    assert {"acme", "other"} == {*told(shown)}
+    assert (2, {}) == (shown["every"], shown["states"])
+    for other in ("acm", "cus_1", "stripe:cus_3"):
+        assert [] == told(visit.data(f"accounts.json?q={quote(other)}"))
+    assert "accounts find TEXT" in visit.page("accounts?q=acm")
+    assert (2, {}) == tuple(visit.data(".json")[name] for name in ("accounts", "mrr"))
+    assert "2 accounts: so many are not summed up" in visit.page("")
 
 
 def test_an_account_of_which_something_is_to_know_says_so_in_the_list(

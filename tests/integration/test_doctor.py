@@ -762,3 +762,12 @@ def test_who_is_slow_holds_up_nobody_to_the_end_of_the_process(case):
     assert "POST" in [one["method"] for one in case.desk.vitally.log()]
     case.desk.vitally.mend()
     assert case.desk.vitally.account(CANARY) is None
+
+
+def test_the_counting_of_many_accounts_is_not_scanned(case, monkeypatch):
+    """Within its ten seconds it can scan some hundred thousand."""
+    monkeypatch.setattr(command, "MANY", -1)
+
+    said = [one["what"] for one in case.doctor()]
+    assert [] == [words for words in said if words.startswith("the counting is")]
+    assert any("was not checked: to scan" in words for words in said)

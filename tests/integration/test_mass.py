@@ -12,7 +12,9 @@ from bridge.domain.facts import Fact
 from bridge.domain.mass import CHURNED, GRACE_MS, LONG_GRACE_MS, Limits
 from bridge.guard import Guard
 from bridge.store import keys
+from bridge.store import mass as store
 from bridge.store.inspect import figures
+from bridge.store.mass import Mass
 from tests.support.command import Run
 from tests.support.desk import NOON, Bench, customer, subscription
 from tests.support.visitor import Visitor
@@ -226,3 +228,16 @@ def test_a_job_that_died_after_it_was_counted_is_counted_and_written_once(
     shop.sweep(8000)
     assert 1 == passes(shop, ms=1)
     assert 1 == shop.redis.zcard(keys.mass(CHURNED))
+
+
+def test_sums_over_many_accounts_are_used_for_longer(
+    shop: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To sum up a million takes a worker half a minute."""
+    mass, lives = Mass(shop.redis), []
+    for many in (ACCOUNTS + 1, ACCOUNTS // 3):
+        monkeypatch.setattr(store, "MANY", many)
+        mass.weigh("acme-1", {CHURNED: 1}, anew=True)
+        lives.append(round(shop.redis.pttl(keys.MASS_TOTALS) / store.TOTALS_MS))
+
+    assert [1, 4] == lives

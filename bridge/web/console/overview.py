@@ -9,7 +9,7 @@ from typing import Any
 from bridge.lamps import CHOSEN, Lamp, complete
 from bridge.store.audit import latest
 from bridge.store.durations import DURATIONS, WRITE, histograms
-from bridge.store.index import Index, sums
+from bridge.store.index import MANY, Index, sums
 from bridge.store.inspect import Figures, figures
 from bridge.store.samples import Sample, marks, samples
 from bridge.web.console.chart import chart
@@ -38,7 +38,8 @@ def overview() -> Data:
     """The lamps, the sums, the day's samples, the budget and the MRR."""
     redis, settings = console().redis, console().settings
     now, lit, done = figures(redis), console().health.lit(), marks(redis)
-    day, rows = samples(redis), Index(redis, keep=True).rows()
+    day, index = samples(redis), Index(redis, keep=True)
+    accounts = index.count()
     if day and now.now_ms - day[-1].at > RECENT_MS:
         known = now._asdict() | {"at": now.now_ms}
         day.append(Sample(**{name: known[name] for name in Sample._fields}))
@@ -65,8 +66,9 @@ def overview() -> Data:
         "saved": now.saved / (now.saved + now.writes)
         if now.saved + now.writes
         else None,
-        "mrr": sums(rows),
-        "accounts": len(rows),
+        "mrr": sums(index.rows() if accounts <= MANY else ()),
+        "accounts": accounts,
+        "many": accounts > MANY,
         "charts": {
             name: chart(
                 {
