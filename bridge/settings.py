@@ -414,7 +414,7 @@ class Settings:
     """Lowest level that is logged."""
     log_format: str = _setting(one_of("json", "text"), "json")
     """Format of log lines: `json` or `text`."""
-    otel_exporter_otlp_endpoint: str | None = _setting(address)
+    otel_exporter_otlp_endpoint: str | None = _setting(address, secret=True)
     """Collector for OpenTelemetry's traces, e.g. `http://127.0.0.1:4318`; needs the extra
     `otel`. The other `OTEL_…` variables count as usual. Unset: off."""
     sentry_dsn: str | None = _setting(sentry_dsn, secret=True)

@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial, wraps
 from typing import Any, NamedTuple
@@ -55,14 +56,15 @@ Read = Callable[..., Data | None]
 Act = Callable[[], "Done"]
 
 
-class Console(NamedTuple):
+@dataclass(frozen=True)
+class Console:
     """What the pages read from."""
 
     settings: Settings
     config: Config
     redis: Redis
     health: Health
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
 
 
 class Done(NamedTuple):
