@@ -6,14 +6,16 @@ import re
 from datetime import date
 
 from bridge import __version__
+from tests.support import pages
 from tests.support.processes import ROOT
 
 PARTS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
 LONGEST = 230
 """Most characters of a line about what is released."""
 
+CHANGELOG = ROOT / "CHANGELOG.md"
 HEAD, UNRELEASED, *RELEASED = re.split(
-    r"^## ", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    r"^## ", pages.text(CHANGELOG), flags=re.MULTILINE
 )
 
 
@@ -49,3 +51,7 @@ def test_its_parts_are_those_of_the_form_in_their_order_and_each_change_is_one_l
         for line in (line for lines in parts.values() for line in lines):
             assert line.startswith("- ")
             assert section is UNRELEASED or len(line) <= LONGEST
+
+
+def test_its_links_lead_somewhere() -> None:
+    assert [] == pages.dead_links(CHANGELOG)
