@@ -164,12 +164,9 @@ def _difference(facts: Sequence[Fact], member: Member, *, is_new: bool) -> str:
     if not member.things:
         return MISSING if is_new else STRANGE
     now = fold(History([*known.facts, *facts], known.retained))
-    if all(
-        state.value
-        == (member.things[thing].value if thing in member.things else NOTHING)
-        for thing, state in now.items()
-        if thing != REFRESHED
-    ):
+    had = {thing: state.value for thing, state in member.things.items()}
+    now.pop(REFRESHED, None)
+    if all(had.get(thing, NOTHING) == state.value for thing, state in now.items()):
         return SEEN
     # Of a party that was never read whole, webhooks have told only a part; and one that
     # was merged into another has no webhooks of its own.

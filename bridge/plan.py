@@ -167,14 +167,10 @@ def plan(
     for some, _ in _parts(work, joined):
         found |= some
     if organizes:
-        views = shadow.regrouped(
-            {
-                name: one.organization
-                for name, one in found.items()
-                if one.organization is not None and not organization_id(name)
-            },
-            joined,
-        )
+        plain = (one for name, one in found.items() if not organization_id(name))
+        shall = {one.account: one.organization for one in plain}
+        known = {name: of for name, of in shall.items() if of is not None}
+        views = shadow.regrouped(known, joined)
         found |= {view.account: planned(view, config, policy) for view in views}
     if only is not None:
         found = {name: one for name, one in found.items() if name in wanted}

@@ -27,6 +27,8 @@ from bridge.errors import ConfigError
 ALIKE = 0.9
 """How much a name has to be like one of ours so that it looks misspelt (0 to 1)."""
 
+QUOTED = re.compile(r"\s*(['\"]).*\1\s*")
+
 Parse = Callable[[str], Any]
 """Text of a variable -> its value; raises TextError with what the text *must be*."""
 
@@ -307,18 +309,13 @@ def doubts(environ: Mapping[str, str], options: Iterable[Option]) -> list[str]:
     known = {o.name for o in options} | {f"{name}_FILE" for name in secret}
     strange = sorted(name for name in environ if name not in known and "_" in name)
     asked = ((name, _meant(name, known, ALIKE)) for name in strange)
-    return [
-        *(
-            f"{name} is not a setting; {meant}"
-            for name, meant in asked
-            if "did" in meant
-        ),
-        *(
-            f"{name} has quotes around it; are they part of it?"
-            for name in sorted(secret)
-            if re.fullmatch(r"\s*(['\"]).*\1\s*", environ.get(name, ""))
-        ),
+    found = [
+        f"{name} is not a setting; {said}" for name, said in asked if "did" in said
     ]
+    quoted = (
+        name for name in sorted(secret) if QUOTED.fullmatch(environ.get(name, ""))
+    )
+    return found + [f"{n} has quotes around it; are they part of it?" for n in quoted]
 
 
 def _setting(parse: Parse, default: Any = None, **more: Any) -> Any:

@@ -241,13 +241,8 @@ DISCOUNTED = {
 
 
 def _count(view: AccountView, tool: Tool) -> tuple[Result, tuple[str, ...]]:
-    odd = {
-        item["interval"]
-        for sub in view.counting
-        for item in sub.items
-        if item.get("interval") in {"day", "week"}
-    }
-    if odd:
+    rhythms = {item.get("interval") for sub in view.counting for item in sub.items}
+    if odd := {"day", "week"} & rhythms:
         reason = UNPUBLISHED.format("s and ".join(sorted(odd)))
         return Unknown(reason), (reason,)
     mrr = TABLE["mrr"].read(view)

@@ -342,12 +342,11 @@ def _take_off(
     if not total(chosen):
         return items
     left = _share_left(discount, chosen, currency, policy)
-    return [
-        item._replace(monthly=item.monthly * left, taken=(*item.taken, label))
-        if item in chosen
-        else item
-        for item in items
-    ]
+
+    def cut(item: PricedItem) -> PricedItem:
+        return item._replace(monthly=item.monthly * left, taken=(*item.taken, label))
+
+    return [cut(item) if item in chosen else item for item in items]
 
 
 def _share_left(

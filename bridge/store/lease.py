@@ -319,14 +319,9 @@ def used(
     They are put on the list of those to be told of a change before it is read, so
     that no change is missed; without *register* (for people who look) they are not.
     """
-    wanted = sorted(
-        {
-            (catalogue(source_of(member.name), thing), member.name, thing)
-            for member in members
-            if kind_of(member.name) != PartyKind.CATALOGUE
-            for thing in references(member.things)
-        }
-    )
+    users = [one for one in members if kind_of(one.name) != PartyKind.CATALOGUE]
+    pairs = {(one.name, thing) for one in users for thing in references(one.things)}
+    wanted = sorted((catalogue(source_of(n), thing), n, thing) for n, thing in pairs)
     if not wanted:
         return {}
     every = list(dict.fromkeys(listed for listed, _, _ in wanted))

@@ -52,11 +52,10 @@ HANDLERS, PAYMENT_HANDLERS = Handlers(), Handlers()
 """The second are used only while a trait about payments is in use."""
 
 
-@HANDLERS.on(
-    resources.CUSTOMER_EVENT,
-    EVENTS["customer"],
-    creates={"customer_created", "customer_changed", "customer_moved_in"},
-)
+BEGIN = {"customer_created", "customer_changed", "customer_moved_in"}
+
+
+@HANDLERS.on(resources.CUSTOMER_EVENT, EVENTS["customer"], creates=BEGIN)
 def customer(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the customer."""
     shown = _resource(event, loaded, "customer")

@@ -91,11 +91,11 @@ class Opportunity(Record):
     won = Word("true", "false", data_key="IsWon")
 
 
-@HANDLERS.on(
-    Record(),
-    {"Account": "name, account and the traits that `bridge.toml` names"},
-    creates={"Account"},
-)
+NAMED = "name, account and the traits that `bridge.toml` names"
+WON = "a won deal is a subscription, where `bridge.toml` names its fields"
+
+
+@HANDLERS.on(Record(), {"Account": NAMED}, creates={"Account"})
 def account(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the customer and its parts.
 
@@ -118,12 +118,7 @@ def account(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
             yield fact(f"trait:{trait}", Trait({"is": is_}))
 
 
-@HANDLERS.on(
-    Opportunity(),
-    {
-        "Opportunity": "a won deal is a subscription, where `bridge.toml` names its fields"
-    },
-)
+@HANDLERS.on(Opportunity(), {"Opportunity": WON})
 def opportunity(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield a won deal as a subscription, and its parts.
 

@@ -91,11 +91,10 @@ def needed_events(options: Options) -> list[str]:
     return [kind for kind in needed if not kind.startswith(V1)]
 
 
-@HANDLERS.on(
-    event_of(schemas.Customer),
-    EVENTS["customer"],
-    creates={"customer.created", "customer.updated"},
-)
+BEGIN = {"customer.created", "customer.updated"}
+
+
+@HANDLERS.on(event_of(schemas.Customer), EVENTS["customer"], creates=BEGIN)
 def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the customer's snapshot."""
     shown, is_gone = loaded["data"]["object"], event.type == "customer.deleted"
