@@ -45,26 +45,19 @@ from workers.context import Context
 
 __all__ = ["collector"]
 
-FORMS = {
-    "REDIS_URL": "redis://:{}@127.0.0.1:{redis}/0",
-    "VITALLY_API_KEY": "sk_live_{}",
-    "VITALLY_ANALYTICS_TOKEN": "an_live_{}",
-    "BRIDGE_ALERT_URL": "{hook}/alert/{},http://127.0.0.1:1/{}",
-    "BRIDGE_HEARTBEAT_URL": "{hook}/beat/{}",
-    "CONSOLE_PASSWORD": "{}",
-    "CONSOLE_USERS": "ann:read-only:{}",
-    "SENTRY_DSN": "http://{}@{collector}/1",
-    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:{}@{collector}",
-    "STRIPE_WEBHOOK_SECRET": "whsec_{}",
-    "STRIPE_API_KEY": "rk_test_{}",
-    "HUBSPOT_CLIENT_SECRET": "{}",
-    "HUBSPOT_ACCESS_TOKEN": "pat-na1-{}",
-    "SALESFORCE_WEBHOOK_TOKEN": "{}",
-    "SALESFORCE_CLIENT_SECRET": "{}",
-    "CHARGEBEE_WEBHOOK_PASSWORD": "{}",
-    "CHARGEBEE_API_KEY": "{}",
-    "SHOP_SECRET": "{}",
-}
+SECRETS = """
+REDIS_URL redis://:{}@127.0.0.1:{redis}/0
+VITALLY_API_KEY sk_live_{}   VITALLY_ANALYTICS_TOKEN an_live_{}
+BRIDGE_ALERT_URL {hook}/alert/{},http://127.0.0.1:1/{}   BRIDGE_HEARTBEAT_URL {hook}/beat/{}
+CONSOLE_PASSWORD {}   CONSOLE_USERS ann:read-only:{}
+SENTRY_DSN http://{}@{collector}/1   OTEL_EXPORTER_OTLP_ENDPOINT http://user:{}@{collector}
+STRIPE_WEBHOOK_SECRET whsec_{}   STRIPE_API_KEY rk_test_{}
+HUBSPOT_CLIENT_SECRET {}   HUBSPOT_ACCESS_TOKEN pat-na1-{}
+SALESFORCE_WEBHOOK_TOKEN {}   SALESFORCE_CLIENT_SECRET {}
+CHARGEBEE_WEBHOOK_PASSWORD {}   CHARGEBEE_API_KEY {}
+SHOP_SECRET {}
+""".split()  # noqa: SIM905 - a table for the eye
+FORMS = dict(zip(SECRETS[::2], SECRETS[1::2], strict=True))
 """How each secret is written; `{}` is its canary. The last is that of a table."""
 
 MARKS = {name: f"C4n4ry{n:02}xQzWvKjY" for n, name in enumerate(FORMS)}
@@ -77,29 +70,14 @@ at = "at"
 [sources.shop.events.customer]
 name = "name"
 """
-BROKEN_TOML = [
+BROKEN_TOML = (
     '[sources.shop]\nsecret_env = "{}"',
     'x = "{}',
     "{} = {}",
     "[{}]\na=1\na=2",
-]
-WRONG = (
-    "{}\n{}",
-    "'{}'",
-    "http://{}",
-    "http://u:{}@[x",
-    "redis://:{}@h:x/0",
-    "ü {} ",
-    "{}:{}",
 )
-WRONG += (
-    "whsec_{}",
-    "a:b:{}",
-    "ann:operator:{},ann:operator:{}",
-    "https://{}@h/x",
-    ",",
-    "{}",
-)
+WRONG = """'{}'|http://{}|http://u:{}@[x|redis://:{}@h:x/0|ü {} |{}:{}|whsec_{}|,|{}|a:b:{}
+{}|ann:operator:{},ann:operator:{}|https://{}@h/x""".split("|")  # noqa: SIM905 - the same
 
 
 class Everywhere:
@@ -212,93 +190,47 @@ def play(stack: Stack, api: Broken, seen: Everywhere) -> None:
 def look(stack: Stack, seen: Everywhere) -> None:
     """Ask for every page and file of the web process, as each of its users and as nobody."""
     web = stack.webs[0]
-    queues = (
-        "view/jobs",
-        "view/jobs/bridge/failed/8/asc/1",
-        "data/jobs/bridge/failed/8/asc/1.json",
-    )
-    paths = [
-        *orjson.loads(OPENAPI)["paths"],
-        *(f"/console/queues/0/{one}" for one in queues),
-    ]
-    jobs = stack.redis.zrange("rq:failed:bridge", 0, -1)
-    paths += [f"/console/queues/0/view/job/{job.decode()}" for job in jobs]
-    shown = [
-        (f"admin:{MARKS['CONSOLE_PASSWORD']}"),
+    shown = (
+        f"admin:{MARKS['CONSOLE_PASSWORD']}",
         f"ann:{MARKS['CONSOLE_USERS']}",
-        "admin:no",
+        "a:no",
         "",
-    ]
+    )
     names = {
         "{name}": "nobody",
         "{id_}": "x",
         "{action}": "retry",
         "{source}": "stripe",
     }
+    jobs = stack.redis.zrange("rq:failed:bridge", 0, -1)
+    queues = ["data/jobs/bridge/failed/8/asc/1.json", "view/jobs", "view/workers"]
+    queues += [f"view/job/{job.decode()}" for job in jobs]
+    paths = [
+        *orjson.loads(OPENAPI)["paths"],
+        *(f"/console/queues/0/{q}" for q in queues),
+    ]
     for pattern in paths:
         path = re.sub(r"{\w+}", lambda found: names[found[0]], pattern)
         for user in shown[: 4 if path == "/console/" else 2]:
             headers = make_headers(basic_auth=user) if user else {}
             reply = web.ask("GET", path, headers=headers, timeout=20, redirect=False)
             seen.add(path, dict(reply.headers), reply.data)
-    page = web.ask(
-        "GET", "/console/settings", headers=make_headers(basic_auth=shown[0])
-    )
-    token = TOKEN.search(page.data.decode())
+    known = make_headers(basic_auth=shown[0])
+    token = TOKEN.search(web.ask("GET", "/console/plan", headers=known).data.decode())
+    assert token
+    form = {"csrf": token[1], "name": "nobody", "party": "stripe:x"}
     for action in ("link", "retry", "fold", "cluster", "apply"):
-        form = {
-            "csrf": token[1] if token else "",
-            "name": "nobody",
-            "party": "stripe:x",
-        }
-        headers = make_headers(basic_auth=shown[0])
-        reply = web.ask("POST", f"/console/do/{action}", fields=form, headers=headers,
-                        encode_multipart=False, redirect=False)  # fmt: skip
+        more: Any = {"fields": form, "encode_multipart": False, "redirect": False}
+        reply = web.ask("POST", f"/console/do/{action}", headers=known, **more)
         seen.add(action, dict(reply.headers), reply.data)
 
 
-COMMANDS = (
-    *(
-        "status",
-        "doctor",
-        "why nobody",
-        "why stripe:nobody --json",
-        "plan --json",
-        "held",
-    ),
-    *(
-        "parked",
-        "quarantine list",
-        "sources",
-        "gaps",
-        "backfill stripe --yes",
-        "send shop",
-    ),
-    *(
-        "backfill hubspot --yes",
-        "backfill chargebee --yes",
-        "backfill salesforce --yes",
-    ),
-    *(
-        "accounts list",
-        "accounts get x",
-        "accounts find x --json",
-        "reconcile",
-        "retry --all",
-    ),
-    *(
-        "setup stripe",
-        "setup stripe --print",
-        "setup hubspot --print",
-        "link a b",
-        "nonsense",
-    ),
-    *(
-        "send stripe customer.created --to http://127.0.0.1:1",
-        "doctor --json",
-        "status --json",
-    ),
-)
+COMMANDS = """status|doctor|why nobody|why stripe:nobody --json|plan --json|held|parked
+quarantine list|sources|gaps|backfill stripe --yes|send shop|backfill hubspot --yes
+backfill chargebee --yes|backfill salesforce --yes|accounts list|accounts get x|reconcile
+accounts find x --json|retry --all|setup stripe|setup stripe --print|setup hubspot --print
+link a b|nonsense|doctor --json|status --json
+send stripe customer.created --to http://127.0.0.1:1""".replace("\n", "|").split("|")
 
 ASKING = ("doctor", "setup stripe", "gaps --json")
 """Those that ask a source and do not ask again for minutes."""
