@@ -156,6 +156,8 @@ def _first(
     results: Mapping[str, Result], order: Callable[[str], Any]
 ) -> tuple[str, Result]:
     """The source that sets a trait, and its result, among all *results*."""
+    if len(results) == 1:
+        return next(iter(results.items()))
     return min(results.items(), key=lambda one: (one[1] == STAYS, order(one[0])))
 
 
