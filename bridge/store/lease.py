@@ -450,4 +450,4 @@ def _json(data: object) -> str:
 
 def _text(data: object) -> str:
     """JSON, or "" of nothing."""
-    return _json(data) if data else ""
+    return orjson.dumps(data).decode() if data else ""
