@@ -23,7 +23,7 @@ from rq.job_lifecycle import call_exception_handlers
 from rq.serializers import JSONSerializer
 
 from bridge.log import ABOUT, fields
-from bridge.queue import NAME
+from bridge.queue import CREATE, NAME, UPDATE
 from workers.jobs import give_memory_back
 
 log = logging.getLogger("workers")
@@ -38,6 +38,22 @@ Gate = Callable[[], float]
 """Seconds during which no job may be popped; raises StopRequested to end."""
 
 
+class OurJob(Job):
+    """A job of ours or none, so that whoever writes into Redis runs no code of theirs.
+
+    RQ would import whatever function a job names, also as a callback.
+    """
+
+    success_callback = failure_callback = stopped_callback = None
+
+    @property
+    def func(self) -> Any:
+        """The function; raises ValueError where it is none of ours."""
+        if self.func_name not in {CREATE, UPDATE} or self.instance:
+            raise ValueError("no job of the bridge")
+        return super().func
+
+
 class SafeWorker(SimpleWorker):
     """One worker process: no fork per job, keep-alive to Vitally."""
 
@@ -45,11 +61,12 @@ class SafeWorker(SimpleWorker):
         self, redis: Redis, gate: Gate, stop: threading.Event, name: str
     ) -> None:
         self._gate, self._stop_flag = gate, stop
+        ours: Any = {"connection": redis, "serializer": JSONSerializer}
+        ours["job_class"] = OurJob
         super().__init__(
-            [Queue(NAME, connection=redis, serializer=JSONSerializer)],
+            [Queue(NAME, **ours)],
+            **ours,
             name=name,
-            connection=redis,
-            serializer=JSONSerializer,
             worker_ttl=WORKER_TTL,
             maintenance_interval=30,
             default_result_ttl=0,

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from rq import Callback, Queue
 from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from bridge.log import content
+from bridge.queue import NAME, UPDATE
 from bridge.store import keys
 from tests.support.desk import BETWEEN, Bench, customer, subscription
 from tests.support.processes import Running
@@ -250,6 +252,29 @@ def test_a_failed_job_is_logged_without_its_message(
     assert ("job failed", "ValueError") == (line["message"], line["error"])
     assert line["where"][-1].startswith(f"{Path(__file__).name}:")
     assert "4242" not in str([content(record) for record in caplog.records])
+
+
+def test_a_worker_runs_no_function_but_ours(redis: Redis, tmp_path: Path) -> None:
+    """Whatever somebody who can write to Redis has queued there."""
+    worker = SafeWorker(redis, lambda: 0.0, threading.Event(), "one")
+    made = [tmp_path / "job", tmp_path / "method", tmp_path / "callback"]
+    end = Callback("tests.integration.test_worker_process.touch")
+    own: Any = {"connection": redis, "serializer": JSONSerializer}
+    queue = Queue(NAME, **own)
+    jobs = [
+        queue.enqueue("os.mkdir", str(made[0])),
+        queue.enqueue("pathlib.Path.mkdir", str(made[1])),
+        queue.enqueue(UPDATE, str(made[2]), on_failure=end, on_success=end),
+    ]
+    worker.work(burst=True, logging_level="CRITICAL")
+
+    assert [True] * 3 == [Job.fetch(job.id, **own).is_failed for job in jobs]
+    assert [] == [*tmp_path.iterdir()]
+
+
+def touch(job: Job, *_: Any) -> None:
+    """A callback, which leaves a file."""
+    Path(job.args[0]).touch()
 
 
 class Circle:
