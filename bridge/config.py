@@ -109,21 +109,26 @@ def read(
     Raises ConfigError, each problem beginning with the file's name.
     """
     file = default if path is None else Path(path)
+    given: dict[str, Any] = {}
+    problems: list[str] = []
     try:
-        return parse(tomllib.loads(file.read_text(encoding="utf-8")), tables)
+        given = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        if path is None:
-            return parse({}, tables)
-        problems = [f"BRIDGE_CONFIG names {file}, which does not exist"]
+        if path is not None:
+            problems = [f"BRIDGE_CONFIG names {file}, which does not exist"]
     except OSError as error:
         problems = [f"{file} cannot be read: {error.strerror}"]
     except UnicodeDecodeError:
         problems = [f"{file} is not UTF-8"]
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also what Python finds too long
         problems = [f"{file} is not TOML: {error}"]
+    if problems:
+        raise ConfigError(problems)
+    try:
+        return parse(given, tables)
     except ConfigError as error:
         problems = [f"{file}: {problem}" for problem in error.problems]
-    raise ConfigError(problems)
+        raise ConfigError(problems) from None
 
 
 def parse(given: Mapping[str, Any], tables: ReadTables = lambda _: Table()) -> Config:

@@ -105,6 +105,8 @@ def test_the_file_in_the_working_folder_is_read_by_default(
         ("folder", "cannot be read"),
         (b"mrr = '\xff'", "is not UTF-8"),
         (b"[traits]\nmrr = a\n", "is not TOML: .*line 2"),
+        (b"mrr = " + b"9" * 5000, "is not TOML: "),
+        (b"mrr = " + b"[" * 5000, "is not TOML: "),
     ],
 )
 def test_a_file_that_is_none_is_named(
