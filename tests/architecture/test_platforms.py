@@ -24,6 +24,7 @@ from tests.support.processes import ROOT, procfile
 DEPLOY = ROOT / "deploy"
 MANIFESTS = sorted(DEPLOY.glob("kubernetes/*.yaml"))
 SMALL = DEPLOY / "kubernetes-one.yaml"
+SECRET = DEPLOY / "kubernetes-settings.yaml"
 OPTIONS = {option.name: option for option in docs.options()}
 
 TWO = [procfile()[name] for name in ("web", "worker")]
@@ -128,8 +129,8 @@ DEPLOYMENTS = {
     "railway, one": (railway("one"), ONE),
     "compose": (compose("compose"), TWO),
     "compose, one": (compose("compose", "compose.one"), ONE),
-    "kubernetes": (kubernetes(*MANIFESTS), TWO),
-    "kubernetes, one": (kubernetes(DEPLOY / "kubernetes/settings.yaml", SMALL), ONE),
+    "kubernetes": (kubernetes(SECRET, *MANIFESTS), TWO),
+    "kubernetes, one": (kubernetes(SECRET, SMALL), ONE),
     "systemd": (systemd("-web", "-worker"), TWO),
     "systemd, one": (systemd(""), ONE),
 }
@@ -220,7 +221,9 @@ def test_the_platform_s_own_checker_finds_no_fault(
     assert (0, []) == (done.returncode, ignored), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", [*MANIFESTS, SMALL], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [*MANIFESTS, SMALL, SECRET], ids=lambda path: path.stem
+)
 def test_a_manifest_has_the_form_of_its_kind(path: Path) -> None:
     for one in objects(path):
         kubernetes_validate.validate(one, "1.34", strict=True)
@@ -244,6 +247,15 @@ def test_pods_may_little_and_are_asked_and_given_time() -> None:
         assert {"startupProbe", "livenessProbe"} <= set(container)
 
     assert (4, 3) == (len(found), len(ours))
+
+
+def test_a_redis_is_open_only_where_nobody_else_reaches_it() -> None:
+    """The file is also for a host; and applying a folder replaces no Secret of yours."""
+    assert "protected-mode no" not in (DEPLOY / "redis.conf").read_text()
+    for place in ("compose.yaml", "fly-redis.toml", "kubernetes/redis.yaml"):
+        text = re.sub(r'[",]', "", (DEPLOY / place).read_text())
+        assert "--protected-mode no" in text
+    assert "Secret" not in [one["kind"] for one in objects(*MANIFESTS)]
 
 
 def test_workers_become_more_by_metrics_that_there_are() -> None:
