@@ -146,6 +146,7 @@ def test_a_deployment_runs_all_and_sets_what_there_is_to_values_it_takes(
     assert commands == made.commands
     assert set() == set(made.settings) - set(OPTIONS)
     assert set() == required - set(made.settings)
+    assert made.settings.get("BRIDGE_DRY_RUN") in {None, "true"}  # look first
     for setting, value in made.settings.items():
         if value is not None:
             OPTIONS[setting].parse(value)

@@ -43,7 +43,7 @@ def test_a_shop_on_one_dyno_changes_one_line(
     installed: Installed, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
-    (line,) = re.findall(r"`(sed -i [^&]*) && git", page)
+    (line,) = re.findall(r"`(sed -i\.bak [^&]*) && git", page)
     app, port = checkout(tmp_path / "app"), free_port()
     subprocess.run(["/bin/sh", "-c", line], cwd=app, check=True)
     lines = procfile(app)
