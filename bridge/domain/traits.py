@@ -248,7 +248,8 @@ def _plan(view: AccountView, names: list[list[str]]) -> Result:
 def _currency(view: AccountView, _: list[str | None]) -> Result:
     """The ISO code of the live subscriptions' currency, else of the trialing ones'.
 
-    A free subscription in another currency does not count. Left out if there are several.
+    A free subscription in another currency does not count. Left out, so that Vitally's
+    value stays, if there are several or if none is left.
     """
     subs = view.live or [sub for sub in view.all if sub.status == "trialing"]
     codes = {sub.currency for sub in subs}
