@@ -7,18 +7,24 @@ The names and the reasons are those of version 0.9.0.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from functools import cache, partial
+from http import HTTPStatus
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
-from flask import Flask, abort, current_app, redirect, request, url_for
+from flask import Flask, Response, abort, current_app, g, redirect, request, url_for
 from redis import Redis
 from werkzeug.wrappers import Response as AnyResponse
 
+from bridge.log import fields
 from bridge.queue import NAME
+from bridge.store import audit
+
+LOG = logging.getLogger("bridge.web")
 
 PREFIX = "/queues"
 
@@ -58,12 +64,13 @@ def add_dashboard(app: Flask, redis: Redis) -> None:
     app.config["RQ_DASHBOARD_REDIS_URL"] = ("redis",)
     app.extensions["bridge.redis"] = redis
     vars(app)["redis_conn"] = redis
+    name = dashboard.blueprint.name
 
     @app.before_request
     def ready() -> AnyResponse | None:
         """Fail with Redis' own error, which the pages would partly swallow."""
         parts = request.view_args or {}
-        if request.blueprint != dashboard.blueprint.name or "filename" in parts:
+        if request.blueprint != name or "filename" in parts:
             return None
         redis.ping()
         if not _is_known(parts, redis):
@@ -72,6 +79,16 @@ def add_dashboard(app: Flask, redis: Redis) -> None:
             ours = parts | {"queue_name": NAME}
             return redirect(url_for(request.endpoint or "", **ours))
         return None
+
+    @app.after_request
+    def audited(answer: Response) -> Response:
+        """Note who did what, as of our own actions."""
+        is_action = (request.method, request.blueprint) == ("POST", name)
+        if is_action and answer.status_code < HTTPStatus.BAD_REQUEST:
+            who, what = g.user.name, request.path
+            audit.record(redis, who, "queue", what)
+            LOG.info("console action", extra=fields(user=who, action="queue", did=what))
+        return answer
 
     app.register_blueprint(dashboard.blueprint, url_prefix=PREFIX)
 

@@ -46,6 +46,10 @@ class Failed:
     count: int = 0
     next: float = float("-inf")
 
+    def is_over(self, now: float) -> bool:
+        """Whether nothing of it counts any more."""
+        return now - self.since > WINDOW and self.next <= now
+
 
 class Failures:
     """Failures by address, and in all.
@@ -74,7 +78,9 @@ class Failures:
     def wait(self, address: str) -> float:
         """Note a failure; return how many seconds its answer waits."""
         with self._lock:
-            now = self._clock()
+            now, rows = self._clock(), self._by_address.values()
+            while rows and next(iter(rows)).is_over(now):
+                self._by_address.popitem(last=False)
             own = self._by_address.setdefault(address, Failed())
             self._by_address.move_to_end(address)
             if len(self._by_address) > ADDRESSES:
@@ -85,6 +91,10 @@ class Failures:
             )
             self._slowed += wait > 0
             return wait
+
+    def __len__(self) -> int:
+        """How many addresses are kept."""
+        return len(self._by_address)
 
     def slowed(self) -> int:
         """Return how many answers had to wait since this was last asked."""

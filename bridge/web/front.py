@@ -258,7 +258,8 @@ def environ_of(scope: Mapping[str, Any]) -> dict[str, Any]:
     environ: dict[str, Any] = {
         **FIXED,
         "REQUEST_METHOD": scope["method"],
-        "PATH_INFO": decoded.decode("latin-1"),
+        # As werkzeug routes it: a base address may have been entered with a slash.
+        "PATH_INFO": "/" + decoded.decode("latin-1").lstrip("/"),
         # Werkzeug fails on bytes that are no UTF-8, but not on the same written with %.
         "QUERY_STRING": quote_from_bytes(scope["query_string"], punctuation),
         "SERVER_NAME": host,

@@ -62,6 +62,9 @@ TAKEN = {
         "Connection: close", "Via: 1.1 heroku-router", "X-Forwarded-For: 192.0.2.1",
         "X-Forwarded-Proto: https", "X-Forwarded-Port: 443", "X-Request-Start: 1",
     ),
+    "to an address with a slash too many": lambda: (
+        signed().replace(b"/webhooks", b"//webhooks")
+    ),
     "by HTTP/1.0 and without a host": lambda: (
         signed().replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: bridge\r\n", b"")
     ),

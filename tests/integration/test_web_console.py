@@ -13,12 +13,15 @@ from redis import Redis
 from rq import Queue, SimpleWorker
 from rq.job import Job
 from werkzeug.datastructures import Authorization
-from werkzeug.test import TestResponse
+from werkzeug.test import EnvironBuilder, TestResponse
 
 from bridge.queue import NAME
+from bridge.serve import GRACE
 from bridge.sources import load
+from bridge.store import audit
 from bridge.store.health import Watch
 from bridge.web import create_app, dashboard
+from bridge.web.failures import WAIT
 from tests.support.server import RedisServer
 
 KNOWN = Authorization("basic", {"username": "admin", "password": "pässword-example"})
@@ -397,6 +400,35 @@ def test_without_redis_a_plain_page_says_so() -> None:
     for answer in answers:
         assert 503 == answer.status_code
         assert "Redis does not answer" in answer.text
+
+
+def test_each_wrong_password_waits_but_no_longer_than_a_stop_of_the_web_does(
+    client: FlaskClient,
+) -> None:
+    """At whatever address; the client's own would be copied."""
+    wrong = Authorization("basic", {"username": "eve", "password": "wrong-example"})
+    waits = []
+    for path in ("", "/", ".json", "/accounts.json", "/queues/", "/nothing") * 6:
+        environ = EnvironBuilder(f"/console{path}", auth=wrong).get_environ()
+        [*client.application.wsgi_app(environ, lambda *_: lambda _: None)]
+        waits.append(environ[WAIT])
+
+    assert 0 < min(waits)
+    assert 4 < max(waits) < GRACE - 2
+
+
+def test_an_action_in_the_queues_is_audited_and_a_refused_one_is_not(
+    client: FlaskClient, redis: Redis, failed: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "bridge.web")
+    act(client, "job/gone/requeue")
+    act(client, f"requeue/{NAME}", X_CSRF_Token="wrong")
+    act(client, f"requeue/{NAME}")
+    deeds = [deed[2:] for deed in audit.latest(redis)]
+    lines = [r for r in caplog.records if r.message == "console action"]
+
+    assert [("admin", "queue", f"/queues/requeue/{NAME}")] == deeds
+    assert ["admin"] == [r.__dict__["fields"]["user"] for r in lines]
 
 
 def test_a_wrong_password_is_logged_without_it(

@@ -51,6 +51,19 @@ def test_many_addresses_wait_together_and_the_oldest_is_forgotten() -> None:
     assert [0.0] * (ADDRESSES + 2) + [0.1] == seen
 
 
+def test_an_address_is_forgotten_once_its_minute_is_over_and_its_wait_too() -> None:
+    clock = Clock()
+    failures = Failures(0, 10**6, gap=200.0, longest=200.0, clock=clock)
+    waits(failures, "a", *["slow"] * 12)
+    clock.now += 61
+    waits(failures, "b")
+
+    assert 2 == len(failures)  # the one that still waits, and the new one
+    clock.now += 200
+    waits(failures, "c")
+    assert 1 == len(failures)
+
+
 @pytest.mark.parametrize(
     ("environ", "who"),
     [

@@ -71,7 +71,7 @@ class Guard:
 
     def __init__(self, users: Iterable[User], public_url: str | None) -> None:
         self._users = [(digest(user.name, user.password), user) for user in users]
-        self._wrong = Failures(free=0, free_in_all=10, gap=1.0, longest=10.0)
+        self._wrong = Failures(free=0, free_in_all=10, gap=1.0, longest=5.0)
         self._logged = float("-inf")
         self._public_host = urlsplit(public_url).netloc if public_url else None
 
