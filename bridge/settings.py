@@ -375,7 +375,7 @@ class Settings:
     of actions. Their number is limited, too (see docs/privacy.md)."""
     bridge_mass_churn: float = _setting(share, 0.05)
     """The share of the accounts that may churn within an hour. If more would, as after a
-    mistake of a source or a rule, their writes are held until somebody says `release` or
+    mistake of a source or a rule, their writes wait until somebody says `release` or
     `discard --mass`."""
     bridge_mass_mrr: float = _setting(share, 0.1)
     """The same: the share of a currency's MRR that may go down within an hour; two and a

@@ -148,10 +148,10 @@ def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
 
 @click.command(cls=Command)
 @click.argument("party", required=False)
-@click.option("--mass", is_flag=True, help="All that is held as a mass change.")
+@click.option("--mass", is_flag=True, help="All that waits as a mass change.")
 @yes_option
 def discard(party: str | None, *, mass: bool, yes: bool) -> None:
-    """Give up the parked or held events of PARTY, or those of a mass change.
+    """Discard the parked or held events of PARTY, or those of a mass change.
 
     They count as settled, without a write. The party's facts stay: its next event, or
     a link, tries to write all of them again.

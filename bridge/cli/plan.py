@@ -243,10 +243,10 @@ def _left(here: Session, queued: plans.Queued) -> Iterator[int]:
 
 @click.command(cls=Command)
 def mass() -> None:
-    """Show what is held as a mass change: what it would write, and what caused it.
+    """Show what waits as a mass change: what it would write, and what caused it.
 
     More accounts would churn, or more MRR would move, within an hour than customers
-    make. `release` has it written, `discard --mass` gives it up.
+    make. `release` has it written, `discard --mass` discards it.
 
     \b
     Example:
@@ -273,7 +273,7 @@ def _cause(member: Member) -> str:
 
 def _mass(data: Mapping[str, Any]) -> Iterator[str]:
     if not data["causes"]:
-        yield "nothing is held as a mass change"
+        yield "nothing waits as a mass change"
         return
     yield from _words(data)
     yield from ("", *data["reasons"])
@@ -283,7 +283,7 @@ def _mass(data: Mapping[str, Any]) -> Iterator[str]:
 @click.command(cls=Command)
 @yes_option
 def release(*, yes: bool) -> None:
-    """Have written what is held as a mass change; see `mass`.
+    """Have written what waits as a mass change; see `mass`.
 
     \b
     Example:

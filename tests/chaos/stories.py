@@ -440,7 +440,7 @@ def backfill(bridge: Bridge) -> None:
 
 
 def reconcile(bridge: Bridge) -> None:
-    """Somebody changed an account in Vitally; the schedule finds and mends it."""
+    """Somebody changed an account in Vitally; the reconciliation finds and mends it."""
     customer(bridge)
     _others_write(bridge)
     bridge.redis.set(keys.RECONCILED, 1)
