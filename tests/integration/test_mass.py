@@ -103,7 +103,7 @@ def test_a_mass_change_can_be_given_up(shop: Bench, run: Run) -> None:
 
     assert 0 == passes(shop, ms=LONG_GRACE_MS)
     assert (0, 0, 19) == (mass(shop), shop.check().parked, shop.check().discarded)
-    assert "nothing is held" in run("mass").out
+    assert "nothing waits" in run("mass").out
 
 
 def test_single_endings_go_on_each_after_a_moment(shop: Bench) -> None:
