@@ -27,7 +27,9 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links \
 	--no-config --custom-compile-command "make lock" $(UPGRADE)
 
-SIDE_BY_SIDE := -n $(JOBS) --dist loadscope --no-loadscope-reorder
+BY_FILE := --dist loadscope --no-loadscope-reorder
+TWO_AT_A_TIME := -n 2 $(BY_FILE)
+SIDE_BY_SIDE := -n $(JOBS) $(BY_FILE)
 UNASKED := and not broken and not soak
 
 .PHONY: help
@@ -44,11 +46,11 @@ check: lint  ## run what a change should pass before it is shown, a minute
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --hypothesis-profile=quick \
 		tests/unit tests/sources tests/contract tests/architecture $(ARGS)
 
-# First what measures seconds, one after another.
+# First what measures seconds, and so mostly waits: with more beside it, it would be late.
 .PHONY: test
 test: lint  ## run every check, eight minutes (ARGS="-k stripe": some of the tests)
 	@echo "tests that measure seconds ..."
-	@$(BIN)/python -m tests.support.again -m "(alone or chaos) $(UNASKED)" $(ARGS)
+	@$(BIN)/python -m tests.support.again $(TWO_AT_A_TIME) -m "(alone or chaos) $(UNASKED)" $(ARGS)
 	@echo "all others, $(JOBS) at a time ..."
 	@$(BIN)/python -m tests.support.again $(SIDE_BY_SIDE) \
 		-m "not alone and not chaos $(UNASKED)" $(ARGS)
