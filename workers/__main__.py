@@ -26,7 +26,7 @@ from bridge.errors import EXIT_CONFIG, ConfigError
 from bridge.keep import keep, stop_event
 from bridge.settings import Settings
 from bridge.sources import load
-from workers.process import RENEW, Process
+from workers.process import RENEW, Process, unsignalled
 
 
 def main() -> int:
@@ -49,7 +49,8 @@ def work(settings: Settings, config: Config) -> int:
     if settings.worker_processes > 1:
         modules = [("workers",)] * settings.worker_processes
         return keep(modules, stop, WORKER_PROCESSES="1")
-    telemetry.start(settings)
+    with unsignalled():
+        telemetry.start(settings)
     # A large account has tens of thousands of objects, none of them garbage. Scanning
     # them repeatedly would take a fifth of its job.
     gc.set_threshold(100_000, 50, 100)

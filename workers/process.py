@@ -7,6 +7,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -72,6 +74,19 @@ FORGOTTEN_MS = 60_000
 """A worker that is silent for this long is removed from the list."""
 
 
+@contextmanager
+def unsignalled() -> Iterator[None]:
+    """Start threads in here that no signal to stop reaches.
+
+    One that the main thread lets wait (`_renew`) would be lost to them.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+
 class Process:
     """Everything one worker process holds."""
 
@@ -111,12 +126,14 @@ class Process:
         log.info("worker starts", extra=line)
         for doubt in self.settings.doubts:
             log.warning("settings", extra=fields(reason=doubt))
-        threading.Thread(target=self._last_word, daemon=True).start()
+        with unsignalled():
+            threading.Thread(target=self._last_word, daemon=True).start()
         if not self._begin():
             return 0
         JOBS.set(self.jobs)
-        for thread in self.threads:
-            thread.start()
+        with unsignalled():
+            for thread in self.threads:
+                thread.start()
         if (status := self._until_stopped()) > 0:
             return status
         self.done.set()

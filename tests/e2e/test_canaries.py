@@ -360,7 +360,7 @@ def test_no_repr_of_any_object_of_ours_shows_one(tmp_path: Path, monkeypatch) ->
     for one in (redis, redis.connection_pool, app, context, apis):
         seen.add(f"repr of {type(one).__name__}", repr(one))
     for one in gc.get_objects():
-        if type(one).__module__.startswith(("bridge.", "workers.")):
+        if str(type(one).__module__).startswith(("bridge.", "workers.")):
             seen.add(f"repr of {type(one).__name__}", repr(one))
 
     assert 100 < len(seen.seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -299,6 +300,23 @@ def test_a_worker_frees_circles_between_its_jobs(redis: Redis) -> None:
         worker.dequeue_job_and_maintain_ttl(1)
 
     assert circle() is None
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_signal_to_stop_reaches_the_main_thread_alone(stack: Stack) -> None:
+    """It waits there while the process starts anew; another thread would use it up."""
+    (name,) = stack.figures().workers
+    pid = name.rsplit("-", 2)[1]
+    masks = {
+        task.name: re.findall(r"SigBlk:\s+(\w+)", (task / "status").read_text())[0]
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    }
+    sigterm = 1 << signal.SIGTERM - 1
+
+    assert [pid] == [
+        task for task, mask in masks.items() if not int(mask, 16) & sigterm
+    ]
+    assert len(masks) > 1
 
 
 @pytest.mark.parametrize("processes", [1, 2])
