@@ -88,6 +88,8 @@ def _more(sender: Sender) -> None:
 
 def main(commits: list[str]) -> None:
     """Play with each of *commits*."""
+    if not commits:
+        sys.exit("name earlier commits: make versions OLD=COMMIT")
     for commit in commits:
         with TemporaryDirectory(prefix="bridge-versions-") as folder:
             sys.stdout.write(f"{play(commit, Path(folder))}\n")

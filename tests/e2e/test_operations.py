@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from bridge.plan import Queued, waiting
 from bridge.store import keys
+from bridge.store.operator import paused
 from tests.support.command import called
 from tests.support.desk import bench, customer, subscription
 from tests.support.local_stripe import KEY, LocalStripe
@@ -51,6 +53,7 @@ class Operator:
             "OLD_PORT": port,
         }
         self.said: list[str] = []
+        self.looks: Callable[[], object] = lambda: None
         self.words: dict[str, Callable[[], object]] = {
             "# stop web and worker": self.stop,
             "# stop web and worker of the old Redis": lambda: self.stop(webs=1),
@@ -63,6 +66,7 @@ class Operator:
                 webs=0
             ),
             "# start Redis on backup.rdb with appendonly no": self.restored,
+            "# put appendonly yes back where Redis is configured, before it restarts": self.durable,
         }
 
     def plays(self, heading: str) -> str:
@@ -75,6 +79,7 @@ class Operator:
                 self.environ[name] = self.environ[value.strip('"$')]
             else:
                 self.types(line)
+            self.looks()
         return self.said[-1]
 
     def types(self, line: str) -> None:
@@ -97,12 +102,30 @@ class Operator:
         self.servers.append(RedisServer(folder, extra=extra))
         self.environ["NEW_REDIS_URL"] = self.servers[-1].url
 
+    def replicated(self, folder: Path) -> None:
+        """The old server has a replica already."""
+        self.servers.insert(1, RedisServer(folder))
+        with self.servers[1].client() as client:
+            client.replicaof("127.0.0.1", int(self.environ["OLD_PORT"]))
+
     def restored(self) -> None:
         """Redis itself is gone; another one has the backup."""
         self.stack.redis_server.kill()
         (folder := self.folder / "restored").mkdir()
         shutil.copy(self.folder / "backup.rdb", folder / "dump.rdb")
         self.new_redis(folder, "--appendonly", "no")
+
+    def durable(self) -> None:
+        """Nothing in its configuration keeps it from its append-only file any more."""
+        self.servers[-1].configure()
+
+    def keeps(self, id_: str, mrr: int) -> None:
+        """Vitally has no older number of an account, however long a line takes."""
+        stack, waits = self.stack, Queued([f"stripe:{id_}"], 2**53)
+        is_new = stack.environ["REDIS_URL"] == self.servers[-1].url
+        if is_new and paused(stack.redis) is None:
+            eventually(lambda: not waiting(stack.redis, waits))
+            assert stack.has(id_, mrr=mrr)()
 
     def stop(self, webs: int = 2, workers: int = 2) -> None:
         """Stop the oldest of each."""
@@ -151,6 +174,7 @@ def operator(tmp_path: Path, stripe: LocalStripe) -> Iterator[Operator]:
 def test_a_move_to_another_redis_loses_no_event(operator: Operator, way: str) -> None:
     stack = operator.stack
     operator.new_redis(operator.folder / "new")
+    operator.replicated(operator.folder / "replica")
     with Sender(stack) as sender:
         eventually(lambda: len(sender.mrr) > 3)
         assert "on its way" in operator.plays(f"Move to another Redis by {way}")
@@ -159,7 +183,7 @@ def test_a_move_to_another_redis_loses_no_event(operator: Operator, way: str) ->
     seen = stack.settled()
 
     if way == "replication":
-        assert "OK\n1\n" == operator.said[2]
+        assert "OK\n2\n" == operator.said[2]
     assert sender.mrr == {
         id_: stack.account(id_)["traits"]["mrr"] for id_ in sender.mrr
     }
@@ -192,7 +216,9 @@ def test_a_restored_backup_catches_up_before_it_writes(
     told(old.changes(quantity=5), new.signs_up(), new.begins())
     before = len(stack.vitally.writes())
 
+    operator.looks = lambda: operator.keeps(old.id, 245)
     operator.plays("Restore")
+    operator.servers[-1].restart()
     seen = stack.settled()
 
     assert 6 == seen.accepted

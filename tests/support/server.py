@@ -67,6 +67,10 @@ class RedisServer:
             for name, value in values.items():
                 client.config_set(name.replace("_", "-"), value)
 
+    def configure(self, *extra: str) -> None:
+        """Give it other arguments from its next start on."""
+        self._extra = extra
+
     def pause(self) -> None:
         """Stall the server: connections stay open and nothing is answered."""
         self.process.send_signal(signal.SIGSTOP)
