@@ -88,12 +88,22 @@ class LostLeaseError(BridgeError):
 
 
 class VitallyError(BridgeError):
-    """Vitally did not take a request; *reason* is safe to show."""
+    """Vitally did not take a request; *reason* is safe to show to who may see accounts.
+
+    It *quotes* Vitally's reply, which may name a customer, or is our own sentence.
+    """
+
+    quotes = False
 
     def __init__(self, reason: str, status: int | None = None) -> None:
         self.reason = reason
         self.status = status
         super().__init__(reason)
+
+    @property
+    def brief(self) -> str:
+        """The reason for logs, lamps and alerts: without Vitally's words."""
+        return f"answered {self.status}" if self.quotes else self.reason
 
 
 class VitallyUnavailableError(VitallyError):

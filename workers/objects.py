@@ -22,7 +22,6 @@ from bridge.store.objects import LATE, Objects, Row
 from bridge.store.view import View
 from bridge.vitally.client import PAGE
 from workers.context import Context
-from workers.outcomes import said
 from workers.write import wait_to_read
 
 KIND = "customobjectinstance"
@@ -67,7 +66,7 @@ class ObjectSync:
             # What was just sent is not yet to be looked for, though something changed.
             shown = self._look(waiting[:PAGE]) if view.objects_due <= view.now else {}
         except (VitallyMissingError, VitallyRefusedError) as error:
-            self.store.fail(said(error), view.now)
+            self.store.fail(error.brief, view.now)
             return self.later(view, LOOK_MS)
         new = {i: now[i].after(shall[i], found) for i, found in shown.items()}
         again = [i for i in new if new[i].is_sent_again(shown[i])]
@@ -132,7 +131,7 @@ class ObjectSync:
             self.store.works()
         except VitallyError as error:
             wait = getattr(error, "retry_after", None) or 0
-            self.store.fail(said(error), view.now, wait)
+            self.store.fail(error.brief, view.now, wait)
 
 
 def _wait(row: Row, *, was_shown: bool) -> int:

@@ -118,7 +118,7 @@ ANSWERS = (
         VitallyKeyError,
         "stopped",
         "all writes stop and `/readyz` is red; they resume once a probe succeeds",
-        breaker="Vitally refuses the key ({status}): {reason}",
+        breaker="Vitally refuses the key ({status})",
     ),
     Answer(
         "404 to both the update and the creation",

@@ -39,7 +39,7 @@ def ask(context: Context, vitally: Vitally, next_ms: int = 0) -> VitallyError | 
     try:
         vitally.probe()
     except VitallyUnavailableError as error:
-        context.outage.note(error.reason, milliseconds(context.redis), next_ms)
+        context.outage.note(error.brief, milliseconds(context.redis), next_ms)
         return error
     except VitallyKeyError as error:
         refusal = error

@@ -211,7 +211,7 @@ class Process:
         """Check at the start whether Vitally accepts the key."""
         refusal = ask(self.context, self.context.vitally)
         if refusal is not None:
-            extra = fields(reason=refusal.reason, status=refusal.status)
+            extra = fields(reason=refusal.brief, status=refusal.status)
             log.warning("vitally", extra=extra)
 
     def _work(self) -> None:

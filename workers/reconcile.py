@@ -117,8 +117,10 @@ class Schedule:
         except BridgeError as error:
             if isinstance(error, VitallyKeyError):
                 self.context.stop_writes(outcomes.stopped(error))
-            is_vitally = isinstance(error, VitallyError)
-            self._rest(FIRST_REST if is_vitally else LAST_REST, str(error))
+            if isinstance(error, VitallyError):
+                self._rest(FIRST_REST, error.brief)
+            else:
+                self._rest(LAST_REST, str(error))
         else:
             self.failures = 0
 

@@ -231,21 +231,23 @@ class AccountSync:
         decision = self._decide(view, error)
         if decision.park is not None:
             refused = outcomes.refused(view, desired.change, error)
-            return self._ack(view, decision.park._replace(history=refused), desired)
+            word = self._ack(view, decision.park._replace(history=refused), desired)
+            self.noted["why"] = error.brief
+            return word
         word = "waited" if decision.word == "limited" else "retried"
-        wait = Wait(word, outcomes.said(error), decision.fields)
+        wait = Wait(word, error.brief, decision.fields)
         return self._postpone(view, decision.delay_ms, wait, desired)
 
     def _decide(self, view: View, error: VitallyError) -> outcomes.Decision:
         """What follows Vitally's answer; after a 429 or a refused key all workers wait."""
         decision = outcomes.failed(error, view, self.context.chance())
-        answer = {"status": error.status, "reason": error.reason}
+        answer = {"status": error.status, "reason": error.brief}
         line = fields(account=view.account, **answer, next=decision.word)
         log.warning("write", extra=line)
         if decision.word == "limited":
             self.context.throttle.pause(decision.delay_ms)
         if decision.word == "retry":
-            self.context.outage.note(error.reason, view.now, decision.delay_ms)
+            self.context.outage.note(error.brief, view.now, decision.delay_ms)
         if decision.breaker:
             self.context.stop_writes(decision.breaker)
         return decision

@@ -111,7 +111,7 @@ class Write:
         try:
             vitally.update(self.view.account, wanted)
         except (VitallyMissingError, VitallyRefusedError) as error:
-            extra = fields(account=self.view.account, reason=error.reason)
+            extra = fields(account=self.view.account, reason=error.brief)
             log.warning("no such organization", extra=extra)
             of = str(wanted[ORGANIZATION])
             if any(member.organization == of for member in view.members):  # ours

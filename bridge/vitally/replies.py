@@ -127,10 +127,12 @@ def value(reply: Reply, secrets: Collection[str], now: float) -> Any:
 def error(reply: Reply, secrets: Collection[str], now: float) -> VitallyError:
     """Return the error that a reply other than 2xx means."""
     words = reason(reply, secrets)
-    if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return VitallyLimitedError(words, retry_after(reply.headers, now))
     kinds = (kind for statuses, kind in _ERRORS if reply.status in statuses)
-    return next(kinds, VitallyUnavailableError)(words, reply.status)
+    made: VitallyError = next(kinds, VitallyUnavailableError)(words, reply.status)
+    if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+        made = VitallyLimitedError(words, retry_after(reply.headers, now))
+    made.quotes = True
+    return made
 
 
 def already_exists(error: VitallyError) -> bool:

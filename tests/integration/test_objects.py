@@ -215,8 +215,8 @@ def test_an_older_batch_that_arrives_after_a_newer_one_is_found(
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ({"kind": "status", "status": 500}, "500: Internal Server Error"),
-        ({"kind": "status", "status": 401, "body": {"error": "no"}}, "401: no"),
+        ({"kind": "status", "status": 500}, "answered 500"),
+        ({"kind": "status", "status": 401, "body": {"error": "no"}}, "answered 401"),
         ({"kind": "reset_after_commit"}, "the connection broke"),
         ({"kind": "reset_before"}, "the connection broke"),
     ],

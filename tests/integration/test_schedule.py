@@ -123,7 +123,7 @@ def test_a_reading_leaves_the_limit_to_writes(desk: Bench, make: Make) -> None:
 @pytest.mark.parametrize(
     ("fault", "word", "rest"),
     [
-        ({"kind": "status", "status": 503}, "Internal Server Error", 60),
+        ({"kind": "status", "status": 503}, "answered 503", 60),
         ({"kind": "status", "status": 401}, "", 60),
         ({"kind": "non_json"}, "JSON", 60),
     ],

@@ -14,13 +14,17 @@ from rq.serializers import JSONSerializer
 from bridge.domain.account import Name
 from bridge.domain.document import Document
 from bridge.ingest import Ingress
+from bridge.lamps import lamps
 from bridge.log import content
 from bridge.store import keys
 from bridge.store.accept import Origin
+from bridge.store.health import View
+from bridge.store.inspect import figures
 from bridge.store.quarantine import Quarantine
 from tests.support.desk import Bench, customer, subscription
 from tests.support.stripe import Shop, delivery
 from workers.outcomes import unchanged
+from workers.probes import ask
 
 
 @pytest.fixture
@@ -182,6 +186,25 @@ def test_the_line_of_a_job_names_traits_and_answers_but_no_value(
     assert ("updated", [200, 200]) == (updated["outcome"], updated["statuses"])
     assert {"mrr", "subscriptionStatus"} < {*updated["traits"]}
     assert "450" not in str(updated["traits"])
+
+
+@pytest.mark.parametrize("status", [400, 401, 409, 429, 500, 302])
+def test_vitally_s_own_words_are_in_no_line_on_no_lamp_and_with_the_account(
+    desk: Bench, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    caplog.set_level(logging.INFO)
+    words = "upstream failed for boss@alpha.test (Alpha GmbH, MRR 4711)"
+    desk.rests(customer())
+    desk.fault("status", status=status, body={"error": words}, times=3)
+    desk.does(subscription(at=1))
+    ask(desk.context, desk.context.client())
+    logged = str([content(record) for record in caplog.records])
+    lit = str(lamps(figures(desk.redis), View(0, ()), desk.context.settings))
+
+    assert [] == [x for x in (logged, lit) if "alpha" in x.lower() or "4711" in x]
+    assert f"answered {status}" in logged
+    kept = str(desk.look.record("acme", ["stripe:cus_1"]))
+    assert (words in kept) == (status in {302, 400, 409, 500})
 
 
 def waits_for_pace(desk: Bench) -> None:

@@ -178,7 +178,7 @@ def test_only_a_request_that_surely_did_not_arrive_leaves_no_doubt(
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (VitallyKeyError("no", 401), "Vitally refuses the key (401): no"),
+        (VitallyKeyError("no", 401), "Vitally refuses the key (401)"),
         (WrongAddressError("nothing", 404), "Vitally cannot be reached: nothing"),
     ],
 )
