@@ -26,7 +26,7 @@ from bridge.lamps import CONDITIONS, REDIS, Lamp, lamps
 from bridge.log import fields
 from bridge.settings import Settings
 from bridge.store import keys
-from bridge.store.connect import Scripts
+from bridge.store.connect import Scripts, read
 from bridge.store.health import DOWN, View
 from bridge.store.inspect import Figures, figures
 from bridge.wording import SCRIPT, ago
@@ -141,7 +141,7 @@ class Alerts:
                 line = fields(kind=kind.decode(), state=state.decode())
                 LOG.warning("alert", extra=line)
             for raw in self._redis.lrange(keys.OUTBOX, 0, -1):
-                if self._post(Message(**orjson.loads(raw))):
+                if not (message := read(Message, raw)) or self._post(message):
                     self._redis.lrem(keys.OUTBOX, 1, raw)
         is_due = time.monotonic() - self._beat >= HEARTBEAT
         if is_due and all(one.level != "bad" for one in lit):

@@ -120,7 +120,8 @@ class Comparison:
     def _known(self, refused: Sequence[Event]) -> set[str]:
         """Ids of those events that the quarantine has, as their webhooks brought them."""
         ids = [event.id for event in refused if event.id]
-        kept = self._quarantine.about(ids) if ids else []
+        named = [(self.source.name, id_) for id_ in ids]
+        kept = [one for one, _ in self._quarantine.about(named)] if ids else []
         return {id_ for id_ in ids if any(id_.encode() in one.body for one in kept)}
 
     def _missed(self, facts: Sequence[Fact]) -> str:

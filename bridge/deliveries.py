@@ -21,7 +21,7 @@ from bridge.store.accept import STRENGTH
 from bridge.store.connect import each
 from bridge.store.inspect import Look, Standing
 
-RECEIPTS = (*STRENGTH, "refused", "discarded")
+RECEIPTS = (*STRENGTH[-2::-1], STRENGTH[-1], "refused", "discarded")
 """What a line may be; `discarded` is somebody's word about events that came before."""
 
 BATCH = 500

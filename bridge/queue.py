@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from hashlib import blake2s
 from typing import Any, NamedTuple
 
 from redis import Redis
 from rq import Queue as RqQueue
-from rq.exceptions import NoSuchJobError
+from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job
 from rq.registry import FailedJobRegistry, StartedJobRegistry
@@ -114,7 +115,7 @@ class Queue:
         ids = StartedJobRegistry(queue=self._rq).get_job_ids(cleanup=False)
         ids += [raw.decode() for raw in listed]
         jobs = Job.fetch_many(ids, self._redis, serializer=JSONSerializer)
-        return [str(job.args[0]) for job in jobs if job is not None]
+        return [party for job in jobs if job and (party := party_of(job))]
 
     def is_urgent(self) -> bool:
         """Whether the first job that waits was put at the front."""
@@ -151,8 +152,16 @@ def _failed(job: Job) -> FailedJob:
     kind = text.strip().rpartition("\n")[2].partition(":")[0]
     ended = job.ended_at or job.enqueued_at or job.created_at
     reason = " at ".join([kind or "no traceback", *places[-1:]])
-    party = str(job.args[0]) if job.args else ""
-    return FailedJob(job.id, party, int(ended.timestamp() * 1000), reason)
+    return FailedJob(job.id, party_of(job), int(ended.timestamp() * 1000), reason)
+
+
+def party_of(job: Job) -> str:
+    """Whose *job* it is; "": it is none of ours."""
+    with suppress(DeserializationError):
+        match job.func_name, job.instance, job.args:
+            case str(name), None, [str(party)] if name in {CREATE, UPDATE}:
+                return party
+    return ""
 
 
 def job_id(party: str, claim: int) -> str:

@@ -22,6 +22,7 @@ from bridge.config import Config
 from bridge.domain.account import MEMBER_OF
 from bridge.errors import LostLeaseError
 from bridge.log import fields, where
+from bridge.queue import party_of
 from bridge.settings import Settings
 from bridge.sources import options
 from bridge.store import keys
@@ -245,12 +246,13 @@ class Process:
 
     def crashed(self, job: Job, *exc_info: Any) -> bool:
         """RQ's exception handler: try the party once more, then park it."""
+        if not (party := party_of(job)):
+            return True
         leases, error = self.context.leases, exc_info[1]
         # Never the message of an error, which may quote a sender.
         raised = f"an error in the bridge: {where(error)}"
         why = f"{raised}; its traceback is in the failed job {job.id}"
         try:
-            party = str(job.args[0])
             if isinstance(error, RedisError):
                 leases.postpone(party, HICCUP_MS)
                 return True

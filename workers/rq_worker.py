@@ -23,7 +23,7 @@ from rq.job_lifecycle import call_exception_handlers
 from rq.serializers import JSONSerializer
 
 from bridge.log import ABOUT, fields
-from bridge.queue import CREATE, NAME, UPDATE
+from bridge.queue import NAME, party_of
 from workers.jobs import give_memory_back
 
 log = logging.getLogger("workers")
@@ -49,7 +49,7 @@ class OurJob(Job):
     @property
     def func(self) -> Any:
         """The function; raises ValueError where it is none of ours."""
-        if self.func_name not in {CREATE, UPDATE} or self.instance:
+        if not party_of(self):
             raise ValueError("no job of the bridge")
         return super().func
 

@@ -203,7 +203,7 @@ class GapsCursor:
         self._redis: Any = redis
         self._source, self._days, self._dry_run = source, days, dry_run
         raw = None if dry_run else self._redis.hget(keys.GAPS, source)
-        was, first, last, after = orjson.loads(raw) if raw else (0, 0, 0, "")
+        was, first, last, after = orjson.loads(raw)[:4] if raw else (0, 0, 0, "")
         now = milliseconds(redis)
         # What happened since then would not be looked at.
         if was != days or now - last > DAY_MS:

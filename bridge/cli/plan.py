@@ -33,6 +33,7 @@ from bridge.cli.status import stopped
 from bridge.desired import rules
 from bridge.domain.facts import source_of
 from bridge.errors import BridgeError, VitallyLimitedError, VitallyUnavailableError
+from bridge.log import where
 from bridge.plan import Planned, Report
 from bridge.reconcile import Reconciler
 from bridge.store import keys
@@ -102,7 +103,11 @@ def planned(here: Session, only: Iterable[str] | None = None) -> list[Planned]:
     """The plan of all accounts, or of *only* some."""
     settings = here.settings
     again = partial(client_of, settings, most=1)
-    return plans.plan(here.redis, again, here.config, settings.bridge_create, only)
+    try:
+        return plans.plan(here.redis, again, here.config, settings.bridge_create, only)
+    except (ValueError, TypeError, LookupError) as error:
+        hint = f"`{program()} parked` names its party once a worker has tried"
+        raise BridgeError(f"it cannot be worked out: {where(error)}; {hint}") from error
 
 
 def _account(here: Session, name: str) -> str:

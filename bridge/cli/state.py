@@ -45,6 +45,9 @@ REMAINS = (
 )
 """What `forget` cannot remove."""
 
+OTHERS = "quarantined deliveries that may hold others (`quarantine show`, `drop`):"
+"""And, before their ids, what it leaves to a person."""
+
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -128,9 +131,9 @@ def forget(name: str, *, yes: bool) -> None:
     """Remove all that the bridge keeps of ACCOUNT or PARTY, and print a receipt.
 
     Facts, what was written, lines of the journal, jobs, and quarantined deliveries that
-    name it. Its events stay counted, as settled and forgotten. The receipt says what is
-    not in the bridge's hands. An event that comes later begins anew: delete the customer
-    at its source first.
+    name it. Its events stay counted, as settled and forgotten. The receipt says what
+    remains: what is not in the bridge's hands, and deliveries that may hold others. An
+    event that comes later begins anew: delete the customer at its source first.
 
     \b
     Example:
@@ -145,22 +148,25 @@ def forget(name: str, *, yes: bool) -> None:
     lines: Counter[str] = Counter()
     for party in parties:
         lines.update(_forgotten(redis, party))
-    ids = [name, *(PartyName.parse(party).id for party in parties)]
-    quarantine = Quarantine(redis)
-    for kept in quarantine.about(ids):
-        quarantine.drop(kept.id)
-        lines["quarantine"] += 1
-    lines["audit"] = audit.forget(redis, ids)
+    names = [("", name), *(PartyName.parse(party)[1:] for party in parties)]
+    quarantine, doubtful = Quarantine(redis), ""
+    for kept, is_sure in quarantine.about(names):
+        if is_sure:
+            quarantine.drop(kept.id)
+        lines["quarantine"] += is_sure
+        doubtful += "" if is_sure else f" {kept.id}"
+    lines["audit"] = audit.forget(redis, [id_ for _, id_ in names])
     audit.record(redis, _user(), "forget", f"{count(events, 'event')} of one customer")
     at = datetime.now(UTC).isoformat(timespec="seconds")
     removed = {key: number for key, number in sorted(lines.items()) if number}
     receipt = {"id": name, "at": at, "by": _user(), "events": events}
+    remains = [*REMAINS, *([OTHERS + doubtful] if doubtful else [])]
     tell(
-        {**receipt, "removed": removed, "remains": REMAINS},
+        {**receipt, "removed": removed, "remains": remains},
         f"{name} is forgotten, by {_user()} at {at}",
         f"{count(events, 'event stays', 'events stay')} counted as settled; removed:",
         *table((), removed.items()),
-        f"not removed: {', '.join(REMAINS)}",
+        f"not removed: {', '.join(remains)}",
     )
 
 

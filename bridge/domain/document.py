@@ -332,4 +332,4 @@ def as_json(ledger: Ledger) -> dict[str, Any]:
 def from_json(data: Mapping[str, Any], seen: Sequence[Any] = ({}, 0, False)) -> Ledger:
     """The ledger that `as_json` wrote, and what was *seen*: traits, when, missing."""
     name = data.get("name")
-    return Ledger(Name(*name) if name else None, data.get("traits", {}), *seen)
+    return Ledger(Name(*name[:2]) if name else None, data.get("traits", {}), *seen[:3])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import orjson
 from redis import Redis
 
 from bridge.store import keys
-from bridge.store.connect import push, pushed
+from bridge.store.connect import milliseconds, push, pushed, read
 
 MOST = 1000
 """Actions that are remembered; the log has all."""
@@ -29,21 +29,25 @@ class Deed(NamedTuple):
 
 def record(redis: Redis, who: str, did: str, text: str) -> Deed:
     """Remember an action of this moment."""
-    deed = Deed(secrets.token_hex(8), time.time_ns() // 1_000_000, who, did, text)
+    deed = Deed(secrets.token_hex(8), milliseconds(redis), who, did, text)
     push(redis, keys.AUDIT, tuple(deed), MOST)
     return deed
 
 
 def forget(redis: Redis, ids: Iterable[str]) -> int:
-    """Remove the actions that name one of *ids*; how many."""
+    """Take *ids* out of the texts of actions, of how many; who did what, and when, stays."""
+    named = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, ids))})(?![\w-])")
     client: Any = redis
-    lines = client.lrange(keys.AUDIT, 0, -1)
-    named = [
-        x for x in lines if any(i in " ".join(map(str, orjson.loads(x))) for i in ids)
-    ]
-    return sum(client.lrem(keys.AUDIT, 0, line) for line in named)
+    changed = 0
+    for line in client.lrange(keys.AUDIT, 0, -1):
+        deed = read(Deed, line)
+        if deed and named.search(deed.text):
+            without = deed._replace(text=named.sub("(forgotten)", deed.text))
+            client.linsert(keys.AUDIT, "before", line, orjson.dumps(tuple(without)))
+            changed += client.lrem(keys.AUDIT, 1, line)
+    return changed
 
 
 def latest(redis: Redis, most: int = MOST) -> list[Deed]:
     """Return the last actions, newest first."""
-    return [Deed(*row) for row in pushed(redis, keys.AUDIT, most)]
+    return pushed(redis, keys.AUDIT, Deed, most)

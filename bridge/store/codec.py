@@ -51,7 +51,7 @@ def read(party: str, rows: Mapping[bytes, bytes]) -> History:
         thing, _, rest = name.decode().partition(TAB)
         event, _, form = rest.partition(TAB)
         if event:
-            final, at, rank, kind, after, before, value = orjson.loads(raw)
+            final, at, rank, kind, after, before, value = orjson.loads(raw)[:7]
             stamp = Stamp(bool(final), at, rank)
             facts.append(
                 Fact(party, thing, stamp, event, kind, value, after, before, form)
@@ -85,7 +85,7 @@ def rewrite(
 
 def _retained(data: Any) -> Retained:
     seen, creation_seen, trial, *spells = data
-    steps = (frozenset(Step(*step) for step in some) for some in spells)
+    steps = (frozenset(Step(*step[:5]) for step in some) for some in spells[:2])
     return Retained(frozenset(seen), bool(creation_seen), bool(trial), *steps)
 
 

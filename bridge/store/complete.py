@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import orjson
 
 from bridge.store import keys
-from bridge.store.connect import Store, run_id
+from bridge.store.connect import Store, read, run_id
 
 EVERY_MS = 120_000
 """Milliseconds from the end of one comparison to the next."""
@@ -102,7 +102,8 @@ class Place(NamedTuple):
 
 def places(raw: Mapping[bytes, bytes]) -> dict[str, Place]:
     """The hash `keys.COMPLETE` as Redis replies it: source -> its place."""
-    return {name.decode(): Place(**orjson.loads(row)) for name, row in raw.items()}
+    found = ((name.decode(), read(Place, row)) for name, row in raw.items())
+    return {name: place for name, place in found if place}
 
 
 class Completeness(Store):

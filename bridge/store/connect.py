@@ -8,7 +8,7 @@ files it USES. `lua/README.md` gives an overview.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -83,9 +83,25 @@ def push(redis: Any, key: str, row: object, most: int) -> None:
         pipe.execute()
 
 
-def pushed(redis: Any, key: str, most: int = 0) -> list[Any]:
-    """The rows of such a list, newest first; 0: all of them."""
-    return [orjson.loads(line) for line in redis.lrange(key, 0, most - 1)]
+def pushed(redis: Any, key: str, kind: Callable[..., T], most: int = 0) -> list[T]:
+    """The rows of such a list as named tuples, newest first; 0: all of them."""
+    found = (read(kind, line) for line in redis.lrange(key, 0, most - 1))
+    return [one for one in found if one is not None]
+
+
+def read(kind: Callable[..., T], line: bytes) -> T | None:
+    """The named tuple in a *line* of JSON; None: there is none.
+
+    Fields that a later version has added at its end are left out.
+    """
+    fields: Sequence[str] = kind._fields  # type: ignore[attr-defined]
+    try:
+        row = orjson.loads(line)
+        if isinstance(row, dict):
+            return kind(**{name: row[name] for name in fields if name in row})
+        return kind(*row[: len(fields)])
+    except (ValueError, TypeError, LookupError):
+        return None
 
 
 def named(redis: Redis, prefix: str) -> set[str]:

@@ -203,7 +203,7 @@ def sums(rows: Iterable[Row]) -> dict[str, tuple[int, float]]:
 
 
 def _row(account: bytes, text: bytes) -> Row:
-    *plain, unknown, parties, words = orjson.loads(text)
+    *plain, unknown, parties, words = orjson.loads(text)[: len(Row._fields) - 1]
     return Row._make([account.decode(), *plain, tuple(unknown), tuple(parties), words])
 
 

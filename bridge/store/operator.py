@@ -38,10 +38,9 @@ def discard_all(redis: Redis, parties: Sequence[str]) -> int:
 class Forgotten(NamedTuple):
     """What `forget` removed: *keys* maps a key, without ids, to how many of its lines.
 
-    *events* were counted of the party; *other* is another party of its account, "" none.
+    *other* is another party of its account, "" none.
     """
 
-    events: int
     keys: Mapping[str, int]
     other: str
 
@@ -58,11 +57,11 @@ def forget(redis: Redis, party: str) -> Forgotten | None:
     answer = Scripts(redis)("forget", party, own, vacated(""), text)
     if not answer:
         return None
-    events, gone, other = answer
+    _, gone, other = answer
     lines = Counter[str]()
     for name, number in gone:
         lines[name.decode()] += number
-    return Forgotten(events, lines, other.decode())
+    return Forgotten(lines, other.decode())
 
 
 def owe_whole(redis: Redis, accounts: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ hand, or for lack of room or age) count as ignored.
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
@@ -32,6 +33,9 @@ BATCH = 50
 
 MOST_RUNS = 1000
 """Most runs of refused parts that are stored; with more, a replay tries all parts."""
+
+SHORT = 8
+"""A number of fewer digits may be a quantity or an amount, whoever has it as an id."""
 
 Runs = list[list[int]]
 """[first, last] of consecutive parts, counted from 0."""
@@ -97,11 +101,20 @@ class Quarantine(Store):
         since = self._redis.zscore(keys.QUARANTINED, id_)
         return _kept(id_, int(since or 0), data) if data else None
 
-    def about(self, ids: Iterable[str]) -> list[Kept]:
-        """Return the deliveries whose body contains one of *ids* as a whole word."""
-        words = "|".join(map(re.escape, ids)).encode()
-        found = re.compile(rb"(?<![\w-])(?:%b)(?![\w-])" % words)
-        return [kept for kept in self.all() if found.search(kept.body)]
+    def about(self, names: Iterable[tuple[str, str]]) -> Iterator[tuple[Kept, bool]]:
+        """Yield the deliveries that hold one of *names*, and whether surely it alone.
+
+        A name is a source and an id of its customer, a word in that source's deliveries,
+        or "" and an account, a whole text in any. A batch may hold others as well, and a
+        short number may mean something else.
+        """
+        told = [(source, id_, _pattern(source, id_)) for source, id_ in names]
+        for kept in self.all():
+            mine = [row for row in told if row[0] in {"", kept.source}]
+            found = [id_ for _, id_, named in mine if named.search(kept.body)]
+            if found:
+                is_sure = any(len(i) >= SHORT or not i.isdigit() for i in found)
+                yield kept, is_sure and kept.of == 1
 
     def begin(self) -> None:
         """Bring the counting of an older version up to date, before a replay."""
@@ -118,6 +131,13 @@ class Quarantine(Store):
             self._run("quarantine_drop", id_)
 
 
+def _pattern(source: str, id_: str) -> re.Pattern[bytes]:
+    """How a name is found in a body; JSON may have it in ASCII."""
+    begin, end = (r"(?<![\w-])", r"(?![\w-])") if source else ('(?<=[">])', '(?=["<])')
+    words = "|".join(re.escape(word) for word in {id_, json.dumps(id_)[1:-1]})
+    return re.compile(f"{begin}(?:{words}){end}".encode())
+
+
 def _row(kept: Kept) -> bytes:
     row = kept._asdict() | {"body": base64.b64encode(kept.body).decode()}
     del row["id"], row["since"]
@@ -126,5 +146,5 @@ def _row(kept: Kept) -> bytes:
 
 def _kept(id_: str, since: int, data: bytes) -> Kept:
     row = orjson.loads(data)
-    body = base64.b64decode(row.pop("body"))
-    return Kept(id_, since, body=body, **row)
+    row |= {"id": id_, "since": since, "body": base64.b64decode(row["body"])}
+    return Kept(**{name: row[name] for name in Kept._fields if name in row})

@@ -5,14 +5,12 @@ How long they are is a setting. All else is limited by number, or belongs to an 
 
 from __future__ import annotations
 
-import time
 from typing import Any
-
-import orjson
 
 from bridge.domain.values import DAY_MS
 from bridge.store import keys
 from bridge.store.audit import Deed
+from bridge.store.connect import milliseconds, read
 from bridge.store.quarantine import Quarantine
 
 MOST = 100
@@ -21,7 +19,7 @@ MOST = 100
 
 def expire(redis: Any, *, quarantine_days: int, journal_days: int) -> None:
     """Remove what is older. Raises redis' own errors."""
-    now = time.time_ns() // 1_000_000
+    now = milliseconds(redis)
     since = now - journal_days * DAY_MS
     with redis.pipeline(transaction=False) as pipe:
         pipe.zrangebyscore(keys.QUARANTINED, "-inf", now - quarantine_days * DAY_MS)
@@ -32,5 +30,6 @@ def expire(redis: Any, *, quarantine_days: int, journal_days: int) -> None:
     for id_ in old:
         Quarantine(redis).drop(id_.decode())
     for line in deeds:
-        if Deed(*orjson.loads(line)).at < since:
+        deed: Any = read(Deed, line)
+        if deed is None or not isinstance(deed.at, int) or deed.at < since:
             redis.lrem(keys.AUDIT, -1, line)

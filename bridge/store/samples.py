@@ -53,7 +53,7 @@ def take(redis: Redis) -> None:
 
 def samples(redis: Redis) -> list[Sample]:
     """Return the samples that there are, oldest first."""
-    return [Sample(*row) for row in reversed(pushed(redis, keys.SAMPLES))]
+    return pushed(redis, keys.SAMPLES, Sample)[::-1]
 
 
 def mark(redis: Redis, text: str) -> None:
@@ -63,7 +63,7 @@ def mark(redis: Redis, text: str) -> None:
 
 def marks(redis: Redis) -> list[Mark]:
     """Return the marks, newest first."""
-    return [Mark(*row) for row in pushed(redis, keys.MARKS)]
+    return pushed(redis, keys.MARKS, Mark)
 
 
 def mark_changes(

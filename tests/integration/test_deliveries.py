@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from bridge.deliveries import Wanted, deliveries
+from bridge.deliveries import RECEIPTS, Wanted, deliveries
 from bridge.ingest import Ingress
 from bridge.store.refused import Refusals
 from bridge.webhook.source import Delivery, Verified
@@ -17,6 +17,12 @@ from tests.support.stripe import Shop
 def listed(desk: Bench, **wanted: object) -> list[tuple[str, str]]:
     found = deliveries(desk.redis, Wanted(**wanted))
     return [(line.event, line.became or line.receipt) for line in found.lines]
+
+
+def test_receipts_are_listed_with_what_was_taken_in_first() -> None:
+    taken = ("queued", "coalesced", "duplicate", "ignored")
+
+    assert (*taken, "quarantined", "refused", "discarded") == RECEIPTS
 
 
 def test_each_event_says_what_became_of_it(desk) -> None:

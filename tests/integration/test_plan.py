@@ -128,6 +128,15 @@ def test_one_account_is_planned_by_any_of_its_names(
     assert ["acme"] == [one["account"] for one in planned(run, name)["accounts"]]
 
 
+def test_a_row_that_is_damaged_ends_a_plan_with_a_sentence(
+    desk: Bench, run: Run
+) -> None:
+    desk.tell(customer())
+    desk.redis.hset(keys.facts("stripe:cus_1"), "subscription:x\tevt", b"[0, 1, 2]")
+
+    assert "ValueError at codec.py" in run("plan", status=1).err
+
+
 def test_who_is_not_known_cannot_be_planned(desk: Bench, run: Run) -> None:
     desk.tell(customer(account=None))
 

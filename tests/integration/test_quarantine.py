@@ -10,10 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
+from bridge.alerts import Message
 from bridge.ingest import Ingress, Receipt
 from bridge.sources import OBSERVED, discover
-from bridge.store import audit, keys
-from bridge.store.connect import milliseconds
+from bridge.store import audit, keys, samples
+from bridge.store.complete import Place, places
+from bridge.store.connect import milliseconds, read
+from bridge.store.index import Index
 from bridge.store.quarantine import (
     MOST,
     MOST_BYTES,
@@ -24,6 +27,8 @@ from bridge.store.quarantine import (
 )
 from bridge.webhook.source import Delivery, Verified
 from tests.support.desk import Bench, settings
+from tests.support.desk import customer as desk_customer
+from tests.support.desk import subscription as desk_subscription
 
 
 @pytest.fixture
@@ -302,7 +307,11 @@ def test_the_oldest_go_where_there_are_too_many(shelf: Quarantine, desk: Bench) 
     assert shelf.get("id00005") is not None
 
 
-def test_what_is_too_old_goes_with_the_sweeper(shelf: Quarantine, desk: Bench) -> None:
+def test_what_is_too_old_goes_with_the_sweeper(
+    shelf: Quarantine, desk: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the clock of Redis, whatever a worker's says, and whatever a row holds."""
+    monkeypatch.setattr("time.time_ns", lambda: 0)
     day, now = 86_400_000, milliseconds(desk.redis)
     desk.set(bridge_retention_quarantine_days=3, bridge_retention_journal_days=2)
     for name in ("old", "new"):
@@ -310,8 +319,9 @@ def test_what_is_too_old_goes_with_the_sweeper(shelf: Quarantine, desk: Bench) -
     desk.redis.zincrby(keys.QUARANTINED, -3 * day, "old")
     for days in (1, 2, 3):
         deed = audit.record(desk.redis, "ada", "retry", f"{days} days ago")
-        line = orjson.dumps(tuple(deed._replace(at=now - days * day + 60_000)))
+        line = orjson.dumps([*deed._replace(at=now - days * day + 60_000), "later's"])
         desk.redis.lset(keys.AUDIT, 0, line)
+    desk.redis.rpush(keys.AUDIT, b"no JSON", b"7", b'["a", "b", "c", "d", "e"]', b"{}")
     desk.redis.delete(keys.JOURNAL)
     for days in (3, 1):
         desk.redis.xadd(keys.JOURNAL, {"s": days}, id=now - days * day)
@@ -323,7 +333,47 @@ def test_what_is_too_old_goes_with_the_sweeper(shelf: Quarantine, desk: Bench) -
     assert ["2 days ago", "1 days ago"] == [
         one.text for one in audit.latest(desk.redis)
     ]
+    assert 2 == desk.redis.llen(keys.AUDIT)
     assert [b"1"] == [line[b"s"] for _, line in desk.redis.xrange(keys.JOURNAL)]
+
+
+def test_what_a_later_version_has_added_to_a_row_is_left(desk: Bench) -> None:
+    """After a downgrade, or beside a worker that is newer."""
+    desk.rests(desk_customer(), desk_subscription(at=1))
+    shelf, place = Quarantine(desk.redis), Place(1, 2)
+    shelf.put(kept("one"))
+    desk.redis.hset(keys.COMPLETE, "stripe", orjson.dumps(place._asdict()))
+    samples.mark(desk.redis, "pause")
+    samples.take(desk.redis)
+    row = Message("parked", "raised", "1 is parked", 1, 1, 9)
+    desk.redis.lpush(keys.OUTBOX, orjson.dumps(row._asdict()))
+    read_ = [
+        lambda: [*shelf.all()],
+        lambda: places(desk.redis.hgetall(keys.COMPLETE)),
+        lambda: (samples.marks(desk.redis), samples.samples(desk.redis)),
+        lambda: [read(Message, line) for line in desk.redis.lrange(keys.OUTBOX, 0, -1)],
+        lambda: [*Index(desk.redis).stream()],
+        lambda: desk.leases.members(["stripe:cus_1"]),
+        lambda: desk.look.record("acme", []),
+    ]
+    before = [one() for one in read_]
+    for key in (keys.QUARANTINE, keys.COMPLETE, keys.INDEX, keys.facts("stripe:cus_1")):
+        for name, line in desk.redis.hgetall(key).items():
+            desk.redis.hset(key, name, grown(line))
+    for key in (keys.MARKS, keys.SAMPLES, keys.OUTBOX):
+        desk.redis.lset(key, 0, grown(desk.redis.lindex(key, 0)))
+    for name, line in desk.redis.hgetall(keys.account("acme")).items():
+        if name in {b"ledger", b"seen"}:
+            desk.redis.hset(keys.account("acme"), name, grown(line))
+
+    assert before == [one() for one in read_]
+
+
+def grown(line: bytes) -> bytes:
+    row = orjson.loads(line)
+    return orjson.dumps(
+        row | {"later": 1} if isinstance(row, dict) else [*row, "later"]
+    )
 
 
 def test_what_was_dropped_is_gone(shelf: Quarantine, desk: Bench) -> None:

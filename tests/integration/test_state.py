@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from redis import Redis
 from rq.registry import FailedJobRegistry
@@ -234,6 +235,63 @@ def test_nothing_is_left_of_whom_is_forgotten_but_the_counts(
 
     desk.rests(customer(), subscription(at=5))
     assert 450 == desk.traits()["mrr"]
+
+
+@pytest.mark.parametrize(
+    ("source", "body", "of", "is_kept"),
+    [
+        ("stripe", '{"id": "cus_77", "quantity": 42}', 1, True),
+        ("stripe", '{"of": "cus_42"}', 1, False),
+        ("hubspot", '{"of": "cus_42"}', 1, True),
+        ("stripe", '{"of": "cus_421"}', 1, True),
+        ("hubspot", '{"account": "Birch \\u00e9"}', 1, False),
+        ("salesforce", "<Account>Birch \u00e9</Account>", 1, False),
+        ("hubspot", '{"name": "Birch \u00e9, a copy"}', 1, True),
+        ("stripe", '{"unit_amount_decimal": "42"}', 1, "doubtful"),
+        ("stripe", '[{"of": "cus_42"}, {"of": "cus_77"}]', 2, "doubtful"),
+    ],
+)
+def test_only_deliveries_of_whom_is_forgotten_leave_the_quarantine(
+    run: Run, desk: Bench, source: str, body: str, of: int, *, is_kept: bool | str
+) -> None:
+    desk.rests(
+        customer("cus_42", account="42"), customer("cus_9", account="Birch \u00e9")
+    )
+    shelf = Quarantine(desk.redis)
+    shelf.put(Kept("1f", 0, source, "", "no", body.encode(), of=of))
+
+    names = ("42", "Birch \u00e9")
+    remains = [run("forget", n, "--yes", "--json").json["remains"] for n in names]
+
+    assert bool(is_kept) == (shelf.get("1f") is not None)
+    assert (is_kept == "doubtful") == any("1f" in one[-1] for one in remains)
+
+
+def test_of_the_audit_only_the_id_is_taken(run: Run, desk: Bench) -> None:
+    desk.rests(customer(), customer("cus_7", account="7"))
+    audit.record(desk.redis, "cus_1", "retry", "stripe:cus_10 and cus_1-b tried again")
+    old = audit.record(desk.redis, "ann", "link", "stripe:cus_1 -> 7: 1 job")
+    later = [*old._replace(who="bob"), "what a later version adds"]
+    desk.redis.lpush(keys.AUDIT, b"no JSON", orjson.dumps(later))
+    before = audit.latest(desk.redis)
+
+    run("forget", PARTY, "--yes")
+    run("forget", "7", "--yes")
+
+    *_, bob, ann, first = audit.latest(desk.redis)
+    gone = old._replace(text="(forgotten) -> (forgotten): 1 job")
+    assert [gone._replace(who="bob"), gone, before[-1]] == [bob, ann, first]
+
+
+def test_an_account_that_was_left_to_another_keeps_no_name(
+    run: Run, desk: Bench
+) -> None:
+    desk.rests(customer(account="old", called="Ada"), customer("cus_2", account="old"))
+    desk.rests(customer(at=5, kind="updated", called="Ada"))
+
+    run("forget", PARTY, "--yes")
+
+    assert "Ada" not in everything(desk.redis)
 
 
 def test_an_account_is_forgotten_with_all_its_parties(run: Run, desk: Bench) -> None:

@@ -278,6 +278,26 @@ def touch(job: Job, *_: Any) -> None:
     Path(job.args[0]).touch()
 
 
+def test_a_worker_outlives_a_job_that_is_none(stack: Stack, desk: Bench) -> None:
+    """Whatever its arguments are; and what lists failed jobs outlives it, too."""
+    queue = Queue(NAME, connection=stack.redis, serializer=JSONSerializer)
+    for args in ((), (7,), ("stripe:cus_1", "acme")):
+        queue.enqueue_call(UPDATE, args)
+    foreign = [
+        queue.enqueue_call("os.mkdir", ("stripe:cus_1",)),
+        queue.enqueue_call(UPDATE, ("stripe:cus_1",)),
+    ]
+    stack.redis.hset(foreign[1].key, "data", b"no JSON")
+    running = stack.worker()
+    desk.tell(customer("cus_2", account="two"))
+
+    eventually(lambda: desk.name("two") == "Acme", RECOVERY, what=running.output)
+    assert 5 == len(desk.queue.failed())
+    assert not stack.redis.exists(keys.party("stripe:cus_1"))
+    assert 0 == running.terminate()
+    assert 1 == running.output.count("worker starts")
+
+
 class Circle:
     """Something that only refers to itself."""
 
