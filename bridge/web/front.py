@@ -14,6 +14,7 @@ import asyncio
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -58,10 +59,8 @@ in the middle of their body. A client that announces more bytes, or waits for
 """
 
 HELD = 64 * LIMIT
-"""Most bytes of unfinished bodies in memory, over all senders. Above this, bodies larger
-than SMALL are refused, so that endless bodies cannot fill the memory."""
-
-SMALL = 16 * 1024
+"""Most bytes of unfinished bodies in memory, over all senders. Above this, the one that
+began first is ended: so stalled senders neither fill the memory nor shut others out."""
 
 WAITING = 512
 """Threads for deliveries where most of them wait for Redis' disk."""
@@ -110,6 +109,7 @@ class Front:
         self._deliveries = ThreadPoolExecutor(most, "delivery")
         self._pages = ThreadPoolExecutor(PAGES, "page")
         self._held = 0
+        self._unfinished: Counter[asyncio.Timeout] = Counter()
 
     async def __call__(
         self, scope: Mapping[str, Any], receive: Receive, send: Send
@@ -169,8 +169,9 @@ class Front:
         """Return the whole body of *length* bytes (None: it comes in chunks)."""
         pieces: list[bytes] = []
         size = 0
+        limit = asyncio.timeout(BODY_SECONDS)
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with limit:
                 more = True
                 while more and size != length:
                     message = await receive()
@@ -178,17 +179,25 @@ class Front:
                         return ENDED_EARLY
                     pieces.append(message.get("body", b""))
                     size += len(pieces[-1])
-                    self._held += len(pieces[-1])
                     if size > LIMIT:
                         return TOO_LARGE
-                    if size > SMALL and self._held > HELD:
-                        return BUSY
+                    self._hold(limit, len(pieces[-1]))
                     more = message.get("more_body", False)
         except TimeoutError:
-            return TOO_LATE
+            return TOO_LATE if limit.when() else BUSY
         finally:
-            self._held -= size
+            self._held -= self._unfinished.pop(limit, 0)
         return BytesIO(b"".join(pieces)) if length in {None, size} else ENDED_EARLY
+
+    def _hold(self, limit: asyncio.Timeout, more: int) -> None:
+        """Note *more* bytes of the body under *limit*; end the oldest where it is too much."""
+        self._unfinished[limit] += more
+        self._held += more
+        while self._held > HELD:
+            oldest = next(iter(self._unfinished))
+            self._held -= self._unfinished.pop(oldest)
+            if not oldest.expired():
+                oldest.reschedule(0)
 
     def _call(self, environ: dict[str, Any], latest: float = sys.maxsize) -> Reply:
         """Call the Flask app; a delivery that has waited beyond *latest* is refused."""

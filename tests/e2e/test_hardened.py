@@ -62,6 +62,7 @@ TAKEN = {
         "Connection: close", "Via: 1.1 heroku-router", "X-Forwarded-For: 192.0.2.1",
         "X-Forwarded-Proto: https", "X-Forwarded-Port: 443", "X-Request-Start: 1",
     ),
+    "with the same length twice": lambda: signed(f"Content-Length: {len(BODY)}"),
     "to an address with a slash too many": lambda: (
         signed().replace(b"/webhooks", b"//webhooks")
     ),

@@ -278,24 +278,28 @@ def test_too_large_a_body_is_answered_and_not_cut_off(web: Web) -> None:
     assert {"error": "the body is over 1 MiB"} == whole.json() == chunked.json()
 
 
-def test_unfinished_bodies_do_not_fill_the_memory(web: Web) -> None:
-    """Each is just below a mebibyte; small deliveries go on."""
+@pytest.mark.parametrize("count", [70, 200])
+def test_unfinished_bodies_fill_no_memory_and_shut_nobody_out(
+    web: Web, count: int
+) -> None:
+    """Each is just below a mebibyte; deliveries of any size go on."""
     beginning = head(HOOK, f"Content-Length: {MEBIBYTE}") + b"x" * (MEBIBYTE - 1)
     with ExitStack() as stack:
         senders = []
-        for _ in range(200):
+        for _ in range(count):
             sender = socket.create_connection(("127.0.0.1", web.port), timeout=5)
             senders.append(stack.enter_context(sender))
             try:
                 sender.sendall(beginning)
             except OSError:
                 continue
-        status, seconds = web.deliver()
+        sizes = (12, 20_000, 20_000, 300_000, MEBIBYTE)
+        answers = [web.deliver(b"x" * size) for size in sizes]
         lines = Path(f"/proc/{web.child}/status").read_text(encoding="ascii")
         (rss,) = (x for x in lines.splitlines() if x.startswith("VmRSS:"))
 
-    assert 202 == status
-    assert seconds < 1
+    assert [202] * len(sizes) == [status for status, _ in answers]
+    assert max(seconds for _, seconds in answers) < 1
     assert int(rss.split()[1]) < 200 * 1024
 
 
