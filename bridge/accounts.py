@@ -28,6 +28,10 @@ READ = 500
 """Most held parties whose names are read to look for a text in them."""
 
 
+SOUGHT = 10_000
+"""Most held or incomplete parties whose accounts are looked for among MANY."""
+
+
 class States(NamedTuple):
     """The accounts, and parties, that somebody should look at."""
 
@@ -82,7 +86,8 @@ class Listing(NamedTuple):
 
     *states* counts the accounts in each state among those with the text; *held* are the
     parties without an account among them. *tags* maps the accounts shown to their states.
-    Of MANY accounts only those of exactly that id are found, without *states*.
+    Of MANY accounts only those of exactly that id are found, or in a state that has a
+    list of its own; without *states*.
     """
 
     accounts: Sequence[Row]
@@ -97,11 +102,16 @@ class Listing(NamedTuple):
 def listing(redis: Redis, wanted: Wanted) -> Listing:
     """Find accounts. Raises redis' own errors."""
     index, text = Index(redis, keep=True), wanted.text.strip().lower()
-    if (every := index.count()) > MANY:
+    are_many = (every := index.count()) > MANY
+    if are_many and wanted.state not in FILTERS:
         rows = index.near(wanted.text.strip(), PAGE)
         return Listing(rows, len(rows), 1, every, {}, [], {r.account: [] for r in rows})
-    rows = index.find(text) if text else index.rows()
     now = _states(redis)
+    if are_many:
+        some = index.some(_listed(redis, now, wanted.state))
+        rows = [row for row in some.values() if row.matches(text)]
+    else:
+        rows = index.find(text) if text else index.rows()
     plain = [row for row in rows if not organization_id(row.account)]
     counts = {name: sum(has(r, now) for r in plain) for name, has in FILTERS.items()}
     if wanted.state in FILTERS:
@@ -110,14 +120,23 @@ def listing(redis: Redis, wanted: Wanted) -> Listing:
     pages = max(1, -(-total // PAGE))
     begin = (min(wanted.page, pages) - 1) * PAGE
     # What has exactly that name stays first.
-    if not text or wanted.sort != "name":
+    if are_many or not text or wanted.sort != "name":
         key, first = SORTS[wanted.sort]
         rows = first(begin + PAGE, rows, key=lambda row: (key(row), row.account))
     held = [] if wanted.state not in {"", "held"} else held_parties(redis, text)
     counts["held"] += len(held)
     shown = rows[begin : begin + PAGE]
     tags = {r.account: [n for n, has in FILTERS.items() if has(r, now)] for r in shown}
-    return Listing(shown, total, pages, every, counts, held, tags)
+    return Listing(shown, total, pages, every, {} if are_many else counts, held, tags)
+
+
+def _listed(redis: Redis, now: States, state: str) -> Sequence[str]:
+    """The accounts in a *state*, from its own list; `churned` has none."""
+    if state in {"drift", "unknown"}:
+        return sorted(now.drift if state == "drift" else now.unknown)
+    parties = {"held": now.held, "incomplete": now.incomplete}.get(state, ())
+    standings = Look(redis).standings(sorted(parties)[:SOUGHT])
+    return sorted({one.account for one in standings if one and one.account})
 
 
 def _states(redis: Redis) -> States:

@@ -14,8 +14,9 @@ import os
 import sys
 from contextlib import suppress
 from contextvars import ContextVar
+from math import inf
 from pathlib import Path
-from time import thread_time
+from time import monotonic, thread_time
 
 from bridge.domain.facts import PartyKind, PartyName, kind_of, source_of
 from bridge.domain.values import DAY_MS, TO_REFRESH
@@ -58,20 +59,20 @@ def give_memory_back() -> None:
 
 
 class Jobs:
-    """Does the jobs of a worker."""
+    """Does the jobs of a worker; *begun* is when the current one began (inf: there is none)."""
 
     def __init__(self, context: Context) -> None:
-        self.context, self.done = context, 0
+        self.context, self.done, self.begun = context, 0, inf
         self.sync = AccountSync(context)
 
     def run(self, party: str) -> str:
         """Do the job of *party*; return the outcome's word. Raises redis' errors."""
         other = {PartyKind.CATALOGUE: self._spread, PartyKind.POINTER: self._follow}
-        began = thread_time()
+        self.begun, began = monotonic(), thread_time()
         try:
             return self.sync.run(party, other.get(kind_of(party)))
         finally:
-            self.done += 1
+            self.done, self.begun = self.done + 1, inf
             if thread_time() - began > LARGE:
                 give_memory_back()
 

@@ -63,6 +63,9 @@ BEAT = 1.0
 DEADLINE = 75.0
 """Seconds after which a job that still holds its lease counts as stuck."""
 
+STUCK = 2 * DEADLINE
+"""Seconds after which a worker in one job passes for dead, so that it is started again."""
+
 EMPTIED_S = 7 * 86_400
 """For how long it is said that Redis came back empty, unless a backfill ends it."""
 
@@ -266,7 +269,7 @@ class Process:
         return True
 
     def _beat(self) -> None:
-        """Report that the worker is alive, and renew the lease of its job.
+        """Report that the worker is alive and not stuck, and renew the lease of its job.
 
         Leases are short, so that those of a dead worker expire soon. A living worker
         renews its lease until the job's own deadline.
@@ -283,7 +286,8 @@ class Process:
                     log.warning("lease lost", extra=fields(account=lease.account))
         now = milliseconds(self.redis)
         with self.redis.pipeline() as pipe:
-            pipe.zadd(keys.WORKERS, {self.name: now})
+            if time.monotonic() - self.jobs.begun < STUCK:
+                pipe.zadd(keys.WORKERS, {self.name: now})
             pipe.zremrangebyscore(keys.WORKERS, "-inf", now - FORGOTTEN_MS)
             pipe.exists(keys.SETUP)
             *_, is_set_up = pipe.execute()

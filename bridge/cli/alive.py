@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 
 import click
@@ -15,6 +14,7 @@ from bridge.cli import NO_VITALLY, Command
 from bridge.cli.output import say
 from bridge.errors import BridgeError, ConfigError
 from bridge.settings import OPTIONS, Settings, read_all
+from bridge.store import keys
 from bridge.store.connect import connect
 from bridge.store.health import Watch
 from bridge.store.inspect import heard
@@ -48,12 +48,15 @@ def worker(settings: Settings) -> str:
     url, verify = settings.redis_url, settings.redis_tls_verify
     redis = connect(url, verify_tls=verify, timeout=PATIENCE, most=1)
     machine = socket.gethostname()
-    with suppress(RedisError):
+    try:
         for name in heard(redis):
             if name.rsplit("-", 2)[0] == machine:
                 return f"the worker {name} was heard from"
-    for reason in Watch.of(redis, settings).look().refusals:
-        return f"nobody can hear of a worker, which waits: {reason}"
+        # Changes nothing, and is refused where a heartbeat is.
+        redis.zadd(keys.WORKERS, {machine: 0}, xx=True)
+    except RedisError as error:
+        found = (*Watch.of(redis, settings).look().refusals, type(error).__name__)
+        return f"nobody can hear of a worker, which waits: {found[0]}"
     raise BridgeError(f"no worker of {machine} was heard from for 15 seconds")
 
 

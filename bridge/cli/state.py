@@ -5,12 +5,15 @@ from __future__ import annotations
 import getpass
 import gzip
 import os
+import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryFile
 from typing import IO
 
 import click
@@ -19,7 +22,7 @@ from redis.exceptions import RedisError
 
 from bridge.actions import parties_of
 from bridge.cli import Command, opened, program
-from bridge.cli.output import confirm, progress, table, tell, yes_option
+from bridge.cli.output import confirm, note, progress, table, tell, yes_option
 from bridge.domain.facts import PartyName, pointer, source_of
 from bridge.domain.values import SUBSCRIPTION
 from bridge.errors import BridgeError
@@ -49,6 +52,10 @@ OTHERS = "quarantined deliveries that may hold others (`quarantine show`, `drop`
 """And, before their ids, what it leaves to a person."""
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+THERE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+
+STREAM = Path("-")
+"""The name of standard input and output."""
 
 
 @click.command("export", cls=Command)
@@ -57,11 +64,13 @@ def export(file: Path) -> None:
     """Write the whole state into FILE, a new one, compressed.
 
     FILE contains no secrets but personal data, so only its owner may read it. Events may
-    come meanwhile; those that come after the export are not in it.
+    come meanwhile; those that come after the export are not in it. FILE - is standard
+    output, for a container without a disk.
 
     \b
     Example:
       python -m bridge export state.jsonl.gz
+      docker compose exec -T web python -m bridge export - > state.jsonl.gz
     """
     redis = opened().redis
     number = -2  # The first line and the last are no keys.
@@ -69,15 +78,23 @@ def export(file: Path) -> None:
         for line in progress(dump.export(redis), lambda n, _: f"{n:,} keys ..."):
             out.write(line)
             number += 1
-    size = file.stat().st_size
+    if file == STREAM:
+        note(f"{count(number, 'key')}; it contains personal data")
+        return
+    data = {"file": str(file), "keys": number, "bytes": (size := file.stat().st_size)}
     words = f"{file}: {count(number, 'key')}, {size:,} bytes; it contains personal data"
-    data = {"file": str(file), "keys": number, "bytes": size}
     tell(data, f"{words}, only you may read it")
 
 
 @contextmanager
 def _new(file: Path) -> Iterator[IO[str]]:
     """A new compressed file for its owner alone; removed if it does not become whole."""
+    if file == STREAM:
+        if sys.stdout.isatty():
+            raise click.UsageError("this prints bytes: send them to a file with >")
+        with gzip.open(sys.stdout.buffer, "wt") as out:
+            yield out
+        return
     try:
         number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
     except FileExistsError:
@@ -92,12 +109,23 @@ def _new(file: Path) -> Iterator[IO[str]]:
         raise
 
 
+@contextmanager
+def _given(file: Path) -> Iterator[IO[bytes]]:
+    """The file, or what comes on standard input, put aside, as it is read twice."""
+    raw: IO[bytes] = file.open("rb") if file != STREAM else TemporaryFile()  # noqa: SIM115 - closed below
+    with raw:
+        if file == STREAM:
+            copyfileobj(sys.stdin.buffer, raw)
+            raw.seek(0)
+        yield raw
+
+
 @click.command("import", cls=Command)
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=THERE)
 def import_(file: Path) -> None:
     """Fill an empty Redis with the state in FILE, which `export` wrote.
 
-    Start web and worker afterwards. What waited to be written is written then.
+    FILE - is standard input. Start web and worker afterwards. What waited to be written is written then.
 
     \b
     Example:
@@ -107,21 +135,23 @@ def import_(file: Path) -> None:
     if not dump.is_empty(redis):
         reason = "Redis has a state already, and two cannot be merged"
         raise BridgeError(f"{reason}; nothing is changed")
-    try:
-        with gzip.open(file, "rt") as lines:
-            whole = dump.check(lines)
-    except BridgeError as error:
-        raise BridgeError(f"{file}: {error}; nothing is changed") from None
-    try:
-        with gzip.open(file, "rt") as lines:
-            done = dump.load(redis, lines)
-            for _ in progress(done, lambda _, n: f"{n:,} of {whole:,}"):
-                pass
-    except (*dump.DAMAGE, RedisError) as error:
-        reason = f"{file} could not be loaded whole ({type(error).__name__})"
-        raise BridgeError(f"{reason}; empty this Redis before you try again") from None
-    hint = f"see `{program()} doctor`"
-    tell({"keys": whole}, f"{count(whole, 'key')} are there; {hint}")
+    with _given(file) as raw:
+        try:
+            with gzip.open(raw, "rt") as lines:
+                whole = dump.check(lines)
+        except BridgeError as error:
+            raise BridgeError(f"{file}: {error}; nothing is changed") from None
+        raw.seek(0)
+        try:
+            with gzip.open(raw, "rt") as lines:
+                done = dump.load(redis, lines)
+                deque(progress(done, lambda _, n: f"{n:,} of {whole:,}"), maxlen=0)
+        except (*dump.DAMAGE, RedisError) as error:
+            wrong = f"{file} could not be loaded whole ({type(error).__name__})"
+            raise BridgeError(
+                f"{wrong}; empty this Redis before you try again"
+            ) from None
+    tell({"keys": whole}, f"{count(whole, 'key')} are there; see `{program()} doctor`")
 
 
 @click.command(cls=Command)

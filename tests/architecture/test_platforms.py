@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -209,6 +210,8 @@ def test_the_platform_s_own_checker_finds_no_fault(
     program, *words = CHECKERS[pattern].split()
     command = [str(python), program] if program == "-m" else [program]
     environ = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}"}
+    installed = shutil.which(command[0], path=environ["PATH"])
+    assert installed, f"{command[0]} is missing; .ci/run installs it"
     done = subprocess.run(
         [*command, *words, *sorted(tmp_path.iterdir())],
         env=environ,

@@ -55,6 +55,20 @@ def test_a_worker_that_cannot_be_heard_is_not_ended_for_it(
     assert "Redis is read-only" in read_only.out
 
 
+@pytest.mark.parametrize(("times", "status"), [(1.05, 1), (0.5, 0)])
+def test_a_redis_that_is_nearly_full_takes_heartbeats_and_a_full_one_none(
+    run: Run, redis: Redis, times: float, status: int
+) -> None:
+    used = redis.info("memory")["used_memory"]
+    redis.config_set("maxmemory", int(times * used))
+    try:
+        said = run("alive", "worker", status=status)
+    finally:
+        redis.config_set("maxmemory", 0)
+
+    assert ("Redis is full" in said.out) == (status == 0)
+
+
 @pytest.fixture(params=[200, 404])
 def answered(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
     """Something that answers `/healthz`, or nothing else; its port and status."""

@@ -163,6 +163,21 @@ def test_of_a_hundred_thousand_accounts_a_page_reads_only_those_it_shows(
     for other in ("acm", "cus_1", "stripe:cus_3"):
         assert [] == told(visit.data(f"accounts.json?q={quote(other)}"))
     assert "accounts find TEXT" in visit.page("accounts?q=acm")
+    desk.redis.sadd(keys.DRIFT, "other")
+    desk.redis.sadd(keys.INCOMPLETE, "stripe:cus_1")
+    for asked, expected in (
+        ("state=drift", ["other"]),
+        ("state=drift&q=nobody", []),
+        ("state=incomplete", ["acme"]),
+        ("state=unknown", []),
+        ("state=held", []),
+        ("state=churned", []),
+    ):
+        assert expected == told(visit.data(f"accounts.json?{asked}"))
+    assert "No account is like this" in visit.page("accounts?state=unknown")
+    text = visit.page("accounts?state=churned")
+    assert "is not looked for either" in text
+    assert "No account is like this" not in text
     assert (2, {}) == tuple(visit.data(".json")[name] for name in ("accounts", "mrr"))
     assert "2 accounts: so many are not summed up" in visit.page("")
 

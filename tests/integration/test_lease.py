@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.chaos.world import script
 from tests.support.desk import Bench, customer, settings, subscription
 from tests.support.proxy import HOLD_REQUEST, Proxy, resp
 from tests.support.server import RedisServer
-from workers.process import Process
+from workers.process import STUCK, Process
 
 ODD = "a b/ü%" + "x" * 200
 PARTY = "stripe:cus_1"
@@ -76,6 +77,32 @@ def test_a_heartbeat_warns_of_a_lost_lease_only_if_the_job_goes_on(
 
     warned = [text for text in caplog.messages if "lease" in text]
     assert ["lease lost"] * (ending == "lost") == warned
+
+
+def test_a_worker_that_is_in_one_job_for_too_long_is_not_heard_of(
+    desk: Bench, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its heartbeat is another thread, which would go on for ever."""
+    process = Process(
+        settings(desk.vitally.url, redis_server.url), Config(), "worker", desk.stop
+    )
+    heard = []
+
+    def hangs(*_: object) -> str:
+        for ago in (STUCK - 1, STUCK + 1):
+            desk.redis.delete(keys.WORKERS)
+            process.jobs.begun = time.monotonic() - ago
+            process._beat()
+            heard.append(desk.redis.zcard(keys.WORKERS))
+        return "unchanged"
+
+    monkeypatch.setattr(process.jobs.sync, "run", hangs)
+    process.jobs.run(PARTY)
+    process._beat()
+    heard.append(desk.redis.zcard(keys.WORKERS))
+    process.redis.close()
+
+    assert [1, 0, 1] == heard
 
 
 def test_a_lease_shuts_out_everybody_else_and_has_a_higher_number(desk: Bench) -> None:

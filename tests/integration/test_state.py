@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -22,6 +25,7 @@ from bridge.store.quarantine import Kept, Quarantine
 from bridge.store.refresh import Cursor
 from tests.support.command import Run, called
 from tests.support.desk import Bench, bench, customer, subscription
+from tests.support.processes import ROOT
 from tests.support.server import RedisServer
 
 PARTY = "stripe:cus_1"
@@ -107,6 +111,29 @@ def test_an_export_under_load_adds_up_and_what_it_owes_is_written(
             fresh.work()
             fresh.passes(6000)
         assert 0 == fresh.check().pending
+
+
+def test_a_state_goes_through_standard_output_and_input(
+    environ: dict[str, str], desk: Bench, other: RedisServer, tmp_path: Path
+) -> None:
+    """A container may have no disk, and a Redis that is reached only from inside."""
+    fill(desk)
+    commands = "python -m bridge export - | REDIS_URL=$TO python -m bridge import -"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", commands],
+        cwd=ROOT,
+        env={**environ, "PATH": path, "TO": other.url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "it contains personal data" in done.stderr
+    assert "keys are there" in done.stdout
+    assert not (ROOT / "-").exists()
+    with bench(other.client()) as fresh:
+        assert content(desk.redis) == content(fresh.redis)
 
 
 def test_an_import_needs_an_empty_redis_and_a_whole_file(

@@ -17,7 +17,7 @@ from bridge.config import Config
 from bridge.domain.document import TRAITS
 from bridge.domain.facts import Fact
 from bridge.domain.money import Policy
-from bridge.store import keys
+from bridge.store import keys, lease
 from bridge.store.view import Outcome
 from tests.support.desk import Bench, bench, customer, subscription
 from tests.support.round_trips import round_trips
@@ -146,6 +146,25 @@ def test_after_a_dry_run_all_is_written_without_a_further_event(desk: Bench) -> 
     desk.passes(1000)
     assert ["created", "created"] == desk.work()
     assert (3, 450) == (desk.check().settled, desk.traits()["mrr"])
+
+
+def test_many_that_wait_for_the_end_of_a_dry_run_are_let_go_step_by_step(
+    desk: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One script for 300,000 of them held Redis up for seconds."""
+    monkeypatch.setattr(lease, "SPREAD", 2)
+    desk.set(bridge_dry_run=True)
+    desk.does(*(customer(f"cus_{n}", account=f"a{n}") for n in range(5)))
+    steps, run = [], desk.leases._run
+    monkeypatch.setattr(
+        desk.leases, "_run", lambda *args: steps.append(run(*args)) or steps[-1]
+    )
+
+    assert 5 == desk.leases.end_dry_run()
+    assert [2, 2, 1] == steps
+    due = [at for _, at in desk.redis.zrange(keys.LATER, 0, -1, withscores=True)]
+    assert 3 * lease.APART_MS <= due[-1] - due[0] < 10_000
+    assert not desk.redis.exists(keys.DRY_RUN)
 
 
 # --- Accounts that Vitally does not have, or has already ------------------------------
