@@ -27,14 +27,6 @@ PATIENCE = 18.0
 PR_SET_PDEATHSIG = 1
 
 
-def stop_event() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set from now on."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
-
-
 def keep(
     modules: Sequence[Sequence[str]], stop: threading.Event, **environ: str
 ) -> int:

@@ -27,6 +27,7 @@ from bridge.errors import BridgeError
 from bridge.log import fields
 from bridge.settings import Settings
 from bridge.sources import load, switched_on, weak_secrets
+from bridge.stop import Stop
 
 if TYPE_CHECKING:
     from bridge.web.front import Front
@@ -123,6 +124,7 @@ def _run(port: int) -> bool:
         log_level=LogLevels.error,
         log_dictconfig=GRANIAN_LOG,
     )
+    server.main_loop_interrupt = Stop()  # its own locks itself up at two signals
     try:
         server.serve(target_loader=partial(application, os.getpid()), wrap_loader=False)
     except SystemExit:

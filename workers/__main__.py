@@ -23,9 +23,10 @@ from bridge import log as logs
 from bridge import telemetry
 from bridge.config import Config
 from bridge.errors import EXIT_CONFIG, ConfigError
-from bridge.keep import keep, stop_event
+from bridge.keep import keep
 from bridge.settings import Settings
 from bridge.sources import load
+from bridge.stop import stop_event
 from workers.process import RENEW, Process, unsignalled
 
 

@@ -16,8 +16,8 @@ from redis.exceptions import RedisError
 from bridge import __version__
 from bridge.cli.output import AS_JSON, WATCH, near, note
 from bridge.errors import EXIT_CONFIG, BridgeError, ConfigError, StorageError
-from bridge.keep import stop_event
 from bridge.settings import Settings
+from bridge.stop import stop_event
 from bridge.store.connect import connect
 from bridge.wording import MODULE, SCRIPT
 from bridge.wording import program as program

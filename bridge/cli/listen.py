@@ -10,8 +10,8 @@ import orjson
 from bridge.cli import Command, opened
 from bridge.cli.output import one_of, say, wants_json
 from bridge.deliveries import Line, follow
-from bridge.keep import stop_event
 from bridge.sources import by_name
+from bridge.stop import stop_event
 from bridge.wording import moment
 
 

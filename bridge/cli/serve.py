@@ -9,7 +9,8 @@ import click
 from bridge import log
 from bridge import serve as web
 from bridge.cli import Command, configured
-from bridge.keep import keep, stop_event
+from bridge.keep import keep
+from bridge.stop import stop_event
 
 
 @click.command(cls=Command, json=False)

@@ -6,7 +6,7 @@ import click
 
 from bridge.cli import Command
 from bridge.errors import BridgeError
-from bridge.keep import stop_event
+from bridge.stop import stop_event
 from bridge.vitally.simulator import EXAMPLE_KEY, Simulator
 
 UNITS = click.IntRange(min=1)

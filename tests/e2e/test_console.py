@@ -199,7 +199,9 @@ def other_site(url: str) -> Iterator[str]:
     """A page that sends whoever comes to the console, with what password they hold."""
     action = f"http://{url}/console/queues/requeue/{NAME}"
     html = f"<form id=f method=post action={action}></form><script>f.submit()</script>"
-    site = make_server("127.0.0.1", 0, Response(html, mimetype="text/html"))
+    site = make_server(
+        "127.0.0.1", 0, Response(html, mimetype="text/html"), threaded=True
+    )  # a browser keeps a connection open that it does not use yet
     threading.Thread(target=site.serve_forever, daemon=True).start()
     yield f"http://localhost:{site.server_port}/"
     site.shutdown()
