@@ -122,9 +122,21 @@ def unknown(redis: Redis, name: str) -> BridgeError:
     parties = [f"{source}:{name}" for source in discover()]
     standings = zip(parties, Look(redis).standings(parties), strict=True)
     meant = [party for party, standing in standings if standing]
-    if not meant:
-        rows = [*islice(Index(redis).stream(), MANY)]
-        meant = [row.account for row in rows if row.matches(name.lower())]
-        meant = meant or get_close_matches(name, [r.account for r in rows], 1, LIKE)
-    hint = f" (did you mean {meant[0]}?)" if meant else ""
+    hint = f" (did you mean {meant[0]}?)" if meant else like(redis, name)
     return BridgeError(f"{name}: no such account or party here{hint}")
+
+
+def like(redis: Redis, name: str) -> str:
+    """A hint at the account that *name* may have been meant for; "": there is none."""
+    rows = [*islice(Index(redis).stream(), MANY)]
+    meant = [row.account for row in rows if row.matches(name.lower())]
+    meant = meant or get_close_matches(name, [r.account for r in rows], 1, LIKE)
+    return f" (did you mean {meant[0]}?)" if meant else ""
+
+
+def new_account(redis: Redis, name: str) -> str:
+    """A warning where a link to *name* may make a new account; "": it is known here."""
+    look = Look(redis)
+    is_known = look.members_of(name) or look.record(name, []).written
+    words = f"{name}: a new account, unless Vitally has it"
+    return "" if is_known else words + like(redis, name)

@@ -168,7 +168,9 @@ def _use(names: Any) -> tuple[frozenset[str], list[str]]:
         return frozenset(OPTIONAL), []
     if isinstance(names, list) and all(name in [*OPTIONAL] for name in names):
         return frozenset(names), []
-    listed = ", ".join(OPTIONAL)
+    names = names if isinstance(names, list) else [names]
+    wrong = ", ".join(str(name) for name in names if name not in [*OPTIONAL])
+    listed = f"{', '.join(OPTIONAL)}; not {wrong}"
     return frozenset(), [f'traits.use must be "all" or a list of some of {listed}']
 
 

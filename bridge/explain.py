@@ -60,6 +60,7 @@ def _data(look: Look, name: str, config: Config) -> dict[str, Any] | None:
         "facts": [fact for party in record.parties for fact in facts_of(party)],
         "tries": record.tries,
         "failed": record.failed if record.tries else "",
+        "next_try": record.not_before or None,
         "history": record.history,
     }
 

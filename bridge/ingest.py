@@ -70,7 +70,7 @@ class Ingress:
         If the source has `observe = true`, it is not read but kept for `replay`.
         """
         is_observed = source.name in self._observed
-        events = [UNREAD] if is_observed else _events(source, verified)
+        events = [UNREAD] if is_observed else events_of(source, verified)
         receipts = self._all(source, events, verified.id)
         # A repeated delivery gets the same id in the quarantine.
         text = source.name.encode() + b" " + verified.body
@@ -90,7 +90,7 @@ class Ingress:
         self._quarantine.begin()
         path = f"/webhooks/{kept.source}"
         verified = Verified(Delivery("POST", path, {}, kept.body, kept.delivery))
-        events = _events(source, verified)
+        events = events_of(source, verified)
         tried = [n for n in range(len(events)) if kept.holds(n, len(events))]
         receipts = self._all(source, [events[n] for n in tried], kept.delivery, kept.id)
         by_part = dict(zip(tried, receipts, strict=True))
@@ -190,7 +190,7 @@ def _run(jobs: Iterable[Callable[[], object]]) -> None:
             push()
 
 
-def _events(source: Source, verified: Verified) -> list[Event]:
+def events_of(source: Source, verified: Verified) -> list[Event]:
     """The events of a delivery; if it cannot be read at all, one refused event."""
     try:
         return list(source.split(verified))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,11 @@ UNITS = (
 def program() -> str:
     """What to type before a command's name, in the way this process was called."""
     return SCRIPT if Path(sys.argv[0]).name == SCRIPT else MODULE
+
+
+def command(*words: str) -> str:
+    """A command of ours as one types it: an id with a space in it is quoted."""
+    return f"{program()} {shlex.join(words)}"
 
 
 def count(number: int, one: str, more: str = "") -> str:

@@ -65,13 +65,13 @@ WHAT_NEXT: Mapping[type[VitallyError], str] = {
     VitallyKeyError: "check that VITALLY_API_KEY is a REST key of this workspace",
     VitallyLimitedError: "Vitally's rate limit is used up; wait a minute and try again",
     VitallyMissingError: "check the id with `{program} accounts list`, else the address",
-    VitallyUnavailableError: "check the address and try again; a write may have succeeded",
+    VitallyUnavailableError: "check the address and try again",
 }
 """What a person can do about an error."""
 
 
 @contextmanager
-def vitally(what: str) -> Iterator[tuple[Vitally, Settings]]:
+def vitally(what: str, *, writes: bool = False) -> Iterator[tuple[Vitally, Settings]]:
     """A client of Vitally; its errors become sentences about *what*.
 
     Redis is not needed. Raises ConfigError, or BridgeError: what, where, what next.
@@ -85,6 +85,8 @@ def vitally(what: str) -> Iterator[tuple[Vitally, Settings]]:
         reason = plain(f"{status}{error.reason}").rstrip(".")
         after = WHAT_NEXT.get(type(error), "correct it and try again")
         after = after.format(program=program())
+        if writes and isinstance(error, VitallyUnavailableError):
+            after += "; a write may have succeeded"
         raise BridgeError(f"{what} at {client.base_url}: {reason}; {after}") from error
 
 
@@ -246,7 +248,7 @@ with_traits = click.option(
 
 def _write(account: str, body: dict[str, Any]) -> None:
     """Create or update an account and show the result; in a dry run show the *body*."""
-    with vitally(named(account)) as (client, settings):
+    with vitally(named(account), writes=True) as (client, settings):
         if settings.bridge_dry_run:
             note(f"BRIDGE_DRY_RUN is true; {named(account)} would be sent:")
             say(*json_lines(body))
@@ -312,7 +314,7 @@ def delete(account: str, confirm: str | None) -> None:
     Example:
       python -m bridge accounts delete acme-101
     """
-    with vitally(named(account)) as (client, settings):
+    with vitally(named(account), writes=True) as (client, settings):
         doomed = client.get(account)
         expected = doomed.get("externalId") or doomed["id"]
         for line in card(doomed):

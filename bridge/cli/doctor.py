@@ -181,6 +181,8 @@ def _vitally(
         vitally.probe()
     except VitallyError as error:
         words = f"Vitally at {base}: {error.reason} ({error.status or 'no answer'})"
+        if isinstance(error, VitallyUnavailableError):
+            words += "; look at Vitally's status page, the address and the network"
         yield from () if is_astray(seen, error) else [(BAD, words)]
         return
     yield GOOD, f"Vitally takes the key at {base}"

@@ -14,7 +14,7 @@ from bridge.errors import BridgeError
 from bridge.explain import Data, aloud, explanation
 from bridge.reconcile import Reconciler
 from bridge.store.inspect import Look, Standing
-from bridge.wording import count, moment
+from bridge.wording import command, count, moment
 
 MOST_SHOWN = 20
 """Instances of custom objects that are named."""
@@ -66,7 +66,7 @@ def _words(data: Data) -> Iterator[str]:
         yield from ("", *_traits(data))
     elif parties[0].held:
         yield f"{parties[0].party} is held: its account is not known"
-        yield f"to link it: {program()} link {parties[0].party} ACCOUNT"
+        yield f"to link it: {command('link', parties[0].party, 'ACCOUNT')}"
     else:
         yield f"{parties[0].party} has no account yet: its events wait for a worker"
     for party in parties:
@@ -74,7 +74,10 @@ def _words(data: Data) -> Iterator[str]:
     yield from parts(data)
     yield from instances(data.get("instances", {}))
     if tries := data.get("tries"):
-        yield from ("", f"the last write failed; {count(tries, 'try', 'tries')} so far")
+        at = data["next_try"]
+        more = [data["failed"], at and f"next try {moment(at)} UTC"]
+        words = f"the last write failed; {count(tries, 'try', 'tries')} so far"
+        yield from ("", "; ".join(filter(None, [words, *more])))
     if history := data.get("history"):
         yield from ("", "last written (UTC)", *map(_history, history))
 

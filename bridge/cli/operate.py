@@ -23,7 +23,7 @@ from bridge.store import keys, operator
 from bridge.store.inspect import Look, figures
 from bridge.store.lease import APART_MS
 from bridge.store.quarantine import Kept, Quarantine
-from bridge.wording import ago, count, moment
+from bridge.wording import ago, command, count, moment
 
 EMPTY = "the quarantine is empty"
 
@@ -90,11 +90,15 @@ def _causes(redis: Redis, kind: str) -> Iterator[str]:
 @click.argument("account", required=False)
 @click.option("--remove", is_flag=True, help="Remove the link.")
 @click.option("--unseen", is_flag=True, help="Also one that no event has named yet.")
-def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None:
+@yes_option
+def link(
+    party: str, account: str | None, *, remove: bool, unseen: bool, yes: bool
+) -> None:
     """Assign PARTY to ACCOUNT; all its facts so far move there.
 
     A link overrides what the source says. An account that loses its last party loses
-    the traits that the bridge wrote there.
+    the traits that the bridge wrote there. An ACCOUNT that the bridge does not know may
+    be made anew in Vitally: a warning says so, and a terminal is asked.
 
     \b
     Example:
@@ -105,11 +109,17 @@ def link(party: str, account: str | None, *, remove: bool, unseen: bool) -> None
         raise click.UsageError("give either an ACCOUNT or --remove")
     redis = opened().redis
     if not unseen and Look(redis).standing(party) is None:
+        if account and Look(redis).standing(account):
+            raise click.UsageError("PARTY comes first, then ACCOUNT")
         hint = f"no event has named this party yet: see `{program()} held`, or --unseen"
         raise BridgeError(f"{unknown(redis, party)}; {hint}")
+    if account and (warning := actions.new_account(redis, account)):
+        note(warning)
+        question = f"Type {plain(account)} to link it there"
+        confirm(question, account, yes=yes or not sys.stdin.isatty())
     actions.link(redis, party, account)
     target = account or "where its source says"
-    words = f"{party} goes to {target}; see `{program()} why {account or party}`"
+    words = f"{party} goes to {target}; see `{command('why', account or party)}`"
     tell({"party": party, "account": account}, words)
 
 

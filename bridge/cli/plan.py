@@ -45,7 +45,7 @@ from bridge.store.shadow import Shadow
 from bridge.store.view import Member
 from bridge.throttle import Throttle
 from bridge.vitally.client import PAGE
-from bridge.wording import ago, count
+from bridge.wording import ago, command, count
 
 LOOK = 0.5
 """Seconds between two looks whether all is written."""
@@ -168,7 +168,7 @@ def summed_up(data: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{count(totals['writes'], 'write')}, {totals['created']:,} of them a new "
         f"account; {totals['units']:,} units of Vitally's limit, about "
-        f"{totals['minutes']:g} min"
+        f"{max(totals['minutes'], 0.1):g} min"
     )
     for currency, (before, after) in totals["mrr"].items():
         yield f"mrr in all, {currency or 'no currency'}: {before:,.2f} -> {after:,.2f}"
@@ -229,7 +229,7 @@ def queue(
         time.sleep(LOOK * (1 + left / LOOKS))
     failed = [one.account for one in planned(here, accounts) if one.is_due]
     for name in failed[:MOST_SHOWN]:
-        note(f"{name}: not written; see `{program()} why {name}`")
+        note(f"{name}: not written; see `{command('why', name)}`")
     if failed:
         raise BridgeError(f"{count(len(failed), 'account')} could not be written")
     done = f"{count(len(accounts), 'account')} now right in Vitally"
@@ -309,7 +309,7 @@ def _rows(file: Path) -> dict[str, Any]:
         rows = orjson.loads(file.read_bytes())["accounts"]
         return {str(one["account"]): one for one in rows}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        hint = f"make one with `{program()} plan --out {file.name}`"
+        hint = f"make one with `{command('plan', '--out', 'plan.json')}`"
         raise BridgeError(f"{file} is no plan; {hint}") from None
 
 

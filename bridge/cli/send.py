@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -21,28 +22,24 @@ from bridge.cli.accounts import pairs
 from bridge.cli.output import near, note, one_of, show, table, tell
 from bridge.domain.facts import Fact, PartyKind, PartyName
 from bridge.errors import BridgeError, SignatureError
-from bridge.ingest import Ingress
+from bridge.ingest import Ingress, events_of
 from bridge.settings import Settings, TextError, address
 from bridge.sources import by_name, switched_on
 from bridge.webhook.auth import prove
 from bridge.webhook.sample import fresh, retold, samples, set_value
-from bridge.webhook.source import Delivery, Source, Verified
+from bridge.webhook.source import Delivery, Event, Source, Verified
+from bridge.wording import command
 
 LOCAL = "127.0.0.1"
 
 SECONDS = 15.0
 """How long an answer may take."""
 
+Read = tuple[list[Event], list[Fact]]
+
 JSON = "application/json"
 KINDS = {b"<": "text/xml; charset=utf-8", b"{": JSON, b"[": JSON}
 """First byte of a body -> its content type; any other is a form."""
-
-
-class Sample(NamedTuple):
-    """A body to deliver, and the parties that it is about."""
-
-    body: bytes
-    parties: Sequence[str] = ()
 
 
 def url(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
@@ -84,6 +81,8 @@ def send(
     FILE (`-`: standard input) is sent as it is. Without EVENT the events are listed.
     The exit status is 1 unless the answer is 2xx.
 
+    A price of Stripe has its amount twice: set `unit_amount_decimal` too.
+
     \b
     Example:
       python -m bridge send stripe
@@ -103,16 +102,21 @@ def send(
     if sender not in switched_on(settings.sources):
         unset = sender.missing(settings.sources)
         raise BridgeError(f"{source} is off, so nothing can be signed: set {unset}")
-    sample = _sample(sender, event, settings, life)
-    body = _changed(sample.body, values) if values else sample.body
+    body = _sample(sender, event, settings, life)
+    body = _changed(body, values) if values else body
+    parties = _customers(sender, body, settings)
     status, answer = _deliver(sender, body, to, settings)
     text = answer if isinstance(answer, str) else orjson.dumps(answer).decode()
-    data = {"status": status, "answer": answer, "parties": sample.parties}
+    data = {"status": status, "answer": answer, "parties": parties}
     tell(data, f"{status} {text}")
+    if status == HTTPStatus.UNAUTHORIZED:
+        note(f"this shell's {sender.secret} is not the bridge's")
     if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's own numbers
         click.get_current_context().exit(1)
-    for party in () if values else sample.parties:
-        note(f"see `{program()} why {party}`")
+    if isinstance(answer, dict) and answer.get("receipt") == "quarantined":
+        note(f"see `{command('quarantine', 'list')}`")
+    for party in parties:
+        note(f"see `{command('why', party)}`")
 
 
 def _list(chosen: Sequence[Source]) -> None:
@@ -139,7 +143,7 @@ def _by_event(source: Source) -> dict[str, list[str]]:
     return found
 
 
-def _sample(source: Source, event: str, settings: Settings, life: str | None) -> Sample:
+def _sample(source: Source, event: str, settings: Settings, life: str | None) -> bytes:
     """The body of *event*, retold, or of the file of that name."""
     recorded = samples(source)
     names = _by_event(source).get(event) or [event]
@@ -147,32 +151,38 @@ def _sample(source: Source, event: str, settings: Settings, life: str | None) ->
         body = source.sample(recorded[names[0]], settings.sources)
         return _retold(source, body, settings, life)
     if event == "-":
-        return Sample(sys.stdin.buffer.read())
+        return sys.stdin.buffer.read()
     if Path(event).is_file():
-        return Sample(Path(event).read_bytes())
+        return Path(event).read_bytes()
     meant = near(event, _by_event(source))
     hint = f"see `{program()} send {source.name}`"
     raise BridgeError(f"{event}: no such event or file{meant}; {hint}")
 
 
-def _retold(
-    source: Source, body: bytes, settings: Settings, life: str | None
-) -> Sample:
+def _retold(source: Source, body: bytes, settings: Settings, life: str | None) -> bytes:
     """A recorded delivery as of now; its ids are those of the *life*."""
-    # This Redis is never called: reading an event needs none.
-    ingress = Ingress(settings, Redis(), [source])
-    events = [*source.split(Verified(Delivery("POST", "", {}, body)))]
-    facts = [f for one in events for f in ingress.understood(source, one)[0]]
+    events, facts = _read(source, body, settings)
     ids = fresh(_ids(facts), life or token_hex(8))
     ids |= fresh((event.id for event in events), token_hex(8))
     newest = max(event.at for event in events)
     newest = newest or max((fact.stamp.at for fact in facts), default=0)
     shift = time.time_ns() // 1_000_000 - newest if newest else 0
-    text = retold(body.decode(), shift, ids)
-    names = [PartyName.parse(fact.party) for fact in facts]
-    customers = [name for name in names if name.kind == PartyKind.CUSTOMER]
-    parties = {f"{source.name}:{ids[name.id]}": None for name in customers}
-    return Sample(text.encode(), [*parties])
+    return retold(body.decode(), shift, ids).encode()
+
+
+def _read(source: Source, body: bytes, settings: Settings) -> Read:
+    """The events in *body*, and their facts; of what cannot be read there are none."""
+    # This Redis is never called: reading an event needs none.
+    ingress = Ingress(settings, Redis(), [source])
+    events = events_of(source, Verified(Delivery("POST", "", {}, body)))
+    return events, [f for one in events for f in ingress.understood(source, one)[0]]
+
+
+def _customers(source: Source, body: bytes, settings: Settings) -> list[str]:
+    """The parties that *body* is about."""
+    names = [PartyName.parse(fact.party) for fact in _read(source, body, settings)[1]]
+    customers = (name.id for name in names if name.kind == PartyKind.CUSTOMER)
+    return [*dict.fromkeys(f"{source.name}:{id_}" for id_ in customers)]
 
 
 def _ids(facts: Iterable[Fact]) -> Iterator[str]:

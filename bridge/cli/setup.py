@@ -58,7 +58,7 @@ def setup(source: str, url: str | None, key_file: Path | None, **flags: Any) -> 
     known, by_hand = one_of(discover(), source, "source"), flags.pop("by_hand")
     given = settings.bridge_public_url if url is None else url
     if given is None and not by_hand:
-        raise ConfigError(["BRIDGE_PUBLIC_URL is required, or --url"])
+        raise ConfigError(["give --url, or set BRIDGE_PUBLIC_URL"])
     unknown = f"{SOMEWHERE}/webhooks/{source}"
     called = unknown if given is None else _address(given, source)
     if by_hand:

@@ -22,7 +22,7 @@ UNITS = click.IntRange(min=1)
 def simulator(host: str, port: int, keys: tuple[str, ...], limit: int) -> None:
     """Run a local Vitally: the Accounts API with its key, rate limit and errors.
 
-    A page at / shows the accounts.
+    A page at / shows the accounts. It forgets them when it stops.
 
     \b
     Example:

@@ -64,11 +64,14 @@ def _in_words(
         (name, getattr(totals, name.strip()), meaning.format_map(names))
         for name, meaning in SUMS
     )
+    incomplete = f": {program()} doctor" if totals.incomplete else ""
     oldest, writes = totals.oldest_ms, "running"
     if totals.breaker:
         writes = f"STOPPED: {totals.breaker}"
     elif totals.paused is not None:
         writes = f"PAUSED by hand: {totals.paused}"
+    elif waits := waits_for(totals):
+        writes = f"not before {waits}"
     rest = {
         "oldest unsettled": "none" if oldest is None else ago(oldest),
         "to be written": to_write(totals, seconds),
@@ -76,7 +79,7 @@ def _in_words(
         "requests to Vitally": f"{totals.writes} made, {totals.saved} jobs needed none",
         "workers": ", ".join(totals.heard) or "none heard for 15 s: is one running?",
         "writes": writes,
-        "incomplete histories": totals.incomplete,
+        "incomplete histories": f"{totals.incomplete}{incomplete}",
         "accounts with unknown traits": totals.unknown,
         "accounts others changed": changed_by_others(totals),
         "objects to read, but no API key": totals.unread,
@@ -101,15 +104,23 @@ def stopped(totals: Figures) -> str:
     return f"writes are stopped: {totals.breaker}" if totals.breaker else ""
 
 
+def waits_for(totals: Figures) -> str:
+    """What has to come before the next write; "": nothing."""
+    if not totals.heard:
+        return "a worker runs"
+    return "Vitally answers" if totals.failing else ""
+
+
 def to_write(totals: Figures, seconds: float) -> str:
     """Say how much waits to be written, and how long that takes."""
     if not totals.dirty:
         return "nothing"
-    parties = count(totals.dirty, "party", "parties")
     about = f"about {ago(seconds * 1000)}"
+    waits = waits_for(totals)
     if totals.breaker or totals.dry_run or totals.paused is not None:
-        return f"{parties}, {about} once writes go on"
-    return f"{parties}, drained in {about}"
+        waits = "writes go on"
+    how = f"{about} once {waits}" if waits else f"drained in {about}"
+    return f"{count(totals.dirty, 'party', 'parties')}, {how}"
 
 
 def changed_by_others(totals: Figures) -> str:

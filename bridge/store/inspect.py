@@ -322,7 +322,8 @@ class Standing(NamedTuple):
 class Record(NamedTuple):
     """Everything stored about one account.
 
-    *tries* counts failed writes; *failed* is why the last one did ("": not known).
+    *tries* counts failed writes; *failed* is why the last one did ("": not known);
+    the next try is not before the instant *not_before* (ms; 0: it is not put off).
     *instances* are rows of `store/objects.py`.
     """
 
@@ -333,6 +334,7 @@ class Record(NamedTuple):
     written: bool
     tries: int
     failed: str
+    not_before: int
     incomplete: Sequence[str]
     history: Sequence[Mapping[str, Any]]
     catalogues: Catalogues
@@ -418,6 +420,7 @@ class Look(Store):
             ledger is not None,
             int(raw.get(b"tries", 0)),
             raw.get(b"failed", b"").decode(),
+            int(raw.get(b"not_before", 0)),
             [p for p in parties if self._redis.sismember(keys.INCOMPLETE, p)],
             [orjson.loads(line) for line in lines],
             used(self._redis, members, register=False),

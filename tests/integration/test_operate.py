@@ -103,6 +103,22 @@ def test_a_link_moves_a_party_and_its_removal_moves_it_back(run, desk):
     assert ({}, 4) == (desk.traits(), desk.standing().held + desk.standing().settled)
 
 
+def test_a_link_to_an_account_that_is_not_known_warns_and_asks_at_a_terminal(run, desk):
+    desk.rests(customer(account="globex-7"), subscription(at=1))
+    hold(desk)
+    warning = "globex 7: a new account, unless Vitally has it (did you mean globex-7?)"
+    link_it = ("link", "stripe:cus_9", "globex 7")
+
+    assert "that is not globex 7" in run(*link_it, typed="no\n", status=1).err
+    assert "stripe:cus_9" in run("held").out
+    run(*link_it, typed="globex 7\n")
+    assert warning in run(*link_it, "--yes", typed="\n").err
+    said = run(*link_it)
+    assert (warning, "why 'globex 7'`\n") == (said.err.strip(), said.out[-16:])
+    assert "" == run("link", "stripe:cus_9", "globex-7").err
+    assert "PARTY comes first" in run("link", "globex-7", PARTY, status=2).err
+
+
 def test_a_link_of_a_party_nobody_named_has_to_be_meant(run, desk):
     said = run("link", "stripe:cus_9", "acme", status=1)
     assert "no event has named this party" in said.err
@@ -406,7 +422,7 @@ def test_a_pause_is_shown_and_stops_what_a_worker_has_in_hand(run, desk):
     assert "2 parties, about 2 s once writes go on" in shown.line("to be written")
     paused = run("doctor", status=1).line("note All writes")
     assert "paused by hand: Vitally looks into" in paused
-    waiting = "writes go on\nto be written: 2 parties, drained in about 2 s\n"
+    waiting = "writes go on\nto be written: 2 parties, about 2 s once a worker runs\n"
     assert waiting == run("resume").out
     desk.passes(2100)
     assert ["created", "created"] == desk.work()
@@ -529,6 +545,10 @@ def test_the_throttle_takes_as_long_as_was_said_or_a_minute_less(redis, share, c
 
 def test_status_knows_what_replies_say_a_write_costs(run, desk):
     desk.redis.zadd(keys.DIRTY, {f"stripe:cus_{number}": 1 for number in range(160)})
+    shown = run("status")
+    assert "160 parties, about 2 min once a worker runs" in shown.line("to be written")
+    assert "writes not before a worker runs" == shown.line("writes")
+    desk.redis.zadd(keys.WORKERS, {"one": 2**50})
     assert "160 parties, drained in about 2 min" in run("status").line("to be written")
 
     desk.redis.hset(keys.RATE, mapping={"limit": 1000, "cost": 40})

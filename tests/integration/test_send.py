@@ -49,20 +49,23 @@ def test_an_example_makes_an_account_and_a_life_goes_on(stack: Stack, send: Run)
 def test_values_are_set_and_a_file_is_sent_as_it_is(
     stack: Stack, send: Run, tmp_path: Path
 ):
-    send(
+    sent = send(
         *("stripe", "customer.created", "--set", "data.object.id=cus_123"),
         *("--set", "data.object.name=Blue Door", "--to", f"{stack.webs[0].url}/"),
     )
+    assert "why stripe:cus_123" in sent.err
     stack.settled()
     assert "Blue Door" == stack.account("cus_123")["name"]
 
     body = tmp_path / "body.json"
     body.write_bytes(b"{}")
-    assert "quarantined" in send("stripe", str(body)).out
+    kept = send("stripe", str(body))
+    assert ("quarantined" in kept.out, "quarantine list" in kept.err) == (True, True)
     wrong = send(
         "stripe", str(body), status=1, STRIPE_WEBHOOK_SECRET="whsec_anotherone"
     )
     assert '401 {"error":"unauthorized"}\n' == wrong.out
+    assert "this shell's STRIPE_WEBHOOK_SECRET is not the bridge's\n" == wrong.err
 
 
 @pytest.mark.parametrize(

@@ -274,6 +274,12 @@ def test_the_address_is_checked_and_completed(run, given, called_at):
     assert ("this machine" in said.err) == ("127." in given)
 
 
+def test_without_an_address_one_is_asked_for_and_nothing_else(run):
+    said = run("stripe", status=78, BRIDGE_PUBLIC_URL="")
+
+    assert "vitally-bridge: give --url, or set BRIDGE_PUBLIC_URL\n" == said.err
+
+
 @pytest.mark.parametrize("source", discover())
 def test_each_source_says_what_to_click_without_any_request(stripe, run, source):
     said = run(source, "--print", BRIDGE_PUBLIC_URL=HOST).out

@@ -11,6 +11,7 @@ from bridge.config import read
 from bridge.domain.traits import instant
 from bridge.store import keys
 from bridge.store.quarantine import Kept, Quarantine
+from bridge.wording import moment
 from tests.support.command import called
 from tests.support.desk import customer, subscription
 from tests.support.local_stripe import KEY, LocalStripe
@@ -112,6 +113,21 @@ def test_why_as_data_tells_what_vitally_has_since_when_and_what_is_to_be_written
     assert "mrr as billing.mrr 1 2 20" in said.line("mrr as")
 
 
+def test_why_and_status_say_what_a_failed_write_waits_for(run, desk):
+    desk.redis.zadd(keys.WORKERS, {"one": 2**50})
+    desk.tell(customer())
+    desk.fault("status", "PUT", status=503, body={"error": "down"})
+    desk.work()
+
+    said = run("why", "acme")
+    at = run("why", "acme", "--json").json["next_try"]
+
+    assert f"1 try so far; 503: down; next try {moment(at)} UTC" in said.out
+    shown = run("status")
+    assert "writes not before Vitally answers" == shown.line("writes")
+    assert "once Vitally answers" in shown.line("to be written")
+
+
 def test_why_of_an_account_with_an_odd_name(run, desk):
     desk.tell(customer(account="a b/ü%"), subscription())
     desk.work()
@@ -180,6 +196,14 @@ def test_doctor_names_what_is_wrong(run, desk):
     grades = [finding["grade"] for finding in findings]
     assert sorted(grades, key=["BAD", "warn", "note", "ok"].index) == grades
     assert grades == [line.split()[0] for line in said.out.splitlines()]
+
+
+def test_doctor_says_where_to_look_if_vitally_does_not_answer(run, desk):
+    desk.vitally.stop()
+
+    said = run("doctor", status=1).line("BAD Vitally at")
+
+    assert "(no answer); look at Vitally's status page, the address and" in said
 
 
 def test_doctor_says_of_redis_what_readiness_says(run, desk):

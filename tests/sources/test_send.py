@@ -45,7 +45,7 @@ def test_a_sample_is_told_anew_as_the_same_event(known: Known, name: str) -> Non
     body = samples(known.source)[name]
     told = _retold(known.source, body, settings, None)
     (before, old), (after, new) = (
-        read(known.source, ingress, one) for one in (body, told.body)
+        read(known.source, ingress, one) for one in (body, told)
     )
 
     assert [one.type for one in before] == [one.type for one in after]

@@ -129,6 +129,12 @@ def test_a_mistake_is_named_with_its_place(toml: str, words: str) -> None:
     assert problem.startswith(words)
 
 
+def test_a_trait_that_there_is_not_is_named() -> None:
+    (problem,) = problems({"traits": {"use": ["arr", "ar"]}})
+
+    assert problem.endswith("; not ar")
+
+
 @pytest.mark.parametrize("prefix", [*NATIVE, *map(str.upper, NATIVE)])
 def test_the_keys_of_vitally_s_own_syncs_are_refused(prefix: str) -> None:
     (problem,) = problems({"traits": {"mrr": f"{prefix}mrr"}})
