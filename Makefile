@@ -48,7 +48,7 @@ check: lint  ## run what a change should pass before it is shown, a minute
 
 # First what measures seconds, and so mostly waits: with more beside it, it would be late.
 .PHONY: test
-test: lint  ## run every check, eight minutes (ARGS="-k stripe": some of the tests)
+test: lint  ## run every check, a quarter of an hour (ARGS="-k stripe": some of the tests)
 	@echo "tests that measure seconds ..."
 	@$(BIN)/python -m tests.support.again $(TWO_AT_A_TIME) -m "(alone or chaos) $(UNASKED)" $(ARGS)
 	@echo "all others, $(JOBS) at a time ..."
