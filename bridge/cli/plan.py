@@ -307,7 +307,7 @@ def _rows(file: Path) -> dict[str, Any]:
     """The accounts of a plan by name. Raises BridgeError where it is none."""
     try:
         rows = orjson.loads(file.read_bytes())["accounts"]
-        return {str(one["account"]): one for one in rows}
+        return {one["account"]: one for one in rows}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         hint = f"make one with `{command('plan', '--out', 'plan.json')}`"
         raise BridgeError(f"{file} is no plan; {hint}") from None
