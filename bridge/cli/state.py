@@ -125,7 +125,8 @@ def _given(file: Path) -> Iterator[IO[bytes]]:
 def import_(file: Path) -> None:
     """Fill an empty Redis with the state in FILE, which `export` wrote.
 
-    FILE - is standard input. Start web and worker afterwards. What waited to be written is written then.
+    FILE - is standard input. Start web and worker afterwards. What waited to be written
+    is written then.
 
     \b
     Example:

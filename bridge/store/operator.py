@@ -57,7 +57,7 @@ def forget(redis: Redis, party: str) -> Forgotten | None:
     answer = Scripts(redis)("forget", party, own, vacated(""), text)
     if not answer:
         return None
-    _, gone, other = answer
+    gone, other = answer
     lines = Counter[str]()
     for name, number in gone:
         lines[name.decode()] += number

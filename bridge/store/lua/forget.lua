@@ -4,9 +4,8 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, account that it stands for itself ('': it is a customer), prefix of a left
 --   account's pseudo-party, JSON of the things of catalogues that it uses
--- RETURNS: 0: a worker has the lease; else {how many of its events were counted,
---   {key without ids, how many of its lines are gone} for each,
---   another party of the account ('': none)}
+-- RETURNS: 0: a worker has the lease; else {{key without ids, how many of its lines are
+--   gone} for each, another party of the account ('': none)}
 -- USES: joining
 local p = ARGV[1]
 local row = redis.call('HMGET', party_of(p), 'rev', 'settled', 'held', 'parked', 'account',
@@ -94,4 +93,4 @@ end
 if of ~= '' then
   if heir(ORGANIZATION .. of) then stir(of) else erase(ORGANIZATION .. of) end
 end
-return {rev, gone, other or ''}
+return {gone, other or ''}
