@@ -207,7 +207,11 @@ def _part(
     strays: list[str] = []
     others = {name: p for name, p in accounts.items() if name not in resting}
     for view in shadow.views(others):
-        found[view.account] = planned(view, config, policy)
+        try:
+            found[view.account] = planned(view, config, policy)
+        except (ValueError, TypeError, LookupError) as error:
+            error.add_note(view.account)
+            raise
         own = {member.name for member in view.members}
         strays += [party for party in others[view.account] if party not in own]
     return found, strays

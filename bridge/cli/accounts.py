@@ -314,19 +314,20 @@ def delete(account: str, confirm: str | None) -> None:
     Example:
       python -m bridge accounts delete acme-101
     """
-    with vitally(named(account), writes=True) as (client, settings):
-        doomed = client.get(account)
-        expected = doomed.get("externalId") or doomed["id"]
-        for line in card(doomed):
-            note(line)
-        if confirm is None:
-            words = "This destroys it in Vitally for ever. Type its external id"
-            confirm = typed(words, "--confirm ID")
-        if confirm != expected:
-            wrong = f"{confirm!r} is not the external id of {named(account)}"
-            raise BridgeError(f"{wrong}; nothing was deleted")
-        if settings.bridge_dry_run:
-            tell({"deleted": None}, "BRIDGE_DRY_RUN is true: nothing was deleted.")
-            return
-        client.delete(doomed["id"])
+    with vitally(named(account)) as (client, settings):
+        found = client.get(account)
+    expected = found.get("externalId") or found["id"]
+    for line in card(found):
+        note(line)
+    if confirm is None:
+        words = "This destroys it in Vitally for ever. Type its external id"
+        confirm = typed(words, "--confirm ID")
+    if confirm != expected:
+        wrong = f"{confirm!r} is not the external id of {named(account)}"
+        raise BridgeError(f"{wrong}; nothing was deleted")
+    if settings.bridge_dry_run:
+        tell({"deleted": None}, "BRIDGE_DRY_RUN is true: nothing was deleted.")
+        return
+    with vitally(named(account), writes=True) as (client, _):
+        client.delete(found["id"])
     tell({"deleted": expected}, f"{named(expected)} is deleted.")

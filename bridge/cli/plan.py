@@ -106,8 +106,10 @@ def planned(here: Session, only: Iterable[str] | None = None) -> list[Planned]:
     try:
         return plans.plan(here.redis, again, here.config, settings.bridge_create, only)
     except (ValueError, TypeError, LookupError) as error:
-        hint = f"`{program()} parked` names its party once a worker has tried"
-        raise BridgeError(f"it cannot be worked out: {where(error)}; {hint}") from error
+        name = next(iter(getattr(error, "__notes__", ())), "it")
+        reason = f"{name} cannot be worked out: {where(error)}"
+        hint = f"`{program()} parked` has it once a worker has tried"
+        raise BridgeError(f"{reason}; {hint}") from error
 
 
 def _account(here: Session, name: str) -> str:
@@ -167,8 +169,7 @@ def summed_up(data: Mapping[str, Any]) -> Iterator[str]:
     totals = data["totals"]
     yield (
         f"{count(totals['writes'], 'write')}, {totals['created']:,} of them a new "
-        f"account; {totals['units']:,} units of Vitally's limit, about "
-        f"{max(totals['minutes'], 0.1):g} min"
+        f"account; {costs(totals)}"
     )
     for currency, (before, after) in totals["mrr"].items():
         yield f"mrr in all, {currency or 'no currency'}: {before:,.2f} -> {after:,.2f}"
@@ -177,6 +178,13 @@ def summed_up(data: Mapping[str, Any]) -> Iterator[str]:
             f"{count(totals['subscribed'], 'account')} would become subscribed (billed by "
             f"Vitally), {totals['unsubscribed']:,} would cease to be"
         )
+
+
+def costs(totals: Mapping[str, Any]) -> str:
+    """What a plan uses up of Vitally's limit, and how long that takes."""
+    units, least = totals["units"], min(totals["units"], 0.1)
+    minutes = max(totals["minutes"], least)
+    return f"{units:,} units of Vitally's limit, about {minutes:g} min"
 
 
 @click.command(cls=Command)

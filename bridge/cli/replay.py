@@ -15,7 +15,7 @@ from bridge.actions import parties_of, retry_all
 from bridge.cli import Command, Session, opened, program
 from bridge.cli.operate import replay_kept
 from bridge.cli.output import confirm, note, one_of, show, yes_option
-from bridge.cli.plan import planned, queue
+from bridge.cli.plan import costs, planned, queue
 from bridge.deliveries import Wanted, deliveries
 from bridge.domain.facts import source_of
 from bridge.domain.values import DAY_MS
@@ -149,7 +149,7 @@ def _confirm(here: Session, chosen: Chosen, *, yes: bool) -> None:
     sums = totals(plan, figures(here.redis), here.settings.vitally_budget_share)
     note(
         f"{sums['accounts']:,} of {count(len(accounts), 'account')} differ: "
-        f"{sums['units']:,} units of Vitally's limit, about {sums['minutes']:g} min"
+        f"{costs(sums)}"
     )
     what = f"{count(len(accounts), 'account')} and {len(parties):,} held"
     confirm(f"Type yes to replay {what}", "yes", yes=yes)

@@ -408,7 +408,11 @@ def home(member: Member) -> tuple[str | None, str]:
 def _member(
     name: str, head: Sequence[bytes | None], rows: Mapping[bytes, bytes]
 ) -> Member:
-    history = codec.read(name, rows)
+    try:
+        history = codec.read(name, rows)
+    except (ValueError, TypeError, LookupError) as error:
+        error.add_note(name)  # for `plan`, which reads many
+        raise
     rev, nudges = (int(number or 0) for number in head[:2])
     return Member(name, rev, history, fold(history), nudges, (head[2] or b"").decode())
 

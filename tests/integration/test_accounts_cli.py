@@ -156,11 +156,13 @@ def test_vitally_out_of_reach_is_one_sentence(accounts, simulator):
 
     said = accounts("list", status=1).err
     written = accounts("update", "a", "--name", "b", status=1).err
+    kept = accounts("delete", "a", "--confirm", "a", status=1).err
 
     reason = f"the list of accounts at {simulator.url}: the connection was refused"
     assert reason in said
     unsure = "a write may have succeeded"
     assert (False, True) == (unsure in said, unsure in written)
+    assert unsure not in kept
 
 
 @pytest.mark.parametrize(

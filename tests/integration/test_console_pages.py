@@ -276,7 +276,8 @@ def test_an_account_says_what_vitally_has_and_why(desk: Bench, visit: Visitor) -
 def test_a_held_party_is_linked_from_its_page(desk: Bench, visit: Visitor) -> None:
     desk.does(customer(account=None), subscription())
     held = visit.page("accounts/stripe:cus_1")
-    answer = visit.post(held, "link", party="stripe:cus_1", account=" acme ")
+    form = {"party": "stripe:cus_1", "account": " acme ", "sure": "yes"}
+    answer = visit.post(held, "link", **form)
     said = visit.get(answer.location).text
     desk.work()
 
@@ -287,6 +288,20 @@ def test_a_held_party_is_linked_from_its_page(desk: Bench, visit: Visitor) -> No
     assert "acme" == visit.data("accounts/stripe:cus_1.json")["account"]
     (deed,) = audit.latest(desk.redis)
     assert ("ada", "link", "stripe:cus_1 goes to acme") == deed[2:]
+
+
+def test_a_link_to_an_account_that_is_not_known_asks_first(
+    desk: Bench, visit: Visitor
+) -> None:
+    desk.rests(customer(account="globex-7"), subscription())
+    desk.does(customer("cus_9", account=None))
+    held, party = visit.page("accounts/stripe:cus_9"), "stripe:cus_9"
+    asked = visit.post(held, "link", party=party, account="globex 7")
+
+    assert 200 == asked.status_code
+    assert "did you mean globex-7?" in asked.text
+    assert ([], 1) == (audit.latest(desk.redis), desk.standing(party).held)
+    assert 303 == visit.post(held, "link", party=party, account="globex-7").status_code
 
 
 def test_a_parked_change_is_tried_again_from_its_page(

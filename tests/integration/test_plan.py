@@ -134,7 +134,8 @@ def test_a_row_that_is_damaged_ends_a_plan_with_a_sentence(
     desk.tell(customer())
     desk.redis.hset(keys.facts("stripe:cus_1"), "subscription:x\tevt", b"[0, 1, 2]")
 
-    assert "ValueError at codec.py" in run("plan", status=1).err
+    said = run("plan", status=1).err
+    assert "stripe:cus_1 cannot be worked out: ValueError at codec.py" in said
 
 
 def test_who_is_not_known_cannot_be_planned(desk: Bench, run: Run) -> None:

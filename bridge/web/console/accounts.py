@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flask import request
+from flask import render_template, request
 
 from bridge import actions
 from bridge.accounts import FILTERS, SORTS, Wanted, listing, names_of
@@ -89,13 +89,20 @@ def _rows(data: Data) -> Iterator[dict[str, Any]]:
 
 
 @pages.action("/do/link")
-def link() -> Done:
-    """Assign a party to an account; without one, to the one that its source names."""
-    party = request.form.get("party", "")
-    name = request.form.get("account", "").strip()
-    if Look(console().redis).standing(party) is None:
+def link() -> Done | str:
+    """Assign a party to an account; without one, to the one that its source names.
+
+    Where that may make a new account in Vitally, a page asks first.
+    """
+    form, redis = request.form, console().redis
+    party, name = form.get("party", ""), form.get("account", "").strip()
+    if Look(redis).standing(party) is None:
         raise BridgeError(f"{party}: no event has named this party yet")
-    actions.link(console().redis, party, name or None)
+    warning = actions.new_account(redis, name) if name else ""
+    if warning and form.get("sure") != "yes":
+        data = {"party": party, "account": name, "warning": warning}
+        return render_template("link.html", data=data)
+    actions.link(redis, party, name or None)
     text = f"{party} goes to {name or 'where its source says'}"
     return Done(text, account_url(party))
 

@@ -53,7 +53,8 @@ EXTENSION = "bridge.console"
 
 Data = Mapping[str, Any]
 Read = Callable[..., Data | None]
-Act = Callable[[], "Done"]
+Act = Callable[[], "Done | str"]
+"""What a form does; a text is a page that asks first, and nothing was done."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,9 @@ class Pages(Blueprint):
 
         def add(act: Act) -> Act:
             @wraps(act)
-            def post() -> AnyResponse:
-                done = act()
+            def post() -> AnyResponse | str:
+                if isinstance(done := act(), str):
+                    return done
                 who = g.user.name
                 deed = audit.record(console().redis, who, act.__name__, done.text)
                 line = fields(user=who, action=act.__name__, did=done.text)
