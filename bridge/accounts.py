@@ -63,7 +63,7 @@ SORTS: Mapping[str, tuple[Callable[[Row], Any], Callable[..., list[Row]]]] = {
 """Order -> sort key, and what comes first; who has none comes last."""
 
 
-class Wanted(NamedTuple):
+class Search(NamedTuple):
     """What is looked for: a *text*, one of FILTERS ("" none), one of SORTS, a page."""
 
     text: str = ""
@@ -72,7 +72,7 @@ class Wanted(NamedTuple):
     page: int = 1
 
 
-class Held(NamedTuple):
+class HeldParty(NamedTuple):
     """A party without an account, since when (ms), and what people call it."""
 
     party: str
@@ -95,11 +95,11 @@ class Listing(NamedTuple):
     pages: int
     every: int
     states: Mapping[str, int]
-    held: Sequence[Held]
+    held: Sequence[HeldParty]
     tags: Mapping[str, Sequence[str]]
 
 
-def listing(redis: Redis, wanted: Wanted) -> Listing:
+def listing(redis: Redis, wanted: Search) -> Listing:
     """Find accounts. Raises redis' own errors."""
     index, text = Index(redis, keep=True), wanted.text.strip().lower()
     are_many = (every := index.count()) > MANY
@@ -151,13 +151,13 @@ def _states(redis: Redis) -> States:
     return States(instant(time.time_ns() // 1_000_000 - WEEK_MS), *names)
 
 
-def held_parties(redis: Redis, text: str) -> list[Held]:
+def held_parties(redis: Redis, text: str) -> list[HeldParty]:
     """The held parties without an account that people may call *text*, or that wait so."""
     text = text.strip().lower()
     listed = Look(redis).listed(keys.HELD)
     waiting = [(one, since) for one, since in listed if one.account is None]
     names = names_of(redis, [one.party for one, _ in waiting[:READ]])
-    every = (Held(s.party, names.get(s.party, ""), s.why, at) for s, at in waiting)
+    every = (HeldParty(s.party, names.get(s.party, ""), s.why, at) for s, at in waiting)
     return [one for one in every if any(text in word.lower() for word in one[:3])]
 
 

@@ -67,7 +67,7 @@ class Line(NamedTuple):
     carried: Mapping[str, Any] | None = None
 
 
-class Wanted(NamedTuple):
+class Filter(NamedTuple):
     """Which lines are wanted; "" and 0 are any.
 
     *type* and *reason* are parts of them. *text* is the whole id of an event, a delivery
@@ -85,10 +85,10 @@ class Wanted(NamedTuple):
     parties: frozenset[str] = frozenset()
 
 
-ALL = Wanted()
+ALL = Filter()
 
 
-class Found(NamedTuple):
+class Page(NamedTuple):
     """A page of lines; *next* is the place after which the next one begins, "" none."""
 
     lines: Sequence[Line]
@@ -96,8 +96,8 @@ class Found(NamedTuple):
 
 
 def deliveries(
-    redis: Redis, wanted: Wanted = ALL, after: str = "", most: int = 50
-) -> Found:
+    redis: Redis, wanted: Filter = ALL, after: str = "", most: int = 50
+) -> Page:
     """Up to *most* lines that are *wanted*, newest first, *after* a place of the list.
 
     Raises redis' own errors.
@@ -112,9 +112,9 @@ def deliveries(
         if not _is_wanted(line, wanted, members):
             continue
         if len(found) == most:
-            return Found(_with_outcome(redis, found), found[-1].place)
+            return Page(_with_outcome(redis, found), found[-1].place)
         found.append(line)
-    return Found(_with_outcome(redis, found), "")
+    return Page(_with_outcome(redis, found), "")
 
 
 def follow(redis: Redis) -> Iterator[Line | None]:
@@ -183,7 +183,7 @@ def _line(letter: str, id_: bytes, row: Mapping[bytes, bytes]) -> Line:
     return Line(place, at, said["s"], kind, *ids, number)
 
 
-def _is_wanted(line: Line, wanted: Wanted, members: set[str]) -> bool:
+def _is_wanted(line: Line, wanted: Filter, members: set[str]) -> bool:
     ids = {"", line.event, line.delivery}
     return (
         wanted.source in {"", line.source}

@@ -45,7 +45,7 @@ SUBJECTS = {
 """Subject -> how the names of its variables begin; the sources' follow by source."""
 
 
-Row = tuple[str, ...]
+Cells = tuple[str, ...]
 
 
 def options() -> tuple[Option, ...]:
@@ -54,7 +54,7 @@ def options() -> tuple[Option, ...]:
     return tuple({option.name: option for option in every}.values())
 
 
-def table(heading: Row, rows: Iterable[Row]) -> str:
+def table(heading: Cells, rows: Iterable[Cells]) -> str:
     """Render *rows* of cells below their *heading* in Markdown."""
     lines = (heading, ("---",) * len(heading), *rows)
     cells = ([" ".join(cell.split()).replace("|", "\\|") for cell in x] for x in lines)
@@ -73,7 +73,7 @@ def settings_table() -> str:
     return "".join(parts) + "\n"
 
 
-def _row(option: Option) -> Row:
+def _row(option: Option) -> Cells:
     secret = " *Secret.*" if option.secret else ""
     return f"`{option.name}`", meaning(option) + secret, _default(option)
 

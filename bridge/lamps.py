@@ -47,7 +47,7 @@ FORGERY = {
 """Why a delivery was refused -> what it had, with the variable of the source's secret."""
 
 
-class State(NamedTuple):
+class Situation(NamedTuple):
     """What the lamps are lit from."""
 
     figures: Figures
@@ -80,7 +80,7 @@ class Condition(NamedTuple):
     figure: str = ""
     page: str = ""
 
-    def found(self, state: State) -> str | None:
+    def found(self, state: Situation) -> str | None:
         """What belongs into the text while it is so; None: it is not."""
         if not self.figure:
             return FIND[self.kind](state)
@@ -115,12 +115,12 @@ def _if(is_so: bool) -> str | None:
     return "" if is_so else None
 
 
-def _stopped(state: State, by_key: bool) -> str | None:
+def _stopped(state: Situation, by_key: bool) -> str | None:
     why = state.figures.breaker
     return why if why is not None and ("key" in why) == by_key else None
 
 
-def _failing(state: State) -> str | None:
+def _failing(state: Situation) -> str | None:
     if (failing := state.figures.failing) is None:
         return None
     now, next_ = state.figures.now_ms, failing.next
@@ -128,12 +128,12 @@ def _failing(state: State) -> str | None:
     return f"for {ago(now - failing.since)}: {failing.reason}; {tried}"
 
 
-def _scarce(state: State) -> str | None:
+def _scarce(state: Situation) -> str | None:
     at, now = state.figures.scarce_at, state.figures.now_ms
     return ago(now - at) if at and now - at < SCARCE_MS else None
 
 
-def _late(state: State) -> str | None:
+def _late(state: Situation) -> str | None:
     seen, share = state.figures, state.settings.vitally_budget_share
     is_told = (
         seen.dry_run or seen.failing or (seen.paused, seen.breaker) != (None, None)
@@ -144,7 +144,7 @@ def _late(state: State) -> str | None:
     return str(seen.oldest_ms // 60_000)
 
 
-def _forged(state: State) -> str | None:
+def _forged(state: Situation) -> str | None:
     """What is wrong with each source's deliveries, and which variable to look at."""
     secrets = {one.name: one.secret for one in every(state.settings.sources)}
     found = []
@@ -157,7 +157,7 @@ def _forged(state: State) -> str | None:
     return " ".join(found) or None
 
 
-def _objects(state: State) -> str | None:
+def _objects(state: Situation) -> str | None:
     late = state.figures.objects_late
     of_some = f"those of {count(late, 'account')}, sent several times" if late else None
     return state.figures.objects_failing or of_some
@@ -172,7 +172,7 @@ def compared(figures: Figures, settings: Settings) -> dict[str, tuple[str, Place
     }
 
 
-def _gap(state: State) -> str | None:
+def _gap(state: Situation) -> str | None:
     """What never came, by source, and was taken in a short while ago."""
     missed = [
         f"{name} {place.missing:,} ({', '.join(place.types)}), the last at "
@@ -183,7 +183,7 @@ def _gap(state: State) -> str | None:
     return "; ".join(missed) or None
 
 
-def _incomplete(state: State) -> str | None:
+def _incomplete(state: Situation) -> str | None:
     """The sources whose own list could not be read for a while."""
     now = state.figures.now_ms
     late = [
@@ -195,7 +195,7 @@ def _incomplete(state: State) -> str | None:
     return "; ".join(late) or None
 
 
-def _emptied(state: State) -> str | None:
+def _emptied(state: Situation) -> str | None:
     """When Redis came back empty, until each source that can be read was read whole."""
     known, at = state.figures.backfilled, state.figures.emptied
     if not at:
@@ -225,7 +225,7 @@ def complete(figures: Figures, settings: Settings) -> dict[str, str]:
     return said
 
 
-FIND: Mapping[str, Callable[[State], str | None]] = {
+FIND: Mapping[str, Callable[[Situation], str | None]] = {
     "no_worker": lambda state: _if(not state.figures.heard),
     "key_refused": lambda state: _stopped(state, by_key=True),
     "wrong_address": lambda state: _stopped(state, by_key=False),
@@ -257,7 +257,7 @@ def lamps(figures: Figures | None, redis: View, settings: Settings) -> list[Lamp
     lit = [REDIS.lamp(text) for text in (*redis.refusals, *redis.worries)]
     if figures is None:
         return lit if redis.refusals else [*lit, REDIS.lamp(DOWN)]
-    state = State(figures, settings, redis)
+    state = Situation(figures, settings, redis)
     since = {
         "vitally_failing": figures.failing and figures.failing.since,
         "late": figures.oldest_ms and figures.now_ms - figures.oldest_ms,
@@ -266,7 +266,7 @@ def lamps(figures: Figures | None, redis: View, settings: Settings) -> list[Lamp
     return [*lit, *(r.lamp(f, since.get(r.kind)) for r, f in found if f is not None)]
 
 
-def look(redis: Redis, settings: Settings, figures: Figures) -> list[Lamp]:
+def lit_now(redis: Redis, settings: Settings, figures: Figures) -> list[Lamp]:
     """The lamps that are lit by these *figures* of a Redis that answers, and its check."""
     watch = Watch.of(redis, settings)
     view = watch.look()

@@ -1,7 +1,7 @@
 """Traps in which people are caught who set up Vitally, Stripe and Redis, and how they show.
 
 `traps.toml` has a table for each; the function of its name finds it in what can be read
-(`Seen`). Vitally's API tells no setting of a workspace, so most show only in what Vitally
+(`Evidence`). Vitally's API tells no setting of a workspace, so most show only in what Vitally
 makes of the traits that were sent. Where nothing shows, nothing is alleged.
 """
 
@@ -23,7 +23,7 @@ from redis.exceptions import ResponseError
 
 from bridge.config import Config
 from bridge.deadline import UNTIL, left
-from bridge.deliveries import Wanted, deliveries
+from bridge.deliveries import Filter, deliveries
 from bridge.desired import ORGANIZATION
 from bridge.domain.values import DAY_MS
 from bridge.errors import (
@@ -92,7 +92,7 @@ CANARY = "vitally-bridge-canary"
 LANDS, PAUSE = 2.0, 0.2
 """Seconds that are kept to delete it; and that pass between two looks at it."""
 
-Found = str | tuple[str, str] | bool | None
+Finding = str | tuple[str, str] | bool | None
 """A text: it is so, and what belongs into its sentence; with a level, if not the usual one.
 True: it is not. False: it cannot be read. None: there is nothing to say."""
 
@@ -101,7 +101,7 @@ Shown = Mapping[str, Any]
 """An account, or a custom trait, as Vitally shows it; odd replies may lack anything."""
 
 
-class Sample(NamedTuple):
+class ShownAccount(NamedTuple):
     """An account that rests, as Vitally has *shown* it; its *traits* by our names.
 
     *is_listed*: among the churned ones. *rate*: what its own `mrr` is of the trait; None:
@@ -117,7 +117,7 @@ class Sample(NamedTuple):
 
 
 @dataclass
-class Seen:
+class Evidence:
     """What could be read, as far as it could in time.
 
     *error* is Vitally's, and *region* has a host that takes the key; others have *changed*
@@ -130,7 +130,7 @@ class Seen:
     error: VitallyError | None = None
     region: str = ""
     fields: Sequence[Mapping[str, Any]] = ()
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[ShownAccount] = field(default_factory=list)
     changed: set[str] = field(default_factory=set)
     redis: Mapping[str, Any] = field(default_factory=dict)
     endpoints: Sequence[Endpoint] | None = None
@@ -158,7 +158,7 @@ class Seen:
             rate = [*near, own / told][0] if slack <= told * ROUGH else None
         said = traits.get("billingCurrency")
         code = said if isinstance(said, str) else code
-        self.samples.append(Sample(account, code, traits, shown, listed, rate))
+        self.samples.append(ShownAccount(account, code, traits, shown, listed, rate))
 
     def ours(self) -> list[Senders]:
         """Stripe's endpoints that call us, by place; all that may, if ours is not known."""
@@ -172,7 +172,7 @@ class Seen:
         return [senders(known, options) for known in places.values() or [()]]
 
 
-def revenue_not_mapped(seen: Seen) -> Found:
+def revenue_not_mapped(seen: Evidence) -> Finding:
     """An account has the trait, and Vitally's own field is empty.
 
     A quarter of an hour after the last write. Or Vitally's list of custom traits lacks
@@ -191,7 +191,7 @@ def revenue_not_mapped(seen: Seen) -> Found:
     return bool(seen.samples)
 
 
-def revenue_default(seen: Seen) -> Found:
+def revenue_default(seen: Evidence) -> Finding:
     """Vitally's own `mrr` is 12 times the trait, or a twelfth of it, but for rounding."""
     exact = [one for one in seen.samples if one.rate in FACTORS]
     if exact and all(one.rate != FACTORS[0] for one in exact):
@@ -200,7 +200,7 @@ def revenue_default(seen: Seen) -> Found:
     return bool(exact)
 
 
-def no_currency_trait(seen: Seen) -> Found:
+def no_currency_trait(seen: Evidence) -> Finding:
     """Amounts in two currencies or more, of which Vitally converts none."""
     known = [one for one in seen.samples if one.rate and one.currency]
     plain = {str(one.currency): one for one in known if one.rate in FACTORS}
@@ -210,12 +210,12 @@ def no_currency_trait(seen: Seen) -> Found:
     return len({one.currency for one in known}) > 1
 
 
-def editable(seen: Seen) -> Found:
+def editable(seen: Evidence) -> Finding:
     """Somebody else has changed a trait since the bridge wrote it."""
     return ", ".join(sorted(seen.changed)[:NAMED]) or False
 
 
-def churn_rule(seen: Seen) -> Found:
+def churn_rule(seen: Evidence) -> Finding:
     """An account pays and has no churn date in its traits, but Vitally counts it as churned."""
     pays = [s for s in seen.samples if s.traits.get("mrr")]
     pays = [one for one in pays if not one.traits.get("churnedAt")]
@@ -223,18 +223,18 @@ def churn_rule(seen: Seen) -> Found:
     return ", ".join(wrong[:NAMED]) or bool(pays)
 
 
-def evicting_redis(seen: Seen) -> Found:
+def evicting_redis(seen: Evidence) -> Finding:
     """Redis' `maxmemory-policy` is not `noeviction`."""
     policy = str(seen.redis.get("maxmemory_policy", ""))
     return policy == "noeviction" or policy or False
 
 
-def no_append_only_file(seen: Seen) -> Found:
+def no_append_only_file(seen: Evidence) -> Finding:
     """Redis' `aof_enabled` is 0."""
     return "" if seen.redis.get("aof_enabled") == 0 else "aof_enabled" in seen.redis
 
 
-def wrong_address(seen: Seen) -> Found:
+def wrong_address(seen: Evidence) -> Finding:
     """The host is unknown or answers 404, or another host of Vitally's takes the key."""
     base, error = seen.settings.vitally_base_url, seen.error
     if seen.region:
@@ -244,7 +244,7 @@ def wrong_address(seen: Seen) -> Found:
     return f"{base}: {error}" if is_nobody else None
 
 
-def wrong_key(seen: Seen) -> Found:
+def wrong_key(seen: Evidence) -> Finding:
     """The form of the key, before any request; or no host of Vitally's takes it."""
     key, error = seen.settings.vitally_api_key, seen.error
     if key == seen.settings.vitally_analytics_token:
@@ -273,7 +273,7 @@ HIDDEN = (
 )
 
 
-def stripe_events(seen: Seen) -> Found:
+def stripe_events(seen: Evidence) -> Finding:
     """Stripe's own list of endpoints (`STRIPE_API_KEY`): what ours does not send.
 
     Nothing is alleged where Stripe does not show it: whether one is a Connect endpoint,
@@ -302,7 +302,7 @@ def stripe_events(seen: Seen) -> Found:
     return ("note", HIDDEN) if UNCLEAR in ours else True
 
 
-def modes_mixed(seen: Seen) -> Found:
+def modes_mixed(seen: Evidence) -> Finding:
     """The kind of the key, `livemode` of the endpoint, events of the other mode in a day.
 
     A live endpoint for connected accounts is sent their test events too, so these say
@@ -320,7 +320,7 @@ def modes_mixed(seen: Seen) -> Found:
     return bool(options["STRIPE_WEBHOOK_SECRET"]) or None
 
 
-def clocks_apart(seen: Seen) -> Found:
+def clocks_apart(seen: Evidence) -> Finding:
     """Redis' `TIME` and the `Date` of Vitally's replies, beside the clock of this machine."""
     apart = ((who, s) for who, s in sorted(seen.ahead.items()) if abs(s) > APART)
     words = ", ".join(f"{who}'s by {s:+.0f} s" for who, s in apart)
@@ -338,9 +338,9 @@ class Trap(NamedTuple):
     good: str = ""
     unread: str = ""
 
-    def judged(self, seen: Seen) -> tuple[str, str]:
+    def judged(self, seen: Evidence) -> tuple[str, str]:
         """Its level (note: it cannot be read; ok: it is not so), and a sentence or ""."""
-        found: Found = globals()[self.name](seen)
+        found: Finding = globals()[self.name](seen)
         level, text = found if isinstance(found, tuple) else (self.level, found)
         if isinstance(text, str):
             return level, f"{self.text.format(text)}. {self.cure}"
@@ -357,7 +357,7 @@ TRAPS = tuple(Trap(name, **row) for name, row in TABLE.items())
 # --- What can be read --------------------------------------------------------------------
 
 
-def read_redis(seen: Seen, redis: Redis) -> None:
+def read_redis(seen: Evidence, redis: Redis) -> None:
     """Read what Redis says of itself, and what the bridge has noted in it."""
     now = milliseconds(redis)
     seen.ahead["Redis"] = now / 1000 - time.time()
@@ -367,8 +367,8 @@ def read_redis(seen: Seen, redis: Redis) -> None:
     for name, ledger in islice(Shadow(redis).drifted(), TRIED):
         if (ledger.seen.keys() & ledger.traits.keys()) - seen.config.by_hand:
             seen.changed.add(name)
-    wanted = Wanted("stripe", "", "ignored", "of the other mode", since=now - DAY_MS)
-    came = deliveries(redis, Wanted("stripe", since=now - DAY_MS), most=LINES).lines
+    wanted = Filter("stripe", "", "ignored", "of the other mode", since=now - DAY_MS)
+    came = deliveries(redis, Filter("stripe", since=now - DAY_MS), most=LINES).lines
     seen.came = {
         CONNECTED if line.party.startswith("stripe:acct_") else OWN
         for line in came
@@ -377,7 +377,7 @@ def read_redis(seen: Seen, redis: Redis) -> None:
     seen.other_mode = bool(deliveries(redis, wanted, most=1).lines)
 
 
-def read_stripe(seen: Seen) -> Iterator[tuple[str, str]]:
+def read_stripe(seen: Evidence) -> Iterator[tuple[str, str]]:
     """Read Stripe's list of endpoints; yields a note if it cannot be read."""
     options = seen.settings.sources
     try:
@@ -387,7 +387,7 @@ def read_stripe(seen: Seen) -> Iterator[tuple[str, str]]:
         yield "note", error.reason
 
 
-def is_astray(seen: Seen, error: VitallyError) -> bool:
+def is_astray(seen: Evidence, error: VitallyError) -> bool:
     """Note an *error*; whether key or address are wrong, of which two of the traps tell."""
     seen.error, kinds = error, VitallyKeyError | VitallyMissingError
     if found := isinstance(error, kinds) or UNKNOWN in str(error):
@@ -395,7 +395,7 @@ def is_astray(seen: Seen, error: VitallyError) -> bool:
     return found
 
 
-def read_vitally(seen: Seen, vitally: Vitally, redis: Redis | None) -> None:
+def read_vitally(seen: Evidence, vitally: Vitally, redis: Redis | None) -> None:
     """Read what Vitally says of custom traits, and of accounts."""
     with suppress(VitallyError):
         seen.fields = vitally.custom_fields()
@@ -404,7 +404,7 @@ def read_vitally(seen: Seen, vitally: Vitally, redis: Redis | None) -> None:
             _read_accounts(seen, vitally, redis)
 
 
-def _read_accounts(seen: Seen, vitally: Vitally, redis: Redis) -> None:
+def _read_accounts(seen: Evidence, vitally: Vitally, redis: Redis) -> None:
     """Read accounts of each kind; first those that pay, and are listed as churned."""
     page = vitally.accounts("churned", 100).results
     listed = {str(one.get("externalId")): one for one in page}
@@ -440,7 +440,7 @@ def _taken_in(settings: Settings) -> str:
     return ""
 
 
-def fly(seen: Seen, vitally: Vitally) -> None:
+def try_canary(seen: Evidence, vitally: Vitally) -> None:
     """Write the canary, phase by phase; note what Vitally makes of it; delete it.
 
     While none of Vitally's own fields has moved, nothing can be read. It may not compute
@@ -448,7 +448,7 @@ def fly(seen: Seen, vitally: Vitally) -> None:
     """
     keys, last = seen.config.traits, list[Any]([None])
     with suppress(VitallyMissingError):
-        vitally.delete(CANARY)  # that of a flight which was broken off
+        vitally.delete(CANARY)  # one that was left behind
     whole = UNTIL.set(UNTIL.get() - LANDS)
     try:
         vitally.create({"externalId": CANARY, "name": CANARY})

@@ -31,7 +31,7 @@ from bridge.errors import (
     VitallyError,
     VitallyUnavailableError,
 )
-from bridge.lamps import complete, look
+from bridge.lamps import complete, lit_now
 from bridge.settings import Settings
 from bridge.sources import MADE, OBSERVED, every, listed, switched_on, weak_secrets
 from bridge.sources.stripe.api import wrong_mode
@@ -42,8 +42,8 @@ from bridge.traps import (
     CANARY,
     PATIENCE,
     TRAPS,
-    Seen,
-    fly,
+    Evidence,
+    try_canary,
     is_astray,
     read_redis,
     read_stripe,
@@ -86,7 +86,7 @@ def doctor(*, canary: bool, yes: bool) -> None:
     if canary:
         words = f"{CANARY} is written to Vitally, and deleted again. Type its id"
         confirm(words, CANARY, yes=yes)
-    seen = Seen(settings, config)
+    seen = Evidence(settings, config)
     vitally = vitally_of(
         settings, deadline=PATIENCE, observe=seen.rates.append, after=seen.hear
     )
@@ -99,7 +99,7 @@ def doctor(*, canary: bool, yes: bool) -> None:
         raise BridgeError(f"{count(bad, 'problem')} to fix: see BAD above")
 
 
-def _examine(seen: Seen, vitally: Vitally, *, canary: bool) -> Findings:
+def _examine(seen: Evidence, vitally: Vitally, *, canary: bool) -> Findings:
     settings = seen.settings
     yield GOOD, "the settings are complete"
     if settings.bridge_dry_run:
@@ -174,7 +174,7 @@ def _key(source: Source, settings: Settings) -> Findings:
 
 
 def _vitally(
-    seen: Seen, vitally: Vitally, redis: Redis | None, *, canary: bool
+    seen: Evidence, vitally: Vitally, redis: Redis | None, *, canary: bool
 ) -> Findings:
     base = seen.settings.vitally_base_url
     try:
@@ -194,7 +194,7 @@ def _vitally(
         yield NOTE, "Vitally's reply says nothing of its rate limit"
     if canary:
         try:
-            fly(seen, vitally)
+            try_canary(seen, vitally)
             yield GOOD, f"{CANARY} was written, read and deleted"
         except VitallyError as error:
             grade = WARN if isinstance(error, VitallyUnavailableError) else BAD
@@ -202,7 +202,7 @@ def _vitally(
     read_vitally(seen, vitally, redis)
 
 
-def _redis(seen: Seen, redis: Redis) -> Findings:
+def _redis(seen: Evidence, redis: Redis) -> Findings:
     settings = seen.settings
     read_redis(seen, redis)
     info = seen.redis
@@ -242,7 +242,7 @@ def _running(redis: Redis, settings: Settings, totals: Figures) -> Findings:
     for title, words in complete(totals, settings).items():
         yield (NOTE if words.startswith("not") else GOOD), f"{title} is {words}"
     said = {"source_key", "redis_not_durable", settings.bridge_dry_run and "dry_run"}
-    lit = look(redis, settings, totals)
+    lit = lit_now(redis, settings, totals)
     yield from (graded(one) for one in lit if one.kind not in said)
     if totals.quarantine_deliveries or totals.quarantine_dropped:
         kept = f"in the quarantine: {in_quarantine(totals)}"

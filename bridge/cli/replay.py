@@ -16,7 +16,7 @@ from bridge.cli import Command, Session, opened, program
 from bridge.cli.operate import replay_kept
 from bridge.cli.output import confirm, note, one_of, show, yes_option
 from bridge.cli.plan import costs, planned, queue
-from bridge.deliveries import Wanted, deliveries
+from bridge.deliveries import Filter, deliveries
 from bridge.domain.facts import source_of
 from bridge.domain.values import DAY_MS
 from bridge.errors import BridgeError
@@ -91,7 +91,7 @@ def replay(
         replay_kept(None)
         return
     here = opened()
-    wanted = Wanted(source or "", since=since or 0, until=until or 0)
+    wanted = Filter(source or "", since=since or 0, until=until or 0)
     if account:
         chosen = _named(here.redis, account)
     elif flags["rules"]:
@@ -115,7 +115,7 @@ def _named(redis: Redis, name: str) -> Chosen:
     return Chosen(sorted(accounts) or [name])
 
 
-def _of(here: Session, wanted: Wanted) -> Chosen:
+def _of(here: Session, wanted: Filter) -> Chosen:
     """All of a source. Raises BridgeError where there is nothing of it."""
     source = wanted.source
     rows = Index(here.redis).rows()
@@ -127,7 +127,7 @@ def _of(here: Session, wanted: Wanted) -> Chosen:
     return chosen
 
 
-def _came(here: Session, wanted: Wanted) -> Chosen:
+def _came(here: Session, wanted: Filter) -> Chosen:
     """What the journal says came, and of whom."""
     if wanted.source:
         one_of(by_name(here.settings.sources), wanted.source, "source")

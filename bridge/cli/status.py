@@ -8,7 +8,7 @@ import click
 
 from bridge.cli import Command, opened, program
 from bridge.cli.output import show, table, watched
-from bridge.lamps import CHOSEN, Lamp, complete, look
+from bridge.lamps import CHOSEN, Lamp, complete, lit_now
 from bridge.store.inspect import Figures, figures
 from bridge.wording import ago, count
 
@@ -44,7 +44,7 @@ def status() -> None:
     session = opened()
     totals = figures(session.redis)
     seconds = totals.drained_in(session.settings.vitally_budget_share)
-    lit = look(session.redis, session.settings, totals)
+    lit = lit_now(session.redis, session.settings, totals)
     data = totals._asdict() | {"drain_seconds": round(seconds), "lamps": lit}
     known = complete(totals, session.settings)
     show(data, lambda _: _in_words(totals, seconds, lit, known))

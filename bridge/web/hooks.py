@@ -64,7 +64,7 @@ REPORT = 60.0
 """Seconds between two lines about failed signatures that are not logged each."""
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """Status, body for the sender, and for us alone the reason, in words and by kind.
 
     *kind*, of what was refused, is one of `bridge.store.refused.REASONS`.
@@ -76,8 +76,8 @@ class Answer(NamedTuple):
     kind: str = ""
 
 
-NOT_FOUND = Answer(404, {"error": "no such source"}, kind="unknown_source")
-NOT_ALLOWED = Answer(405, {"error": "POST only"}, kind="method")
+NOT_FOUND = Reply(404, {"error": "no such source"}, kind="unknown_source")
+NOT_ALLOWED = Reply(405, {"error": "POST only"}, kind="method")
 
 KINDS = {413: "too_large", 503: "not_stored"}
 """Status of a body that was not read -> its kind; any other did not arrive whole."""
@@ -158,7 +158,7 @@ class Hooks:
             if slowed := self._failures.slowed():
                 LOG.warning("signatures failed", extra=fields(deliveries=slowed))
 
-    def _answer(self, name: str, source: Source | None, id_: str) -> Answer:
+    def _answer(self, name: str, source: Source | None, id_: str) -> Reply:
         if source is None or request.method != "POST":
             return NOT_FOUND if source is None else NOT_ALLOWED
         try:
@@ -168,18 +168,18 @@ class Hooks:
             reason = BUSY if is_busy else None
             code = error.code or 400
             kind = KINDS.get(code, "incomplete")
-            return Answer(code, {"error": error.description}, reason, kind)
+            return Reply(code, {"error": error.description}, reason, kind)
         except SignatureError as error:
             reason = str(error)[:LONGEST_REASON]
-            return Answer(401, {"error": "unauthorized"}, reason, error.kind)
+            return Reply(401, {"error": "unauthorized"}, reason, error.kind)
         except StorageError as error:
             reason = str(error)[:LONGEST_REASON]
-            return Answer(503, {"error": NOT_STORED}, reason, "not_stored")
+            return Reply(503, {"error": NOT_STORED}, reason, "not_stored")
         except Exception:
             LOG.exception("delivery failed", extra=fields(source=name))
-            return Answer(500, {"error": "internal error"}, kind="error")
+            return Reply(500, {"error": "internal error"}, kind="error")
         content = {k: v for k, v in receipt._asdict().items() if v is not None}
-        return Answer(202, {**content, "delivery": id_}, receipt.reason)
+        return Reply(202, {**content, "delivery": id_}, receipt.reason)
 
     def _delivery(self, name: str, id_: str) -> Delivery:
         """Read the request; raises HTTPException where its body is not there whole."""

@@ -20,8 +20,8 @@ def planned(visit: Visitor, desk: Bench, environ, monkeypatch) -> Iterator[Visit
     """Many accounts that are to be created."""
     for name, value in environ.items():
         monkeypatch.setenv(name, str(value))
-    own = plan.Desk()
-    monkeypatch.setattr(plan, "DESK", own)
+    own = plan.Plans()
+    monkeypatch.setattr(plan, "PLANS", own)
     for n in range(NUMBER):
         desk.take(customer(f"cus_{n}", account=f"acme-{n:03}", called=f"<b>{n}</b>"))
     yield visit
@@ -71,7 +71,7 @@ def test_the_last_plans_are_kept_in_files_without_a_name(planned, desk) -> None:
     files = []
     for _ in range(plan.KEPT + 2):
         page = planned.page("plan?account=acme-007&anew=1")
-        files.append(plan.DESK._made[-1].file)
+        files.append(plan.PLANS._made[-1].file)
     assert [True] * 2 + [False] * plan.KEPT == [one.closed for one in files]
     assert [0] * plan.KEPT == [os.fstat(one.fileno()).st_nlink for one in files[2:]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from bridge.deliveries import RECEIPTS, Wanted, deliveries
+from bridge.deliveries import RECEIPTS, Filter, deliveries
 from bridge.ingest import Ingress
 from bridge.store.refused import Refusals
 from bridge.webhook.source import Delivery, Verified
@@ -15,7 +15,7 @@ from tests.support.stripe import Shop
 
 
 def listed(desk: Bench, **wanted: object) -> list[tuple[str, str]]:
-    found = deliveries(desk.redis, Wanted(**wanted))
+    found = deliveries(desk.redis, Filter(**wanted))
     return [(line.event, line.became or line.receipt) for line in found.lines]
 
 
@@ -66,8 +66,8 @@ def test_ignored_and_quarantined_ones_have_their_reason(ingress: Ingress, desk) 
     assert ("quarantined", "the body is not valid JSON") == (bad.receipt, bad.reason)
     assert ("charge.failed", "ignored") == (ignored.type, ignored.receipt)
     assert "no effect" in ignored.reason
-    assert [bad] == [*deliveries(desk.redis, Wanted(reason="VALID json")).lines]
-    assert [ignored] == [*deliveries(desk.redis, Wanted(receipt="ignored")).lines]
+    assert [bad] == [*deliveries(desk.redis, Filter(reason="VALID json")).lines]
+    assert [ignored] == [*deliveries(desk.redis, Filter(receipt="ignored")).lines]
 
 
 def test_a_delivery_leads_to_the_write_that_carried_it(ingress: Ingress, desk) -> None:
@@ -76,7 +76,7 @@ def test_a_delivery_leads_to_the_write_that_carried_it(ingress: Ingress, desk) -
     ingress.take_in(ingress.sources["stripe"], Verified(delivery))
     desk.work()
 
-    (line,) = deliveries(desk.redis, Wanted(text="d1")).lines
+    (line,) = deliveries(desk.redis, Filter(text="d1")).lines
 
     assert ("settled", "created") == (line.became, line.carried["did"])
 
@@ -109,7 +109,7 @@ def test_pages_follow_one_another_without_a_gap_or_a_repeat(desk) -> None:
 
     seen, after = [], ""
     while True:
-        found = deliveries(desk.redis, Wanted(type="charge"), after, most=100)
+        found = deliveries(desk.redis, Filter(type="charge"), after, most=100)
         seen += [line.event for line in found.lines]
         after = found.next
         if not after:
@@ -148,5 +148,5 @@ def test_refused_ones_stand_between_the_others(desk) -> None:
     # Two of the same millisecond stand in either order.
     assert ["d0", "d1", "d2", "evt_0", "evt_1", "evt_2"] == sorted(seen)
     assert not after
-    (one,) = deliveries(desk.redis, Wanted(text="d1")).lines
+    (one,) = deliveries(desk.redis, Filter(text="d1")).lines
     assert ("refused", "401: it does not match") == (one.receipt, one.reason)

@@ -22,7 +22,7 @@ from bridge.ingest import Ingress
 from bridge.sources import discover
 from bridge.sources.stripe.facts import needed_events
 from bridge.store import keys
-from bridge.traps import CANARY, TRAPS, Seen, pasted
+from bridge.traps import CANARY, TRAPS, Evidence, pasted
 from bridge.webhook.source import Delivery, Verified
 from tests.support.command import called
 from tests.support.desk import Bench, customer, subscription
@@ -582,7 +582,7 @@ def test_a_canary_waits_for_what_vitally_derives_later(empty):
     ],
 )
 def test_what_does_not_move_in_time_cannot_be_read(empty, monkeypatch, switches):
-    """Nor is a canary counted that an earlier flight has left behind, as churned."""
+    """Nor is a canary counted that an earlier run has left behind, as churned."""
     monkeypatch.setattr(command, "ENOUGH", 2.2)
     empty.desk.exists(CANARY, CANARY, churnedAt="2026-01-01T00:00:00.000Z")
     empty.desk.vitally.turn(**switches)
@@ -600,7 +600,7 @@ def test_what_does_not_move_in_time_cannot_be_read(empty, monkeypatch, switches)
     ("typed", "own", "status"),
     [("no", {}, 1), ("", {}, 2), (CANARY, {"BRIDGE_DRY_RUN": "true"}, 1)],
 )
-def test_no_canary_flies_unasked(empty, typed, own, status):
+def test_no_canary_is_written_unasked(empty, typed, own, status):
     called(
         "doctor", "--canary", environ=empty.changed, typed=typed, status=status, **own
     )
@@ -651,7 +651,7 @@ def test_what_was_seen_so_far_counts():
     assert {"note", "ok"} == set(levels.values())
 
 
-def seen_of(**own: Any) -> Seen:
+def seen_of(**own: Any) -> Evidence:
     """What is seen where nothing could be read but what is in *own*."""
     values = {
         "STRIPE_WEBHOOK_SECRET": None,
@@ -661,7 +661,7 @@ def seen_of(**own: Any) -> Seen:
     made = replace(
         settings_of("http://127.0.0.1:1", "redis://127.0.0.1:1"), sources=values
     )
-    return Seen(made, read(None), **own)
+    return Evidence(made, read(None), **own)
 
 
 def test_that_the_clock_is_right_only_vitally_s_clock_says():

@@ -119,11 +119,11 @@ def small(desk: Bench, redis: Redis) -> None:
 
 @pytest.fixture
 def plans(environ, monkeypatch) -> Iterator[None]:
-    """What a plan's own process is given, and a desk of its own to keep it."""
+    """What a plan's own process is given, and plans of its own."""
     for name, value in environ.items():
         monkeypatch.setenv(name, str(value))
-    own = plan.Desk()
-    monkeypatch.setattr(plan, "DESK", own)
+    own = plan.Plans()
+    monkeypatch.setattr(plan, "PLANS", own)
     yield
     own._pool.shutdown()
     own._keep([])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bridge import actions
-from bridge.accounts import Wanted, listing
+from bridge.accounts import Search, listing
 from bridge.config import Config
 from bridge.desired import ORGANIZATION
 from bridge.domain.document import TRAITS
@@ -498,13 +498,13 @@ def test_an_organization_waits_while_one_of_its_accounts_is_held(desk: Bench) ->
 
 def test_an_organization_is_in_no_number_of_accounts(desk: Bench) -> None:
     desk.settles(*THREE)
-    index, found = Index(desk.redis), listing(desk.redis, Wanted())
+    index, found = Index(desk.redis), listing(desk.redis, Search())
     (seen,) = Mass(desk.redis).weigh("acme", {"USD down": 1}, anew=True)
 
     assert {"USD": (2, 125), "EUR": (1, 7)} == sums(index.rows())
     assert [3] * 4 == [index.count(), found.total, found.every, seen.accounts]
     assert 125_000 == seen.total
-    assert 1 == listing(desk.redis, Wanted(HOLDING)).total
+    assert 1 == listing(desk.redis, Search(HOLDING)).total
     desk.tell(pays("cus_1", 20_000, at=9), joins("cus_2", "other", at=9))
     made = plan(desk.redis, lambda: desk.redis, CONFIG, "customer")
     come_to = totals(made, desk.check(), 0.8)

@@ -8,9 +8,8 @@ from typing import Any
 from flask import render_template, request
 
 from bridge import actions
-from bridge.accounts import FILTERS, SORTS, Wanted, listing, names_of
-from bridge.deliveries import Wanted as Lines
-from bridge.deliveries import deliveries
+from bridge.accounts import FILTERS, SORTS, Search, listing, names_of
+from bridge.deliveries import Filter, deliveries
 from bridge.domain.document import TRAITS
 from bridge.errors import BridgeError
 from bridge.explain import Data, aloud, explanation
@@ -30,7 +29,7 @@ def accounts() -> Data:
     """A page of the accounts: `?q=` is the text, `?state=`, `?sort=` and `?page=`."""
     given = request.args
     state, sort, page = (given.get(name, "") for name in ("state", "sort", "page"))
-    wanted = Wanted(
+    wanted = Search(
         given.get("q", ""),
         state if state in FILTERS else "",
         sort if sort in SORTS else "name",
@@ -50,7 +49,7 @@ def account(name: str) -> Data | None:
     if found is None:
         return None
     own = frozenset(one.party for one in found["parties"])
-    lines = deliveries(redis, Lines(parties=own), most=SHOWN) if own else None
+    lines = deliveries(redis, Filter(parties=own), most=SHOWN) if own else None
     events = [{"at": line.at, "delivery": line} for line in (lines or ((),))[0]]
     writes = [{"at": line["at"], "write": line} for line in found.get("history", ())]
     timeline = sorted((*events, *writes), key=lambda one: -one["at"])

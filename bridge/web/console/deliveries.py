@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import request
 
-from bridge.deliveries import RECEIPTS, Wanted
+from bridge.deliveries import RECEIPTS, Filter
 from bridge.deliveries import deliveries as listing
 from bridge.sources import every
 from bridge.web.console.pages import Data, Pages, console
@@ -16,7 +16,7 @@ pages = Pages("deliveries", "Deliveries")
 
 TEXTS = ("source", "type", "receipt", "reason", "text")
 TIMES = ("since", "until")
-"""Fields of the form, called as those of `Wanted`."""
+"""Fields of the form, called as those of `Filter`."""
 
 
 @pages.page("/deliveries", "deliveries.html")
@@ -26,7 +26,7 @@ def deliveries() -> Data:
     values: dict[str, Any] = {name: asked[name] for name in TEXTS}
     values |= {name: _instant(asked[name]) for name in TIMES}
     here = console()
-    found = listing(here.redis, Wanted(**values), request.args.get("after", ""))
+    found = listing(here.redis, Filter(**values), request.args.get("after", ""))
     return {
         "deliveries": found.lines,
         "next": found.next,

@@ -46,7 +46,7 @@ PATIENCE = 600
 """Seconds that a command may take."""
 
 
-class Made(NamedTuple):
+class StoredPlan(NamedTuple):
     """A plan of *account* ("": of all), made *at* (ms), in a file with a line for each.
 
     The file has no name, so that it is gone with this process, however that ends.
@@ -71,22 +71,22 @@ class Made(NamedTuple):
             return [orjson.loads(x.rstrip(b",\n")) for x in islice(lines, first, last)]
 
 
-class Desk:
+class Plans:
     """Makes the plans of this process, one at a time, and keeps the last ones."""
 
     def __init__(self) -> None:
-        self._made: list[Made] = []
+        self._made: list[StoredPlan] = []
         self._pool = ThreadPoolExecutor(1, "plan")
-        self._begun: dict[str, Future[Made]] = {}
+        self._begun: dict[str, Future[StoredPlan]] = {}
         self._waiters = Semaphore(2)
 
-    def known(self, account: str) -> Made | None:
+    def known(self, account: str) -> StoredPlan | None:
         """The last plan of *account*, if it is fresh."""
         found = (one for one in reversed(self._made) if one.account == account)
         last = next(found, None)
         return last if last and last.is_fresh else None
 
-    def make(self, account: str, wait: float) -> Made | None:
+    def make(self, account: str, wait: float) -> StoredPlan | None:
         """Work out a plan anew, or go on with it; None: not within *wait* seconds.
 
         Raises BridgeError. Only two wait at a time, so that pages have threads.
@@ -110,7 +110,7 @@ class Desk:
         """Whether a plan of *account* is being worked out."""
         return account in self._begun
 
-    def _make(self, account: str, environ: Mapping[str, str]) -> Made:
+    def _make(self, account: str, environ: Mapping[str, str]) -> StoredPlan:
         at = now_ms()
         file = TemporaryFile()  # noqa: SIM115 - open as long as the plan is kept
         which = ["--", account] if account else []
@@ -123,11 +123,11 @@ class Desk:
             raise
         digest = sha256(b"\n".join(accounts)).hexdigest()[:16]
         summed = orjson.loads(totals.partition(b":")[2][:-1])
-        made = Made(account, at, digest, file, summed)
+        made = StoredPlan(account, at, digest, file, summed)
         self._keep([*self._made, made][-KEPT:])
         return made
 
-    def _keep(self, made: list[Made]) -> None:
+    def _keep(self, made: list[StoredPlan]) -> None:
         """Keep these plans; the files of all others go."""
         for old in self._made:
             if old not in made:
@@ -174,22 +174,22 @@ def _run(environ: Mapping[str, str], file: IO[bytes], *words: str) -> str:
     return lines[-1] if lines else ""
 
 
-DESK = Desk()
+PLANS = Plans()
 
 
 @pages.page("/plan", "plan.html")
 def plan() -> Data:
     """A page of the plan of all accounts, or of `?account=`."""
     account, here = request.args.get("account", "").strip(), console()
-    made = None if "anew" in request.args else DESK.known(account)
+    made = None if "anew" in request.args else PLANS.known(account)
     now, many = figures(here.redis), Index(here.redis).count()
     data = {"account": account, "waiting": now.dirty, "dry_run": now.dry_run}
     data |= {"many": many, "made": None, "accounts": [], "totals": None, "about": {}}
     data |= {"is_making": False}
     asked = account or "anew" in request.args or many <= MANY
-    if made is None and not asked and not DESK.is_making(account):
+    if made is None and not asked and not PLANS.is_making(account):
         return data
-    made = made or DESK.make(account, WAIT)
+    made = made or PLANS.make(account, WAIT)
     if made is None:
         return data | {"is_making": True}
     last = max(1, -(-made.totals["writes"] // SHOWN))
@@ -204,5 +204,5 @@ def plan() -> Data:
 def apply() -> Done:
     """Have the plan written that was looked at, if nothing has moved since."""
     account, digest = (request.form.get(name, "") for name in ("account", "digest"))
-    said = DESK.apply(account, digest)
+    said = PLANS.apply(account, digest)
     return Done(said, url_for(".plan", account=account or None))
