@@ -9,11 +9,11 @@ from shutil import which
 
 import pytest
 
-from bridge import docs, sources
+from bridge import sources
 from bridge.config import parse
 from bridge.settings import OPTIONS, Option, text
 from bridge.sources import discover
-from tests.support import pages
+from tests.support import docs, pages
 from tests.support.processes import ROOT
 from workers import outcomes
 

@@ -18,7 +18,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from bridge import docs
+from tests.support import docs
 from bridge.store.inspect import METRICS, PREFIX
 from tests.support.processes import ROOT, procfile
 

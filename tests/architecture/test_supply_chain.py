@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge import docs
+from tests.support import docs
 from tests.support import advisories, licences
 from tests.support.processes import ROOT
 from tests.support.pythons import Pin

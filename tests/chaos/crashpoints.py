@@ -25,7 +25,7 @@ from typing import NamedTuple, Self
 
 import click
 
-from bridge import docs
+from tests.support import docs
 from bridge.log import OneLine
 from bridge.store.connect import LUA, load
 from tests.chaos.broken import FOR_CRASHES, VARIANTS

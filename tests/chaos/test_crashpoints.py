@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge import docs
+from tests.support import docs
 from tests.chaos.broken import FOR_CRASHES
 from tests.chaos.crashpoints import STORIES, Theatre, table
 from tests.support.fate import LOST, Fate

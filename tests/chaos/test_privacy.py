@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridge import docs
+from tests.support import docs
 from bridge.store import keys
 from bridge.store.quarantine import Quarantine
 from tests.chaos.crashpoints import STORIES, Theatre

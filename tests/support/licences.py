@@ -9,7 +9,7 @@ import re
 import sys
 from importlib.metadata import PackageNotFoundError, metadata
 
-from bridge import docs
+from tests.support import docs
 from tests.support.processes import ROOT
 from tests.support.pythons import pins
 

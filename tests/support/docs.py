@@ -1,6 +1,6 @@
 """Generates the tables of docs/*.md and the file deploy/env.example from the code.
 
-`python -m bridge.docs docs/*.md deploy/env.example` rewrites them: in Markdown only what
+`python -m tests.support.docs docs/*.md deploy/env.example` rewrites them: in Markdown only what
 is between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, any other file completely.
 """
 
