@@ -144,7 +144,6 @@ lint: $(STAMP)  ## run every check but the tests
 format: $(STAMP)  ## put the code and the documentation's tables into form
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 	@$(BIN)/python -m tests.support.docs docs/*.md deploy/env.example
-	@$(BIN)/python -m workers.outcomes docs/losses.md
 	@$(BIN)/python -m tests.chaos.crashpoints --page docs/losses.md
 	@$(BIN)/python -m tests.support.licences docs/supply-chain.md
 

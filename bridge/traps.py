@@ -89,7 +89,7 @@ ELSEWHERE = {"us": "https://rest.vitally.io", "eu": HOSTS["eu"]}
 CANARY = "vitally-bridge-canary"
 """The external id of the account that is written only to see what Vitally makes of it."""
 
-LANDS, PAUSE = 2.0, 0.2
+DELETING, POLL = 2.0, 0.2
 """Seconds that are kept to delete it; and that pass between two looks at it."""
 
 Finding = str | tuple[str, str] | bool | None
@@ -139,7 +139,7 @@ class Evidence:
     ahead: dict[str, float] = field(default_factory=dict)
     rates: list[Rate] = field(default_factory=list)
 
-    def hear(self, call: Call) -> None:
+    def note_clock(self, call: Call) -> None:
         """Compare our clock with that of one of Vitally's replies, to a few seconds."""
         if call.clock is not None:
             self.ahead["Vitally"] = call.clock - call.began - call.seconds / 2
@@ -387,11 +387,11 @@ def read_stripe(seen: Evidence) -> Iterator[tuple[str, str]]:
         yield "note", error.reason
 
 
-def is_astray(seen: Evidence, error: VitallyError) -> bool:
+def note_error(seen: Evidence, error: VitallyError) -> bool:
     """Note an *error*; whether key or address are wrong, of which two of the traps tell."""
     seen.error, kinds = error, VitallyKeyError | VitallyMissingError
     if found := isinstance(error, kinds) or UNKNOWN in str(error):
-        seen.region = _taken_in(seen.settings)
+        seen.region = _region_of(seen.settings)
     return found
 
 
@@ -426,7 +426,7 @@ def _read_accounts(seen: Evidence, vitally: Vitally, redis: Redis) -> None:
                     seen.changed.add(name)
 
 
-def _taken_in(settings: Settings) -> str:
+def _region_of(settings: Settings) -> str:
     """The region of which another host takes the key; "": none does, or none is asked."""
     own = HOSTS[settings.vitally_region].format(settings.vitally_subdomain)
     others = {
@@ -449,7 +449,7 @@ def try_canary(seen: Evidence, vitally: Vitally) -> None:
     keys, last = seen.config.traits, list[Any]([None])
     with suppress(VitallyMissingError):
         vitally.delete(CANARY)  # one that was left behind
-    whole = UNTIL.set(UNTIL.get() - LANDS)
+    whole = UNTIL.set(UNTIL.get() - DELETING)
     try:
         vitally.create({"externalId": CANARY, "name": CANARY})
         for traits in PHASES:
@@ -457,9 +457,9 @@ def try_canary(seen: Evidence, vitally: Vitally) -> None:
             own = [name for name in DERIVED if traits.get(name) and keys[name]]
             shown = vitally.update(CANARY, {"traits": body})
             while (moved := [n for n in own if shown.get(n) not in last]) != own:
-                if left() < 2 * PAUSE:
+                if left() < 2 * POLL:
                     break
-                time.sleep(PAUSE)
+                time.sleep(POLL)
                 shown = vitally.get(CANARY)
             last += map(shown.get, own)
             page = vitally.accounts("churned", 100).results

@@ -1,18 +1,16 @@
 """What follows from each end of a job, Vitally's answers to a write above all.
 
 These are pure functions that decide and do nothing. `failed` decides by the table
-`ANSWERS`, which `python -m workers.outcomes docs/losses.md` prints into the documentation.
+`ANSWERS`, which is also in docs/losses.md.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
-from bridge import docs
 from bridge.desired import ORGANIZATION
 from bridge.domain.document import Change, Document, settled
 from bridge.domain.facts import organization_id
@@ -328,13 +326,3 @@ def _line(view: View, word: str, change: Change) -> Mapping[str, Any]:
     if view.deliveries:
         line["deliveries"] = view.deliveries
     return line if change.name is None else line | {"name": change.name}
-
-
-def table(rows: Iterable[Answer] = ANSWERS) -> str:
-    """Render one line of Markdown for each answer."""
-    heading = ("Vitally's answer", "word in the log", "what follows")
-    return docs.table(heading, ((row.answer, row.word, row.follows) for row in rows))
-
-
-if __name__ == "__main__":
-    docs.main(sys.argv[1:], {"answers": table})

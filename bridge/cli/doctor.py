@@ -44,7 +44,7 @@ from bridge.traps import (
     TRAPS,
     Evidence,
     try_canary,
-    is_astray,
+    note_error,
     read_redis,
     read_stripe,
     read_vitally,
@@ -88,7 +88,7 @@ def doctor(*, canary: bool, yes: bool) -> None:
         confirm(words, CANARY, yes=yes)
     seen = Evidence(settings, config)
     vitally = vitally_of(
-        settings, deadline=PATIENCE, observe=seen.rates.append, after=seen.hear
+        settings, deadline=PATIENCE, observe=seen.rates.append, after=seen.note_clock
     )
     found = _examine(seen, vitally, canary=canary)
     findings = sorted(found, key=lambda one: GRADES.index(one[0]))
@@ -183,7 +183,7 @@ def _vitally(
         words = f"Vitally at {base}: {error.reason} ({error.status or 'no answer'})"
         if isinstance(error, VitallyUnavailableError):
             words += "; look at Vitally's status page, the address and the network"
-        yield from () if is_astray(seen, error) else [(BAD, words)]
+        yield from () if note_error(seen, error) else [(BAD, words)]
         return
     yield GOOD, f"Vitally takes the key at {base}"
     for rate in seen.rates[-1:]:

@@ -73,15 +73,14 @@ def _list(kind: str, key: str) -> None:
     ]
     heading = ("PARTY", "ACCOUNT", "SINCE (UTC)", "EVENTS", "WHY")
     words = table(heading, rows) if rows else [f"nothing is {kind}"]
-    causes = _causes(redis, kind) if len(rows) >= MANY else ()
-    show(data, lambda _: [*causes, *words])
+    show(data, lambda _: [*_causes(redis, kind, len(rows)), *words])
 
 
-def _causes(redis: Redis, kind: str) -> Iterator[str]:
-    """Why things of this *kind* wait, cause by cause, where there are many."""
-    found = [one for one in clusters(redis) if one.kind == kind]
-    if sum(one.size for one in found) >= MANY:
-        rows = ((one.size, moment(one.since), one.title) for one in found)
+def _causes(redis: Redis, kind: str, number: int) -> Iterator[str]:
+    """Why a *number* of this *kind* waits, cause by cause, where they are many."""
+    found = clusters(redis) if number >= MANY else ()
+    rows = [(c.size, moment(c.since), c.title) for c in found if c.kind == kind]
+    if rows:
         yield from (*table(("HOW MANY", "SINCE (UTC)", "CAUSE"), rows), "")
 
 
@@ -242,7 +241,7 @@ def quarantine() -> None:
     """
 
 
-def kept_as(id_: str, redis: Redis) -> Kept:
+def quarantined(id_: str, redis: Redis) -> Kept:
     """Return a delivery in the quarantine. Raises BridgeError."""
     kept = Quarantine(redis).get(id_)
     if kept is None:
@@ -268,8 +267,7 @@ def list_() -> None:
     ]
     heading = ("ID", "SINCE (UTC)", "SOURCE", "EVENT", "BYTES", "REASON")
     words = table(heading, rows) if rows else [EMPTY]
-    causes = _causes(redis, QUARANTINED) if len(rows) >= MANY else ()
-    show(data, lambda _: [*causes, *words])
+    show(data, lambda _: [*_causes(redis, QUARANTINED, len(rows)), *words])
 
 
 @quarantine.command("show", json=False)
@@ -285,7 +283,7 @@ def show_body(id_: str, *, raw: bool) -> None:
       python -m bridge quarantine show 1f0c3a5b7d9e2468
       python -m bridge quarantine show 1f0c3a5b7d9e2468 --raw > delivery.json
     """
-    body = kept_as(id_, opened().redis).body
+    body = quarantined(id_, opened().redis).body
     if raw:
         sys.stdout.buffer.write(body)
         return
@@ -303,7 +301,7 @@ def drop(id_: str) -> None:
       python -m bridge quarantine drop 1f0c3a5b7d9e2468
     """
     redis = opened().redis
-    Quarantine(redis).drop(kept_as(id_, redis).id)
+    Quarantine(redis).drop(quarantined(id_, redis).id)
     tell({"id": id_}, f"{id_} is dropped")
 
 
@@ -330,7 +328,7 @@ def replay_kept(id_: str | None) -> None:
     """Read the delivery *id_* again, or (None) all. Raises BridgeError if some stay."""
     settings, _, redis = opened()
     ingress = Ingress(settings, redis, every(settings.sources))
-    chosen = [kept_as(id_, redis)] if id_ else list(Quarantine(redis).all())
+    chosen = [quarantined(id_, redis)] if id_ else list(Quarantine(redis).all())
     done = [(kept.id, actions.replay(ingress, kept)) for kept in chosen]
     data = [{"id": kept, **receipt._asdict()} for kept, receipt in done]
     rows = ((kept, one.receipt, one.reason or "") for kept, one in done)

@@ -17,7 +17,7 @@ from redis import Redis
 
 from bridge.cli import NO_VITALLY, Group, configured, program, reached
 from bridge.cli.explain import because, parts, value
-from bridge.cli.operate import kept_as
+from bridge.cli.operate import quarantined
 from bridge.cli.output import json_lines, one_of, show, table, tell
 from bridge.config import DEFAULT_PATH, Config
 from bridge.domain.account import Party, identify
@@ -201,7 +201,7 @@ def try_(
     settings, config = configured(NO_VITALLY if kept else NOTHING)
     source = _source(name, settings.sources)
     if kept:
-        body = kept_as(kept, reached(settings)).body
+        body = quarantined(kept, reached(settings)).body
     else:
         body = payload.read_bytes() if payload else b""
     lines = headers.read_text("latin-1").splitlines() if headers else []

@@ -15,9 +15,7 @@ from bridge.settings import OPTIONS, Option, text
 from bridge.sources import discover
 from tests.support import docs, pages
 from tests.support.processes import ROOT
-from workers import outcomes
 
-TABLES = {**docs.TABLES, "answers": outcomes.table}
 ELSEWHERE = {"crashpoints"}
 """Tables that a slow test counts: tests/chaos/test_crashpoints.py."""
 
@@ -60,7 +58,7 @@ def test_the_tables_of_the_pages_are_fresh() -> None:
     stale = [
         pages.named(page)
         for page in pages.PAGES
-        if docs.refreshed(pages.text(page), TABLES) != pages.text(page)
+        if docs.refreshed(pages.text(page), docs.TABLES) != pages.text(page)
     ]
 
     assert [] == stale
@@ -69,7 +67,7 @@ def test_the_tables_of_the_pages_are_fresh() -> None:
 def test_each_table_is_on_a_page() -> None:
     written = "".join(map(pages.text, pages.DOCS))
 
-    assert {*TABLES, *ELSEWHERE} <= {
+    assert {*docs.TABLES, *ELSEWHERE} <= {
         old[1] for old in docs.ANY_REGION.finditer(written)
     }
 

@@ -736,7 +736,7 @@ SCALED = """
 import time
 from bridge import cli, traps
 from bridge.cli import doctor
-doctor.ENOUGH, doctor.LATE, traps.LANDS = 2.5, 0.2, 0.9
+doctor.ENOUGH, doctor.LATE, traps.DELETING = 2.5, 0.2, 0.9
 doctor._counting = lambda redis: (time.sleep(20) for _ in "1")
 cli.main()
 """

@@ -23,6 +23,7 @@ from bridge.sources import discover
 from bridge.store.durations import DURATIONS
 from bridge.store.inspect import METRICS, PREFIX
 from bridge.traps import TRAPS
+from workers.outcomes import ANSWERS
 
 REGION = "<!-- begin: {0} -->\n{1}<!-- end: {0} -->"
 ANY_REGION = re.compile(r"<!-- begin: (\w+) -->\n.*?<!-- end: \1 -->", flags=re.DOTALL)
@@ -118,6 +119,12 @@ def lamps_table() -> str:
     return table(("kind", "level", "what it means", "first thing to do"), rows)
 
 
+def answers_table() -> str:
+    """Render one line for each answer of Vitally to a write."""
+    heading = ("Vitally's answer", "word in the log", "what follows")
+    return table(heading, ((one.answer, one.word, one.follows) for one in ANSWERS))
+
+
 def losses() -> list[Mapping[str, str]]:
     """What can be lost, and what finds it: the rows of `losses.toml`."""
     text = files(__package__).joinpath("losses.toml").read_text("utf-8")
@@ -178,6 +185,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "events": events_table,
     "lamps": lamps_table,
     "traps": traps_table,
+    "answers": answers_table,
     "losses": losses_table,
     "stored": stored_table,
     "metrics": metrics_table,
