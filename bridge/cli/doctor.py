@@ -43,11 +43,11 @@ from bridge.traps import (
     PATIENCE,
     TRAPS,
     Evidence,
-    try_canary,
     note_error,
     read_redis,
     read_stripe,
     read_vitally,
+    try_canary,
 )
 from bridge.vitally.client import Vitally
 from bridge.webhook.source import Source

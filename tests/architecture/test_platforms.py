@@ -18,8 +18,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.support import docs
 from bridge.store.inspect import METRICS, PREFIX
+from tests.support import docs
 from tests.support.processes import ROOT, procfile
 
 DEPLOY = ROOT / "deploy"

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import docs
-from tests.support import advisories, licences
+from tests.support import advisories, docs, licences
 from tests.support.processes import ROOT
 from tests.support.pythons import Pin
 

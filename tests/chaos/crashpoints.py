@@ -25,11 +25,11 @@ from typing import NamedTuple, Self
 
 import click
 
-from tests.support import docs
 from bridge.log import OneLine
 from bridge.store.connect import LUA, load
 from tests.chaos.broken import FOR_CRASHES, VARIANTS
 from tests.chaos.stories import STORIES, Bridge
+from tests.support import docs
 from tests.support.fate import FATE, WAYS, Fate, felt
 from tests.support.local_stripe import KEY, LocalStripe
 from tests.support.stack import Stack

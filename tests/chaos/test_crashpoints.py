@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import docs
 from tests.chaos.broken import FOR_CRASHES
 from tests.chaos.crashpoints import STORIES, Theatre, table
+from tests.support import docs
 from tests.support.fate import LOST, Fate
 from tests.support.processes import ROOT
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import docs
 from bridge.store import keys
 from bridge.store.quarantine import Quarantine
 from tests.chaos.crashpoints import STORIES, Theatre
+from tests.support import docs
 from tests.support.command import called
 from tests.support.fate import Fate
 

@@ -300,7 +300,7 @@ def test_a_link_to_an_account_that_is_not_known_asks_first(
 
     assert 200 == asked.status_code
     assert "did you mean globex-7?" in asked.text
-    assert ([], 1) == (audit.latest(desk.redis), desk.standing(party).held)
+    assert ([], 1) == (audit.latest(desk.redis), desk.standing("cus_9").held)
     assert 303 == visit.post(held, "link", party=party, account="globex-7").status_code
 
 
