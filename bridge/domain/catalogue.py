@@ -195,22 +195,19 @@ class References:
             there_at(self._catalogue.get(name, {}).values(), seen)
             for name in (f"price:{item.get('price')}", f"product:{item.get('product')}")
         )
-        whole: Item = {**item}
         tiers = self._refreshed.get("tiers", {}).get(item.get("price", ""))
+        name = self._refreshed.get("names", {}).get(item.get("product", ""))
+        whole: Item = {"product_name": name, **item} if name else {**item}
         made = created(price) if price is not None else None
+        read_at = self._things[REFRESHED].fact.stamp.at if tiers or name else 0
         # Another plan may have had that id when it was read.
-        read_at = self._things[REFRESHED].fact.stamp.at if tiers else 0
         if tiers and (made is None or made <= read_at):
             whole = {**tiers, **whole}
-        name = self._refreshed.get("names", {}).get(item.get("product", ""))
-        if name:
-            whole.setdefault("product_name", name)
+        named_at = seen if "product_name" in item else read_at if name else -inf
         if price is not None and price.fact.stamp.at > seen:
             whole["name"] = price.value.get("name")
-            whole["lookup"] = price.value.get("lookup")
-        if product is not None and (
-            "product_name" not in item or product.fact.stamp.at > seen
-        ):
+            whole["lookup"] = price.value.get("lookup", item.get("lookup"))
+        if product is not None and product.fact.stamp.at > named_at:
             whole["product_name"] = product.value.get("name")
         if details := self._details(item, seen, (product, price)):
             whole["details"] = details
@@ -268,8 +265,9 @@ def _beginning(state: State) -> tuple[int, int, bool, tuple[Any, ...]]:
 
 
 def _products(value: Subscription) -> set[str]:
-    """All products of a subscription, metered ones included."""
-    return {item["product"] for item in value.get("items", ()) if "product" in item}
+    """All products of a subscription, metered ones included; each price without one is one."""
+    items = value.get("items", ())
+    return {item.get("product") or item.get("price", "") for item in items}
 
 
 def _over(old: Discount, new: Discount) -> Discount:

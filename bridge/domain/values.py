@@ -243,6 +243,7 @@ class Named(TypedDict, total=False):
 
     name: str | None
     lookup: str | None
+    """Left out: what told the rest does not tell it."""
     created: int
     deleted: bool
     details: Mapping[str, Any]

@@ -184,6 +184,7 @@ def _picked(told: Case, *keys: str) -> Json:
 
 def _customer(told: Case, rendering: str) -> Json:
     own = _picked(told, "name", "email", "metadata", "balance", "invoice_settings")
+    own |= _picked(told, "default_card")
     own |= {"currency": told["holds"]} if "holds" in told else {}
     return {"id": _id(told), "object": "customer", **own, **_discounts(told, rendering)}
 
@@ -243,11 +244,13 @@ def _price(item: Case, currency: str) -> Json:
         "usage_type": item.get("usage", "licensed"),
     }
     return {
-        "id": "price_1",
+        "id": item.get("price", "price_1"),
         "object": "price",
         "currency": currency,
         "nickname": item.get("name"),
-        "product": item.get("product", "prod_1"),
+        "product": None
+        if item.get("product") == "null"
+        else item.get("product", "prod_1"),
         "lookup_key": item.get("lookup"),
         "unit_amount": unit if isinstance(unit, int) else None,
         "unit_amount_decimal": None if unit is None else str(unit),

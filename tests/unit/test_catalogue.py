@@ -230,6 +230,7 @@ TIERS = [{"up_to": 5, "unit": "700"}, {"up_to": None, "unit": "600"}]
         # Another plan has that id since it was read.
         (None, "Team", [told("price:price_1", 2, {"created": 2 * DAY})]),
         (60, "Crew", [told("product:prod_1", 3, {"name": "Crew"})]),
+        (60, "Team", [told("product:prod_1", 0, {"name": "Crew"})]),
     ],
 )
 def test_what_only_the_api_tells_outlives_the_next_webhook(mrr, name, more) -> None:

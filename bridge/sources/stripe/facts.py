@@ -137,17 +137,19 @@ def discount_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
     """Yield the discount's terms and scope.
 
     A discount without an id (before 2017) is identified by the object that it is part of.
+    One of a single payment is no customer's (https://docs.stripe.com/api/discounts/object).
     """
     shown = loaded["data"]["object"]
     id_, customer = shown["id"], snapshot.owner(shown)
-    if id_ and customer:
-        is_gone = event.type == "customer.discount.deleted"
+    is_once = any(shown[key] for key in ("checkout_session", "invoice", "invoice_item"))
+    lasts = shown["subscription"] or shown["subscription_item"] or not is_once
+    if id_ and customer and lasts:
         old = (loaded["data"]["previous_attributes"] or {}).get("id")
         value = snapshot.discount(
             shown,
             places(options),
             start=_begun(event, shown["start"]),
-            deleted=is_gone,
+            deleted=event.type == "customer.discount.deleted",
             replaces=old if is_name(old) and old != id_ else None,
         )
         yield _fact(event, PREFIX + customer, f"discount:{id_}", value)
@@ -171,7 +173,7 @@ def catalogue_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fac
     elif is_gone:
         thing = f"{name}@deleted:{event.id}"
     keeps = kept_beside(options)
-    value = snapshot.shared(kind, shown, keeps, created=created, deleted=is_gone)
+    value = snapshot.shared(word, shown, keeps, created=created, deleted=is_gone)
     yield _fact(event, catalogue("stripe", name), thing, value)
 
 
@@ -186,9 +188,8 @@ def checkout_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
     customer, listed = snapshot.owner(shown), places(options)
     value = snapshot.account("checkout", shown, customer, listed)
     claimed = (shown["client_reference_id"] or "").strip()
-    known = {"id", "client_reference_id"}
     fields = {place.field for place in listed if place.kind not in snapshot.OF}
-    if not value and claimed and known.isdisjoint(fields):
+    if not value and claimed and {"id", "client_reference_id"}.isdisjoint(fields):
         value = {"claims": claimed}
     if customer and value and value.get("account") != customer:
         yield _fact(event, PREFIX + customer, f"checkout:{shown['id']}", value)
@@ -254,7 +255,8 @@ def _begun(event: Event, told: int | None) -> int | None:
 def _fact(
     event: Event, party: str, thing: str, value: AnyValue, before: str | None = None
 ) -> Fact:
-    rank = RANKS.get(event.type.rpartition(".")[2], Rank.UPDATED)
+    verb = RANKS.get(event.type.rpartition(".")[2], Rank.UPDATED)
+    rank = RANKS.get(event.type, verb)
     # In the catalogue an id may be reused.
     final = party.startswith(PREFIX) and snapshot.is_final(value)
     essence = snapshot.essence(value)

@@ -53,6 +53,8 @@ class Discount(Payload):
     """Contains the coupon since 2025-09-30."""
     start = end = UnixTime()
     id = customer = customer_account = subscription = subscription_item = Id()
+    checkout_session = invoice = invoice_item = fields.Raw()
+    """Set if it is taken off one payment alone."""
 
 
 class Product(Payload):
@@ -142,8 +144,8 @@ class Customer(Discounted):
 class Billing(Payload):
     """What a customer, or a subscription, has and pays with.
 
-    Until 2019-10-17 the balance was the `account_balance`. What is damaged becomes "": it
-    must not stop the rest.
+    Until 2019-10-17 the balance was the `account_balance`, until 2015-02-18 the source the
+    `default_card`. What is damaged becomes "": it must not stop the rest.
     """
 
     def load(self, data: Any, **options: Any) -> Any:
@@ -156,7 +158,7 @@ class Billing(Payload):
 
     balance, currency, account_balance = Minor(), Currency(), Minor()
     invoice_settings = part(default_payment_method=Id())
-    default_payment_method = default_source = Id()
+    default_payment_method = default_source = default_card = Id()
 
 
 class Subscription(Discounted):

@@ -373,20 +373,21 @@ def terms(coupon: Loaded) -> Terms:
 def shared(
     kind: str, loaded: Loaded, keeps: Keeps = NO_MORE, *, created: Any, deleted: bool
 ) -> Coupon | Named:
-    """Value of a `coupon`, a `price` (a plan too) or a `product`, by its *kind*.
+    """Value of a `coupon`, a `price`, the `plan` that it also is, or a `product`, by its *kind*.
 
-    For a price and a product only the names, because only they can change.
+    For all but a coupon only the names, because only they can change. A plan does not
+    tell the lookup key.
     """
     if kind == "coupon":
         return {**terms(loaded), **kept(Coupon(created=created, deleted=deleted))}
     value: Named = {
-        "name": loaded["nickname" if kind == "price" else "name"],
-        "lookup": loaded.get("lookup_key"),
+        "name": loaded.get("nickname") or loaded["name"],
         "created": created,
         "deleted": deleted,
-        "details": keeps.of(kind, loaded),
+        "details": keeps.of("price" if kind == "plan" else kind, loaded),
     }
-    return kept(value)
+    lookup = Named(lookup=loaded["lookup_key"]) if kind == "price" else Named()
+    return {**kept(value), **lookup}
 
 
 def invoice(loaded: Loaded, at: int, *, failed: bool = False) -> Payment | None:
@@ -414,8 +415,8 @@ def billing(loaded: Loaded, *, deleted: bool = False) -> Billing:
     if deleted:
         return {"balance": "0"}
     place = loaded if loaded["invoice_settings"] is None else loaded["invoice_settings"]
-    ways = place and place["default_payment_method"], loaded["default_source"]
-    method = next((way for way in ways if way is not None), None)
+    ways = [place and place["default_payment_method"], loaded["default_source"]]
+    method = next((w for w in [*ways, loaded["default_card"]] if w is not None), None)
     value: Billing = {} if method is None else {"method": method}
     if balance := loaded["balance"] or loaded["account_balance"]:
         value |= kept(Billing(balance=balance, currency=loaded["currency"]))
