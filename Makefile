@@ -6,10 +6,12 @@
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
+# Many a container sets it. Each of the processes would then compile all tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?=
 ARGS ?=
-JOBS ?= 3
+JOBS ?= 4
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,7 +50,7 @@ check: lint  ## run what a change should pass before it is shown, a minute
 
 # First what measures seconds, and so mostly waits: with more beside it, it would be late.
 .PHONY: test
-test: lint  ## run every check, a quarter of an hour (ARGS="-k stripe": some of the tests)
+test: lint  ## run every check, ten minutes (ARGS="-k stripe": some of the tests)
 	@echo "tests that measure seconds ..."
 	@$(BIN)/python -m tests.support.again $(TWO_AT_A_TIME) -m "(alone or chaos) $(UNASKED)" $(ARGS)
 	@echo "all others, $(JOBS) at a time ..."

@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
 
     def place(item: pytest.Item) -> int:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        folder = item.nodeid.split("/")[1]
         return TOGETHER.index(folder) if folder in TOGETHER else len(TOGETHER)
 
     items.sort(key=place)

@@ -6,8 +6,9 @@ How a case is written: `tests/cases/README.md`.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -111,10 +112,13 @@ class Book(NamedTuple):
         return found
 
 
-def books() -> Iterator[Book]:
+@cache
+def books() -> list[Book]:
     """The cases of every recipe that has some."""
-    for path in sorted(FOLDER.glob("*.toml")):
-        yield Book(path.stem, tomllib.loads(path.read_text(encoding="utf-8")))
+    return [
+        Book(path.stem, tomllib.loads(path.read_text(encoding="utf-8")))
+        for path in sorted(FOLDER.glob("*.toml"))
+    ]
 
 
 def looks(case: Case) -> list[Look]:

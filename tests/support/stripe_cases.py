@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ DAYS = ("trial_end", "cancel_at", "ended_at", "canceled_at", "start_date")
 OBJECT_DAYS = ("created", "start", "end", "next_payment_attempt", "paid_at")
 
 
+@cache
 def cases_of(path: Path) -> list[Case]:
     """The cases of one file."""
     found: list[Case] = tomllib.loads(path.read_text(encoding="utf-8"))["case"]
