@@ -32,6 +32,15 @@ PAUSED_MS = 2000
 """Wait before the next check while all writes are paused by hand."""
 
 
+def wait_ms(retry_after: float | None) -> int:
+    """Milliseconds to leave an API alone that said 429, and *retry_after* (s) with it.
+
+    Ten minutes at most: one that names years is mistaken.
+    """
+    seconds = 2.0 if retry_after is None else min(max(retry_after, 0.05), 600)
+    return int(1000 * seconds)
+
+
 class Throttle(Store):
     """Slots for writes to Vitally, *share* of its limit."""
 

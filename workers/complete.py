@@ -90,7 +90,7 @@ class Completing:
         """
         asked = error.retry_after if isinstance(error, SourceError) else None
         _, before = self.rests.get(name, (0.0, FIRST_REST / 2))
-        rest = asked or min(LAST_REST, 2 * before)
+        rest = min(LAST_REST, asked or 2 * before)
         self.rests[name] = monotonic() + rest, rest
         # Never the message of another error, which may quote a sender.
         reason = str(error) if isinstance(error, BridgeError) else where(error)

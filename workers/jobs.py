@@ -14,7 +14,6 @@ import os
 import sys
 from contextlib import suppress
 from contextvars import ContextVar
-from math import inf
 from pathlib import Path
 from time import monotonic, thread_time
 
@@ -59,20 +58,20 @@ def give_memory_back() -> None:
 
 
 class Jobs:
-    """Does the jobs of a worker; *begun* is when the current one began (inf: there is none)."""
+    """Does the jobs of a worker; *turned* is when it last began, ended or looked for one."""
 
     def __init__(self, context: Context) -> None:
-        self.context, self.done, self.begun = context, 0, inf
+        self.context, self.done, self.turned = context, 0, monotonic()
         self.sync = AccountSync(context)
 
     def run(self, party: str) -> str:
         """Do the job of *party*; return the outcome's word. Raises redis' errors."""
         other = {PartyKind.CATALOGUE: self._spread, PartyKind.POINTER: self._follow}
-        self.begun, began = monotonic(), thread_time()
+        self.turned, began = monotonic(), thread_time()
         try:
             return self.sync.run(party, other.get(kind_of(party)))
         finally:
-            self.done, self.begun = self.done + 1, inf
+            self.done, self.turned = self.done + 1, monotonic()
             if thread_time() - began > LARGE:
                 give_memory_back()
 

@@ -24,6 +24,7 @@ from bridge.errors import (
     VitallyUnavailableError,
 )
 from bridge.store.view import Outcome, View
+from bridge.throttle import wait_ms
 from workers.write import Written, WrongAddressError
 
 GIVE_UP_DAYS = 3
@@ -167,7 +168,7 @@ def failed(error: VitallyError, view: View, chance: float) -> Decision:
     row = answer_of(error)
     noted = {} if row.unsure else not_sent(view)
     if isinstance(error, VitallyLimitedError):
-        return Decision(row.word, _limited(error.retry_after), noted)
+        return Decision(row.word, wait_ms(error.retry_after), noted)
     if isinstance(error, VitallyKeyError):
         return Decision(row.word, STOPPED_MS, noted, breaker=stopped(error))
     reason, since = error.reason, view.since or view.now
@@ -198,17 +199,11 @@ def not_sent(view: View) -> dict[str, str]:
     return {"doubt": str(view.unconfirmed_writes), "sent": sent}
 
 
-def _limited(retry_after: float | None) -> int:
-    """Milliseconds to leave an API alone after its 429."""
-    seconds = 2.0 if retry_after is None else min(max(retry_after, 0.05), 600)
-    return int(1000 * seconds)
-
-
 def after_refresh(error: SourceError) -> int:
     """Milliseconds until a party is refreshed again after *error*."""
     if error.refused:
         return REFUSED_REFRESH_MS
-    return REFRESH_MS if error.retry_after is None else _limited(error.retry_after)
+    return REFRESH_MS if error.retry_after is None else wait_ms(error.retry_after)
 
 
 def pace_wait(pace: int, wrote_at: int, now: int) -> int:

@@ -26,7 +26,7 @@ from bridge.queue import party_of
 from bridge.settings import Settings
 from bridge.sources import options
 from bridge.store import keys
-from bridge.store.connect import connect, milliseconds
+from bridge.store.connect import connect, info, milliseconds
 from bridge.store.health import Watch
 from bridge.store.lease import APART_MS
 from bridge.store.operator import paused
@@ -64,7 +64,8 @@ DEADLINE = 75.0
 """Seconds after which a job that still holds its lease counts as stuck."""
 
 STUCK = 2 * DEADLINE
-"""Seconds after which a worker in one job passes for dead, so that it is started again."""
+"""Seconds after which a worker that neither ends a job nor looks for one passes for dead,
+so that it is started again."""
 
 EMPTIED_S = 7 * 86_400
 """For how long it is said that Redis came back empty, unless a backfill ends it."""
@@ -231,6 +232,7 @@ class Process:
         """Seconds during which no job may be popped."""
         if not self._is_well() or self._is_large():
             raise StopRequested
+        self.jobs.turned = time.monotonic()
         if self.context.breaker.reason() or self._is_paused():
             return 1.0
         throttle = self.context.throttle
@@ -286,18 +288,15 @@ class Process:
                     log.warning("lease lost", extra=fields(account=lease.account))
         now = milliseconds(self.redis)
         with self.redis.pipeline() as pipe:
-            if time.monotonic() - self.jobs.begun < STUCK:
+            if time.monotonic() - self.jobs.turned < STUCK:
                 pipe.zadd(keys.WORKERS, {self.name: now})
             pipe.zremrangebyscore(keys.WORKERS, "-inf", now - FORGOTTEN_MS)
             pipe.exists(keys.SETUP)
             *_, is_set_up = pipe.execute()
         if not is_set_up:
-            if not self.redis.info("stats")[
-                "evicted_keys"
-            ]:  # else it may be gone alone
-                log.critical(
-                    "redis came back empty: a backfill reads all customers again"
-                )
+            if not info(self.redis, "stats").get("evicted_keys"):  # else it may be alone
+                words = "redis came back empty: a backfill reads all customers again"
+                log.critical(words)
                 self.redis.set(keys.EMPTIED, now, ex=EMPTIED_S)
             self._set_up()
         self.context.durations.hand_over(self.redis)

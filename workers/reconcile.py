@@ -26,7 +26,7 @@ from bridge.reconcile import Reconciler
 from bridge.store import keys
 from bridge.store.inspect import figures
 from bridge.store.shadow import Shadow
-from bridge.throttle import Throttle
+from bridge.throttle import Throttle, wait_ms
 from workers import outcomes
 from workers.context import Context
 
@@ -112,7 +112,7 @@ class Schedule:
             self.reading = None
             self._mend()
         except VitallyLimitedError as error:
-            self.throttle.pause(int(1000 * (error.retry_after or 2.0)))
+            self.throttle.pause(wait_ms(error.retry_after))
             self.reading = None
         except BridgeError as error:
             if isinstance(error, VitallyKeyError):

@@ -43,7 +43,7 @@ from bridge.store.mass import Mass
 from bridge.store.samples import rules_of_workers
 from bridge.store.shadow import Shadow
 from bridge.store.view import Member
-from bridge.throttle import Throttle
+from bridge.throttle import Throttle, wait_ms
 from bridge.vitally.client import PAGE
 from bridge.wording import ago, command, count
 
@@ -364,7 +364,7 @@ def read_vitally(here: Session) -> int:
             for so_far in progress(reconciler.read(), _accounts_read):
                 read, failed = so_far, 0
         except VitallyLimitedError as error:
-            throttle.pause(int((error.retry_after or 2.0) * 1000))
+            throttle.pause(wait_ms(error.retry_after))
         except VitallyUnavailableError as error:
             failed += 1
             if failed == TRIES:

@@ -8,7 +8,7 @@ files it USES. `lua/README.md` gives an overview.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -124,12 +124,17 @@ def milliseconds(redis: Redis) -> int:
     return int(seconds) * 1000 + int(micros) // 1000
 
 
+def info(redis: Any, section: str) -> Mapping[str, Any]:
+    """What Redis tells of itself; {}: nothing."""
+    try:
+        return dict(redis.info(section))
+    except ResponseError:
+        return {}
+
+
 def run_id(redis: Any) -> str:
     """Which process of Redis this is; "": it does not tell."""
-    try:
-        return str(redis.info("server").get("run_id", ""))
-    except ResponseError:
-        return ""
+    return str(info(redis, "server").get("run_id", ""))
 
 
 def leads(redis: Redis, key: str, name: str, ms: int) -> bool:

@@ -87,8 +87,8 @@ class Objects(Store):
         That is longer each time. If nobody has tried for long, it is forgotten.
         """
         tries = int(self._redis.hincrby(keys.OBJECTS_REST, "tries", 1))
-        rest = min(REST_MS * 2 ** min(tries - 1, 20), LONGEST_REST_MS)
-        until = now + (rest := max(rest, int(after * 1000)))
+        least = max(REST_MS * 2 ** min(tries - 1, 20), int(after * 1000))
+        until = now + (rest := min(least, LONGEST_REST_MS))
         self._redis.hset(keys.OBJECTS_REST, mapping={"reason": reason, "until": until})
         self._redis.pexpire(keys.OBJECTS_REST, rest + LONGEST_REST_MS)
 

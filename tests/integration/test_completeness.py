@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from bridge.completeness import SEEN, Comparison, comparisons
 from bridge.domain.facts import Fact
 from bridge.domain.values import REFRESHED
+from bridge.errors import SourceError
 from bridge.ingest import Ingress
 from bridge.lamps import complete, lamps
 from bridge.sources import OBSERVED, discover
@@ -28,7 +29,7 @@ from tests.support.desk import Bench, settings, subscription
 from tests.support.desk import customer as customer_fact
 from tests.support.local_stripe import KEY, LocalStripe, customer, event
 from tests.support.server import RedisServer
-from workers.complete import Completing
+from workers.complete import LAST_REST, Completing
 
 MINUTE = 60
 
@@ -178,6 +179,14 @@ def test_a_list_that_cannot_be_read_is_said_and_read_later(
     check.rests.clear()
     to_the_end(check)
     assert (3, "") == (place(desk.redis).missing, place(desk.redis).reason)
+
+
+def test_a_source_that_asks_for_years_is_read_again_in_minutes(
+    desk: Bench, check: Completing
+) -> None:
+    check._rest("stripe", place(desk.redis), SourceError("429", 10.0**9))
+
+    assert LAST_REST == check.rests["stripe"][1]
 
 
 def test_a_place_is_not_stored_in_another_run_of_redis(desk: Bench) -> None:

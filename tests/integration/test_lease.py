@@ -91,7 +91,7 @@ def test_a_worker_that_is_in_one_job_for_too_long_is_not_heard_of(
     def hangs(*_: object) -> str:
         for ago in (STUCK - 1, STUCK + 1):
             desk.redis.delete(keys.WORKERS)
-            process.jobs.begun = time.monotonic() - ago
+            process.jobs.turned = time.monotonic() - ago
             process._beat()
             heard.append(desk.redis.zcard(keys.WORKERS))
         return "unchanged"
@@ -103,6 +103,24 @@ def test_a_worker_that_is_in_one_job_for_too_long_is_not_heard_of(
     process.redis.close()
 
     assert [1, 0, 1] == heard
+
+
+def test_a_worker_that_looks_for_no_job_for_too_long_is_not_heard_of(
+    desk: Bench, redis_server: RedisServer
+) -> None:
+    process = Process(
+        settings(desk.vitally.url, redis_server.url), Config(), "worker", desk.stop
+    )
+    for thread in process.threads:
+        thread.is_alive = lambda: True  # type: ignore[method-assign]
+    process.jobs.turned = time.monotonic() - STUCK
+    process._beat()
+    silent = desk.redis.zcard(keys.WORKERS)
+    process.gate()
+    process._beat()
+    process.redis.close()
+
+    assert (0, 1) == (silent, desk.redis.zcard(keys.WORKERS))
 
 
 def test_a_lease_shuts_out_everybody_else_and_has_a_higher_number(desk: Bench) -> None:

@@ -20,6 +20,7 @@ from bridge.domain.document import TRAITS
 from bridge.domain.instance import instances
 from bridge.store import keys
 from bridge.store.connect import milliseconds
+from bridge.store.objects import LONGEST_REST_MS, Objects
 from bridge.store.operator import forget
 from bridge.vitally.custom_objects import EXAMPLE_TOKEN
 from tests.support.command import Run, Said
@@ -420,6 +421,9 @@ def test_the_analytics_api_is_left_alone_as_long_as_it_says(on: Bench) -> None:
     until = int(on.redis.hget(keys.OBJECTS_REST, "until")) - milliseconds(on.redis)
     assert 290_000 < until <= 300_000
     assert not on.redis.exists(keys.PAUSE)
+
+    Objects(on.redis).fail("years", 0, 10.0**9)
+    assert LONGEST_REST_MS == Objects(on.redis).rest(0)
 
 
 def test_a_failure_is_forgotten_once_nobody_tries_and_those_who_wait_go_on_apart(

@@ -188,6 +188,18 @@ def test_a_redis_that_evicts_keys_has_not_come_back_empty(
     assert [1, 0] == emptied
 
 
+def test_a_redis_that_tells_nothing_of_itself_may_come_back_empty(
+    server: RedisServer, desk: Bench
+) -> None:
+    process = Process(settings(desk.vitally.url, server.url), Config(), "w", desk.stop)
+    process.redis.acl_setuser("default", enabled=True, commands=["-info"])
+    process._beat()
+    emptied = process.redis.exists(keys.EMPTIED, keys.SETUP)
+    process.redis.close()
+
+    assert 2 == emptied
+
+
 def test_all_accounts_are_read_soon_after(settled: Bench) -> None:
     settled.redis.set(keys.RECONCILED, 1)
     restarts(settled)

@@ -163,12 +163,16 @@ def test_an_error_of_the_bridge_s_own_ends_no_worker(desk: Bench, make: Make) ->
         assert None is running.result()
 
 
-def test_a_429_of_a_reading_lets_all_workers_wait(desk: Bench, make: Make) -> None:
+@pytest.mark.parametrize(("after", "most"), [("9", 9000), ("999999999", 600_000)])
+def test_a_429_of_a_reading_lets_all_workers_wait(
+    desk: Bench, make: Make, after: str, most: int
+) -> None:
     schedule = make()
-    desk.fault("status", "GET", status=429, headers={"Retry-After": "9"})
+    desk.fault("status", "GET", status=429, headers={"Retry-After": after})
     schedule.tick()
 
     assert desk.throttle.wait() > 8000
+    assert desk.throttle.wait() <= most
 
 
 def test_what_drifted_is_mended_without_keeping_new_events_waiting(
