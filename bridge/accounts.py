@@ -15,8 +15,8 @@ from bridge.domain.facts import organization_id
 from bridge.domain.traits import instant
 from bridge.domain.values import DAY_MS
 from bridge.store import keys
-from bridge.store.index import MANY, Index, Row
-from bridge.store.inspect import Look
+from bridge.store.index import MANY, Index, IndexRow
+from bridge.store.inspect import StateReader
 from bridge.store.lease import Leases
 
 PAGE = 50
@@ -42,7 +42,7 @@ class States(NamedTuple):
     incomplete: frozenset[str]
 
 
-FILTERS: Mapping[str, Callable[[Row, States], bool]] = {
+FILTERS: Mapping[str, Callable[[IndexRow, States], bool]] = {
     "drift": lambda row, now: row.account in now.drift,
     "unknown": lambda row, now: row.account in now.unknown,
     "held": lambda row, now: not now.held.isdisjoint(row.parties),
@@ -54,7 +54,7 @@ FILTERS: Mapping[str, Callable[[Row, States], bool]] = {
 NOT_YET = "9"
 """Later than every instant."""
 
-SORTS: Mapping[str, tuple[Callable[[Row], Any], Callable[..., list[Row]]]] = {
+SORTS: Mapping[str, tuple[Callable[[IndexRow], Any], Callable[..., list[IndexRow]]]] = {
     "name": (lambda row: row.name.casefold(), nsmallest),
     "mrr": (lambda row: -inf if row.mrr is None else row.mrr, nlargest),
     "renewal": (lambda row: row.renews_at or NOT_YET, nsmallest),
@@ -90,7 +90,7 @@ class Listing(NamedTuple):
     list of its own; without *states*.
     """
 
-    accounts: Sequence[Row]
+    accounts: Sequence[IndexRow]
     total: int
     pages: int
     every: int
@@ -135,7 +135,7 @@ def _listed(redis: Redis, now: States, state: str) -> Sequence[str]:
     if state in {"drift", "unknown"}:
         return sorted(now.drift if state == "drift" else now.unknown)
     parties = {"held": now.held, "incomplete": now.incomplete}.get(state, ())
-    standings = Look(redis).standings(sorted(parties)[:SOUGHT])
+    standings = StateReader(redis).standings(sorted(parties)[:SOUGHT])
     return sorted({one.account for one in standings if one and one.account})
 
 
@@ -154,7 +154,7 @@ def _states(redis: Redis) -> States:
 def held_parties(redis: Redis, text: str) -> list[HeldParty]:
     """The held parties without an account that people may call *text*, or that wait so."""
     text = text.strip().lower()
-    listed = Look(redis).listed(keys.HELD)
+    listed = StateReader(redis).listed(keys.HELD)
     waiting = [(one, since) for one, since in listed if one.account is None]
     names = names_of(redis, [one.party for one, _ in waiting[:READ]])
     every = (HeldParty(s.party, names.get(s.party, ""), s.why, at) for s, at in waiting)

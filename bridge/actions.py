@@ -17,7 +17,7 @@ from bridge.queue import Queue
 from bridge.sources import discover
 from bridge.store.accept import Accept
 from bridge.store.index import MANY, Index
-from bridge.store.inspect import Look
+from bridge.store.inspect import StateReader
 from bridge.store.lease import APART_MS, Claim, Leases
 from bridge.store.mass import Mass
 from bridge.store.operator import discard_all
@@ -105,13 +105,13 @@ def parties_of(redis: Redis, names: Iterable[str]) -> list[str]:
     An account without any party is the party that stands for it. Raises BridgeError where
     a name is neither.
     """
-    look = Look(redis)
+    state = StateReader(redis)
     parties: dict[str, None] = {}
     for name in names:
-        own = [name] if look.standing(name) else look.members_of(name)
+        own = [name] if state.standing(name) else state.members_of(name)
         if own and organization_id(name):
             own = [name]
-        if not (own or look.record(name, []).written):
+        if not (own or state.record(name, []).written):
             raise unknown(redis, name)
         parties |= dict.fromkeys(own or [vacated(name)])
     return list(parties)
@@ -120,7 +120,7 @@ def parties_of(redis: Redis, names: Iterable[str]) -> list[str]:
 def unknown(redis: Redis, name: str) -> BridgeError:
     """The error for a *name* that nothing has here, with what may have been meant."""
     parties = [f"{source}:{name}" for source in discover()]
-    standings = zip(parties, Look(redis).standings(parties), strict=True)
+    standings = zip(parties, StateReader(redis).standings(parties), strict=True)
     meant = [party for party, standing in standings if standing]
     hint = f" (did you mean {meant[0]}?)" if meant else like(redis, name)
     return BridgeError(f"{name}: no such account or party here{hint}")
@@ -136,7 +136,7 @@ def like(redis: Redis, name: str) -> str:
 
 def new_account(redis: Redis, name: str) -> str:
     """A warning where a link to *name* may make a new account; "": it is known here."""
-    look = Look(redis)
-    is_known = look.members_of(name) or look.record(name, []).written
+    state = StateReader(redis)
+    is_known = state.members_of(name) or state.record(name, []).written
     words = f"{name}: a new account, unless Vitally has it"
     return "" if is_known else words + like(redis, name)

@@ -27,7 +27,7 @@ from bridge.log import fields
 from bridge.settings import Settings
 from bridge.store import keys
 from bridge.store.connect import Scripts, read
-from bridge.store.health import DOWN, View
+from bridge.store.health import DOWN, RedisHealth
 from bridge.store.inspect import Figures, figures
 from bridge.wording import SCRIPT, ago
 
@@ -79,7 +79,7 @@ class Message(NamedTuple):
 class Alerts:
     """Checks, and sends what follows.
 
-    *view* is how Redis does. *leads* says whether this process sends for all; the one
+    *health* is how Redis does. *leads* says whether this process sends for all; the one
     that leads also does the *errand*.
     """
 
@@ -87,12 +87,12 @@ class Alerts:
         self,
         redis: Redis,
         settings: Settings,
-        view: Callable[[], View],
+        health: Callable[[], RedisHealth],
         leads: Callable[[], bool],
         errand: Callable[[Figures], None] = lambda _: None,
     ) -> None:
         self._redis: Any = redis
-        self._settings, self._view = settings, view
+        self._settings, self._health = settings, health
         self._leads, self._errand = leads, errand
         self._urls = settings.bridge_alert_url or ()
         self._run = Scripts(redis)
@@ -113,14 +113,14 @@ class Alerts:
 
     def check(self) -> None:
         """Check once, and send what waits."""
-        view = self._view()
+        health = self._health()
         self._failed.clear()
-        lit = lamps(None, view, self._settings)
+        lit = lamps(None, health, self._settings)
         try:
-            if DOWN not in view.refusals:
+            if DOWN not in health.refusals:
                 if self._leads():
                     seen = figures(self._redis)
-                    lit = lamps(seen, view, self._settings)
+                    lit = lamps(seen, health, self._settings)
                     self._lead(seen, lit)
                 lit = []
         except (RedisError, StorageError):

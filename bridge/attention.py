@@ -25,7 +25,7 @@ from bridge.domain.clusters import (
 from bridge.domain.clusters import clusters as clustered
 from bridge.queue import Queue
 from bridge.store import keys
-from bridge.store.inspect import Look
+from bridge.store.inspect import StateReader
 from bridge.store.quarantine import Quarantine
 from bridge.store.shadow import Shadow
 
@@ -52,7 +52,7 @@ def waiting(redis: Redis, by_hand: Collection[str] = ()) -> Iterator[Waiting]:
     """Each thing that waits for a person."""
     parked = set()
     for kind, key in LISTS.items():
-        for one, since in Look(redis).listed(key):
+        for one, since in StateReader(redis).listed(key):
             # What is part of a mass change is parked, too.
             if one.party not in parked:
                 account, events = one.account or "", one.held + one.parked

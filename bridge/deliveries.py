@@ -19,7 +19,7 @@ from bridge.domain.explanation import WRITES
 from bridge.store import keys
 from bridge.store.accept import STRENGTH
 from bridge.store.connect import each
-from bridge.store.inspect import Look, Standing
+from bridge.store.inspect import Standing, StateReader
 
 RECEIPTS = (*STRENGTH[-2::-1], STRENGTH[-1], "refused", "discarded")
 """What a line may be; `discarded` is somebody's word about events that came before."""
@@ -103,7 +103,7 @@ def deliveries(
     Raises redis' own errors.
     """
     begin = _place(after) or END
-    members = set(Look(redis).members_of(wanted.text)) if wanted.text else set()
+    members = set(StateReader(redis).members_of(wanted.text)) if wanted.text else set()
     found: list[Line] = []
     newest = (_read(redis, letter, begin, wanted.until) for letter in STREAMS)
     for _, line in merge(*newest, reverse=True):
@@ -198,7 +198,7 @@ def _is_wanted(line: Line, wanted: Filter, members: set[str]) -> bool:
 def _with_outcome(redis: Redis, lines: Sequence[Line]) -> list[Line]:
     """The *lines* with what became of each."""
     parties = sorted({line.party for line in lines if line.party})
-    known = dict(zip(parties, Look(redis).standings(parties), strict=True))
+    known = dict(zip(parties, StateReader(redis).standings(parties), strict=True))
     accounts = sorted({one.account for one in known.values() if one and one.account})
     written = each(redis, "lrange", map(keys.history, accounts), 0, -1)
     histories = {

@@ -19,7 +19,7 @@ from bridge.domain.instance import digest_of, instances
 from bridge.domain.money import major
 from bridge.errors import BridgeError
 from bridge.log import where
-from bridge.store.inspect import Look, Record
+from bridge.store.inspect import Record, StateReader
 from bridge.store.objects import word
 from bridge.wording import moment
 
@@ -29,27 +29,27 @@ NOTHING_WRITTEN = Ledger()
 FAULT = "its numbers cannot be computed, because of an error in the bridge"
 
 
-def explanation(look: Look, name: str, config: Config) -> dict[str, Any] | None:
+def explanation(state: StateReader, name: str, config: Config) -> dict[str, Any] | None:
     """Everything known of an account, or of a party; None: there is neither.
 
     An `account` of None: the party has none. With `fault`, the numbers cannot be
     computed, and only how the parties stand is told. Raises redis' own errors.
     """
     try:
-        return _data(look, name, config)
+        return _data(state, name, config)
     except (BridgeError, RedisError):
         raise
     except Exception as error:  # noqa: BLE001 - how it stands is told all the same
-        return _fault(look, name, error)
+        return _fault(state, name, error)
 
 
-def _data(look: Look, name: str, config: Config) -> dict[str, Any] | None:
-    standing = look.standing(name)
+def _data(state: StateReader, name: str, config: Config) -> dict[str, Any] | None:
+    standing = state.standing(name)
     if standing and standing.account is None:
-        facts = facts_of(look.member(name).party({}))
+        facts = facts_of(state.member(name).party({}))
         return {"account": None, "parties": [standing], "facts": facts}
     id_ = standing.account if standing and standing.account else name
-    record = look.record(id_, look.members_of(id_))
+    record = state.record(id_, state.members_of(id_))
     if not (record.members or record.written or record.history):
         return None
     return {
@@ -99,13 +99,13 @@ def worked_out(
     }
 
 
-def _fault(look: Look, name: str, error: Exception) -> dict[str, Any]:
+def _fault(state: StateReader, name: str, error: Exception) -> dict[str, Any]:
     """The state of an account or party whose numbers cannot be computed."""
-    names = [name] if look.standing(name) else look.members_of(name)
+    names = [name] if state.standing(name) else state.members_of(name)
     return {
         "account": name,
         "fault": f"{FAULT}: {where(error)}",
-        "parties": [one for one in map(look.standing, names) if one],
+        "parties": [one for one in map(state.standing, names) if one],
     }
 
 

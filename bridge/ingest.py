@@ -30,7 +30,7 @@ from bridge.store.lease import Claim
 from bridge.store.quarantine import Kept, Quarantine, runs
 from bridge.webhook.source import Delivery, Event, Source, Verified, refused
 
-UNREAD = Event("", "", 0, {}, "observed")
+NOT_READ = Event("", "", 0, {}, "observed")
 """Stands for any delivery of a source that is only observed."""
 
 
@@ -70,7 +70,7 @@ class Ingress:
         If the source has `observe = true`, it is not read but kept for `replay`.
         """
         is_observed = source.name in self._observed
-        events = [UNREAD] if is_observed else events_of(source, verified)
+        events = [NOT_READ] if is_observed else events_of(source, verified)
         receipts = self._all(source, events, verified.id)
         # A repeated delivery gets the same id in the quarantine.
         text = source.name.encode() + b" " + verified.body

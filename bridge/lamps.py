@@ -16,8 +16,8 @@ from redis import Redis
 
 from bridge.settings import Settings
 from bridge.sources import OBSERVED, every, listed, switched_on
-from bridge.store.complete import Place
-from bridge.store.health import DOWN, View, Watch
+from bridge.store.complete import Checkpoint
+from bridge.store.health import DOWN, RedisHealth, Watch
 from bridge.store.inspect import Figures
 from bridge.wording import SCRIPT, ago, count, moment, program
 
@@ -52,7 +52,7 @@ class Situation(NamedTuple):
 
     figures: Figures
     settings: Settings
-    redis: View
+    redis: RedisHealth
 
 
 class Lamp(NamedTuple):
@@ -163,7 +163,7 @@ def _objects(state: Situation) -> str | None:
     return state.figures.objects_failing or of_some
 
 
-def compared(figures: Figures, settings: Settings) -> dict[str, tuple[str, Place]]:
+def compared(figures: Figures, settings: Settings) -> dict[str, tuple[str, Checkpoint]]:
     """Each source whose own list is read and compared: its title, how far it came."""
     return {
         source.name: (source.title, figures.complete[source.name])
@@ -175,10 +175,10 @@ def compared(figures: Figures, settings: Settings) -> dict[str, tuple[str, Place
 def _gap(state: Situation) -> str | None:
     """What never came, by source, and was taken in a short while ago."""
     missed = [
-        f"{name} {place.missing:,} ({', '.join(place.types)}), the last at "
-        f"{moment(place.gap_at)} UTC"
-        for name, (_, place) in compared(state.figures, state.settings).items()
-        if place.is_news(state.figures.now_ms)
+        f"{name} {checkpoint.missing:,} ({', '.join(checkpoint.types)}), the last at "
+        f"{moment(checkpoint.gap_at)} UTC"
+        for name, (_, checkpoint) in compared(state.figures, state.settings).items()
+        if checkpoint.is_news(state.figures.now_ms)
     ]
     return "; ".join(missed) or None
 
@@ -187,10 +187,10 @@ def _incomplete(state: Situation) -> str | None:
     """The sources whose own list could not be read for a while."""
     now = state.figures.now_ms
     late = [
-        f"{title} only up to {moment(place.up_to)} UTC"
-        + (f" ({place.reason})" if place.reason else "")
-        for title, place in compared(state.figures, state.settings).values()
-        if now - place.up_to > BEHIND_MS
+        f"{title} only up to {moment(checkpoint.up_to)} UTC"
+        + (f" ({checkpoint.reason})" if checkpoint.reason else "")
+        for title, checkpoint in compared(state.figures, state.settings).values()
+        if now - checkpoint.up_to > BEHIND_MS
     ]
     return "; ".join(late) or None
 
@@ -207,12 +207,12 @@ def _emptied(state: Situation) -> str | None:
 def complete(figures: Figures, settings: Settings) -> dict[str, str]:
     """Source that has a list of its own -> up to when it is known that all has come."""
     known, said = compared(figures, settings), {}
-    for title, place in known.values():
+    for title, checkpoint in known.values():
         more = ""
-        if place.missing:
-            more = f"; {place.missing:,} were missing at {moment(place.gap_at)} UTC"
-        since = f"from {moment(place.first)} on"
-        said[title] = f"complete up to {moment(place.up_to)} UTC, {since}{more}"
+        if checkpoint.missing:
+            more = f"; {checkpoint.missing:,} were missing at {moment(checkpoint.gap_at)} UTC"
+        since = f"from {moment(checkpoint.first)} on"
+        said[title] = f"complete up to {moment(checkpoint.up_to)} UTC, {since}{more}"
     for source in switched_on(settings.sources):
         if source.archive and source.name not in known:
             has_key = settings.sources.get(source.key)
@@ -252,7 +252,9 @@ FIND: Mapping[str, Callable[[Situation], str | None]] = {
 """Kind -> what it finds, of those that are not a figure alone."""
 
 
-def lamps(figures: Figures | None, redis: View, settings: Settings) -> list[Lamp]:
+def lamps(
+    figures: Figures | None, redis: RedisHealth, settings: Settings
+) -> list[Lamp]:
     """Return the lamps that are lit; without *figures* (Redis is down) only Redis'."""
     lit = [REDIS.lamp(text) for text in (*redis.refusals, *redis.worries)]
     if figures is None:
@@ -269,6 +271,6 @@ def lamps(figures: Figures | None, redis: View, settings: Settings) -> list[Lamp
 def lit_now(redis: Redis, settings: Settings, figures: Figures) -> list[Lamp]:
     """The lamps that are lit by these *figures* of a Redis that answers, and its check."""
     watch = Watch.of(redis, settings)
-    view = watch.look()
+    health = watch.check()
     watch.stop()
-    return lamps(figures, view, settings)
+    return lamps(figures, health, settings)

@@ -17,7 +17,7 @@ from bridge.domain.values import DAY_MS
 from bridge.errors import BridgeError, SourceError, StorageError
 from bridge.log import fields, where
 from bridge.store import keys
-from bridge.store.complete import Completeness, Place
+from bridge.store.complete import Checkpoint, Completeness
 from bridge.store.connect import milliseconds
 from workers.context import Context
 
@@ -36,7 +36,7 @@ class Completing:
     def __init__(self, context: Context, worker: str) -> None:
         self.context, self.worker = context, worker
         self.redis: Any = context.redis
-        self.places = Completeness(context.redis)
+        self.checkpoints = Completeness(context.redis)
         self.comparisons = comparisons(context.settings, context.redis)
         self.rests: dict[str, tuple[float, float]] = {}
         """Source -> when its list is read again, and how long it rested before."""
@@ -50,29 +50,29 @@ class Completing:
         me = self.worker.encode()
         if not self.comparisons or self.redis.get(keys.SWEEPER) != me:
             return False
-        (known, run), now = self.places.read(), milliseconds(self.redis)
+        (known, run), now = self.checkpoints.read(), milliseconds(self.redis)
         due = [
-            (one, known.get(one.source.name) or Place(now, now))
+            (one, known.get(one.source.name) or Checkpoint(now, now))
             for one in self.comparisons
             if monotonic() >= self.rests.get(one.source.name, (0.0, 0.0))[0]
         ]
-        due = [(one, place) for one, place in due if place.is_due(now, run)]
-        for one, place in due:
+        due = [(one, checkpoint) for one, checkpoint in due if checkpoint.is_due(now, run)]
+        for one, checkpoint in due:
             keeps_ms = one.source.keeps_days * DAY_MS
-            self._page(one, place.begun(now, run, keeps_ms), now)
+            self._page(one, checkpoint.begun(now, run, keeps_ms), now)
         return bool(due)
 
-    def _page(self, one: Comparison, place: Place, now: int) -> None:
-        name, span = one.source.name, (place.since, place.until)
+    def _page(self, one: Comparison, checkpoint: Checkpoint, now: int) -> None:
+        name, span = one.source.name, (checkpoint.since, checkpoint.until)
         # First of all: a Redis that takes nothing costs no request to the source.
-        if not self.places.put(name, place):
+        if not self.checkpoints.put(name, checkpoint):
             return
         try:
-            verdicts, after = one.page(span, place.after, place.first)
+            verdicts, after = one.page(span, checkpoint.after, checkpoint.first)
         except (RedisError, StorageError):
             raise
         except Exception as error:  # noqa: BLE001 - no list is worth a worker
-            self._rest(name, place, error)
+            self._rest(name, checkpoint, error)
             return
         self.rests.pop(name, None)
         missing = [verdict.type for verdict in verdicts if verdict.word in NEWS]
@@ -80,9 +80,9 @@ class Completing:
             types = sorted(set(missing))
             line = fields(source=name, missing=len(missing), types=types)
             log.warning("taken in from the source's own list", extra=line)
-        self.places.put(name, place.read(after, missing, now))
+        self.checkpoints.put(name, checkpoint.read(after, missing, now))
 
-    def _rest(self, name: str, place: Place, error: Exception) -> None:
+    def _rest(self, name: str, checkpoint: Checkpoint, error: Exception) -> None:
         """Say why a list cannot be read, and read it again later.
 
         If time alone does not cure that, the place in it may be what cannot be read: then
@@ -97,5 +97,5 @@ class Completing:
         line = fields(source=name, reason=reason, again_in=f"{rest:g} s")
         log.warning("the source's own list cannot be read", extra=line)
         is_away = type(error) is SourceError and not error.refused
-        after = place.after if is_away else ""
-        self.places.put(name, place._replace(reason=reason, after=after))
+        after = checkpoint.after if is_away else ""
+        self.checkpoints.put(name, checkpoint._replace(reason=reason, after=after))

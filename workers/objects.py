@@ -18,7 +18,7 @@ from bridge.errors import (
     VitallyMissingError,
     VitallyRefusedError,
 )
-from bridge.store.objects import LATE, Objects, Row
+from bridge.store.objects import LATE, Objects, Sent
 from bridge.store.view import View
 from bridge.vitally.client import PAGE
 from workers.context import Context
@@ -41,7 +41,7 @@ SPREAD_MS = 60_000
 SECONDS = 2.5
 """After so long no further look is begun in a job; one batch still follows."""
 
-Step = tuple[Mapping[str, str], int]
+Progress = tuple[Mapping[str, str], int]
 """What the account's record is to keep, and milliseconds to the next step (0: none)."""
 
 
@@ -51,7 +51,7 @@ class ObjectSync:
     def __init__(self, context: Context) -> None:
         self.context, self.store = context, Objects(context.redis)
 
-    def run(self, view: View, shall: Mapping[str, Instance]) -> Step:
+    def run(self, view: View, shall: Mapping[str, Instance]) -> Progress:
         """Look for what was sent, and send what is due.
 
         Raises LostLeaseError, Postponed, and VitallyError of a look.
@@ -75,7 +75,7 @@ class ObjectSync:
         for id_ in batch[len(again) :]:
             # An earlier message, perhaps for another account, may still arrive.
             is_unsure = rows[id_].owed if id_ in rows else view.joined
-            new[id_] = Row(3 if is_unsure else 1, 0, digests[id_])
+            new[id_] = Sent(3 if is_unsure else 1, 0, digests[id_])
         # What is over may be another account's by now: its place is looked at first.
         sent = {i: shall[i] for i in batch if i in now or not shall[i].is_over}
         if new or rows.keys() - shall.keys():
@@ -90,7 +90,7 @@ class ObjectSync:
         objects = digest_of(shall) if len(batch) == len(unsent) else "-"
         return {"objects": objects, "objects_due": due}, wait
 
-    def later(self, view: View, wait: int) -> Step:
+    def later(self, view: View, wait: int) -> Progress:
         """Nothing was done; the next step is after *wait* (ms), not all accounts' at once."""
         wait += int(SPREAD_MS * self.context.chance())
         return {"objects_due": str(view.now + wait)}, wait
@@ -134,7 +134,7 @@ class ObjectSync:
             self.store.fail(error.brief, view.now, wait)
 
 
-def _wait(row: Row, *, was_shown: bool) -> int:
+def _wait(row: Sent, *, was_shown: bool) -> int:
     """Milliseconds until the next look for an instance that was just looked for or sent."""
     if was_shown and not row.tries:
         return AGAIN_MS

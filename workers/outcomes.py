@@ -1,7 +1,7 @@
 """What follows from each end of a job, Vitally's answers to a write above all.
 
 These are pure functions that decide and do nothing. `failed` decides by the table
-`ANSWERS`, which is also in docs/losses.md.
+`REACTIONS`, which is also in docs/losses.md.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ CERTAIN = ("doubt", "confirm_at", "sent")
 """Fields of an account that are removed once its ledger is certain."""
 
 
-class Answer(NamedTuple):
+class Reaction(NamedTuple):
     """An *answer* of Vitally, the *error* class it becomes, and what *follows*.
 
     *word* is what the log says. *unsure*: the request may have changed something.
@@ -87,13 +87,13 @@ BACK_OFF = (
     f"{MOST_MS // 60_000} min; parked after {GIVE_UP_DAYS} days"
 )
 
-NOT_SENT = Answer(
+NOT_SENT = Reaction(
     "connection refused, no address, no TLS: the request surely did not arrive",
     VitallyUnavailableError,
     "retry",
     f"tried again after {BACK_OFF}",
 )
-UNSURE = Answer(
+UNSURE = Reaction(
     "time-out after sending, reset, broken off, no JSON, HTML, over 1 MiB, a "
     "redirect, 408, 425, 5xx: the request may have arrived",
     VitallyUnavailableError,
@@ -103,30 +103,30 @@ UNSURE = Answer(
     "account exists",
     unsure=True,
 )
-ANSWERS = (
+REACTIONS = (
     NOT_SENT,
     UNSURE,
-    Answer(
+    Reaction(
         "429",
         VitallyLimitedError,
         "limited",
         "all workers wait for `Retry-After`, else `RateLimit-Reset`; not a failed try",
     ),
-    Answer(
+    Reaction(
         "401, 403",
         VitallyKeyError,
         "stopped",
         "all writes stop and `/readyz` is red; they resume once a probe succeeds",
         breaker="Vitally refuses the key ({status})",
     ),
-    Answer(
+    Reaction(
         "404 to both the update and the creation",
         WrongAddressError,
         "stopped",
         "the same: the base URL or the subdomain is wrong",
         breaker="Vitally cannot be reached: {reason}",
     ),
-    Answer(
+    Reaction(
         "400, 409, 422 and every other 4xx",
         VitallyRefusedError,
         "parked",
@@ -137,17 +137,17 @@ ANSWERS = (
 """From the most harmless to the most final. A 404 only to an update means: create."""
 
 
-def answer_of(error: VitallyError) -> Answer:
+def reaction_to(error: VitallyError) -> Reaction:
     """The row of the table that *error* belongs to."""
     if isinstance(error, VitallyUnavailableError) and not error.sent:
         return NOT_SENT
-    rows = (row for row in reversed(ANSWERS) if isinstance(error, row.error))
+    rows = (row for row in reversed(REACTIONS) if isinstance(error, row.error))
     return next(rows, UNSURE)
 
 
 def stopped(error: VitallyKeyError) -> str:
     """Why all writes stop after *error*."""
-    return answer_of(error).breaker.format(status=error.status, reason=error.reason)
+    return reaction_to(error).breaker.format(status=error.status, reason=error.reason)
 
 
 class Decision(NamedTuple):
@@ -165,7 +165,7 @@ class Decision(NamedTuple):
 
 def failed(error: VitallyError, view: View, chance: float) -> Decision:
     """What follows *error*; *chance*, from 0 to 1, randomizes the delay."""
-    row = answer_of(error)
+    row = reaction_to(error)
     noted = {} if row.unsure else not_sent(view)
     if isinstance(error, VitallyLimitedError):
         return Decision(row.word, wait_ms(error.retry_after), noted)

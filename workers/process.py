@@ -53,7 +53,7 @@ NEAR_MS = 1000
 HICCUP_MS = 1000
 """Wait after Redis went down in the middle of a job."""
 
-LAST_WORD = 17.0
+STOP_DEADLINE = 17.0
 """Seconds after SIGTERM at which the process ends even if it still waits. Only a stalled
 Redis takes so long, and nothing is lost."""
 
@@ -106,9 +106,9 @@ class Process:
         self.schedule = Schedule(self.context, name)
         self.completing = Completing(self.context, name)
         self.watch = Watch.of(self.redis, settings)
-        look, leads = self.watch.look, self.sweeper.leads
+        check, leads = self.watch.check, self.sweeper.leads
         self.alerts = Alerts(
-            self.redis, settings, look, leads, Probes(self.context).run
+            self.redis, settings, check, leads, Probes(self.context).run
         )
         self.turns = 0
         self.paused: str | None = None
@@ -132,7 +132,7 @@ class Process:
         for doubt in self.settings.doubts:
             log.warning("settings", extra=fields(reason=doubt))
         with unsignalled():
-            threading.Thread(target=self._last_word, daemon=True).start()
+            threading.Thread(target=self._end_in_time, daemon=True).start()
         if not self._begin():
             return 0
         JOBS.set(self.jobs)
@@ -145,7 +145,7 @@ class Process:
         self.threads[0].join(timeout=5.0)
         try:
             self.sweeper.leave()
-            self.context.durations.hand_over(self.redis)
+            self.context.durations.flush(self.redis)
         except RedisError:
             log.warning(
                 "redis was down at the end; our entry among the workers expires"
@@ -299,11 +299,11 @@ class Process:
                 log.critical(words)
                 self.redis.set(keys.EMPTIED, now, ex=EMPTIED_S)
             self._set_up()
-        self.context.durations.hand_over(self.redis)
+        self.context.durations.flush(self.redis)
 
-    def _last_word(self) -> None:
+    def _end_in_time(self) -> None:
         self.stop.wait()
-        time.sleep(LAST_WORD)
+        time.sleep(STOP_DEADLINE)
         log.warning("ended in the middle of a wait for redis; nothing is lost")
         os._exit(0)
 

@@ -55,7 +55,7 @@ def worker(settings: Settings) -> str:
         # Changes nothing, and is refused where a heartbeat is.
         redis.zadd(keys.WORKERS, {machine: 0}, xx=True)
     except RedisError as error:
-        found = (*Watch.of(redis, settings).look().refusals, type(error).__name__)
+        found = (*Watch.of(redis, settings).check().refusals, type(error).__name__)
         return f"nobody can hear of a worker, which waits: {found[0]}"
     raise BridgeError(f"no worker of {machine} was heard from for 15 seconds")
 

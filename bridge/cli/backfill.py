@@ -54,7 +54,7 @@ from bridge.settings import Settings
 from bridge.sources import OBSERVED, every
 from bridge.store import keys
 from bridge.store.connect import milliseconds
-from bridge.store.inspect import Look, drained_in, figures
+from bridge.store.inspect import StateReader, drained_in, figures
 from bridge.store.refresh import Cursor
 from bridge.webhook.source import Archive, Page, Source
 from bridge.wording import ago, count, moment
@@ -407,10 +407,10 @@ def _read(archive: Archive, take: Take, party: str) -> str:
 def _taking_in(kind: Source, session: Session) -> Take:
     """Take facts in where webhooks come in, unless a worker has read the party since."""
     settings, _, redis = session
-    ingress, look = Ingress(settings, redis, [kind]), Look(redis)
+    ingress, state = Ingress(settings, redis, [kind]), StateReader(redis)
 
     def take(party: str, facts: Sequence[Fact]) -> str:
-        known = look.member(party).party({})
+        known = state.member(party).party({})
         if is_overtaken(facts, known):
             return OVERTAKEN
         return ingress.admit(kind, restamped(facts, known)).receipt
@@ -423,10 +423,10 @@ def _preview(session: Session) -> Take:
 
     The other parties of the account count as far as the bridge knows them.
     """
-    look, line = Look(session.redis), note if wants_json() else say
+    state, line = StateReader(session.redis), note if wants_json() else say
 
     def take(party: str, facts: Sequence[Fact]) -> str:
-        member = look.member(party)
+        member = state.member(party)
         read = restamped(facts, member.party({}))
         history = History([*member.history.facts, *read], member.history.retained)
         member = member._replace(history=history, things=fold(history))
@@ -434,7 +434,7 @@ def _preview(session: Session) -> Take:
         if account is None:
             line(f"{party}: held, {reason}")
             return "shown"
-        record = look.record(account, look.members_of(account))
+        record = state.record(account, state.members_of(account))
         others = [one for one in record.parties if one.name != party]
         parties = [*others, member.party(record.catalogues)]
         data = worked_out(account, parties, session.config, record.ledger)

@@ -37,7 +37,7 @@ from bridge.sources import MADE, OBSERVED, every, listed, switched_on, weak_secr
 from bridge.sources.stripe.api import wrong_mode
 from bridge.store.health import unfit
 from bridge.store.index import MANY, Index
-from bridge.store.inspect import Figures, Look, figures
+from bridge.store.inspect import Figures, StateReader, figures
 from bridge.traps import (
     CANARY,
     PATIENCE,
@@ -250,7 +250,7 @@ def _running(redis: Redis, settings: Settings, totals: Figures) -> Findings:
 
 
 def _histories(redis: Redis, totals: Figures) -> Findings:
-    names = Look(redis).incomplete(NAMED)
+    names = StateReader(redis).incomplete(NAMED)
     if not names:
         yield GOOD, "every customer was seen from its creation"
         return
@@ -269,7 +269,7 @@ def _counting(redis: Redis) -> Findings:
         return
     for _ in range(3):
         totals = figures(redis)
-        parties = list(Look(redis).every_standing())
+        parties = list(StateReader(redis).every_standing())
         after = figures(redis)
         same = ("workers", "oldest_ms", "now_ms")
         if totals == after._replace(**{name: getattr(totals, name) for name in same}):

@@ -13,7 +13,7 @@ from bridge.domain.document import TRAITS
 from bridge.errors import BridgeError
 from bridge.explain import Data, aloud, explanation
 from bridge.reconcile import Reconciler
-from bridge.store.inspect import Look, Standing
+from bridge.store.inspect import Standing, StateReader
 from bridge.wording import command, count, moment
 
 MOST_SHOWN = 20
@@ -36,19 +36,19 @@ def why(account: str, *, live: bool) -> None:
       python -m bridge why acme-101 --live
     """
     session = opened(()) if live else opened()
-    look = Look(session.redis)
+    state = StateReader(session.redis)
     if live:
-        _read_now(session, look, account)
-    data = explanation(look, account, session.config)
+        _read_now(session, state, account)
+    data = explanation(state, account, session.config)
     if data is None:
         hint = f"see `{program()} held` for parties without an account"
         raise BridgeError(f"{unknown(session.redis, account)}; {hint}")
     show(data, _words)
 
 
-def _read_now(session: Session, look: Look, name: str) -> None:
+def _read_now(session: Session, state: StateReader, name: str) -> None:
     """Read from Vitally what it has of an account, or of a party's account."""
-    standing, vitally = look.standing(name), vitally_of(session.settings)
+    standing, vitally = state.standing(name), vitally_of(session.settings)
     reader = Reconciler(session.redis, vitally, session.config, wait=lambda: None)
     if not reader.look((standing.account if standing else None) or name):
         note("it is being written: what was read just now is not shown; try again soon")

@@ -20,7 +20,7 @@ from bridge.ingest import Ingress
 from bridge.log import plain
 from bridge.sources import every
 from bridge.store import keys, operator
-from bridge.store.inspect import Look, figures
+from bridge.store.inspect import StateReader, figures
 from bridge.store.lease import APART_MS
 from bridge.store.quarantine import Kept, Quarantine
 from bridge.wording import ago, command, count, moment
@@ -65,7 +65,7 @@ def parked() -> None:
 
 def _list(kind: str, key: str) -> None:
     redis = opened().redis
-    listed = Look(redis).listed(key)
+    listed = StateReader(redis).listed(key)
     data = [standing._asdict() | {"since": since} for standing, since in listed]
     rows = [
         (one.party, one.account, moment(since), one.held + one.parked, one.why)
@@ -107,8 +107,8 @@ def link(
     if remove == bool(account):
         raise click.UsageError("give either an ACCOUNT or --remove")
     redis = opened().redis
-    if not unseen and Look(redis).standing(party) is None:
-        if account and Look(redis).standing(account):
+    if not unseen and StateReader(redis).standing(party) is None:
+        if account and StateReader(redis).standing(account):
             raise click.UsageError("PARTY comes first, then ACCOUNT")
         hint = f"no event has named this party yet: see `{program()} held`, or --unseen"
         raise BridgeError(f"{unknown(redis, party)}; {hint}")
@@ -141,7 +141,7 @@ def retry(names: tuple[str, ...], *, parked: bool, held: bool) -> None:
         raise click.UsageError("name parties or accounts, or use --parked or --held")
     redis = opened().redis
     lists = [key for key, on in ((keys.PARKED, parked), (keys.HELD, held)) if on]
-    listed = [one.party for key in lists for one, _ in Look(redis).listed(key)]
+    listed = [one.party for key in lists for one, _ in StateReader(redis).listed(key)]
     parties = listed or parties_of(redis, names)
     queued = actions.retry_all(redis, parties)
     rest, lines = len(parties) - queued, [f"{count(queued, 'job')} queued"]
@@ -180,7 +180,7 @@ def discard(party: str | None, *, mass: bool, yes: bool) -> None:
         gone = len(actions.discard_mass(redis))
         tell({"changes": gone}, f"{count(gone, 'change')} given up; their facts stay")
         return
-    standing = Look(redis).standing(party)
+    standing = StateReader(redis).standing(party)
     given_up = None
     if standing and standing.why:
         events = count(standing.held + standing.parked, "event")

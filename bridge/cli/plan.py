@@ -37,7 +37,7 @@ from bridge.log import where
 from bridge.plan import Planned, Report
 from bridge.reconcile import Reconciler
 from bridge.store import keys
-from bridge.store.inspect import Look, figures
+from bridge.store.inspect import StateReader, figures
 from bridge.store.lease import Leases
 from bridge.store.mass import Mass
 from bridge.store.samples import rules_of_workers
@@ -114,7 +114,7 @@ def planned(here: Session, only: Iterable[str] | None = None) -> list[Planned]:
 
 def _account(here: Session, name: str) -> str:
     """The account that *name*, which may be a party, stands for."""
-    if Look(here.redis).standing(name) is None:
+    if StateReader(here.redis).standing(name) is None:
         return name
     for _, account in Shadow(here.redis).homes([name]):
         return account
@@ -267,7 +267,7 @@ def mass() -> None:
       python -m bridge release
     """
     here = opened()
-    held = [one for one, _ in Look(here.redis).listed(keys.MASS)]
+    held = [one for one, _ in StateReader(here.redis).listed(keys.MASS)]
     members = Leases(here.redis).members([one.party for one in held])
     causes = Counter(map(_cause, members))
     accounts = sorted({one.account for one in held if one.account})

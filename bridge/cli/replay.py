@@ -25,7 +25,7 @@ from bridge.sources import by_name
 from bridge.store import keys
 from bridge.store.accept import JOURNAL
 from bridge.store.index import Index
-from bridge.store.inspect import Look, figures
+from bridge.store.inspect import StateReader, figures
 from bridge.wording import count, moment
 
 AGO = re.compile(r"(\d{1,9})(s|min|h|d)")
@@ -108,7 +108,7 @@ def replay(
 
 def _named(redis: Redis, name: str) -> Chosen:
     parties = parties_of(redis, [name])
-    standings = [one for one in Look(redis).standings(parties) if one]
+    standings = [one for one in StateReader(redis).standings(parties) if one]
     accounts = {one.account for one in standings if one.account}
     if not accounts and standings:
         return Chosen([], parties)
@@ -120,7 +120,9 @@ def _of(here: Session, wanted: Filter) -> Chosen:
     source = wanted.source
     rows = Index(here.redis).rows()
     accounts = [r.account for r in rows if source in map(source_of, r.parties)]
-    held = [o.party for o, _ in Look(here.redis).listed(keys.HELD) if not o.account]
+    held = [
+        o.party for o, _ in StateReader(here.redis).listed(keys.HELD) if not o.account
+    ]
     chosen = Chosen(sorted(accounts), [p for p in held if source_of(p) == source])
     if chosen == ([], []):
         raise BridgeError(f"nothing of {source} is here; see `{program()} sources`")

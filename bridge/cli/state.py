@@ -29,7 +29,7 @@ from bridge.errors import BridgeError
 from bridge.log import plain
 from bridge.queue import Queue
 from bridge.store import audit, dump, operator
-from bridge.store.inspect import Look
+from bridge.store.inspect import StateReader
 from bridge.store.lease import Leases
 from bridge.store.quarantine import Quarantine
 from bridge.store.refresh import Cursor
@@ -172,8 +172,8 @@ def forget(name: str, *, yes: bool) -> None:
       python -m bridge forget acme-101 --yes --json
     """
     redis = opened().redis
-    parties = [*_with_pointers(Look(redis), parties_of(redis, [name]))]
-    events = sum(one.rev for one in Look(redis).standings(parties) if one)
+    parties = [*_with_pointers(StateReader(redis), parties_of(redis, [name]))]
+    events = sum(one.rev for one in StateReader(redis).standings(parties) if one)
     say_what = f"{', '.join(parties)} with {count(events, 'event')}"
     confirm(f"Type {plain(name)} to forget {plain(say_what)}", name, yes=yes)
     lines: Counter[str] = Counter()
@@ -201,21 +201,21 @@ def forget(name: str, *, yes: bool) -> None:
     )
 
 
-def _with_pointers(look: Look, parties: Sequence[str]) -> Iterator[str]:
+def _with_pointers(state: StateReader, parties: Sequence[str]) -> Iterator[str]:
     """Yield *parties*, and the pointers to their subscriptions and deals."""
     yield from parties
     for party in parties:
-        things = [t for t in look.member(party).things if t.startswith(SUBSCRIPTION)]
+        things = [t for t in state.member(party).things if t.startswith(SUBSCRIPTION)]
         ids = [t.removeprefix(SUBSCRIPTION).replace("-", ":", 1) for t in things]
         names = [pointer(source_of(party), thing) for thing in (*things, *ids)]
-        known = zip(names, look.standings(names), strict=True)
+        known = zip(names, state.standings(names), strict=True)
         yield from (pointed for pointed, standing in known if standing)
 
 
 def _forgotten(redis: Redis, party: str) -> Mapping[str, int]:
     """Forget *party*, and its job; wait while a worker has its account."""
     queue = Queue(redis)
-    jobs = {*Look(redis).jobs(party)}
+    jobs = {*StateReader(redis).jobs(party)}
     jobs |= {failed.id for failed in queue.failed() if failed.party == party}
     until = time.monotonic() + PATIENCE
     while (gone := operator.forget(redis, party)) is None:

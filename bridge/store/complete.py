@@ -29,7 +29,7 @@ MOST_TYPES = 8
 """Most types of missing changes that are named."""
 
 
-class Place(NamedTuple):
+class Checkpoint(NamedTuple):
     """How far a source is complete; instants in milliseconds, 0: there is none.
 
     Nothing that happened between *first* and *up_to* is missing. The span from there *until* is being
@@ -61,7 +61,7 @@ class Place(NamedTuple):
         return bool(self.until) or self.run != run or now - self.checked >= EVERY_MS
 
     def begun(self, now: int, run: str, keeps_ms: int = 0) -> Self:
-        """The place with a span to compare; the list *keeps_ms* what happened (0: all).
+        """The checkpoint with a span to compare; the list *keeps_ms* what happened (0: all).
 
         A Redis that was started anew may have lost what it took in just before, which no
         webhook brings again. After an outage of our own, senders may take hours to try
@@ -77,49 +77,49 @@ class Place(NamedTuple):
         return self._replace(first=first, until=until, after="", run=run)
 
     def read(self, after: str, missing: Sequence[str], now: int) -> Self:
-        """The place after a page; the next one begins *after*.
+        """The checkpoint after a page; the next one begins *after*.
 
         *missing* has the type of each change of the page that was not there.
         """
-        place = self._replace(after=after, reason="")
+        checkpoint = self._replace(after=after, reason="")
         if missing:
             is_news, many = self.is_news(now), len(missing)
             types = {*missing, *(self.types if is_news else ())}
-            place = place._replace(
+            checkpoint = checkpoint._replace(
                 missing=many + (self.missing if is_news else 0),
                 types=sorted(types)[:MOST_TYPES],
                 gap_at=now,
                 total=self.total + many,
             )
         if after:
-            return place
-        return place._replace(up_to=self.until, until=0, checked=now)
+            return checkpoint
+        return checkpoint._replace(up_to=self.until, until=0, checked=now)
 
     def is_news(self, now: int) -> bool:
         """Whether something was missing a short while ago."""
         return bool(self.missing) and now - self.gap_at < NEWS_MS
 
 
-def places(raw: Mapping[bytes, bytes]) -> dict[str, Place]:
-    """The hash `keys.COMPLETE` as Redis replies it: source -> its place."""
-    found = ((name.decode(), read(Place, row)) for name, row in raw.items())
-    return {name: place for name, place in found if place}
+def checkpoints(raw: Mapping[bytes, bytes]) -> dict[str, Checkpoint]:
+    """The hash `keys.COMPLETE` as Redis replies it: source -> its checkpoint."""
+    found = ((name.decode(), read(Checkpoint, row)) for name, row in raw.items())
+    return {name: checkpoint for name, checkpoint in found if checkpoint}
 
 
 class Completeness(Store):
-    """Keeps the places. Raises redis' own errors."""
+    """Keeps the checkpoints. Raises redis' own errors."""
 
-    def read(self) -> tuple[dict[str, Place], str]:
-        """All places, and which run of Redis this is ("": it does not tell)."""
-        return places(self._redis.hgetall(keys.COMPLETE)), run_id(self._redis)
+    def read(self) -> tuple[dict[str, Checkpoint], str]:
+        """All checkpoints, and which run of Redis this is ("": it does not tell)."""
+        return checkpoints(self._redis.hgetall(keys.COMPLETE)), run_id(self._redis)
 
-    def put(self, source: str, place: Place) -> bool:
-        """Store a place; False: Redis was started anew since it was read.
+    def put(self, source: str, checkpoint: Checkpoint) -> bool:
+        """Store a checkpoint; False: Redis was started anew since it was read.
 
-        What the page of the place had brought may be lost with the run.
+        What the page of the checkpoint had brought may be lost with the run.
         """
-        row: Any = orjson.dumps(place._asdict())
-        if not place.run:
+        row: Any = orjson.dumps(checkpoint._asdict())
+        if not checkpoint.run:
             self._redis.hset(keys.COMPLETE, source, row)
             return True
-        return bool(self._run("complete", source, row, place.run))
+        return bool(self._run("complete", source, row, checkpoint.run))

@@ -52,7 +52,7 @@ def connect(url: str, *, verify_tls: bool, timeout: float, most: int) -> Redis:
     return Redis.from_pool(pool)
 
 
-def aside(redis: Redis, *, timeout: float, most: int, **other: Any) -> Redis:
+def own_client(redis: Redis, *, timeout: float, most: int, **other: Any) -> Redis:
     """Return a client with connections of its own, and *other* options, to the same Redis."""
     pool = redis.connection_pool
     patience = {"socket_timeout": timeout, "socket_connect_timeout": timeout}

@@ -21,7 +21,7 @@ from redis import Redis
 from bridge.domain.facts import STAND_INS, kind_of, organization, organization_id
 from bridge.errors import BridgeError
 from bridge.store import keys
-from bridge.store.connect import aside, batches, each, milliseconds, named
+from bridge.store.connect import batches, each, milliseconds, named, own_client
 
 FORMAT = 1
 """Version of the file's format."""
@@ -275,7 +275,7 @@ def _names(redis: Redis) -> list[str]:
 def _texts(redis: Redis) -> Any:
     """A client to which all that is in Redis is text, whatever bytes that stands for."""
     form = {"decode_responses": True, "encoding_errors": "surrogateescape"}
-    return aside(redis, timeout=PATIENCE, most=1, **form)
+    return own_client(redis, timeout=PATIENCE, most=1, **form)
 
 
 def _read(texts: Any, names: Sequence[str]) -> Iterator[list[Any]]:

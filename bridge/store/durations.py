@@ -60,7 +60,7 @@ class Durations:
             self._counts[f"{histogram}|{bucket}"] += 1
             self._counts[f"{histogram}|{SUM}"] += round(seconds * 1e6)
 
-    def hand_over(self, redis: Redis) -> None:
+    def flush(self, redis: Redis) -> None:
         """Add what was counted to the numbers in Redis. Raises redis' own errors."""
         with self._lock:
             counts, self._counts = self._counts, Counter()

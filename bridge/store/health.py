@@ -1,6 +1,6 @@
 """Checks whether Redis can be written to, and whether an event is on its disk.
 
-One thread checks for the whole process. Each delivery asks for its `view` before it calls
+One thread checks for the whole process. Each delivery asks for its `health` before it calls
 Redis. So a Redis that is down, stalled, full, read-only or allowed to evict costs no
 time-out, and cannot block every thread of the process.
 """
@@ -26,7 +26,7 @@ from redis.exceptions import (
 from bridge.errors import StorageError
 from bridge.settings import Settings
 from bridge.store import keys
-from bridge.store.connect import aside, run_id
+from bridge.store.connect import own_client, run_id
 
 FSYNC_EVERY, APART = 1.1, 0.15
 """Seconds within which `everysec` begins an fsync: a second and a round of Redis' clock;
@@ -55,7 +55,7 @@ class Disk:
     """
 
     def __init__(self, redis: Redis) -> None:
-        self._redis: Any = aside(redis, timeout=ANSWERS + APART, most=1)
+        self._redis: Any = own_client(redis, timeout=ANSWERS + APART, most=1)
         self._waiting: SimpleQueue[tuple[float, Future[str]]] = SimpleQueue()
         self._safe = self._idle = float("-inf")
         threading.Thread(target=self._serve, name="disk", daemon=True).start()
@@ -153,8 +153,8 @@ FULL = "Redis is full ({} of {} bytes; {:.0%} of them may be used)."
 SNAPSHOT = "Redis failed to save its last snapshot, and may refuse writes."
 
 
-class View(NamedTuple):
-    """The result of one check; *begun* in seconds of the monotonic clock.
+class RedisHealth(NamedTuple):
+    """What one check of Redis found; *begun* in seconds of the monotonic clock.
 
     *refusals* say why nothing can be written, *worries* what only an operator needs to
     know. Both are sentences. *memory* is the used share of Redis' `maxmemory` (0: it has
@@ -215,7 +215,7 @@ class Watch:
     """Checks Redis every second, over its own connection.
 
     What the process has to tell Redis now and then goes the same way: after each check
-    that finds it well, each of the *errands* gets the connection. It may raise redis' own
+    that finds it well, each of the *callbacks* gets the connection. It may raise redis' own
     errors.
     """
 
@@ -227,12 +227,12 @@ class Watch:
         share: float = 1.0,
         flushes: bool = False,
     ) -> None:
-        self._redis: Any = aside(redis, timeout=PATIENCE, most=1)
+        self._redis: Any = own_client(redis, timeout=PATIENCE, most=1)
         self._allow_eviction = allow_eviction
         self._share = share
         self._flushes = flushes
-        self.errands: list[Callable[[Redis], None]] = []
-        self._view = View(float("-inf"), (UNSEEN,))
+        self.callbacks: list[Callable[[Redis], None]] = []
+        self._health = RedisHealth(float("-inf"), (UNSEEN,))
         self._failed = float("-inf")
         self._wake = threading.Event()
         self._stopped = False
@@ -264,44 +264,46 @@ class Watch:
     def failed(self) -> None:
         """Note that Redis did not take something just now.
 
-        All is refused until a look that begins after this moment finds it well; that
-        look begins at once.
+        All is refused until a check that begins after this moment finds it well; that
+        one begins at once.
         """
         self._failed = time.monotonic()
         self._wake.set()
 
-    def view(self) -> View:
+    def health(self) -> RedisHealth:
         """What the last check found, and what has failed since."""
-        view = self._view
-        late = self._thread is not None and time.monotonic() - view.begun > STALE
-        if not view.refusals and (late or self._failed >= view.begun):
-            return view._replace(refusals=(DOWN,))
-        return view
+        health = self._health
+        late = self._thread is not None and time.monotonic() - health.begun > STALE
+        if not health.refusals and (late or self._failed >= health.begun):
+            return health._replace(refusals=(DOWN,))
+        return health
 
-    def look(self) -> View:
-        """Look once; return what was found."""
+    def check(self) -> RedisHealth:
+        """Check once; return what was found."""
         begun = time.monotonic()
         try:
-            self._view = self._ask(begun)
+            self._health = self._ask(begun)
         except ResponseError as error:
-            self._view = View(begun, (f"Redis answers with an error: {error}.",))
+            self._health = RedisHealth(
+                begun, (f"Redis answers with an error: {error}.",)
+            )
         except AuthenticationError:
-            self._view = View(begun, (REFUSED,))
+            self._health = RedisHealth(begun, (REFUSED,))
         except (RedisError, OSError):
-            self._view = View(begun, (DOWN,))
-        if not self._view.refusals:
-            for errand in self.errands:
+            self._health = RedisHealth(begun, (DOWN,))
+        if not self._health.refusals:
+            for callback in self.callbacks:
                 with suppress(RedisError):
-                    errand(self._redis)
-        return self.view()
+                    callback(self._redis)
+        return self.health()
 
     def _run(self) -> None:
         while not self._stopped:
             self._wake.clear()
-            self.look()
+            self.check()
             self._wake.wait(EVERY)
 
-    def _ask(self, begun: float) -> View:
+    def _ask(self, begun: float) -> RedisHealth:
         """Read INFO section by section: several at once are new in Redis 7."""
         with self._redis.pipeline(transaction=False) as pipe:
             for section in SECTIONS:
@@ -325,4 +327,4 @@ class Watch:
         refusals = (*refusals, why) if why else refusals
         appends = info.get("aof_enabled", 1) == 1
         run = info.get("run_id", "")
-        return View(begun, refusals, worries, _filled(info), appends, run)
+        return RedisHealth(begun, refusals, worries, _filled(info), appends, run)

@@ -47,7 +47,7 @@ TRAITS = (
 """Traits in a row, in its order."""
 
 
-class Row(NamedTuple):
+class IndexRow(NamedTuple):
     """An account, as the facts say.
 
     *mrr* is in major units of *currency*; the instants are UTC, as in Vitally. None: there
@@ -127,33 +127,33 @@ class Index(Store):
         super().__init__(redis)
         self._read = _kept_row if keep else _row
 
-    def rows(self, key: str = keys.INDEX) -> list[Row]:
+    def rows(self, key: str = keys.INDEX) -> list[IndexRow]:
         """Every account's row, in no order; with another *key*, those of organizations."""
         # A dict: HSCAN may return a field twice.
         raw = dict(self._redis.hscan_iter(key, count=BATCH))
         return [self._read(account, text) for account, text in raw.items()]
 
-    def stream(self, key: str = keys.INDEX) -> Iterator[Row]:
+    def stream(self, key: str = keys.INDEX) -> Iterator[IndexRow]:
         """The rows one by one, so that many need no room; one may come twice."""
         raw = self._redis.hscan_iter(key, count=BATCH)
         return (self._read(account, text) for account, text in raw)
 
-    def near(self, text: str, most: int) -> list[Row]:
+    def near(self, text: str, most: int) -> list[IndexRow]:
         """What has exactly the id *text*, of an account or party; without, *most* of all."""
         if text:
             account = self._redis.hget(keys.party(text), "account") or b""
             return [*self.some(list({text, account.decode()})).values()]
         return [*islice(self.stream(), most)]
 
-    def some(self, accounts: Sequence[str]) -> dict[str, Row]:
+    def some(self, accounts: Sequence[str]) -> dict[str, IndexRow]:
         """The rows of those of *accounts*, organizations too, that have one."""
-        found: dict[str, Row] = {}
+        found: dict[str, IndexRow] = {}
         for key in (keys.INDEX, keys.INDEX_OF_ORGANIZATIONS) if accounts else ():
             pairs = zip(accounts, self._redis.hmget(key, accounts), strict=True)
             found |= {n: self._read(n.encode(), text) for n, text in pairs if text}
         return found
 
-    def find(self, text: str) -> list[Row]:
+    def find(self, text: str) -> list[IndexRow]:
         """What people may call *text*, organizations too, what has exactly that id first.
 
         *text* is part of a name, the id of an account, party or subscription, or the
@@ -192,7 +192,7 @@ class Index(Store):
         return not cursor
 
 
-def sums(rows: Iterable[Row]) -> dict[str, tuple[int, float]]:
+def sums(rows: Iterable[IndexRow]) -> dict[str, tuple[int, float]]:
     """Currency -> accounts with an MRR in it, and their exact sum in major units."""
     numbers, totals = Counter[str](), defaultdict[str, Decimal](Decimal)
     for row in rows:
@@ -202,14 +202,16 @@ def sums(rows: Iterable[Row]) -> dict[str, tuple[int, float]]:
     return {code: (numbers[code], float(totals[code])) for code in sorted(totals)}
 
 
-def _row(account: bytes, text: bytes) -> Row:
-    *plain, unknown, parties, words = orjson.loads(text)[: len(Row._fields) - 1]
-    return Row._make([account.decode(), *plain, tuple(unknown), tuple(parties), words])
+def _row(account: bytes, text: bytes) -> IndexRow:
+    *plain, unknown, parties, words = orjson.loads(text)[: len(IndexRow._fields) - 1]
+    return IndexRow._make(
+        [account.decode(), *plain, tuple(unknown), tuple(parties), words]
+    )
 
 
 _kept_row = lru_cache(MANY)(_row)
 
 
-def _is(row: Row, text: str) -> bool:
+def _is(row: IndexRow, text: str) -> bool:
     ids = {PartyName.parse(party).id.lower() for party in row.parties}
     return text in {row.account.lower(), *map(str.lower, row.parties), *ids}

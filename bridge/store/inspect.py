@@ -17,10 +17,10 @@ from bridge.domain.account import Party
 from bridge.domain.document import Ledger
 from bridge.domain.facts import PartyName, organization_id
 from bridge.store import keys
-from bridge.store.complete import Place, places
+from bridge.store.complete import Checkpoint, checkpoints
 from bridge.store.connect import Store, batches, each, milliseconds, named
 from bridge.store.lease import Leases, read_ledger, used
-from bridge.store.objects import Row, read_rows
+from bridge.store.objects import Sent, read_sent
 from bridge.store.view import Catalogues, Member
 
 LIMIT = 1000
@@ -149,7 +149,7 @@ class Figures(NamedTuple):
     paused: str | None
     failing: Failing | None
     keys_refused: Mapping[str, str]
-    complete: Mapping[str, Place]
+    complete: Mapping[str, Checkpoint]
     dry_run: bool
     listed_at: int | None
     emptied: int | None
@@ -245,7 +245,7 @@ READ: Mapping[str, tuple[Callable[[Any], object], Callable[[Any], Any]]] = {
     "scarce_at": (lambda pipe: pipe.hget(keys.RATE, "scarce"), _instant),
     "failing": (lambda pipe: pipe.hmget(keys.FAILING, *Failing._fields), _failing),
     "keys_refused": (lambda pipe: pipe.hgetall(keys.KEYS_REFUSED), _texts),
-    "complete": (lambda pipe: pipe.hgetall(keys.COMPLETE), places),
+    "complete": (lambda pipe: pipe.hgetall(keys.COMPLETE), checkpoints),
     "durations": (lambda pipe: pipe.hgetall(keys.DURATIONS), _numbers),
 }
 """Figure -> how Redis is asked, and what the reply says. The others are counters."""
@@ -338,7 +338,7 @@ class Record(NamedTuple):
     incomplete: Sequence[str]
     history: Sequence[Mapping[str, Any]]
     catalogues: Catalogues
-    instances: Mapping[str, Row]
+    instances: Mapping[str, Sent]
 
     @property
     def parties(self) -> list[Party]:
@@ -367,7 +367,7 @@ def _standing(
     return Standing(party, account, 0, 0, 0, 0, why or "its traits cannot be removed")
 
 
-class Look(Store):
+class StateReader(Store):
     """Reads how parties and accounts stand."""
 
     def __init__(self, redis: Redis) -> None:
@@ -424,7 +424,7 @@ class Look(Store):
             [p for p in parties if self._redis.sismember(keys.INCOMPLETE, p)],
             [orjson.loads(line) for line in lines],
             used(self._redis, members, register=False),
-            read_rows(self._redis.hgetall(keys.instances(account))),
+            read_sent(self._redis.hgetall(keys.instances(account))),
         )
 
     def listed(self, key: str) -> list[tuple[Standing, int]]:

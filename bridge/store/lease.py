@@ -440,7 +440,7 @@ def _compacted(member: Member) -> dict[str, Any]:
         "gone": gone,
         "put": put,
         "deliveries": member.deliveries,
-        "ghost": kind_of(member.name) == PartyKind.VACATED,
+        "vacated": kind_of(member.name) == PartyKind.VACATED,
         "stands_in": member.stands_in,
         "incomplete": incomplete(member),
     }

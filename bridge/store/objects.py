@@ -22,7 +22,7 @@ LATE, MOST_TRIES = 3, 7
 number what Vitally shows otherwise is not sent again, only looked for."""
 
 
-class Row(NamedTuple):
+class Sent(NamedTuple):
     """An instance: how many looks are *owed*, and the digest of what was sent.
 
     One is owed after it was sent, 3 where an earlier message may still arrive, and one
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     tries: int
     digest: str
 
-    def after(self, one: Instance, found: Mapping[str, Any] | None) -> Row:
+    def after(self, one: Instance, found: Mapping[str, Any] | None) -> Sent:
         """The row of *one* after a look that *found* it so (None: not at all)."""
         if one.is_shown(found):
             return self._replace(owed=self.owed - 1, tries=0)
@@ -44,28 +44,28 @@ class Row(NamedTuple):
         return self.tries > 0 and (found is None or self.tries < MOST_TRIES)
 
 
-def word(row: Row | None, digest: str) -> str:
+def word(row: Sent | None, digest: str) -> str:
     """What became of an instance that now has this *digest*."""
     if row is None or row.digest != digest:
         return "to be sent"
     return "not shown so" if row.tries >= LATE else "sent" if row.owed else "shown"
 
 
-def read_rows(raw: Mapping[bytes, bytes]) -> dict[str, Row]:
+def read_sent(raw: Mapping[bytes, bytes]) -> dict[str, Sent]:
     """Read what Redis keeps of an account's instances."""
     rows = {name.decode(): row.decode() for name, row in raw.items()}
-    return {i: Row(int(row[0]), int(row[1]), row[2:]) for i, row in rows.items()}
+    return {i: Sent(int(row[0]), int(row[1]), row[2:]) for i, row in rows.items()}
 
 
 class Objects(Store):
     """Rows of instances, and when all accounts rest."""
 
-    def read(self, account: str) -> dict[str, Row]:
+    def read(self, account: str) -> dict[str, Sent]:
         """The row of each instance of *account*."""
-        return read_rows(self._redis.hgetall(keys.instances(account)))
+        return read_sent(self._redis.hgetall(keys.instances(account)))
 
     def put(
-        self, lease: Lease, rows: Mapping[str, Row], gone: Iterable[str], *, late: bool
+        self, lease: Lease, rows: Mapping[str, Sent], gone: Iterable[str], *, late: bool
     ) -> None:
         """Store *rows* under the *lease*, and whether Vitally is *late* to show some.
 

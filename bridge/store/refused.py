@@ -50,7 +50,7 @@ class Refusals:
             self._counts[f"{source}:{reason}"] += 1
             self._last.append((source, str(status), reason, text, delivery))
 
-    def hand_over(self, redis: Redis) -> None:
+    def flush(self, redis: Redis) -> None:
         """Hand the count over. It is kept where that raises a RedisError."""
         with self._lock:
             counts, self._counts = self._counts, Counter()

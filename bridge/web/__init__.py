@@ -77,7 +77,7 @@ def create_app(
         sources,
     )
     if settings.bridge_alert_url:
-        alone = Alerts(redis, settings, watch.view, partial(leads_alone, redis))
+        alone = Alerts(redis, settings, watch.health, partial(leads_alone, redis))
         args = (threading.Event(),)
         threading.Thread(target=alone.run, args=args, daemon=True).start()
     app = Flask("bridge.web", static_folder=None, template_folder=None)

@@ -92,7 +92,7 @@ class Health(Collector):
 
     def _values(self, seen: Figures) -> Mapping[str, Any]:
         """Figure -> its value; of a metric with labels, one for each of their values."""
-        places = {
+        checkpoints = {
             (name,): place
             for name, (_, place) in compared(seen, self._settings).items()
         }
@@ -106,15 +106,20 @@ class Health(Collector):
             "paused": seen.paused is not None,
             "jobs": {(word,): number for word, number in sorted(seen.outcomes.items())},
             "refused": {tuple(name.split(":")): number for name, number in refused},
-            "complete": {name: place.up_to / 1000 for name, place in places.items()},
-            "gaps": {name: place.total for name, place in places.items()},
+            "complete": {
+                name: checkpoint.up_to / 1000
+                for name, checkpoint in checkpoints.items()
+            },
+            "gaps": {
+                name: checkpoint.total for name, checkpoint in checkpoints.items()
+            },
         }
 
     def _lamps(self, seen: Figures | None) -> list[Lamp]:
-        return lamps(seen, self._watch.view(), self._settings)
+        return lamps(seen, self._watch.health(), self._settings)
 
     def _figures(self) -> Figures | None:
-        if DOWN in self._watch.view().refusals:
+        if DOWN in self._watch.health().refusals:
             return None
         try:
             return figures(self._redis)

@@ -108,8 +108,8 @@ class Hooks:
         self._durations = Durations()
         self._failures = Failures(free=60, free_in_all=600, gap=0.25, longest=1.0)
         self._reported = time.monotonic()
-        watch.errands += [self._refusals.hand_over, self._durations.hand_over]
-        watch.errands.append(self._report)
+        watch.callbacks += [self._refusals.flush, self._durations.flush]
+        watch.callbacks.append(self._report)
 
     def view(self, name: str) -> Response:
         """Answer one request, and log one line about it; of many failed ones, their sum.
@@ -198,15 +198,15 @@ class Hooks:
             raise StorageError(BUSY)
         try:
             # Looked at before the event is written: which run of Redis may have it.
-            view, now = self._watch.view(), time.time()
-            if view.refusals:
+            health, now = self._watch.health(), time.time()
+            if health.refusals:
                 source.verify(delivery, self._ingress.options, now)
-                raise StorageError(view.refusals[0])
+                raise StorageError(health.refusals[0])
             receipt = self._watched(self._ingress.receive, source, delivery, now)
         finally:
             self._turns.release()
         if self._disk and receipt.receipt != "ignored":
-            self._watched(self._disk.wait, view.run, until)
+            self._watched(self._disk.wait, health.run, until)
         return receipt
 
     def _watched(self, call: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:

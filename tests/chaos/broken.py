@@ -98,7 +98,7 @@ def up_to_first() -> None:
 
     def page(self: Any, one: Any, place: Any, now: int) -> None:
         done = place._replace(up_to=place.until, until=0, checked=now)
-        self.places.put(one.source.name, done)
+        self.checkpoints.put(one.source.name, done)
         real(self, one, place, now)
 
     complete.Completing._page = page

@@ -27,7 +27,7 @@ from bridge.ingest import Ingress
 from bridge.sources import load
 from bridge.sources.stripe import SOURCE
 from bridge.store import keys
-from bridge.store.inspect import Figures, Look, figures
+from bridge.store.inspect import Figures, StateReader, figures
 from bridge.webhook.source import Delivery, Verified
 from tests.chaos.world import NEXT_SECRET, PASSWORD, Known, World
 from tests.support.desk import QUEUE
@@ -149,7 +149,7 @@ def budget(world: Known) -> Iterator[str]:
 def _sums(world: Known) -> Iterator[str]:
     now = world.stack.figures()
     yield from adds_up(now)
-    found = list(Look(world.stack.redis).every_standing())
+    found = list(StateReader(world.stack.redis).every_standing())
     for word in ("settled", "pending", "held", "parked"):
         scanned = sum(getattr(one, word) for one in found)
         if scanned != getattr(now, word):

@@ -281,8 +281,8 @@ class Power:
         return sum(name in before and name not in left for name in ours)
 
     def _healed(self) -> int:
-        places = Completeness(self.stack.redis).read()[0]
-        return sum(place.total for place in places.values())
+        checkpoints = Completeness(self.stack.redis).read()[0]
+        return sum(checkpoint.total for checkpoint in checkpoints.values())
 
 
 def happens(shop: Shop, rng: random.Random) -> Mapping[str, Any]:

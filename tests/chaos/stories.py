@@ -26,7 +26,7 @@ from bridge.settings import Settings
 from bridge.sources import load as configured
 from bridge.sources import switched_on
 from bridge.store import keys
-from bridge.store.complete import Place, places
+from bridge.store.complete import Checkpoint, checkpoints
 from bridge.store.connect import connect
 from bridge.store.health import Watch
 from bridge.vitally.custom_objects import EXAMPLE_TOKEN
@@ -230,7 +230,7 @@ class Bridge(Known):
             app = create_app(settings, config, redis=redis, watch=self._watch)
             self._web = app.test_client()
         assert self._watch is not None
-        self._watch.look()
+        self._watch.check()
         return self._web
 
     def goes_on(
@@ -460,11 +460,11 @@ def complete(bridge: Bridge) -> None:
         bridge.source.put(event)
         bridge.taken[event["id"]] = event
     since = (shop.last - 3600) * 1000
-    began = Place(since, since, run=redis.info("server")["run_id"])
+    began = Checkpoint(since, since, run=redis.info("server")["run_id"])
     redis.hset(keys.COMPLETE, "stripe", orjson.dumps(began._asdict()))
 
     def is_complete() -> bool:
-        place = places(redis.hgetall(keys.COMPLETE))["stripe"]
+        place = checkpoints(redis.hgetall(keys.COMPLETE))["stripe"]
         return place.up_to > since
 
     bridge.goes_on(Worker.completes, is_complete)

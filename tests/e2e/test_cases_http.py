@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from bridge.store import keys
-from bridge.store.inspect import Look
+from bridge.store.inspect import StateReader
 from tests.support.stack import Stack
 from tests.support.stripe import Answer, Stripe
 from tests.support.stripe_cases import Case, events, every, expected, parameters
@@ -33,7 +33,7 @@ class Played(NamedTuple):
     """What all cases together led to: Vitally's accounts by external id, and the store."""
 
     accounts: Mapping[str, Any]
-    look: Look
+    look: StateReader
 
 
 def mark(case: Case, rendering: str) -> str:
@@ -87,7 +87,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         eventually(lambda: not _soon(stack), what="all that a catalogue changes")
         stack.settled()
         yield Played(
-            {a["externalId"]: a for a in stack.vitally.accounts()}, Look(stack.redis)
+            {a["externalId"]: a for a in stack.vitally.accounts()},
+            StateReader(stack.redis),
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridge.store.inspect import Look
+from bridge.store.inspect import StateReader
 from tests.support.command import called
 from tests.support.local_hubspot import (
     BORN,
@@ -222,7 +222,7 @@ def test_without_a_token_deals_are_held_with_what_they_need(without: Shop) -> No
 
     without.post(event("deal.creation", objectId=deal, at=now()))
 
-    found = Look(without.stack.redis).standing(f"pointer:hubspot:deal:{deal}")
+    found = StateReader(without.stack.redis).standing(f"pointer:hubspot:deal:{deal}")
     assert found is not None
     assert 1 == found.held
     assert "needs HUBSPOT_ACCESS_TOKEN" in (found.why or "")

@@ -49,7 +49,7 @@ def ingress(desk: Bench, redis_server: RedisServer) -> Ingress:
 def watch(redis: Redis) -> Iterator[Watch]:
     """One that has looked once; its thread does not run."""
     made = Watch(redis)
-    made.look()
+    made.check()
     yield made
     made.stop()
 

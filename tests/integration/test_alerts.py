@@ -16,7 +16,7 @@ from bridge.sources import options
 from bridge.sources.stripe.api import connect as connect_stripe
 from bridge.store import keys
 from bridge.store.connect import connect
-from bridge.store.health import DOWN, View
+from bridge.store.health import DOWN, RedisHealth
 from bridge.store.inspect import figures
 from bridge.web import leads_alone
 from tests.support.desk import customer, settings, subscription
@@ -27,7 +27,7 @@ from tests.support.round_trips import round_trips
 from workers.probes import Probes
 
 RAISED, OVER = ("parked", "raised"), ("parked", "over")
-WELL = View(0, ())
+WELL = RedisHealth(0, ())
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def make(redis: Redis, hook: Hook, monkeypatch: pytest.MonkeyPatch):
 
     def one(
         redis: Redis = redis,
-        view: Callable[[], View] = lambda: WELL,
+        view: Callable[[], RedisHealth] = lambda: WELL,
         leads: Callable[[], bool] = lambda: True,
     ) -> Alerts:
         environ = {"BRIDGE_ALERT_URL": f"{hook.url}/alert?token=hidden"}
@@ -129,13 +129,13 @@ def test_with_redis_away_each_process_says_so_itself(
 ) -> None:
     url = f"redis://127.0.0.1:{free_port()}"
     away = connect(url, verify_tls=True, timeout=0.2, most=1)
-    views = [WELL, View(0, (DOWN,)), View(0, (DOWN,))]
+    views = [WELL, RedisHealth(0, (DOWN,)), RedisHealth(0, (DOWN,))]
     process = make(away, lambda: views.pop(0))
     while views:
         process.check()
     assert [("redis", "raised")] == hook.told()
     assert DOWN in hook.bodies()[0]["text"]
-    process._redis, process._view = redis, lambda: WELL  # it is back
+    process._redis, process._health = redis, lambda: WELL  # it is back
     process.check()
 
     assert [("redis", "raised"), ("redis", "over")] == hook.told()

@@ -23,7 +23,7 @@ from bridge.domain.refresh import restamped
 from bridge.ingest import Ingress
 from bridge.sources import discover
 from bridge.store import keys
-from bridge.store.inspect import Look, figures
+from bridge.store.inspect import StateReader, figures
 from bridge.webhook.source import Delivery, Verified
 from bridge.wording import moment
 from tests.support.command import Run, called
@@ -552,7 +552,7 @@ def test_a_read_that_a_worker_overtook_does_not_beat_the_worker_s(
             """A minute later the price is another, and a worker reads it."""
             stripe.clock = lambda: time.time() + 60 * (10 - stripe.times)
             stripe.put(subscription("sub_1", "cus_1", item(price(unit=9900))))
-            known = Look(desk.redis).member("stripe:cus_1").party({})
+            known = StateReader(desk.redis).member("stripe:cus_1").party({})
             facts = restamped(api.party("stripe:cus_1"), known)
             Ingress(chosen, desk.redis, [source]).admit(source, facts)
 
@@ -599,7 +599,7 @@ def test_a_backfill_counts_like_events(stripe, backfill, desk):
 
     assert 3 == desk.check().accepted
     assert "workers.jobs.create_account" == desk.pop().func_name
-    assert 1 == Look(desk.redis).standing("stripe:cus_1").pending
+    assert 1 == StateReader(desk.redis).standing("stripe:cus_1").pending
 
 
 # gaps

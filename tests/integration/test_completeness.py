@@ -20,9 +20,9 @@ from bridge.ingest import Ingress
 from bridge.lamps import complete, lamps
 from bridge.sources import OBSERVED, discover
 from bridge.store import keys
-from bridge.store.complete import EVERY_MS, Completeness, Place
+from bridge.store.complete import EVERY_MS, Checkpoint, Completeness
 from bridge.store.connect import milliseconds
-from bridge.store.health import View
+from bridge.store.health import RedisHealth
 from bridge.store.inspect import figures
 from bridge.webhook.source import Archive, Change, Delivery, Page, Verified
 from tests.support.desk import Bench, settings, subscription
@@ -60,14 +60,14 @@ def check(desk: Bench, stripe: LocalStripe, redis_server: RedisServer) -> Comple
     return Completing(desk.context, "one")
 
 
-def place(redis: Redis, **more: Any) -> Place:
+def place(redis: Redis, **more: Any) -> Checkpoint:
     """Store how far Stripe is complete; without *more*, return what is stored."""
     store = Completeness(redis)
     known, run = store.read()
     if not more:
         return known["stripe"]
     hour_ago = milliseconds(redis) - 60 * MINUTE * 1000
-    now = Place(0, hour_ago, run=run, checked=1)._replace(**more)
+    now = Checkpoint(0, hour_ago, run=run, checked=1)._replace(**more)
     assert store.put("stripe", now)
     return now
 
@@ -111,7 +111,8 @@ def test_what_never_came_is_taken_in_page_by_page_and_is_news(
     assert (30, 30, "") == (done.missing, done.total, done.reason)
     assert 100_000 < milliseconds(desk.redis) - done.up_to < 140_000
     lit = {
-        one.kind: one.text for one in lamps(now, View(0, ()), check.context.settings)
+        one.kind: one.text
+        for one in lamps(now, RedisHealth(0, ()), check.context.settings)
     }
     assert "stripe 30 (customer.updated), the last at" in lit["gap"]
     said = complete(now, check.context.settings)
@@ -170,7 +171,8 @@ def test_a_list_that_cannot_be_read_is_said_and_read_later(
     check.tick()
     seen = figures(desk.redis)
     lit = {
-        one.kind: one.text for one in lamps(seen, View(0, ()), check.context.settings)
+        one.kind: one.text
+        for one in lamps(seen, RedisHealth(0, ()), check.context.settings)
     }
 
     assert "Stripe only up to" in lit["completeness"]
@@ -192,7 +194,7 @@ def test_a_source_that_asks_for_years_is_read_again_in_minutes(
 def test_a_place_is_not_stored_in_another_run_of_redis(desk: Bench) -> None:
     store = Completeness(desk.redis)
 
-    assert not store.put("stripe", Place(0, 5, run="another"))
+    assert not store.put("stripe", Checkpoint(0, 5, run="another"))
     assert {} == store.read()[0]
 
 

@@ -19,7 +19,7 @@ from bridge.sources import discover
 from bridge.sources.stripe import SOURCE
 from bridge.sources.stripe.api import StripeApi, connect
 from bridge.sources.stripe.connected import DEEPEST, apart
-from bridge.store.complete import Completeness, Place
+from bridge.store.complete import Checkpoint, Completeness
 from bridge.store.inspect import figures
 from bridge.webhook.source import Delivery, Verified
 from tests.support.desk import Bench, settings
@@ -295,7 +295,7 @@ def test_they_are_not_claimed_to_be_complete(
     more = {"STRIPE_API_KEY": "rk_live_example", "STRIPE_CONNECT": "true"}
     chosen = settings(desk.vitally.url, redis_server.url, **more)
     before = complete(figures(desk.redis), chosen)["Stripe"]
-    Completeness(desk.redis).put("stripe", Place(1, 2))
+    Completeness(desk.redis).put("stripe", Checkpoint(1, 2))
     after = complete(figures(desk.redis), chosen)["Stripe"]
 
     assert "not compared with its own list: not yet" == before

@@ -137,7 +137,7 @@ def test_refused_ones_stand_between_the_others(desk) -> None:
     for n in range(3):
         desk.accept.ignore("stripe", [(f"evt_{n}", "charge.failed", "no effect")])
         tally.add("stripe", 401, "mismatch", "it does not match", f"d{n}")
-        tally.hand_over(desk.redis)
+        tally.flush(desk.redis)
 
     seen, after = [], ""
     for _ in range(3):

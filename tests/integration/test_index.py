@@ -6,11 +6,11 @@ import pytest
 from redis.exceptions import RedisError
 
 from bridge.store import keys
-from bridge.store.index import Index, Row, sums
+from bridge.store.index import Index, IndexRow, sums
 from tests.support.desk import Bench, customer, subscription
 from workers.sweep import Sweeper
 
-ACME = Row(
+ACME = IndexRow(
     account="acme",
     name="Acme",
     status="active",

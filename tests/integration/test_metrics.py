@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.store.complete import Completeness, Place
+from bridge.store.complete import Checkpoint, Completeness
 from bridge.store.durations import DURATIONS, Durations, histograms
 from bridge.store.health import Watch
 from bridge.store.inspect import figures
@@ -32,10 +32,10 @@ def metrics(web: FlaskClient, desk: Bench, watch: Watch):
     desk.rests(customer(), subscription(at=1))
     desk.fault("status", status=503)
     desk.does(subscription(at=2, unit=1))
-    watch.look()
-    desk.context.durations.hand_over(desk.redis)
+    watch.check()
+    desk.context.durations.flush(desk.redis)
     store = Completeness(desk.redis)
-    store.put("stripe", Place(1000, 5000, run=store.read()[1], total=3))
+    store.put("stripe", Checkpoint(1000, 5000, run=store.read()[1], total=3))
     text = web.get("/metrics").text
     return {one.name: one for one in text_string_to_metric_families(text)}
 
@@ -93,7 +93,7 @@ def test_a_value_is_in_the_first_bucket_whose_bound_it_does_not_pass(redis):
     for seconds in (0.05, 0.06, 99):
         took.add("vitally_request", seconds, "PUT", "2xx")
     for _ in range(2):  # what was handed over is not handed over again
-        took.hand_over(redis)
+        took.flush(redis)
 
     ((labels, buckets, total),) = histograms(
         figures(redis).durations, "vitally_request"
@@ -107,7 +107,7 @@ def test_an_event_is_measured_from_its_arrival_over_all_its_tries(desk: Bench):
     desk.does(customer())
     desk.passes(100_000)
     desk.work()
-    desk.context.durations.hand_over(desk.redis)
+    desk.context.durations.flush(desk.redis)
 
     ((_, _, total),) = histograms(figures(desk.redis).durations, "event_to_write")
     assert pytest.approx(100, abs=5) == total

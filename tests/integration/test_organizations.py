@@ -22,7 +22,7 @@ from bridge.plan import plan, report, totals
 from bridge.reconcile import Reconciler
 from bridge.store import dump, keys, operator
 from bridge.store.index import Index, sums
-from bridge.store.inspect import Look
+from bridge.store.inspect import StateReader
 from bridge.store.mass import Mass
 from bridge.store.shadow import Shadow
 from bridge.store.view import Outcome
@@ -606,7 +606,7 @@ def test_a_plan_foresees_organizations_before_any_job(desk: Bench) -> None:
 def test_an_organization_can_be_found_and_explained(desk: Bench) -> None:
     desk.settles(*THREE)
     find = Index(desk.redis).find
-    told = explanation(Look(desk.redis), HOLDING, CONFIG)
+    told = explanation(StateReader(desk.redis), HOLDING, CONFIG)
 
     assert ["acme"] == [row.account for row in find("stripe:cus_1")]
     assert [[HOLDING]] * 2 == [

@@ -14,7 +14,7 @@ from bridge.alerts import Message
 from bridge.ingest import Ingress, Receipt
 from bridge.sources import OBSERVED, discover
 from bridge.store import audit, keys, samples
-from bridge.store.complete import Place, places
+from bridge.store.complete import Checkpoint, checkpoints
 from bridge.store.connect import milliseconds, read
 from bridge.store.index import Index
 from bridge.store.quarantine import (
@@ -340,7 +340,7 @@ def test_what_is_too_old_goes_with_the_sweeper(
 def test_what_a_later_version_has_added_to_a_row_is_left(desk: Bench) -> None:
     """After a downgrade, or beside a worker that is newer."""
     desk.rests(desk_customer(), desk_subscription(at=1))
-    shelf, place = Quarantine(desk.redis), Place(1, 2)
+    shelf, place = Quarantine(desk.redis), Checkpoint(1, 2)
     shelf.put(kept("one"))
     desk.redis.hset(keys.COMPLETE, "stripe", orjson.dumps(place._asdict()))
     samples.mark(desk.redis, "pause")
@@ -349,7 +349,7 @@ def test_what_a_later_version_has_added_to_a_row_is_left(desk: Bench) -> None:
     desk.redis.lpush(keys.OUTBOX, orjson.dumps(row._asdict()))
     read_ = [
         lambda: [*shelf.all()],
-        lambda: places(desk.redis.hgetall(keys.COMPLETE)),
+        lambda: checkpoints(desk.redis.hgetall(keys.COMPLETE)),
         lambda: (samples.marks(desk.redis), samples.samples(desk.redis)),
         lambda: [read(Message, line) for line in desk.redis.lrange(keys.OUTBOX, 0, -1)],
         lambda: [*Index(desk.redis).stream()],

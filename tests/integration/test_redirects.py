@@ -12,7 +12,7 @@ from bridge.errors import BridgeError, SourceError
 from bridge.settings import Settings
 from bridge.sources import discover, load
 from bridge.store import keys
-from bridge.store.health import View
+from bridge.store.health import RedisHealth
 from bridge.vitally.client import Vitally
 from tests.support.local_api import Asked, Json, LocalApi, Reply
 
@@ -55,7 +55,7 @@ def settings(near: Place) -> Settings:
 
 def heartbeat(settings: Settings, redis: Redis) -> None:
     redis.zadd(keys.WORKERS, {"one": 2**50})
-    Alerts(redis, settings, lambda: View(0, ()), lambda: True).check()
+    Alerts(redis, settings, lambda: RedisHealth(0, ()), lambda: True).check()
     raise BridgeError("it was told in the log")
 
 

@@ -25,8 +25,8 @@ def test_a_burst_costs_one_call_and_is_counted_whole(redis: Redis) -> None:
         tally.add(*WRONG)
     tally.add("unknown", 404, "unknown_source", "\ud800", "d2")
 
-    assert ["EVALSHA"] == round_trips(redis, lambda: tally.hand_over(redis))[-1:]
-    assert [] == round_trips(redis, lambda: tally.hand_over(redis))
+    assert ["EVALSHA"] == round_trips(redis, lambda: tally.flush(redis))[-1:]
+    assert [] == round_trips(redis, lambda: tally.flush(redis))
     seen = figures(redis)
     counts = {"stripe:mismatch": 2 * ONCE, "unknown:unknown_source": 1}
     assert counts == seen.refused == seen.refused_lately == seen.refused_now
@@ -50,9 +50,9 @@ def test_what_redis_did_not_take_is_handed_over_later(redis: Redis) -> None:
         f"redis://127.0.0.1:{free_port()}", verify_tls=True, timeout=0.1, most=1
     )
     with pytest.raises(RedisError):
-        tally.hand_over(away)
+        tally.flush(away)
     tally.add(*WRONG)
-    tally.hand_over(redis)
+    tally.flush(redis)
 
     assert {"stripe:mismatch": 2} == figures(redis).refused
     assert 2 == len(deliveries(redis).lines)
@@ -67,13 +67,13 @@ def test_what_came_long_ago_did_not_come_lately(
 ) -> None:
     tally = Refusals()
     tally.add(*WRONG)
-    tally.hand_over(redis)
+    tally.flush(redis)
     now = figures(redis).now_ms // SPAN_MS
     redis.delete(keys.REFUSED_LATELY)
     old, older = f"{now - spans}:stripe:mismatch", f"{now - 7}:stripe:mismatch"
     redis.hset(keys.REFUSED_LATELY, mapping={old: 1, older: 1})
     tally.add(*WRONG)
-    tally.hand_over(redis)
+    tally.flush(redis)
     seen = figures(redis)
     lately = seen.refused_lately["stripe:mismatch"]
 
@@ -87,6 +87,6 @@ def test_the_journal_of_the_refused_is_capped(redis: Redis) -> None:
     for _ in range(2 * JOURNAL // ONCE):
         for _ in range(ONCE):
             tally.add(*WRONG)
-        tally.hand_over(redis)
+        tally.flush(redis)
 
     assert JOURNAL <= redis.xlen(keys.REFUSED) <= JOURNAL + ONCE

@@ -18,7 +18,7 @@ from bridge.lamps import lamps
 from bridge.log import content
 from bridge.store import keys
 from bridge.store.accept import Origin
-from bridge.store.health import View
+from bridge.store.health import RedisHealth
 from bridge.store.inspect import figures
 from bridge.store.quarantine import Quarantine
 from tests.support.desk import Bench, customer, subscription
@@ -199,7 +199,7 @@ def test_vitally_s_own_words_are_in_no_line_on_no_lamp_and_with_the_account(
     desk.does(subscription(at=1))
     ask(desk.context, desk.context.client())
     logged = str([content(record) for record in caplog.records])
-    lit = str(lamps(figures(desk.redis), View(0, ()), desk.context.settings))
+    lit = str(lamps(figures(desk.redis), RedisHealth(0, ()), desk.context.settings))
 
     assert [] == [x for x in (logged, lit) if "alpha" in x.lower() or "4711" in x]
     assert f"answered {status}" in logged

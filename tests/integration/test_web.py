@@ -247,7 +247,7 @@ def test_what_is_not_stored_is_to_be_sent_again_and_redis_is_left_alone_until_we
     refused = post(client)
     stranger = client.post(PATH)
     asked = len(ingress.seen)
-    watch.look()
+    watch.check()
 
     for one in (answer, refused):
         assert (503, "5") == (one.status_code, one.headers["Retry-After"])
@@ -272,8 +272,8 @@ def test_of_many_failed_signatures_one_line_a_minute_tells_the_sum(
     caplog.set_level(logging.INFO, "bridge.web")
     monkeypatch.setattr(hooks, "REPORT", 0.0)
     statuses = {client.post(PATH).status_code for _ in range(70)}
-    watch.look()
-    watch.look()
+    watch.check()
+    watch.check()
 
     assert {401} == statuses
     assert 60 == sum(r.message == "delivery" for r in caplog.records)
@@ -352,7 +352,7 @@ def test_what_is_refused_is_counted_by_source_and_reason_and_journaled(
     client.post("/webhooks/no-such")
     client.get(PATH)
     post(client)
-    watch.look()
+    watch.check()
 
     assert {
         "example:malformed": 1,
@@ -482,11 +482,11 @@ def test_with_a_dead_redis_only_liveness_is_true(
         redis = connect(server.url, verify_tls=True, timeout=0.45, most=2)
         watch = Watch(redis)
         client = make(redis, watch)
-        watch.look()
+        watch.check()
         server.kill()
         # Found out first by a page, later by the watch: told alike.
         first = client.get("/readyz")
-        watch.look()
+        watch.check()
         second = client.get("/readyz")
         metrics, alive = client.get("/metrics"), client.get("/healthz")
         watch.stop()

@@ -28,7 +28,7 @@ from tests.support.waiting import eventually
 
 def why_refused(watch: Watch) -> str | None:
     """Why nothing can be written now; None: it can."""
-    return next(iter(watch.view().refusals), None)
+    return next(iter(watch.health().refusals), None)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_one_look_sees_why_nothing_can_be_written(
         client.execute_command(*command.split())
     watch = Watch(client, **settings)
     before = why_refused(watch)
-    view = watch.look()
+    view = watch.check()
     after = (*view.refusals, *view.worries)
     watch.stop()
 
@@ -91,7 +91,7 @@ def test_a_share_of_the_memory_is_kept_for_the_workers(
     found = []
     for share in (0.1, 0.9):
         watch = Watch(client, share=share)
-        watch.look()
+        watch.check()
         found.append(why_refused(watch))
 
     assert found[0] is not None
@@ -126,11 +126,11 @@ def test_a_running_watch_sees_what_befalls_redis_and_its_return(
 
 def test_a_failure_seen_by_another_refuses_until_the_next_look(client: Redis) -> None:
     watch = Watch(client)
-    watch.look()
+    watch.check()
     watch.failed()
 
-    assert (DOWN,) == watch.view().refusals
-    assert () == watch.look().refusals
+    assert (DOWN,) == watch.health().refusals
+    assert () == watch.check().refusals
 
 
 def test_a_failure_makes_the_watch_look_at_once(
@@ -150,8 +150,8 @@ def test_a_failure_makes_the_watch_look_at_once(
 def test_an_errand_that_fails_keeps_no_other_from_being_run(client: Redis) -> None:
     done: list[Redis] = []
     watch = Watch(client)
-    watch.errands += [lambda redis: redis.execute_command("NONSENSE"), done.append]
-    watch.look()
+    watch.callbacks += [lambda redis: redis.execute_command("NONSENSE"), done.append]
+    watch.check()
     watch.stop()
 
     assert 1 == len(done)
@@ -161,12 +161,12 @@ def test_it_sees_how_full_redis_is_and_whether_it_has_an_append_only_file(
     client: Redis,
 ) -> None:
     watch = Watch(client)
-    watch.look()
-    assert (0.0, True) == watch.view()[3:5]
+    watch.check()
+    assert (0.0, True) == watch.health()[3:5]
     client.config_set("maxmemory", 2 * client.info()["used_memory"])
     client.config_set("appendonly", "no")
-    watch.look()
-    memory, appends = watch.view()[3:5]
+    watch.check()
+    memory, appends = watch.health()[3:5]
     watch.stop()
 
     assert 0.3 < memory < 0.7

@@ -27,7 +27,7 @@ from bridge.sources import discover
 from bridge.store import keys
 from bridge.store.accept import Accepted
 from bridge.store.connect import each, milliseconds
-from bridge.store.inspect import Figures, Look, Standing, figures
+from bridge.store.inspect import Figures, Standing, StateReader, figures
 from bridge.store.lease import Claim
 from bridge.vitally.client import Vitally
 from tests.support.vitally import Simulator
@@ -140,7 +140,7 @@ class Bench:
         self.context.vitally = self.client
         self.queue, self.accept = self.context.queue, self.context.accept
         self.leases, self.breaker = self.context.leases, self.context.breaker
-        self.throttle, self.look = self.context.throttle, Look(redis)
+        self.throttle, self.look = self.context.throttle, StateReader(redis)
         self.jobs = Jobs(self.context)
         self.sweeper = self.another_sweeper("one")
 

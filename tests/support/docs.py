@@ -23,7 +23,7 @@ from bridge.sources import discover
 from bridge.store.durations import DURATIONS
 from bridge.store.inspect import METRICS, PREFIX
 from bridge.traps import TRAPS
-from workers.outcomes import ANSWERS
+from workers.outcomes import REACTIONS
 
 REGION = "<!-- begin: {0} -->\n{1}<!-- end: {0} -->"
 ANY_REGION = re.compile(r"<!-- begin: (\w+) -->\n.*?<!-- end: \1 -->", flags=re.DOTALL)
@@ -122,7 +122,7 @@ def lamps_table() -> str:
 def answers_table() -> str:
     """Render one line for each answer of Vitally to a write."""
     heading = ("Vitally's answer", "word in the log", "what follows")
-    return table(heading, ((one.answer, one.word, one.follows) for one in ANSWERS))
+    return table(heading, ((one.answer, one.word, one.follows) for one in REACTIONS))
 
 
 def losses() -> list[Mapping[str, str]]:

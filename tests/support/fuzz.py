@@ -189,7 +189,7 @@ class Bridge:
             },
         )
         watch = Watch(redis)
-        watch.look()
+        watch.check()
         app = create_app(self.chosen, Config(), redis=redis, watch=watch)
         self.front = Front(app, {"stripe"})
 

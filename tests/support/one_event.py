@@ -88,7 +88,7 @@ def entered() -> Entered:
         redis: Redis = ending.enter_context(server.client())
         desk = ending.enter_context(bench(redis))
         watch = Watch(redis)
-        watch.look()
+        watch.check()
         ending.callback(watch.stop)
         chosen = settings(desk.vitally.url, server.url, STRIPE_MODE="test")
         client, shop = _client(chosen, redis, watch), Shop()

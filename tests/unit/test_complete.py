@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.store.complete import EVERY_MS, LAG_MS, NEWS_MS, OVERLAP_MS, Place
+from bridge.store.complete import EVERY_MS, LAG_MS, NEWS_MS, OVERLAP_MS, Checkpoint
 
 NOW = 1_800_000_000_000
-PLACE = Place(0, NOW - EVERY_MS - LAG_MS, run="a", checked=NOW - EVERY_MS)
+PLACE = Checkpoint(0, NOW - EVERY_MS - LAG_MS, run="a", checked=NOW - EVERY_MS)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ PLACE = Place(0, NOW - EVERY_MS - LAG_MS, run="a", checked=NOW - EVERY_MS)
     ],
 )
 def test_the_span_that_is_compared_next(
-    place: Place, run: str, due: bool, until: int
+    place: Checkpoint, run: str, due: bool, until: int
 ) -> None:
     begun = place.begun(NOW, run)
 
@@ -39,15 +39,15 @@ def test_the_span_that_is_compared_next(
 
 
 def test_a_span_reaches_back_but_not_before_the_very_first() -> None:
-    assert NOW - OVERLAP_MS == Place(0, NOW).since
-    assert NOW - 5 == Place(NOW - 5, NOW).since
+    assert NOW - OVERLAP_MS == Checkpoint(0, NOW).since
+    assert NOW - 5 == Checkpoint(NOW - 5, NOW).since
 
 
 def test_what_a_list_no_longer_shows_is_not_claimed() -> None:
     month = 30 * 86_400_000
 
     assert 0 == PLACE.begun(NOW, "a", month).first
-    assert NOW - month == Place(0, NOW - month - 1).begun(NOW, "a", month).first
+    assert NOW - month == Checkpoint(0, NOW - month - 1).begun(NOW, "a", month).first
 
 
 def test_only_the_last_page_of_a_span_moves_the_place() -> None:
@@ -81,7 +81,7 @@ def test_spans_leave_nothing_out(
     pages: list[tuple[bool, int]], restarts: set[int]
 ) -> None:
     """Whatever happened between two places was in a span whose pages were all read."""
-    place, now, run, covered = Place(NOW, NOW), NOW, 0, NOW
+    place, now, run, covered = Checkpoint(NOW, NOW), NOW, 0, NOW
     for number, (is_last, ms) in enumerate(pages):
         now, run = now + ms, run + (number in restarts)
         if not place.is_due(now, str(run)):

@@ -9,8 +9,8 @@ import pytest
 from bridge.lamps import CONDITIONS, LATE_MS, lamps
 from bridge.settings import Settings
 from bridge.sources import options
-from bridge.store.complete import Place
-from bridge.store.health import DOWN, SNAPSHOT, View
+from bridge.store.complete import Checkpoint
+from bridge.store.health import DOWN, SNAPSHOT, RedisHealth
 from bridge.store.inspect import Failing, Figures
 
 HOUR = 3_600_000
@@ -45,9 +45,9 @@ SETTINGS = Settings.from_env(
 )
 
 
-def lit(redis: View | None = None, **more: Any) -> dict[str, str]:
+def lit(redis: RedisHealth | None = None, **more: Any) -> dict[str, str]:
     """Kind -> sentence of what is lit where all but *more* is well."""
-    found = lamps(Figures(**(WELL | more)), redis or View(0, ()), SETTINGS)
+    found = lamps(Figures(**(WELL | more)), redis or RedisHealth(0, ()), SETTINGS)
     return {lamp.kind: lamp.text for lamp in found}
 
 
@@ -91,7 +91,7 @@ def test_no_lamp_is_lit_where_all_is_well() -> None:
         (
             {
                 "complete": {
-                    "stripe": Place(
+                    "stripe": Checkpoint(
                         0, NOW, missing=7, types=["a", "b"], gap_at=NOW - 1000
                     )
                 }
@@ -101,10 +101,14 @@ def test_no_lamp_is_lit_where_all_is_well() -> None:
         ),
         ({"unread": 3}, "unread", ": 3."),
         ({"held_parties": 4}, "held", ": 4."),
-        ({"redis": View(0, (DOWN,))}, "redis", DOWN),
-        ({"redis": View(0, (), (SNAPSHOT,))}, "redis", SNAPSHOT),
-        ({"redis": View(0, (), memory=0.81)}, "redis_memory", "81%"),
-        ({"redis": View(0, (), appends=False)}, "redis_not_durable", "append-only"),
+        ({"redis": RedisHealth(0, (DOWN,))}, "redis", DOWN),
+        ({"redis": RedisHealth(0, (), (SNAPSHOT,))}, "redis", SNAPSHOT),
+        ({"redis": RedisHealth(0, (), memory=0.81)}, "redis_memory", "81%"),
+        (
+            {"redis": RedisHealth(0, (), appends=False)},
+            "redis_not_durable",
+            "append-only",
+        ),
     ],
 )
 def test_one_figure_lights_one_lamp(more: dict[str, Any], kind: str, words: str):
@@ -131,14 +135,14 @@ def test_a_change_is_not_late_while_it_has_to_wait(more: dict[str, Any]) -> None
 
 def test_what_is_late_is_so_since_its_event_came() -> None:
     figures = Figures(**(WELL | {"oldest_ms": HOUR}))
-    (lamp,) = lamps(figures, View(0, ()), SETTINGS)
+    (lamp,) = lamps(figures, RedisHealth(0, ()), SETTINGS)
 
     assert NOW - HOUR == lamp.since_ms
 
 
 @pytest.mark.parametrize("refusals", [(), (DOWN,)])
 def test_without_figures_redis_is_down(refusals: tuple[str, ...]) -> None:
-    found = lamps(None, View(0, refusals), SETTINGS)
+    found = lamps(None, RedisHealth(0, refusals), SETTINGS)
 
     assert [("redis", "bad", DOWN)] == [lamp[:3] for lamp in found]
 
@@ -146,7 +150,7 @@ def test_without_figures_redis_is_down(refusals: tuple[str, ...]) -> None:
 def test_a_redis_that_is_full_is_not_said_to_be_down() -> None:
     assert {"redis": "Redis is full."} == {
         lamp.kind: lamp.text
-        for lamp in lamps(None, View(0, ("Redis is full.",)), SETTINGS)
+        for lamp in lamps(None, RedisHealth(0, ("Redis is full.",)), SETTINGS)
     }
 
 
@@ -171,7 +175,7 @@ def test_an_emptied_redis_is_told_until_each_source_was_read_whole(
 
 
 def test_a_source_that_is_off_or_has_no_key_is_no_longer_compared() -> None:
-    place = Place(0, NOW - HOUR, missing=7, types=["a"], gap_at=NOW - 1000)
+    place = Checkpoint(0, NOW - HOUR, missing=7, types=["a"], gap_at=NOW - 1000)
 
     assert {} == lit(complete={"chargebee": place})
     assert {"gap", "completeness"} == lit(complete={"stripe": place}).keys()

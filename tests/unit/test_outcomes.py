@@ -76,14 +76,14 @@ def test_the_table_of_answers_decides(
 ) -> None:
     decision = outcomes.failed(error, view(), 0.5)
 
-    assert outcomes.ANSWERS[row] is outcomes.answer_of(error)
+    assert outcomes.REACTIONS[row] is outcomes.reaction_to(error)
     assert (word, delay) == (decision.word, decision.delay_ms)
     assert (word == "parked") == (decision.park is not None)
     assert (word == "stopped") == bool(decision.breaker)
 
 
 def test_every_error_of_vitally_s_is_in_the_table_of_answers() -> None:
-    errors = {row.error for row in outcomes.ANSWERS} - {WrongAddressError}
+    errors = {row.error for row in outcomes.REACTIONS} - {WrongAddressError}
 
     assert set(VitallyError.__subclasses__()) - {VitallyMissingError} == errors
 

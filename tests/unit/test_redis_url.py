@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.settings import redis_url
-from bridge.store.connect import aside, connect
+from bridge.store.connect import connect, own_client
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,10 @@ def test_what_is_taken_makes_a_connection(url: str, known: dict[str, Any]) -> No
 
 def test_connections_aside_go_the_same_way_and_are_others() -> None:
     client = connect("redis://one/3", verify_tls=True, timeout=0.6, most=2)
-    pools = [client.connection_pool, aside(client, timeout=0.1, most=1).connection_pool]
+    pools = [
+        client.connection_pool,
+        own_client(client, timeout=0.1, most=1).connection_pool,
+    ]
 
     assert pools[0] is not pools[1]
     assert [("one", 3, 0.6), ("one", 3, 0.1)] == [

@@ -4,7 +4,7 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: JSON: account, fence, party (whose job it is), to (settled, held, parked), why,
 --   parties [{name, read, nudged, gone [field], put {field: row}, incomplete, deliveries,
---   ghost, stands_in}], vacant, unplaced [organization that parties name and that Vitally
+--   vacated, stands_in}], vacant, unplaced [organization that parties name and that Vitally
 --   was not known to have], organization of the account ('': none; absent: as so far), shared
 --   (digest of what it counts with there; absent: nothing was worked out),
 --   set {field: text} and unset [field] of the account, unknown (text or ''),
@@ -31,7 +31,7 @@ local function settle_one(m)
   else redis.call('ZREM', MASS, m.name) end
   if ack.to == 'settled' then forget(m.name, m.deliveries) end
   if ack.known then redis.call('HSET', party_of(m.name), 'known', '1') end
-  if m.ghost or (m.stands_in and ack.vacant and not moved) then
+  if m.vacated or (m.stands_in and ack.vacant and not moved) then
     redis.call('DEL', party_of(m.name))
   end
   if m.name == ack.party then

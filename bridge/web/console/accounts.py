@@ -14,7 +14,7 @@ from bridge.domain.document import TRAITS
 from bridge.errors import BridgeError
 from bridge.explain import Data, aloud, explanation
 from bridge.plan import queue_accounts
-from bridge.store.inspect import Look
+from bridge.store.inspect import StateReader
 from bridge.web.console.pages import Done, Pages, account_url, console
 from bridge.wording import count
 
@@ -45,7 +45,7 @@ def accounts() -> Data:
 def account(name: str) -> Data | None:
     """An account, or a party and the account it belongs to."""
     redis = console().redis
-    found = explanation(Look(redis), name, console().config)
+    found = explanation(StateReader(redis), name, console().config)
     if found is None:
         return None
     own = frozenset(one.party for one in found["parties"])
@@ -95,7 +95,7 @@ def link() -> Done | str:
     """
     form, redis = request.form, console().redis
     party, name = form.get("party", ""), form.get("account", "").strip()
-    if Look(redis).standing(party) is None:
+    if StateReader(redis).standing(party) is None:
         raise BridgeError(f"{party}: no event has named this party yet")
     warning = actions.new_account(redis, name) if name else ""
     if warning and form.get("sure") != "yes":
