@@ -175,10 +175,10 @@ def compared(figures: Figures, settings: Settings) -> dict[str, tuple[str, Check
 def _gap(state: Situation) -> str | None:
     """What never came, by source, and was taken in a short while ago."""
     missed = [
-        f"{name} {checkpoint.missing:,} ({', '.join(checkpoint.types)}), the last at "
-        f"{moment(checkpoint.gap_at)} UTC"
-        for name, (_, checkpoint) in compared(state.figures, state.settings).items()
-        if checkpoint.is_news(state.figures.now_ms)
+        f"{name} {point.missing:,} ({', '.join(point.types)}), the last at "
+        f"{moment(point.gap_at)} UTC"
+        for name, (_, point) in compared(state.figures, state.settings).items()
+        if point.is_news(state.figures.now_ms)
     ]
     return "; ".join(missed) or None
 
@@ -187,10 +187,10 @@ def _incomplete(state: Situation) -> str | None:
     """The sources whose own list could not be read for a while."""
     now = state.figures.now_ms
     late = [
-        f"{title} only up to {moment(checkpoint.up_to)} UTC"
-        + (f" ({checkpoint.reason})" if checkpoint.reason else "")
-        for title, checkpoint in compared(state.figures, state.settings).values()
-        if now - checkpoint.up_to > BEHIND_MS
+        f"{title} only up to {moment(point.up_to)} UTC"
+        + (f" ({point.reason})" if point.reason else "")
+        for title, point in compared(state.figures, state.settings).values()
+        if now - point.up_to > BEHIND_MS
     ]
     return "; ".join(late) or None
 
@@ -207,12 +207,12 @@ def _emptied(state: Situation) -> str | None:
 def complete(figures: Figures, settings: Settings) -> dict[str, str]:
     """Source that has a list of its own -> up to when it is known that all has come."""
     known, said = compared(figures, settings), {}
-    for title, checkpoint in known.values():
+    for title, point in known.values():
         more = ""
-        if checkpoint.missing:
-            more = f"; {checkpoint.missing:,} were missing at {moment(checkpoint.gap_at)} UTC"
-        since = f"from {moment(checkpoint.first)} on"
-        said[title] = f"complete up to {moment(checkpoint.up_to)} UTC, {since}{more}"
+        if point.missing:
+            more = f"; {point.missing:,} were missing at {moment(point.gap_at)} UTC"
+        since = f"from {moment(point.first)} on"
+        said[title] = f"complete up to {moment(point.up_to)} UTC, {since}{more}"
     for source in switched_on(settings.sources):
         if source.archive and source.name not in known:
             has_key = settings.sources.get(source.key)

@@ -56,23 +56,23 @@ class Completing:
             for one in self.comparisons
             if monotonic() >= self.rests.get(one.source.name, (0.0, 0.0))[0]
         ]
-        due = [(one, checkpoint) for one, checkpoint in due if checkpoint.is_due(now, run)]
-        for one, checkpoint in due:
+        due = [(one, point) for one, point in due if point.is_due(now, run)]
+        for one, point in due:
             keeps_ms = one.source.keeps_days * DAY_MS
-            self._page(one, checkpoint.begun(now, run, keeps_ms), now)
+            self._page(one, point.begun(now, run, keeps_ms), now)
         return bool(due)
 
-    def _page(self, one: Comparison, checkpoint: Checkpoint, now: int) -> None:
-        name, span = one.source.name, (checkpoint.since, checkpoint.until)
+    def _page(self, one: Comparison, point: Checkpoint, now: int) -> None:
+        name, span = one.source.name, (point.since, point.until)
         # First of all: a Redis that takes nothing costs no request to the source.
-        if not self.checkpoints.put(name, checkpoint):
+        if not self.checkpoints.put(name, point):
             return
         try:
-            verdicts, after = one.page(span, checkpoint.after, checkpoint.first)
+            verdicts, after = one.page(span, point.after, point.first)
         except (RedisError, StorageError):
             raise
         except Exception as error:  # noqa: BLE001 - no list is worth a worker
-            self._rest(name, checkpoint, error)
+            self._rest(name, point, error)
             return
         self.rests.pop(name, None)
         missing = [verdict.type for verdict in verdicts if verdict.word in NEWS]
@@ -80,9 +80,9 @@ class Completing:
             types = sorted(set(missing))
             line = fields(source=name, missing=len(missing), types=types)
             log.warning("taken in from the source's own list", extra=line)
-        self.checkpoints.put(name, checkpoint.read(after, missing, now))
+        self.checkpoints.put(name, point.read(after, missing, now))
 
-    def _rest(self, name: str, checkpoint: Checkpoint, error: Exception) -> None:
+    def _rest(self, name: str, point: Checkpoint, error: Exception) -> None:
         """Say why a list cannot be read, and read it again later.
 
         If time alone does not cure that, the place in it may be what cannot be read: then
@@ -97,5 +97,5 @@ class Completing:
         line = fields(source=name, reason=reason, again_in=f"{rest:g} s")
         log.warning("the source's own list cannot be read", extra=line)
         is_away = type(error) is SourceError and not error.refused
-        after = checkpoint.after if is_away else ""
-        self.checkpoints.put(name, checkpoint._replace(reason=reason, after=after))
+        after = point.after if is_away else ""
+        self.checkpoints.put(name, point._replace(reason=reason, after=after))

@@ -7,14 +7,8 @@ content, whose customer only the source knows) asks the source whose it is.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import logging
-import os
-import sys
-from contextlib import suppress
 from contextvars import ContextVar
-from pathlib import Path
 from time import monotonic, thread_time
 
 from bridge.domain.facts import PartyKind, PartyName, kind_of, source_of
@@ -27,6 +21,7 @@ from bridge.store.lease import Claim
 from bridge.store.view import Outcome, View
 from workers import outcomes
 from workers.context import Context
+from workers.memory import give_memory_back
 from workers.sync import AccountSync
 
 log = logging.getLogger("workers.job")
@@ -36,25 +31,6 @@ STEPS = 200
 
 LARGE = 0.5
 """Seconds of the processor; a job that takes more has used much memory."""
-
-
-def memory_mb() -> float:
-    """What this process holds now; 0 where the system does not tell."""
-    with suppress(OSError):
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    return 0
-
-
-def give_memory_back() -> None:
-    """Free what only circles keep, and give it back to the system; glibc would keep it.
-
-    The process itself looks for circles so seldom that a large account's pile up.
-    """
-    gc.collect()
-    if sys.platform == "linux":
-        with suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 class Jobs:

@@ -36,7 +36,8 @@ from bridge.store.view import Lease
 from workers import outcomes
 from workers.complete import Completing
 from workers.context import Context
-from workers.jobs import JOBS, Jobs, memory_mb
+from workers.jobs import JOBS, Jobs
+from workers.memory import memory_mb
 from workers.probes import Probes, ask
 from workers.reconcile import Schedule
 from workers.rq_worker import SafeWorker
@@ -294,7 +295,9 @@ class Process:
             pipe.exists(keys.SETUP)
             *_, is_set_up = pipe.execute()
         if not is_set_up:
-            if not info(self.redis, "stats").get("evicted_keys"):  # else it may be alone
+            if not info(self.redis, "stats").get(
+                "evicted_keys"
+            ):  # else it may be alone
                 words = "redis came back empty: a backfill reads all customers again"
                 log.critical(words)
                 self.redis.set(keys.EMPTIED, now, ex=EMPTIED_S)

@@ -24,6 +24,7 @@ from bridge.errors import (
 from bridge.log import fields, where
 from bridge.reconcile import Reconciler
 from bridge.store import keys
+from bridge.store.connect import milliseconds
 from bridge.store.inspect import figures
 from bridge.store.shadow import Shadow
 from bridge.throttle import Throttle, wait_ms
@@ -90,11 +91,8 @@ class Schedule:
             return False
         redis: Any = self.redis
         names = (keys.SWEEPER, keys.READER, keys.RECONCILED, keys.BREAKER, keys.PAUSED)
-        with redis.pipeline(transaction=False) as pipe:
-            pipe.mget(names)
-            pipe.time()
-            (sweeper, reader, done, *stops), clock = pipe.execute()
-        now, me = clock[0] * 1000 + clock[1] // 1000, self.worker.encode()
+        sweeper, reader, done, *stops = redis.mget(names)
+        now, me = milliseconds(redis), self.worker.encode()
         if done is None:
             redis.set(keys.RECONCILED, now - self.period + FIRST_MS, nx=True)
             return False

@@ -24,7 +24,7 @@ from rq.serializers import JSONSerializer
 
 from bridge.log import ABOUT, fields
 from bridge.queue import NAME, party_of
-from workers.jobs import give_memory_back
+from workers.memory import give_memory_back
 
 log = logging.getLogger("workers")
 

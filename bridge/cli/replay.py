@@ -120,9 +120,8 @@ def _of(here: Session, wanted: Filter) -> Chosen:
     source = wanted.source
     rows = Index(here.redis).rows()
     accounts = [r.account for r in rows if source in map(source_of, r.parties)]
-    held = [
-        o.party for o, _ in StateReader(here.redis).listed(keys.HELD) if not o.account
-    ]
+    listed = StateReader(here.redis).listed(keys.HELD)
+    held = [one.party for one, _ in listed if not one.account]
     chosen = Chosen(sorted(accounts), [p for p in held if source_of(p) == source])
     if chosen == ([], []):
         raise BridgeError(f"nothing of {source} is here; see `{program()} sources`")

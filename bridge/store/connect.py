@@ -24,6 +24,9 @@ from redis.retry import Retry
 
 LUA = Path(__file__).with_name("lua")
 
+BATCH = 5000
+"""Most calls in one round trip: more would take much memory, and hold up others."""
+
 T = TypeVar("T")
 
 
@@ -67,11 +70,13 @@ def own_client(redis: Redis, *, timeout: float, most: int, **other: Any) -> Redi
 
 
 def each(redis: Any, command: str, names: Iterable[str], *args: Any) -> list[Any]:
-    """Call a *command* of Redis for each key in *names*, in one round trip; the replies."""
+    """Call a *command* of Redis for each key in *names*, many in a trip; the replies."""
+    replies: list[Any] = []
     with redis.pipeline(transaction=False) as pipe:
-        for name in names:
-            getattr(pipe, command)(name, *args)
-        replies: list[Any] = pipe.execute()
+        for some in batches(names, BATCH):
+            for name in some:
+                getattr(pipe, command)(name, *args)
+            replies += pipe.execute()
     return replies
 
 

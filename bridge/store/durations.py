@@ -1,7 +1,7 @@
 """How long things take: histograms, counted by each process and handed over to Redis.
 
 A call to Redis for each would cost more than what is measured. What a process has counted
-since the last time is lost if it is killed; nothing is counted twice.
+since the last time is lost if it is killed or Redis fails; nothing is counted twice.
 """
 
 from __future__ import annotations

@@ -284,9 +284,8 @@ class Watch:
         try:
             self._health = self._ask(begun)
         except ResponseError as error:
-            self._health = RedisHealth(
-                begun, (f"Redis answers with an error: {error}.",)
-            )
+            said = f"Redis answers with an error: {error}."
+            self._health = RedisHealth(begun, (said,))
         except AuthenticationError:
             self._health = RedisHealth(begun, (REFUSED,))
         except (RedisError, OSError):

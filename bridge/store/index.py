@@ -204,9 +204,7 @@ def sums(rows: Iterable[IndexRow]) -> dict[str, tuple[int, float]]:
 
 def _row(account: bytes, text: bytes) -> IndexRow:
     *plain, unknown, parties, words = orjson.loads(text)[: len(IndexRow._fields) - 1]
-    return IndexRow._make(
-        [account.decode(), *plain, tuple(unknown), tuple(parties), words]
-    )
+    return IndexRow(account.decode(), *plain, tuple(unknown), tuple(parties), words)
 
 
 _kept_row = lru_cache(MANY)(_row)

@@ -20,7 +20,7 @@ from bridge.store import keys
 from bridge.store.complete import Checkpoint, checkpoints
 from bridge.store.connect import Store, batches, each, milliseconds, named
 from bridge.store.lease import Leases, read_ledger, used
-from bridge.store.objects import Sent, read_sent
+from bridge.store.objects import Objects, Sent
 from bridge.store.view import Catalogues, Member
 
 LIMIT = 1000
@@ -324,7 +324,7 @@ class Record(NamedTuple):
 
     *tries* counts failed writes; *failed* is why the last one did ("": not known);
     the next try is not before the instant *not_before* (ms; 0: it is not put off).
-    *instances* are rows of `store/objects.py`.
+    *instances*: what was sent of each instance of a custom object.
     """
 
     account: str
@@ -424,7 +424,7 @@ class StateReader(Store):
             [p for p in parties if self._redis.sismember(keys.INCOMPLETE, p)],
             [orjson.loads(line) for line in lines],
             used(self._redis, members, register=False),
-            read_sent(self._redis.hgetall(keys.instances(account))),
+            Objects(self._redis).read(account),
         )
 
     def listed(self, key: str) -> list[tuple[Standing, int]]:

@@ -248,10 +248,10 @@ class Leases(Store):
         """
         self.held = None
         account, fence = (lease.account, lease.fence) if lease else ("", 0)
-        noted, delay = orjson.dumps(wait.fields), max(0, ms)
-        args = (party, delay, account, fence, noted, wait.row, wait.word)
-        more = (_text(wait.unknown), _json(wait.members), _json(wait.joins))
-        return claims(self._run("postpone", *args, *more))
+        told = wait._asdict() | {"unknown": _text(wait.unknown), "ms": max(0, ms)}
+        told |= {"party": party, "account": account, "fence": str(fence)}
+        del told["why"]  # the log says it
+        return claims(self._run("postpone", _text(told)))
 
     def begin_dry_run(self) -> None:
         """Note that nothing is written from now on."""
@@ -302,12 +302,11 @@ class Leases(Store):
 
         The first looks are soon, the others *apart_ms* from one another.
         """
-        at = milliseconds(self._redis)
-        with self._redis.pipeline(transaction=False) as pipe:
-            for n, party in enumerate(parties):
-                at += APART_MS if n < SOON else apart_ms
-                pipe.zadd(keys.LATER, {party: at}, lt=True)
-            pipe.execute()
+        at, due = milliseconds(self._redis), dict[str, int]()
+        for n, party in enumerate(parties):
+            due[party] = at = at + (APART_MS if n < SOON else apart_ms)
+        for some in batches(due.items(), SPREAD):
+            self._redis.zadd(keys.LATER, dict(some), lt=True)
         return at
 
     def spread(self, thing: str) -> int:
@@ -450,10 +449,6 @@ def incomplete(member: Member) -> bool:
     """Whether it is a customer whose first events were not seen."""
     is_customer = kind_of(member.name) == PartyKind.CUSTOMER
     return is_customer and is_incomplete(member.things)
-
-
-def _json(data: object) -> str:
-    return orjson.dumps(data).decode()
 
 
 def _text(data: object) -> str:

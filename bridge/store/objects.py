@@ -51,18 +51,14 @@ def word(row: Sent | None, digest: str) -> str:
     return "not shown so" if row.tries >= LATE else "sent" if row.owed else "shown"
 
 
-def read_sent(raw: Mapping[bytes, bytes]) -> dict[str, Sent]:
-    """Read what Redis keeps of an account's instances."""
-    rows = {name.decode(): row.decode() for name, row in raw.items()}
-    return {i: Sent(int(row[0]), int(row[1]), row[2:]) for i, row in rows.items()}
-
-
 class Objects(Store):
     """Rows of instances, and when all accounts rest."""
 
     def read(self, account: str) -> dict[str, Sent]:
-        """The row of each instance of *account*."""
-        return read_sent(self._redis.hgetall(keys.instances(account)))
+        """What was sent of each instance of *account*."""
+        raw = self._redis.hgetall(keys.instances(account))
+        rows = {name.decode(): row.decode() for name, row in raw.items()}
+        return {i: Sent(int(row[0]), int(row[1]), row[2:]) for i, row in rows.items()}
 
     def put(
         self, lease: Lease, rows: Mapping[str, Sent], gone: Iterable[str], *, late: bool

@@ -17,7 +17,6 @@ import base64
 import binascii
 import http.client
 import io
-import os
 import socket
 import threading
 import time
@@ -100,7 +99,7 @@ class Call(NamedTuple):
 
 
 class Vitally:
-    """A client of one API of a workspace; threads may share it, forks get their own pool.
+    """A client of one API of a workspace; threads may share it.
 
     *authorization* is the ready header value. *observe* gets the `Rate` of every reply
     that tells one, *after* the `Call` of every request; neither may raise. *deadline* is
@@ -131,7 +130,6 @@ class Vitally:
         }
         self._exchange = _Exchange()
         self._pool = self._new_pool()
-        self._process = os.getpid()
 
     def __repr__(self) -> str:
         return f"Vitally({self.base_url!r})"
@@ -259,8 +257,6 @@ class Vitally:
             content = None if body is None else orjson.dumps(body)
         except TypeError as error:
             raise VitallyRefusedError(f"the body is not JSON: {error}") from None
-        if self._process != os.getpid():
-            self._pool, self._process = self._new_pool(), os.getpid()
         exchange, began, status = self._exchange, time.monotonic(), 0
         # urllib3 takes no time-out of none, and so late nothing is sent anyway.
         clock, most = None, max(min(self._deadline, left()), 1e-9)

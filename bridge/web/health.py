@@ -92,9 +92,9 @@ class Health(Collector):
 
     def _values(self, seen: Figures) -> Mapping[str, Any]:
         """Figure -> its value; of a metric with labels, one for each of their values."""
-        checkpoints = {
-            (name,): place
-            for name, (_, place) in compared(seen, self._settings).items()
+        points = {
+            (name,): point
+            for name, (_, point) in compared(seen, self._settings).items()
         }
         refused = sorted(seen.refused.items())
         return seen._asdict() | {
@@ -106,13 +106,8 @@ class Health(Collector):
             "paused": seen.paused is not None,
             "jobs": {(word,): number for word, number in sorted(seen.outcomes.items())},
             "refused": {tuple(name.split(":")): number for name, number in refused},
-            "complete": {
-                name: checkpoint.up_to / 1000
-                for name, checkpoint in checkpoints.items()
-            },
-            "gaps": {
-                name: checkpoint.total for name, checkpoint in checkpoints.items()
-            },
+            "complete": {name: point.up_to / 1000 for name, point in points.items()},
+            "gaps": {name: point.total for name, point in points.items()},
         }
 
     def _lamps(self, seen: Figures | None) -> list[Lamp]:

@@ -104,7 +104,7 @@ def up_to_first() -> None:
     complete.Completing._page = page
 
 
-NOTES = "redis.call('HINCRBY', account_of(ARGV[3]), 'stale', 1)"
+NOTES = "redis.call('HINCRBY', account_of(account), 'stale', 1)"
 
 VARIANTS = {
     # Whoever asks for a lease gets it.

@@ -5,7 +5,6 @@ And everything that can go wrong on the way, and the one error that it becomes.
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -300,22 +299,3 @@ def test_threads_may_share_a_client(vitally, simulator):
     assert {body["externalId"] for body in bodies} == {
         account["externalId"] for account in simulator.accounts()
     }
-
-
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-def test_a_fork_gets_connections_of_its_own(vitally):
-    vitally.create(ACME)
-    before = vitally._pool
-    child = os.fork()
-    if child == 0:
-        try:
-            vitally.get("acme-101")
-            os._exit(0 if vitally._pool is not before else 3)
-        finally:
-            os._exit(4)
-
-    _, status = os.waitpid(child, 0)
-
-    assert 0 == os.waitstatus_to_exitcode(status)
-    assert "Acme" == vitally.get("acme-101")["name"]
-    assert before is vitally._pool

@@ -6,24 +6,24 @@
 -- ARGV: limit, remaining, kind (method; '': it says nothing of a cost), ms since the request
 --   was sent, cost of a write before any observation, share of the limit below which others
 --   use it
--- RETURNS: 1; 0: a later request has been answered already
+-- RETURNS: nothing
 local limit, left, at = tonumber(ARGV[1]), tonumber(ARGV[2]), now - tonumber(ARGV[4])
 local of = ARGV[3] == 'PUT' and '' or ':' .. ARGV[3]
 local row = redis.call('HMGET', KEYS[1], 'left', 'at', 'seen' .. of, 'cost')
 local elapsed = at - (tonumber(row[2]) or 0)
 -- Further back only a clock that was put back can be.
-if elapsed < 0 and elapsed > -60000 then return 0 end
+if elapsed < 0 and elapsed > -60000 then return end
 redis.call('HSET', KEYS[1], 'limit', limit, 'left', left, 'at', int(at))
 if left < limit * tonumber(ARGV[6]) then
   redis.call('HSET', KEYS[1], 'scarce', int(now))
 end
 -- In a longer time others have sent something.
-if ARGV[3] == '' or not row[1] or elapsed > 1000 then return 1 end
+if ARGV[3] == '' or not row[1] or elapsed > 1000 then return end
 local before = tonumber(row[1])
 local refill = math.min(limit - before, elapsed * limit / 60000)
 -- Rounded up, since both are whole units, rounded down: low ones are too low.
 local cost = math.ceil(before + refill - left - 0.25)
-if cost < 0 then return 1 end
+if cost < 0 then return end
 local seen = {math.max(1, math.min(100, cost))}
 for n in string.gmatch(row[3] or '', '%d+') do seen[#seen + 1] = tonumber(n) end
 local before_any = ARGV[3] == 'GET' and 1 or of ~= '' and row[4] or ARGV[5]
@@ -32,4 +32,3 @@ seen[31] = nil
 redis.call('HSET', KEYS[1], 'seen' .. of, table.concat(seen, ' '))
 table.sort(seen)
 redis.call('HSET', KEYS[1], 'cost' .. of, seen[3])
-return 1

@@ -3,7 +3,7 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: source, length of the journal, delivery ('': none), delivery in the quarantine
 --   that is replayed ('': none), then event, kind and reason of each
--- RETURNS: 1
+-- RETURNS: nothing
 -- USES: receiving
 for i = 5, #ARGV, 3 do
   receive(ARGV[4]); count('ignored', 1)
@@ -11,4 +11,3 @@ for i = 5, #ARGV, 3 do
     'e', ARGV[i], 'k', ARGV[i + 1], 'r', 'ignored', 'w', ARGV[i + 2],
     'd', ARGV[3])
 end
-return 1

@@ -3,12 +3,11 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: id, JSON of what is left of it ('': nothing; any count that remains came from
 --   repeats of the delivery)
--- RETURNS: 1; 0: there is no such delivery
+-- RETURNS: nothing
 -- USES: shelf
-if not redis.call('ZSCORE', ORDER, ARGV[1]) then return 0 end
+if not redis.call('ZSCORE', ORDER, ARGV[1]) then return end
 if ARGV[2] == '' then gone(ARGV[1], 'duplicate')
 else
   count('quarantine_bytes', #ARGV[2] - size(ARGV[1]))
   redis.call('HSET', SHELF, ARGV[1], ARGV[2])
 end
-return 1

@@ -2,9 +2,8 @@
 -- Called by the command `quarantine drop`.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: id
--- RETURNS: 1; 0: there is no such delivery
+-- RETURNS: nothing
 -- USES: shelf
-if not redis.call('ZSCORE', ORDER, ARGV[1]) then return 0 end
+if not redis.call('ZSCORE', ORDER, ARGV[1]) then return end
 gone(ARGV[1], 'ignored')
 count('quarantine_dropped', 1)
-return 1

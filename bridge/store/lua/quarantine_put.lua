@@ -3,7 +3,7 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: id, JSON, most deliveries, source, event, reason, events, most bytes,
 --   n (use at most 1/n of maxmemory), delivery ('': none)
--- RETURNS: 1; 0: it is larger than the whole quarantine may be
+-- RETURNS: nothing
 -- USES: shelf
 local id, n = ARGV[1], tonumber(ARGV[7])
 count('received', n); count('quarantined', n)
@@ -15,7 +15,7 @@ local most = type(told) == 'string' and tonumber(string.match(told, 'maxmemory:(
 if most and most > 0 then room = math.min(room, math.floor(most / ARGV[9])) end
 if #ARGV[2] > room then
   count('quarantined', -n); count('ignored', n); count('quarantine_dropped', 1)
-  return 0
+  return
 end
 redis.call('HSET', QUARANTINED_EVENTS, id,
   n + (redis.call('ZSCORE', ORDER, id) and counted(id) or 0))
@@ -30,4 +30,3 @@ while true do
   gone(oldest[1], 'ignored')
   count('quarantine_dropped', 1)
 end
-return 1

@@ -3,7 +3,7 @@
 -- KEYS: none; all are in prelude.lua
 -- ARGV: JSON {source:reason = n}, JSON [[source, status, reason, words, delivery]],
 --   length of the journal
--- RETURNS: 1
+-- RETURNS: nothing
 local SPAN, SPANS = 600000, 7
 local span = math.floor(now / SPAN)
 for _, field in ipairs(redis.call('HKEYS', REFUSED_LATELY)) do
@@ -20,4 +20,3 @@ for _, line in ipairs(cjson.decode(ARGV[2])) do
   redis.call('XADD', REFUSED, 'MAXLEN', '~', ARGV[3], '*', 's', line[1], 'c', line[2],
     'k', line[3], 'w', line[4], 'd', line[5])
 end
-return 1
