@@ -204,7 +204,8 @@ def sums(rows: Iterable[IndexRow]) -> dict[str, tuple[int, float]]:
 
 def _row(account: bytes, text: bytes) -> IndexRow:
     *plain, unknown, parties, words = orjson.loads(text)[: len(IndexRow._fields) - 1]
-    return IndexRow(account.decode(), *plain, tuple(unknown), tuple(parties), words)
+    row = (account.decode(), *plain, tuple(unknown), tuple(parties), words)
+    return IndexRow._make(row)
 
 
 _kept_row = lru_cache(MANY)(_row)

@@ -29,7 +29,6 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from bridge.domain.traits import instant
-from bridge.vitally.custom_objects import EXAMPLE_TOKEN, CustomObjects
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -112,8 +111,8 @@ class Simulator:
     """A workspace behind its API: `with Simulator() as vitally: ... vitally.url`.
 
     After a stop and a new start it has the same address and data. *keys* are the
-    accepted REST keys, *limit* the units per minute of each. The Analytics API has
-    *tokens* of its own.
+    accepted REST keys, *limit* the units per minute of each. It has no custom objects
+    and no Analytics API.
     """
 
     handler: Callable[..., WSGIRequestHandler] = Handler
@@ -123,7 +122,6 @@ class Simulator:
     """The traits that feed `mrr`; the first one with a value counts."""
     custom_fields: Sequence[Mapping[str, Any]] = ()
     """The custom traits of accounts, as Vitally lists them."""
-    tokens: Sequence[str] = (EXAMPLE_TOKEN,)
     word: str = "Account"
     unknown_organization: int | None = 400
     """How an account is refused that names an organization that is not there; None: it is
@@ -148,7 +146,6 @@ class Simulator:
     def clear(self) -> None:
         """Forget all accounts and organizations, and what was spent of the limits."""
         self.organizations.empty()
-        self.custom_objects.clear()
         self.empty()
 
     def empty(self) -> None:
@@ -165,17 +162,21 @@ class Simulator:
         app = Flask(__name__)
         app.config["MAX_CONTENT_LENGTH"] = BODY_CAP
         app.json.sort_keys = False  # type: ignore[attr-defined]
-        app.before_request(self._admit)
+        app.before_request(self.admit)
         app.after_request(self._with_the_limit)
         app.register_error_handler(HTTPException, refusal)
-        self.custom_objects = CustomObjects(self)
+        for method, rule, view in self.routes():
+            app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
+        return app
+
+    def routes(self) -> list[tuple[str, str, Callable[..., Any]]]:
+        """Return the method and path of each request, and what answers it."""
         accounts, organizations = "/resources/accounts", "/resources/organizations"
         rules: list[tuple[str, str, Callable[..., Any]]] = [
             ("GET", "/", self.show_page),
             ("GET", f"{accounts}/<name>/healthScores", self.health),
             ("GET", f"{organizations}/<name>/accounts", self.list_members),
             ("GET", "/resources/customFields", self.list_custom_fields),
-            *self.custom_objects.routes,
         ]
         for path, of in ((accounts, self), (organizations, self.organizations)):
             rules += [
@@ -185,9 +186,7 @@ class Simulator:
                 ("PUT", f"{path}/<name>", of.update),
                 ("DELETE", f"{path}/<name>", of.delete),
             ]
-        for method, rule, view in rules:
-            app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
-        return app
+        return rules
 
     def make_organizations(self) -> Organizations:
         """Return the organizations of the workspace."""
@@ -244,25 +243,15 @@ class Simulator:
 
     # --- Who may ask, and how much -----------------------------------------------
 
-    def _admit(self) -> None:
+    def admit(self) -> None:
         """Refuse a wrong key and what is too much; the page is free."""
         for name, value in (request.view_args or {}).items():
             request.view_args[name] = unquote(value)  # type: ignore[index]
         if request.path == "/":
             return
-        self.custom_objects.catch_up()
-        sent = request.headers.get("Authorization")
-        is_analytics = request.path.startswith("/analytics/")
-        keys = self.tokens if is_analytics else self.keys
-        key = next((key for key in keys if authorization(key) == sent), "")
-        if not is_analytics:
-            g.bucket = self.bucket(key)
-        if sent is None:
-            abort(401, "Authorization header not present.")
-        if not key:
-            abort(401, "Invalid API key.")
-        if is_analytics:
-            return
+        key = sent_key(self.keys)
+        g.bucket = self.bucket(key)
+        must_be_known(key)
         if not g.bucket.take(self.cost(request.method), time.monotonic()):
             abort(429, "Too many requests, please try again later.")
         self.writes_done += request.method in WRITE_METHODS
@@ -375,10 +364,6 @@ class Simulator:
     def update_missing(self, name: str, body: Mapping[str, Any]) -> Account:
         """Answer an update of nobody."""
         abort(404, f"{self.word} not found.")
-
-    def first_match(self, found: Account | None) -> Any:
-        """Answer a search of instances; its form is not documented."""
-        return found or abort(404, "Not found.")
 
     def add(self, body: Mapping[str, Any]) -> Account:
         """Add an account."""
@@ -526,6 +511,20 @@ def stage(account: Account) -> str:
 def authorization(key: str) -> str:
     """Return the header: the key is the user of HTTP Basic, the password is empty."""
     return f"Basic {base64.b64encode(f'{key}:'.encode()).decode()}"
+
+
+def sent_key(keys: Sequence[str]) -> str:
+    """Return which of *keys* the request has; "": none."""
+    sent = request.headers.get("Authorization")
+    return next((key for key in keys if authorization(key) == sent), "")
+
+
+def must_be_known(key: str) -> None:
+    """Answer 401 where the request has no key, or one that is not known."""
+    if "Authorization" not in request.headers:
+        abort(401, "Authorization header not present.")
+    if not key:
+        abort(401, "Invalid API key.")
 
 
 def now() -> int:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from bridge.store import keys
 from bridge.store.connect import milliseconds
-from bridge.vitally.custom_objects import EXAMPLE_TOKEN
 from tests.bench import machine
 from tests.bench.events import Customer, Moment, in_turn, months, requests
 from tests.bench.load import deliver
 from tests.bench.report import Figure, figure, say
 from tests.support.one_event import entered
 from tests.support.stack import Stack
+from tests.support.vitally.custom_objects import EXAMPLE_TOKEN
 from tests.support.waiting import eventually
 
 CUSTOMERS = 60

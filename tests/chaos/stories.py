@@ -29,7 +29,6 @@ from bridge.store import keys
 from bridge.store.complete import Checkpoint, checkpoints
 from bridge.store.connect import connect
 from bridge.store.health import Watch
-from bridge.vitally.custom_objects import EXAMPLE_TOKEN
 from bridge.web import create_app
 from tests.chaos.checker import RECOVERY, at_rest
 from tests.chaos.world import Known, bring_forward
@@ -40,6 +39,7 @@ from tests.support.fate import Fate
 from tests.support.local_stripe import LocalStripe
 from tests.support.stack import Stack
 from tests.support.stripe import BORN, SECRET, Json, Shop, delivery
+from tests.support.vitally.custom_objects import EXAMPLE_TOKEN
 from workers.jobs import JOBS
 from workers.process import Process
 

@@ -16,8 +16,8 @@ from bridge.errors import (
 )
 from bridge.vitally import simulator as product
 from bridge.vitally.client import Vitally
-from bridge.vitally.custom_objects import EXAMPLE_TOKEN
 from tests.support.vitally import Simulator
+from tests.support.vitally.custom_objects import EXAMPLE_TOKEN
 
 OBJECT = "subscriptions-1"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridge.store import keys
-from bridge.vitally.custom_objects import EXAMPLE_TOKEN
 from tests.support.desk import older
 from tests.support.stack import Stack
 from tests.support.stripe import Shop
+from tests.support.vitally.custom_objects import EXAMPLE_TOKEN
 from tests.support.waiting import eventually
 
 OBJECT = "subscriptions"

@@ -22,10 +22,10 @@ from bridge.store import keys
 from bridge.store.connect import milliseconds
 from bridge.store.objects import LONGEST_REST_MS, Objects
 from bridge.store.operator import forget
-from bridge.vitally.custom_objects import EXAMPLE_TOKEN
 from tests.support.command import Run, Said
 from tests.support.desk import Bench, bench, customer, link, subscription
 from tests.support.server import RedisServer
+from tests.support.vitally.custom_objects import EXAMPLE_TOKEN
 from workers import objects as step
 
 OBJECT = "obj-1"

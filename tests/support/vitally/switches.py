@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from flask import abort, request
 from bridge.domain.traits import instant
 from bridge.vitally import simulator as product
 from bridge.vitally.simulator import Account, now
+from tests.support.vitally.custom_objects import EXAMPLE_TOKEN, CustomObjects
 
 TOUCHED_AFTER = 600_500
 """Milliseconds from a creation to the background's touch of `updatedAt`; recorded."""
@@ -222,11 +223,6 @@ class Turned(product.Simulator):
                     product.invalid(path, "type", {"type": kind}, f"must be {kind}")
         return body
 
-    def first_match(self, found: Account | None) -> Any:
-        if self.switches["instance_search"] == "one":
-            return super().first_match(found)
-        return {"results": [found] if found else [], "next": None}
-
     def page_of(self, status: str, *wanted: Callable[[Account], bool]) -> Any:
         is_over = request.args.get("limit", 0, type=int) > product.PAGE_CAP
         if is_over and self.switches["over_limit_page"] == "400":
@@ -245,6 +241,8 @@ class Switched(Turned):
     """The product's simulator where each unknown of Vitally is a switch."""
 
     organizations: Organizations
+    tokens: Sequence[str] = (EXAMPLE_TOKEN,)
+    """Keys of the Analytics API."""
 
     def __init__(self, keys: tuple[str, ...], **switches: Any) -> None:
         super().__init__(keys)
@@ -253,6 +251,27 @@ class Switched(Turned):
 
     def make_organizations(self) -> Organizations:
         return Organizations(self)
+
+    def clear(self) -> None:
+        super().clear()
+        self.custom_objects.clear()
+
+    def routes(self) -> list[tuple[str, str, Callable[..., Any]]]:
+        self.custom_objects = CustomObjects(self)
+        return [*super().routes(), *self.custom_objects.routes]
+
+    def admit(self) -> None:
+        self.custom_objects.catch_up()
+        if request.path.startswith("/analytics/"):
+            product.must_be_known(product.sent_key(self.tokens))
+        else:
+            super().admit()
+
+    def first_match(self, found: Account | None) -> Any:
+        """Answer a search of instances; its form is not documented."""
+        if self.switches["instance_search"] == "one":
+            return found or abort(404, "Not found.")
+        return {"results": [found] if found else [], "next": None}
 
     def turn(self, **changes: Any) -> None:
         """Turn switches by name; AssertionError where there is no such position."""

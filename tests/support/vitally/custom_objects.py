@@ -16,11 +16,22 @@ from typing import TYPE_CHECKING, Any
 from flask import abort, request
 
 from bridge.domain.traits import instant
+from bridge.vitally import simulator as product
 
 if TYPE_CHECKING:
-    from bridge.vitally.simulator import Simulator
+    from tests.support.vitally.switches import Switched
 
-EXAMPLE_TOKEN = "an_test_example"  # noqa: S105 - an example
+EXAMPLE_TOKEN = "an_test_example"
+
+TEXT = {"type": ["string"]}
+product.SCHEMAS["customObject"] = {"required": ["name"], "properties": {"name": TEXT}}
+product.SCHEMAS["instance"] = {
+    "required": ["name"],
+    "properties": {
+        **dict.fromkeys(("externalId", "name", "customerId", "organizationId"), TEXT),
+        "traits": {"type": ["object"]},
+    },
+}
 
 BATCH_CAP = 100
 """Most messages of a batch."""
@@ -36,7 +47,7 @@ class CustomObjects:
 
     delay = 0.0
 
-    def __init__(self, workspace: Simulator) -> None:
+    def __init__(self, workspace: Switched) -> None:
         self.workspace = workspace
         self.clear()
         path, one = "/resources/customObjects", "/resources/customObjects/<object_id>"
