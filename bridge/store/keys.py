@@ -186,7 +186,8 @@ PAUSE = PREFIX + "throttle:pause"
 
 mass = (PREFIX + "mass:in:{}").format
 """Sorted set of a measure: account -> when (ms) it was counted; and, with `:amounts`, a
-hash: account -> amount. Both only of the last hour."""
+hash: account -> amount; with `:sum`, a hash: number and sum of these. All only of the last
+hour."""
 
 facts = (PREFIX + "facts:{}").format
 """Hash: `thing TAB event` (`TAB rendering`) -> fact; `thing TAB` -> what is retained of it."""

@@ -13,6 +13,7 @@ from bridge.domain.mass import CHURNED, GRACE_MS, LONG_GRACE_MS, Limits
 from bridge.guard import Guard
 from bridge.store import keys
 from bridge.store import mass as store
+from bridge.store.connect import milliseconds
 from bridge.store.inspect import figures
 from bridge.store.mass import Mass
 from tests.support.command import Run
@@ -241,3 +242,30 @@ def test_sums_over_many_accounts_are_used_for_longer(
         lives.append(round(shop.redis.pttl(keys.MASS_TOTALS) / store.TOTALS_MS))
 
     assert [1, 4] == lives
+
+
+def test_the_sum_of_many_amounts_is_kept_and_right(desk: Bench) -> None:
+    """To add them all up again for each would stop Redis for long."""
+    mass, now = Mass(desk.redis), milliseconds(desk.redis)
+    key, amounts = keys.mass("usd up"), keys.mass("usd up:amounts")
+    names = [f"acme-{n}" for n in range(1500)]
+
+    def counts(account: str, amount: int) -> None:
+        (window,) = mass.weigh(account, {"usd up": amount})
+        every = [int(one) for one in desk.redis.hvals(amounts)]
+        assert (len(every), sum(every)) == (window.number, window.amount)
+
+    # An older version counted without a sum.
+    desk.redis.zadd(key, {name: now - 1000 + n for n, name in enumerate(names)})
+    desk.redis.hset(amounts, mapping=dict.fromkeys(names, 100))
+    counts("new", 7)
+    counts("acme-1", 9)
+    desk.redis.zadd(key, {"acme-2": 1})  # that was more than an hour ago
+    counts("another", 1)
+    desk.redis.hdel(amounts, "acme-3")  # it is forgotten
+    desk.redis.zrem(key, "acme-3")
+    counts("new", 8)
+    assert b"1500" == desk.redis.hget(keys.mass("usd up:sum"), "number")
+    desk.redis.hset(keys.mass("usd up:sum"), "sum", 5)  # so it is not added up
+    (window,) = mass.weigh("new", {"usd up": 10})
+    assert 7 == window.amount

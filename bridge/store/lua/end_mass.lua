@@ -4,7 +4,7 @@
 --   pseudo-party
 -- RETURNS: the parties that were held
 for _, name in ipairs(redis.call('HKEYS', MASS_HOLD)) do
-  redis.call('DEL', mass_of(name), mass_of(name .. ':amounts'))
+  redis.call('DEL', mass_of(name), mass_of(name .. ':amounts'), mass_of(name .. ':sum'))
 end
 redis.call('DEL', MASS_HOLD)
 local parties = redis.call('ZRANGE', MASS, 0, -1)

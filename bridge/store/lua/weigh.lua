@@ -5,14 +5,27 @@
 -- RETURNS: number of all accounts, then of each measure: held (1 or 0), its total ('': not
 --   known), accounts in the window, their amount, those since a minute ago, those before
 --   this one, ms since this one was counted
-local account, hour = ARGV[1], tonumber(ARGV[2])
+local account, hour, FEW = ARGV[1], tonumber(ARGV[2]), 1000
 -- New accounts that wait for their first write are not in the index yet; organizations
 -- that wait are none.
 local waiting = redis.call('ZCARD', DIRTY) - redis.call('HLEN', INDEX_OF_ORGANIZATIONS)
 local out = {math.max(redis.call('HLEN', INDEX), waiting)}
+-- What has been counted of a measure amounts to. Few are added up; of many the sum is
+-- kept, and counts if nobody else has counted or forgotten one since.
+local function sum_of(amounts, kept)
+  local row, n = redis.call('HMGET', kept, 'number', 'sum'), redis.call('HLEN', amounts)
+  if n > FEW and tonumber(row[1]) == n then return tonumber(row[2]) end
+  local sum = 0
+  for _, amount in ipairs(redis.call('HVALS', amounts)) do sum = sum + amount end
+  return sum
+end
 for i = 3, #ARGV, 2 do
   local name, key, amounts = ARGV[i], mass_of(ARGV[i]), mass_of(ARGV[i] .. ':amounts')
+  local kept = mass_of(name .. ':sum')
+  local sum = sum_of(amounts, kept)
+  local function amount_of(one) return tonumber(redis.call('HGET', amounts, one)) or 0 end
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', int(now - hour))) do
+    sum = sum - amount_of(old)
     redis.call('ZREM', key, old)
     redis.call('HDEL', amounts, old)
   end
@@ -20,11 +33,10 @@ for i = 3, #ARGV, 2 do
   -- No two at one instant, so that each has a rank of its own.
   local last = tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]) or 0
   redis.call('ZADD', key, 'NX', int(math.max(now, last + 1)), account)
+  sum = sum - amount_of(account) + ARGV[i + 1]
   redis.call('HSET', amounts, account, ARGV[i + 1])
-  redis.call('PEXPIRE', key, ARGV[2])
-  redis.call('PEXPIRE', amounts, ARGV[2])
-  local sum = 0
-  for _, amount in ipairs(redis.call('HVALS', amounts)) do sum = sum + amount end
+  redis.call('HSET', kept, 'number', redis.call('HLEN', amounts), 'sum', int(sum))
+  for _, one in ipairs({key, amounts, kept}) do redis.call('PEXPIRE', one, ARGV[2]) end
   local since = redis.call('ZSCORE', key, account)
   out[#out + 1] = {
     redis.call('HGET', MASS_HOLD, name) == '' and 0 or 1,
