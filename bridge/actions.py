@@ -129,7 +129,7 @@ def unknown(redis: Redis, name: str) -> BridgeError:
 def like(redis: Redis, name: str) -> str:
     """A hint at the account that *name* may have been meant for; "": there is none."""
     rows = [*islice(Index(redis).stream(), MANY)]
-    meant = [row.account for row in rows if row.matches(name.lower())]
+    meant = [r.account for r in rows if name.strip() and r.matches(name.lower())]
     meant = meant or get_close_matches(name, [r.account for r in rows], 1, LIKE)
     return f" (did you mean {meant[0]}?)" if meant else ""
 

@@ -44,6 +44,16 @@ def ago(milliseconds: float) -> str:
     return f"{seconds / size:.0f} {unit}"
 
 
+def instant_of(text: str) -> int:
+    """Milliseconds of an instant in ISO 8601 (UTC where it does not say); at least 1.
+
+    Raises ValueError.
+    """
+    at = datetime.fromisoformat(text)
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return max(1, int(at.timestamp() * 1000))
+
+
 def moment(milliseconds: int) -> str:
     """An instant for people, in UTC; it accepts any number that a sender may have sent."""
     try:

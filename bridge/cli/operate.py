@@ -104,6 +104,7 @@ def link(
       python -m bridge link stripe:cus_9 acme-101
       python -m bridge link stripe:cus_9 --remove
     """
+    account = account and account.strip()
     if remove == bool(account):
         raise click.UsageError("give either an ACCOUNT or --remove")
     redis = opened().redis

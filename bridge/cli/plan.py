@@ -203,7 +203,8 @@ def apply(file: str, *, no_wait: bool) -> None:
     """
     here = opened()
     rows = _rows(Path(file))
-    now = {one.account: _plain(_row(one)) for one in planned(here, rows) if one.is_due}
+    due = {one.account: _row(one) for one in planned(here, rows) if one.is_due}
+    now = orjson.loads(orjson.dumps(due))  # as a file has it
     moved = [name for name, row in rows.items() if now.get(name) != row]
     for name in moved:
         note(f"{name}: it is not what the plan says any more")
@@ -319,11 +320,6 @@ def _rows(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         hint = f"make one with `{command('plan', '--out', 'plan.json')}`"
         raise BridgeError(f"{file} is no plan; {hint}") from None
-
-
-def _plain(row: object) -> Any:
-    """A row of a plan as it is read from a file."""
-    return orjson.loads(orjson.dumps(row))
 
 
 @click.command(cls=Command)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import click
@@ -26,7 +25,7 @@ from bridge.store import keys
 from bridge.store.accept import JOURNAL
 from bridge.store.index import Index
 from bridge.store.inspect import StateReader, figures
-from bridge.wording import count, moment
+from bridge.wording import count, instant_of, moment
 
 AGO = re.compile(r"(\d{1,9})(s|min|h|d)")
 
@@ -49,10 +48,9 @@ def instant(
     if before := AGO.fullmatch(text):
         return time.time_ns() // 1_000_000 - int(before[1]) * UNITS_MS[before[2]]
     try:
-        at = datetime.fromisoformat(text)
+        return instant_of(text)
     except ValueError:
         raise click.BadParameter("like 2026-11-01T09:00, or like 2h") from None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 @click.command(cls=Command)

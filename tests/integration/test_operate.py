@@ -134,6 +134,7 @@ def test_a_link_of_a_party_nobody_named_has_to_be_meant(run, desk):
     "words",
     [
         ("link", PARTY),
+        ("link", PARTY, " "),
         ("link", PARTY, "a", "--remove"),
         ("retry",),
         ("retry", "acme", "--held"),

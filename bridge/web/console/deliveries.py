@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import Any
 
 from flask import request
@@ -11,6 +11,7 @@ from bridge.deliveries import RECEIPTS, Filter
 from bridge.deliveries import deliveries as listing
 from bridge.sources import every
 from bridge.web.console.pages import Data, Pages, console
+from bridge.wording import instant_of
 
 pages = Pages("deliveries", "Deliveries")
 
@@ -24,7 +25,9 @@ def deliveries() -> Data:
     """A page of the lines that the form in the address asks for, `?after=` a place."""
     asked = {name: request.args.get(name, "").strip() for name in (*TEXTS, *TIMES)}
     values: dict[str, Any] = {name: asked[name] for name in TEXTS}
-    values |= {name: _instant(asked[name]) for name in TIMES}
+    for name in TIMES:
+        with suppress(ValueError):
+            values[name] = instant_of(asked[name])
     here = console()
     found = listing(here.redis, Filter(**values), request.args.get("after", ""))
     return {
@@ -34,13 +37,3 @@ def deliveries() -> Data:
         "receipts": RECEIPTS,
         "sources": sorted(one.name for one in every(here.settings.sources)),
     }
-
-
-def _instant(text: str) -> int:
-    """Milliseconds of an instant that a form sends (UTC); 0: it is none."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return 0
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(1, int(at.timestamp() * 1000))
