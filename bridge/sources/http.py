@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
@@ -24,7 +24,7 @@ from bridge.deadline import left
 from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.values import REFRESHED, AnyValue
 from bridge.errors import PayloadError, SourceError, SourceUnreadError
-from bridge.webhook.source import Event, json_object
+from bridge.webhook.source import Event, Page, json_object
 
 TIMEOUT = 8.0
 """A request fails after this many seconds without a byte, or without a connection."""
@@ -191,6 +191,15 @@ class HttpApi:
                 reason = f"{self.key} may not {self.does} {what} (403){lacks}"
                 return SourceError(reason, refused=True)
         return SourceError(f"{self.where} answered {reply.status} about {what}")
+
+
+def all_rows(page: Callable[[str], Page]) -> Iterator[Any]:
+    """Read a list to its end; *page* returns what follows a place, "" for its beginning."""
+    after: str | None = None
+    while after != "":
+        one = page(after or "")
+        yield from one.rows
+        after = one.after
 
 
 def as_read(

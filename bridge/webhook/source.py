@@ -221,12 +221,14 @@ class Weakness(NamedTuple):
 class Page(NamedTuple):
     """A page of a list; *after* is where the next one begins, "" if there is none.
 
-    *note* is what a person should know of it, such as what was passed over.
+    *note* is what a person should know of it, such as what was passed over. *at* is the
+    last instant (ms) that it surely covers, if it comes with a time.
     """
 
     rows: Sequence[Any]
     after: str
     note: str = ""
+    at: int = 0
 
 
 class Change(NamedTuple):

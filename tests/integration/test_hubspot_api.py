@@ -75,7 +75,7 @@ class Shop(LocalHubspot):
         found, after = [], "0:"
         first, end = (1000 * round(NOW + 3600 * hour) for hour in (since, until))
         while after:
-            rows, after, _ = api.changes(first, end, after)
+            rows, after, *_ = api.changes(first, end, after)
             found += rows
         return {change.facts[0].party: change for change in found}
 
@@ -397,7 +397,7 @@ def test_all_companies_are_listed_by_id_whatever_one_search_lists(
     api, found, after = hubspot.api(), [], ""
 
     while not found or after:
-        rows, after, _ = api.parties(None, after)
+        rows, after, *_ = api.parties(None, after)
         found += rows
 
     ids = [*range(1, 601), 700]

@@ -7,18 +7,18 @@ https://apidocs.chargebee.com/docs/api/list-ops.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import cast
 
 from marshmallow import fields
 from orjson import dumps
 
-from bridge.domain.facts import READ, Fact, Rank
-from bridge.domain.values import REFRESHED
+from bridge.domain.facts import READ, Fact
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.sources.chargebee import facts, resources
 from bridge.sources.chargebee.facts import HANDLERS, PAYMENT_HANDLERS, PREFIX
-from bridge.sources.http import HttpApi, Json, understood
+from bridge.sources.http import HttpApi, Json, all_rows, as_read, understood
 from bridge.webhook.fields import UNREAD, Payload, Text, UnixTime
 from bridge.webhook.source import Change, Event, Options, Page, pays
 
@@ -55,10 +55,6 @@ def _page_of(kind: str) -> Payload:
 PAGES = {kind: _page_of(kind.removesuffix("s")) for kind in LISTS}
 
 
-Listed = tuple[list[Json], str, int]
-"""Resources of a reply, the offset of more ("": none), and the second (ms) it covers."""
-
-
 class ChargebeeApi:
     """Reads customers one by one, and lists customers and events."""
 
@@ -73,23 +69,24 @@ class ChargebeeApi:
         singly, which is never late; only if there is none, among the deleted ones.
         """
         id_, of = party.removeprefix(PREFIX), {"include_deleted": "true"}
-        rows, _, at = self._one("customer", id_)
-        if not rows:
-            rows, _, at = self._page("customers", {"id[is]": id_, **of})
-        if not rows:
+        page = self._one("customer", id_)
+        if not page.rows:
+            page = self._page("customers", {"id[is]": id_, **of})
+        if not page.rows:
             return []
-        read = self._facts("customer", rows[0], at)
-        for raw in self._every("subscriptions", {"customer_id[is]": id_, **of}):
-            read += self._facts("subscription", raw, at)
-        event = Event(f"{READ}:{at}", READ, at, {})
-        last = event.fact(party, REFRESHED, {}, Rank.FROM_API)
-        return [*(fact for fact in read if fact.party == party), last]
+        read = self._facts("customer", page.rows[0], page.at)
+        owned = {"customer_id[is]": id_, **of}
+        for raw in all_rows(partial(self._page, "subscriptions", owned)):
+            read += self._facts("subscription", raw, page.at)
+        own = (fact for fact in read if fact.party == party)
+        return [*own, *as_read(party, (), page.at)]
 
     def owner(self, thing: str) -> str | None:
         """See `SourceApi.owner`."""
         kind, _, id_ = thing.partition(":")
-        rows, _, at = self._one(kind, id_)
-        return self._facts(kind, rows[0], at)[0].party if rows else None
+        page = self._one(kind, id_)
+        found = (self._facts(kind, raw, page.at)[0].party for raw in page.rows)
+        return next(found, None)
 
     def probe(self) -> bool:
         """See `SourceApi.probe`; at a site that does not exist, a list is missing."""
@@ -110,14 +107,14 @@ class ChargebeeApi:
         if until:
             span = ("between", f"[{span[1]},{int(until) + 1}]")
         query = {"sort_by[desc]": "created_at", f"created_at[{span[0]}]": span[1]}
-        rows, more, _ = self._page("customers", query, offset)
-        names = [f"{PREFIX}{r.get('id')}" for r in rows if _at(r) >= begin * 1000]
-        return Page(names, f"{until}:{more}" if more else "")
+        page = self._page("customers", query, offset)
+        names = [f"{PREFIX}{r.get('id')}" for r in page.rows if _at(r) >= begin * 1000]
+        return Page(names, f"{until}:{page.after}" if page.after else "")
 
     def _following(self, since: int, last: str) -> Page:
         """The customers that follow *last*, found from the second of its creation."""
         page = Page((), "")
-        for raw in self._one("customer", last.removeprefix(PREFIX))[0]:
+        for raw in self._one("customer", last.removeprefix(PREFIX)).rows:
             page = self.parties(since, f"{_at(raw) // 1000}:")
         while page.after and last not in page.rows:
             page = self.parties(since, page.after)
@@ -134,9 +131,9 @@ class ChargebeeApi:
             "event_type[in]": dumps([*HANDLERS, *paid]).decode(),
             "sort_by[asc]": "occurred_at",
         }
-        rows, more, _ = self._page("events", query, after)
-        every = [Change(_at(body), body) for body in rows]
-        return Page([c for c in every if first <= c.at // 1000 < end], more)
+        page = self._page("events", query, after)
+        every = [Change(_at(body), body) for body in page.rows]
+        return Page([c for c in every if first <= c.at // 1000 < end], page.after)
 
     def _facts(self, kind: str, raw: Json, at: int) -> list[Fact]:
         """The facts that a webhook of the second *at* (ms) would tell of a resource.
@@ -152,16 +149,16 @@ class ChargebeeApi:
 
         return cast("list[Fact]", understood(made, raw, str(raw.get("id"))))
 
-    def _one(self, kind: str, id_: str) -> Listed:
+    def _one(self, kind: str, id_: str) -> Page:
         """One resource, or none."""
         reply = self._http.get(f"{kind}s/{{id}}", id_)
         if reply is None:
-            return [], "", 0
+            return Page([], "")
         page = understood(PAGES[f"{kind}s"].load, {"list": [reply.body]}, kind)
-        return [page["list"][0][kind]], "", reply.second
+        return Page([page["list"][0][kind]], "", at=reply.second)
 
-    def _page(self, kind: str, query: Mapping[str, str], offset: str = "") -> Listed:
-        """A page of a list."""
+    def _page(self, kind: str, query: Mapping[str, str], offset: str = "") -> Page:
+        """A page of a list; *offset* is where it begins."""
         more = {"offset": offset} if offset else {}
         reply = self._http.get(kind, query={"limit": MOST, **query, **more})
         if reply is None:
@@ -169,14 +166,7 @@ class ChargebeeApi:
             raise SourceError(reason, refused=True)
         page = understood(PAGES[kind].load, reply.body, kind)
         rows = [row[kind.removesuffix("s")] for row in page["list"]]
-        return rows, page["next_offset"] or "", reply.second
-
-    def _every(self, kind: str, query: Mapping[str, str]) -> Iterator[Json]:
-        """Read a list to its end."""
-        more: str | None = None
-        while more != "":
-            rows, more, _ = self._page(kind, query, more or "")
-            yield from rows
+        return Page(rows, page["next_offset"] or "", at=reply.second)
 
 
 def _at(raw: Json) -> int:

@@ -190,7 +190,7 @@ class HubspotApi:
     def parties(self, since: int | None, after: str) -> Page:
         """See `Archive.parties`; by id, and without deleted companies."""
         span = [] if since is None else [("createdate", "GTE", since * 1000)]
-        page, _ = self._search("companies", after.removeprefix(PREFIX), *span)
+        page = self._search("companies", after.removeprefix(PREFIX), *span)
         rows = [PREFIX + row["id"] for row in page.rows]
         return Page(rows, rows[-1] if page.after else "")
 
@@ -205,10 +205,10 @@ class HubspotApi:
         kind, is_gone = self._lists[n := int(number or 0)]
         if is_gone:
             query = kept({"limit": MOST, "archived": "true", "after": last})
-            page, at = _page(self._http.get(f"{RECORDS}/{kind}", query=query))
+            page = _page(self._http.get(f"{RECORDS}/{kind}", query=query))
         else:
             span = [(MODIFIED, "GTE", since), (MODIFIED, "LT", until)]
-            page, at = self._search(kind, last, *span)
+            page = self._search(kind, last, *span)
         when = {r["id"]: _ms(r["deleted"] or r["updated"]) for r in page.rows}
         first = since - HOUR
         rows = [r for r in page.rows if not is_gone or first <= when[r["id"]] < until]
@@ -219,7 +219,7 @@ class HubspotApi:
         if kind == "deals" or not is_gone:
             names, path = [*of_company(self._rules), MERGED], f"{RECORDS}/companies"
             rows = self._several(Record, path, when, properties=names)
-        changes = list(self._changes(rows, when, at, (since, until)))
+        changes = list(self._changes(rows, when, page.at, (since, until)))
         n += not page.after
         is_due = since // HOUR < until // HOUR or until - since > HOUR // 2
         end = len(self._lists if is_due else self._kinds)
@@ -252,9 +252,7 @@ class HubspotApi:
                 merged = as_read(PREFIX + old, self._merged(row), at, final=True)
                 yield Change(when.get(id_, at), facts=merged)
 
-    def _search(
-        self, kind: str, last: str, *span: tuple[str, str, int]
-    ) -> tuple[Page, int]:
+    def _search(self, kind: str, last: str, *span: tuple[str, str, int]) -> Page:
         """The records in a *span* of a property, those that follow the id *last*.
 
         They are ordered by id. By time, records of one instant could not be told apart,
@@ -268,8 +266,8 @@ class HubspotApi:
             "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
             "limit": MOST,
         }
-        page, at = _page(self._http.post(f"{RECORDS}/{kind}/search", asked))
-        return page._replace(after=page.after and page.rows[-1]["id"]), at
+        page = _page(self._http.post(f"{RECORDS}/{kind}/search", asked))
+        return page._replace(after=page.after and page.rows[-1]["id"])
 
     def _one(
         self, schema: Schema, path: str, id_: str, *, gone: bool = False, **query: str
@@ -291,7 +289,7 @@ class HubspotApi:
         for first in range(0, len(asked), MOST):
             some = asked[first : first + MOST]
             reply = self._http.post(f"{path}/batch/read", {"inputs": some, **more})
-            found += _page(reply, row)[0].rows
+            found += _page(reply, row).rows
         return found
 
     def _merged(self, record: Json) -> Iterator[tuple[str, AnyValue]]:
@@ -332,7 +330,7 @@ class HubspotApi:
         path = f"{ASSOCIATIONS}/companies/deals/batch/read"
         while after:
             asked = [kept({"id": id_, "after": place}) for id_, place in after.items()]
-            rows = _page(self._http.post(path, {"inputs": asked}), Ends)[0].rows
+            rows = _page(self._http.post(path, {"inputs": asked}), Ends).rows
             for row in rows:
                 for end in row["ends"]:
                     is_sure = PRIMARY in [kind.get("typeId") for kind in end["types"]]
@@ -390,14 +388,14 @@ def _loaded(schema: Schema, reply: Reply) -> Any:
     return understood(schema.load, reply.body, "HubSpot's reply")
 
 
-def _page(reply: Reply | None, row: type[Schema] = Record) -> tuple[Page, int]:
-    """A page of a list, and its instant (ms). Raises SourceUnreadError."""
+def _page(reply: Reply | None, row: type[Schema] = Record) -> Page:
+    """A page of a list. Raises SourceUnreadError."""
     if reply is None:
         raise SourceUnreadError("HubSpot has no such list")
     rows = fields.List(fields.Nested(row), required=True)
     schema = Payload.from_dict({"results": rows, "paging": fields.Dict()})
     loaded = _loaded(schema(), reply)
-    return Page(loaded["results"], _after(loaded["paging"])), reply.at
+    return Page(loaded["results"], _after(loaded["paging"]), at=reply.at)
 
 
 def _after(paging: Json | None) -> str:

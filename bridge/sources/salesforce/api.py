@@ -28,10 +28,10 @@ from marshmallow.validate import Regexp
 from bridge import log
 from bridge.domain.facts import READ, Fact, Rank, Stamp
 from bridge.domain.traits import instant
-from bridge.domain.values import PART, REFRESHED
+from bridge.domain.values import PART
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.sources.crm import Fields
-from bridge.sources.http import HttpApi, Reply, understood
+from bridge.sources.http import HttpApi, Reply, all_rows, as_read, understood
 from bridge.sources.salesforce.facts import HANDLERS, ID, PREFIX, rules_of, version
 from bridge.webhook.fields import UNREAD, Currency, Payload, Text
 from bridge.webhook.source import Change, Event, Options, Page
@@ -207,9 +207,7 @@ class SalesforceApi:
     def _whole(self, account: Row, deals: Sequence[Row]) -> list[Fact]:
         """Everything about an Account. Raises SourceUnreadError."""
         facts = [fact for row in (account, *deals) for fact in self._facts(row)]
-        at = account.read - SLOW
-        event = Event(f"{READ}:{at}", READ, at, {})
-        return [*facts, event.fact(facts[0].party, REFRESHED, {}, Rank.FROM_API)]
+        return [*facts, *as_read(facts[0].party, (), account.read - SLOW)]
 
     def _facts(self, row: Row) -> list[Fact]:
         """The facts of a record. Raises SourceUnreadError."""
@@ -226,17 +224,18 @@ class SalesforceApi:
         """All records of a query, deleted ones too, to the last page."""
         names = self._fields[kind]
         soql = f"SELECT {', '.join(names)} FROM {kind} WHERE {where}"  # noqa: S608 - quoted
-        path, query = f"{DATA}/queryAll", {"q": soql}
-        rows: list[Row] = []
-        while path:
-            reply = self._get(path, query)
-            page = understood(Records().load, reply.body, "Salesforce's reply")
-            rows += [
+
+        def page(after: str) -> Page:
+            path = after or f"{DATA}/queryAll"
+            reply = self._get(path, {} if after else {"q": soql})
+            found = understood(Records().load, reply.body, "Salesforce's reply")
+            rows = [
                 Row(kind, reply.at, {name: _text(record, name) for name in names})
-                for record in page["records"]
+                for record in found["records"]
             ]
-            path, query = page["more"], {}
-        return rows
+            return Page(rows, found["more"] or "")
+
+        return list(all_rows(page))
 
     def _get(self, path: str, query: Mapping[str, str]) -> Reply:
         """Read *path* with the token, once more with a new one if an old one is refused."""

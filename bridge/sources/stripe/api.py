@@ -38,7 +38,7 @@ from bridge.domain.values import (
     Value,
 )
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
-from bridge.sources.http import TIMEOUT, HttpApi, Json, understood
+from bridge.sources.http import TIMEOUT, HttpApi, Json, all_rows, understood
 from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.connected import apart, parted
 from bridge.sources.stripe.facts import PREFIX, kept_beside, needed_events, places
@@ -346,11 +346,7 @@ def page_of(http: HttpApi, kind: str, query: Mapping[str, Any], after: str) -> P
 
 def every(http: HttpApi, kind: str, query: Mapping[str, Any]) -> Iterator[Json]:
     """Read a list to its end. Raises SourceError."""
-    page = page_of(http, kind, query, "")
-    yield from page.rows
-    while page.after:
-        page = page_of(http, kind, query, page.after)
-        yield from page.rows
+    return all_rows(partial(page_of, http, kind, query))
 
 
 def _billing(raw: Json, thing: str) -> Iterator[tuple[str, AnyValue]]:
