@@ -25,7 +25,14 @@ from bridge.store.accept import Accept
 from bridge.store.lease import Leases
 from bridge.store.quarantine import Quarantine
 from bridge.store.view import Member
-from bridge.webhook.source import Archive, Change, Delivery, Event, Source, Verified
+from bridge.webhook.source import (
+    Archive,
+    Delivery,
+    Event,
+    Source,
+    SourceChange,
+    Verified,
+)
 
 SEEN, MISSING, TAKEN = "seen before", "missing", "taken in"
 IGNORED, QUARANTINED = "ignored", "quarantined"
@@ -77,7 +84,7 @@ class Comparison:
         found = [*self._events(events, take), *self._states(states, first, take)]
         return found, page.after
 
-    def _events(self, changes: Sequence[Change], take: bool) -> Iterator[Verdict]:
+    def _events(self, changes: Sequence[SourceChange], take: bool) -> Iterator[Verdict]:
         """Compare events with those that the ring remembers, in one round trip."""
         read = [self._read(change) for change in changes]
         unread = [event for _, event, word, _ in read if word == QUARANTINED]
@@ -101,7 +108,9 @@ class Comparison:
                 word = self._taken(verified, word)
             yield Verdict(change.at, word, event.type, event.id)
 
-    def _read(self, change: Change) -> tuple[Verified, Event, str, Sequence[Fact]]:
+    def _read(
+        self, change: SourceChange
+    ) -> tuple[Verified, Event, str, Sequence[Fact]]:
         """An event of the list; its word, if it has no facts."""
         # We asked the API ourselves, so no signature has to be checked.
         path, nobody = f"/webhooks/{self.source.name}", Event("", "", change.at, {})
@@ -143,7 +152,7 @@ class Comparison:
         return TAKEN if was == MISSING and receipt != QUARANTINED else was
 
     def _states(
-        self, changes: Sequence[Change], first: int, take: bool
+        self, changes: Sequence[SourceChange], first: int, take: bool
     ) -> Iterator[Verdict]:
         """Compare what parties are now with what is known of them."""
         names = [change.facts[0].party for change in changes]

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from bridge.config import Config
 from bridge.domain.account import Party, unite
-from bridge.domain.attribution import counts, steps
+from bridge.domain.attribution import counts, mrr_parts
 from bridge.domain.document import Ledger
 from bridge.domain.explanation import explained, facts_of
 from bridge.domain.facts import source_of
@@ -93,7 +93,7 @@ def worked_out(
         **explained(whole, ledger, history, config.traits, policy, now, config.by_hand),
         "parts": [
             one._asdict() | {"amount": float(one.amount), "exact": str(one.amount)}
-            for one in steps(whole, policy, now)
+            for one in mrr_parts(whole, policy, now)
         ],
         "counts": [one._asdict() for one in counts(whole, policy, now)],
     }
@@ -114,10 +114,10 @@ def aloud(cause: Data) -> str:
     if "unknown" in cause:
         return f"is not known: {cause['unknown']}"
     if "monthly" in cause:
-        return _step(cause, 0, cause["currency"], cause["monthly"])
+        return _point(cause, 0, cause["currency"], cause["monthly"])
     known = cause.get("value")
     if known and isinstance(known, list) and not isinstance(known[0], str):
-        return ", then ".join(_step(cause, *step) for step in known)
+        return ", then ".join(_point(cause, *point) for point in known)
     if isinstance(known, dict):
         of = source_of(cause["party"])
         known = [f"{major(Fraction(a), c, of)} {c.upper()}" for c, a in known.items()]
@@ -128,7 +128,7 @@ def aloud(cause: Data) -> str:
     return "gives none" if known is None else f"is {known}"
 
 
-def _step(cause: Data, at: int, code: str | None, paid: str | None) -> str:
+def _point(cause: Data, at: int, code: str | None, paid: str | None) -> str:
     """What is paid from an instant (ms; 0: now) on."""
     words = "does not count"
     if paid is not None:

@@ -474,13 +474,14 @@ OPTIONS = tuple(
 
 def meaning(option: Option) -> str:
     """The meaning of an option: its own, or the text below it."""
-    return option.meaning or _texts(option.of)[option.name]
+    below = texts(option.of) if option.of else {}
+    return option.meaning or below.get(option.name) or below[option.name.lower()]
 
 
 @cache
-def _texts(of: Any) -> dict[str, str]:
-    """The text below each variable that a class declares."""
-    texts: dict[str, str] = {}
+def texts(of: Any) -> dict[str, str]:
+    """The text below each variable that a class declares, or each trait."""
+    found: dict[str, str] = {}
     (made,) = ast.parse(inspect.getsource(of)).body
     for above, below in pairwise(ast.iter_child_nodes(made)):
         match above, below:
@@ -488,8 +489,8 @@ def _texts(of: Any) -> dict[str, str]:
                 ast.AnnAssign(ast.Name(name)) | ast.Assign([ast.Name(name)]),
                 ast.Expr(ast.Constant(str(text))),
             ):
-                texts[name.upper()] = " ".join(text.split())
-    return texts
+                found[name] = " ".join(text.split())
+    return found
 
 
 def values_of(

@@ -26,7 +26,7 @@ from bridge.ingest import Ingress, events_of
 from bridge.settings import Settings, TextError, address
 from bridge.sources import by_name, switched_on
 from bridge.webhook.auth import prove
-from bridge.webhook.sample import fresh, retold, samples, set_value
+from bridge.webhook.examples import examples, fresh, retold, set_value
 from bridge.webhook.source import Delivery, Event, Source, Verified
 from bridge.wording import command
 
@@ -102,7 +102,7 @@ def send(
     if sender not in switched_on(settings.sources):
         unset = sender.missing(settings.sources)
         raise BridgeError(f"{source} is off, so nothing can be signed: set {unset}")
-    body = _sample(sender, event, settings, life)
+    body = _example(sender, event, settings, life)
     body = _changed(body, values) if values else body
     parties = _customers(sender, body, settings)
     status, answer = _deliver(sender, body, to, settings)
@@ -134,21 +134,21 @@ def _list(chosen: Sequence[Source]) -> None:
 
 
 def _by_event(source: Source) -> dict[str, list[str]]:
-    """Type of an event -> the names of its samples."""
+    """Type of an event -> the names of its examples."""
     found: dict[str, list[str]] = {}
-    for name in samples(source):
+    for name in examples(source):
         kind = name.partition("__")[0]
         if kind in source.handlers:
             found.setdefault(kind, []).append(name)
     return found
 
 
-def _sample(source: Source, event: str, settings: Settings, life: str | None) -> bytes:
+def _example(source: Source, event: str, settings: Settings, life: str | None) -> bytes:
     """The body of *event*, retold, or of the file of that name."""
-    recorded = samples(source)
+    recorded = examples(source)
     names = _by_event(source).get(event) or [event]
     if names[0] in recorded:
-        body = source.sample(recorded[names[0]], settings.sources)
+        body = source.fitted(recorded[names[0]], settings.sources)
         return _retold(source, body, settings, life)
     if event == "-":
         return sys.stdin.buffer.read()

@@ -31,7 +31,7 @@ from bridge.settings import Settings
 from bridge.sources import OBSERVED, by_name, discover, every
 from bridge.sources.generic import NAME as TABLE_NAME
 from bridge.sources.generic import make, recipes
-from bridge.webhook.sample import samples
+from bridge.webhook.examples import examples
 from bridge.webhook.source import Delivery, Options, Source, Verified
 from bridge.wording import moment
 
@@ -134,7 +134,7 @@ def _new_table(name: str, recipe: str | None) -> None:
     table = (templates / "table.toml.txt").read_text("utf-8")
     if recipe:
         made = one_of(recipes(), recipe, "recipe")
-        sample = next(iter(samples(_source(recipe, {})).values()), b"")
+        sample = next(iter(examples(_source(recipe, {})).values()), b"")
         table = (templates / "recipe.toml.txt").read_text("utf-8")
         table += "" if made.get("events") else PARTY_LINES
     if name in tomllib.loads(text).get("sources", {}):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from bridge.webhook.sample import retold
+from bridge.webhook.examples import retold
 
 Life = Mapping[str, Any]
 

@@ -23,7 +23,7 @@ from bridge.domain.traits import TABLE, AccountView, Known, Result, Unknown
 from bridge.domain.values import Discount, Item
 
 
-class Step(NamedTuple):
+class MrrPart(NamedTuple):
     """A part of the MRR: what it is, the *rule* that makes it so, and its *amount*.
 
     *event* is the one that told of the subscription.
@@ -36,7 +36,7 @@ class Step(NamedTuple):
     event: str = ""
 
 
-def steps(account: Account, policy: Policy, now: int) -> list[Step]:
+def mrr_parts(account: Account, policy: Policy, now: int) -> list[MrrPart]:
     """The parts that sum up to the MRR of *account* at *now* (ms), the last rounding.
 
     Also what does not count, with an amount of 0. None at all: the MRR is not known, or
@@ -47,50 +47,51 @@ def steps(account: Account, policy: Policy, now: int) -> list[Step]:
     is_told = source in account.told.get("mrr", {})
     if isinstance(result, Unknown) or source not in views or is_told:
         return []
-    found = list(_view_steps(views[source]))
+    found = list(_of_view(views[source]))
     for other, view in views.items():
         if other != source:
             rule = f"owners: {source} sets mrr"
-            found += [Step(s.id, f"{other} does not count", rule) for s in view.all]
+            found += [MrrPart(s.id, f"{other} does not count", rule) for s in view.all]
     if result is None or isinstance(result, str):
-        return [*found, Step("", "no subscription counts: no MRR", "empty: null")]
+        return [*found, MrrPart("", "no subscription counts: no MRR", "empty: null")]
     off = Fraction(str(result)) - sum((s.amount for s in found), Fraction(0))
     rule = "rounded once, half up, to the currency's decimals"
-    return [*found, Step("", "rounding", rule, off)]
+    return [*found, MrrPart("", "rounding", rule, off)]
 
 
-def _view_steps(view: AccountView) -> Iterator[Step]:
+def _of_view(view: AccountView) -> Iterator[MrrPart]:
     currencies = {sub.currency for sub in view.counting if _pays(sub, view)}
     policy = view.policy
     for sub in view.all:
         if sub.status not in policy.statuses:
             listed = ", ".join(sorted(policy.statuses))
             text = f"its status is {sub.status}: it does not count"
-            yield Step(sub.id, text, f"statuses: {listed}", event=sub.event)
+            yield MrrPart(sub.id, text, f"statuses: {listed}", event=sub.event)
             continue
         code = sub.currency or ""
         rate = Fraction(1)
         if len(currencies) > 1:  # The MRR is known, so every rate is.
             rate = policy.rate(code) or rate
-        for step in _subscription_steps(sub, view):
-            amount = exact(step.amount, code, sub.source) * rate
-            rule = step.rule if rate == 1 else f"{step.rule}; rates.{code}"
-            yield step._replace(amount=amount, rule=rule, event=sub.event)
+        for part in _of_subscription(sub, view):
+            amount = exact(part.amount, code, sub.source) * rate
+            rule = part.rule if rate == 1 else f"{part.rule}; rates.{code}"
+            yield part._replace(amount=amount, rule=rule, event=sub.event)
 
 
 def _pays(sub: Subscription, view: AccountView) -> bool:
     return bool(payment(sub, view.policy, view.now).monthly)
 
 
-def _subscription_steps(sub: Subscription, view: AccountView) -> Iterator[Step]:
+def _of_subscription(sub: Subscription, view: AccountView) -> Iterator[MrrPart]:
     """The parts of one subscription, in minor units of its own currency."""
     if "mrr" in sub.value:
         text, told = "the source's own figure", Fraction(sub.value["mrr"])
-        yield Step(sub.id, text, f"{sub.source}: mrr", told)
+        yield MrrPart(sub.id, text, f"{sub.source}: mrr", told)
         return
     before = _priced(sub, view, 0)
     for item, priced in zip(sub.items, before, strict=True):
-        yield from _item_steps(sub, item, priced, view.policy)
+        yield from _of_item(sub, item, priced, view.policy)
+    rule = f"discounts: {view.policy.discounts}"
     for place, (label, discount) in enumerate(_discounts(sub), 1):
         after = _priced(sub, view, place)
         pairs = [*zip(after, before, strict=True)]
@@ -99,18 +100,19 @@ def _subscription_steps(sub: Subscription, view: AccountView) -> Iterator[Step]:
         how = "less" if counts else "does not count:"
         lasts = discount.get("duration", "")
         text = f"{how} discount {label}{f' ({lasts})' if lasts else ''}"
-        yield Step(sub.id, text, f"discounts: {view.policy.discounts}", Fraction(cut))
+        yield MrrPart(sub.id, text, rule, Fraction(cut))
         before = after
     for item in sub.value.get("items", ()):
+        name = _name(item)
         if item.get("one_time"):
-            yield Step(sub.id, f"{_name(item)}: paid once", "one-time prices: no MRR")
+            yield MrrPart(sub.id, f"{name}: paid once", "one-time prices: no MRR")
         elif item not in sub.items:
-            yield Step(sub.id, f"{_name(item)}: paid by usage", "metered usage: no MRR")
+            yield MrrPart(sub.id, f"{name}: paid by usage", "metered usage: no MRR")
 
 
-def _item_steps(
+def _of_item(
     sub: Subscription, item: Item, priced: PricedItem, policy: Policy
-) -> Iterator[Step]:
+) -> Iterator[MrrPart]:
     interval, count = priced.interval
     gross = priced.gross * (1 + priced.tax)
     share = monthly(Fraction(1), interval, count, policy)
@@ -123,10 +125,10 @@ def _item_steps(
     if share != 1:
         text += f", of which a month is {share}"
         rule += f", {share} of it a month"
-    yield Step(sub.id, text, rule, gross)
+    yield MrrPart(sub.id, text, rule, gross)
     if priced.tax:
         text = f"less the {_decimal(priced.tax * 100)} % tax in its price"
-        yield Step(sub.id, text, "inclusive tax: no MRR", priced.gross - gross)
+        yield MrrPart(sub.id, text, "inclusive tax: no MRR", priced.gross - gross)
 
 
 def _priced(sub: Subscription, view: AccountView, most: int) -> list[PricedItem]:

@@ -42,7 +42,7 @@ BESIDE = ("items", "schedule", "priced")
 END = {"from": inf}
 """What comes after the last phase."""
 
-Step = tuple[int, str | None, str | None]
+ForecastPoint = tuple[int, str | None, str | None]
 """From when (ms; 0: now), in which currency, and how much a month; None: it does not count."""
 
 
@@ -53,12 +53,12 @@ def wanted(details: Iterable[tuple[str, Any]], use: Collection[str]) -> dict[str
     return {name: told for name, told in details if name in needs}
 
 
-def steps(sub: Subscription, policy: Policy, now: int) -> list[Step]:
+def forecast(sub: Subscription, policy: Policy, now: int) -> list[ForecastPoint]:
     """What *sub* pays *now* (ms) and later, in minor units, exact fractions as text.
 
     Raises UnknownError if something is scheduled and not known.
     """
-    plan, found = planned(sub, policy), list[Step]()
+    plan, found = planned(sub, policy), list[ForecastPoint]()
     for date in (0, *sorted(d for d in changes(plan, policy) if d <= now + FAR)):
         when = max(date, now)
         then = at(plan, when) if date else sub

@@ -31,7 +31,7 @@ from bridge.domain.values import (
     UNREAD,
     UNSETTLED,
     Grant,
-    Payment,
+    InvoiceStep,
 )
 
 HISTORY = "what it paid before is not known: `backfill` reads invoices, from Stripe"
@@ -52,7 +52,7 @@ class Invoice(NamedTuple):
 
     party: str
     id: str
-    steps: Sequence[Payment]
+    steps: Sequence[InvoiceStep]
 
     @property
     def words(self) -> set[str]:
@@ -117,7 +117,7 @@ class Payer:
     @cached_property
     def _invoices(self) -> list[Invoice]:
         seen = sorted(self.things[PAYMENTS].seen) if PAYMENTS in self.things else ()
-        steps: defaultdict[str, list[Payment]] = defaultdict(list)
+        steps: defaultdict[str, list[InvoiceStep]] = defaultdict(list)
         for step in sorted(json.loads(f"[{','.join(seen)}]"), key=itemgetter("at")):
             steps[step["id"]].append(step)
         return [Invoice(self.party, *one) for one in steps.items()]

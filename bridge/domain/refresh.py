@@ -8,7 +8,7 @@ from bridge.domain.account import SECOND_MS, Party, is_incomplete, subscriptions
 from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.fold import State
 from bridge.domain.forecast import TRAITS as FORECASTS
-from bridge.domain.forecast import steps
+from bridge.domain.forecast import forecast
 from bridge.domain.money import NeverToldError, Policy, UnknownError
 from bridge.domain.subscription import (
     Subscription,
@@ -57,7 +57,7 @@ def _unknown(sub: Subscription, policy: Policy, now: int) -> str | None:
             renews_at(sub)
             cancels_at(sub)
         if policy.use & FORECASTS:
-            steps(sub, policy, now)
+            forecast(sub, policy, now)
     except NeverToldError:
         return None
     except UnknownError as error:

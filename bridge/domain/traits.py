@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from bridge.domain.facts import source_of
 from bridge.domain.fold import LATE
-from bridge.domain.forecast import Step, steps
+from bridge.domain.forecast import ForecastPoint, forecast
 from bridge.domain.money import (
     ZERO,
     Policy,
@@ -124,20 +124,7 @@ def _payment(sub: Subscription, view: AccountView) -> Payment:
     return payment(sub, view.policy, view.now)
 
 
-def _mrr(view: AccountView, payments: list[Payment]) -> Result:
-    """What all live subscriptions (`active`, `past_due`) pay per month.
-
-    In major units, summed exactly and rounded once; `null` while none is live.
-    """
-    return _recurring(view, payments, months=1)
-
-
-def _arr(view: AccountView, payments: list[Payment]) -> Result:
-    """What they pay per year: twelve times `mrr` before it is rounded, rounded once."""
-    return _recurring(view, payments, months=12)
-
-
-def _recurring(view: AccountView, payments: list[Payment], months: int) -> Result:
+def _recurring(view: AccountView, payments: list[Payment], *, months: int) -> Result:
     """What all subscriptions that count pay in so many *months*."""
     if not payments:
         return None if view.policy.empty == "null" else 0
@@ -186,15 +173,6 @@ def _converted(sums: Mapping[str, Fraction], policy: Policy) -> dict[str, Fracti
     return {policy.base: sum(worth, ZERO)}
 
 
-def _next_renewal(_: AccountView, dates: list[int | None]) -> Result:
-    """The next date on which a live subscription renews.
-
-    The earliest end of a licensed item's period, over the subscriptions that will renew;
-    else `null`.
-    """
-    return _instant(min, dates)
-
-
 def _instant(
     choose: Callable[[list[int]], int], dates: Iterable[int | None]
 ) -> str | None:
@@ -203,20 +181,25 @@ def _instant(
     return instant(choose(there)) if there else None
 
 
-def _churned(view: AccountView, ends: list[int | None]) -> Result:
-    """When the last of the subscriptions that were ever live ended.
+def _earliest(_: AccountView, dates: list[int | None]) -> Result:
+    return _instant(min, dates)
 
-    `null` as soon as a subscription is live, trialing, paused or incomplete again.
-    """
+
+def _latest(_: AccountView, dates: list[int | None]) -> Result:
+    return _instant(max, dates)
+
+
+def _listed(_: AccountView, words: Iterable[str | None]) -> Result:
+    """The *words*, sorted and joined by commas; `null` without any."""
+    return shortened(", ".join(sorted({*filter(None, words)}))) or None
+
+
+def _churned(view: AccountView, ends: list[int | None]) -> Result:
     is_over = all(s.status in ENDED or s.status == "unpaid" for s in view.all)
     return _instant(max, ends) if is_over else None
 
 
 def _trial_end(view: AccountView, ends: list[int | None]) -> Result:
-    """The latest trial end; earlier if the subscription ended before it.
-
-    It stays after the trial converts.
-    """
     tried = [one for one in zip(view.all, ends, strict=True) if one[0].had_trial]
     for sub, end in tried:
         if end is None:  # Some sources tell it during the trial alone.
@@ -225,32 +208,18 @@ def _trial_end(view: AccountView, ends: list[int | None]) -> Result:
 
 
 def _status(view: AccountView, words: list[str]) -> Result:
-    """The strongest status of all subscriptions.
-
-    The first of past_due, active, trialing, paused, incomplete, unpaid, churned that
-    applies; `unconverted` if none was ever live.
-    """
     ended = "churned" if any(sub.was_live for sub in view.all) else "unconverted"
     return next((word for word in STRONGEST if word in words), ended)
 
 
 def _plan(view: AccountView, names: list[list[str]]) -> Result:
-    """The plan names of the live subscriptions, sorted and joined by commas.
-
-    `null` while nothing is live.
-    """
     for sub in view.live:
         if sub.is_partial:
             raise UnknownError(f"{sub.id}: {NOT_ALL_ITEMS}")
-    return shortened(", ".join(sorted({*chain.from_iterable(names)}))) or None
+    return _listed(view, chain.from_iterable(names))
 
 
 def _currency(view: AccountView, _: list[str | None]) -> Result:
-    """The ISO code of the live subscriptions' currency, else of the trialing ones'.
-
-    A free subscription in another currency does not count. Left out, so that Vitally's
-    value stays, if there are several or if none is left.
-    """
     subs = view.live or [sub for sub in view.all if sub.status == "trialing"]
     codes = {sub.currency for sub in subs}
     if len(codes) > 1:
@@ -270,25 +239,11 @@ def _is_free(sub: Subscription, view: AccountView) -> bool:
         return False
 
 
-def _cancel_at(_: AccountView, dates: list[int | None]) -> Result:
-    """The earliest scheduled end of a live subscription, else `null`."""
-    return _instant(min, dates)
-
-
 def _interval(view: AccountView, rhythms: list[list[str]]) -> Result:
-    """How often the live subscriptions are billed: `month`, `year`, `3 months`.
-
-    That of the licensed items; of metered usage only in a subscription without them.
-    Several are sorted and joined by commas; `null` while nothing is live.
-    """
-    return ", ".join(sorted({*chain.from_iterable(rhythms)})) or None
+    return _listed(view, chain.from_iterable(rhythms))
 
 
 def _seats(_: AccountView, quantities: list[str | None]) -> Result:
-    """The quantities of the live subscriptions' licensed items, added up.
-
-    An add-on counts too; `null` while nothing is live, or usage alone.
-    """
     seats = [Fraction(one) for one in quantities if one is not None]
     whole = added(seats)
     if whole > MOST:
@@ -296,49 +251,11 @@ def _seats(_: AccountView, quantities: list[str | None]) -> Result:
     return (int(whole) if whole == int(whole) else float(whole)) if seats else None
 
 
-def _started(_: AccountView, starts: list[int]) -> Result:
-    """When the first of the subscriptions that were ever live began, with its trial.
-
-    `null` if none ever was live.
-    """
-    return _instant(min, starts)
-
-
-def _past_due(view: AccountView, since: list[int | None]) -> Result:
-    """When the present spell of `past_due` or `unpaid` began; `null` if there is none.
-
-    The first event of the spell; of several subscriptions, the earliest.
-    """
-    return _instant(min, since)
-
-
 def _late_since(sub: Subscription, _: AccountView) -> int | None:
     since = sub.late_since if sub.status in LATE else None
     if since == 0 or not (sub.source in TELL_LATE or sub.seen & LATE):
         raise UnknownError(f"{sub.id}: whether or since when it is overdue is not told")
     return since
-
-
-def _collection(_: AccountView, methods: list[str]) -> Result:
-    """How the live subscriptions are paid: `charge_automatically` or `send_invoice`.
-
-    Both are joined by a comma; `null` while nothing is live.
-    """
-    return ", ".join(sorted({*methods})) or None
-
-
-def _reason(_: AccountView, reasons: list[str | None]) -> Result:
-    """Why the live subscription that ends first ends, or why the last one ended.
-
-    The reason that the customer chose (`too_expensive`), else the system's
-    (`payment_failed`); `null` if there is none, or if none ended and none will.
-    """
-    return shortened(", ".join(sorted({*filter(None, reasons)}))) or None
-
-
-def _comment(view: AccountView, comments: list[str | None]) -> Result:
-    """What the customer wrote about that, else `null`."""
-    return _reason(view, comments)
 
 
 def _agreeing(_: AccountView, values: list[list[Any]]) -> Result:
@@ -369,31 +286,11 @@ def _leaving(view: AccountView) -> list[Subscription]:
     return [sub for sub, end in ends if dates and end == choose(dates)]
 
 
-def _forecast(view: AccountView, plans: list[list[Step]]) -> Result:
-    """What `mrr` will be after the last change within a year that is known today.
-
-    Known are scheduled ends, trials (they convert), phases of schedules, and ends of
-    discounts that count; a pending update is not, until its payment applies it. 0 once
-    all have ended; `null` if nothing counts now or will.
-    """
-    return _less(view, plans, 0)
-
-
-def _forecast_change(view: AccountView, plans: list[list[Step]]) -> Result:
-    """By how much `forecastMrr` differs from `mrr`, rounded once; `null` like that.
-
-    If now and then together have several currencies, both are converted with
-    `[money] rates`; without rates both are left out.
-    """
-    return _less(view, plans, 1)
-
-
-def _forecast_at(view: AccountView, plans: list[list[Step]]) -> Result:
-    """When that change takes place, the last of several; `null` if none is known."""
+def _forecast_at(view: AccountView, plans: list[list[ForecastPoint]]) -> Result:
     return _instant(max, _outlook(view, plans)[1])
 
 
-def _less(view: AccountView, plans: list[list[Step]], share: int) -> Result:
+def _less(view: AccountView, plans: list[list[ForecastPoint]], *, share: int) -> Result:
     """What will be paid in the end, less a *share* (0 or 1) of what is paid now."""
     found, _ = _outlook(view, plans)
     now, then = found[0] or {}, found[-1] or {}
@@ -404,7 +301,7 @@ def _less(view: AccountView, plans: list[list[Step]], share: int) -> Result:
 
 
 def _outlook(
-    view: AccountView, plans: list[list[Step]]
+    view: AccountView, plans: list[list[ForecastPoint]]
 ) -> tuple[list[dict[str, Fraction] | None], list[int]]:
     """What is paid a month by currency, now and after each change, and their dates (ms).
 
@@ -412,8 +309,8 @@ def _outlook(
     """
     found: list[dict[str, Fraction] | None] = []
     changes: list[int] = []
-    for date in sorted({step[0] for plan in plans for step in plan}):
-        last = [[step for step in plan if step[0] <= date][-1] for plan in plans]
+    for date in sorted({point[0] for plan in plans for point in plan}):
+        last = [[point for point in plan if point[0] <= date][-1] for plan in plans]
         paid = [(code, Fraction(text)) for _, code, text in last if text is not None]
         sums = _sums(view, paid) if paid else None
         if found and sums != found[-1]:
@@ -426,65 +323,20 @@ def _outlook(
 
 
 def _failed_at(view: AccountView, times: list[int]) -> Result:
-    """When the payment of an invoice that is still open last failed.
-
-    `null` once each such invoice is paid, void or written off.
-    """
     if not times and not all(p.is_complete or p.had("failed") for p in view.payers):
         raise UnknownError(HISTORY)
     return _instant(max, times)
 
 
 def _retry_at(view: AccountView, times: list[int | None]) -> Result:
-    """When the next attempt to collect such an invoice is due; `null` if none is.
-
-    `null` too from an hour after it on, until an event says what came of it.
-    """
     return _instant(min, times) if times else _failed_at(view, [])
 
 
-def _first_paid(_: AccountView, times: list[int | None]) -> Result:
-    """When an invoice was first paid with money, not with credit; `null`: none ever was."""
-    return _instant(min, times)
-
-
-def _last_paid(_: AccountView, times: list[int | None]) -> Result:
-    """When an invoice was last paid with money; `null`: none ever was."""
-    return _instant(max, times)
-
-
 def _last_amount(view: AccountView, amounts: list[Amounts]) -> Result:
-    """What was paid then, in major units; invoices of one instant are added up."""
     return _major(view, amounts) if any(amounts) else None
 
 
-def _lifetime(view: AccountView, amounts: list[Amounts]) -> Result:
-    """What was paid of invoices in money: the sum of `amount_paid`, taxes included.
-
-    Also of invoices that were paid in part, whatever became of the rest. Before refunds,
-    and before credit notes that were issued after the payment.
-    """
-    return _major(view, amounts)
-
-
-def _balance(view: AccountView, amounts: list[Amounts]) -> Result:
-    """What is owed beside invoices, with Stripe's sign: below 0 it is credit.
-
-    The next invoice adds what is above 0, and takes off what is below.
-    """
-    return _major(view, amounts)
-
-
-def _credit(view: AccountView, amounts: list[Amounts]) -> Result:
-    """The credit on that balance (what it is below 0), and what is left of credit grants.
-
-    Paid and promotional ones, from when they take effect until they expire. What is left
-    is read with STRIPE_API_KEY; without it, a customer with a grant has no known credit.
-    """
-    return _major(view, amounts)
-
-
-def _major(view: AccountView, amounts: Iterable[Amounts]) -> int | float:
+def _major(view: AccountView, amounts: Iterable[Amounts]) -> Result:
     """The sum of *amounts* in major units; zero is zero in every currency."""
     sums = summed(chain.from_iterable(one.items() for one in amounts))
     there = {code: Fraction(amount) for code, amount in sums.items() if amount != "0"}
@@ -492,15 +344,6 @@ def _major(view: AccountView, amounts: Iterable[Amounts]) -> int | float:
         raise UnknownError(f"several currencies: {', '.join(sorted(there)).upper()}")
     source = source_of(view.payers[0].party)
     return next((major(amount, code, source) for code, amount in there.items()), 0)
-
-
-def _card_expires(_: AccountView, times: list[int | None]) -> Result:
-    """When the first card expires that pays a live subscription (its month's end, UTC).
-
-    The subscription's own default method of payment, else the customer's; the
-    customer's if nothing is live. `null` if nothing that expires pays.
-    """
-    return _instant(min, times)
 
 
 def _failing(view: AccountView) -> list[Invoice]:
@@ -531,11 +374,6 @@ class Trait(NamedTuple):
     told_by: Collection[str] = ()
     """The only sources that can tell it; (): any."""
 
-    @property
-    def meaning(self) -> str:
-        """The trait's meaning, for docs/numbers.md."""
-        return " ".join(str(self.sums_up.__doc__).split())
-
     def read(self, view: AccountView) -> Result:
         """The trait's value in *view*."""
         about = getattr(view, self.about)
@@ -548,8 +386,8 @@ class Trait(NamedTuple):
             return Unknown(str(error))
 
 
-def _steps(sub: Subscription, view: AccountView) -> list[Step]:
-    return steps(sub, view.policy, view.now)
+def _points(sub: Subscription, view: AccountView) -> list[ForecastPoint]:
+    return forecast(sub, view.policy, view.now)
 
 
 def _ever_live(view: AccountView) -> list[Subscription]:
@@ -569,44 +407,151 @@ ALL, LIVE, COUNTING, PAYERS = map(attrgetter, ("all", "live", "counting", "payer
 _Paid = partial(Trait, about="payers")
 _Billed = partial(_Paid, of=_billed, told_by=TELL_BILLING)
 
-ALWAYS: Mapping[str, Trait] = {
-    "mrr": Trait(_mrr, COUNTING, _payment),
-    "nextRenewalDate": Trait(_next_renewal, LIVE, lambda sub, _: renews_at(sub)),
-    "churnedAt": Trait(
-        _churned, ALL, lambda sub, _: sub.ended_at if sub.was_live else None
-    ),
-    "trialEndDate": Trait(_trial_end, ALL, lambda sub, _: sub.trial_end),
-    "subscriptionStatus": Trait(_status, ALL, lambda sub, _: sub.status),
-    "planName": Trait(_plan, LIVE, lambda sub, _: sorted(plan_names(sub))),
-    "billingCurrency": Trait(_currency, ALL, lambda sub, _: sub.currency),
-    "cancelAt": Trait(_cancel_at, LIVE, lambda sub, _: cancels_at(sub)),
-}
-"""The traits that every bridge writes, in the order in which people see them."""
 
-OPTIONAL: Mapping[str, Trait] = {
-    "arr": Trait(_arr, COUNTING, _payment),
-    "billingInterval": Trait(_interval, LIVE, lambda sub, _: sorted(intervals(sub))),
-    "seats": Trait(_seats, LIVE, lambda sub, _: seats(sub)),
-    "pastDueSince": Trait(_past_due, ALL, _late_since),
-    "startedAt": Trait(_started, _ever_live, _told("startedAt")),
-    "cancelReason": Trait(_reason, _leaving, _told("cancelReason")),
-    "cancelComment": Trait(_comment, _leaving, _told("cancelComment")),
-    "collectionMethod": Trait(_collection, LIVE, _told("collectionMethod")),
-    "forecastMrr": Trait(_forecast, ALL, _steps),
-    "forecastMrrChange": Trait(_forecast_change, ALL, _steps),
-    "forecastAt": Trait(_forecast_at, ALL, _steps),
-    "paymentFailedAt": _Paid(_failed_at, _failing, lambda one, _: one.failed_at()),
-    "paymentRetryAt": _Paid(_retry_at, _failing, lambda o, v: o.retry_at(v.now)),
-    "accountBalance": _Billed(_balance, tells=lambda payer, _: payer.balance()),
-    "creditBalance": _Billed(_credit, tells=lambda p, view: p.credit(view.now)),
-    "firstPaidAt": _Paid(_first_paid, PAYERS, lambda payer, _: payer.paid_at(0)),
-    "lastPaidAt": _Paid(_last_paid, PAYERS, lambda payer, _: payer.paid_at(-1)),
-    "lastPaidAmount": _Paid(_last_amount, PAYERS, _paid_then),
-    "lifetimePaid": _Paid(_lifetime, PAYERS, lambda payer, _: payer.paid(None)),
-    "paymentMethodExpiresAt": _Billed(_card_expires, tells=_expires),
-}
-"""Those that `[traits] use` in `bridge.toml` switches on."""
+class Always:
+    """The traits that every bridge writes, in the order in which people see them."""
 
+    mrr = Trait(partial(_recurring, months=1), COUNTING, _payment)
+    """What all live subscriptions (`active`, `past_due`) pay per month.
+
+    In major units, summed exactly and rounded once; `null` while none is live.
+    """
+    nextRenewalDate = Trait(_earliest, LIVE, lambda sub, _: renews_at(sub))
+    """The next date on which a live subscription renews.
+
+    The earliest end of a licensed item's period, over the subscriptions that will renew;
+    else `null`.
+    """
+    churnedAt = Trait(_churned, ALL, lambda s, _: s.ended_at if s.was_live else None)
+    """When the last of the subscriptions that were ever live ended.
+
+    `null` as soon as a subscription is live, trialing, paused or incomplete again.
+    """
+    trialEndDate = Trait(_trial_end, ALL, lambda sub, _: sub.trial_end)
+    """The latest trial end; earlier if the subscription ended before it.
+
+    It stays after the trial converts.
+    """
+    subscriptionStatus = Trait(_status, ALL, lambda sub, _: sub.status)
+    """The strongest status of all subscriptions.
+
+    The first of past_due, active, trialing, paused, incomplete, unpaid, churned that
+    applies; `unconverted` if none was ever live.
+    """
+    planName = Trait(_plan, LIVE, lambda sub, _: sorted(plan_names(sub)))
+    """The plan names of the live subscriptions, sorted and joined by commas.
+
+    `null` while nothing is live.
+    """
+    billingCurrency = Trait(_currency, ALL, lambda sub, _: sub.currency)
+    """The ISO code of the live subscriptions' currency, else of the trialing ones'.
+
+    A free subscription in another currency does not count. Left out, so that Vitally's
+    value stays, if there are several or if none is left.
+    """
+    cancelAt = Trait(_earliest, LIVE, lambda sub, _: cancels_at(sub))
+    """The earliest scheduled end of a live subscription, else `null`."""
+
+
+class Optional:
+    """Those that `[traits] use` in `bridge.toml` switches on."""
+
+    arr = Trait(partial(_recurring, months=12), COUNTING, _payment)
+    """What they pay per year: twelve times `mrr` before it is rounded, rounded once."""
+    billingInterval = Trait(_interval, LIVE, lambda sub, _: sorted(intervals(sub)))
+    """How often the live subscriptions are billed: `month`, `year`, `3 months`.
+
+    That of the licensed items; of metered usage only in a subscription without them.
+    Several are sorted and joined by commas; `null` while nothing is live.
+    """
+    seats = Trait(_seats, LIVE, lambda sub, _: seats(sub))
+    """The quantities of the live subscriptions' licensed items, added up.
+
+    An add-on counts too; `null` while nothing is live, or usage alone.
+    """
+    pastDueSince = Trait(_earliest, ALL, _late_since)
+    """When the present spell of `past_due` or `unpaid` began; `null` if there is none.
+
+    The first event of the spell; of several subscriptions, the earliest.
+    """
+    startedAt = Trait(_earliest, _ever_live, _told("startedAt"))
+    """When the first of the subscriptions that were ever live began, with its trial.
+
+    `null` if none ever was live.
+    """
+    cancelReason = Trait(_listed, _leaving, _told("cancelReason"))
+    """Why the live subscription that ends first ends, or why the last one ended.
+
+    The reason that the customer chose (`too_expensive`), else the system's
+    (`payment_failed`); `null` if there is none, or if none ended and none will.
+    """
+    cancelComment = Trait(_listed, _leaving, _told("cancelComment"))
+    """What the customer wrote about that, else `null`."""
+    collectionMethod = Trait(_listed, LIVE, _told("collectionMethod"))
+    """How the live subscriptions are paid: `charge_automatically` or `send_invoice`.
+
+    Both are joined by a comma; `null` while nothing is live.
+    """
+    forecastMrr = Trait(partial(_less, share=0), ALL, _points)
+    """What `mrr` will be after the last change within a year that is known today.
+
+    Known are scheduled ends, trials (they convert), phases of schedules, and ends of
+    discounts that count; a pending update is not, until its payment applies it. 0 once
+    all have ended; `null` if nothing counts now or will.
+    """
+    forecastMrrChange = Trait(partial(_less, share=1), ALL, _points)
+    """By how much `forecastMrr` differs from `mrr`, rounded once; `null` like that.
+
+    If now and then together have several currencies, both are converted with
+    `[money] rates`; without rates both are left out.
+    """
+    forecastAt = Trait(_forecast_at, ALL, _points)
+    """When that change takes place, the last of several; `null` if none is known."""
+    paymentFailedAt = _Paid(_failed_at, _failing, lambda one, _: one.failed_at())
+    """When the payment of an invoice that is still open last failed.
+
+    `null` once each such invoice is paid, void or written off.
+    """
+    paymentRetryAt = _Paid(_retry_at, _failing, lambda o, v: o.retry_at(v.now))
+    """When the next attempt to collect such an invoice is due; `null` if none is.
+
+    `null` too from an hour after it on, until an event says what came of it.
+    """
+    accountBalance = _Billed(_major, tells=lambda payer, _: payer.balance())
+    """What is owed beside invoices, with Stripe's sign: below 0 it is credit.
+
+    The next invoice adds what is above 0, and takes off what is below.
+    """
+    creditBalance = _Billed(_major, tells=lambda p, view: p.credit(view.now))
+    """The credit on that balance (what it is below 0), and what is left of credit grants.
+
+    Paid and promotional ones, from when they take effect until they expire. What is left
+    is read with STRIPE_API_KEY; without it, a customer with a grant has no known credit.
+    """
+    firstPaidAt = _Paid(_earliest, PAYERS, lambda payer, _: payer.paid_at(0))
+    """When an invoice was first paid with money, not with credit; `null`: none ever was."""
+    lastPaidAt = _Paid(_latest, PAYERS, lambda payer, _: payer.paid_at(-1))
+    """When an invoice was last paid with money; `null`: none ever was."""
+    lastPaidAmount = _Paid(_last_amount, PAYERS, _paid_then)
+    """What was paid then, in major units; invoices of one instant are added up."""
+    lifetimePaid = _Paid(_major, PAYERS, lambda payer, _: payer.paid(None))
+    """What was paid of invoices in money: the sum of `amount_paid`, taxes included.
+
+    Also of invoices that were paid in part, whatever became of the rest. Before refunds,
+    and before credit notes that were issued after the payment.
+    """
+    paymentMethodExpiresAt = _Billed(_earliest, tells=_expires)
+    """When the first card expires that pays a live subscription (its month's end, UTC).
+
+    The subscription's own default method of payment, else the customer's; the
+    customer's if nothing is live. `null` if nothing that expires pays.
+    """
+
+
+ALWAYS, OPTIONAL = (
+    {name: one for name, one in vars(table).items() if isinstance(one, Trait)}
+    for table in (Always, Optional)
+)
 TABLE: Mapping[str, Trait] = {**ALWAYS, **OPTIONAL}
 
 

@@ -260,7 +260,7 @@ class Trait(_Is, Names, total=False):
     """In place of the value: the kind that it should have and has not."""
 
 
-class Payment(TypedDict, total=False):
+class InvoiceStep(TypedDict, total=False):
     """PAYMENTS: a *step* of one invoice; the fold keeps all steps of all invoices.
 
     `open` (after a try), DUE (perhaps none was made), `failed` (a try in vain), UNREAD;
@@ -335,6 +335,6 @@ class Tiers(TypedDict, total=False):
     tiers_mode: str
 
 
-OfParty = Customer | Names | Subscription | Part | Discount | Trait | Payment | Billing
-AnyValue = OfParty | Coupon | Named | Extra | Notice | Refreshed
+OfParty = Customer | Names | Subscription | Part | Discount | Trait
+AnyValue = OfParty | InvoiceStep | Billing | Coupon | Named | Extra | Notice | Refreshed
 """The values that a source may put into a fact; mypy refuses any other dictionary."""

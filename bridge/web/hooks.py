@@ -123,7 +123,7 @@ class Hooks:
         ABOUT.set({"delivery": id_})
         source = self._ingress.sources.get(name)
         status, content, reason, kind = self._answer(name, source, id_)
-        own = source.answer if source and status == HTTPStatus.ACCEPTED else None
+        own = source.ack if source and status == HTTPStatus.ACCEPTED else None
         status = own.status if own else status
         seconds = time.perf_counter() - begun
         known = name if name in self._known else NOBODY

@@ -125,7 +125,7 @@ STRIPE, HUBSPOT = SCHEMES["stripe"], SCHEMES["hubspot"]
 STANDARD_WEBHOOKS = replace(SCHEMES["standard-webhooks"], otherwise=SCHEMES["svix"])
 
 
-class Shown(NamedTuple):
+class Credential(NamedTuple):
     """A secret that each delivery contains, after *prefix*.
 
     *place*: `user:password` of HTTP Basic, the header *name* (lower case), or the URL's
@@ -137,22 +137,22 @@ class Shown(NamedTuple):
     prefix: str = ""
 
 
-BASIC = Shown("basic", "authorization")
+BASIC = Credential("basic", "authorization")
 
 
 # --- Proofs ---------------------------------------------------------------------
 
 
 def verify(
-    scheme: Scheme | Shown, delivery: Delivery, secrets: Iterable[str], now: float
+    scheme: Scheme | Credential, delivery: Delivery, secrets: Iterable[str], now: float
 ) -> Verified:
     """Check that the sender of *delivery* has one of *secrets*; raises SignatureError.
 
     *now* is in seconds since the epoch. A secret that cannot be a key (empty, or not
     in the scheme's encoding) is skipped.
     """
-    if isinstance(scheme, Shown):
-        candidates, message = [_shown(scheme, delivery)], b""
+    if isinstance(scheme, Credential):
+        candidates, message = [_presented(scheme, delivery)], b""
     else:
         if scheme.otherwise and scheme.header not in delivery.headers:
             scheme = scheme.otherwise
@@ -195,7 +195,7 @@ def sign(  # noqa: PLR0913 - one argument for each thing that a scheme may sign
 
 
 def prove(
-    scheme: Scheme | Shown, secrets: Sequence[str], delivery: Delivery, now: float
+    scheme: Scheme | Credential, secrets: Sequence[str], delivery: Delivery, now: float
 ) -> Delivery:
     """Return *delivery* as a sender with the first of *secrets* makes it.
 
@@ -210,16 +210,16 @@ def prove(
         body, url = delivery.body, delivery.url
         signed = sign(scheme, secret, body, now, url=url, headers=sent)
         return delivery._replace(headers=signed)
-    shown = (_expected(scheme, secret, b"") or b"").decode()
+    given = (_expected(scheme, secret, b"") or b"").decode()
     if scheme.place == "query":
-        query = urlencode({scheme.name: shown})
+        query = urlencode({scheme.name: given})
         return delivery._replace(url=f"{delivery.url}?{query}")
-    basic = f"Basic {b64encode(shown.encode()).decode()}"
-    sent[scheme.name] = basic if scheme.place == "basic" else shown
+    basic = f"Basic {b64encode(given.encode()).decode()}"
+    sent[scheme.name] = basic if scheme.place == "basic" else given
     return delivery._replace(headers=sent)
 
 
-def _shown(scheme: Shown, delivery: Delivery) -> bytes:
+def _presented(scheme: Credential, delivery: Delivery) -> bytes:
     """What a delivery contains where its secret should be."""
     if scheme.place == "query":
         query = parse_qsl(delivery.url.partition("?")[2], keep_blank_values=True)
@@ -233,12 +233,12 @@ def _shown(scheme: Shown, delivery: Delivery) -> bytes:
         return _bytes(header)
     word, _, encoded = header.partition(" ")
     try:
-        shown = b64decode(encoded, validate=True)
+        given = b64decode(encoded, validate=True)
     except ValueError:
         raise SignatureError("the authorization header is not base64") from None
     if word.lower() != "basic":
         raise SignatureError("no Basic authorization header", "missing")
-    return shown
+    return given
 
 
 def _signed(
@@ -300,9 +300,9 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _expected(scheme: Scheme | Shown, secret: str, message: bytes) -> bytes | None:
+def _expected(scheme: Scheme | Credential, secret: str, message: bytes) -> bytes | None:
     """The signature or secret to expect with this secret; None if it cannot be a key."""
-    if isinstance(scheme, Shown):
+    if isinstance(scheme, Credential):
         password = ":" if scheme.place == "basic" and ":" not in secret else ""
         return _bytes(scheme.prefix + secret + password) if secret else None
     try:

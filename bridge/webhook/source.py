@@ -231,7 +231,7 @@ class Page(NamedTuple):
     at: int = 0
 
 
-class Change(NamedTuple):
+class SourceChange(NamedTuple):
     """Something that happened at a source, as a list of its API shows it.
 
     *at* is when, in milliseconds on the source's clock. It has the *body* of an event
@@ -257,7 +257,7 @@ class Archive(SourceApi, Protocol):
         """
 
     def changes(self, since: int, until: int, after: str) -> Page:
-        """Each `Change` from *since* to *until* (ms), of kinds that matter to us.
+        """Each `SourceChange` from *since* to *until* (ms), of kinds that matter to us.
 
         Those that follow *after*, the place in which the page before ended.
         """
@@ -296,8 +296,8 @@ NO_TABLE = read_by(Lines())
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer that a sender expects once its delivery is accepted."""
+class Acknowledgement:
+    """What a sender expects to be answered once its delivery is accepted."""
 
     status: int
     content_type: str
@@ -334,8 +334,8 @@ class Source:
     """What that list leaves out; "": nothing."""
     key: str = ""
     """Name of the setting with the key of the API."""
-    answer: Answer | None = None
-    """The answer to send instead of 202 and a receipt."""
+    ack: Acknowledgement | None = None
+    """What is answered instead of 202 and a receipt."""
     crm: bool = False
     """Whether it knows customers better than money, and so comes last for money traits."""
     table: Callable[[Mapping[str, Any]], Table] = NO_TABLE
@@ -346,7 +346,7 @@ class Source:
     """Why it cannot do what its settings ask for, if it is on."""
     proof: Callable[[Options], tuple[Any, Sequence[str]]] = lambda _: (None, ())
     """How it authenticates, and its secrets, for `auth.prove`."""
-    sample: Callable[[bytes, Options], bytes] = lambda *given: given[0]
+    fitted: Callable[[bytes, Options], bytes] = lambda *given: given[0]
     """Fits one of its recorded deliveries to the settings, so that it has an effect."""
     events: Callable[[Options], Sequence[str]] | None = None
     """The types of events that its endpoint must send; None: all that have a handler."""

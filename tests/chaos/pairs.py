@@ -41,7 +41,7 @@ from bridge.store.lease import home, read_ledger
 from bridge.store.shadow import Shadow
 from bridge.store.view import Member
 from bridge.vitally.client import Vitally
-from bridge.webhook.source import Change, Delivery, Page, Verified
+from bridge.webhook.source import Delivery, Page, SourceChange, Verified
 from tests.chaos.interleaving import (
     Call,
     Found,
@@ -506,7 +506,7 @@ def complete_accept(at: Bridge) -> Mapping[str, Call]:
         """What the source shows of the time."""
 
         def changes(self, *_: object) -> Page:
-            return Page([Change(0, two)], "")
+            return Page([SourceChange(0, two)], "")
 
     def compare() -> None:
         settings = at.desk.context.settings

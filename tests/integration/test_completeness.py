@@ -24,7 +24,7 @@ from bridge.store.complete import EVERY_MS, Checkpoint, Completeness
 from bridge.store.connect import milliseconds
 from bridge.store.health import RedisHealth
 from bridge.store.inspect import figures
-from bridge.webhook.source import Archive, Change, Delivery, Page, Verified
+from bridge.webhook.source import Archive, Delivery, Page, SourceChange, Verified
 from tests.support.desk import Bench, settings, subscription
 from tests.support.desk import customer as customer_fact
 from tests.support.local_stripe import KEY, LocalStripe, customer, event
@@ -211,7 +211,7 @@ class States:
     """A source that lists one party as it is now."""
 
     def __init__(self, *facts: Fact, born: int = 0) -> None:
-        self.rows = [Change(5, facts=facts, born=born)]
+        self.rows = [SourceChange(5, facts=facts, born=born)]
 
     def changes(self, since: int, until: int, after: str) -> Page:
         return Page(self.rows, "")

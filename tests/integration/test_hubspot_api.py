@@ -18,7 +18,7 @@ from bridge.domain.fold import History, fold
 from bridge.errors import SourceError, SourceUnreadError
 from bridge.sources.hubspot import SOURCE
 from bridge.sources.hubspot.api import HubspotApi, connect
-from bridge.webhook.source import Change
+from bridge.webhook.source import SourceChange
 from tests.support.local_hubspot import SECRET_PART, TOKEN, LocalHubspot, changed
 from tests.support.reader import Reader, folded
 
@@ -69,7 +69,9 @@ class Shop(LocalHubspot):
     def document(self, **table: Any) -> Document:
         return document(unite("1", folded(self.facts(**table).values())))
 
-    def changes(self, since: float, until: float, **table: Any) -> dict[str, Change]:
+    def changes(
+        self, since: float, until: float, **table: Any
+    ) -> dict[str, SourceChange]:
         """What happened from hour *since* to hour *until* after NOW, by party."""
         api = self._apis.setdefault(str(table), self.api(**table))
         found, after = [], "0:"

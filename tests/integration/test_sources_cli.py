@@ -12,7 +12,7 @@ import pytest
 import bridge.sources.generic
 from bridge.sources import discover
 from bridge.store.quarantine import Kept, Quarantine
-from bridge.webhook.sample import samples
+from bridge.webhook.examples import examples
 from tests.support.command import Run, called
 from tests.support.pages import PAGES, blocks, named
 from tests.support.processes import ROOT
@@ -88,7 +88,7 @@ def test_the_tables_of_the_pages_read_a_payload(page, tmp_path):
     (shop,) = blocks(ROOT / "docs" / "sources.md", "json")
     deliveries = {"shop": shop.encode(), "paddle": PADDLE.read_bytes()}
     for name, source in discover().items():
-        deliveries[name] = next(iter(samples(source).values()))
+        deliveries[name] = next(iter(examples(source).values()))
     for block in blocks(page, "toml"):
         (tmp_path / "bridge.toml").write_text(block)
         environ = {"BRIDGE_CONFIG": tmp_path / "bridge.toml"}

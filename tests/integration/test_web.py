@@ -26,12 +26,12 @@ from bridge.store.health import DOWN, Watch
 from bridge.store.inspect import figures
 from bridge.web import create_app, hooks
 from bridge.web.front import BUSY, environ_of
-from bridge.webhook.source import Answer, Delivery, Source, Verified
+from bridge.webhook.source import Acknowledgement, Delivery, Source, Verified
 from tests.support.server import RedisServer
 
 SECRET = "whsec_example"  # an example, to be found nowhere in a log
 PATH = "/webhooks/example"
-SOAP = Answer(200, "text/xml", b"<Ack/>")
+SOAP = Acknowledgement(200, "text/xml", b"<Ack/>")
 
 
 def verify(delivery: Delivery, options: Any, now: float) -> Verified:
@@ -40,8 +40,8 @@ def verify(delivery: Delivery, options: Any, now: float) -> Verified:
     return Verified(delivery)
 
 
-def source(name: str, answer: Answer | None = None) -> Source:
-    return Source(name, name, (), bool, verify, list, max, answer=answer)
+def source(name: str, answer: Acknowledgement | None = None) -> Source:
+    return Source(name, name, (), bool, verify, list, max, ack=answer)
 
 
 class Ingress:

@@ -14,7 +14,7 @@ from bridge.domain.facts import Fact
 from bridge.ingest import Ingress
 from bridge.sources.generic import recipes
 from bridge.webhook.auth import prove
-from bridge.webhook.sample import fresh, retold, samples, set_value
+from bridge.webhook.examples import examples, fresh, retold, set_value
 from bridge.webhook.source import Delivery, Event, Source, Verified
 from tests.sources.known import NOW, URL, Known, every
 from tests.support import desk
@@ -23,15 +23,15 @@ KNOWN = every()
 SAMPLES = [
     pytest.param(known, name, id=f"{known.name}/{name}")
     for known in KNOWN
-    for name in samples(known.source)
+    for name in examples(known.source)
 ]
 
 
 @pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.name)
 def test_what_is_signed_as_the_source_does_is_believed(known: Known) -> None:
-    body = next(iter(samples(known.source).values()), b"{}")
+    body = next(iter(examples(known.source).values()), b"{}")
     options = {**known.options, **known.on}
-    body = known.source.sample(body, options)
+    body = known.source.fitted(body, options)
     delivery = prove(*known.source.proof(options), Delivery("POST", URL, {}, body), NOW)
 
     assert known.source.verify(delivery, options, NOW)
@@ -42,7 +42,7 @@ def test_a_sample_is_told_anew_as_the_same_event(known: Known, name: str) -> Non
     base = desk.settings("http://127.0.0.1:1", "redis://127.0.0.1:1/0")
     settings = replace(base, sources={**base.sources, **known.options})
     ingress = Ingress(settings, Redis(), [known.source])
-    body = samples(known.source)[name]
+    body = examples(known.source)[name]
     told = _retold(known.source, body, settings, None)
     (before, old), (after, new) = (
         read(known.source, ingress, one) for one in (body, told)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bridge import sources, traps
-from bridge.domain.traits import ALWAYS, OPTIONAL, Trait
+from bridge.domain.traits import Always, Optional
 from bridge.lamps import CONDITIONS
-from bridge.settings import OPTIONS, Option, meaning
+from bridge.settings import OPTIONS, Option, meaning, texts
 from bridge.sources import discover
 from bridge.store.durations import DURATIONS
 from bridge.store.inspect import METRICS, PREFIX
@@ -101,9 +101,9 @@ def events_table() -> str:
     return table(("source", "event", "what for"), rows)
 
 
-def traits_table(traits: Mapping[str, Trait] = ALWAYS) -> str:
-    """Render one line for each of the *traits*, by default of those always written."""
-    rows = ((f"`{name}`", trait.meaning) for name, trait in traits.items())
+def traits_table(of: type = Always) -> str:
+    """Render one line for each trait of a class, by default for those always written."""
+    rows = ((f"`{name}`", text) for name, text in texts(of).items())
     return table(("trait", "value"), rows)
 
 
@@ -180,7 +180,7 @@ def _text(option: Option) -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "traits": traits_table,
-    "optional": partial(traits_table, OPTIONAL),
+    "optional": partial(traits_table, Optional),
     "settings": settings_table,
     "events": events_table,
     "lamps": lamps_table,

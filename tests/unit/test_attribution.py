@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.domain.account import Account, Party, unite
-from bridge.domain.attribution import counts, steps
+from bridge.domain.attribution import counts, mrr_parts
 from bridge.domain.document import document
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
@@ -44,7 +44,7 @@ def account(*subs: dict[str, Any]) -> Account:
 
 
 def told(*subs: dict[str, Any], policy: Policy = STRIPE) -> list[tuple[str, float]]:
-    return [(s.text, float(s.amount)) for s in steps(account(*subs), policy, NOW)]
+    return [(s.text, float(s.amount)) for s in mrr_parts(account(*subs), policy, NOW)]
 
 
 @pytest.mark.parametrize("discounts", ["forever", "active"])
@@ -53,7 +53,7 @@ def test_the_parts_of_every_case_sum_up_to_its_mrr(discounts: str) -> None:
     for case, rendering in every():
         reader = Reader(SOURCE, STRIPE_ACCOUNT_ID_KEY=case.get("account_key"))
         one = unite("acme", folded(reader.facts(*events(case, rendering))))
-        traits, parts = document(one, policy).traits, steps(one, policy, 0)
+        traits, parts = document(one, policy).traits, mrr_parts(one, policy, 0)
         mrr = traits.get("mrr")
         if mrr is None:
             fits = not sum(part.amount for part in parts)
@@ -103,7 +103,7 @@ def test_no_part_is_named_where_the_sum_is_not_known() -> None:
 
 def test_amounts_of_several_currencies_are_converted_before_they_are_summed() -> None:
     rates = STRIPE._replace(base="usd", rates={"eur": Fraction("1.5")})
-    parts = steps(account({}, {"currency": "eur"}), rates, NOW)
+    parts = mrr_parts(account({}, {"currency": "eur"}), rates, NOW)
 
     assert [100, 150, 0] == [part.amount for part in parts]
     assert "price per month; rates.eur" == parts[1].rule

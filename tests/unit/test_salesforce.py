@@ -186,7 +186,7 @@ def test_a_notification_that_is_sent_again_is_the_same_event_if_it_says_the_same
 
 
 def test_the_answer_is_an_acknowledgement() -> None:
-    answer = SOURCE.answer
+    answer = SOURCE.ack
 
     assert answer is not None
     assert 200 == answer.status

@@ -23,8 +23,8 @@ from bridge.webhook.auth import (
     SCHEMES,
     STANDARD_WEBHOOKS,
     STRIPE,
+    Credential,
     Scheme,
-    Shown,
     sign,
     verify,
 )
@@ -77,7 +77,7 @@ def signed(scheme: Scheme, body: bytes = BODY, now: float = NOW) -> Delivery:
 
 
 def is_refused(
-    scheme: Scheme | Shown,
+    scheme: Scheme | Credential,
     delivery: Delivery,
     secrets: tuple[str, ...] = (),
     now: float = NOW,
@@ -283,8 +283,8 @@ def test_we_believe_what_standard_webhooks_signs(name: str) -> None:
 URL = f"https://bridge.example.com/webhooks/x?token={quote('a:b:c')}"
 SHOWN = {
     BASIC: {"authorization": "Basic " + base64.b64encode(b"a:b:c").decode()},
-    Shown("header", "authorization", "Bearer "): {"authorization": "Bearer a:b:c"},
-    Shown("query", "token"): {},
+    Credential("header", "authorization", "Bearer "): {"authorization": "Bearer a:b:c"},
+    Credential("query", "token"): {},
 }
 """Every way to show a secret, and the headers of a right one."""
 
@@ -297,7 +297,7 @@ TEXT = st.text(st.characters(codec=None), max_size=60)
 
 
 @pytest.mark.parametrize("scheme", SHOWN, ids=lambda scheme: scheme.place)
-def test_a_secret_that_is_shown_is_believed(scheme: Shown) -> None:
+def test_a_secret_that_is_shown_is_believed(scheme: Credential) -> None:
     delivery = Delivery("POST", URL, SHOWN[scheme], BODY)
     table = {"verify": IN_A_TABLE[scheme.place], "party": "'x'", "at": "'2026-01-01'"}
 
@@ -307,13 +307,13 @@ def test_a_secret_that_is_shown_is_believed(scheme: Shown) -> None:
 
 
 @given(st.sampled_from(list(SHOWN)), TEXT, st.none() | TEXT)
-@example(Shown("query", "token"), "http://[", None)
-@example(Shown("query", "token"), "http://[::1", None)
-@example(Shown("query", "token"), "//[x]/", None)
-@example(Shown("query", "token"), "\ud800?token=\ud800", None)
-@example(Shown("query", "token"), "?token=a:b:c&token=a:b:c", None)
+@example(Credential("query", "token"), "http://[", None)
+@example(Credential("query", "token"), "http://[::1", None)
+@example(Credential("query", "token"), "//[x]/", None)
+@example(Credential("query", "token"), "\ud800?token=\ud800", None)
+@example(Credential("query", "token"), "?token=a:b:c&token=a:b:c", None)
 def test_any_garbage_that_is_shown_is_refused(
-    scheme: Shown, url: str, header: str | None
+    scheme: Credential, url: str, header: str | None
 ) -> None:
     headers = {} if header is None else {"authorization": header}
 

@@ -35,7 +35,7 @@ KINDS: Mapping[str, Any] = {
     "price": values.Named,
     "product": values.Named,
     "extra": values.Extra,
-    values.PAYMENTS: values.Payment,
+    values.PAYMENTS: values.InvoiceStep,
     values.BILLING: values.Billing,
     "trait": values.Trait,
     values.TO_REFRESH: values.Notice,

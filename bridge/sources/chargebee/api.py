@@ -20,7 +20,7 @@ from bridge.sources.chargebee import facts, resources
 from bridge.sources.chargebee.facts import HANDLERS, PAYMENT_HANDLERS, PREFIX
 from bridge.sources.http import HttpApi, Json, all_rows, as_read, understood
 from bridge.webhook.fields import UNREAD, Payload, Text, UnixTime
-from bridge.webhook.source import Change, Event, Options, Page, pays
+from bridge.webhook.source import Event, Options, Page, SourceChange, pays
 
 KEY, SITE = "CHARGEBEE_API_KEY", "CHARGEBEE_SITE"
 BASE = "CHARGEBEE_API_BASE"
@@ -132,7 +132,7 @@ class ChargebeeApi:
             "sort_by[asc]": "occurred_at",
         }
         page = self._page("events", query, after)
-        every = [Change(_at(body), body) for body in page.rows]
+        every = [SourceChange(_at(body), body) for body in page.rows]
         return Page([c for c in every if first <= c.at // 1000 < end], page.after)
 
     def _facts(self, kind: str, raw: Json, at: int) -> list[Fact]:

@@ -23,7 +23,7 @@ from bridge.config import USED
 from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.values import BILLING, PAYMENTS, VOID, AnyValue, Subscription
 from bridge.sources.chargebee import resources
-from bridge.sources.chargebee.resources import Shown
+from bridge.sources.chargebee.resources import Loaded
 from bridge.webhook.source import Event, Handlers, Options, is_name, pays
 from bridge.webhook.values import kept
 
@@ -96,7 +96,7 @@ def invoice(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
         yield event.fact(party, PAYMENTS, step, Rank.UPDATED, essence={})
 
 
-def _resource(event: Event, loaded: Any, kind: str) -> Shown:
+def _resource(event: Event, loaded: Any, kind: str) -> Loaded:
     """A resource; its version and end come from the event if only that has them."""
     shown = loaded["content"][kind]
     version = event.at if shown["version"] is None else shown["version"]
@@ -123,7 +123,7 @@ def _named(event: Event, kind: str, place: str) -> str:
     return name if is_name(name) else ""
 
 
-def _fact(event: Event, shown: Shown, party: str, thing: str, value: AnyValue) -> Fact:
+def _fact(event: Event, shown: Loaded, party: str, thing: str, value: AnyValue) -> Fact:
     late, is_read = event.at - shown["version"], event.type == READ
     rank = LATER + 2 * max(0, late // 1000) + (event.type == RECOUNTED or is_read)
     if event.type == "customer_created":

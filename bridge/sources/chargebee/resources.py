@@ -139,11 +139,11 @@ INVOICE_EVENT = _event(invoice=fields.Nested(Invoice))
 
 # --- What it becomes ------------------------------------------------------------
 
-Shown = dict[str, Any]
+Loaded = dict[str, Any]
 """A resource as one of the schemas above loads it."""
 
 
-def customer(shown: Shown, account: str) -> values.Customer:
+def customer(shown: Loaded, account: str) -> values.Customer:
     """Value of thing `customer`: a company, or a person."""
     person = " ".join(filter(None, (shown["first_name"], shown["last_name"])))
     value: values.Customer = {
@@ -156,7 +156,7 @@ def customer(shown: Shown, account: str) -> values.Customer:
 
 
 def subscription(
-    shown: Shown, account: str, use: Collection[str] = (), *, recounted: bool
+    shown: Loaded, account: str, use: Collection[str] = (), *, recounted: bool
 ) -> values.Subscription:
     """Value of thing `subscription:…` as it was at its version.
 
@@ -196,7 +196,7 @@ def subscription(
     return kept(value)
 
 
-def invoice(shown: Shown, at: int, *, failed: bool) -> values.Payment | None:
+def invoice(shown: Loaded, at: int, *, failed: bool) -> values.InvoiceStep | None:
     """The step that an invoice has taken, as told *at* (ms); None: none that matters.
 
     *failed*: an attempt to collect it has just failed; without a next try it stays due.
@@ -205,14 +205,15 @@ def invoice(shown: Shown, at: int, *, failed: bool) -> values.Payment | None:
     due = values.DUE if shown["status"] in OVERDUE or amount != "0" else None
     tried = "failed" if failed else "open" if shown["next_retry_at"] else due
     step = "void" if shown["deleted"] else SETTLED.get(shown["status"], tried)
-    paid_at = shown["paid_at"] if step == "paid" else None
-    value: values.Payment = {"id": shown["id"], "step": step or "", "at": paid_at or at}
+    if step == "paid":
+        at = shown["paid_at"] or at
+    value: values.InvoiceStep = {"id": shown["id"], "step": step or "", "at": at}
     value |= {"currency": shown["currency_code"], "amount": amount}
     value["retry"] = shown["next_retry_at"]
     return kept(value) if step else None
 
 
-def _stops(shown: Shown, ends: Any) -> Any:
+def _stops(shown: Loaded, ends: Any) -> Any:
     """When a subscription that has not ended will end (ms): as scheduled, or with its contract."""
     stops, last, contract = shown["cancelled_at"] or 0, None, _contract(shown)
     if stops <= shown["version"]:
@@ -222,7 +223,7 @@ def _stops(shown: Shown, ends: Any) -> Any:
     return min((end for end in (stops, last) if end is not None), default=None)
 
 
-def _ends(shown: Shown) -> Any:
+def _ends(shown: Loaded) -> Any:
     """When it renews (ms): with its contract, else its next bill, else its term.
 
     If items have their own dates, the earliest among those that are not usage.
@@ -237,19 +238,19 @@ def _ends(shown: Shown) -> Any:
     return min((end for end in own if end is not None), default=_renews(shown))
 
 
-def _contract(shown: Shown) -> Any:
+def _contract(shown: Loaded) -> Any:
     """The active contract term, if its end is known."""
     contract = shown["contract_term"]
     holds = contract and contract["status"] == "active" and contract["contract_end"]
     return contract if holds else None
 
 
-def _renews(shown: Shown) -> Any:
+def _renews(shown: Loaded) -> Any:
     """The end of an item's or subscription's own period."""
     return shown["next_billing_at"] or shown["current_term_end"]
 
 
-def _details(shown: Shown) -> Iterator[tuple[str, Any]]:
+def _details(shown: Loaded) -> Iterator[tuple[str, Any]]:
     """What a subscription tells of optional traits; what is absent there is empty."""
     started = UnixTime().read(shown["started_at"])
     if started is not UNREAD:
@@ -265,7 +266,7 @@ def _details(shown: Shown) -> Iterator[tuple[str, Any]]:
     yield "items", [kept({**item, "quantity": count}) for item, count in pairs]
 
 
-def _rows(shown: Shown) -> Iterator[Shown]:
+def _rows(shown: Loaded) -> Iterator[Loaded]:
     """Recurring items, including the plan of Product Catalog 1."""
     listed = shown["subscription_items"] or ()
     if shown["plan_id"] or not listed:
@@ -277,7 +278,7 @@ def _rows(shown: Shown) -> Iterator[Shown]:
     yield from (item for item in listed if item["item_type"] != "charge")
 
 
-def _item(item: Shown, shown: Shown) -> values.Item:
+def _item(item: Loaded, shown: Loaded) -> values.Item:
     """One item of a subscription; its price after a trial of its own is not known.
 
     https://apidocs.chargebee.com/docs/api/subscriptions: `amount` is the result

@@ -168,21 +168,21 @@ def _hmac(header: str, **lines: Any) -> auth.Scheme:
         raise ValidationError({"signed": [str(error)]}) from None
 
 
-def _header(header: str, prefix: str = "") -> auth.Shown:
-    return auth.Shown("header", header.lower(), prefix)
+def _header(header: str, prefix: str = "") -> auth.Credential:
+    return auth.Credential("header", header.lower(), prefix)
 
 
-SCHEMES: Mapping[str, tuple[Lines, Callable[..., auth.Scheme | auth.Shown]]] = {
+SCHEMES: Mapping[str, tuple[Lines, Callable[..., auth.Scheme | auth.Credential]]] = {
     "hmac": (HMAC, _hmac),
     "standard-webhooks": (schema(scheme=TEXT), lambda: auth.STANDARD_WEBHOOKS),
     "basic": (schema(scheme=TEXT), lambda: auth.BASIC),
     "header": (schema(scheme=TEXT, header=NEEDED, prefix=TEXT), _header),
-    "query": (schema(scheme=TEXT, name=NEEDED), partial(auth.Shown, "query")),
+    "query": (schema(scheme=TEXT, name=NEEDED), partial(auth.Credential, "query")),
 }
 """Word of `scheme` -> the lines of its table, and the function that makes the scheme."""
 
 
-def _verify(value: Any) -> auth.Scheme | auth.Shown:
+def _verify(value: Any) -> auth.Scheme | auth.Credential:
     """The name of a scheme, or a table with it and the scheme's own lines."""
     given = {"scheme": value} if isinstance(value, str) else value
     if not isinstance(given, dict) or str(given.get("scheme")) not in SCHEMES:

@@ -31,7 +31,7 @@ from bridge.sources.hubspot.facts import (
     stripped,
 )
 from bridge.webhook.fields import UNREAD, Id, Label, Payload, Text
-from bridge.webhook.source import Change, Options, Page
+from bridge.webhook.source import Options, Page, SourceChange
 from bridge.webhook.values import decimal, kept, milliseconds
 
 LOG = logging.getLogger("bridge.hubspot")
@@ -227,7 +227,7 @@ class HubspotApi:
 
     def _changes(
         self, rows: list[Json], when: Mapping[str, int], at: int, span: tuple[int, int]
-    ) -> Iterator[Change]:
+    ) -> Iterator[SourceChange]:
         """Yield companies as they are *at* an instant, and those merged into them.
 
         One that changed again after the *span* belongs to a later one: its webhooks may
@@ -247,10 +247,10 @@ class HubspotApi:
                 LOG.warning("left out", extra=left_out)
                 continue
             born = _ms(row["created"]) if id_ in alive else 0
-            yield Change(when.get(id_, at), facts=facts, born=born)
+            yield SourceChange(when.get(id_, at), facts=facts, born=born)
             for old in filter(None, (row["properties"].get(MERGED) or "").split(";")):
                 merged = as_read(PREFIX + old, self._merged(row), at, final=True)
-                yield Change(when.get(id_, at), facts=merged)
+                yield SourceChange(when.get(id_, at), facts=merged)
 
     def _search(self, kind: str, last: str, *span: tuple[str, str, int]) -> Page:
         """The records in a *span* of a property, those that follow the id *last*.

@@ -110,7 +110,7 @@ class Record(Payload):
     object_id = Whole(required=True, data_key="objectId")
 
 
-class Change(Record):
+class PropertyChange(Record):
     """A property got another value; it is always a text."""
 
     name = Text(255, required=True, data_key="propertyName")
@@ -132,7 +132,7 @@ class Association(Payload):
     to_id = Whole(required=True, data_key="toObjectId")
 
 
-@HANDLERS.on(Change(), EVENTS["changed"], creates=EVENTS["changed"])
+@HANDLERS.on(PropertyChange(), EVENTS["changed"], creates=EVENTS["changed"])
 def changed(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield the thing of a company's property; the name of a user has to be read."""
     rules, id_ = rules_of(options), str(loaded["object_id"])
@@ -192,7 +192,7 @@ def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
 
 
 @HANDLERS.on(Record(), EVENTS["deal"])
-@HANDLERS.on(Change(), EVENTS["changed_deal"])
+@HANDLERS.on(PropertyChange(), EVENTS["changed_deal"])
 def deal(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """Yield that a deal's company has to be read."""
     yield _ask(event, f"deal:{loaded['object_id']}")

@@ -25,7 +25,7 @@ from bridge.sources.salesforce.api import (
 from bridge.sources.salesforce.facts import HANDLERS, TABLE, rules_of, version
 from bridge.webhook import auth
 from bridge.webhook.source import (
-    Answer,
+    Acknowledgement,
     Delivery,
     Event,
     Options,
@@ -55,7 +55,7 @@ class Variables:
     """Consumer secret of that app."""
 
 
-IN_URL = auth.Shown("query", "token")
+IN_URL = auth.Credential("query", "token")
 
 EXAMPLE = b"00Dxx0000000001EAA"
 """The organization of the recorded messages."""
@@ -63,7 +63,7 @@ EXAMPLE = b"00Dxx0000000001EAA"
 OUTBOUND = "{http://soap.sforce.com/2005/09/outbound}"
 TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 
-ACK = Answer(
+ACK = Acknowledgement(
     200,
     "text/xml; charset=utf-8",
     b'<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -176,11 +176,11 @@ SOURCE = Source(
     api=connect,
     archive=connect,
     key=KEY,
-    answer=ACK,
+    ack=ACK,
     crm=True,
     table=TABLE,
     weak=lambda options: auth.judged(TOKEN, options[TOKEN]),
     lacks=incomplete,
     proof=lambda options: (IN_URL, [options[TOKEN] or ""]),
-    sample=lambda body, options: body.replace(EXAMPLE, options[ORGANISATION].encode()),
+    fitted=lambda body, options: body.replace(EXAMPLE, options[ORGANISATION].encode()),
 )

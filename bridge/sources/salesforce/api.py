@@ -34,7 +34,7 @@ from bridge.sources.crm import Fields
 from bridge.sources.http import HttpApi, Reply, all_rows, as_read, understood
 from bridge.sources.salesforce.facts import HANDLERS, ID, PREFIX, rules_of, version
 from bridge.webhook.fields import UNREAD, Currency, Payload, Text
-from bridge.webhook.source import Change, Event, Options, Page
+from bridge.webhook.source import Event, Options, Page, SourceChange
 
 LOG = logging.getLogger("bridge.salesforce")
 
@@ -86,7 +86,7 @@ class Records(Payload):
     more = fields.String(data_key="nextRecordsUrl", validate=Regexp("/"))
 
 
-class Row(NamedTuple):
+class SObject(NamedTuple):
     """A record of a *kind*; *read* is when (ms), *fields* are as in a message."""
 
     kind: str
@@ -175,7 +175,9 @@ class SalesforceApi:
         is_full = len(rows) == MOST
         return Page(found, f"{kind}:{rows[-1].fields['Id']}" if is_full else rest)
 
-    def _changes(self, when: Mapping[str | None, int], until: int) -> Iterator[Change]:
+    def _changes(
+        self, when: Mapping[str | None, int], until: int
+    ) -> Iterator[SourceChange]:
         """Yield the Accounts that changed at an instant (*when*), as they are now.
 
         One that changed again after the span is left to a later one, since its message
@@ -193,9 +195,9 @@ class SalesforceApi:
                 # One Account must not hide all that follow it.
                 LOG.warning("left out", extra=log.fields(reason=error.reason))
                 continue
-            yield Change(when[account.fields["Id"]], facts=facts, born=born)
+            yield SourceChange(when[account.fields["Id"]], facts=facts, born=born)
 
-    def _parties(self, ids: Sequence[str]) -> Iterator[tuple[Row, list[Row]]]:
+    def _parties(self, ids: Sequence[str]) -> Iterator[tuple[SObject, list[SObject]]]:
         """Yield the Accounts with these *ids*, each with its deals."""
         listed = f"IN ({', '.join(map(_quoted, ids))})"
         accounts = self._rows("Account", f"Id {listed}") if ids else []
@@ -204,12 +206,12 @@ class SalesforceApi:
         for one in accounts:
             yield one, [d for d in deals if d.fields["AccountId"] == one.fields["Id"]]
 
-    def _whole(self, account: Row, deals: Sequence[Row]) -> list[Fact]:
+    def _whole(self, account: SObject, deals: Sequence[SObject]) -> list[Fact]:
         """Everything about an Account. Raises SourceUnreadError."""
         facts = [fact for row in (account, *deals) for fact in self._facts(row)]
         return [*facts, *as_read(facts[0].party, (), account.read - SLOW)]
 
-    def _facts(self, row: Row) -> list[Fact]:
+    def _facts(self, row: SObject) -> list[Fact]:
         """The facts of a record. Raises SourceUnreadError."""
         at, handler = version(row.fields), HANDLERS[row.kind]
         event = Event(f"{READ}:{row.read}", READ, at, row.fields)
@@ -220,7 +222,7 @@ class SalesforceApi:
 
         return list(understood(facts, row.fields, f"{row.kind} {row.fields['Id']}"))
 
-    def _rows(self, kind: str, where: str) -> list[Row]:
+    def _rows(self, kind: str, where: str) -> list[SObject]:
         """All records of a query, deleted ones too, to the last page."""
         names = self._fields[kind]
         soql = f"SELECT {', '.join(names)} FROM {kind} WHERE {where}"  # noqa: S608 - quoted
@@ -230,7 +232,7 @@ class SalesforceApi:
             reply = self._get(path, {} if after else {"q": soql})
             found = understood(Records().load, reply.body, "Salesforce's reply")
             rows = [
-                Row(kind, reply.at, {name: _text(record, name) for name in names})
+                SObject(kind, reply.at, {name: _text(record, name) for name in names})
                 for record in found["records"]
             ]
             return Page(rows, found["more"] or "")

@@ -187,7 +187,7 @@ def ignores(event: Event, options: Options) -> str | None:
     return None
 
 
-def sample(body: bytes, options: Options) -> bytes:
+def fitted(body: bytes, options: Options) -> bytes:
     """Give a recorded event the mode of the settings, and the account's key."""
     live, key = options["STRIPE_MODE"] == "live", options["STRIPE_ACCOUNT_ID_KEY"]
     body = body.replace(b'"livemode": true', b'"livemode": ' + dumps(live))
@@ -217,7 +217,7 @@ SOURCE = Source(
     weak=lambda options: judged(VARIABLE, options[VARIABLE]),
     lacks=lambda options: filter(None, [wrong_mode(options)]),
     proof=lambda options: (auth.STRIPE, options[VARIABLE] or ()),
-    sample=sample,
+    fitted=fitted,
     unlisted=lambda options: UNLISTED if options.get("STRIPE_CONNECT") else "",
     events=needed_events,
     set_up=set_up,

@@ -32,7 +32,7 @@ from bridge.domain.values import (
     Billing,
     Dated,
     Grant,
-    Payment,
+    InvoiceStep,
     Refreshed,
     Tiers,
     Value,
@@ -46,10 +46,10 @@ from bridge.sources.stripe.schemas import CUSTOMER, HAPPENED, PAGE, SUBSCRIPTION
 from bridge.sources.stripe.snapshot import essence, is_final
 from bridge.webhook.fields import Payload
 from bridge.webhook.source import (
-    Change,
     Event,
     Options,
     Page,
+    SourceChange,
     forecasts,
     grants,
     is_name,
@@ -193,7 +193,7 @@ class StripeApi:
         kinds = self._kinds[first : first + CHUNK]
         page = page_of(self._http, "events", {"types[]": kinds, **span}, last)
         rest = first if page.after else first + CHUNK
-        rows = [Change(_instant(body), body) for body in page.rows]
+        rows = [SourceChange(_instant(body), body) for body in page.rows]
         return Page(rows, f"{rest}:{page.after}" if rest < len(self._kinds) else "")
 
     def _values(self, customer: Json, id_: str) -> Iterator[tuple[str, AnyValue]]:
@@ -228,7 +228,7 @@ class StripeApi:
         """Yield the steps of all invoices of a customer, as read *at* an instant (ms)."""
         for raw in every(self._http, "invoices", {"customer": id_}):
             event = Event(raw["id"], READ, at, {})
-            step: Payment | None = {"id": raw["id"], "step": UNREAD, "at": at}
+            step: InvoiceStep | None = {"id": raw["id"], "step": UNREAD, "at": at}
             with suppress(ValidationError):
                 step = snapshot.invoice(schemas.INVOICE.load(raw), at)
             if step:

@@ -47,7 +47,7 @@ KEY = "STRIPE_SETUP_KEY"
 """Name of the key that only the set-up uses, for errors; it is no setting of the bridge."""
 
 
-class Shown(Payload):
+class EndpointFields(Payload):
     """What is read of an endpoint."""
 
     id = url = status = Text(required=True)
@@ -148,7 +148,7 @@ def _sent(http: HttpApi, path: str, form: list[tuple[str, str]]) -> Endpoint:
 
 
 def _read(raw: Json) -> Endpoint:
-    shown: Any = understood(Shown().load, raw, LIST)
+    shown: Any = understood(EndpointFields().load, raw, LIST)
     told = (shown["metadata"] or {}).get(CONNECT, "")
     mark = {"true": True, "false": False}.get(told)
     return Endpoint(

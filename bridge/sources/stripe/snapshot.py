@@ -22,11 +22,11 @@ from bridge.domain.values import (
     Coupon,
     Customer,
     Discount,
+    InvoiceStep,
     Item,
     Named,
     Names,
     Package,
-    Payment,
     Subscription,
     Terms,
     Tier,
@@ -390,7 +390,7 @@ def shared(
     return {**kept(value), **lookup}
 
 
-def invoice(loaded: Loaded, at: int, *, failed: bool = False) -> Payment | None:
+def invoice(loaded: Loaded, at: int, *, failed: bool = False) -> InvoiceStep | None:
     """The step that an invoice has taken, as told *at* (ms); None: none that matters.
 
     *failed*: an attempt to charge it has just failed. Raises ValidationError without a
@@ -404,7 +404,7 @@ def invoice(loaded: Loaded, at: int, *, failed: bool = False) -> Payment | None:
     if step == "draft" or (step == DUE and loaded["amount_paid"] == "0"):
         return None
     paid_at = (loaded["status_transitions"] or NOTHING).get("paid_at")
-    value: Payment = {"id": loaded["id"], "step": step, "at": paid_at or at}
+    value: InvoiceStep = {"id": loaded["id"], "step": step, "at": paid_at or at}
     value |= {"currency": loaded["currency"], "amount": loaded["amount_paid"]}
     value["retry"] = loaded["next_payment_attempt"]
     return kept(value)

@@ -25,7 +25,7 @@ RECORD_ID = re.compile("[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 """An id whose first three characters name a kind of record, as Salesforce's."""
 
 
-def samples(source: Source) -> dict[str, bytes]:
+def examples(source: Source) -> dict[str, bytes]:
     """Return the recorded deliveries of *source*, by name: `TYPE__what_it_shows`."""
     name = f"generic/fixtures/{source.recipe}" if source.recipe else source.name
     folder = files("bridge.sources").joinpath(*name.split("/"))
