@@ -166,8 +166,8 @@ def party_of(job: Job) -> str:
 
 def job_id(party: str, claim: int) -> str:
     """A readable id; RQ allows letters, digits, `_` and `-` alone."""
-    stem = re.sub(r"[^A-Za-z0-9_]", "-", party)
-    if stem != party.replace(":", "-", 1):
+    stem, source = re.sub(r"[^A-Za-z0-9_]", "-", party), party.partition(":")[0]
+    if stem != party.replace(":", "-", 1) or "-" in source:
         stem = f"{stem[:80]}-{blake2s(party.encode(), digest_size=4).hexdigest()}"
     return f"{stem}-{claim}"
 

@@ -48,7 +48,7 @@ from bridge.sources.stripe.endpoint import (
 )
 from bridge.sources.stripe.facts import needed_events
 from bridge.store.connect import milliseconds
-from bridge.store.health import POLICY, told
+from bridge.store.health import POLICY, setting
 from bridge.store.index import MANY, Index
 from bridge.store.shadow import Shadow
 from bridge.vitally.client import Call, Vitally
@@ -361,7 +361,7 @@ def read_redis(seen: Evidence, redis: Redis) -> None:
     """Read what Redis says of itself, and what the bridge has noted in it."""
     now = milliseconds(redis)
     seen.ahead["Redis"] = now / 1000 - time.time()
-    seen.redis = {"maxmemory_policy": told(redis, POLICY)}
+    seen.redis = {"maxmemory_policy": setting(redis, POLICY)}
     with suppress(ResponseError):  # INFO may be forbidden
         seen.redis |= dict(redis.info())
     for name, ledger in islice(Shadow(redis).drifted(), TRIED):

@@ -176,14 +176,14 @@ def failed(error: VitallyError, view: View, chance: float) -> Decision:
         if view.now - since < GIVE_UP_DAYS * DAY_MS:
             longest = min(MOST_MS, FIRST_MS * 2 ** min(view.tries, 20))
             noted |= {"tries": str(view.tries + 1), "since": str(since)}
-            noted |= {"failed": said(error)}
+            noted |= {"failed": with_status(error)}
             return Decision(row.word, max(250, int(longest * chance)), noted)
         reason = f"tried for {GIVE_UP_DAYS} days; the last answer: {reason}"
     park = Outcome("parked", "parked", reason, unset=FORGOTTEN, fields=noted)
     return Decision("parked", park=park)
 
 
-def said(error: VitallyError) -> str:
+def with_status(error: VitallyError) -> str:
     """What Vitally answered, with the status where there is one."""
     return f"{error.status}: {error.reason}" if error.status else error.reason
 

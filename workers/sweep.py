@@ -135,7 +135,7 @@ class Sweeper:
             journal_days=self.context.settings.bridge_retention_journal_days,
         )
         if self.context.config.subscription_object:
-            Objects(self.redis).wake()
+            Objects(self.redis).recover()
 
     def complete_index(self) -> None:
         """Add rows of some accounts that an older version has left without one."""

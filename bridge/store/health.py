@@ -92,7 +92,7 @@ class Disk:
     def _look(self) -> None:
         """Find out up to when all that was written is on the disk."""
         begun = time.monotonic()
-        if told(self._redis, "appendfsync") in {"always", "no"}:
+        if setting(self._redis, "appendfsync") in {"always", "no"}:
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.set(keys.FLUSHED, "")
                 pipe.waitaof(1, 0, int(ANSWERS * 1000))
@@ -107,24 +107,24 @@ class Disk:
             self._safe, self._idle = self._idle - FSYNC_EVERY, begun
 
 
-def told(redis: Any, setting: str) -> str:
+def setting(redis: Any, name: str) -> str:
     """A setting of Redis; "": it does not tell."""
     try:
-        return str(redis.config_get(setting).get(setting, ""))
+        return str(redis.config_get(name).get(name, ""))
     except ResponseError:
         return ""
 
 
 def unfit(redis: Any) -> str | None:
     """Why Redis cannot confirm what is on its disk, as a sentence; None: it can."""
-    how = told(redis, "appendfsync")
+    how = setting(redis, "appendfsync")
     try:
         redis.waitaof(1, 0, 1)
         if how != "always":
             redis.info("persistence")
     except ResponseError as error:
         return UNFIT.format(error)
-    if told(redis, "no-appendfsync-on-rewrite") == "yes":
+    if setting(redis, "no-appendfsync-on-rewrite") == "yes":
         return UNFIT.format("no-appendfsync-on-rewrite is yes")
     return UNFIT.format("appendfsync is no") if how == "no" else None
 
@@ -284,8 +284,8 @@ class Watch:
         try:
             self._health = self._ask(begun)
         except ResponseError as error:
-            said = f"Redis answers with an error: {error}."
-            self._health = RedisHealth(begun, (said,))
+            reason = f"Redis answers with an error: {error}."
+            self._health = RedisHealth(begun, (reason,))
         except AuthenticationError:
             self._health = RedisHealth(begun, (REFUSED,))
         except (RedisError, OSError):
@@ -320,7 +320,7 @@ class Watch:
         # A managed Redis may show the policy in INFO, in CONFIG, or not at all.
         policy = info.get("maxmemory_policy")
         if policy is None:
-            policy = told(self._redis, POLICY) or None
+            policy = setting(self._redis, POLICY) or None
         refusals, worries = judge(info, policy, self._allow_eviction, self._share)
         why = unfit(self._redis) if self._flushes and not refusals else None
         refusals = (*refusals, why) if why else refusals

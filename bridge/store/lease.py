@@ -49,7 +49,7 @@ LEASE_MS = 6000
 HEAD = ("rev", "nudges", "deliveries")
 """Fields of a party's record that are read together with its facts."""
 
-TOLD = ("to", "why", "unset", "known", "made_good", "mass")
+ACK_FIELDS = ("to", "why", "unset", "known", "made_good", "mass")
 """What the script of `ack` is told of an outcome under the same name."""
 
 NOTHING_SEEN = "[{}, 0, false]"
@@ -214,7 +214,7 @@ class Leases(Store):
         elif outcome.word == "unchanged":
             counts["saved"] = 1
         text = _text(
-            {name: getattr(outcome, name) for name in TOLD}
+            {name: getattr(outcome, name) for name in ACK_FIELDS}
             | {
                 "account": view.account,
                 "fence": str(view.lease.fence),
@@ -248,10 +248,10 @@ class Leases(Store):
         """
         self.held = None
         account, fence = (lease.account, lease.fence) if lease else ("", 0)
-        told = wait._asdict() | {"unknown": _text(wait.unknown), "ms": max(0, ms)}
-        told |= {"party": party, "account": account, "fence": str(fence)}
-        del told["why"]  # the log says it
-        return claims(self._run("postpone", _text(told)))
+        payload = wait._asdict() | {"unknown": _text(wait.unknown), "ms": max(0, ms)}
+        payload |= {"party": party, "account": account, "fence": str(fence)}
+        del payload["why"]  # the log says it
+        return claims(self._run("postpone", _text(payload)))
 
     def begin_dry_run(self) -> None:
         """Note that nothing is written from now on."""

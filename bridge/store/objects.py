@@ -92,7 +92,7 @@ class Objects(Store):
         """Note that it works."""
         self._redis.delete(keys.OBJECTS_REST)
 
-    def wake(self) -> None:
+    def recover(self) -> None:
         """Have those looked at whose next step a job has dropped that knew nothing of it."""
         now, owed = milliseconds(self._redis), self._redis.hvals(keys.OBJECTS_OWED)
         # Those that are dirty have a job, or the sweep gives them one.

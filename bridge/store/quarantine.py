@@ -108,9 +108,9 @@ class Quarantine(Store):
         or "" and an account, a whole text in any. A batch may hold others as well, and a
         short number may mean something else.
         """
-        told = [(source, id_, _pattern(source, id_)) for source, id_ in names]
+        wanted = [(source, id_, _pattern(source, id_)) for source, id_ in names]
         for kept in self.all():
-            mine = [row for row in told if row[0] in {"", kept.source}]
+            mine = [row for row in wanted if row[0] in {"", kept.source}]
             found = [id_ for _, id_, named in mine if named.search(kept.body)]
             if found:
                 is_sure = any(len(i) >= SHORT or not i.isdigit() for i in found)

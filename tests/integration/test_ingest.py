@@ -313,7 +313,7 @@ def test_an_ending_gets_a_job_of_its_own_where_one_waits_behind_others(
 
 
 def test_two_parties_never_share_a_job_id() -> None:
-    parties = ("stripe:a_b", "stripe:a-b", "stripe:a b", "x:a:b")
+    parties = ("stripe:a_b", "stripe:a-b", "stripe:a b", "x:a:b", "x-a:b", "x:a-b")
 
     assert len(parties) == len({job_id(party, 1) for party in parties})
 

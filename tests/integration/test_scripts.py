@@ -18,7 +18,7 @@ LIBRARIES = {
     "receiving",
     "settling",
     "releasing",
-    "shelf",
+    "quarantining",
     "tracing",
 }
 NAMES = sorted(path.stem for path in LUA.glob("*.lua"))

@@ -106,7 +106,7 @@ def test_the_longest_wait_doubles_with_each_try_up_to_a_quarter_of_an_hour(
     decision = outcomes.failed(UNSURE, view(tries=tries, since=NOW), 1.0)
 
     assert longest == decision.delay_ms
-    said = {"failed": outcomes.said(UNSURE)}
+    said = {"failed": outcomes.with_status(UNSURE)}
     assert {"tries": str(tries + 1), "since": str(NOW)} | said == decision.fields
 
 
@@ -124,7 +124,7 @@ def test_a_wait_is_anything_up_to_the_longest(tries: int, chance: float) -> None
 def test_failures_are_counted_from_the_first(since: int, noted: int) -> None:
     decision = outcomes.failed(UNSURE, view(tries=4, since=since), 1.0)
 
-    said = {"failed": outcomes.said(UNSURE)}
+    said = {"failed": outcomes.with_status(UNSURE)}
     assert {"tries": "5", "since": str(noted)} | said == decision.fields
 
 

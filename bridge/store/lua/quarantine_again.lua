@@ -4,7 +4,7 @@
 -- ARGV: id, JSON of what is left of it ('': nothing; any count that remains came from
 --   repeats of the delivery)
 -- RETURNS: nothing
--- USES: shelf
+-- USES: quarantining
 if not redis.call('ZSCORE', ORDER, ARGV[1]) then return end
 if ARGV[2] == '' then gone(ARGV[1], 'duplicate')
 else

@@ -4,14 +4,14 @@
 -- ARGV: id, JSON, most deliveries, source, event, reason, events, most bytes,
 --   n (use at most 1/n of maxmemory), delivery ('': none)
 -- RETURNS: nothing
--- USES: shelf
+-- USES: quarantining
 local id, n = ARGV[1], tonumber(ARGV[7])
 count('received', n); count('quarantined', n)
 redis.call('XADD', JOURNAL, 'MAXLEN', '~', 10000, '*', 's', ARGV[4], 'e', ARGV[5],
   'k', ARGV[6], 'r', 'quarantined', 'd', ARGV[10])
 local room = tonumber(ARGV[8])
-local told = redis.pcall('INFO', 'memory')
-local most = type(told) == 'string' and tonumber(string.match(told, 'maxmemory:(%d+)'))
+local info = redis.pcall('INFO', 'memory')
+local most = type(info) == 'string' and tonumber(string.match(info, 'maxmemory:(%d+)'))
 if most and most > 0 then room = math.min(room, math.floor(most / ARGV[9])) end
 if #ARGV[2] > room then
   count('quarantined', -n); count('ignored', n); count('quarantine_dropped', 1)
