@@ -1,9 +1,10 @@
-"""Every case of `tests/cases` in every rendering, over HTTP and as Vitally has it then.
+"""Every case of `tests/cases` over HTTP, and as Vitally has it then.
 
-No case is left out; each is told in order, and once more backwards. All are posted
-before a worker starts, since Vitally keeps the last known value of a trait that became
-unknown. Its nulls are kept to be seen: a trait that is null is there, one that is left
-out is not.
+No case is left out; they come in all renderings by turns (each in each of them:
+`tests/unit/test_cases.py`). Each is told in order, and once more backwards. All are
+posted before a worker starts, since Vitally keeps the last known value of a trait that
+became unknown. Its nulls are kept to be seen: a trait that is null is there, one that is
+left out is not.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from bridge.store import keys
 from bridge.store.inspect import StateReader
 from tests.support.stack import Stack
 from tests.support.stripe import Answer, Stripe
-from tests.support.stripe_cases import Case, events, every, expected, parameters
+from tests.support.stripe_cases import Case, events, expected, in_turn, parameters
 from tests.support.waiting import eventually
 
 IDS = {"id", "customer", "subscription", "product", "products", "coupon", "discounts"}
@@ -36,12 +37,12 @@ class Played(NamedTuple):
     look: StateReader
 
 
-def mark(case: Case, rendering: str) -> str:
-    """End of all ids of one case in one rendering."""
-    return f"-{PLACES[case['name'], rendering]}"
+def mark(case: Case) -> str:
+    """End of all ids of one case."""
+    return f"-{PLACES[case['name']]}"
 
 
-PLACES = {(case["name"], r): n for n, (case, r) in enumerate(every())}
+PLACES = {case["name"]: n for n, (case, _) in enumerate(in_turn())}
 
 
 def owned(value: Any, own: str, key: str = "") -> Any:
@@ -71,13 +72,13 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         senders = {key: Stripe([web.url]) for key, web in webs.items()}
 
         def play(case: Case, rendering: str) -> list[Answer]:
-            own = mark(case, rendering)
+            own = mark(case)
             deliver = senders[case.get("account_key")].deliver
             told = [owned(event, own) for event in events(case, rendering)]
             return [deliver(event) for event in (*told, *reversed(told))]
 
         with ThreadPoolExecutor(4) as pool:
-            answers = list(pool.map(play, *zip(*every(), strict=True)))
+            answers = list(pool.map(play, *zip(*in_turn(), strict=True)))
         assert {202} == {answer.status for played in answers for answer in played}
         for sender in senders.values():
             sender.close()
@@ -92,9 +93,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         )
 
 
-@pytest.mark.parametrize(("case", "rendering"), parameters())
+@pytest.mark.parametrize(("case", "rendering"), parameters(in_turn()))
 def test_a_case_ends_in_its_account(played: Played, case: Case, rendering: str) -> None:
-    own = mark(case, rendering)
+    own = mark(case)
     found = {
         id_.removesuffix(own): account["traits"]
         for id_, account in played.accounts.items()

@@ -6,7 +6,7 @@ How a case is written: `tests/cases/README.md`.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -55,11 +55,19 @@ def every() -> Iterator[tuple[Case, str]]:
                 yield case, rendering
 
 
-def parameters() -> list[Any]:
-    """The same for a test that runs all of them, named."""
+def in_turn() -> Iterator[tuple[Case, str]]:
+    """Each case once; each next one in the next rendering."""
+    every_one = {case["name"]: case for case, _ in every()}.values()
+    for turn, case in enumerate(every_one):
+        told = renderings(case)
+        yield case, told[turn % len(told)]
+
+
+def parameters(told: Iterable[tuple[Case, str]]) -> list[Any]:
+    """Such pairs for a test, named."""
     return [
         pytest.param(case, rendering, id=f"{case['name']} [{rendering}]")
-        for case, rendering in every()
+        for case, rendering in told
     ]
 
 

@@ -41,7 +41,7 @@ def now(case: Case) -> int:
     return seconds(max(event["day"] for event in case["events"])) * 1000
 
 
-@pytest.mark.parametrize(("case", "rendering"), parameters())
+@pytest.mark.parametrize(("case", "rendering"), parameters(every()))
 def test_a_case_has_its_traits_in_whatever_order_it_is_delivered(
     case: Case, rendering: str
 ) -> None:
