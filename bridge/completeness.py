@@ -18,7 +18,7 @@ from bridge.domain.fold import History, fold
 from bridge.domain.refresh import is_overtaken, restamped
 from bridge.domain.values import REFRESHED, VOID
 from bridge.errors import PayloadError
-from bridge.ingest import Ingress, by_party
+from bridge.ingest import Ingress, by_party, read_event
 from bridge.settings import Settings
 from bridge.sources import listed
 from bridge.store.accept import Accept
@@ -123,7 +123,7 @@ class Comparison:
         except PayloadError as error:
             event = nobody._replace(id=error.event or "")
             return verified, event, QUARANTINED, []
-        facts, refusal = self._ingress.understood(self.source, event)
+        facts, refusal = read_event(self.source, event, self._ingress.options)
         return verified, event, refusal.receipt if refusal else "", facts
 
     def _known(self, refused: Sequence[Event]) -> set[str]:

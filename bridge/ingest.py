@@ -28,7 +28,14 @@ from bridge.sources import OBSERVED
 from bridge.store.accept import STRENGTH, Accept, Origin
 from bridge.store.lease import Claim
 from bridge.store.quarantine import Kept, Quarantine, runs
-from bridge.webhook.source import Delivery, Event, Source, Verified, refused
+from bridge.webhook.source import (
+    Delivery,
+    Event,
+    Options,
+    Source,
+    Verified,
+    refused,
+)
 
 NOT_READ = Event("", "", 0, {}, "observed")
 """Stands for any delivery of a source that is only observed."""
@@ -116,7 +123,7 @@ class Ingress:
         jobs: list[Callable[[], object]] = []
         try:
             for event in events:
-                facts, receipt = self.understood(source, event)
+                facts, receipt = read_event(source, event, self.options)
                 if receipt is None:
                     receipt = self._store(source, event, facts, origin, jobs)
                 elif receipt.receipt == "ignored":
@@ -126,30 +133,6 @@ class Ingress:
         finally:
             _run(jobs)
         return receipts
-
-    def understood(
-        self, source: Source, event: Event
-    ) -> tuple[list[Fact], Receipt | None]:
-        """Return the facts of *event*, or its receipt if it has none."""
-        if event.refusal:
-            return [], Receipt("quarantined", event.id or None, event.refusal)
-        reason = source.ignores(event, self.options)
-        handler = source.handler(event.type, self.options)
-        if reason is None and handler is None:
-            why = source.without_effect.get(event.type)
-            reason = f"{event.type} has no effect" + (f": {why}" if why else "")
-        if reason is not None or handler is None:
-            return [], Receipt("ignored", event.id, reason)
-        try:
-            loaded = handler.schema.load(event.body)
-            facts = list(handler.facts(event, loaded, self.options))
-        except ValidationError as error:
-            reason = f"{event.type}: {_words(error.messages)}"
-            return [], Receipt("quarantined", event.id, reason)
-        if not facts:
-            reason = "it changes nothing in an account"
-            return [], Receipt("ignored", event.id, reason)
-        return facts, None
 
     def _store(
         self,
@@ -172,6 +155,31 @@ class Ingress:
                 push = partial(self._queue.push, claim, f"{event.type} {event.id}")
                 jobs.append(partial(push, creates=creates))
         return _strongest(receipts)
+
+
+def read_event(
+    source: Source, event: Event, options: Options
+) -> tuple[list[Fact], Receipt | None]:
+    """Return the facts of *event*, or its receipt if it has none."""
+    if event.refusal:
+        return [], Receipt("quarantined", event.id or None, event.refusal)
+    reason = source.ignores(event, options)
+    handler = source.handler(event.type, options)
+    if reason is None and handler is None:
+        why = source.without_effect.get(event.type)
+        reason = f"{event.type} has no effect" + (f": {why}" if why else "")
+    if reason is not None or handler is None:
+        return [], Receipt("ignored", event.id, reason)
+    try:
+        loaded = handler.schema.load(event.body)
+        facts = list(handler.facts(event, loaded, options))
+    except ValidationError as error:
+        reason = f"{event.type}: {_words(error.messages)}"
+        return [], Receipt("quarantined", event.id, reason)
+    if not facts:
+        reason = "it changes nothing in an account"
+        return [], Receipt("ignored", event.id, reason)
+    return facts, None
 
 
 def by_party(facts: Iterable[Fact]) -> list[list[Fact]]:

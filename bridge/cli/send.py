@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import click
 import orjson
-from redis import Redis
 from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
@@ -22,7 +21,7 @@ from bridge.cli.accounts import pairs
 from bridge.cli.output import near, note, one_of, show, table, tell
 from bridge.domain.facts import Fact, PartyKind, PartyName
 from bridge.errors import BridgeError, SignatureError
-from bridge.ingest import Ingress, events_of
+from bridge.ingest import events_of, read_event
 from bridge.settings import Settings, TextError, address
 from bridge.sources import by_name, switched_on
 from bridge.webhook.auth import prove
@@ -172,10 +171,9 @@ def _retold(source: Source, body: bytes, settings: Settings, life: str | None) -
 
 def _read(source: Source, body: bytes, settings: Settings) -> Read:
     """The events in *body*, and their facts; of what cannot be read there are none."""
-    # This Redis is never called: reading an event needs none.
-    ingress = Ingress(settings, Redis(), [source])
-    events = events_of(source, Verified(Delivery("POST", "", {}, body)))
-    return events, [f for one in events for f in ingress.understood(source, one)[0]]
+    options, verified = settings.sources, Verified(Delivery("POST", "", {}, body))
+    events = events_of(source, verified)
+    return events, [f for one in events for f in read_event(source, one, options)[0]]
 
 
 def _customers(source: Source, body: bytes, settings: Settings) -> list[str]:

@@ -13,7 +13,6 @@ from string import Template
 from typing import Any
 
 import click
-from redis import Redis
 
 from bridge.cli import NO_VITALLY, Group, configured, program, reached
 from bridge.cli.explain import because, parts, value
@@ -26,7 +25,7 @@ from bridge.domain.fold import History, fold
 from bridge.domain.values import TO_REFRESH
 from bridge.errors import BridgeError, PayloadError
 from bridge.explain import worked_out
-from bridge.ingest import Ingress
+from bridge.ingest import read_event
 from bridge.settings import Settings
 from bridge.sources import OBSERVED, by_name, discover, every
 from bridge.sources.generic import NAME as TABLE_NAME
@@ -225,13 +224,11 @@ def _read(
     source: Source, delivery: Verified, settings: Settings, config: Config
 ) -> dict[str, Any]:
     """The events of a delivery, what is read in them, and the accounts they make."""
-    # This Redis is never called: reading an event needs none.
-    ingress = Ingress(settings, Redis(), [source])
     try:
         split = list(source.split(delivery))
     except PayloadError as error:
         raise BridgeError(f"quarantined: {error.reason}") from None
-    events = [(one, *ingress.understood(source, one)) for one in split]
+    events = [(one, *read_event(source, one, settings.sources)) for one in split]
     facts = [fact for _, own, _ in events for fact in own]
     whole = [fact for fact in facts if fact.thing != TO_REFRESH]
     parties = sorted({fact.party for fact in whole})

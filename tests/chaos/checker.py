@@ -23,7 +23,7 @@ from bridge.domain.account import MEMBER_OF, Party, identify, unite
 from bridge.domain.document import document
 from bridge.domain.facts import Fact, organization
 from bridge.domain.fold import History, fold
-from bridge.ingest import Ingress
+from bridge.ingest import read_event
 from bridge.sources import load
 from bridge.sources.stripe import SOURCE
 from bridge.store import keys
@@ -204,14 +204,13 @@ def _facts(
 ) -> dict[str, list[Fact]]:
     """What the ingress understands of *events*, and *more*, by party."""
     settings, _ = load({k: str(v) for k, v in stack.environ.items()})
-    ingress = Ingress(settings, stack.redis, [SOURCE])
     found: dict[str, list[Fact]] = {}
     for fact in more:
         found.setdefault(fact.party, []).append(fact)
     for told in events:
         body = orjson.dumps(told)
         for event in SOURCE.split(Verified(Delivery("POST", "", {}, body))):
-            facts, refusal = ingress.understood(SOURCE, event)
+            facts, refusal = read_event(SOURCE, event, settings.sources)
             assert refusal is None, refusal
             for fact in facts:
                 found.setdefault(fact.party, []).append(fact)

@@ -32,7 +32,7 @@ from bridge.domain.account import MEMBER_OF, Party, unite
 from bridge.domain.document import TRAITS, document
 from bridge.domain.facts import Fact, organization
 from bridge.domain.fold import History, fold
-from bridge.ingest import Ingress
+from bridge.ingest import Ingress, read_event
 from bridge.reconcile import Reconciler
 from bridge.sources.stripe import SOURCE
 from bridge.store import connect, keys
@@ -496,7 +496,7 @@ def complete_accept(at: Bridge) -> Mapping[str, Call]:
         fact
         for verified in seen
         for event in SOURCE.split(verified)
-        for fact in ingress.understood(SOURCE, event)[0]
+        for fact in read_event(SOURCE, event, ingress.options)[0]
     ]
     ingress.take_in(SOURCE, seen[0])
     at.desk.work()

@@ -7,15 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from bridge.cli.send import _by_event, _retold
 from bridge.domain.facts import Fact
-from bridge.ingest import Ingress
+from bridge.ingest import read_event
 from bridge.sources.generic import recipes
 from bridge.webhook.auth import prove
 from bridge.webhook.examples import examples, fresh, retold, set_value
-from bridge.webhook.source import Delivery, Event, Source, Verified
+from bridge.webhook.source import Delivery, Event, Options, Source, Verified
 from tests.sources.known import NOW, URL, Known, every
 from tests.support import desk
 
@@ -41,11 +40,10 @@ def test_what_is_signed_as_the_source_does_is_believed(known: Known) -> None:
 def test_a_sample_is_told_anew_as_the_same_event(known: Known, name: str) -> None:
     base = desk.settings("http://127.0.0.1:1", "redis://127.0.0.1:1/0")
     settings = replace(base, sources={**base.sources, **known.options})
-    ingress = Ingress(settings, Redis(), [known.source])
     body = examples(known.source)[name]
     told = _retold(known.source, body, settings, None)
     (before, old), (after, new) = (
-        read(known.source, ingress, one) for one in (body, told)
+        read(known.source, settings.sources, one) for one in (body, told)
     )
 
     assert [one.type for one in before] == [one.type for one in after]
@@ -56,10 +54,10 @@ def test_a_sample_is_told_anew_as_the_same_event(known: Known, name: str) -> Non
 
 
 def read(
-    source: Source, ingress: Ingress, body: bytes
+    source: Source, options: Options, body: bytes
 ) -> tuple[list[Event], list[Fact]]:
     events = [*source.split(Verified(Delivery("POST", "", {}, body)))]
-    return events, [f for one in events for f in ingress.understood(source, one)[0]]
+    return events, [f for one in events for f in read_event(source, one, options)[0]]
 
 
 def kind(fact: Fact) -> str:
