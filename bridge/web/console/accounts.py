@@ -28,14 +28,13 @@ SHOWN = 40
 def accounts() -> Data:
     """A page of the accounts: `?q=` is the text, `?state=`, `?sort=` and `?page=`."""
     given = request.args
-    state, sort, page = (given.get(name, "") for name in ("state", "sort", "page"))
+    state, sort = given.get("state", ""), given.get("sort", "")
     wanted = Search(
         given.get("q", ""),
         state if state in FILTERS else "",
         sort if sort in SORTS else "name",
-        int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1,  # noqa: PLR2004
+        max(1, given.get("page", 1, int)),
     )
-    wanted = wanted._replace(page=max(1, wanted.page))
     found = listing(console().redis, wanted)
     wanted = wanted._replace(page=min(wanted.page, found.pages))
     return {"wanted": wanted._asdict(), **found._asdict()}
