@@ -43,7 +43,7 @@ from bridge.sources.stripe.endpoint import (
     Senders,
     endpoints,
     missing,
-    placed,
+    normalized,
     senders,
 )
 from bridge.sources.stripe.facts import needed_events
@@ -165,8 +165,8 @@ class Evidence:
         base, options = self.settings.bridge_public_url, self.settings.sources
         places = defaultdict(list)
         for one in self.endpoints or ():
-            place = placed(one.url)
-            is_ours = not base or place[:2] == placed(base)[:2]
+            place = normalized(one.url)
+            is_ours = not base or place[:2] == normalized(base)[:2]
             if is_ours and place.path.endswith("/webhooks/stripe"):
                 places[place].append(one)
         return [senders(known, options) for known in places.values() or [()]]

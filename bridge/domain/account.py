@@ -20,6 +20,7 @@ from bridge.domain.values import (
     ORGANIZATION,
     REFRESH_TWICE,
     REFRESHED,
+    SECOND_MS,
     SUBSCRIPTION,
     TO_REFRESH,
     TRAIT,
@@ -43,9 +44,6 @@ MERGE_MS = 600_000
 One event reports the merge, but only the CRM's API has the data of the other party.
 Nobody churned in between.
 """
-
-SECOND_MS = 1000
-"""A refresh in the second of the merge counts as later: HubSpot's clock has whole seconds."""
 
 
 class Party(NamedTuple):
@@ -333,6 +331,7 @@ def _waits(things: Things, others: Mapping[str, Things]) -> int:
     if became is not None:
         paid = any(thing.startswith(SUBSCRIPTION) for thing in things)
         refreshed = became[REFRESHED].fact.stamp.at if REFRESHED in became else 0
+        # In the second of the merge it counts as later: HubSpot has whole seconds.
         if not paid or refreshed >= since - SECOND_MS:
             return 0
     return since + MERGE_MS

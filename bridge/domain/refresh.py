@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bridge.domain.account import SECOND_MS, Party, is_incomplete, subscriptions
+from bridge.domain.account import Party, is_incomplete, subscriptions
 from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.fold import State
 from bridge.domain.forecast import TRAITS as FORECASTS
@@ -21,6 +21,7 @@ from bridge.domain.values import (
     ENDED,
     REFRESH_TWICE,
     REFRESHED,
+    SECOND_MS,
     SUBSCRIPTION,
     TO_REFRESH,
     VOID,

@@ -25,7 +25,16 @@ from bridge.domain.money import (
     monthly,
     total,
 )
-from bridge.domain.values import DAY_MS, ENDED, LIVE, UNTOLD, VOID, Dated, Item
+from bridge.domain.values import (
+    DAY_MS,
+    ENDED,
+    LIVE,
+    SECOND_MS,
+    UNTOLD,
+    VOID,
+    Dated,
+    Item,
+)
 
 NO_CURRENCY = "its currency is not in the event"
 SEVERAL_CURRENCIES = "its items have several currencies"
@@ -35,9 +44,6 @@ NO_ITEMS = "its items are not in the event"
 
 ONE_EACH = frozenset({"stripe"})
 """Sources where an item without a quantity is one; others may give its total alone."""
-
-SECOND = 1000
-"""In milliseconds."""
 
 OF_AN_INSTANT = frozenset({"from", "until", "currency"})
 """Keys of an item or discount that decide what its subscription is at an instant."""
@@ -358,7 +364,7 @@ def renews_at(sub: Subscription) -> int | None:
         raise UnknownError(f"{sub.id}: {NO_PERIOD}")
     stop = sub.value.get("cancel_at")
     # Some write the last second of a period, others the first after it.
-    going_on = (end for end in ends if stop is None or end + SECOND < stop)
+    going_on = (end for end in ends if stop is None or end + SECOND_MS < stop)
     return min(going_on, default=None)
 
 

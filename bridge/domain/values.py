@@ -17,7 +17,7 @@ MOST = 2**53
 """The largest absolute number in a fact or trait: every JSON reader keeps whole numbers up
 to it exactly."""
 
-DAY_MS = 86_400_000
+SECOND_MS, DAY_MS = 1000, 86_400_000
 
 LONGEST = 2000
 """Most characters of a text that is a trait."""

@@ -80,14 +80,14 @@ class Rules(NamedTuple):
         """The field that names the parent company; "": none does."""
         return next((name for name in self.organization if name.lower() != "id"), "")
 
-    def under(self, company: str, parent: str = "") -> Names:
+    def membership(self, company: str, parent: str = "") -> Names:
         """The organization of a *company* with this *parent* ("": none is known)."""
         has_own = any(name.lower() == "id" for name in self.organization)
         of = parent or (company if has_own else "")
         is_head = of == company and self.heads == "organization"
         return kept(Names(organization=of, head=is_head))
 
-    def own(self, company: str) -> str:
+    def account_of(self, company: str) -> str:
         """The account of a *company* if its own id names it; "" if a field does."""
         return "" if self.account else company
 
@@ -96,8 +96,8 @@ class Rules(NamedTuple):
 
         Of one that was merged *into* it, it names no organization.
         """
-        of = {} if "into" in told else self.under(company)
-        value = {"account": self.own(company), **told, **of}
+        of = {} if "into" in told else self.membership(company)
+        value = {"account": self.account_of(company), **told, **of}
         return cast("Customer", kept(value))
 
     def selects(self, fields: Container[str], name: str) -> bool:

@@ -316,7 +316,7 @@ def _expected(scheme: Scheme | Credential, secret: str, message: bytes) -> bytes
 # --- Secrets that are too weak --------------------------------------------------
 
 
-def judged(name: str, secrets: str | Iterable[str] | None) -> Iterator[Weakness]:
+def weaknesses(name: str, secrets: str | Iterable[str] | None) -> Iterator[Weakness]:
     """Yield the weaknesses of the *secrets* in variable *name*; any one of them is accepted."""
     for secret in [secrets] if isinstance(secrets, str) else secrets or ():
         holds = f"{name} holds a secret of {len(secret)} characters"
@@ -328,7 +328,7 @@ def judged(name: str, secrets: str | Iterable[str] | None) -> Iterator[Weakness]
             yield Weakness(f"{holds}; it must have at least {LEAST}")
 
 
-def judged_pair(
+def weaknesses_of_pair(
     username: str, password: str, values: Mapping[str, str | None]
 ) -> Iterator[Weakness]:
     """Yield the same for HTTP Basic, where user and password guard together.

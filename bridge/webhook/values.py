@@ -61,6 +61,11 @@ def kept(value: Whole) -> Whole:
     return cast("Whole", pairs)
 
 
+def unless(usual: Any, value: Any) -> Any:
+    """Return the *value*, but None, which is left out, where it is the *usual* one."""
+    return None if value == usual else value
+
+
 # --- What a text means ----------------------------------------------------------
 
 

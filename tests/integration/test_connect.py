@@ -18,7 +18,7 @@ from bridge.lamps import complete
 from bridge.sources import discover
 from bridge.sources.stripe import SOURCE
 from bridge.sources.stripe.api import StripeApi, connect
-from bridge.sources.stripe.connected import DEEPEST, apart
+from bridge.sources.stripe.connected import DEEPEST, qualified
 from bridge.store.complete import Checkpoint, Completeness
 from bridge.store.inspect import figures
 from bridge.webhook.source import Delivery, Verified
@@ -154,7 +154,7 @@ def test_what_people_wrote_and_what_is_too_deep_stays_as_it_is() -> None:
     }
     expected = {**body, "id": "a/cus_1", "applies_to": {"products": ["a/prod_1"]}}
 
-    assert expected == apart("a", body)
+    assert expected == qualified("a", body)
 
 
 # --- Its API ---------------------------------------------------------------------------

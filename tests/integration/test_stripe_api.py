@@ -587,7 +587,7 @@ def test_an_update_sets_exactly_the_events_and_can_enable(stripe: LocalStripe) -
     ],
 )
 def test_urls_are_compared_by_what_they_mean(one: str, two: str, is_same: bool) -> None:
-    assert is_same == (endpoint.placed(one) == endpoint.placed(two))
+    assert is_same == (endpoint.normalized(one) == endpoint.normalized(two))
 
 
 def test_all_pages_of_endpoints_are_read(

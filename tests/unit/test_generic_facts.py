@@ -19,7 +19,7 @@ from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
 from bridge.domain.traits import instant as shown
 from bridge.errors import PayloadError
-from bridge.sources.generic import make, over, recipes
+from bridge.sources.generic import make, overridden, recipes
 from bridge.sources.generic.values import CONVERTERS, instant
 from bridge.webhook.source import Delivery, Event, Source, Verified
 from tests.support.reader import Reader
@@ -63,7 +63,7 @@ def event(**more: Any) -> dict[str, Any]:
 
 
 def sub(**more: Any) -> dict[str, Any]:
-    return dated(over(BOOK["event"], more))
+    return dated(overridden(BOOK["event"], more))
 
 
 def dated(value: Any) -> Any:
@@ -93,7 +93,7 @@ def refusal(reads: Source, body: Any) -> str:
 
 
 def subscriptions(**rule: Any) -> Source:
-    return source(events={"subscription": over(BOOK["rule"], rule)})
+    return source(events={"subscription": overridden(BOOK["rule"], rule)})
 
 
 # --- Values ---------------------------------------------------------------------
@@ -200,7 +200,7 @@ def test_a_path_that_does_not_fit_is_refused_without_quoting() -> None:
 
 @pytest.mark.parametrize("case", BOOK["case"], ids=lambda case: case["name"])
 def test_what_a_rule_makes_of_events(case: dict[str, Any]) -> None:
-    rule = over(BOOK["rule"], case.get("rule", {}))
+    rule = overridden(BOOK["rule"], case.get("rule", {}))
     reads = source(events={"subscription": rule, **case.get("rules", {})})
     bodies = [sub(**more) for more in case.get("events", [{}])]
 
@@ -287,7 +287,7 @@ def test_a_rule_of_traits_alone_can_name_the_account() -> None:
 
 
 def test_the_customer_s_own_account_comes_before_its_subscriptions() -> None:
-    rule = over(BOOK["rule"], {"account": "theirs"})
+    rule = overridden(BOOK["rule"], {"account": "theirs"})
     customer = {"account": "ours", "when": "customer.*"}
     reads = source(events={"subscription": rule, "customer": customer})
     bodies = [

@@ -21,7 +21,7 @@ from bridge.sources import (
     switched_on,
     tables,
 )
-from bridge.sources.generic import make, over, recipes
+from bridge.sources.generic import make, overridden, recipes
 from bridge.sources.generic.table import ENDED, HMAC, KINDS, MRR, READ, TABLE
 
 GOOD = """
@@ -51,7 +51,7 @@ ENVIRON = {
 
 def table(more: str = "") -> dict[str, Any]:
     """The good table with *more* lines of TOML over it; `false` takes one away."""
-    return over(tomllib.loads(GOOD), tomllib.loads(more))
+    return overridden(tomllib.loads(GOOD), tomllib.loads(more))
 
 
 def test_a_table_makes_a_source_that_its_secret_switches_on() -> None:
@@ -165,7 +165,7 @@ def test_no_secret_is_in_what_a_source_shows() -> None:
 def test_lines_lie_over_those_of_a_recipe() -> None:
     recipe = {"a": {"b": 1, "c": 2}, "d": {"e": 3}, "f": True}
 
-    assert {"a": {"b": 1, "c": 4, "g": 5}, "f": False} == over(
+    assert {"a": {"b": 1, "c": 4, "g": 5}, "f": False} == overridden(
         recipe, {"a": {"c": 4, "g": 5}, "d": False, "f": False}
     )
     assert {"a": {"b": 1, "c": 2}, "d": {"e": 3}, "f": True} == recipe

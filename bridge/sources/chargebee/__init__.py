@@ -113,7 +113,7 @@ SOURCE = Source(
     archive=connect,
     key=KEY,
     table=read_by(TableLines()),
-    weak=lambda options: auth.judged_pair(USERNAME, PASSWORD, options),
+    weak=lambda options: auth.weaknesses_of_pair(USERNAME, PASSWORD, options),
     lacks=lacks,
     proof=lambda options: (auth.BASIC, [_pair(options)]),
 )

@@ -44,17 +44,6 @@ OF = {
 """Kind of resource -> how it is read, and the function of the webhooks that tell it."""
 
 
-def _page_of(kind: str) -> Payload:
-    """Schema of a page: each row has a resource under the name of its *kind*."""
-    row = Payload.from_dict({kind: fields.Dict(required=True)}, name="Row")
-    rows = fields.List(fields.Nested(row), required=True)
-    page = Payload.from_dict({"list": rows, "next_offset": Text()}, name="Page")
-    return cast("Payload", page())
-
-
-PAGES = {kind: _page_of(kind.removesuffix("s")) for kind in LISTS}
-
-
 class ChargebeeApi:
     """Reads customers one by one, and lists customers and events."""
 
@@ -154,8 +143,7 @@ class ChargebeeApi:
         reply = self._http.get(f"{kind}s/{{id}}", id_)
         if reply is None:
             return Page([], "")
-        page = understood(PAGES[f"{kind}s"].load, {"list": [reply.body]}, kind)
-        return Page([page["list"][0][kind]], "", at=reply.second)
+        return _page(kind, {"list": [reply.body]}, reply.second)
 
     def _page(self, kind: str, query: Mapping[str, str], offset: str = "") -> Page:
         """A page of a list; *offset* is where it begins."""
@@ -164,9 +152,16 @@ class ChargebeeApi:
         if reply is None:
             reason = f"Chargebee has no {kind} there (404): is {SITE} right?"
             raise SourceError(reason, refused=True)
-        page = understood(PAGES[kind].load, reply.body, kind)
-        rows = [row[kind.removesuffix("s")] for row in page["list"]]
-        return Page(rows, page["next_offset"] or "", at=reply.second)
+        return _page(kind, reply.body, reply.second)
+
+
+def _page(kind: str, raw: Json, at: int) -> Page:
+    """A page as Chargebee has it: each row holds a resource under the name of its kind."""
+    name = kind.removesuffix("s")
+    row = fields.Nested(Payload.from_dict({name: fields.Dict(required=True)}))
+    parts = {"list": fields.List(row, required=True), "next_offset": Text()}
+    page = understood(Payload.from_dict(parts)().load, raw, kind)
+    return Page([one[name] for one in page["list"]], page["next_offset"] or "", at=at)
 
 
 def _at(raw: Json) -> int:

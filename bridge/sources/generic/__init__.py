@@ -22,7 +22,7 @@ from bridge.settings import OPTIONS, Option, read_all, text
 from bridge.sources.generic.api import GenericApi
 from bridge.sources.generic.events import events, facts, fits
 from bridge.sources.generic.table import TABLE
-from bridge.webhook.auth import judged, verify
+from bridge.webhook.auth import verify, weaknesses
 from bridge.webhook.fields import Payload
 from bridge.webhook.source import Handler, Source, Weakness
 
@@ -81,13 +81,13 @@ def recipes() -> Mapping[str, Mapping[str, Any]]:
     }
 
 
-def over(recipe: Mapping[str, Any], lines: Mapping[str, Any]) -> dict[str, Any]:
+def overridden(recipe: Mapping[str, Any], lines: Mapping[str, Any]) -> dict[str, Any]:
     """Override a recipe with *lines*; `false` removes one of its lines."""
     laid = dict(recipe)
     for name, value in lines.items():
         below = laid.get(name)
         if isinstance(below, dict) and isinstance(value, dict):
-            laid[name] = over(below, value)
+            laid[name] = overridden(below, value)
         elif value is False and not isinstance(below, bool):
             laid.pop(name, None)
         else:
@@ -102,7 +102,8 @@ def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Mad
     recipe = given.get("recipe")
     if recipe is not None and recipe not in [*recipes()]:
         return Made(problems=(f"recipe: must be one of {', '.join(recipes())}",))
-    table, wrong = check(TABLE, over(recipes().get(recipe or "", {}), given), ": ")
+    lines = overridden(recipes().get(recipe or "", {}), given)
+    table, wrong = check(TABLE, lines, ": ")
     if wrong:
         return Made(problems=tuple(wrong))
     rules = _rules(name, table)
@@ -163,7 +164,7 @@ def _weak(
                 yield Weakness(f"{name} holds the path of a file, and no secret")
                 continue
         if secret:
-            yield from judged(name, secret)
+            yield from weaknesses(name, secret)
 
 
 def _source(

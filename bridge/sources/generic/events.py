@@ -41,7 +41,7 @@ from bridge.errors import PayloadError
 from bridge.sources.generic.values import ABSENT, CONVERTERS, in_minor, read
 from bridge.webhook.fields import BROKEN, LATEST
 from bridge.webhook.source import Event, Verified, each, is_name, json_value
-from bridge.webhook.values import kept
+from bridge.webhook.values import kept, unless
 
 MOST = 1000
 """Most events of one delivery."""
@@ -395,17 +395,13 @@ def _item(mrr: Rule, row: Any, body: Any, currency: str | None) -> Item:
     value |= {
         "unit": amount and in_minor(amount, mrr["amount"].kind, code),
         "interval": interval[0],
-        "count": _unless_one(count),
-        "quantity": _unless_one(quantity),
+        "count": unless(1, count),
+        "quantity": unless(1, quantity),
         "name": its("name"),
         "inclusive": its("tax_included"),
         "currency": "" if currency else own,
     }
     return kept(value)
-
-
-def _unless_one(count: Any) -> Any:
-    return None if count == 1 else count
 
 
 def _currency(mrr: Rule, row: Any) -> Any:

@@ -12,7 +12,7 @@ from bridge.sources.crm import Rules
 from bridge.sources.hubspot.api import connect
 from bridge.sources.hubspot.facts import HANDLERS, TABLE, of_company, of_deal, rules_of
 from bridge.webhook import auth
-from bridge.webhook.auth import judged
+from bridge.webhook.auth import weaknesses
 from bridge.webhook.fields import LATEST
 from bridge.webhook.source import (
     Delivery,
@@ -195,7 +195,7 @@ SOURCE = Source(
     key="HUBSPOT_ACCESS_TOKEN",
     crm=True,
     table=TABLE,
-    weak=lambda options: judged(VARIABLE, options[VARIABLE]),
+    weak=lambda options: weaknesses(VARIABLE, options[VARIABLE]),
     lacks=lacks,
     proof=lambda options: (auth.HUBSPOT, options[VARIABLE] or ()),
     events=lambda options: [" ".join(one).strip() for one in subscriptions(options)],

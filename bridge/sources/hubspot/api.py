@@ -296,12 +296,12 @@ class HubspotApi:
         """Yield what was merged into a company; it is in no organization, or is one too."""
         left = record["id"]
         named = stripped(record["properties"].get(self._rules.account))
-        account = named or self._rules.own(left)
+        account = named or self._rules.account_of(left)
         told = {"account": account, "deleted": True, "into": PREFIX + left}
         yield "customer", self._rules.customer(left, **told)
         if self._rules.organization:
             parent = stripped(record["properties"].get(self._rules.parent)) or ""
-            of = self._rules.under(left, parent)
+            of = self._rules.membership(left, parent)
             yield ORGANIZATION, of if "head" in of else Names()
 
     def _company(

@@ -75,8 +75,8 @@ def company(
     """
 
     def named(value: Named) -> Named:
-        if rules.own(id_):
-            value["account"] = rules.own(id_)
+        if rules.account_of(id_):
+            value["account"] = rules.account_of(id_)
         return value
 
     if "name" in fields:
@@ -84,7 +84,7 @@ def company(
     if rules.account in fields:
         yield "account", kept(Names(account=stripped(fields[rules.account]) or ""))
     if rules.parent in fields:
-        yield ORGANIZATION, rules.under(id_, stripped(fields[rules.parent]) or "")
+        yield ORGANIZATION, rules.membership(id_, stripped(fields[rules.parent]) or "")
     for trait, line in rules.traits.items():
         value = read(line) if line.field in fields else UNREAD
         if value is not UNREAD:
@@ -177,7 +177,7 @@ def merged(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     """
     rules, left = rules_of(options), str(loaded["new"] or loaded["primary"])
     gone = sorted({str(i) for i in (loaded["primary"], *loaded["merged"])} - {left})
-    may_be_head = "head" in rules.under(left)
+    may_be_head = "head" in rules.membership(left)
     told = {"account": ""} if may_be_head else {}
     value = rules.customer(left, deleted=True, into=PREFIX + left, **told)
     for id_ in gone:

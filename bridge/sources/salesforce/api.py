@@ -103,7 +103,7 @@ LACKS = re.compile(rb"No such column '[\w.]+' on entity '\w+'|sObject type '\w+'
 WRONG_KEY = ("invalid_", "inactive_", "unauthorized_", "unsupported_")
 
 
-def judged(status: int, body: bytes) -> SourceError | None:
+def _judge(status: int, body: bytes) -> SourceError | None:
     """What an error of Salesforce's means; codes in lower case are of the token's URL.
 
     https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm
@@ -329,5 +329,5 @@ def connect(options: Options) -> SalesforceApi | None:
     if not options[KEY]:
         return None
     base = options[BASE]
-    login = HttpApi(title="Salesforce", key=KEY, base=base, headers={}, judge=judged)
+    login = HttpApi(title="Salesforce", key=KEY, base=base, headers={}, judge=_judge)
     return SalesforceApi(login, options)

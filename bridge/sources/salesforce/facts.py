@@ -106,7 +106,7 @@ def account(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
     yield fact("customer", rules.customer(id_, deleted=is_deleted))
     if rules.parent and rules.selects(fields, rules.parent):
         parent = crm.read(fields, rules.parent, _parent)
-        yield fact(ORGANIZATION, rules.under(id_, parent or ""))
+        yield fact(ORGANIZATION, rules.membership(id_, parent or ""))
     if rules.account and rules.selects(fields, rules.account):
         named = crm.read(fields, rules.account, _external)
         yield fact("account", kept(Names(account=named)))
@@ -137,7 +137,7 @@ def opportunity(event: Event, loaded: Any, options: Options) -> Iterator[Fact]:
         mrr = crm.read(fields, deals.mrr, decimal) if is_won else None
         currency = fields.get(deals.currency, deals.currency)
         value = won_deal(mrr=mrr, currency=currency, at=event.at) or void
-        value["account"] = rules.own(owner)
+        value["account"] = rules.account_of(owner)
         yield fact(f"subscription:{id_}", kept(value))
     if is_deleted:
         return

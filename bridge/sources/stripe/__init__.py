@@ -30,7 +30,7 @@ from bridge.settings import (
 )
 from bridge.sources.crm import trait_lines
 from bridge.sources.stripe.api import connect, wrong_mode
-from bridge.sources.stripe.connected import apart
+from bridge.sources.stripe.connected import qualified
 from bridge.sources.stripe.endpoint import set_up
 from bridge.sources.stripe.facts import (
     ACCOUNT,
@@ -43,7 +43,7 @@ from bridge.sources.stripe.facts import (
 )
 from bridge.sources.stripe.snapshot import OF, Place
 from bridge.webhook import auth
-from bridge.webhook.auth import judged
+from bridge.webhook.auth import weaknesses
 from bridge.webhook.fields import UNREAD, UnixTime
 from bridge.webhook.source import (
     Delivery,
@@ -171,7 +171,8 @@ def split(delivery: Verified) -> tuple[Event]:
     if at is UNREAD or at < 0:
         raise PayloadError("the event has no created time", id_)
     account = body.get("account")
-    return (Event(id_, kind, at, apart(account, body) if is_name(account) else body),)
+    body = qualified(account, body) if is_name(account) else body
+    return (Event(id_, kind, at, body),)
 
 
 def ignores(event: Event, options: Options) -> str | None:
@@ -214,7 +215,7 @@ SOURCE = Source(
     key="STRIPE_API_KEY",
     link=lambda options: PAGES[options["STRIPE_MODE"]],
     table=read_by(TableLines()),
-    weak=lambda options: judged(VARIABLE, options[VARIABLE]),
+    weak=lambda options: weaknesses(VARIABLE, options[VARIABLE]),
     lacks=lambda options: filter(None, [wrong_mode(options)]),
     proof=lambda options: (auth.STRIPE, options[VARIABLE] or ()),
     fitted=fitted,

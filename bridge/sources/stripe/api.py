@@ -40,7 +40,7 @@ from bridge.domain.values import (
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.sources.http import TIMEOUT, HttpApi, Json, all_rows, understood
 from bridge.sources.stripe import schemas, snapshot
-from bridge.sources.stripe.connected import apart, parted
+from bridge.sources.stripe.connected import account_and_id, qualified
 from bridge.sources.stripe.facts import PREFIX, kept_beside, needed_events, places
 from bridge.sources.stripe.schemas import CUSTOMER, HAPPENED, PAGE, SUBSCRIPTION
 from bridge.sources.stripe.snapshot import essence, is_final
@@ -117,7 +117,7 @@ class StripeApi:
 
     def party(self, party: str) -> list[Fact]:
         """See `SourceApi.party`; everything is stamped with the time of the first reply."""
-        account, id_ = parted(party.removeprefix(PREFIX))
+        account, id_ = account_and_id(party.removeprefix(PREFIX))
         if account != self._account:
             return self._connected(account).party(party)
         self._product.cache_clear()
@@ -144,7 +144,7 @@ class StripeApi:
         kind, _, id_ = thing.partition(":")
         if kind == "customer":
             return PREFIX + id_
-        account, id_ = parted(id_)
+        account, id_ = account_and_id(id_)
         api = self._connected(account) if account else self
         raw = api._get(OWNED[kind], id_)  # noqa: SLF001 - one of its own
         owner = raw and snapshot.owner(understood(schemas.OWNED.load, raw, id_))
@@ -160,7 +160,7 @@ class StripeApi:
         After those of the own account come those of each connected account. One that the
         key may not read is passed over, with a note.
         """
-        account, last = parted(after.removeprefix(PREFIX))
+        account, last = account_and_id(after.removeprefix(PREFIX))
         if account != self._account:
             try:
                 page = self._connected(account).parties(since, after)
@@ -264,7 +264,7 @@ class StripeApi:
         def read(raw: Json) -> AnyValue:
             if schema.load(raw).get("status") not in ENDED:
                 self._complete(raw)
-            shown = apart(self._account, raw) if self._account else raw
+            shown = qualified(self._account, raw) if self._account else raw
             return make(schema.load(shown), self._places, **more)
 
         value: AnyValue = understood(read, raw, str(raw.get("id")))

@@ -18,7 +18,7 @@ DEEPEST = 32
 """Most levels that are looked at; what is read lies within twelve."""
 
 
-def apart(account: str, value: Any, name: str = "", depth: int = 0) -> Any:
+def qualified(account: str, value: Any, name: str = "", depth: int = 0) -> Any:
     """Return *value*, of field *name*, with the *account* in front of the ids of KINDS.
 
     What people write, `metadata`, stays as it is: there it names an account in Vitally.
@@ -28,19 +28,19 @@ def apart(account: str, value: Any, name: str = "", depth: int = 0) -> Any:
     if depth == DEEPEST:
         return value
     if isinstance(value, list):
-        return [apart(account, one, name, depth + 1) for one in value]
+        return [qualified(account, one, name, depth + 1) for one in value]
     if not isinstance(value, dict):
         return value
     kind = str(value.get("object") or name)
     return {
         key: one
         if key == "metadata"
-        else apart(account, one, kind if key == "id" else key, depth + 1)
+        else qualified(account, one, kind if key == "id" else key, depth + 1)
         for key, one in value.items()
     }
 
 
-def parted(name: str) -> tuple[str, str]:
+def account_and_id(name: str) -> tuple[str, str]:
     """The account ("": one's own) and the id in it that such a *name* consists of."""
     account, slash, id_ = name.partition("/")
     return (account, id_) if slash and account.startswith("acct_") else ("", name)

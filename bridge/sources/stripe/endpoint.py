@@ -70,7 +70,7 @@ class Endpoint(NamedTuple):
     is_live: bool | None = None
 
 
-def placed(url: str) -> SplitResult:
+def normalized(url: str) -> SplitResult:
     """The *url* in one form of all that mean the same; one that is none, as a path."""
     with suppress(ValueError):
         parts = urlsplit(url)
@@ -178,7 +178,7 @@ def set_up(  # noqa: PLR0913 - the options of the command
         reason = f"{KEY} is required: a key that may write webhook endpoints"
         raise ConfigError([reason])
     needed = needed_events(options)
-    here = [one for one in endpoints(http) if placed(one.url) == placed(url)]
+    here = [one for one in endpoints(http) if normalized(one.url) == normalized(url)]
     if connect_endpoint:
         here = _named(http, here, connect_endpoint, dry_run=dry_run)
     for whom, known in senders(here, options).items():

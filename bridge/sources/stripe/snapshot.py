@@ -36,7 +36,7 @@ from bridge.domain.values import (
 from bridge.sources.crm import TraitMapping
 from bridge.sources.stripe.schemas import ITEM, PRICE, SCHEDULE
 from bridge.webhook.fields import UNREAD, Label, UnixTime, cleaned
-from bridge.webhook.values import kept, month_end
+from bridge.webhook.values import kept, month_end, unless
 
 Loaded = Any
 """What a schema of this source returns: a mapping with a key per field."""
@@ -263,13 +263,13 @@ def _item(
         "product_name": product.get("name") or price["name"],
         "lookup": price["lookup_key"],
         "unit": is_known and _unit(price),
-        "quantity": _unless(1, item["quantity"]),
+        "quantity": unless(1, item["quantity"]),
         "interval": recurring["interval"],
-        "count": _unless(1, recurring["interval_count"]),
+        "count": unless(1, recurring["interval_count"]),
         "ends": item["current_period_end"],
-        "usage": _unless("licensed", recurring["usage_type"]),
+        "usage": unless("licensed", recurring["usage_type"]),
         "one_time": price["type"] == "one_time",
-        "scheme": _unless("per_unit", price["billing_scheme"]),
+        "scheme": unless("per_unit", price["billing_scheme"]),
         "tiers_mode": price["tiers_mode"],
         "tiers": [_tier(tier) for tier in price["tiers"] or () if is_known],
         "package": package and Package(by=package["divide_by"], round=package["round"]),
@@ -279,11 +279,6 @@ def _item(
         "details": keeps.of("price", price) | keeps.of("product", product),
     }
     return kept(value)
-
-
-def _unless(usual: Any, value: Any) -> Any:
-    """The *value*, but None, which is left out, where it is the *usual* one."""
-    return None if value == usual else value
 
 
 def _unit(priced: Loaded) -> Any:
