@@ -259,7 +259,8 @@ class Archive(SourceApi, Protocol):
     def changes(self, since: int, until: int, after: str) -> Page:
         """Each `SourceChange` from *since* to *until* (ms), of kinds that matter to us.
 
-        Those that follow *after*, the place in which the page before ended.
+        Those that follow *after*, the place in which the page before ended. Where that is
+        in a list that is read no more, as `bridge.toml` was changed: SourceUnreadError.
         """
 
 

@@ -491,6 +491,12 @@ def test_changes_of_one_instant_are_all_found_at_little_cost(hubspot: Shop) -> N
     assert 2 * 4 + 2 * 5 + 2 == len(hubspot.log)
 
 
+def test_a_place_in_a_list_that_is_read_no_more_is_refused(hubspot: Shop) -> None:
+    assert [] == hubspot.api(deals=DEALS).changes(0, 1, "3:").rows
+    with pytest.raises(SourceUnreadError, match="deals are not read"):
+        hubspot.api().changes(0, 1, "3:")
+
+
 def test_what_was_deleted_is_looked_for_about_once_an_hour(hubspot: Shop) -> None:
     hubspot.wins(9, 1)
     hubspot.company(2)

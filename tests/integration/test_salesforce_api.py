@@ -514,6 +514,11 @@ def test_an_account_that_cannot_be_understood_hides_no_other(
     assert "much" not in caplog.text
 
 
+def test_a_place_in_a_list_that_is_read_no_more_is_refused(org: Org) -> None:
+    with pytest.raises(SourceUnreadError, match="Opportunity is not read"):
+        org.api({"account": "Vitally_Id__c"}).changes(0, 1, "Opportunity:006xx")
+
+
 def test_a_list_of_changes_ends_at_the_last_page(org: Org) -> None:
     ids = org.filled(403)
     org.deal(DEAL, ids[0], IsWon=True)

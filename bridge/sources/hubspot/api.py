@@ -202,7 +202,9 @@ class HubspotApi:
         What the search finds is read again, since its index may be behind.
         """
         number, _, last = after.partition(":")
-        kind, is_gone = self._lists[n := int(number or 0)]
+        if (n := int(number or 0)) >= len(self._lists):
+            raise SourceUnreadError("HubSpot's deals are not read (any more)")
+        kind, is_gone = self._lists[n]
         if is_gone:
             query = kept({"limit": MOST, "archived": "true", "after": last})
             page = _page(self._http.get(f"{RECORDS}/{kind}", query=query))

@@ -224,7 +224,8 @@ class SalesforceApi:
 
     def _rows(self, kind: str, where: str) -> list[SObject]:
         """All records of a query, deleted ones too, to the last page."""
-        names = self._fields[kind]
+        if (names := self._fields.get(kind)) is None:
+            raise SourceUnreadError(f"{kind} is not read (any more)")
         soql = f"SELECT {', '.join(names)} FROM {kind} WHERE {where}"  # noqa: S608 - quoted
 
         def page(after: str) -> Page:
