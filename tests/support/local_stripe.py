@@ -222,9 +222,9 @@ class LocalStripe(LocalApi):
                 return not types or row["type"] in types
             if kind in {"customers", "accounts", "webhook_endpoints"}:
                 return True
-            if query.get("customer") not in {None, row["customer"]}:
+            if query.get("customer") not in {None, row.get("customer")}:
                 return False
-            if kind == "billing.credit_grants":
+            if "status" not in row:
                 return True
             ended = row["status"] == "canceled"
             return status in ("all", row["status"]) or (status is None and not ended)

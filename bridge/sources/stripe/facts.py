@@ -100,8 +100,7 @@ def customer_facts(event: Event, loaded: Any, options: Options) -> Iterator[Fact
     shown, is_gone = loaded["data"]["object"], event.type == "customer.deleted"
     make = partial(snapshot.customer, places=places(options))
     before, party = _before(event, loaded, CUSTOMER, make), PREFIX + shown["id"]
-    value = make(shown, deleted=is_gone)
-    yield _fact(event, party, "customer", value, before)
+    yield _fact(event, party, "customer", make(shown, deleted=is_gone), before)
     for name in kept_beside(options).traits:
         own = partial(snapshot.trait, name=name, keeps=kept_beside(options))
         if told := own(shown):
@@ -277,12 +276,10 @@ def _before(
     event: Event, loaded: Any, schema: Payload, make: Callable[[Any], Value]
 ) -> str | None:
     """Digest of the state that *event* replaced; None if it does not say."""
-    shown = event.body["data"]["object"]
     previous = loaded["data"]["previous_attributes"]
     if not previous:
         return None
-    if previous.keys() & schema.fields.keys():
-        shown = rewound(shown, previous)
+    shown = rewound(event.body["data"]["object"], previous)
     try:
         return digest(snapshot.essence(make(schema.load(shown))))
     except ValidationError:

@@ -238,11 +238,18 @@ def _phase(phase: Loaded, currency: str | None, start: int) -> dict[str, Any]:
 
 
 def _price(item: Loaded, spare: Loaded | None) -> Loaded:
-    """An item's price, else its plan, else the *spare* one, else an empty one."""
-    if item["price"] is not None:
-        return item["price"]
-    plan = spare if item["plan"] is None else item["plan"]
-    return NO_PRICE if plan is None else PRICE.load(plan)
+    """An item's price, else its plan, else the *spare* one, else an empty one.
+
+    Before 2020-08-27 the plan alone tells the tiers, beside a price too
+    (https://docs.stripe.com/changelog/2020-08-27/deprecates-auto-expansion-plan-tiers).
+    """
+    price, plan = item["price"], spare if item["plan"] is None else item["plan"]
+    if price is None:
+        return NO_PRICE if plan is None else PRICE.load(plan)
+    if price["billing_scheme"] == "tiered" and not price["tiers"]:
+        with suppress(ValidationError):
+            return {**price, "tiers": PRICE.load(plan)["tiers"]}
+    return price
 
 
 def _item(
@@ -434,15 +441,16 @@ def essence(value: Value) -> dict[str, Any]:
     """The part of a *value* that is equal in every version of Stripe's API.
 
     The place of a period's end changed with 2025-03-31, and the content of discounts then
-    and with 2025-09-30. So only the end itself and the ids of discounts are included.
+    and with 2025-09-30. So only the end itself and the ids of discounts are included. Tiers
+    came until 2020-08-27, and the API alone tells what a product does.
     """
     items = value.get("items", ())
     ends = [part["ends"] for part in (*items, value) if "ends" in part]
-    hidden = {"ends", "details", "single", "start"}
+    hidden = {"ends", "details", "single", "start", "tiers", "product_name"}
     hidden |= {*TERMS} if "coupon" in value else set()
     whole = {**_bare(value, hidden), "ends": min(ends, default=None)}
     if items:
-        whole["items"] = [_bare(item, {"ends"}) for item in items]
+        whole["items"] = [_bare(item, hidden) for item in items]
     if "details" in value:
         # When it began never changes, and was not told in every version.
         whole |= kept({"details": _bare(value["details"], {"startedAt"})})
