@@ -207,18 +207,19 @@ def check(
     except ValidationError as error:
         return error.valid_data, [
             f"{place}{joint}{PHRASES.get(words, words)}"
-            for place, words in _mistakes(error.messages)
+            for place, words in mistakes(error.messages)
         ]
 
 
-def _mistakes(messages: Any, place: str = "") -> Iterator[tuple[str, str]]:
+def mistakes(messages: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield marshmallow's *messages*, each with its place: `data.items.0.price`."""
     if isinstance(messages, dict):
         for name, inner in messages.items():
             here = place if name == "_schema" else f"{place}.{name}".lstrip(".")
-            yield from _mistakes(inner, here)
+            yield from mistakes(inner, here)
     elif isinstance(messages, list):
         for inner in messages:
-            yield from _mistakes(inner, place)
+            yield from mistakes(inner, place)
     else:
         yield place, messages
 

@@ -20,6 +20,7 @@ from marshmallow import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from bridge.config import mistakes
 from bridge.domain.facts import Fact
 from bridge.errors import PayloadError
 from bridge.queue import Queue
@@ -174,7 +175,8 @@ def read_event(
         loaded = handler.schema.load(event.body)
         facts = list(handler.facts(event, loaded, options))
     except ValidationError as error:
-        reason = f"{event.type}: {_words(error.messages)}"
+        wrong = [f"{place}: {words}" for place, words in mistakes(error.messages)]
+        reason = f"{event.type}: {'; '.join(wrong)}"
         return [], Receipt("quarantined", event.id, reason)
     if not facts:
         reason = "it changes nothing in an account"
@@ -224,15 +226,3 @@ def _strongest(receipts: Sequence[Receipt]) -> Receipt:
     counts = Counter(one.receipt for one in receipts)
     top = max(receipts, key=lambda one: STRENGTH.index(one.receipt))
     return top._replace(counts=counts)
-
-
-def _words(messages: object, where: str = "") -> str:
-    """Marshmallow's messages as one line: `data.object.items.0.price: …`."""
-    if isinstance(messages, Mapping):
-        inner = (
-            _words(message, f"{where}.{key}" if where else str(key))
-            for key, message in messages.items()
-        )
-        return "; ".join(inner)
-    texts = messages if isinstance(messages, list) else [messages]
-    return f"{where}: {' '.join(map(str, texts))}"

@@ -22,12 +22,10 @@ from urllib.parse import parse_qsl, urlencode
 
 from bridge.errors import SignatureError
 from bridge.webhook.source import Delivery, Verified, Weakness
+from bridge.webhook.values import FIRST_MS
 
 LONGEST_HEADER = 4096
 """Most characters of a header; a longer one is refused."""
-
-FIRST_MS = 1e11
-"""From this number on a timestamp is in milliseconds (this is 1973)."""
 
 LEAST = 16
 """Least characters of a secret that alone guards an endpoint, so that it cannot be guessed."""
@@ -152,7 +150,7 @@ def verify(
     in the scheme's encoding) is skipped.
     """
     if isinstance(scheme, Credential):
-        candidates, message = [_presented(scheme, delivery)], b""
+        candidates, message = _presented(scheme, delivery), b""
     else:
         if scheme.otherwise and scheme.header not in delivery.headers:
             scheme = scheme.otherwise
@@ -219,18 +217,23 @@ def prove(
     return delivery._replace(headers=sent)
 
 
-def _presented(scheme: Credential, delivery: Delivery) -> bytes:
-    """What a delivery contains where its secret should be."""
+def _presented(scheme: Credential, delivery: Delivery) -> list[bytes]:
+    """What a delivery contains where its secret should be.
+
+    A `+` in a query is a blank, or itself, where somebody pasted a secret into a URL.
+    """
     if scheme.place == "query":
-        query = parse_qsl(delivery.url.partition("?")[2], keep_blank_values=True)
-        values = [value for key, value in query if key == scheme.name]
-        if len(values) != 1:
+        query = delivery.url.partition("?")[2]
+        both = f"{query}&{query.replace('+', '%2B')}"
+        pairs = parse_qsl(both, keep_blank_values=True)
+        values = [value for key, value in pairs if key == scheme.name]
+        if len(values) != 2:  # noqa: PLR2004 - one, read in both ways
             wrong = f"the URL must have exactly one {scheme.name}"
             raise SignatureError(wrong, "malformed" if values else "missing")
-        return _bytes(values[0])
+        return [_bytes(value) for value in values]
     header = delivery.headers.get(scheme.name, "")
     if scheme.place == "header":
-        return _bytes(header)
+        return [_bytes(header)]
     word, _, encoded = header.partition(" ")
     try:
         given = b64decode(encoded, validate=True)
@@ -238,7 +241,7 @@ def _presented(scheme: Credential, delivery: Delivery) -> bytes:
         raise SignatureError("the authorization header is not base64") from None
     if word.lower() != "basic":
         raise SignatureError("no Basic authorization header", "missing")
-    return given
+    return [given]
 
 
 def _signed(

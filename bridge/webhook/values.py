@@ -13,14 +13,19 @@ import orjson
 from marshmallow import ValidationError
 
 from bridge.domain.traits import EPOCH, Known, instant
-from bridge.domain.values import LONGEST, MOST, Value
+from bridge.domain.values import DAY_MS, LONGEST, MOST, Value
 from bridge.webhook.fields import LATEST, cleaned
 
 FIRST = -2_208_988_800_000
 """1900-01-01T00:00:00Z in milliseconds; anything older is a mistake."""
 
+FIRST_MS = 1e11
+"""From this number on a time is in milliseconds, not in seconds (this is 1973)."""
+
 _NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?", re.ASCII)
-_MILLISECONDS = re.compile(r"-?[0-9]{1,15}", re.ASCII)
+WRITTEN = "(?!(?:19|20)[0-9]{12}$)"
+"""No day and time in fourteen digits: as a count of milliseconds it would be in 2572."""
+_MILLISECONDS = re.compile(WRITTEN + r"-?[0-9]{1,15}", re.ASCII)
 _CENT = Decimal("0.01")
 
 
@@ -76,17 +81,25 @@ def decimal(text: str) -> Decimal:
     raise ValueError(f"must be a number, at most {MOST}")
 
 
+def iso_8601(text: str) -> int:
+    """Read a day or an instant (UTC if it has no zone), in milliseconds."""
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("must be a day, an instant or milliseconds") from None
+    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return (aware - EPOCH) // timedelta(milliseconds=1)
+
+
 def milliseconds(text: str) -> int:
-    """Read a day, an ISO 8601 instant (UTC if it has no zone), or milliseconds."""
-    if _MILLISECONDS.fullmatch(text):
-        at = int(text)
-    else:
-        try:
-            date = datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError("must be a day, an instant or milliseconds") from None
-        aware = date if date.tzinfo else date.replace(tzinfo=UTC)
-        at = (aware - EPOCH) // timedelta(milliseconds=1)
+    """Read the same, or milliseconds.
+
+    Fewer than eleven digits are these for a whole day alone: others are seconds, or a
+    day that is written without dashes.
+    """
+    at = int(text) if _MILLISECONDS.fullmatch(text) else None
+    if at is None or (abs(at) < FIRST_MS and at % DAY_MS):
+        at = iso_8601(text)
     if not FIRST <= at <= LATEST * 1000:
         raise ValueError("must be between the years 1900 and 9999")
     return at

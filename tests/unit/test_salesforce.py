@@ -341,6 +341,8 @@ def test_an_account_s_history_is_whole_from_the_first_record_on() -> None:
     [
         ("Seats__c", "many", "must be a number"),
         ("Renewal__c", "soon", "must be a day"),
+        ("Renewal__c", "1772323200", "must be a day"),
+        ("Renewal__c", "20260301120000", "must be a day"),
         ("Partner__c", "yes", "must be true or false"),
         ("Vitally_Id__c", "x" * 256, "at most 255"),
         ("IsDeleted", "perhaps", "one of true, false"),

@@ -306,6 +306,30 @@ def test_a_secret_that_is_shown_is_believed(scheme: Credential) -> None:
     assert is_refused(scheme, Delivery("POST", "", {}, b"{}"), ("a:b:c",))
 
 
+@pytest.mark.parametrize("called", ["a+b/c==", "a%2Bb%2Fc%3D%3D", "a%2bb/c=="])
+def test_a_secret_may_be_pasted_into_a_url_as_it_is(called: str) -> None:
+    delivery = Delivery("POST", f"/webhooks/x?token={called}&a=1", {}, BODY)
+
+    assert not is_refused(Credential("query", "token"), delivery, ("a+b/c==",))
+    assert is_refused(Credential("query", "token"), delivery, ("a+b/c=",))
+
+
+def test_a_table_names_headers_as_the_vendor_writes_them() -> None:
+    lines = {
+        "scheme": "hmac",
+        "header": "X-Example-Signature",
+        "signed": "{header:X-Example-Id}:{timestamp}:{body}",
+        "timestamp_header": "X-Example-Timestamp",
+    }
+    table = {"verify": lines, "party": "'x'", "at": "'2026-01-01'"}
+    names = {k: v.lower() for k, v in lines.items() if k != "scheme"}
+    sent = {"x-example-id": "msg_example"}
+    headers = sign(Scheme(**names), TEXT_SECRET, BODY, NOW, headers=sent)
+    delivery = Delivery("POST", "", headers, BODY)
+
+    assert delivery == verifier(table, TEXT_SECRET)(delivery, NOW)
+
+
 @given(st.sampled_from(list(SHOWN)), TEXT, st.none() | TEXT)
 @example(Credential("query", "token"), "http://[", None)
 @example(Credential("query", "token"), "http://[::1", None)

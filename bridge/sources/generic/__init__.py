@@ -106,22 +106,41 @@ def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Mad
     table, wrong = check(TABLE, lines, ": ")
     if wrong:
         return Made(problems=tuple(wrong))
-    rules = _rules(name, table)
-    keys = table["read"]["key_env"] if "read" in table else ()
-    variables = dict.fromkeys(table["secret_env"], "Secret of its webhooks.")
+    rules, secret_env, read = _rules(name, table), table["secret_env"], table["read"]
+    keys = read.get("key_env", ())
+    variables = dict.fromkeys(secret_env, "Secret of its webhooks.")
     variables |= dict.fromkeys(keys, "Key of its API.")
     options = [Option(n, text, what, secret=True) for n, what in variables.items()]
     values, unread = read_all(options, environ)
     wrong = [*_missing(rules), *unread]
-    for line, names in (("secret_env", table["secret_env"]), ("read.key_env", keys)):
+    for line, names in (("secret_env", secret_env), ("read.key_env", keys)):
         for variable in NO_SECRETS.intersection(names):
             wrong.append(f"{line}: {variable} is already used for something else")
     if wrong:
         return Made(problems=tuple(wrong))
+    handlers, key = Rules(rules), next(iter(keys), "")
+    valid = [secret for env in secret_env if (secret := values[env])]
+    secret = values.get(key)
+    api = GenericApi(name, read, secret, handlers) if secret else None
+    source = Source(
+        name=name,
+        title=table.get("title", name),
+        options=tuple(options),
+        enabled=lambda _: bool(valid),
+        verify=lambda delivery, _, now: verify(table["verify"], delivery, valid, now),
+        split=lambda delivery: list(events(table, delivery)),
+        handlers=handlers,
+        api=lambda _: api,
+        key=key,
+        crm=table["crm"],
+        weak=lambda _: _weak(secret_env, values),
+        proof=lambda _: (table["verify"], valid),
+        recipe=table.get("recipe", ""),
+    )
     traits = dict.fromkeys(trait for rule in rules.values() for trait in rule["traits"])
     if any(rule.get("organization") for rule in rules.values()):
         traits |= {MEMBER_OF: None}
-    return Made(_source(name, table, Rules(rules), options, values), tuple(traits))
+    return Made(source, tuple(traits))
 
 
 def _rules(name: str, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -165,32 +184,3 @@ def _weak(
                 continue
         if secret:
             yield from weaknesses(name, secret)
-
-
-def _source(
-    name: str,
-    table: Mapping[str, Any],
-    handlers: Rules,
-    options: Iterable[Option],
-    secrets: Mapping[str, str | None],
-) -> Source:
-    valid = [secret for env in table["secret_env"] if (secret := secrets[env])]
-    read = table.get("read")
-    key = read["key_env"][0] if read else ""
-    secret = secrets.get(key)
-    api = GenericApi(name, read, secret, handlers) if read and secret else None
-    return Source(
-        name=name,
-        title=table.get("title", name),
-        options=tuple(options),
-        enabled=lambda _: bool(valid),
-        verify=lambda delivery, _, now: verify(table["verify"], delivery, valid, now),
-        split=lambda delivery: list(events(table, delivery)),
-        handlers=handlers,
-        api=lambda _: api,
-        key=key,
-        crm=table["crm"],
-        weak=lambda _: _weak(table["secret_env"], secrets),
-        proof=lambda _: (table["verify"], valid),
-        recipe=table.get("recipe", ""),
-    )

@@ -20,8 +20,8 @@ from marshmallow import ValidationError
 from bridge.domain import money
 from bridge.domain.facts import Fact, Rank, catalogue, pointer
 from bridge.domain.money import decimals, rounded
-from bridge.domain.traits import instant
 from bridge.domain.values import (
+    CUSTOMER,
     DAY_MS,
     ENDED,
     EXTRA,
@@ -38,7 +38,7 @@ from bridge.domain.values import (
     Subscription,
 )
 from bridge.errors import PayloadError
-from bridge.sources.generic.values import ABSENT, CONVERTERS, in_minor, read
+from bridge.sources.generic.values import ABSENT, in_minor, read
 from bridge.webhook.fields import BROKEN, LATEST
 from bridge.webhook.source import Event, Verified, each, is_name, json_value
 from bridge.webhook.values import kept, unless
@@ -182,11 +182,8 @@ def facts(rules: Mapping[str, Rule], event: Event) -> list[Fact]:
             every += _facts(rule, event)
         except ValidationError as error:
             raise ValidationError({word: error.messages}) from None
-    known = {
-        fact.party
-        for fact in every
-        if fact.thing in {"customer", TO_REFRESH} or fact.thing.startswith(EXTRA)
-    }
+    whole = (CUSTOMER, TO_REFRESH, EXTRA)
+    known = {fact.party for fact in every if fact.thing.startswith(whole)}
     by_id = any(rule["by_id"] for rule in rules.values())
     for party in dict.fromkeys(fact.party for fact in every):
         if party not in known:
@@ -236,10 +233,9 @@ def _rank(rule: Rule, event: Event) -> int:
     if tie is not None:
         return Rank.FROM_API + tie
     order = rule.get("order", ())
-    if event.type in order:
-        return int(Rank.CREATED + order.index(event.type))
-    places = (n for n, kind in enumerate(order) if fits(event.type, kind))
-    return Rank.CREATED + next(places, 0)
+    exact = [n for n, kind in enumerate(order) if kind == event.type]
+    fitting = [n for n, kind in enumerate(order) if fits(event.type, kind)]
+    return Rank.CREATED + [*exact, *fitting, 0][0]
 
 
 def _id(rule: Rule, body: Any) -> str:
@@ -267,8 +263,8 @@ def _things(
     for name, path in rule["traits"].items():
         value = read(rule["traits"], body, name, "traits.", ABSENT)
         if value is not ABSENT:
-            if value is not None and path.kind in SHOWN:
-                value = SHOWN[path.kind](value, read(rule, body, "currency"))
+            if value is not None and path.kind == "minor":
+                value = _minor(value, read(rule, body, "currency"))
             yield f"trait:{name}", {"is": value}
 
 
@@ -291,14 +287,6 @@ def _minor(amount: str, currency: str | None) -> int | float:
     if currency is None:
         raise ValidationError({"currency": ["is not in the event"]})
     return rounded(Fraction(amount) / 10 ** decimals(currency), currency)
-
-
-SHOWN: Mapping[str, Callable[[Any, str | None], Any]] = {
-    "instant": lambda at, _: instant(at),
-    "minor": _minor,
-    "major": lambda amount, _: CONVERTERS["number"](amount),
-}
-"""Kind of a trait's value -> function of (value, currency) to the value in Vitally."""
 
 
 def _subscription(rule: Rule, body: Any, at: int, account: Any) -> Subscription:

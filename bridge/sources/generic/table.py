@@ -20,8 +20,9 @@ from bridge.sources.generic.events import FORMS
 from bridge.sources.generic.values import (
     CONVERTERS,
     SCALARS,
+    SHOWN,
+    TEXTS,
     ValuePath,
-    label,
     text,
 )
 from bridge.webhook import auth
@@ -101,35 +102,37 @@ def _words(lookup: Mapping[str, Any]) -> None:
 
 PARTS = {
     "path": fields.Raw(),
-    "header": texts(r"[!-~]+", "must be the name of a header, or several"),
     "lookup": fields.Dict(
         validate=_words, error_messages={"invalid": "must be a table of words"}
     ),
 }
+SENT = {"header": texts(r"[!-~]+", "must be the name of a header, or several")}
+"""One more part of a value that may be in a header."""
+TRAIT = {"null_clears": fields.Boolean(load_default=False)}
+"""One more part of a trait's value, which only `null_clears` can clear."""
 
 
-def value(*kinds: str, trait: bool = False, **options: Any) -> fields.Function:
-    """A path in quotes, or a table with it.
+def value(*kinds: str, more: Any = PARTS, **options: Any) -> fields.Function:
+    """A path in quotes, or a table with it; *more* is SENT or TRAIT.
 
     *kinds* are the allowed words of `as`; the first is the default. Without *kinds* any
-    word is allowed and the default is JSON. A `label` is a text. *trait*: the value of a
-    trait, which only `null_clears` can clear.
+    word is allowed and the default is JSON.
     """
-    clears = {"null_clears": fields.Boolean(load_default=False)} if trait else {}
-    words = [kind.replace("label", "text") for kind in kinds] or SCALARS
-    lines = schema(**PARTS, **clears, **{"as": one_of(words)})
+    words = ["text" if kind in TEXTS else kind for kind in kinds] or SCALARS
+    lines = schema(**{**PARTS, **more, "as": one_of(words)})
+    places = {"path", "header"} & lines.fields.keys()
+    either = "`path` or `header`" if more is SENT else "`path`"
 
     def read(value: Any) -> ValuePath:
         given = {"path": value} if isinstance(value, str) else value
-        if not isinstance(given, dict) or not {"path", "header"} & given.keys():
-            must = "must be a path in quotes, or a table with `path` or `header`"
-            raise ValidationError(must)
+        if not isinstance(given, dict) or places.isdisjoint(given):
+            raise ValidationError(f"must be a path in quotes, or a table with {either}")
         parts = lines.load(given)
         path, kind = _compiled(parts.get("path", "`null`")), parts.get("as")
-        if kind is None or "label" in kinds:
+        if kind is None or TEXTS.intersection(kinds):
             kind = kinds[0] if kinds else ""
-        convert = label if trait and kind == "text" else CONVERTERS[kind]
-        keys = _plain_keys(path) if parts.get("null_clears", not trait) else []
+        convert = (SHOWN if more is TRAIT else CONVERTERS)[kind]
+        keys = _plain_keys(path) if parts.get("null_clears", more is not TRAIT) else []
         if parts.get("null_clears") and not keys:
             must = "needs a plain path, like data.plan"
             raise ValidationError({"null_clears": [must]})
@@ -161,9 +164,12 @@ HMAC = schema(
 )
 
 
-def _hmac(header: str, **lines: Any) -> auth.Scheme:
+def _hmac(**lines: Any) -> auth.Scheme:
+    for name in {"header", "timestamp_header"} & lines.keys():
+        lines[name] = lines[name].lower()
+    signed = re.sub(r"\{header:[^}]*", lambda name: name[0].lower(), lines["signed"])
     try:
-        return auth.Scheme(header=header.lower(), **lines)
+        return auth.Scheme(**{**lines, "signed": signed})
     except ValueError as error:
         raise ValidationError({"signed": [str(error)]}) from None
 
@@ -196,7 +202,7 @@ def _verify(value: Any) -> auth.Scheme | auth.Credential:
 
 
 TRAITS = named_lines(
-    lambda name: value(*OURS.get(name, ()), trait=True),
+    lambda name: value(*OURS.get(name, ()), more=TRAIT),
     matching("[A-Za-z][A-Za-z0-9_.-]{0,99}", "must be a name of letters and digits"),
     load_default=dict,
 )
@@ -213,9 +219,9 @@ RULE = {
 ENDED = schema(**_values(truth="when", instant="at"))
 MRR = schema(
     amount=value("minor", "major", required=True),
-    **_values(label="name", text="discount", interval="interval", currency="currency"),
-    **_values(count="quantity", whole="count", instant="from until"),
-    **_values(list="items discounts", truth="tax_included usage"),
+    **_values(label="name", reduction="discount", interval="interval"),
+    **_values(currency="currency", count="quantity", whole="count"),
+    **_values(list="items discounts", truth="tax_included usage", instant="from until"),
 )
 KINDS: Mapping[str, Lines] = {
     "trait": schema(**RULE),
@@ -283,6 +289,7 @@ READ = schema(
     ),
 )
 
+NOWHERE, EVENT = jmespath.compile("`null`"), jmespath.compile("'event'")
 TABLE = schema(
     **SHARED,
     title=fields.String(),
@@ -293,10 +300,10 @@ TABLE = schema(
     secret_env=_variable("secret"),
     body=one_of(FORMS, load_default="json"),
     split=value("list"),
-    id=value("text", load_default=ValuePath(jmespath.compile("`null`"), text)),
-    type=value("text", load_default=ValuePath(jmespath.compile("'event'"), text)),
+    id=value("text", more=SENT, load_default=ValuePath(NOWHERE, text)),
+    type=value("text", more=SENT, load_default=ValuePath(EVENT, text)),
     events=named_lines(_rule, WORD, load_default=dict),
     traits=TRAITS,
-    read=fields.Nested(READ),
+    read=fields.Nested(READ, load_default=dict),
 )
 """`[sources.NAME]`, including the lines of its recipe, if it has one."""

@@ -16,19 +16,23 @@ from jmespath.parser import ParsedResult
 from marshmallow import ValidationError
 
 from bridge.domain.money import bridged, decimals
+from bridge.domain.traits import instant as shown
 from bridge.domain.values import LONGEST, MOST
-from bridge.webhook.auth import FIRST_MS
 from bridge.webhook.fields import LATEST, NAME, UNREAD, Currency, cleaned
 from bridge.webhook.values import CONVERTERS as OF_TEXT
-from bridge.webhook.values import decimal, is_bounded, milliseconds
+from bridge.webhook.values import FIRST_MS, WRITTEN, decimal, is_bounded, iso_8601
 
 Convert = Callable[[Any], Any]
 
 UNFIT = (ValueError, TypeError, ArithmeticError, RecursionError)
 """What jmespath raises if its functions cannot handle a value."""
 
-UNIX = re.compile(r"/Date\(([0-9]{1,15})\)/|([0-9]{9,17})(\.[0-9]*)?", re.ASCII)
+_UNIX = r"/Date\(([0-9]{1,15})\)/|([0-9]{9,17}(?:\.[0-9]*)?)"
+UNIX = re.compile(f"{WRITTEN}(?:{_UNIX})", re.ASCII)
 """Unix time; the former is how Microsoft's senders write milliseconds."""
+
+NO = frozenset({"false", "no", "0", "0.0", "0.00", "[]", "{}"})
+"""What an expression yields that is not true, as a text."""
 
 INTERVALS: Mapping[str, tuple[str, int]] = {
     **dict.fromkeys(("day", "days", "daily"), ("day", 1)),
@@ -153,14 +157,19 @@ def in_minor(amount: str, kind: str, currency: str) -> str:
 
 
 def instant(value: Any) -> int:
-    """Milliseconds of ISO 8601, of Unix time in s, ms or us, or of `/Date(ms)/`."""
+    """Milliseconds of ISO 8601, of Unix time in s, ms or us, or of `/Date(ms)/`.
+
+    Fewer digits are none of these: 0 is how some senders write that there is none.
+    """
     written = text(value)
     unix = UNIX.fullmatch(written)
-    at = int(unix[1] or unix[2]) if unix else milliseconds(written)
-    if unix:
+    if unix is None:
+        at = iso_8601(written)
+    else:
+        number = Decimal(unix[1] or unix[2])
         # Its size shows the unit: a year has 3.2e7 seconds.
-        sizes = (1000, 1, 0.001)
-        at = int(at * sizes[(at >= FIRST_MS) + (at >= FIRST_MS * 1000)])
+        size = (number >= FIRST_MS) + (number >= FIRST_MS * 1000)
+        at = int(number * (1 if unix[1] else (1000, 1, Decimal("0.001"))[size]))
     if not 0 <= at <= LATEST * 1000:
         raise ValueError("must be an instant: ISO 8601 or Unix time")
     return at
@@ -187,6 +196,17 @@ def currency(value: Any) -> Any:
     return code
 
 
+def truth(value: Any) -> bool:
+    """Whether an expression is true: it yields something other than NO."""
+    return str(value).strip().lower() not in NO
+
+
+def reduction(value: Any) -> str:
+    """The name of whatever lowers a price; "": nothing does."""
+    name = "a discount" if isinstance(value, dict | list) else text(value)
+    return name if truth(value) else ""
+
+
 def count(value: Any) -> int | str:
     """How many: 0 or more, exact."""
     number = decimal(text(value))
@@ -210,7 +230,7 @@ def listed(value: Any) -> list[Any]:
     return value
 
 
-CONVERTERS: Mapping[str, Convert] = {
+CONVERTERS: dict[str, Convert] = {
     "": scalar,
     "text": text,
     "label": lambda value: label(value, NAME),
@@ -224,11 +244,21 @@ CONVERTERS: Mapping[str, Convert] = {
     "currency": currency,
     "count": count,
     "whole": whole,
-    # An expression is true if it yields something other than false.
-    "truth": lambda value: value not in (False, "false", [], {}),
+    "truth": truth,
+    "reduction": reduction,
     "list": listed,
 }
 """Word of `as` ("" if there is none), or a line's fixed kind -> its converter."""
+
+SHOWN: Mapping[str, Convert] = CONVERTERS | {
+    "text": label,
+    "instant": lambda value: shown(instant(value)),
+    "major": CONVERTERS["number"],
+}
+"""The same for the value of a trait, as it is in Vitally."""
+
+TEXTS = frozenset({"label", "reduction"})
+"""Fixed kinds of lines whose `as` can be `text` alone."""
 
 SCALARS = ("text", "number", "boolean", "instant", "day", "minor", "major")
 """The kinds of values of a trait."""
