@@ -11,7 +11,7 @@ from tests.bench.load import deliver
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
-ACCOUNTS, ENDING = 500, 60
+ACCOUNTS, ENDING = 200, 30
 
 
 def known(stack: Stack, number: int) -> list[Customer]:
@@ -55,7 +55,7 @@ def test_months_and_a_peak_of_renewals_are_no_mass_change(stack: Stack) -> None:
     for moments in months(30):
         deliver(web.port, requests(in_turn(moments)))
         stack.settled()
-    customers = known(stack, 200)
+    customers = known(stack, 100)
     begins = BORN + MONTH
     period = {"current_period_start": begins, "current_period_end": begins + MONTH}
     peak = [one.changes(**period) for one in customers]

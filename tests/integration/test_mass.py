@@ -58,7 +58,9 @@ def shop(desk: Bench) -> Bench:
     desk.vitally.turn(rate_limit=1_000_000)
     desk.redis.hset(keys.RATE, "limit", 1_000_000)
     for n in range(ACCOUNTS):
-        passes(desk, customer(f"cus_{n}", account=f"acme-{n}"), weekly(n))
+        told = [customer(f"cus_{n}", account=f"acme-{n}"), weekly(n)]
+        desk.accept.facts("stripe", told)
+        desk.jobs.run(f"stripe:cus_{n}")
     passes(desk, ms=60_000)
     assert 0 == figures(desk.redis).pending
     return desk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from bridge.config import USED, Table
@@ -59,12 +60,12 @@ class Reader:
 
         It is the same in whatever order the events come, and twice over.
         """
-        events = self.events(*bodies)
+        told = [[*self.facts_of([event])] for event in self.events(*bodies)]
         crm = frozenset({self.source.name} if self.source.crm else ())
         policy = STRIPE._replace(crm=crm, use=self.use)
         found = []
-        for order in (events, events[::-1], [*events[::2], *events]):
-            parties = folded(self.facts_of(order))
+        for order in (told, told[::-1], [*told[::2], *told]):
+            parties = folded(chain.from_iterable(order))
             names = {identify(party.things) for party in parties}
             found.append((names, document(unite("account", parties), policy, now)))
         assert all(one == found[0] for one in found)
