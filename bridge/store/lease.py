@@ -348,7 +348,7 @@ def placed(redis: Any, members: Iterable[Member]) -> dict[str, str | None]:
     """The organizations that *members* name, as `View.organizations` has them."""
     names = sorted({member.organization for member in members} - {""})
     records = [keys.account(organization(name)) for name in names]
-    rows = each(redis, "hmget", records, "known", "id") if names else []
+    rows = each(redis, "hmget", records, "known", "id")
     ids = [(id_ or b"").decode() if known else None for known, id_ in rows]
     return dict(zip(names, ids, strict=True))
 

@@ -323,6 +323,17 @@ def test_a_clock_that_was_put_back_does_not_end_the_learning(
     assert [b"500", b"400"] == left
 
 
+def test_a_clock_that_was_put_back_stops_no_write_until_then(
+    redis: Redis, throttle: Throttle
+) -> None:
+    for _ in range(50):
+        throttle.reserve(MINUTE)
+    for slot, at in redis.zrange(keys.SLOTS, 0, -1, withscores=True):
+        redis.zadd(keys.SLOTS, {slot: at + 60 * MINUTE})
+
+    assert 0 == throttle.wait()
+
+
 def test_one_that_has_the_whole_key_waits_for_nobody(redis: Redis) -> None:
     throttle = Throttle(redis, 1.0)
     throttle.learn(rate(1000, 0))

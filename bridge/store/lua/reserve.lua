@@ -8,7 +8,7 @@
 -- ARGV: share, limit, cost, most (ms), id ('': do not reserve), wait while paused by
 --   hand, urgent (1 or 0), share of the limit below which others use it, kind (method)
 -- RETURNS: {wait in ms, slots}; it is negative, longer than `most`: nothing is reserved
-local LOOK_AGAIN_MS = 1500
+local LOOK_AGAIN_MS, FAR_MS = 1500, 600000
 if redis.call('EXISTS', KEYS[4]) == 1 then return {-tonumber(ARGV[6]), 0} end
 local rate = redis.call('HMGET', KEYS[2], 'limit', 'cost', 'left', 'at',
   'cost:' .. ARGV[9])
@@ -17,6 +17,8 @@ local cost = tonumber(rate[2] or ARGV[3])
 local slots = math.max(1, math.ceil(tonumber(rate[5] or cost) / cost))
 local most = math.max(1, math.floor(limit * tonumber(ARGV[1]) / cost))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', int(now - 60000))
+-- Nobody reserves so far ahead: the clock was put back, and all would wait as long.
+redis.call('ZREMRANGEBYSCORE', KEYS[1], int(now + math.max(FAR_MS, ARGV[4])), '+inf')
 local function slot(rank)
   return tonumber(redis.call('ZRANGE', KEYS[1], rank, rank, 'WITHSCORES')[2])
 end
