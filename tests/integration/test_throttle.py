@@ -118,7 +118,8 @@ def test_an_idle_bridge_writes_half_a_minutes_share_at_once_then_spreads(
     waits = [throttle.reserve(2 * MINUTE)[0] for _ in range(76)]
 
     assert [0] * 40 == waits[:40]
-    gaps = [b - a for a, b in pairwise(waits[39:])]
+    slots = [at for _, at in redis.zrange(keys.SLOTS, 0, -1, withscores=True)]
+    gaps = [b - a for a, b in pairwise(slots[39:])]
     assert (1500, 1700) < (min(gaps), max(gaps)) < (1800, MINUTE / 20)
 
 
@@ -245,15 +246,15 @@ def test_what_others_send_does_not_make_a_write_look_dear(
     redis: Redis, throttle: Throttle
 ) -> None:
     """Others send two for eight in nine of ours; later, as long as we wait, even more."""
-    left = 10_000
-    throttle.learn(rate(10_000, left))
+    left = limit = 2000  # so low that a busy machine's pauses refill little of it
+    throttle.learn(rate(limit, left))
     for n in range(60):
         left -= 10 if n % 9 == 0 else 30
-        throttle.learn(rate(10_000, left))
+        throttle.learn(rate(limit, left))
     for _ in range(40):
         redis.hincrby(keys.RATE, "at", -1500)
-        left = 5000
-        throttle.learn(rate(10_000, left))
+        left = 1000
+        throttle.learn(rate(limit, left))
 
     assert b"10" == redis.hget(keys.RATE, "cost")
 
@@ -328,8 +329,8 @@ def test_a_clock_that_was_put_back_stops_no_write_until_then(
 ) -> None:
     for _ in range(50):
         throttle.reserve(MINUTE)
-    for slot, at in redis.zrange(keys.SLOTS, 0, -1, withscores=True):
-        redis.zadd(keys.SLOTS, {slot: at + 60 * MINUTE})
+    for slot in redis.zrange(keys.SLOTS, 0, -1):
+        redis.zincrby(keys.SLOTS, 60 * MINUTE, slot)
 
     assert 0 == throttle.wait()
 
