@@ -333,17 +333,17 @@ def _reached(edges: Iterable[tuple[str, str]], start: str) -> set[str]:
 
 # --- One event in several renderings ------------------------------------------------------
 
-Event = tuple[str, str, Stamp, str]
+EventKey = tuple[str, str, Stamp, str]
 
 
-def _event(fact: Fact) -> Event:
+def _event(fact: Fact) -> EventKey:
     """What all renderings of an event have in common; an id may be of several events."""
     return fact.event, fact.kind, fact.stamp, fact.after
 
 
-def _by_thing(facts: Iterable[Fact]) -> dict[str, dict[Event, list[Fact]]]:
+def _by_thing(facts: Iterable[Fact]) -> dict[str, dict[EventKey, list[Fact]]]:
     """The renderings of each event of each thing, those that repeat another left out."""
-    things: defaultdict[str, dict[Event, list[Fact]]] = defaultdict(dict)
+    things: defaultdict[str, dict[EventKey, list[Fact]]] = defaultdict(dict)
     for fact in facts:
         renderings = things[fact.thing].setdefault(_event(fact), [])
         said = [(one.before, one.value) for one in renderings]
@@ -352,7 +352,7 @@ def _by_thing(facts: Iterable[Fact]) -> dict[str, dict[Event, list[Fact]]]:
     return things
 
 
-def _united(events: Mapping[Event, Sequence[Fact]]) -> list[Fact]:
+def _united(events: Mapping[EventKey, Sequence[Fact]]) -> list[Fact]:
     """A fact for every event, with all that its renderings say.
 
     Where they do not agree on what the event replaced, one for each.

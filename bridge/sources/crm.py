@@ -111,11 +111,11 @@ def rules_of(source: str, options: Options) -> Rules:
     return rules
 
 
-Line = fields.Field[Any]
+Field = fields.Field[Any]
 
 
 def table(
-    source: str, word: str, deals: str, currency: Line, *kinds: str, **more: Line
+    source: str, word: str, deals: str, currency: Field, *kinds: str, **more: Field
 ) -> Callable[[Mapping[str, Any]], Table]:
     """Return the reader of a *source*'s table.
 

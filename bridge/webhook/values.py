@@ -57,13 +57,13 @@ def digest(value: Value) -> str:
     return blake2s(text, digest_size=6).hexdigest()
 
 
-Whole = TypeVar("Whole", bound=Value)
+ValueT = TypeVar("ValueT", bound=Value)
 
 
-def kept(value: Whole) -> Whole:
+def kept(value: ValueT) -> ValueT:
     """Return the values that say something: None, False and empty are left out, 0 is not."""
     pairs: Any = {key: v for key, v in value.items() if v or type(v) is int}
-    return cast("Whole", pairs)
+    return cast("ValueT", pairs)
 
 
 def unless(usual: Any, value: Any) -> Any:

@@ -47,7 +47,7 @@ class Made(NamedTuple):
     problems: tuple[str, ...] = ()
 
 
-class Rules(Mapping[str, Handler]):
+class RuleHandlers(Mapping[str, Handler]):
     """Type of an event -> a handler that uses all rules whose `when` matches it."""
 
     def __init__(self, rules: Mapping[str, Mapping[str, Any]]) -> None:
@@ -118,7 +118,7 @@ def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Mad
             wrong.append(f"{line}: {variable} is already used for something else")
     if wrong:
         return Made(problems=tuple(wrong))
-    handlers, key = Rules(rules), next(iter(keys), "")
+    handlers, key = RuleHandlers(rules), next(iter(keys), "")
     valid = [secret for env in secret_env if (secret := values[env])]
     secret = values.get(key)
     api = GenericApi(name, read, secret, handlers) if secret else None

@@ -42,7 +42,7 @@ PREFIX = "hubspot:"
 OWNER = "owner"
 """Converter of a property that contains the id of a HubSpot user."""
 
-Named = TypeVar("Named", Customer, Trait)
+NamedValue = TypeVar("NamedValue", Customer, Trait)
 
 rules_of = partial(crm.rules_of, "hubspot")
 
@@ -74,7 +74,7 @@ def company(
     *read* returns a trait's value from its property, or UNREAD.
     """
 
-    def named(value: Named) -> Named:
+    def named(value: NamedValue) -> NamedValue:
         if rules.account_of(id_):
             value["account"] = rules.account_of(id_)
         return value
