@@ -54,7 +54,7 @@ def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
     doc = document(account, policy, now)
     keys = with_currencies(keys, account.id, doc, ledger.traits)
     shall = keyed(doc, keys, ledger, by_hand=by_hand)
-    because = explain(account, policy, now)
+    because = causes(account, policy, now)
     traits: dict[str, dict[str, Any]] = {}
     for trait, key in keys.items():
         about: dict[str, Any] = {}
@@ -64,8 +64,8 @@ def explained(  # noqa: PLR0913, PLR0917 - all that decides what is written
             about["vitally"] = ledger.has.get(key)
             about |= _seen(history, key, ledger)
         if about:
-            causes = {"key": key, "because": because.get(trait, [])}
-            traits[trait] = about | causes
+            about |= {"key": key, "because": because.get(trait, [])}
+            traits[trait] = about
     return {
         "account": account.id,
         "name": doc.name.text,
@@ -110,26 +110,26 @@ def facts_of(party: Party) -> list[dict[str, Any]]:
     ]
 
 
-def explain(
+def causes(
     account: Account, policy: Policy = STRIPE, now: int = 0
 ) -> dict[str, list[Because]]:
     """Return the causes of each trait of *account* at *now* (ms)."""
     views = views_of(account, policy, now)
-    table, causes = used(policy), dict[str, list[Because]]()
+    table, found = used(policy), dict[str, list[Because]]()
     for trait, (source, _) in chosen(account, policy, now).items():
         state = account.told.get(trait, {}).get(source)
         if state is None:
             row, view = table.get(trait, table["mrr"]), views.get(source)
             view = view and dict(by_currency(view)).get(trait, view)
-            causes[trait] = []
+            found[trait] = []
             with suppress(UnknownError):  # which of them count is not known
                 if view:
-                    causes[trait] = [_cause(row, one, view) for one in row.of(view)]
+                    found[trait] = [_cause(row, one, view) for one in row.of(view)]
         else:
             told = {"source": source, "party": state.fact.party}
             told |= {"event": state.fact.event, "value": state.value.get("is")}
-            causes[trait] = [told]
-    return causes
+            found[trait] = [told]
+    return found
 
 
 def _cause(trait: Trait, sub: Any, view: AccountView) -> Because:

@@ -13,6 +13,7 @@ from math import inf
 from typing import Any
 
 from bridge.domain.money import NeverToldError, Policy, UnknownError
+from bridge.domain.sources import HAVE_SCHEDULES, TELL_SCHEDULES
 from bridge.domain.subscription import (
     Subscription,
     at,
@@ -29,12 +30,6 @@ FAR = 365 * DAY_MS
 """How far ahead a forecast looks, in milliseconds."""
 
 TRAITS = frozenset({"forecastMrr", "forecastMrrChange", "forecastAt"})
-
-PLANNERS = frozenset({"stripe", "chargebee"})
-"""Sources that may schedule changes of a subscription outside of it."""
-
-READ = frozenset({"stripe"})
-"""Those of them whose API tells what no event does."""
 
 BESIDE = ("items", "schedule", "priced")
 """Details that are no traits, but that traits need."""
@@ -81,9 +76,9 @@ def planned(sub: Subscription, policy: Policy) -> Subscription:
     if sub.status not in {*LIVE, "trialing"}:
         return sub
     value: Any = _own(sub, policy)
-    schedule = detail(sub, "schedule") if sub.source in PLANNERS else {}
+    schedule = detail(sub, "schedule") if sub.source in HAVE_SCHEDULES else {}
     if "unread" in schedule:
-        error = UnknownError if sub.source in READ else NeverToldError
+        error = UnknownError if sub.source in TELL_SCHEDULES else NeverToldError
         raise error(f"{sub.id}: {schedule['unread']}")
     ends = cancels_at(sub), schedule.get("ends")
     last = min((end for end in ends if end is not None), default=inf)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from bridge.domain.catalogue import Things
 from bridge.domain.facts import source_of
 from bridge.domain.money import UnknownError
+from bridge.domain.sources import TELL_BILLING
 from bridge.domain.subscription import holds
 from bridge.domain.values import (
     BILLING,
@@ -39,9 +40,6 @@ NOT_READ = "what is left of its credit grants is in no event; STRIPE_API_KEY rea
 
 TRIED_FOR = 60 * 60 * 1000
 """Milliseconds for which an attempt that is due may go without an event."""
-
-TELL_BILLING = frozenset({"stripe"})
-"""Sources that tell of balances and cards; others have BILLING for a creation alone."""
 
 Amounts = Mapping[str, str]
 """Minor units by currency, as exact text."""

@@ -25,6 +25,7 @@ from bridge.domain.money import (
     monthly,
     total,
 )
+from bridge.domain.sources import TELL_QUANTITY
 from bridge.domain.values import (
     DAY_MS,
     ENDED,
@@ -41,9 +42,6 @@ SEVERAL_CURRENCIES = "its items have several currencies"
 NO_PERIOD = "the end of its period is not in the event"
 NOT_ALL_ITEMS = "the event holds only a part of its items"
 NO_ITEMS = "its items are not in the event"
-
-ONE_EACH = frozenset({"stripe"})
-"""Sources where an item without a quantity is one; others may give its total alone."""
 
 OF_AN_INSTANT = frozenset({"from", "until", "currency"})
 """Keys of an item or discount that decide what its subscription is at an instant."""
@@ -415,7 +413,7 @@ def intervals(sub: Subscription) -> set[str]:
 def seats(sub: Subscription) -> str | None:
     """The quantities of its licensed items, added up: exact text; None: it has none."""
     own = licensed(_told_items(sub))
-    if sub.source not in ONE_EACH and any("quantity" not in item for item in own):
+    if sub.source not in TELL_QUANTITY and any("quantity" not in item for item in own):
         raise UnknownError(f"{sub.id}: its quantity is not in the event")
     count = sum((Fraction(item.get("quantity", 1)) for item in own), ZERO)
     return str(count) if own else None

@@ -31,12 +31,12 @@ from bridge.domain.money import (
 )
 from bridge.domain.payments import (
     HISTORY,
-    TELL_BILLING,
     Amounts,
     Invoice,
     Payer,
     summed,
 )
+from bridge.domain.sources import TELL_BILLING, TELL_LATE, TELL_METADATA
 from bridge.domain.subscription import (
     NO_CURRENCY,
     NOT_ALL_ITEMS,
@@ -71,12 +71,6 @@ STAYS = Unknown(".")
 
 MOST_VIEWS = 64
 """Most possible accounts that are computed if the order of events is not certain."""
-
-TELL_LATE = frozenset({"stripe"})
-"""Sources whose `active` means that nothing is past due."""
-
-TELL_METADATA = frozenset({"stripe"})
-"""Sources whose subscriptions tell the traits that `bridge.toml` adds."""
 
 STRONGEST = ("past_due", "active", "trialing", "paused", "incomplete", "unpaid")
 """The account's status is the first of these that any subscription has."""

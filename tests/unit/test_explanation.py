@@ -9,7 +9,7 @@ import pytest
 
 from bridge.domain.account import Account, Party, unite
 from bridge.domain.document import Ledger
-from bridge.domain.explanation import explain, explained, facts_of
+from bridge.domain.explanation import causes, explained, facts_of
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import History, fold
 from bridge.domain.money import STRIPE, Policy
@@ -43,15 +43,15 @@ PERIOD = "sub_1: the end of its period is not in the event"
 
 
 def test_each_trait_is_explained_where_there_is_a_subscription() -> None:
-    assert {} == explain(account())
-    assert set(ALWAYS) == set(explain(account(sub(trial_end=NOW))))
+    assert {} == causes(account())
+    assert set(ALWAYS) == set(causes(account(sub(trial_end=NOW))))
 
 
 def test_each_optional_trait_is_explained_in_json_and_in_words() -> None:
     told = {"startedAt": NOW, "cancelReason": "unused", "cancelComment": None}
     told |= {"collectionMethod": "send_invoice", "schedule": {}}
     every = STRIPE._replace(use=frozenset(OPTIONAL))
-    found = explain(account(sub(cancel_at=NOW + 1, details=told)), every, NOW)
+    found = causes(account(sub(cancel_at=NOW + 1, details=told)), every, NOW)
 
     assert {n for n, trait in OPTIONAL.items() if trait.about == "all"} <= found.keys()
     assert orjson.dumps(found)
@@ -64,7 +64,7 @@ def test_where_it_is_not_known_which_ends_first_none_is_named() -> None:
     items = [{key: one for key, one in YEARLY.items() if key != "ends"}]
     ending = sub(cancel_at_period_end=True, items=items)
 
-    found = explain(account(ending), STRIPE._replace(use=frozenset(OPTIONAL)), NOW)
+    found = causes(account(ending), STRIPE._replace(use=frozenset(OPTIONAL)), NOW)
 
     assert [] == found["cancelReason"]
 
@@ -77,8 +77,8 @@ def test_money_is_worked_out_item_by_item() -> None:
     cause |= {"status": "active", "currency": "usd", "monthly": "10000"}
     cause |= {"items": [item]}
 
-    assert [cause] == explain(account(sub(discounts=[HALF])))["mrr"]
-    (quarterly,) = explain(account(sub(items=[QUARTERLY])))["mrr"]
+    assert [cause] == causes(account(sub(discounts=[HALF])))["mrr"]
+    (quarterly,) = causes(account(sub(items=[QUARTERLY])))["mrr"]
     assert "1/3" == quarterly["items"][0]["factor"]
 
 
@@ -114,14 +114,14 @@ def test_money_is_worked_out_item_by_item() -> None:
     ],
 )
 def test_a_cause_says_what_a_subscription_gave(trait, key, expected, facts) -> None:
-    causes = explain(account(*facts), Policy(statuses=frozenset({"active"})))[trait]
+    told = causes(account(*facts), Policy(statuses=frozenset({"active"})))[trait]
 
-    assert expected == [cause.get(key) for cause in causes]
-    assert all(cause["party"] == "stripe:cus_1" for cause in causes)
+    assert expected == [cause.get(key) for cause in told]
+    assert all(cause["party"] == "stripe:cus_1" for cause in told)
 
 
 def test_what_a_source_tells_as_it_is_names_the_event() -> None:
-    found = explain(account(fact("trait:stage", {"is": "customer"})))
+    found = causes(account(fact("trait:stage", {"is": "customer"})))
 
     cause = {"source": "stripe", "party": "stripe:cus_1", "event": "evt_1"}
     assert {"stage": [cause | {"value": "customer"}]} == found

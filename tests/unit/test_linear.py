@@ -14,7 +14,7 @@ import pytest
 from bridge.domain.account import Party, identify, unite
 from bridge.domain.catalogue import references
 from bridge.domain.document import document
-from bridge.domain.explanation import explain
+from bridge.domain.explanation import causes
 from bridge.domain.facts import Fact, Stamp
 from bridge.domain.fold import compact, fold
 from bridge.domain.money import STRIPE
@@ -91,7 +91,7 @@ def everything(facts: list[Fact]) -> None:
     account = unite("acme", [party])
     document(account, STRIPE, 1)
     why_refresh(party, STRIPE, 1)
-    explain(account, STRIPE, 1)
+    causes(account, STRIPE, 1)
 
 
 def calls(do: Callable[[], None]) -> int:

@@ -19,7 +19,7 @@ from bridge.domain.document import (
     keyed,
     with_currencies,
 )
-from bridge.domain.explanation import explain, explained
+from bridge.domain.explanation import causes, explained
 from bridge.domain.facts import Fact, PartyKind, PartyName, Stamp, kind_of
 from bridge.domain.fold import History, compact, fold
 from bridge.domain.money import STRIPE, Policy
@@ -322,7 +322,7 @@ def test_each_currency_is_explained() -> None:
         members(customer("a"), paid("a", 1000), customer("b"), paid("b", 500, "eur")),
         NOW,
     )
-    because = explain(account, STRIPE, NOW)
+    because = causes(account, STRIPE, NOW)
     told = explained(account, Ledger(), (), KEYS, STRIPE, NOW)
 
     assert ["sub_b"] == [one["subscription"] for one in because["mrrEUR"]]

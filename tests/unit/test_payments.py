@@ -14,7 +14,7 @@ from marshmallow import ValidationError
 from bridge.config import USED
 from bridge.domain.account import Party, unite
 from bridge.domain.document import document
-from bridge.domain.explanation import explain
+from bridge.domain.explanation import causes
 from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.fold import History, compact, fold
 from bridge.domain.money import STRIPE
@@ -89,7 +89,7 @@ def test_what_only_these_traits_need_cannot_stop_the_rest(odd, expected) -> None
 
 def test_each_is_explained_by_its_invoice_or_its_party() -> None:
     parties = folded(reader(*ALL).facts(*told("p02"), *told("p12")))
-    found = explain(unite("a", parties), POLICY)
+    found = causes(unite("a", parties), POLICY)
 
     assert PAYMENTS <= found.keys()
     (failed,), (balance,) = found["paymentFailedAt"], found["accountBalance"]
