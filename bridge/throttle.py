@@ -58,7 +58,7 @@ class Throttle(Store):
         reserved. One that is *urgent* obeys the limit alone.
         """
         slot = uuid4().hex
-        wait, many = self._call(most_ms, slot, kind, urgent=urgent)
+        wait, many, _ = self._call(most_ms, slot, kind, urgent=urgent)
         return wait, [slot, *(f"{slot}:{number}" for number in range(2, many + 1))]
 
     def reserve_read(self, most_ms: int) -> int:
@@ -69,10 +69,9 @@ class Throttle(Store):
         if self._reads_left and not self._redis.exists(keys.PAUSE):
             self._reads_left -= 1
             return 0
-        wait, _ = self._call(most_ms, uuid4().hex, "GET")
+        wait, _, reads = self._call(most_ms, uuid4().hex, "GET")
         if wait >= 0:
-            write, read = self._redis.hmget(keys.RATE, "cost", "cost:GET")
-            self._reads_left = max(0, int(write or COST) // int(read or 1) - 1)
+            self._reads_left = max(0, reads - 1)
         return wait
 
     def wait(self, *, urgent: bool = False) -> int:
@@ -89,8 +88,7 @@ class Throttle(Store):
 
     def learn(self, rate: Rate) -> None:
         """Store what a reply says about the limit, and about the cost of its kind."""
-        limit, remaining = max(1, rate.limit), max(0, rate.remaining)
-        seen = (limit, remaining, rate.kind, int(rate.ago * 1000))
+        seen = (max(1, rate.limit), rate.remaining, rate.kind, int(rate.ago * 1000))
         self._run("learn_limit", *seen, COST, self._least, keys=[keys.RATE])
 
     def wants_look(self) -> bool:
@@ -110,13 +108,13 @@ class Throttle(Store):
 
     def _call(
         self, most_ms: int, slot: str, kind: str = "PUT", *, urgent: bool = False
-    ) -> tuple[int, int]:
+    ) -> list[int]:
         # A pause by hand stops writes alone.
         stopping = keys.PAUSE if kind == "GET" else keys.PAUSED
         names = [keys.SLOTS, keys.RATE, keys.PAUSE, stopping]
         how = (most_ms, slot, PAUSED_MS, int(urgent), self._least, kind)
-        wait, slots = self._run("reserve", self._share, LIMIT, COST, *how, keys=names)
-        return int(wait), int(slots)
+        replies = self._run("reserve", self._share, LIMIT, COST, *how, keys=names)
+        return [int(reply) for reply in replies]
 
 
 class Outage(Store):

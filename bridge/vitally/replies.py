@@ -28,6 +28,10 @@ REASON_LENGTH = 300
 
 GOOD = range(200, 300)
 
+EPOCH = 1e9
+"""From this on a wait is an instant in seconds since 1970, as others' `RateLimit-Reset`."""
+
+_NUMBER = re.compile(r"\s*[0-9]{1,12}(\.[0-9]{1,6})?\s*", re.ASCII)
 _ANY = re.compile("")
 _DUPLICATE = re.compile(
     r"\balready\b|(?<!not )\bexists\b|\bunique\b|(?<!not have )\bduplicate",
@@ -59,7 +63,7 @@ Headers = Mapping[str, str]
 
 
 class Rate(NamedTuple):
-    """The `RateLimit-*` headers: units per minute, units left, seconds until the next.
+    """The `RateLimit-*` headers: units per minute, and units left.
 
     *kind* is the method of the request that it answers, since kinds cost different units;
     "": it was refused, and says nothing of that. It was sent so many seconds *ago*.
@@ -67,7 +71,6 @@ class Rate(NamedTuple):
 
     limit: int
     remaining: int
-    reset: float
     kind: str = ""
     ago: float = 0.0
 
@@ -81,31 +84,35 @@ class Reply(NamedTuple):
 
 
 def rate(headers: Headers) -> Rate | None:
-    """Read `RateLimit-Limit: 1000, 1000;window=60` and its two siblings.
+    """Read `RateLimit-Limit: 1000, 1000;window=60` and `RateLimit-Remaining`.
 
     The names have no `X-`: https://docs.vitally.io/pushing-data-to-vitally/rest-api.
-    Garbage in any of them is None: a guess would steer every worker.
+    Garbage in one of them is None: a guess would steer every worker.
     """
     limit = _number(headers.get("RateLimit-Limit", "").partition(",")[0])
     remaining = _number(headers.get("RateLimit-Remaining", ""))
-    reset = _number(headers.get("RateLimit-Reset", ""))
-    if limit is None or remaining is None or reset is None:
+    if limit is None or remaining is None:
         return None
-    return Rate(int(limit), int(remaining), reset)
+    return Rate(int(limit), int(remaining))
 
 
 def retry_after(headers: Headers, now: float) -> float | None:
     """Seconds to wait after a 429: `Retry-After`, else `RateLimit-Reset`, else None.
 
-    A date is compared with the reply's own `Date`, so that our clock (*now*, seconds
-    since the epoch) matters only where there is none.
+    An instant, as a date or in seconds since the epoch, is compared with the reply's own
+    `Date`, so that our clock (*now*, seconds since the epoch) matters only where there is
+    none.
     """
-    after = headers.get("Retry-After", "")
-    wait = _number(after)
-    if wait is None and (until := instant(after)) is not None:
-        sent = instant(headers.get("Date", ""))
-        wait = max(0.0, until - (now if sent is None else sent))
-    return _number(headers.get("RateLimit-Reset", "")) if wait is None else wait
+    for name in ("Retry-After", "RateLimit-Reset"):
+        words = headers.get(name, "")
+        found = _number(words)
+        if found is not None and found < EPOCH:
+            return found
+        until = instant(words) if found is None else found
+        if until is not None:
+            sent = instant(headers.get("Date", ""))
+            return max(0.0, until - (now if sent is None else sent))
+    return None
 
 
 def value(reply: Reply, secrets: Collection[str], now: float) -> Any:
@@ -192,9 +199,7 @@ def _is_html(reply: Reply) -> bool:
 
 def _number(words: str) -> float | None:
     """Read a number of at most twelve digits, not negative; else None."""
-    if not re.fullmatch(r"\s*[0-9]{1,12}(\.[0-9]{1,6})?\s*", words, re.ASCII):
-        return None
-    return float(words)
+    return float(words) if _NUMBER.fullmatch(words) else None
 
 
 def instant(words: str) -> float | None:

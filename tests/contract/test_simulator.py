@@ -96,9 +96,7 @@ def test_a_write_may_cost_one_unit(client_of, simulator):
     vitally.create(ACME)
     vitally.get("acme-101")
 
-    assert [(1000, 999, 60, "POST"), (1000, 998, 60, "GET")] == [
-        one[:4] for one in seen
-    ]
+    assert [(1000, 999, "POST"), (1000, 998, "GET")] == [one[:3] for one in seen]
 
 
 @pytest.mark.parametrize(("scope", "left"), [("key", 999), ("workspace", 998)])

@@ -28,7 +28,7 @@ Counts = tuple[int, int, int, int]
 def desk(redis: Redis) -> Iterator[Bench]:
     with bench(redis) as made:
         made.vitally.turn(rate_limit=1_000_000)
-        made.throttle.learn(Rate(1_000_000, 1_000_000, 0.0))
+        made.throttle.learn(Rate(1_000_000, 1_000_000))
         yield made
 
 

@@ -35,7 +35,7 @@ def throttle(redis: Redis) -> Throttle:
 
 
 def rate(limit: int, left: int, *, write: bool = True) -> Rate:
-    return Rate(limit, left, 0.0, kind="PUT" if write else "")
+    return Rate(limit, left, kind="PUT" if write else "")
 
 
 def slots(redis: Redis) -> list[int]:
@@ -203,7 +203,7 @@ def test_the_cost_of_each_kind_of_request_is_learned(
     throttle.learn(rate(10_000, left))
     for kind, units in [*COSTS.items()] * 30:
         left -= units
-        throttle.learn(Rate(10_000, left, 0.0, kind))
+        throttle.learn(Rate(10_000, left, kind))
 
     fields = ("cost", "cost:POST", "cost:GET")
     assert [b"10", b"25", b"2"] == redis.hmget(keys.RATE, fields)
@@ -211,6 +211,20 @@ def test_the_cost_of_each_kind_of_request_is_learned(
     assert 3 == len(slots(redis))
     assert [0] * 6 == [throttle.reserve_read(0) for _ in range(6)]
     assert 5 == len(slots(redis))
+
+
+def test_a_write_costs_what_a_creation_did_until_an_update_is_seen(
+    redis: Redis, throttle: Throttle
+) -> None:
+    """An update of an account that is not there is refused, and tells nothing."""
+    for left in (1000, 999, 998, 997):
+        throttle.learn(Rate(1000, left, "POST"))
+
+    assert [0] * 99 == [throttle.reserve(0, urgent=True)[0] for _ in range(99)]
+    assert 0 == throttle.reserve_read(0) == throttle.reserve_read(0)
+    assert 101 == len(slots(redis))
+    throttle.learn(Rate(1000, 996, "PUT"))
+    assert b"1" == redis.hget(keys.RATE, "cost")
 
 
 def test_what_an_older_version_has_learned_is_kept(
@@ -221,7 +235,7 @@ def test_what_an_older_version_has_learned_is_kept(
     throttle.reserve(0, "POST")
     assert 1 == len(slots(redis))
     for kind in ("", "PUT", "POST"):
-        throttle.learn(Rate(10_000, 800, 0.0, kind))
+        throttle.learn(Rate(10_000, 800, kind))
 
     assert [b"3", b"3"] == redis.hmget(keys.RATE, "cost", "cost:POST")
 

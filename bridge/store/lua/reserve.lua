@@ -1,5 +1,5 @@
 -- Reserve a slot for a request to Vitally, so that no 60 s use more units than allowed. A
--- slot is what a PUT costs; what costs more takes several.
+-- slot is what a PUT costs, until one is seen what a POST does; what costs more takes several.
 -- Called before each request. Ordinary ones may use half of a minute's slots at once; the
 -- rest is spread over the minute, and a twentieth is left. So one that is urgent, which
 -- obeys the limit alone, finds a free slot soon, however many wait. If a reply showed that
@@ -7,13 +7,14 @@
 -- KEYS: slots, rate, pause, paused by hand
 -- ARGV: share, limit, cost, most (ms), id ('': do not reserve), wait while paused by
 --   hand, urgent (1 or 0), share of the limit below which others use it, kind (method)
--- RETURNS: {wait in ms, slots}; it is negative, longer than `most`: nothing is reserved
+-- RETURNS: {wait in ms, slots, how many of this kind a slot pays for}; a negative wait is
+--   longer than `most`: nothing is reserved
 local LOOK_AGAIN_MS, FAR_MS = 1500, 600000
-if redis.call('EXISTS', KEYS[4]) == 1 then return {-tonumber(ARGV[6]), 0} end
+if redis.call('EXISTS', KEYS[4]) == 1 then return {-tonumber(ARGV[6]), 0, 0} end
 local rate = redis.call('HMGET', KEYS[2], 'limit', 'cost', 'left', 'at',
-  'cost:' .. ARGV[9])
+  'cost:' .. ARGV[9], 'cost:POST')
 local limit = tonumber(rate[1] or ARGV[2])
-local cost = tonumber(rate[2] or ARGV[3])
+local cost = tonumber(rate[2] or rate[6] or ARGV[3])
 local slots = math.max(1, math.ceil(tonumber(rate[5] or cost) / cost))
 local most = math.max(1, math.floor(limit * tonumber(ARGV[1]) / cost))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', int(now - 60000))
@@ -45,14 +46,16 @@ if pause > 0 then at = math.max(at, now + pause) end
 local wait = math.ceil(at - now)
 if (tonumber(rate[3]) or limit) < least and now < seen then
   -- Another reply may end that soon, so it is asked for again.
-  if seen - now > tonumber(ARGV[4]) then return {-math.max(wait, LOOK_AGAIN_MS), 0} end
+  if seen - now > tonumber(ARGV[4]) then
+    return {-math.max(wait, LOOK_AGAIN_MS), 0, 0}
+  end
   wait = math.max(wait, math.ceil(seen - now))
 end
-if wait > tonumber(ARGV[4]) then return {-wait, 0} end
+if wait > tonumber(ARGV[4]) then return {-wait, 0, 0} end
 if ARGV[5] ~= '' then
   for n = 1, slots do
     redis.call('ZADD', KEYS[1], int(now + wait), ARGV[5] .. (n > 1 and ':' .. n or ''))
   end
   redis.call('PEXPIRE', KEYS[1], 180000)
 end
-return {wait, slots}
+return {wait, slots, math.floor(cost / tonumber(rate[5] or 1))}
