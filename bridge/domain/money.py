@@ -325,8 +325,9 @@ def _counts(discount: Discount, policy: Policy, now: int) -> bool:
         raise UnknownError(f"the terms of discount {_label(discount)} are not known")
     if policy.discounts == "forever":
         return discount["duration"] == "forever"
-    is_open = {"from", "ends"} & {*discount} == {"from"}
-    if policy.discounts == "active" and is_open and discount["duration"] != "forever":
+    is_for_a_time = discount["duration"] == "repeating" or "from" in discount
+    is_open = discount["duration"] != "forever" and "ends" not in discount
+    if policy.discounts == "active" and is_for_a_time and is_open:
         raise UnknownError(f"when discount {_label(discount)} will end is not known")
     return policy.discounts == "all" or discount.get("ends", now + 1) > now
 

@@ -300,6 +300,15 @@ def test_whom_a_coupon_is_for_is_kept_where_it_can_be_told(
     assert {"di_1": terms} == facts["read"].value["discounts"]
 
 
+def test_when_a_discount_ends_is_kept(stripe: LocalStripe) -> None:
+    months = coupon("MONTHS", duration="repeating")
+    stripe.put(customer("cus_1"), having(discounts=[discount(months, end=NOW + 9)]))
+
+    known = read(stripe)["read"].value["discounts"]
+
+    assert (NOW + 9) * 1000 == known["di_1"]["ends"]
+
+
 def test_terms_that_never_change_are_read_once_for_all_customers(
     stripe: LocalStripe,
 ) -> None:

@@ -317,6 +317,26 @@ def test_an_amount_off_each_week_is_as_many_a_month_as_the_policy_says() -> None
     assert 3600 == left([weekly], off("100"), policy=own)
 
 
+ACTIVE = STRIPE._replace(discounts="active")
+MONTHS = off("10%", "repeating")
+UNENDING = "when discount example will end is not known"
+
+
+@pytest.mark.parametrize(
+    ("expected", "discount"),
+    [
+        (9000, {**MONTHS, "ends": 5}),
+        (10_000, {**MONTHS, "ends": 4}),
+        (UNENDING, MONTHS),
+        (UNENDING, off("10%", "once", **{"from": 3})),
+        (9000, off("10%", "once")),
+        (9000, off("10%", **{"from": 3})),
+    ],
+)
+def test_a_discount_for_a_time_counts_until_its_end(expected, discount) -> None:
+    assert expected == left(ONE, discount, policy=ACTIVE, now=4)
+
+
 def test_terms_that_do_not_count_need_not_be_known() -> None:
     assert 10_000 == left(ONE, {"id": "di_1"}, policy=STRIPE._replace(discounts="none"))
 

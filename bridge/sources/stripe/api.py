@@ -369,7 +369,7 @@ def _instant(event: Json) -> int:
 
 
 def only_of_the_api(values: Iterable[Value]) -> Refreshed:
-    """What no webhook contains: `tiers` by price, `names` by product, terms by discount.
+    """What no webhook contains: `tiers` by price, `names` by product, terms and end by discount.
 
     It is stored beside the *values*, so that the next webhook does not remove it.
     """
@@ -378,13 +378,12 @@ def only_of_the_api(values: Iterable[Value]) -> Refreshed:
     discounts = [one for part in (*going, *items) for one in part.get("discounts", ())]
     tiered = [item for item in items if "tiers" in item]
     named = [i for i in items if "product_name" in i and i.get("product")]
+    lasting = ("coupon", "ends", *TERMS)
     refreshed: Refreshed = {
         "tiers": {i["price"]: picked(i, Tiers.__annotations__) for i in tiered},
         "names": {i["product"]: i["product_name"] for i in named},
         "details": {i["product"]: i["details"] for i in items if i.get("details")},
-        "discounts": {
-            d["id"]: picked(d, ("coupon", *TERMS)) for d in discounts if d.get("id")
-        },
+        "discounts": {d["id"]: picked(d, lasting) for d in discounts if d.get("id")},
     }
     return kept(refreshed)
 
