@@ -22,6 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 KEPT = ("PATH", "HOME")
 """Variables of the tests' own process that every other is given."""
 
+DEPLOYED = ROOT / "tests" / "support" / "deployed"
+"""Hides what the lock of the tests has, that of a deployment has not, and slows a start."""
+
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 """Set by coverage where it measures: a process that is given it counts too."""
 
@@ -46,10 +49,13 @@ def command_of(process_type: str) -> list[str]:
 def environment(values: Mapping[str, object] | None = None) -> dict[str, str]:
     """Return *values* and the few variables that any process needs, and no others.
 
-    What the developer's own shell has set for a bridge must not reach a test.
+    What the developer's own shell has set for a bridge must not reach a test. Who is told
+    where traces go has OpenTelemetry, as a deployment then has.
     """
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     said = {name: str(value) for name, value in (values or {}).items()}
+    traces = any(name.startswith("OTEL_") for name in said)
+    kept |= {} if traces else {"PYTHONPATH": str(DEPLOYED)}
     return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "default", **said}
 
 
