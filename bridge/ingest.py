@@ -86,19 +86,18 @@ class Ingress:
         kept = Kept(name, 0, source.name, "", "", verified.body, delivery=verified.id)
         if left := _left(kept, dict(enumerate(receipts)), len(events)):
             refused_ = sum(one.receipt == "quarantined" for one in receipts)
-            self._quarantine.put(left, refused_)
+            own = {k: v for k, v in verified.headers.items() if k in source.headers}
+            self._quarantine.put(left._replace(headers=own), refused_)
         return _strongest(receipts)
 
     def replay(self, source: Source, kept: Kept) -> Receipt:
         """Read the refused part of a quarantined delivery again. Raises StorageError.
 
-        Its sender was verified when it came. Events that can be read leave the count of
-        the quarantined, refused ones stay, and nothing is counted twice.
+        Events that can be read leave the count of the quarantined, refused ones stay,
+        and nothing is counted twice.
         """
         self._quarantine.begin()
-        path = f"/webhooks/{kept.source}"
-        verified = Verified(Delivery("POST", path, {}, kept.body, kept.delivery))
-        events = events_of(source, verified)
+        events = events_of(source, delivered(kept))
         tried = [n for n in range(len(events)) if kept.holds(n, len(events))]
         receipts = self._all(source, [events[n] for n in tried], kept.delivery, kept.id)
         by_part = dict(zip(tried, receipts, strict=True))
@@ -198,6 +197,12 @@ def _run(jobs: Iterable[Callable[[], object]]) -> None:
     with suppress(RedisError):
         for push in jobs:
             push()
+
+
+def delivered(kept: Kept) -> Verified:
+    """The delivery that was *kept*; its sender was verified when it came."""
+    path = f"/webhooks/{kept.source}"
+    return Verified(Delivery("POST", path, kept.headers, kept.body, kept.delivery))
 
 
 def events_of(source: Source, verified: Verified) -> list[Event]:

@@ -25,7 +25,7 @@ from bridge.domain.fold import History, fold
 from bridge.domain.values import TO_REFRESH
 from bridge.errors import BridgeError, PayloadError
 from bridge.explain import worked_out
-from bridge.ingest import read_event
+from bridge.ingest import delivered, read_event
 from bridge.settings import Settings
 from bridge.sources import OBSERVED, by_name, discover, every
 from bridge.sources.generic import NAME as TABLE_NAME
@@ -200,14 +200,15 @@ def try_(
     settings, config = configured(NO_VITALLY if kept else NOTHING)
     source = _source(name, settings.sources)
     if kept:
-        body = quarantined(kept, reached(settings)).body
+        delivery = delivered(quarantined(kept, reached(settings)))
     else:
         body = payload.read_bytes() if payload else b""
+        delivery = Verified(Delivery("POST", f"/webhooks/{name}", {}, body))
     lines = headers.read_text("latin-1").splitlines() if headers else []
     pairs = (line.partition(":") for line in lines if ":" in line)
     given = {header.strip().lower(): text.strip() for header, _, text in pairs}
-    delivery = Verified(Delivery("POST", f"/webhooks/{name}", given, body))
-    show(_read(source, delivery, settings, config), _words)
+    whole = delivery._replace(headers={**delivery.headers, **given})
+    show(_read(source, Verified(whole), settings, config), _words)
 
 
 def _source(name: str, values: Options) -> Source:

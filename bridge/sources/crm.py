@@ -107,8 +107,7 @@ class Rules(NamedTuple):
 
 def rules_of(source: str, options: Options) -> Rules:
     """The content of a *source*'s table, or its defaults."""
-    rules: Rules = options.get(f"{source}.rules", Rules())
-    return rules
+    return cast("Rules", options.get(f"{source}.rules", Rules()))
 
 
 Field = fields.Field[Any]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import orjson
@@ -45,7 +45,8 @@ class Kept(NamedTuple):
     """A quarantined delivery; *since* in milliseconds.
 
     *parts*: which of the *of* parts of its batch were refused; None: all of it.
-    *delivery* is the id under which it came last.
+    *delivery* is the id under which it came last. Of its *headers* those are there that
+    its source reads.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Kept(NamedTuple):
     parts: Runs | None = None
     of: int = 1
     delivery: str = ""
+    headers: Mapping[str, str] = {}
 
     def holds(self, part: int, of: int) -> bool:
         """Whether *part* of now *of* was refused; all are where they do not match."""

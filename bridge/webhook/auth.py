@@ -169,7 +169,6 @@ def sign(  # noqa: PLR0913 - one argument for each thing that a scheme may sign
     body: bytes,
     now: float,
     *,
-    method: str = "POST",
     url: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
@@ -180,7 +179,7 @@ def sign(  # noqa: PLR0913 - one argument for each thing that a scheme may sign
     """
     sent = dict(headers or {})
     timestamp = INSTANTS[scheme.unit][1](now) if scheme.is_timed else ""
-    message = _message(scheme, Delivery(method, url, sent, body), timestamp)
+    message = _message(scheme, Delivery("POST", url, sent, body), timestamp)
     signature = _expected(scheme, secret, message)
     if signature is None:
         raise SignatureError("the secret cannot be a key of this scheme")
@@ -205,9 +204,9 @@ def prove(
     if isinstance(scheme, Scheme):
         names = [n.partition(":")[2] for n in _NAME.findall(scheme.signed)]
         sent = {name: f"msg_{token_hex(8)}" for name in names if name} | sent
-        body, url = delivery.body, delivery.url
-        signed = sign(scheme, secret, body, now, url=url, headers=sent)
-        return delivery._replace(headers=signed)
+        url, body = delivery.url, delivery.body
+        sent = sign(scheme, secret, body, now, url=url, headers=sent)
+        return delivery._replace(headers=sent)
     given = (_expected(scheme, secret, b"") or b"").decode()
     if scheme.place == "query":
         query = urlencode({scheme.name: given})

@@ -318,6 +318,8 @@ class Source:
     split: Callable[[Verified], Iterable[Event]]
     """The events of a delivery, including those that cannot be read (`Event.refusal`).
     Raises PayloadError if the whole body cannot be read."""
+    headers: Collection[str] = ()
+    """Names of the headers that events are read from, in lower case."""
     ignores: Callable[[Event, Options], str | None] = lambda *_: None
     """The reason to ignore an event, whatever its type; else None."""
     handlers: Mapping[str, Handler] = field(default_factory=dict)

@@ -13,6 +13,7 @@ import pytest
 from bridge.alerts import Message
 from bridge.ingest import Ingress, Receipt
 from bridge.sources import OBSERVED, discover
+from bridge.sources.generic import make
 from bridge.store import audit, keys, samples
 from bridge.store.complete import Checkpoint, checkpoints
 from bridge.store.connect import milliseconds, read
@@ -165,6 +166,26 @@ def test_whatever_an_observed_source_sends_is_kept_unread(
 
 
 # --- Replays --------------------------------------------------------------------------
+
+
+def test_the_headers_that_an_event_is_read_from_are_kept_with_it(
+    desk: Bench, shelf: Quarantine
+) -> None:
+    told = {"id": {"header": "X-Id"}, "type": {"header": ["X-Topic", "X-Old-Topic"]}}
+    table = {"verify": "basic", "secret_env": "SHOP_LOGIN", "at": "at", "party": "who"}
+    source = make("shop", {**table, **told, "traits": {"tier": "tier"}}, {}).source
+    assert source is not None
+    chosen = settings(desk.vitally.url, "redis://127.0.0.1:1/0")
+    observed = replace(chosen, sources=chosen.sources | {OBSERVED: {"shop"}})
+    body = orjson.dumps({"at": "2026-03-01", "who": "acme", "tier": "gold"})
+    sent = {"x-old-topic": "customer.changed", "x-id": "evt_7", "x-key": "a-secret"}
+    delivery = Verified(Delivery("POST", "/webhooks/shop", sent, body))
+    Ingress(observed, desk.redis, []).take_in(source, delivery)
+    (one,) = shelf.all()
+    receipt = Ingress(chosen, desk.redis, []).replay(source, one)
+
+    assert {"x-old-topic": "customer.changed", "x-id": "evt_7"} == one.headers
+    assert ("queued", "evt_7") == (receipt.receipt, receipt.event)
 
 
 def first_alone(events: Any) -> Iterator[Any]:

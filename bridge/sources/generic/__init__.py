@@ -129,6 +129,7 @@ def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Mad
         enabled=lambda _: bool(valid),
         verify=lambda delivery, _, now: verify(table["verify"], delivery, valid, now),
         split=lambda delivery: list(events(table, delivery)),
+        headers=(*table["id"].headers, *table["type"].headers),
         handlers=handlers,
         api=lambda _: api,
         key=key,

@@ -272,12 +272,11 @@ def _customer(rule: Rule, body: Any, party: str) -> Iterator[tuple[str, AnyValue
     """Yield the parts of a customer that the event has; each is a thing of its own."""
     own, is_gone = party if rule["by_id"] else "", read(rule, body, "deleted")
     yield "customer", kept(Customer(account=own, deleted=is_gone))
-    parts: list[Literal["name", "email", "account"]] = ["name", "email"]
-    if not own:  # This account takes precedence over its subscriptions'.
-        parts.append("account")
+    parts: list[Literal["name", "email", "account"]] = ["name", "email", "account"]
     for thing in parts:
         value = read(rule, body, thing, absent=ABSENT)
         if value is not ABSENT:
+            # This account takes precedence over its subscriptions'.
             news: Customer = {"rank": 0} if thing == "account" else {}
             news[thing] = value
             yield thing, kept(news)

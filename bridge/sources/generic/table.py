@@ -165,8 +165,7 @@ HMAC = schema(
 
 
 def _hmac(**lines: Any) -> auth.Scheme:
-    for name in {"header", "timestamp_header"} & lines.keys():
-        lines[name] = lines[name].lower()
+    lines |= {n: line.lower() for n, line in lines.items() if n.endswith("header")}
     signed = re.sub(r"\{header:[^}]*", lambda name: name[0].lower(), lines["signed"])
     try:
         return auth.Scheme(**{**lines, "signed": signed})
