@@ -13,13 +13,13 @@ from typing import Any, Literal, NamedTuple, cast
 
 from marshmallow import ValidationError, fields
 
-from bridge.config import Lines, Table, check, heads, named_lines, some, text
+from bridge.config import Lines, Table, heads, named_lines, some, text
 from bridge.domain.account import MEMBER_OF
 from bridge.domain.money import bridged
 from bridge.domain.traits import Known
 from bridge.domain.values import Customer, Names, Subscription
 from bridge.webhook.fields import UNREAD, Currency
-from bridge.webhook.source import Options
+from bridge.webhook.source import Options, read_by
 from bridge.webhook.values import CONVERTERS, kept
 
 FIELD = re.compile(r"[A-Za-z0-9_.-]{1,255}", re.ASCII)
@@ -137,17 +137,13 @@ def table(
         deals: fields.Nested(Lines.from_dict(own), load_default=None, **as_deals),
         **more,
     }
-    schema = Lines.from_dict(lines)()
 
-    def read(given: Mapping[str, Any]) -> Table:
-        loaded, problems = check(schema, given)
-        if problems:
-            return Table(problems=problems)
+    def made(loaded: Mapping[str, Any]) -> Table:
         rules = Rules(**loaded)
         traits = [*rules.traits, *([MEMBER_OF] if rules.organization else [])]
         return Table({f"{source}.rules": rules}, traits)
 
-    return read
+    return read_by(Lines.from_dict(lines)(), made)
 
 
 def field_name(word: str, **options: Any) -> fields.String:

@@ -206,10 +206,19 @@ def as_read(
     party: str, things: Iterable[tuple[str, AnyValue]], at: int, *, final: bool = False
 ) -> list[Fact]:
     """The facts of a *party* that was read at one instant of its source's clock (ms)."""
-    event = Event(f"{READ}:{at}", READ, at, {})
-    tell = partial(event.fact, party, rank=Rank.FROM_API)
+    tell = partial(read_at(at).fact, party, rank=Rank.FROM_API)
     told = [tell(thing, value, final=final) for thing, value in things]
-    return [*told, tell(REFRESHED, {})]
+    return [*told, refreshed(party, at)]
+
+
+def refreshed(party: str, at: int) -> Fact:
+    """The fact that a *party* was read *at* an instant (ms)."""
+    return read_at(at).fact(party, REFRESHED, {}, Rank.FROM_API)
+
+
+def read_at(at: int, body: Mapping[str, Any] | None = None) -> Event:
+    """The event that stands for what was read of an API *at* an instant (ms)."""
+    return Event(f"{READ}:{at}", READ, at, body or {})
 
 
 def understood(read: Callable[[Any], Any], raw: Any, what: str) -> Any:

@@ -282,12 +282,14 @@ class SetUp(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def read_by(schema: Schema) -> Callable[[Mapping[str, Any]], Table]:
-    """Return a reader of a source's table; its *schema* loads a Table."""
+def read_by(
+    schema: Schema, make: Callable[[Any], Table] = lambda loaded: loaded
+) -> Callable[[Mapping[str, Any]], Table]:
+    """Return a reader of a source's table; *make* turns what *schema* loads into a Table."""
 
     def table(lines: Mapping[str, Any]) -> Table:
         loaded, problems = check(schema, lines)
-        return Table(problems=problems) if problems else loaded
+        return Table(problems=problems) if problems else make(loaded)
 
     return table
 

@@ -14,6 +14,7 @@ import pytest
 
 import bridge
 from bridge import queue
+from bridge.sources import discover
 from tests.support.processes import ROOT, environment
 
 DOMAIN = sorted((ROOT / "bridge" / "domain").glob("*.py"))
@@ -90,6 +91,17 @@ def test_the_domain_imports_pure_modules_alone(path: Path) -> None:
     names += [n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)]
 
     assert set() == {name.partition(".")[0] for name in names} - PURE
+
+
+def test_the_domain_knows_sources_by_name_in_two_places_alone() -> None:
+    knowing = {
+        path.name
+        for path in DOMAIN
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in discover()
+    }
+
+    assert {"money.py", "sources.py"} == knowing
 
 
 def test_the_domain_loads_nothing_that_must_be_installed() -> None:

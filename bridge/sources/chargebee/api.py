@@ -14,13 +14,13 @@ from typing import cast
 from marshmallow import fields
 from orjson import dumps
 
-from bridge.domain.facts import READ, Fact
+from bridge.domain.facts import Fact
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.sources.chargebee import facts, resources
 from bridge.sources.chargebee.facts import HANDLERS, PAYMENT_HANDLERS, PREFIX
-from bridge.sources.http import HttpApi, Json, all_rows, as_read, understood
+from bridge.sources.http import HttpApi, Json, all_rows, read_at, refreshed, understood
 from bridge.webhook.fields import UNREAD, Payload, Text, UnixTime
-from bridge.webhook.source import Event, Options, Page, SourceChange, pays
+from bridge.webhook.source import Options, Page, SourceChange, pays
 
 KEY, SITE = "CHARGEBEE_API_KEY", "CHARGEBEE_SITE"
 BASE = "CHARGEBEE_API_BASE"
@@ -68,7 +68,7 @@ class ChargebeeApi:
         for raw in all_rows(partial(self._page, "subscriptions", owned)):
             read += self._facts("subscription", raw, page.at)
         own = (fact for fact in read if fact.party == party)
-        return [*own, *as_read(party, (), page.at)]
+        return [*own, refreshed(party, page.at)]
 
     def owner(self, thing: str) -> str | None:
         """See `SourceApi.owner`."""
@@ -129,7 +129,7 @@ class ChargebeeApi:
 
         Raises SourceUnreadError.
         """
-        event = Event(f"{READ}:{at}", READ, at, {"content": {kind: raw}})
+        event = read_at(at, {"content": {kind: raw}})
         schema, tell = OF[kind]
 
         def made(raw: Json) -> list[Fact]:

@@ -26,15 +26,15 @@ from marshmallow import fields
 from marshmallow.validate import Regexp
 
 from bridge import log
-from bridge.domain.facts import READ, Fact, Rank, Stamp
+from bridge.domain.facts import Fact, Rank, Stamp
 from bridge.domain.traits import instant
 from bridge.domain.values import PART
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
 from bridge.sources.crm import Fields
-from bridge.sources.http import HttpApi, Reply, all_rows, as_read, understood
+from bridge.sources.http import HttpApi, Reply, all_rows, read_at, refreshed, understood
 from bridge.sources.salesforce.facts import HANDLERS, ID, PREFIX, rules_of, version
 from bridge.webhook.fields import UNREAD, Currency, Payload, Text
-from bridge.webhook.source import Event, Options, Page, SourceChange
+from bridge.webhook.source import Options, Page, SourceChange
 
 LOG = logging.getLogger("bridge.salesforce")
 
@@ -209,12 +209,12 @@ class SalesforceApi:
     def _whole(self, account: SObject, deals: Sequence[SObject]) -> list[Fact]:
         """Everything about an Account. Raises SourceUnreadError."""
         facts = [fact for row in (account, *deals) for fact in self._facts(row)]
-        return [*facts, *as_read(facts[0].party, (), account.read - SLOW)]
+        return [*facts, refreshed(facts[0].party, account.read - SLOW)]
 
     def _facts(self, row: SObject) -> list[Fact]:
         """The facts of a record. Raises SourceUnreadError."""
         at, handler = version(row.fields), HANDLERS[row.kind]
-        event = Event(f"{READ}:{row.read}", READ, at, row.fields)
+        event = read_at(row.read, row.fields)._replace(at=at)
 
         def facts(raw: Fields) -> list[Fact]:
             made = handler.facts(event, handler.schema.load(raw), self._options)

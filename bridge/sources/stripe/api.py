@@ -38,7 +38,7 @@ from bridge.domain.values import (
     Value,
 )
 from bridge.errors import ConfigError, SourceError, SourceUnreadError
-from bridge.sources.http import TIMEOUT, HttpApi, Json, all_rows, understood
+from bridge.sources.http import TIMEOUT, HttpApi, Json, all_rows, read_at, understood
 from bridge.sources.stripe import schemas, snapshot
 from bridge.sources.stripe.connected import account_and_id, qualified
 from bridge.sources.stripe.facts import PREFIX, kept_beside, needed_events, places
@@ -129,8 +129,7 @@ class StripeApi:
         if self._counts_grants:
             found = () if first.body.get("deleted") else self._grants(id_, first.second)
             values[GRANTS] = {"grants": [*found]}
-        event = Event(f"read:{first.second}", "read", first.second, {})
-        fact = partial(event.fact, party, rank=Rank.FROM_API)
+        fact = partial(read_at(first.second).fact, party, rank=Rank.FROM_API)
         facts = [
             fact(thing, value, final=is_final(value), essence=essence(value))
             for thing, value in values.items()
