@@ -50,7 +50,8 @@ check: lint  ## run what a change should pass before it is shown, a minute
 
 # First what measures seconds, and so mostly waits: with more beside it, it would be late.
 .PHONY: test
-test: lint  ## run every check, ten minutes (ARGS="-k stripe": some of the tests)
+test:  ## run every check, ten minutes (ARGS="-k stripe": some of the tests)
+	@$(MAKE) --jobs=2 lint compiled
 	@echo "tests that measure seconds ..."
 	@$(BIN)/python -m tests.support.again $(TWO_AT_A_TIME) -m "(alone or chaos) $(UNASKED)" $(ARGS)
 	@echo "all others, $(JOBS) at a time ..."
@@ -141,6 +142,12 @@ lint: $(STAMP)  ## run every check but the tests
 	@echo "imports ..."
 	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.txt || { \
 		cat $(VENV)/imports.txt >&2; exit 1; }
+
+# mypy has one processor, and each process of the tests would do this for itself.
+.PHONY: compiled
+compiled: $(STAMP)
+	@$(BIN)/python -m pytest --quiet --collect-only >$(VENV)/tests.txt || { \
+		cat $(VENV)/tests.txt >&2; exit 1; }
 
 .PHONY: format
 format: $(STAMP)  ## put the code and the documentation's tables into form
