@@ -37,7 +37,8 @@ class Coupon(Payload):
     """The terms of a discount; only the id if Stripe does not expand it."""
 
     id = Id(required=True)
-    percent_off = Percent()
+    percent_off = percent_off_precise = Percent()
+    """Until 2018-07-27 the first one is rounded to a whole number."""
     amount_off = Minor()
     currency = Currency()
     duration = Word("forever", "once", "repeating")

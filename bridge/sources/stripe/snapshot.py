@@ -363,7 +363,7 @@ def terms(coupon: Loaded) -> Terms:
     """
     amount = coupon.get("amount_off")
     value: Terms = {
-        "percent": coupon.get("percent_off"),
+        "percent": coupon.get("percent_off_precise") or coupon.get("percent_off"),
         "amount": amount,
         "currency": amount and coupon.get("currency"),
         "duration": coupon.get("duration"),
