@@ -8,9 +8,8 @@ Read this file first. Everything before the 2xx happens here, top to bottom:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import blake2s
 from itertools import groupby
 from operator import attrgetter
@@ -40,6 +39,10 @@ from bridge.webhook.source import (
 
 NOT_READ = Event("", "", 0, {}, "observed")
 """Stands for any delivery of a source that is only observed."""
+
+
+Jobs = list[tuple[Claim, str, bool]]
+"""Jobs to be queued: the arguments of `Queue.push`."""
 
 
 class Receipt(NamedTuple):
@@ -107,11 +110,8 @@ class Ingress:
     def admit(self, source: Source, facts: Sequence[Fact]) -> Receipt:
         """Accept the *facts* that were read from a source's API. Raises StorageError."""
         event = Event(facts[0].event, facts[0].kind, facts[0].stamp.at, {})
-        jobs: list[Callable[[], object]] = []
-        try:
+        with self._jobs() as jobs:
             return self._store(source, event, facts, Origin(), jobs)
-        finally:
-            _run(jobs)
 
     def _all(
         self, source: Source, events: Sequence[Event], delivery: str, replayed: str = ""
@@ -120,8 +120,7 @@ class Ingress:
         origin = Origin(delivery, replayed)
         receipts: list[Receipt] = []
         ignored: list[tuple[str, str, str]] = []
-        jobs: list[Callable[[], object]] = []
-        try:
+        with self._jobs() as jobs:
             for event in events:
                 facts, receipt = read_event(source, event, self.options)
                 if receipt is None:
@@ -130,9 +129,22 @@ class Ingress:
                     ignored.append((event.id, event.type, receipt.reason or ""))
                 receipts.append(receipt)
             self._accept.ignore(source.name, ignored, origin)
-        finally:
-            _run(jobs)
         return receipts
+
+    @contextmanager
+    def _jobs(self) -> Iterator[Jobs]:
+        """Collect the jobs of a delivery's events, and queue them after all of these.
+
+        So none sees only a part. If this fails, nothing is lost: the party's next event or
+        the sweeper queues the job.
+        """
+        jobs: Jobs = []
+        try:
+            yield jobs
+        finally:
+            with suppress(RedisError):
+                for claim, cause, creates in jobs:
+                    self._queue.push(claim, cause, creates=creates)
 
     def _store(
         self,
@@ -140,9 +152,9 @@ class Ingress:
         event: Event,
         facts: Iterable[Fact],
         origin: Origin,
-        jobs: list[Callable[[], object]],
+        jobs: Jobs,
     ) -> Receipt:
-        """Accept the *facts* of *event*, party by party; add functions that queue to *jobs*."""
+        """Accept the *facts* of *event*, party by party; add what is to be queued to *jobs*."""
         handler, receipts = source.handler(event.type, self.options), []
         for own in by_party(facts):
             # Backfilled facts queue at the back; only live endings jump the queue.
@@ -152,8 +164,7 @@ class Ingress:
             if taken.claim:
                 creates = (not handler or handler.creates) and not taken.known
                 claim = Claim(own[0].party, taken.claim, origin.delivery, ends)
-                push = partial(self._queue.push, claim, f"{event.type} {event.id}")
-                jobs.append(partial(push, creates=creates))
+                jobs.append((claim, f"{event.type} {event.id}", creates))
         return _strongest(receipts)
 
 
@@ -187,16 +198,6 @@ def by_party(facts: Iterable[Fact]) -> list[list[Fact]]:
     """The *facts* of an event, grouped by party."""
     party = attrgetter("party")
     return [list(own) for _, own in groupby(sorted(facts, key=party), key=party)]
-
-
-def _run(jobs: Iterable[Callable[[], object]]) -> None:
-    """Queue the jobs of a delivery after all its events, so that none sees only a part.
-
-    If this fails, nothing is lost: the party's next event or the sweeper queues the job.
-    """
-    with suppress(RedisError):
-        for push in jobs:
-            push()
 
 
 def delivered(kept: Kept) -> Verified:

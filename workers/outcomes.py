@@ -283,7 +283,6 @@ def written(view: View, doc: Document, done: Written) -> Outcome:
         writes=done.requests,
         later_ms=_next_look(view, doc, owed),
         known=not view.is_vacant,
-        made_good=view.lost_lease_writes,
     )
 
 

@@ -49,7 +49,7 @@ LEASE_MS = 6000
 HEAD = ("rev", "nudges", "deliveries")
 """Fields of a party's record that are read together with its facts."""
 
-ACK_FIELDS = ("to", "why", "unset", "known", "made_good", "mass")
+ACK_FIELDS = ("to", "why", "unset", "known", "mass")
 """What the script of `ack` is told of an outcome under the same name."""
 
 NOTHING_SEEN = "[{}, 0, false]"
@@ -124,23 +124,20 @@ class Leases(Store):
         fence, account = answer[0], answer[1].decode()
         # Before it is read, which may take long.
         self.held = Lease(account, party, fence) if account else None
+        self.read_at = monotonic()
         try:
-            return self._read(party, answer)
+            # First of all, for the line about facts that cannot be read.
+            ids = delivery_ids((head[2] or b"").decode() for _, head, *_ in answer[4])
+            ABOUT.set({"deliveries": ids} if ids else {})
+            view = _view(party, answer)
+            members = view.members if view.account else (view.own,)
+            return view._replace(
+                catalogues=used(self._redis, [*members, *view.children]),
+                organizations=placed(self._redis, members),
+            )
         except BaseException:
             self.held = None
             raise
-
-    def _read(self, party: str, answer: Sequence[Any]) -> View:
-        self.read_at = monotonic()
-        # First of all, for the line about facts that cannot be read.
-        ids = delivery_ids((head[2] or b"").decode() for _, head, *_ in answer[4])
-        ABOUT.set({"deliveries": ids} if ids else {})
-        view = _view(party, answer)
-        members = view.members if view.account else (view.own,)
-        return view._replace(
-            catalogues=used(self._redis, [*members, *view.children]),
-            organizations=placed(self._redis, members),
-        )
 
     def peek(
         self, accounts: Iterable[tuple[str, Sequence[str], Children | None]]
@@ -227,6 +224,7 @@ class Leases(Store):
                 "history": _text(outcome.history),
                 "counts": counts,
                 "later": outcome.later_ms,
+                "made_good": view.lost_lease_writes if outcome.writes else 0,
                 "read_at": view.ledger.read_at,
             }
             | ({} if row is None else {"row": row})

@@ -219,6 +219,5 @@ class Outcome(NamedTuple):
     writes: int = 0
     later_ms: int = 0
     known: bool = False
-    made_good: int = 0
     mass: bool = False
     joins: Mapping[str, str] = {}
