@@ -80,7 +80,7 @@ class Alerts:
     """Checks, and sends what follows.
 
     *health* is how Redis does. *leads* says whether this process sends for all; the one
-    that leads also does the *errand*.
+    that leads also calls *probe*.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class Alerts:
         settings: Settings,
         health: Callable[[], RedisHealth],
         leads: Callable[[], bool],
-        errand: Callable[[Figures], None] = lambda _: None,
+        probe: Callable[[Figures], None] = lambda _: None,
     ) -> None:
         self._redis: Any = redis
         self._settings, self._health = settings, health
-        self._leads, self._errand = leads, errand
+        self._leads, self._probe = leads, probe
         self._urls = settings.bridge_alert_url or ()
         self._run = Scripts(redis)
         self._own: deque[Message] = deque(maxlen=OUTBOX)
@@ -131,7 +131,7 @@ class Alerts:
                 self._own.remove(message)
 
     def _lead(self, seen: Figures, lit: Iterable[Lamp]) -> None:
-        self._errand(seen)
+        self._probe(seen)
         if self._urls:
             rows = {one.kind: _row(one) for one in lit if one.level != "note"}
             told = self._run(

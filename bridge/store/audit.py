@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import Iterable
@@ -10,8 +11,11 @@ from typing import Any, NamedTuple
 import orjson
 from redis import Redis
 
+from bridge.log import fields
 from bridge.store import keys
 from bridge.store.connect import milliseconds, push, pushed, read
+
+LOG = logging.getLogger("bridge.web")
 
 MOST = 1000
 """Actions that are remembered; the log has all."""
@@ -28,9 +32,10 @@ class Deed(NamedTuple):
 
 
 def record(redis: Redis, who: str, did: str, text: str) -> Deed:
-    """Remember an action of this moment."""
+    """Remember an action of this moment, and log it."""
     deed = Deed(secrets.token_hex(8), milliseconds(redis), who, did, text)
     push(redis, keys.AUDIT, tuple(deed), MOST)
+    LOG.info("console action", extra=fields(user=who, action=did, did=text))
     return deed
 
 

@@ -7,7 +7,6 @@ The names and the reasons are those of version 0.9.0.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from functools import cache, partial
@@ -20,11 +19,8 @@ from flask import Flask, Response, abort, current_app, g, redirect, request, url
 from redis import Redis
 from werkzeug.wrappers import Response as AnyResponse
 
-from bridge.log import fields
 from bridge.queue import NAME
 from bridge.store import audit
-
-LOG = logging.getLogger("bridge.web")
 
 PREFIX = "/queues"
 
@@ -85,9 +81,7 @@ def add_dashboard(app: Flask, redis: Redis) -> None:
         """Note who did what, as of our own actions."""
         is_action = (request.method, request.blueprint) == ("POST", name)
         if is_action and answer.status_code < HTTPStatus.BAD_REQUEST:
-            who, what = g.user.name, request.path
-            audit.record(redis, who, "queue", what)
-            LOG.info("console action", extra=fields(user=who, action="queue", did=what))
+            audit.record(redis, g.user.name, "queue", request.path)
         return answer
 
     app.register_blueprint(dashboard.blueprint, url_prefix=PREFIX)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from bridge.web.console import plan
-from tests.support.desk import Bench, customer
+from tests.integration.test_objects import config_file, switch_on
+from tests.support.desk import Bench, customer, subscription
 from tests.support.visitor import Visitor
 from tests.support.waiting import eventually
 
@@ -16,17 +17,23 @@ NUMBER = 120
 
 
 @pytest.fixture
-def planned(visit: Visitor, desk: Bench, environ, monkeypatch) -> Iterator[Visitor]:
-    """Many accounts that are to be created."""
+def plans(environ, monkeypatch) -> Iterator[None]:
+    """What a plan's own process is given, and plans of its own."""
     for name, value in environ.items():
         monkeypatch.setenv(name, str(value))
     own = plan.Plans()
     monkeypatch.setattr(plan, "PLANS", own)
-    for n in range(NUMBER):
-        desk.take(customer(f"cus_{n}", account=f"acme-{n:03}", called=f"<b>{n}</b>"))
-    yield visit
+    yield
     own._pool.shutdown()
     own._keep([])
+
+
+@pytest.fixture
+def planned(plans: None, visit: Visitor, desk: Bench) -> Visitor:
+    """Many accounts that are to be created."""
+    for n in range(NUMBER):
+        desk.take(customer(f"cus_{n}", account=f"acme-{n:03}", called=f"<b>{n}</b>"))
+    return visit
 
 
 def test_it_is_shown_page_by_page_with_the_totals_of_all(planned: Visitor) -> None:
@@ -48,6 +55,18 @@ def test_one_account_or_party_has_a_plan_of_its_own(planned: Visitor) -> None:
     for name in ("acme-007", "stripe:cus_7"):
         (row,) = planned.data(f"plan.json?account={name}")["accounts"]
         assert "acme-007" == row["account"]
+
+
+@pytest.mark.usefixtures("plans")
+def test_an_account_of_which_only_instances_are_sent_is_shown(
+    visit: Visitor, desk: Bench, monkeypatch, tmp_path
+) -> None:
+    monkeypatch.setenv("BRIDGE_CONFIG", str(config_file(tmp_path)))
+    switch_on(desk).does(customer(), subscription())
+
+    (row,) = visit.data("plan.json")["accounts"]
+    assert ("acme", 1, {}) == (row["account"], row["instances"], row["changes"])
+    assert "<td>(instances)</td>" in visit.page("plan")
 
 
 @pytest.mark.parametrize(

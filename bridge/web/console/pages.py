@@ -6,7 +6,6 @@ and as JSON at `….json`. `Pages.action` adds what a form does.
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -39,15 +38,12 @@ from bridge.config import Config
 from bridge.domain.money import decimals
 from bridge.domain.traits import instant
 from bridge.lamps import CHOSEN, CONDITIONS, Lamp
-from bridge.log import fields
 from bridge.settings import Settings
 from bridge.store import audit
 from bridge.web.dashboard import OUR_QUEUE, PREFIX
 from bridge.web.health import Health
 from bridge.web.hooks import JSON
 from bridge.wording import ago, count, moment, program
-
-LOG = logging.getLogger("bridge.web")
 
 EXTENSION = "bridge.console"
 
@@ -129,10 +125,8 @@ class Pages(Blueprint):
             def post() -> AnyResponse | str:
                 if isinstance(done := act(), str):
                     return done
-                who = g.user.name
-                deed = audit.record(console().redis, who, act.__name__, done.text)
-                line = fields(user=who, action=act.__name__, did=done.text)
-                LOG.info("console action", extra=line)
+                who, action = g.user.name, act.__name__
+                deed = audit.record(console().redis, who, action, done.text)
                 joint = "&" if "?" in done.to else "?"
                 return redirect(f"{done.to}{joint}did={deed.id}", 303)
 

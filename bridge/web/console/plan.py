@@ -47,7 +47,7 @@ PATIENCE = 600
 
 
 class StoredPlan(NamedTuple):
-    """A plan of *account* ("": of all), made *at* (ms), in a file with a line for each.
+    """A plan of *account* ("": of all), made *at* (ms), in a file of *number* accounts.
 
     The file has no name, so that it is gone with this process, however that ends.
     """
@@ -56,6 +56,7 @@ class StoredPlan(NamedTuple):
     at: int
     digest: str
     file: IO[bytes]
+    number: int
     totals: Mapping[str, Any]
 
     @property
@@ -65,8 +66,8 @@ class StoredPlan(NamedTuple):
 
     def rows(self, page: int) -> list[dict[str, Any]]:
         """The accounts of a *page*, counted from 1."""
-        first = 1 + (page - 1) * SHOWN
-        last = min(first + SHOWN, 1 + self.totals["writes"])
+        first = 1 + (page - 1) * SHOWN  # a line of each, below a heading
+        last = 1 + min(page * SHOWN, self.number)
         with Path(_path(self.file)).open("rb") as lines:
             return [orjson.loads(x.rstrip(b",\n")) for x in islice(lines, first, last)]
 
@@ -117,13 +118,14 @@ class Plans:
         try:
             _run(environ, file, "plan", "--out", _path(file), *which)
             file.seek(0)
-            *accounts, totals = file.read().splitlines()
+            heading, *rows, end, totals = file.read().splitlines()
         except BaseException:
             file.close()
             raise
-        digest = sha256(b"\n".join(accounts)).hexdigest()[:16]
+        digest = sha256(b"\n".join([heading, *rows, end])).hexdigest()[:16]
         summed = orjson.loads(totals.partition(b":")[2][:-1])
-        made = StoredPlan(account, at, digest, file, summed)
+        number = len([*filter(None, rows)])  # without any, there is an empty line
+        made = StoredPlan(account, at, digest, file, number, summed)
         self._keep([*self._made, made][-KEPT:])
         return made
 
@@ -183,16 +185,16 @@ def plan() -> Data:
     account, here = request.args.get("account", "").strip(), console()
     made = None if "anew" in request.args else PLANS.known(account)
     now, many = figures(here.redis), Index(here.redis).count()
-    data = {"account": account, "waiting": now.dirty, "dry_run": now.dry_run}
-    data |= {"many": many, "made": None, "accounts": [], "totals": None, "about": {}}
-    data |= {"is_making": False}
+    data = {"account": account, "many": many, "made": None, "is_making": False}
+    data |= {"waiting": now.dirty, "dry_run": now.dry_run}
+    data |= {"accounts": [], "totals": None, "about": {}}
     asked = account or "anew" in request.args or many <= MANY
     if made is None and not asked and not PLANS.is_making(account):
         return data
     made = made or PLANS.make(account, WAIT)
     if made is None:
         return data | {"is_making": True}
-    last = max(1, -(-made.totals["writes"] // SHOWN))
+    last = max(1, -(-made.number // SHOWN))
     page = min(max(1, request.args.get("page", 1, int)), last)
     about = {"digest": made.digest, "at": made.at, "page": page, "pages": last}
     rows: dict[str, Any] = {"accounts": made.rows(page), "totals": made.totals}
