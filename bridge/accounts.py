@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nlargest, nsmallest
 from math import inf
 from typing import Any, NamedTuple
@@ -32,24 +32,16 @@ SOUGHT = 10_000
 """Most held or incomplete parties whose accounts are looked for among MANY."""
 
 
-class States(NamedTuple):
-    """The accounts, and parties, that somebody should look at."""
-
-    week_ago: str
-    drift: frozenset[str]
-    unknown: frozenset[str]
-    held: frozenset[str]
-    incomplete: frozenset[str]
-
-
-FILTERS: Mapping[str, Callable[[IndexRow, States], bool]] = {
-    "drift": lambda row, now: row.account in now.drift,
-    "unknown": lambda row, now: row.account in now.unknown,
-    "held": lambda row, now: not now.held.isdisjoint(row.parties),
-    "incomplete": lambda row, now: not now.incomplete.isdisjoint(row.parties),
-    "churned": lambda row, now: (row.churned_at or "") > now.week_ago,
+LISTS: Mapping[str, Callable[[Any], Iterable[bytes]]] = {
+    "drift": lambda redis: redis.smembers(keys.DRIFT),
+    "unknown": lambda redis: redis.hkeys(keys.UNKNOWN),
+    "held": lambda redis: redis.zrange(keys.HELD, 0, -1),
+    "incomplete": lambda redis: redis.smembers(keys.INCOMPLETE),
 }
-"""Name -> whether an account has that state; `churned` is this week."""
+"""State -> where its accounts, or their parties, are listed."""
+
+FILTERS = (*LISTS, "churned")
+"""The states of accounts that somebody may look for; `churned` is this week."""
 
 NOT_YET = "9"
 """Later than every instant."""
@@ -106,16 +98,17 @@ def listing(redis: Redis, wanted: Search) -> Listing:
     if are_many and wanted.state not in FILTERS:
         rows = index.near(wanted.text.strip(), PAGE)
         return Listing(rows, len(rows), 1, every, {}, [], {r.account: [] for r in rows})
-    now = _states(redis)
+    states = States(redis)
     if are_many:
-        some = index.some(_listed(redis, now, wanted.state))
+        some = index.some(states.listed(wanted.state))
         rows = [row for row in some.values() if row.matches(text)]
     else:
         rows = index.find(text) if text else index.rows()
+    tags = {row.account: states.of(row) for row in rows}
     plain = [row for row in rows if not organization_id(row.account)]
-    counts = {name: sum(has(r, now) for r in plain) for name, has in FILTERS.items()}
+    counts = {one: sum(one in tags[row.account] for row in plain) for one in FILTERS}
     if wanted.state in FILTERS:
-        rows = [row for row in plain if FILTERS[wanted.state](row, now)]
+        rows = [row for row in plain if wanted.state in tags[row.account]]
     total = len(rows)
     pages = max(1, -(-total // PAGE))
     begin = (min(wanted.page, pages) - 1) * PAGE
@@ -126,29 +119,33 @@ def listing(redis: Redis, wanted: Search) -> Listing:
     held = [] if wanted.state not in {"", "held"} else held_parties(redis, text)
     counts["held"] += len(held)
     shown = rows[begin : begin + PAGE]
-    tags = {r.account: [n for n, has in FILTERS.items() if has(r, now)] for r in shown}
+    tags = {row.account: tags[row.account] for row in shown}
     return Listing(shown, total, pages, every, {} if are_many else counts, held, tags)
 
 
-def _listed(redis: Redis, now: States, state: str) -> Sequence[str]:
-    """The accounts in a *state*, from its own list; `churned` has none."""
-    if state in {"drift", "unknown"}:
-        return sorted(now.drift if state == "drift" else now.unknown)
-    parties = {"held": now.held, "incomplete": now.incomplete}.get(state, ())
-    standings = StateReader(redis).standings(sorted(parties)[:SOUGHT])
-    return sorted({one.account for one in standings if one and one.account})
+class States:
+    """The states of the accounts at this moment."""
 
+    def __init__(self, redis: Redis) -> None:
+        self._reader = StateReader(redis)
+        self._week_ago = instant(time.time_ns() // 1_000_000 - WEEK_MS)
+        listed = ((state, ask(redis)) for state, ask in LISTS.items())
+        self._lists = {state: {*map(bytes.decode, names)} for state, names in listed}
 
-def _states(redis: Redis) -> States:
-    client: Any = redis
-    with client.pipeline(transaction=False) as pipe:
-        pipe.smembers(keys.DRIFT)
-        pipe.hkeys(keys.UNKNOWN)
-        pipe.zrange(keys.HELD, 0, -1)
-        pipe.smembers(keys.INCOMPLETE)
-        replies = pipe.execute()
-    names = (frozenset(raw.decode() for raw in reply) for reply in replies)
-    return States(instant(time.time_ns() // 1_000_000 - WEEK_MS), *names)
+    def of(self, row: IndexRow) -> list[str]:
+        """The states of an account."""
+        names, lists = {row.account, *row.parties}, self._lists.items()
+        found = [state for state, own in lists if not names.isdisjoint(own)]
+        is_gone = (row.churned_at or "") > self._week_ago
+        return [*found, "churned"] if is_gone else found
+
+    def listed(self, state: str) -> Sequence[str]:
+        """The accounts in a *state*, from its own list; `churned` has none."""
+        names = sorted(self._lists.get(state, ()))
+        if state in {"drift", "unknown"}:
+            return names
+        standings = self._reader.standings(names[:SOUGHT])
+        return sorted({one.account for one in standings if one and one.account})
 
 
 def held_parties(redis: Redis, text: str) -> list[HeldParty]:

@@ -12,13 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 from typing import Any, NamedTuple
 
-import orjson
 from redis import Redis
 
 from bridge.domain.explanation import WRITES
 from bridge.store import keys
 from bridge.store.accept import STRENGTH
-from bridge.store.connect import each
 from bridge.store.inspect import Standing, StateReader
 
 RECEIPTS = (*STRENGTH[-2::-1], STRENGTH[-1], "refused", "discarded")
@@ -117,6 +115,15 @@ def deliveries(
     return Page(_with_outcome(redis, found), "")
 
 
+def timeline(redis: Redis, found: Mapping[str, Any], most: int) -> list[dict[str, Any]]:
+    """The last writes of what was *found* (`explain`), and *most* deliveries, newest first."""
+    own = frozenset(one.party for one in found["parties"])
+    lines = deliveries(redis, Filter(parties=own), most=most).lines if own else ()
+    writes = [{"at": line["at"], "write": line} for line in found.get("history", ())]
+    events = [{"at": line.at, "delivery": line} for line in lines]
+    return sorted((*writes, *events), key=lambda one: -one["at"])
+
+
 def follow(redis: Redis) -> Iterator[Line | None]:
     """Yield each line as it comes, and again once it is known what became of it.
 
@@ -200,11 +207,7 @@ def _with_outcome(redis: Redis, lines: Sequence[Line]) -> list[Line]:
     parties = sorted({line.party for line in lines if line.party})
     known = dict(zip(parties, StateReader(redis).standings(parties), strict=True))
     accounts = sorted({one.account for one in known.values() if one and one.account})
-    written = each(redis, "lrange", map(keys.history, accounts), 0, -1)
-    histories = {
-        name: [orjson.loads(line) for line in lines]
-        for name, lines in zip(accounts, written, strict=True)
-    }
+    histories = StateReader(redis).histories(accounts)
     return [_outcome(line, known.get(line.party), histories) for line in lines]
 
 

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from bridge.config import Config
 from bridge.domain.account import Party, unite
 from bridge.domain.attribution import counts, mrr_parts
-from bridge.domain.document import Ledger
+from bridge.domain.document import TRAITS, Ledger, same
 from bridge.domain.explanation import explained, facts_of
 from bridge.domain.facts import source_of
 from bridge.domain.instance import digest_of, instances
@@ -35,25 +35,32 @@ def explanation(state: StateReader, name: str, config: Config) -> dict[str, Any]
     An `account` of None: the party has none. With `fault`, the numbers cannot be
     computed, and only how the parties stand is told. Raises redis' own errors.
     """
+    standing = state.standing(name)
+    account = standing.account if standing else name
     try:
-        return _data(state, name, config)
+        if account is None:
+            facts = facts_of(state.member(name).party({}))
+            return {"account": None, "parties": [standing], "facts": facts}
+        return _data(state, account, config)
     except (BridgeError, RedisError):
         raise
     except Exception as error:  # noqa: BLE001 - how it stands is told all the same
-        return _fault(state, name, error)
+        known = account or name
+        names = state.members_of(known) or [name]
+        return {
+            "account": known,
+            "fault": f"{FAULT}: {where(error)}",
+            "parties": [*filter(None, state.standings(names))],
+            "history": state.histories([known])[known],
+        }
 
 
-def _data(state: StateReader, name: str, config: Config) -> dict[str, Any] | None:
-    standing = state.standing(name)
-    if standing and standing.account is None:
-        facts = facts_of(state.member(name).party({}))
-        return {"account": None, "parties": [standing], "facts": facts}
-    id_ = standing.account if standing and standing.account else name
-    record = state.record(id_, state.members_of(id_))
+def _data(state: StateReader, account: str, config: Config) -> dict[str, Any] | None:
+    record = state.record(account, state.members_of(account))
     if not (record.members or record.written or record.history):
         return None
     return {
-        **worked_out(id_, record.parties, config, record.ledger, record.history),
+        **worked_out(account, record.parties, config, record.ledger, record.history),
         **_instances(record, config),
         "parties": record.standings,
         "incomplete": record.incomplete,
@@ -85,12 +92,18 @@ def worked_out(
 ) -> dict[str, Any]:
     """What an account of *parties* should hold now, what Vitally has, and why.
 
-    *parts* sum up to its MRR; *counts* are those of other tools where they differ.
+    *parts* sum up to its MRR; *counts* are those of other tools where they differ. There
+    is one of *rows* for each trait that is known, unknown for a reason, or in Vitally.
     """
     now = time.time_ns() // 1_000_000
-    whole, policy = unite(account, parties, now), config.policy
+    whole, policy, keys = unite(account, parties, now), config.policy, config.traits
+    found = explained(whole, ledger, history, keys, policy, now, config.by_hand)
+    known = {**found["facts_say"], **found["unknown"], **found["traits"]}
+    names = dict.fromkeys((*TRAITS, *known))
     return {
-        **explained(whole, ledger, history, config.traits, policy, now, config.by_hand),
+        **found,
+        "currency": _currency(found, policy.base),
+        "rows": [_row(found, t, keys.get(t)) for t in names if t in known],
         "parts": [
             one._asdict() | {"amount": float(one.amount), "exact": str(one.amount)}
             for one in mrr_parts(whole, policy, now)
@@ -99,14 +112,25 @@ def worked_out(
     }
 
 
-def _fault(state: StateReader, name: str, error: Exception) -> dict[str, Any]:
-    """The state of an account or party whose numbers cannot be computed."""
-    names = [name] if state.standing(name) else state.members_of(name)
-    return {
-        "account": name,
-        "fault": f"{FAULT}: {where(error)}",
-        "parties": [one for one in map(state.standing, names) if one],
-    }
+def _currency(data: Data, base: str | None) -> str | None:
+    """The currency of the MRR: the one of all that counts, else the *base* or Vitally's."""
+    codes = {cause.get("currency") for cause in data["because"].get("mrr", ())}
+    code = codes.pop() if len(codes) == 1 else base
+    code = code or data["traits"].get("billingCurrency", {}).get("vitally")
+    return str(code).upper() if code else None
+
+
+def _row(data: Data, trait: str, key: str | None) -> dict[str, Any]:
+    """All of a trait; `ours` is what the bridge had written before others changed it."""
+    causes = data["because"].get(trait, ())
+    row = {"trait": trait, "key": key, **data["traits"].get(trait, {})}
+    row["because"] = [{**cause, "aloud": aloud(cause)} for cause in causes]
+    row |= {"unknown": data["unknown"][trait]} if trait in data["unknown"] else {}
+    key, written = row["key"], data["written"]
+    row |= {"differs": key in data["to_write"], "gone": key in data["gone"]}
+    if key in written and not same(written[key], row.get("vitally", written[key])):
+        row["ours"] = written[key]
+    return row
 
 
 def aloud(cause: Data) -> str:

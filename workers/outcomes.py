@@ -316,7 +316,24 @@ def soon(outcome: Outcome, ms: int) -> Outcome:
 
 
 def _line(view: View, word: str, change: Change) -> Mapping[str, Any]:
-    line = {"at": view.now, "did": word, "traits": change.traits}
-    if view.deliveries:
-        line["deliveries"] = view.deliveries
-    return line if change.name is None else line | {"name": change.name}
+    """A line of an account's history: what Vitally *had*, and the *cause* beside events."""
+    has, traits = view.ledger.has, change.traits
+    had = {key: has[key] for key, new in traits.items() if has.get(key, new) != new}
+    more = {"had": had, "deliveries": view.deliveries, "name": change.name}
+    more |= {"cause": _cause(view, change)}
+    known = {name: value for name, value in more.items() if value}
+    return {"at": view.now, "did": word, "traits": traits, **known}
+
+
+def _cause(view: View, change: Change) -> str:
+    """What a write is for, beside new events; "": nothing."""
+    ledger = view.ledger
+    changed = ledger.seen.keys() & ledger.traits.keys() & change.traits.keys()
+    causes = {
+        "its last party has left it": view.is_vacant,
+        "it was deleted in Vitally": ledger.missing,
+        "others had changed it in Vitally": changed,
+        "all traits again: one write is uncertain, or it was asked for": view.owes_whole,
+        "no new event: worked out again": not (view.dirty_since or view.deliveries),
+    }
+    return next((cause for cause, is_so in causes.items() if is_so), "")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import orjson
 
-from bridge.accounts import held_parties
+from bridge.accounts import FILTERS, States, held_parties
 from bridge.cli import Group, opened, program, vitally_of
 from bridge.cli.output import (
     cell,
@@ -50,7 +50,7 @@ COLUMNS = {
 }
 """Heading of the list -> field of an account."""
 
-FOUND = ("account", "name", "status", "mrr", "currency", "parties")
+FOUND = ("account", "name", "status", "mrr", "currency", "parties", "unknown")
 """Fields of what `find` finds."""
 
 WIDEST = 40
@@ -136,27 +136,35 @@ account_id = click.argument("account", metavar="ID")
 
 
 @accounts.command()
-@click.argument("text")
-def find(text: str) -> None:
+@click.argument("text", default="")
+@click.option("--state", type=click.Choice(FILTERS), help="Only those in this state.")
+def find(text: str, *, state: str | None) -> None:
     """Find the accounts that people may call TEXT, as the bridge knows them.
 
     TEXT is part of a name, of the id of an account, customer or subscription, or the
     domain of an e-mail address. Held parties, which have no account, are found too.
-    Nothing is asked of Vitally.
+    Of the states, `unknown` is a trait that the facts do not tell, `drift` a change by
+    others in Vitally, `churned` within a week. Nothing is asked of Vitally.
 
     \b
     Example:
       python -m bridge accounts find acme
       python -m bridge accounts find cus_123 --json
+      python -m bridge accounts find --state unknown
     """
     redis = opened().redis
-    found = [[getattr(row, name) for name in FOUND] for row in Index(redis).find(text)]
-    held = held_parties(redis, text)
-    found += [[None, h.name or None, "held", None, None, [h.party]] for h in held]
+    states, every = States(redis), Index(redis).find(text)
+    rows = [row for row in every if state in {None, *states.of(row)}]
+    found = [[getattr(row, name) for name in FOUND] for row in rows]
+    held = held_parties(redis, text) if state in {None, "held"} else ()
+    found += [[None, h.name or None, "held", None, None, [h.party], ()] for h in held]
     data = [dict(zip(FOUND, row, strict=True)) for row in found]
     heading = ("ACCOUNT", "NAME", "STATUS", "MRR", "", "PARTIES")
-    rows = ((*map(_short, row), ", ".join(parties)) for *row, parties in found)
-    show(data, lambda _: table(heading, rows) if found else ["nothing is found"])
+    lines = (
+        (*map(_short, own), "unknown" if "mrr" in unknown else mrr, code, ", ".join(p))
+        for *own, mrr, code, p, unknown in found
+    )
+    show(data, lambda _: table(heading, lines) if found else ["nothing is found"])
 
 
 @accounts.command("list")

@@ -17,7 +17,7 @@ from bridge.settings import OPTIONS, Settings, read_all
 from bridge.store import keys
 from bridge.store.connect import connect
 from bridge.store.health import Watch
-from bridge.store.inspect import heard
+from bridge.store.inspect import figures
 
 PATIENCE = 2.0
 """Seconds that the web process or Redis has to answer."""
@@ -49,7 +49,7 @@ def worker(settings: Settings) -> str:
     redis = connect(url, verify_tls=verify, timeout=PATIENCE, most=1)
     machine = socket.gethostname()
     try:
-        for name in heard(redis):
+        for name in figures(redis).heard:
             if name.rsplit("-", 2)[0] == machine:
                 return f"the worker {name} was heard from"
         # Changes nothing, and is refused where a heartbeat is.

@@ -23,7 +23,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from bridge.cli import Command, Session, opened, program
-from bridge.cli.explain import differences
+from bridge.cli.explain import traits
 from bridge.cli.output import (
     confirm,
     note,
@@ -438,10 +438,7 @@ def _preview(session: Session) -> Take:
         others = [one for one in record.parties if one.name != party]
         parties = [*others, member.party(record.catalogues)]
         data = worked_out(account, parties, session.config, record.ledger)
-        for words in (
-            f"{party}: account {account}, {data['name']!r}",
-            *differences(data),
-        ):
+        for words in (f"{party}: account {account}, {data['name']!r}", *traits(data)):
             line(words)
         return "shown"
 

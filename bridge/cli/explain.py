@@ -9,7 +9,8 @@ import click
 from bridge.actions import unknown
 from bridge.cli import Command, Session, opened, program, vitally_of
 from bridge.cli.output import cell, note, show, table, watched
-from bridge.domain.document import TRAITS
+from bridge.deliveries import Line, timeline
+from bridge.domain.money import cents, money
 from bridge.errors import BridgeError
 from bridge.explain import Data, aloud, explanation
 from bridge.reconcile import Reconciler
@@ -17,7 +18,7 @@ from bridge.store.inspect import Standing, StateReader
 from bridge.wording import command, count, moment
 
 MOST_SHOWN = 20
-"""Instances of custom objects that are named."""
+"""Deliveries, and instances of custom objects, that are named."""
 
 
 @click.command(cls=Command)
@@ -43,7 +44,7 @@ def why(account: str, *, live: bool) -> None:
     if data is None:
         hint = f"see `{program()} held` for parties without an account"
         raise BridgeError(f"{unknown(session.redis, account)}; {hint}")
-    show(data, _words)
+    show(data | {"timeline": timeline(session.redis, data, MOST_SHOWN)}, _words)
 
 
 def _read_now(session: Session, state: StateReader, name: str) -> None:
@@ -63,7 +64,7 @@ def _words(data: Data) -> Iterator[str]:
         yield f"account {data['account']}: {data['name']}"
         if data["missing"]:
             yield "Vitally does not have it any more: it was deleted there"
-        yield from ("", *_traits(data))
+        yield from ("", *traits(data))
     elif parties[0].held:
         yield f"{parties[0].party} is held: its account is not known"
         yield f"to link it: {command('link', parties[0].party, 'ACCOUNT')}"
@@ -73,42 +74,50 @@ def _words(data: Data) -> Iterator[str]:
         yield from ("", *_party(party, data))
     yield from parts(data)
     yield from instances(data.get("instances", {}))
+    yield from _due(data)
+    if happened := data["timeline"]:
+        yield from ("", "what happened (UTC)", *map(_happened, happened))
+
+
+def _due(data: Data) -> Iterator[str]:
+    """When what differs is written, where no event is on its way."""
     if tries := data.get("tries"):
         at = data["next_try"]
         more = [data["failed"], at and f"next try {moment(at)} UTC"]
         words = f"the last write failed; {count(tries, 'try', 'tries')} so far"
         yield from ("", "; ".join(filter(None, [words, *more])))
-    if history := data.get("history"):
-        yield from ("", "last written (UTC)", *map(_history, history))
+    elif data.get("to_write") and not any(
+        p.pending + p.parked for p in data["parties"]
+    ):
+        again = command("replay", "--account", data["account"])
+        yield from ("", f"to write what differs: {again}")
 
 
-def _traits(data: Data) -> list[str]:
-    """A row for each trait that is known, unknown for a reason, or in Vitally."""
-    known = {**data["facts_say"], **data["unknown"], **data["traits"]}
-    names = [trait for trait in dict.fromkeys((*TRAITS, *known)) if trait in known]
+def traits(data: Data) -> list[str]:
+    """A row for each trait: what Vitally has, and what it should have."""
     heading = ("TRAIT", "IN VITALLY", "FACTS SAY", "IN VITALLY AT (UTC)")
-    rows = [_row(trait, data["traits"].get(trait, {}), data) for trait in names]
+    rows = [_row(row, data) for row in data["rows"]]
     return table(heading, rows) if rows else ["no trait is known"]
 
 
-def _row(trait: str, about: Data, data: Data) -> tuple[str, ...]:
-    key = about.get("key", trait)
-    had = value(about["vitally"]) if "vitally" in about else "(not written)"
-    if trait in data["unknown"]:
-        says = f"unknown: {data['unknown'][trait]}"
-    elif key in data["gone"]:
+def _row(row: Data, data: Data) -> tuple[str, ...]:
+    trait, key = row["trait"], row["key"]
+    had = value(row["vitally"]) if "vitally" in row else "(not written)"
+    if "unknown" in row:
+        says = f"unknown: {row['unknown']}"
+    elif row["gone"]:
         says = "none: no party supports it any more"
-    elif "wanted" in about:
-        says = value(about["wanted"])
-    elif about and trait in data["facts_say"]:
-        says = f"{value(data['facts_say'][trait])}, but it is left to people"
-    elif about:
-        says = "nothing, so Vitally's value stays"
-    else:
+    elif "wanted" in row:
+        says = value(row["wanted"]) + ("; others changed it" if "ours" in row else "")
+    elif key is None:
         had, says = "(switched off)", value(data["facts_say"][trait])
-    at = about.get("seen_at", "")[:19].replace("T", " ")
-    by = f" ({'read' if about['seen_by'] == 'read' else 'written'})" if at else ""
-    return trait if key == trait else f"{trait} as {key}", had, says, at + by
+    elif trait in data["facts_say"]:
+        says = f"{value(data['facts_say'][trait])}, but it is left to people"
+    else:
+        says = "nothing, so Vitally's value stays"
+    at = row.get("seen_at", "")[:19].replace("T", " ")
+    by = f" ({'read' if row['seen_by'] == 'read' else 'written'})" if at else ""
+    return trait if key in {trait, None} else f"{trait} as {key}", had, says, at + by
 
 
 def value(known: object) -> str:
@@ -116,25 +125,11 @@ def value(known: object) -> str:
     return "none" if known is None else cell(known)
 
 
-def differences(data: Data) -> Iterator[str]:
-    """What Vitally would hold, each changed value with the current one."""
-    for about in data["traits"].values():
-        if "wanted" in about:
-            had = value(about["vitally"]) if "vitally" in about else "not written yet"
-            differs = f"  <- {had}" if about["key"] in data["to_write"] else ""
-            yield f"  {about['key']} = {value(about['wanted'])}{differs}"
-    for trait, reason in data["unknown"].items():
-        yield f"  {trait} is left out: {reason}"
-    if not (data["traits"] or data["unknown"]):
-        yield "  no subscription, so no traits"
-
-
 def _party(standing: Standing, data: Data) -> Iterator[str]:
     """How many of a party's events are settled, its facts, and what it pays."""
+    waits = {word: getattr(standing, word) for word in ("pending", "held", "parked")}
     words = [f"{standing.settled:,} of {count(standing.rev, 'event')} settled"]
-    for word in ("pending", "held", "parked"):
-        number = getattr(standing, word)
-        words += [f"{number:,} {word}"] if number else []
+    words += [f"{number:,} {word}" for word, number in waits.items() if number]
     yield f"party {standing.party}: {', '.join(words)}"
     if standing.why:
         yield f"  {standing.why}"
@@ -155,12 +150,17 @@ def _fact(fact: Data) -> str:
 
 def parts(data: Data) -> Iterator[str]:
     """The parts that sum up to the MRR, each with the rule that makes it so."""
+    code = data.get("currency")
     rows = [
-        (p["subscription"] or "all", p["text"], f"{p['amount']:,.2f}", p["rule"])
+        (p["subscription"] or "all", p["text"], cents(p["amount"], code), p["rule"])
         for p in data.get("parts", ())
     ]
     if rows:
+        mrr = data["facts_say"]["mrr"]
+        rows.append(("MRR", "", "none" if mrr is None else money(mrr, code), ""))
         yield from ("", *table(("SUBSCRIPTION", "WHAT", "A MONTH", "RULE"), rows))
+    elif "mrr" in data.get("unknown", ()):
+        yield from ("", *map(because, data["because"]["mrr"]))
 
 
 def instances(states: Mapping[str, str]) -> Iterator[str]:
@@ -173,19 +173,37 @@ def instances(states: Mapping[str, str]) -> Iterator[str]:
         yield from (f"  {id_}: {states[id_]}" for id_ in other[:MOST_SHOWN])
 
 
-def _history(line: Data) -> str:
-    name = [f"name={line['name']!r}"] if "name" in line else []
-    traits = ", ".join(f"{key}={value(had)}" for key, had in line["traits"].items())
-    ids = line.get("deliveries", ())
-    came = f"(deliveries {', '.join(ids)})" if ids else ""
-    replies = f"({', '.join(line['replies'])})" if line.get("replies") else ""
-    words = [f"  {moment(line['at'])}", line["did"], *name, traits, came]
-    words += [replies, line.get("reason", "")]
-    return " ".join(filter(None, words))
+def _happened(one: Data) -> str:
+    words = wrote(one["write"]) if "write" in one else [came(one["delivery"])]
+    return " ".join([f"  {moment(one['at'])}", *words])
+
+
+def came(line: Line) -> str:
+    """An event, and what became of it."""
+    what = " ".join(filter(None, (line.source, line.type, line.event, line.party)))
+    became = ", ".join(filter(None, (line.receipt, line.became)))
+    why = f": {line.reason or line.why}" if line.reason or line.why else ""
+    return (
+        f"{what} {became}{why}{f' (delivery {line.delivery})' if line.delivery else ''}"
+    )
+
+
+def wrote(line: Data) -> Iterator[str]:
+    """The words about a write: what it carried, and what Vitally had before."""
+    yield str(line["did"])
+    if "name" in line:
+        yield f"name={line['name']!r}"
+    had = {key: f" (had {value(old)})" for key, old in line.get("had", {}).items()}
+    if traits := line["traits"].items():
+        yield ", ".join(f"{key}={value(new)}{had.get(key, '')}" for key, new in traits)
+    if ids := line.get("deliveries"):
+        yield f"(deliveries {', '.join(ids)})"
+    if replies := line.get("replies"):
+        yield f"({', '.join(replies)})"
+    yield from (line[word] for word in ("reason", "cause") if word in line)
 
 
 def because(cause: Data) -> str:
     """One cause of a trait, on one line."""
-    if "subscription" in cause:
-        return f"{cause['subscription']} {aloud(cause)}"
-    return f"{cause['source']} sets it directly: {cause['event']}"
+    by = f", by event {cause['event']}" if "event" in cause else ""
+    return f"{cause.get('subscription') or cause['source']} {aloud(cause)}{by}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import click
 import orjson
 
 from bridge.cli import Command, opened
+from bridge.cli.explain import came, wrote
 from bridge.cli.output import one_of, say, wants_json
 from bridge.deliveries import Line, follow
 from bridge.sources import by_name
@@ -45,19 +44,6 @@ def _is_wanted(line: Line, source: str | None, account: str | None) -> bool:
 
 
 def _words(line: Line) -> str:
-    name = line.party or line.event or line.delivery
-    if line.became:
-        return " ".join([moment(line.at)[11:], f"  {name}", line.became, *_after(line)])
-    what = " ".join(filter(None, (line.source, line.type, line.event)))
-    reason = f": {line.reason}" if line.reason else ""
-    return f"{moment(line.at)[11:]} {what} {line.party} {line.receipt}{reason}"
-
-
-def _after(line: Line) -> Iterator[str]:
-    if line.why:
-        yield f"({line.why})"
-    if line.account:
-        yield f"in account {line.account}"
-    if line.carried:
-        traits = orjson.dumps(line.carried["traits"]).decode()
-        yield f"{line.carried['did']} {traits}"
+    account = [f"in account {line.account}"] if line.became and line.account else []
+    carried = wrote(line.carried) if line.carried else ()
+    return " ".join([moment(line.at)[11:], came(line), *account, *carried])

@@ -65,6 +65,7 @@ def _in_words(
         for name, meaning in SUMS
     )
     incomplete = f": {program()} doctor" if totals.incomplete else ""
+    unknown = f": {program()} accounts find --state unknown" if totals.unknown else ""
     oldest, writes = totals.oldest_ms, "running"
     if totals.breaker:
         writes = f"STOPPED: {totals.breaker}"
@@ -80,7 +81,7 @@ def _in_words(
         "workers": ", ".join(totals.heard) or "none heard for 15 s: is one running?",
         "writes": writes,
         "incomplete histories": f"{totals.incomplete}{incomplete}",
-        "accounts with unknown traits": totals.unknown,
+        "accounts with unknown traits": f"{totals.unknown}{unknown}",
         "accounts others changed": changed_by_others(totals),
         "objects to read, but no API key": totals.unread,
         "in the quarantine": in_quarantine(totals),

@@ -16,6 +16,7 @@ from bridge.domain.money import (
     Policy,
     PricedItem,
     exact,
+    money,
     monthly,
 )
 from bridge.domain.subscription import Subscription, payment
@@ -60,8 +61,9 @@ def mrr_parts(account: Account, policy: Policy, now: int) -> list[MrrPart]:
 
 
 def _of_view(view: AccountView) -> Iterator[MrrPart]:
-    currencies = {sub.currency for sub in view.counting if _pays(sub, view)}
-    policy = view.policy
+    policy, now = view.policy, view.now
+    paying = (sub for sub in view.counting if payment(sub, policy, now).monthly)
+    currencies = {sub.currency for sub in paying}
     for sub in view.all:
         if sub.status not in policy.statuses:
             listed = ", ".join(sorted(policy.statuses))
@@ -76,10 +78,6 @@ def _of_view(view: AccountView) -> Iterator[MrrPart]:
             amount = exact(part.amount, code, sub.source) * rate
             rule = part.rule if rate == 1 else f"{part.rule}; rates.{code}"
             yield part._replace(amount=amount, rule=rule, event=sub.event)
-
-
-def _pays(sub: Subscription, view: AccountView) -> bool:
-    return bool(payment(sub, view.policy, view.now).monthly)
 
 
 def _of_subscription(sub: Subscription, view: AccountView) -> Iterator[MrrPart]:
@@ -119,15 +117,14 @@ def _of_item(
     paid = exact(gross / share, sub.currency or "", sub.source)
     rhythm = interval if count == 1 else f"{count} {interval}s"
     tiers = f" in {item.get('tiers_mode')} tiers" if "tiers" in item else ""
-    price = f"{_decimal(paid)} {(sub.currency or '').upper()}"
+    price = money(float(paid), sub.currency)
     text = f"{priced.quantity:,} x {_name(item)}{tiers}: {price} every {rhythm}"
     rule = f"price per {rhythm}"
     if share != 1:
-        text += f", of which a month is {share}"
         rule += f", {share} of it a month"
     yield MrrPart(sub.id, text, rule, gross)
     if priced.tax:
-        text = f"less the {_decimal(priced.tax * 100)} % tax in its price"
+        text = f"less the {float(priced.tax * 100):g} % tax in its price"
         yield MrrPart(sub.id, text, "inclusive tax: no MRR", priced.gross - gross)
 
 
@@ -155,12 +152,6 @@ def _discounts(sub: Subscription) -> list[tuple[str, Discount]]:
 def _name(item: Item) -> str:
     names = (item.get("name"), item.get("product_name"), item.get("price"))
     return next(filter(None, names), "an item")
-
-
-def _decimal(amount: Fraction) -> str:
-    """An amount as people write it; *amount* need not be a whole number of cents."""
-    is_in_cents = (amount * 100).denominator == 1
-    return f"{float(amount):,.{2 if is_in_cents else 4}f}"
 
 
 # --- As others count -------------------------------------------------------------------

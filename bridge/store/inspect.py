@@ -18,7 +18,7 @@ from bridge.domain.document import Ledger
 from bridge.domain.facts import PartyName, organization_id
 from bridge.store import keys
 from bridge.store.complete import Checkpoint, checkpoints
-from bridge.store.connect import Store, batches, each, milliseconds, named
+from bridge.store.connect import Store, batches, each, named
 from bridge.store.lease import Leases, read_ledger, used
 from bridge.store.objects import Objects, Sent
 from bridge.store.view import Catalogues, Member
@@ -279,14 +279,6 @@ def figures(redis: Redis) -> Figures:
     return Figures(**values)
 
 
-def heard(redis: Redis) -> list[str]:
-    """Workers that were heard a short while ago. Raises redis' own errors."""
-    since = milliseconds(redis) - SILENCE_MS
-    client: Any = redis
-    names: list[bytes] = client.zrangebyscore(keys.WORKERS, f"({since}", "+inf")
-    return [name.decode() for name in names]
-
-
 def _below(prefix: str, counted: Mapping[str, int]) -> dict[str, int]:
     names = (name for name in counted if name.startswith(prefix))
     return {name.removeprefix(prefix): counted[name] for name in names}
@@ -409,7 +401,6 @@ class StateReader(Store):
         """Read everything of *account*, whose members *parties* are."""
         raw = self._redis.hgetall(keys.account(account))
         ledger = raw.get(b"ledger")
-        lines = self._redis.lrange(keys.history(account), 0, -1)
         standings = self.standings(parties)
         members = self._leases.members(parties)
         return Record(
@@ -422,10 +413,16 @@ class StateReader(Store):
             raw.get(b"failed", b"").decode(),
             int(raw.get(b"not_before", 0)),
             [p for p in parties if self._redis.sismember(keys.INCOMPLETE, p)],
-            [orjson.loads(line) for line in lines],
+            self.histories([account])[account],
             used(self._redis, members, register=False),
             Objects(self._redis).read(account),
         )
+
+    def histories(self, accounts: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+        """Return the last writes of each account, newest first."""
+        written = each(self._redis, "lrange", map(keys.history, accounts), 0, -1)
+        pairs = zip(accounts, written, strict=True)
+        return {name: [orjson.loads(line) for line in lines] for name, lines in pairs}
 
     def listed(self, key: str) -> list[tuple[Standing, int]]:
         """Return the held or parked parties with the instant (ms) since when."""

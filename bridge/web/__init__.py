@@ -24,7 +24,7 @@ from bridge.sources import every
 from bridge.store import keys
 from bridge.store.connect import connect, leads
 from bridge.store.health import Disk, Watch
-from bridge.store.inspect import heard
+from bridge.store.inspect import figures
 from bridge.web.console import mount_console
 from bridge.web.health import add_health
 from bridge.web.hooks import JSON, Hooks
@@ -95,7 +95,7 @@ def create_app(
 def leads_alone(redis: Redis) -> bool:
     """Whether this process sends alerts because no worker can."""
     name = f"{socket.gethostname()}-{os.getpid()}"
-    return not heard(redis) and leads(redis, keys.ALERTING, name, SENDER_MS)
+    return not figures(redis).heard and leads(redis, keys.ALERTING, name, SENDER_MS)
 
 
 def refuse(error: HTTPException) -> AnyResponse:

@@ -9,6 +9,7 @@ from bridge.deliveries import RECEIPTS, Filter, deliveries
 from bridge.ingest import Ingress
 from bridge.store.refused import Refusals
 from bridge.webhook.source import Delivery, Verified
+from tests.support.command import Run
 from tests.support.desk import Bench, customer, subscription
 from tests.support.failures import wait
 from tests.support.stripe import Shop
@@ -150,3 +151,31 @@ def test_refused_ones_stand_between_the_others(desk) -> None:
     assert not after
     (one,) = deliveries(desk.redis, Filter(text="d1")).lines
     assert ("refused", "401: it does not match") == (one.receipt, one.reason)
+
+
+def test_what_happened_to_an_account_is_told_with_its_events_and_causes(
+    ingress: Ingress, desk: Bench, run: Run
+) -> None:
+    shop = Shop()
+    for id_, event in ("d1", shop.signs_up()), ("d2", shop.begins()):
+        body = orjson.dumps(event | {"livemode": True})
+        delivery = Delivery("POST", "/webhooks/stripe", {}, body, id_)
+        ingress.take_in(ingress.sources["stripe"], Verified(delivery))
+    desk.work()
+    party = f"stripe:{shop.id}"
+    run("link", party, "globex", "--yes")
+    desk.settles()
+
+    said = run("why", "globex")
+    left = run("why", shop.id, "--json").json["timeline"]
+
+    happened = said.out.partition("what happened (UTC)\n")[2].splitlines()
+    words = [" ".join(line.split()[2:]) for line in happened]
+    assert words[0].startswith("created name=")
+    assert words[1].startswith("operator link link_")
+    assert words[1].endswith(f" {party} queued, settled")
+    assert words[2].endswith(f" {party} coalesced, settled (delivery d2)")
+    writes = [one["write"] for one in left]
+    causes = [write.get("cause") for write in writes]
+    assert ["its last party has left it", None] == causes
+    assert (49, None) == (writes[0]["had"]["mrr"], writes[0]["traits"]["mrr"])

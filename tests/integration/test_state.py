@@ -21,6 +21,7 @@ from rq.registry import FailedJobRegistry
 
 from bridge.domain.facts import Fact, Stamp, pointer
 from bridge.store import audit, dump, keys, operator
+from bridge.store.connect import milliseconds
 from bridge.store.quarantine import Kept, Quarantine
 from bridge.store.refresh import Cursor
 from tests.support.command import Run, called
@@ -215,6 +216,30 @@ def test_an_account_and_a_held_party_are_found(run: Run, desk: Bench) -> None:
     )
     assert "stripe:cus_1" in run("accounts", "find", "sub_1").line("acme")
     assert "nothing is found\n" == run("accounts", "find", "globex").out
+
+
+def test_accounts_are_found_by_their_state(run: Run, desk: Bench) -> None:
+    untold = {"items": [{"price": "p", "interval": "month"}]}
+    lately = {"status": "canceled", "at": 9, "ended_at": milliseconds(desk.redis)}
+    desk.does(
+        *(customer(name, account=name, called=name) for name in ("one", "two", "six")),
+        *(subscription("one"), subscription("two", **untold)),
+        *(subscription("six"), subscription("six", **lately)),
+        customer("four", account=None),
+    )
+
+    for words, found in (
+        (["--state", "unknown"], ["two"]),
+        (["--state", "unknown", "one"], []),
+        (["--state", "held"], [None]),
+        (["--state", "churned"], ["six"]),
+        (["--state", "drift"], []),
+        ([], ["one", "six", "two", None]),
+    ):
+        data = run("accounts", "find", *words, "--json").json
+        assert (words, found) == (words, [one["account"] for one in data])
+    said = run("accounts", "find", "--state", "unknown")
+    assert "two two active unknown USD stripe:two" == said.line("two")
 
 
 def everything(redis: Redis) -> str:

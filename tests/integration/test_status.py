@@ -69,9 +69,40 @@ def test_why_names_the_parts_of_the_mrr_and_their_rules(run, desk):
 
     said = run("why", "acme")
 
-    part = "sub_1 1 x Pro: 123.00 USD every month 123.00 price per month"
+    part = "sub_1 1 x Pro: 123.00 USD every month +123.00 price per month"
     assert part == said.line("sub_1")
-    assert said.line("all").startswith("all rounding 0.00")
+    assert said.line("all").startswith("all rounding 0 ")
+    assert "MRR 123.00 USD" == said.line("MRR")
+
+
+@pytest.mark.parametrize(
+    ("currency", "unit", "part", "rounding", "total"),
+    [("usd", 10000, "8.333333", "0", "25.00"), ("jpy", 100, "8.3333", "0", "25")],
+)
+def test_the_parts_that_why_shows_add_up_to_the_mrr(
+    run, desk, currency, unit, part, rounding, total
+):
+    yearly = [{"price": "p", "name": "Year", "unit": str(unit), "interval": "year"}]
+    paid = {"items": yearly, "currency": currency}
+    subs = [subscription(sub=f"sub_{n}", **paid) for n in "123"]
+    desk.does(customer(), *subs)
+
+    said = run("why", "acme")
+
+    for n in "123":
+        assert f" +{part} price per year" in said.line(f"sub_{n}")
+    assert f"rounding {rounding} " in said.line("all")
+    assert f"MRR {total} {currency.upper()}" == said.line("MRR")
+
+
+def test_why_says_what_each_subscription_pays_where_the_sum_is_not_known(run, desk):
+    desk.does(customer(), subscription(event="e1"))
+    desk.does(subscription(sub="sub_2", currency="eur", event="e2"))
+
+    said = run("why", "acme")
+
+    assert "sub_1 pays 450 USD a month, by event e1" == said.line("sub_1")
+    assert "sub_2 pays 450 EUR a month, by event e2" == said.line("sub_2")
 
 
 def test_why_says_what_nobody_tells_any_more(run, desk):
@@ -155,8 +186,9 @@ def test_why_says_how_an_account_stands_that_cannot_be_worked_out(run, desk, nam
     said = run("why", named).out
     assert "because of an error in the bridge: ValueError" in said
     assert "party stripe:cus_1: 2 of 2 events settled" in said
-    parties = run("why", named, "--json").json["parties"]
-    assert [PARTY] == [one["party"] for one in parties]
+    assert "created name='Acme' mrr=450" in said
+    data = run("why", named, "--json").json
+    assert ("acme", [PARTY]) == (data["account"], [p["party"] for p in data["parties"]])
 
 
 # doctor

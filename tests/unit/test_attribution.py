@@ -79,11 +79,8 @@ def test_each_part_can_be_read_aloud() -> None:
         ("less discount TENNER (forever)", -10.0),
         ("does not count: discount WELCOME (once)", 0.0),
         ("Calls: paid by usage", 0.0),
-        (
-            "1 x Year: 1,000.00 USD every year, of which a month is 1/12",
-            pytest.approx(83.3333, abs=1e-3),
-        ),
-        ("less the 20.00 % tax in its price", pytest.approx(-13.8889, abs=1e-3)),
+        ("1 x Year: 1,000.00 USD every year", pytest.approx(83.3333, abs=1e-3)),
+        ("less the 20 % tax in its price", pytest.approx(-13.8889, abs=1e-3)),
         ("its status is trialing: it does not count", 0.0),
         ("rounding", pytest.approx(-0.0044, abs=1e-3)),
     ] == told(

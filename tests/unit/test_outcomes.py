@@ -48,6 +48,47 @@ def view(name: str = "x:1", **more: Any) -> View:
     return View(**(rest | more))
 
 
+# --- What the account's history says ----------------------------------------------------
+
+
+def drifted(**seen: Any) -> Ledger:
+    """What was written, and what a reading has shown."""
+    return Ledger(None, {"mrr": 40}, seen, NOW - 9)
+
+
+NEWS = {"dirty_since": NOW - 5}
+WAITING = Member("x:1", 1, History([]), {}, 0, "1 abc")
+LAST = view()._replace(members=(), dirty_since=NOW)
+WHOLE = "all traits again: one write is uncertain, or it was asked for"
+
+
+@pytest.mark.parametrize(
+    ("then", "had", "cause"),
+    [
+        (view(**NEWS), None, None),
+        (view(**NEWS, ledger=drifted()), {"mrr": 40}, None),
+        (view(**NEWS, ledger=Ledger(None, {"mrr": 50})), None, None),
+        (view(ledger=drifted(mrr=1)), {"mrr": 1}, "others had changed it in Vitally"),
+        (view(**NEWS, ledger=drifted(planName="x")), {"mrr": 40}, None),
+        # What was there before we ever wrote is nobody's drift.
+        (view(**NEWS, ledger=Ledger(None, {}, {"mrr": 1}, 9)), {"mrr": 1}, None),
+        (view(ledger=Ledger(missing=True)), None, "it was deleted in Vitally"),
+        (LAST, None, "its last party has left it"),
+        (view(**NEWS, unconfirmed_writes=2), None, WHOLE),
+        (view(), None, "no new event: worked out again"),
+        # What was parked is tried again with the deliveries that it came with.
+        (view(members=(WAITING,)), None, None),
+    ],
+)
+def test_a_write_says_what_vitally_had_and_what_it_is_for(
+    then: View, had: dict[str, Any] | None, cause: str | None
+) -> None:
+    line = outcomes.written(then, DOC, DONE).history or {}
+
+    assert had == line.get("had")
+    assert cause == line.get("cause")
+
+
 # --- Vitally's answers ----------------------------------------------------------------
 
 

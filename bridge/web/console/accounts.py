@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from flask import render_template, request
 
 from bridge import actions
 from bridge.accounts import FILTERS, SORTS, Search, listing, names_of
-from bridge.deliveries import Filter, deliveries
-from bridge.domain.document import TRAITS
+from bridge.deliveries import timeline
 from bridge.errors import BridgeError
-from bridge.explain import Data, aloud, explanation
+from bridge.explain import Data, explanation
 from bridge.plan import queue_accounts
 from bridge.store.inspect import StateReader
 from bridge.web.console.pages import Done, Pages, account_url, console
@@ -47,43 +43,10 @@ def account(name: str) -> Data | None:
     found = explanation(StateReader(redis), name, console().config)
     if found is None:
         return None
-    own = frozenset(one.party for one in found["parties"])
-    lines = deliveries(redis, Filter(parties=own), most=SHOWN) if own else None
-    events = [{"at": line.at, "delivery": line} for line in (lines or ((),))[0]]
-    writes = [{"at": line["at"], "write": line} for line in found.get("history", ())]
-    timeline = sorted((*events, *writes), key=lambda one: -one["at"])
-    more: dict[str, Any] = {"asked": name, "timeline": timeline}
+    found |= {"asked": name, "timeline": timeline(redis, found, SHOWN)}
     if found["account"] is None:
-        more["name"] = names_of(redis, [name]).get(name, "")
-    if "traits" in found:
-        more |= {"rows": list(_rows(found)), "currency": _currency(found)}
-    return found | more
-
-
-def _currency(data: Data) -> str | None:
-    """The currency of the MRR: the one of all that counts, else of `[money]` or Vitally."""
-    codes = {cause.get("currency") for cause in data["because"].get("mrr", ())}
-    code = codes.pop() if len(codes) == 1 else console().config.policy.base
-    has = data["traits"].get("billingCurrency", {}).get("vitally")
-    return str(code or has).upper() if code or has else None
-
-
-def _rows(data: Data) -> Iterator[dict[str, Any]]:
-    """A row for each trait that is known, unknown for a reason, or in Vitally."""
-    known = {**data["facts_say"], **data["unknown"], **data["traits"]}
-    for trait in dict.fromkeys((*TRAITS, *known)):
-        if trait not in known:
-            continue
-        about = data["traits"].get(trait, {"key": console().config.traits.get(trait)})
-        row: dict[str, Any] = {"trait": trait, **about}
-        row["because"] = [
-            {**cause, "aloud": aloud(cause)} for cause in data["because"].get(trait, ())
-        ]
-        if trait in data["unknown"]:
-            row["unknown"] = data["unknown"][trait]
-        row["differs"] = about["key"] in data["to_write"]
-        row["gone"] = about["key"] in data["gone"]
-        yield row
+        found["name"] = names_of(redis, [name]).get(name, "")
+    return found
 
 
 @pages.action("/do/link")

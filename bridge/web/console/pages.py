@@ -35,7 +35,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from bridge import __version__
 from bridge.config import Config
-from bridge.domain.money import decimals
+from bridge.domain.money import cents, money
 from bridge.domain.traits import instant
 from bridge.lamps import CHOSEN, CONDITIONS, Lamp
 from bridge.settings import Settings
@@ -202,22 +202,6 @@ def when(at: int | str | None) -> Markup | str:
     far = f"{ago(off)} ago" if off >= 0 else f"in {ago(-off)}"
     text = '<time datetime="{}">{} UTC</time> <span class="quiet">{}</span>'
     return Markup(text).format(instant(at), moment(at), far)  # noqa: S704 - what is put in is escaped
-
-
-def money(amount: float | None, currency: str | None) -> str:
-    """An amount in major units with its currency."""
-    if amount is None:
-        return "none"
-    code = currency or ""
-    return f"{amount:,.{decimals(code.lower())}f} {code.upper()}".rstrip()
-
-
-def cents(amount: float, currency: str | None) -> str:
-    """A part of an amount: with a sign, and with what is less than a cent."""
-    digits = decimals((currency or "").lower())
-    exact = round(amount, digits) == round(amount, digits + 4)
-    sign = "+" if amount > 0 else "\N{MINUS SIGN}"
-    return f"{sign}{abs(amount):,.{digits if exact else digits + 4}f}"
 
 
 def shown(value: object) -> str:
