@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-if __name__ == "__main__" and sys.argv[1:2] == ["serve"]:
+if __name__ == "__main__" and sys.argv[1:2] in (["serve"], ["run"]):
     # A platform may stop it before everything is imported; nothing has to be finished then.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 

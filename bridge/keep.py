@@ -46,8 +46,7 @@ def keep(
                 name = modules[place][0]
                 log.error("process died", extra=fields(name=name, status=status))
                 running[place] = start(modules[place])
-    status = _end(running)
-    return EXIT_CONFIG if wrong else status
+    return _end(running, EXIT_CONFIG if wrong else 0)
 
 
 def _start(
@@ -68,15 +67,17 @@ def _die_with(parent: int) -> None:
             os._exit(0)
 
 
-def _end(running: Sequence[subprocess.Popen[bytes]]) -> int:
-    """End all of *running*; the first exit status that is not 0."""
+def _end(running: Sequence[subprocess.Popen[bytes]], status: int) -> int:
+    """End all of *running*; the first exit status that is not 0, *status* before theirs."""
     for process in running:
         process.terminate()
-    status, end = 0, monotonic() + PATIENCE
+    end = monotonic() + PATIENCE
     for process in running:
         try:
-            status = status or process.wait(timeout=max(0.1, end - monotonic()))
+            ended = process.wait(timeout=max(0.1, end - monotonic()))
+            # Killed by it, before Python ran a line of ours: there was nothing to finish.
+            status = status or (0 if ended == -signal.SIGTERM else ended)
         except subprocess.TimeoutExpired:
             process.kill()
-            status = 1
+            status = status or 1
     return status

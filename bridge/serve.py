@@ -27,7 +27,7 @@ from bridge.errors import BridgeError
 from bridge.log import fields
 from bridge.settings import Settings
 from bridge.sources import load, switched_on, weak_secrets
-from bridge.stop import Stop
+from bridge.stop import Stop, on_stop
 
 if TYPE_CHECKING:
     from bridge.web.front import Front
@@ -102,8 +102,7 @@ def serve(settings: Settings) -> int:
 
 def _run(port: int) -> bool:
     """Serve; False where granian gave up because its worker died twice at once."""
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: sys.exit(0))
+    on_stop(partial(sys.exit, 0))
     server = MPServer(
         "bridge.serve:application",
         address=HOST,
@@ -185,8 +184,7 @@ def free_port(port: int) -> int:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((HOST, port))
-                bound: int = probe.getsockname()[1]
-                return bound
+                return int(probe.getsockname()[1])
         except OSError as error:
             if time.monotonic() > deadline or isinstance(error, PermissionError):
                 reason = f"port {port} is not available: {error.strerror}; set PORT"

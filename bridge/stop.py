@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import signal
 import threading
+from collections.abc import Callable
 from time import monotonic
 
 LOOK = 0.5
@@ -44,9 +46,19 @@ class Stop(threading.Event):
         return self._told
 
 
+def on_stop(act: Callable[[], object]) -> None:
+    """Do *act* on SIGTERM and SIGINT, until Python ends the process.
+
+    From there on they are ignored: Python would let one that comes again kill it, and so
+    change its exit status.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: act())
+        atexit.register(signal.signal, number, signal.SIG_IGN)
+
+
 def stop_event() -> Stop:
     """Return an event that SIGTERM and SIGINT set from now on."""
     stop = Stop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    on_stop(stop.set)
     return stop

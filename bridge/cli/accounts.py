@@ -280,10 +280,9 @@ def create(
     Example:
       python -m bridge accounts create acme-101 --name "Acme" --trait mrr=99.5
     """
-    body: dict[str, Any] = {"externalId": account, "name": name}
-    body |= {"traits": traits} if traits else {}
-    body |= {"organizationId": organization} if organization else {}
-    _write(account, body)
+    more = {"traits": traits, "organizationId": organization}
+    given = {key: value for key, value in more.items() if value}
+    _write(account, {"externalId": account, "name": name, **given})
 
 
 @accounts.command()

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,11 @@ from tests.support.stack import Stack, Web
 from tests.support.stripe import SECRET
 from tests.support.waiting import eventually
 
-COMMANDS = {"serve": ("-m", "bridge", "serve"), "workers": ("-m", "workers")}
+COMMANDS = {
+    "serve": ("-m", "bridge", "serve"),
+    "run": ("-m", "bridge", "run"),
+    "workers": ("-m", "workers"),
+}
 
 
 @pytest.fixture
@@ -30,8 +35,18 @@ def web(stack: Stack) -> Web:
     return made
 
 
+def _often(pid: int, number: int) -> None:
+    """Send a signal to a process and its children again and again, until they end."""
+    with suppress(ProcessLookupError):
+        for _ in range(200):
+            os.killpg(pid, number)
+            time.sleep(0.005)
+
+
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["process", "group"])
+@pytest.mark.parametrize(
+    "send", [os.kill, os.killpg, _often], ids=["process", "group", "often"]
+)
 def test_a_signal_ends_it_with_status_0(
     web: Web, name: signal.Signals, send: Callable[[int, int], None]
 ) -> None:

@@ -33,6 +33,23 @@ def test_signals_that_meet_one_another_lock_nothing_up() -> None:
     assert 0 == subprocess.run(command, cwd=ROOT, timeout=20, check=False).returncode
 
 
+WAIT = "from bridge.stop import stop_event; e = stop_event(); print(1, flush=True); e.wait()"
+
+
+def test_a_signal_that_comes_again_until_the_end_changes_no_exit_status() -> None:
+    """A platform sends it to each process, and a wrapper or the parent again."""
+    command, ended = [sys.executable, "-c", WAIT], []
+    for _ in range(4):
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            assert process.stdout.readline()
+            while process.poll() is None:
+                process.terminate()
+        ended.append(process.returncode)
+
+    assert [0] * 4 == ended
+
+
 @pytest.mark.parametrize("timeout", [None, 30.0])
 def test_who_waits_is_woken_by_another_thread(timeout: float | None) -> None:
     stop = Stop()
