@@ -69,26 +69,26 @@ class Retained(NamedTuple):
     """What compaction must keep of a thing's history; it only grows, in any order.
 
     *seen*: every status it ever had. *creation_seen*: its creation was seen, or it was
-    read from the API. *trial*: it ever had a trial. *paid*: the steps of the latest
+    read from the API. *had_trial*: it ever had a trial. *paid*: the steps of the latest
     instant at which it was not `unpaid`. *unpaid*: the steps to `unpaid` since then.
     *in_time* and *late*: the same for LATE, of which `unpaid` is one.
     """
 
     seen: frozenset[str] = frozenset()
     creation_seen: bool = False
-    trial: bool = False
+    had_trial: bool = False
     paid: Steps = frozenset()
     unpaid: Steps = frozenset()
     in_time: Steps = frozenset()
     late: Steps = frozenset()
 
     def marks(self, facts: Collection[Fact]) -> tuple[frozenset[str], bool, bool]:
-        """*seen*, *creation_seen* and *trial*, extended by *facts*."""
+        """*seen*, *creation_seen* and *had_trial*, extended by *facts*."""
         return (
             self.seen.union([_word(fact) for fact in facts]),
             self.creation_seen
             or any(f.is_read or f.stamp.rank == Rank.CREATED for f in facts),
-            self.trial or any("trial_end" in fact.value for fact in facts),
+            self.had_trial or any("trial_end" in fact.value for fact in facts),
         )
 
     def joined(self, facts: Collection[Fact]) -> Retained:
@@ -144,7 +144,7 @@ class State(NamedTuple):
     fact: Fact
     seen: frozenset[str]
     creation_seen: bool
-    trial: bool
+    had_trial: bool
     unpaid_since: int | None = None
     late_since: int | None = None
     rivals: tuple[State, ...] = ()

@@ -137,7 +137,7 @@ def read(id_: str, state: State, deleted_at: int | None) -> Subscription:
         value,
         ended,
         _was_live(state, ended),
-        state.trial,
+        state.had_trial,
         state.fact.event,
         late_since=state.late_since,
         seen=state.seen,

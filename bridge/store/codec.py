@@ -101,5 +101,5 @@ def _retained_rows(history: History) -> dict[str, str]:
 
 def _retained_row(retained: Retained) -> str:
     spells = map(in_order, (retained.paid, retained.unpaid))
-    marks = sorted(retained.seen), int(retained.creation_seen), int(retained.trial)
+    marks = sorted(retained.seen), int(retained.creation_seen), int(retained.had_trial)
     return orjson.dumps([*marks, *(list(map(list, s)) for s in spells)]).decode()

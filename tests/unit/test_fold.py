@@ -114,7 +114,7 @@ def test_everything_ever_seen_is_remembered(facts: list[Fact]) -> None:
         }
         assert words == state.seen
         assert any(f.stamp.rank == CREATED for f in own) == state.creation_seen
-        assert any("trial_end" in f.value for f in own) == state.trial
+        assert any("trial_end" in f.value for f in own) == state.had_trial
 
 
 # --- Laws of compaction ---------------------------------------------------------
