@@ -18,7 +18,7 @@ from urllib3.util import make_headers
 from bridge.demo.lives import LIVES, deliveries, in_order
 from bridge.demo.run import drawn, verdicts
 from bridge.demo.stack import environment
-from tests.support.processes import ROOT, Running
+from tests.support.processes import ANYWHERE, ROOT, Running
 
 MISLEADING = {
     "REDIS_URL": "redis://127.0.0.1:9/0",
@@ -35,7 +35,7 @@ START = 1_790_035_200
 def demo(folder: Path, *arguments: str, cwd: Path | None = None) -> Running:
     """Start the demo in *cwd* or an empty folder, with temporary files in the latter."""
     command = [sys.executable, "-m", "bridge", "demo", *arguments]
-    here = {"PYTHONPATH": ROOT, "TMPDIR": folder}
+    here = {"PYTHONPATH": ANYWHERE, "TMPDIR": folder}
     return Running(command, environ=MISLEADING | here, folder=folder, cwd=cwd or folder)
 
 

@@ -20,7 +20,7 @@ from bridge.store.operator import paused
 from tests.support.command import called
 from tests.support.desk import bench, customer, subscription
 from tests.support.local_stripe import KEY, LocalStripe
-from tests.support.processes import ROOT, end_all
+from tests.support.processes import ANYWHERE, ROOT, end_all
 from tests.support.sender import Sender
 from tests.support.server import RedisServer
 from tests.support.stack import Stack
@@ -48,7 +48,7 @@ class Operator:
         self.environ = {
             **settings,
             "PATH": f"{bin_}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": ANYWHERE,
             "OLD_HOST": "127.0.0.1",
             "OLD_PORT": port,
         }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT, environment
+from tests.support.processes import ANYWHERE, environment
 
 RIGHT = {
     "PORT": "0",
@@ -57,7 +57,7 @@ def test_it_ends_with_78_and_a_sentence(
     environ = {os.fsencode(k): os.fsencode(v) for k, v in environment(RIGHT).items()}
     ended = subprocess.run(
         [sys.executable, "-m", *PROCESSES[process]],
-        env=environ | {variable.encode(): value, b"PYTHONPATH": os.fsencode(ROOT)},
+        env=environ | {variable.encode(): value, b"PYTHONPATH": os.fsencode(ANYWHERE)},
         cwd=tmp_path,
         capture_output=True,
         timeout=20,

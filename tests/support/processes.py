@@ -25,6 +25,9 @@ KEPT = ("PATH", "HOME")
 DEPLOYED = ROOT / "tests" / "support" / "deployed"
 """Hides what the lock of the tests has, that of a deployment has not, and slows a start."""
 
+ANYWHERE = f"{DEPLOYED}{os.pathsep}{ROOT}"
+"""PYTHONPATH of a process that runs in another folder."""
+
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 """Set by coverage where it measures: a process that is given it counts too."""
 
