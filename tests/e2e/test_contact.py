@@ -12,7 +12,7 @@ from tests.support.stack import Stack
 from tests.support.stripe import Shop
 from tests.support.waiting import eventually
 
-CUSTOMERS = 300
+CUSTOMERS = 200
 
 
 def backfilled(stack: Stack, stripe: LocalStripe) -> Said:

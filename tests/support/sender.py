@@ -44,7 +44,7 @@ class Sender:
                 eventually(lambda event=event: self._post(event), what="a 202")
             self.sent += len(events)
             self.mrr[shop.id] = 49 * quantity
-            if self._stop.wait(0.02):
+            if self._stop.wait(0.05):
                 return
 
     def _post(self, event: dict[str, object]) -> bool:
