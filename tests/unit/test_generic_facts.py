@@ -265,6 +265,13 @@ def test_a_mistake_of_the_sender_is_named_with_its_line(more, place) -> None:
     assert "subscription" in words
 
 
+def test_a_change_of_nobody_is_refused_where_no_thing_may_tell_whose_it_is() -> None:
+    rule = {"kind": "thin", "id": "sub"}
+    reads = source(events={"x": rule})
+
+    assert "party" in refusal(reads, event(who=None, sub="s1"))
+
+
 def test_an_event_without_a_party_changes_nothing() -> None:
     assert [] == facts(subscriptions(), sub(who=False))
 
@@ -284,6 +291,14 @@ def test_an_account_is_named_by_a_path_or_not_at_all() -> None:
     ]
 
     assert ["acme-101", None] == accounts
+
+
+@pytest.mark.parametrize("lines", [{}, {"events": {"customer": {}}}])
+def test_a_source_names_the_organization_for_all_its_rules(lines: Any) -> None:
+    reads = source(organization="org", traits={"tier": "tier"}, **lines)
+
+    told = things(reads, event(org="initech", tier="gold"))["organization"]
+    assert {"organization": "initech"} == told
 
 
 def test_a_rule_of_traits_alone_can_name_the_account() -> None:

@@ -75,6 +75,26 @@ def test_a_mistake_is_named_with_its_place(more: str, words: str) -> None:
     assert any(one.startswith(words) for one in problems) == bool(words), problems
 
 
+def test_every_mistake_of_a_table_is_named_at_once() -> None:
+    lines = ["at = false", "party = false", "secret_env = 'PATH'", "recipes = 1"]
+    lines += ["events.subscription.mrr.amuont = 'data.price'", "events.customer = 1"]
+    lines += ["events.note.kind = 'thin'", "traits.due = { path = 'a', as = 'minor' }"]
+    found = make("Acme", table("\n".join(lines)), ENVIRON).problems
+
+    for place in (
+        "must be a name of a-z",
+        "at: is missing, here or in events.note",
+        "party: is missing, here or in events.subscription",
+        "secret_env: PATH is already used",
+        "recipes: is unknown",
+        "events.subscription.mrr.amuont: is unknown",
+        "events.customer: must be a table",
+        "events.note: must say party",
+        "events.note.currency: is missing",
+    ):
+        assert any(one.startswith(place) for one in found), (place, found)
+
+
 @pytest.mark.parametrize("name", ["Acme", "a b", "pointer", "catalogue", "", "a" * 41])
 def test_a_name_that_no_address_has_is_refused(name: str) -> None:
     (problem,) = make(name, table(), ENVIRON).problems

@@ -21,7 +21,7 @@ from bridge.domain.account import MEMBER_OF
 from bridge.settings import OPTIONS, Option, read_all, text
 from bridge.sources.generic.api import GenericApi
 from bridge.sources.generic.events import events, facts, fits
-from bridge.sources.generic.table import TABLE
+from bridge.sources.generic.table import SHARED, TABLE
 from bridge.webhook.auth import verify, weaknesses
 from bridge.webhook.fields import Payload
 from bridge.webhook.source import Handler, Source, Weakness
@@ -97,27 +97,27 @@ def overridden(recipe: Mapping[str, Any], lines: Mapping[str, Any]) -> dict[str,
 
 def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Made:
     """Make the source of table `[sources.NAME]`, its secrets taken from *environ*."""
-    if not NAME.fullmatch(name):
-        return Made(problems=("must be a name of a-z, 0-9, _ and -, up to 40",))
     recipe = given.get("recipe")
+    # What else is wrong nobody can tell without the recipe.
     if recipe is not None and recipe not in [*recipes()]:
         return Made(problems=(f"recipe: must be one of {', '.join(recipes())}",))
     lines = overridden(recipes().get(recipe or "", {}), given)
     table, wrong = check(TABLE, lines, ": ")
-    if wrong:
-        return Made(problems=tuple(wrong))
-    rules, secret_env, read = _rules(name, table), table["secret_env"], table["read"]
+    if not NAME.fullmatch(name):
+        wrong.append("must be a name of a-z, 0-9, _ and -, up to 40")
+    read, secret_env = table.get("read", {}), table.get("secret_env", ())
     keys = read.get("key_env", ())
     variables = dict.fromkeys(secret_env, "Secret of its webhooks.")
     variables |= dict.fromkeys(keys, "Key of its API.")
     options = [Option(n, text, what, secret=True) for n, what in variables.items()]
     values, unread = read_all(options, environ)
-    wrong = [*_missing(rules), *unread]
+    wrong += [*_missing(lines), *unread]
     for line, names in (("secret_env", secret_env), ("read.key_env", keys)):
         for variable in NO_SECRETS.intersection(names):
             wrong.append(f"{line}: {variable} is already used for something else")
     if wrong:
         return Made(problems=tuple(wrong))
+    rules = _rules(name, table)
     handlers, key = RuleHandlers(rules), next(iter(keys), "")
     valid = [secret for env in secret_env if (secret := values[env])]
     secret = values.get(key)
@@ -147,7 +147,7 @@ def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Mad
 def _rules(name: str, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the rules, each with the lines that its source sets for all of them."""
     rules = table["events"] or EVERY_EVENT
-    shared = {line: table[line] for line in ("party", "account", "at") if line in table}
+    shared = {line: table[line] for line in SHARED if line in table}
     added = {
         "source": name,
         "by_id": not any("account" in rule for rule in (shared, *rules.values())),
@@ -159,18 +159,29 @@ def _rules(name: str, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _missing(rules: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Name the lines that a rule needs and that neither it nor its source has."""
-    for word, rule in rules.items():
-        thin = rule["kind"] == "thin"
-        for line in ("at",) if thin or rule["kind"] == "extra" else ("at", "party"):
-            if line not in rule:
+def _missing(table: Mapping[str, Any]) -> Iterator[str]:
+    """Name the lines that a rule needs and that neither it nor its source has.
+
+    The *table* may have mistakes; what should be one in it, and is none, counts as empty.
+    """
+    rules = _inner(table, "events") or EVERY_EVENT
+    for word in rules:
+        rule = _inner(rules, word)
+        kind, said = rule.get("kind", word), {**table, **rule}
+        for line in ("at",) if kind in ("thin", "extra") else ("at", "party"):
+            if line not in said:
                 yield f"{line}: is missing, here or in events.{word}"
-        if thin and "party" not in rule and not {"thing", "id"} <= rule.keys():
+        if kind == "thin" and not ("party" in said or {"thing", "id"} <= rule.keys()):
             yield f"events.{word}: must say party, or thing and id"
-        kinds = {path.kind for path in rule["traits"].values()}
+        traits = {**_inner(table, "traits"), **_inner(rule, "traits")}
+        kinds = {str(_inner(traits, trait).get("as")) for trait in traits}
         if "minor" in kinds and "currency" not in rule:
             yield f"events.{word}.currency: is missing, for traits in minor units"
+
+
+def _inner(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    inner = table.get(name)
+    return inner if isinstance(inner, dict) else {}
 
 
 def _weak(
@@ -178,10 +189,9 @@ def _weak(
 ) -> Iterator[Weakness]:
     """Weaknesses of a source's secrets; the path of a file is not a secret."""
     for name in names:
-        secret = secrets[name] or ""
+        secret = secrets[name]
         with suppress(OSError, ValueError):
-            if secret.startswith("/") and Path(secret).exists():
+            if secret and secret.startswith("/") and Path(secret).exists():
                 yield Weakness(f"{name} holds the path of a file, and no secret")
                 continue
-        if secret:
-            yield from weaknesses(name, secret)
+        yield from weaknesses(name, secret)

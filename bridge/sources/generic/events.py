@@ -208,16 +208,13 @@ def _facts(rule: Rule, event: Event) -> Iterator[Fact]:
     if party is None and kind not in {"thin", "extra"}:
         return
     whose = f"{name}:{party}"
-    things: Iterable[tuple[str, AnyValue]]
-    if kind == "thin":
-        things = [(TO_REFRESH, {"event": event.id})]
-        if party is None:  # Only the source may know whose it is.
-            id_ = _id(rule, body)
-            whose = pointer(name, f"{rule['thing']}:{id_}")
+    things: Iterable[tuple[str, AnyValue]] = [(TO_REFRESH, {"event": event.id})]
+    if kind == "thin" and party is None:  # Only the source may know whose it is.
+        whose = pointer(name, _thing(rule, body))
     elif kind == "extra":
         extra = f"{EXTRA}{_id(rule, body)}"
         whose, things = catalogue(name, extra), [(extra, {"told": True})]
-    else:
+    elif kind != "thin":
         things = _things(rule, body, at, str(party))
     for thing, value in things:
         yield event.fact(whose, thing, value, _rank(rule, event), at=at)
@@ -236,6 +233,13 @@ def _rank(rule: Rule, event: Event) -> int:
     exact = [n for n, kind in enumerate(order) if kind == event.type]
     fitting = [n for n, kind in enumerate(order) if fits(event.type, kind)]
     return Rank.CREATED + [*exact, *fitting, 0][0]
+
+
+def _thing(rule: Rule, body: Any) -> str:
+    """Return what has changed. Raises ValidationError where nothing tells it."""
+    if "thing" not in rule:
+        raise ValidationError({"party": ["is not in the event"]})
+    return f"{rule['thing']}:{_id(rule, body)}"
 
 
 def _id(rule: Rule, body: Any) -> str:
@@ -292,7 +296,7 @@ def _subscription(rule: Rule, body: Any, at: int, account: Any) -> Subscription:
     its = partial(read, rule, body)
     currency, status, mrr = its("currency"), _status(rule, body), rule["mrr"]
     over = status in ENDED
-    items, trial_end = _items(mrr, body, currency), _trial_end(rule, body)
+    items, trial_end = _items(mrr, body, currency), _trial_end(its)
     if not items and not over:
         # If nothing is recurring, there is no subscription.
         return kept(Subscription(status=VOID, account=account, ended_at=at))
@@ -332,10 +336,9 @@ def _status(rule: Rule, body: Any) -> str:
     return str(status)
 
 
-def _trial_end(rule: Rule, body: Any) -> Any:
+def _trial_end(its: Callable[[str], Any]) -> Any:
     """Return the end of the trial: as given, or its days after the beginning."""
-    lines = ("trial_end", "starts", "trial_days")
-    end, began, days = (read(rule, body, line) for line in lines)
+    end, began, days = its("trial_end"), its("starts"), its("trial_days")
     if end or not (began and days):
         return end
     end = began + int(Fraction(days) * DAY_MS)
@@ -367,7 +370,7 @@ def _item(mrr: Rule, row: Any, body: Any, currency: str | None) -> Item:
     if its("usage"):
         value["usage"] = UNTOLD
         return kept(value)
-    amount, quantity, own = its("amount"), its("quantity"), _currency(mrr, row)
+    amount, quantity, own = its("amount"), its("quantity"), its("currency")
     code = currency or own
     # The event may lack the price in the subscription's own currency.
     is_other = bool(own and currency and own != currency)
@@ -391,19 +394,10 @@ def _item(mrr: Rule, row: Any, body: Any, currency: str | None) -> Item:
     return kept(value)
 
 
-def _currency(mrr: Rule, row: Any) -> Any:
-    """Return an item's own currency; "" if it is not a currency, like some senders' credits."""
-    try:
-        return read(mrr, row, "currency")
-    except ValidationError:
-        return ""
-
-
 def _discounts(mrr: Rule, body: Any) -> Iterator[Discount]:
     """Yield the discounts, whose terms no event contains, with their dates."""
     if "discounts" not in mrr:
-        id_ = read(mrr, body, "discount", "mrr.")
-        if id_:
+        if id_ := read(mrr, body, "discount", "mrr."):
             yield {"id": id_}
         return
     for row in read(mrr, body, "discounts", "mrr.") or ():

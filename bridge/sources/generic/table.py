@@ -19,9 +19,9 @@ from bridge.domain.facts import Rank
 from bridge.sources.generic.events import FORMS
 from bridge.sources.generic.values import (
     CONVERTERS,
+    FIXED,
     SCALARS,
     SHOWN,
-    TEXTS,
     ValuePath,
     text,
 )
@@ -56,10 +56,9 @@ def texts(pattern: str, must: str, most: int = 100, **options: Any) -> fields.Fu
     """One text or a list of texts; each must match *pattern*."""
 
     def read(value: Any) -> tuple[str, ...]:
-        given = [value] if isinstance(value, str) else value
-        if not isinstance(given, list) or not 0 < len(given) <= most:
-            raise ValidationError(must)
-        if not all(isinstance(t, str) and re.fullmatch(pattern, t) for t in given):
+        given = value if isinstance(value, list) else [value]
+        fits = [isinstance(t, str) and re.fullmatch(pattern, t) for t in given]
+        if not (0 < len(given) <= most and all(fits)):
             raise ValidationError(must)
         return tuple(given)
 
@@ -118,7 +117,7 @@ def value(*kinds: str, more: Any = PARTS, **options: Any) -> fields.Function:
     *kinds* are the allowed words of `as`; the first is the default. Without *kinds* any
     word is allowed and the default is JSON.
     """
-    words = ["text" if kind in TEXTS else kind for kind in kinds] or SCALARS
+    words = [FIXED.get(kind, kind) for kind in kinds] or SCALARS
     lines = schema(**{**PARTS, **more, "as": one_of(words)})
     places = {"path", "header"} & lines.fields.keys()
     either = "`path` or `header`" if more is SENT else "`path`"
@@ -129,7 +128,7 @@ def value(*kinds: str, more: Any = PARTS, **options: Any) -> fields.Function:
             raise ValidationError(f"must be a path in quotes, or a table with {either}")
         parts = lines.load(given)
         path, kind = _compiled(parts.get("path", "`null`")), parts.get("as")
-        if kind is None or TEXTS.intersection(kinds):
+        if kind is None or not FIXED.keys().isdisjoint(kinds):
             kind = kinds[0] if kinds else ""
         convert = (SHOWN if more is TRAIT else CONVERTERS)[kind]
         keys = _plain_keys(path) if parts.get("null_clears", more is not TRAIT) else []
@@ -219,7 +218,7 @@ ENDED = schema(**_values(truth="when", instant="at"))
 MRR = schema(
     amount=value("minor", "major", required=True),
     **_values(label="name", reduction="discount", interval="interval"),
-    **_values(currency="currency", count="quantity", whole="count"),
+    **_values(code="currency", count="quantity", whole="count"),
     **_values(list="items discounts", truth="tax_included usage", instant="from until"),
 )
 KINDS: Mapping[str, Lines] = {

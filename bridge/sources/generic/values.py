@@ -188,12 +188,17 @@ def interval(value: Any) -> tuple[str, int]:
     return INTERVALS[word]
 
 
+def code(value: Any) -> Any:
+    """A currency: three letters, in lower case; "": none, like some senders' credits."""
+    found = Currency().read(value)
+    return "" if found is UNREAD else found
+
+
 def currency(value: Any) -> Any:
-    """Three letters, in lower case."""
-    code = Currency().read(value)
-    if code is UNREAD:
+    """A currency, and nothing else."""
+    if not (found := code(value)):
         raise ValueError("must be a currency of three letters")
-    return code
+    return found
 
 
 def truth(value: Any) -> bool:
@@ -241,6 +246,7 @@ CONVERTERS: dict[str, Convert] = {
     "minor": amount,
     "major": amount,
     "interval": interval,
+    "code": code,
     "currency": currency,
     "count": count,
     "whole": whole,
@@ -257,8 +263,8 @@ SHOWN: Mapping[str, Convert] = CONVERTERS | {
 }
 """The same for the value of a trait, as it is in Vitally."""
 
-TEXTS = frozenset({"label", "reduction"})
-"""Fixed kinds of lines whose `as` can be `text` alone."""
+FIXED = {"label": "text", "reduction": "text", "code": "currency"}
+"""Fixed kind of a line -> the only word that its `as` may be."""
 
 SCALARS = ("text", "number", "boolean", "instant", "day", "minor", "major")
 """The kinds of values of a trait."""
