@@ -93,7 +93,7 @@ def replay(
     if account:
         chosen = _named(here.redis, account)
     elif flags["rules"]:
-        chosen = Chosen([one.account for one in planned(here) if one.requests])
+        chosen = Chosen([one.account for one in planned(here) if one.is_due])
     else:
         chosen = (_came if since or until else _of)(here, wanted)
     if not account:
@@ -144,11 +144,8 @@ def _came(here: Session, wanted: Filter) -> Chosen:
 def _confirm(here: Session, chosen: Chosen, *, yes: bool) -> None:
     """Say how many accounts would be written and what that costs, and ask."""
     accounts, parties = chosen
-    plan = [one for one in planned(here, accounts) if one.requests]
+    plan = [one for one in planned(here, accounts) if one.is_due]
     sums = totals(plan, figures(here.redis), here.settings.vitally_budget_share)
-    note(
-        f"{sums['accounts']:,} of {count(len(accounts), 'account')} differ: "
-        f"{costs(sums)}"
-    )
+    note(f"{len(plan):,} of {count(len(accounts), 'account')} differ: {costs(sums)}")
     what = f"{count(len(accounts), 'account')} and {len(parties):,} held"
     confirm(f"Type yes to replay {what}", "yes", yes=yes)

@@ -649,6 +649,16 @@ def test_what_redis_keeps_of_an_instance_is_a_handful_of_bytes(on: Bench) -> Non
 # --- What people see ------------------------------------------------------------------
 
 
+def test_new_rules_have_instances_sent(desk: Bench, run: Run, tmp_path: Path) -> None:
+    desk.rests(customer(), subscription())
+    on, file = switch_on(desk), config_file(tmp_path)
+    said = run("replay", "--rules", "--yes", "--no-wait", BRIDGE_CONFIG=file)
+    minutes(on)
+
+    assert "1 of 1 account differ" in said.err
+    assert ["stripe:sub_1"] == sent(on)
+
+
 def test_why_and_plan_show_what_is_not_there_yet(
     on: Bench, run: Run, tmp_path: Path
 ) -> None:
