@@ -73,7 +73,7 @@ class Failures:
         self._clock, self._lock = clock, Lock()
         self._all = Failed()
         self._by_address: OrderedDict[str, Failed] = OrderedDict()
-        self._slowed = 0
+        self._slowed, self._told = 0, float("-inf")
 
     def wait(self, address: str) -> float:
         """Note a failure; return how many seconds its answer waits."""
@@ -96,10 +96,15 @@ class Failures:
         """How many addresses are kept."""
         return len(self._by_address)
 
-    def slowed(self) -> int:
-        """Return how many answers had to wait since this was last asked."""
+    def slowed(self, every: float = 0.0) -> int:
+        """Return how many answers had to wait since this was last told.
+
+        0 while that is less than *every* seconds ago.
+        """
         with self._lock:
-            slowed, self._slowed = self._slowed, 0
+            if (now := self._clock()) - self._told < every:
+                return 0
+            slowed, self._slowed, self._told = self._slowed, 0, now
             return slowed
 
     def _behind(self, row: Failed, free: int, now: float) -> float:

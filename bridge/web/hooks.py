@@ -107,7 +107,6 @@ class Hooks:
         self._refusals = Refusals()
         self._durations = Durations()
         self._failures = Failures(free=60, free_in_all=600, gap=0.25, longest=1.0)
-        self._reported = time.monotonic()
         watch.callbacks += [self._refusals.flush, self._durations.flush]
         watch.callbacks.append(self._report)
 
@@ -153,10 +152,8 @@ class Hooks:
 
     def _report(self, _redis: Redis) -> None:
         """Log once a minute how many failed signatures were not logged each."""
-        if (now := time.monotonic()) - self._reported >= REPORT:
-            self._reported = now
-            if slowed := self._failures.slowed():
-                LOG.warning("signatures failed", extra=fields(deliveries=slowed))
+        if slowed := self._failures.slowed(REPORT):
+            LOG.warning("signatures failed", extra=fields(deliveries=slowed))
 
     def _answer(self, name: str, source: Source | None, id_: str) -> Reply:
         if source is None or request.method != "POST":

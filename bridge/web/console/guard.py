@@ -11,7 +11,6 @@ import hmac
 import logging
 import re
 import secrets
-import time
 from collections.abc import Iterable
 from hashlib import sha256
 from http import HTTPStatus
@@ -72,7 +71,6 @@ class Guard:
     def __init__(self, users: Iterable[User], public_url: str | None) -> None:
         self._users = [(digest(user.name, user.password), user) for user in users]
         self._wrong = Failures(free=0, free_in_all=10, gap=1.0, longest=5.0)
-        self._logged = float("-inf")
         self._public_host = urlsplit(public_url).netloc if public_url else None
 
     def check(self) -> None:
@@ -89,7 +87,8 @@ class Guard:
         if not found:
             if given:
                 request.environ[WAIT] = self._wrong.wait(address(request.environ))
-                self._log()
+                if tries := self._wrong.slowed(QUIET):
+                    LOG.warning("wrong console password", extra=fields(tries=tries))
             raise Unauthorized(www_authenticate=REALM)
         g.user = user = found[0]
         if user.acts:
@@ -104,13 +103,6 @@ class Guard:
             self._refuse_others()
         elif request.url_rule and "POST" in (request.url_rule.methods or ()):
             abort(405)  # rq-dashboard has an action that GET does, too
-
-    def _log(self) -> None:
-        """Say how many wrong passwords there were, but not each."""
-        if (now := time.monotonic()) - self._logged >= QUIET:
-            self._logged = now
-            tries = self._wrong.slowed()
-            LOG.warning("wrong console password", extra=fields(tries=tries))
 
     def _refuse_others(self) -> None:
         """Refuse an action that did not come from a page of ours."""
