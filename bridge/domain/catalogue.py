@@ -59,8 +59,7 @@ def references(things: Things) -> set[str]:
             discounts += [value, *value.get("discounts", ())]
         elif thing.startswith(SUBSCRIPTION) and value.get("status") not in ENDED:
             items = value.get("items", ())
-            for one in (value, *items):
-                discounts += one.get("discounts", ())
+            discounts += [d for o in (value, *items) for d in o.get("discounts", ())]
             for kind in ("price", "product"):
                 names |= {f"{kind}:{item[kind]}" for item in items if item.get(kind)}
             if value.get("extras"):
@@ -89,10 +88,13 @@ class References:
         replaced = ((state.value.get("replaces"), state.value) for state in told)
         self._replaced: dict[str, Discount] = {id_: new for id_, new in replaced if id_}
         self._began: defaultdict[str | None, list[State]] = defaultdict(list)
+        items = [i for state in things.values() for i in state.value.get("items", ())]
+        elsewhere = {one.get("id") for i in items for one in i.get("discounts", ())}
+        elsewhere |= self._replaced.keys()
         for state in told:
             value = state.value
             # A discount of an item is left out: its item lists it.
-            if not value.get("item") and value.get("id") not in self._replaced:
+            if not value.get("item") and value.get("id") not in elsewhere:
                 self._began[value.get("subscription")].append(state)
         self._customer_discounts = self._of_customer()
         # Where nothing else tells anything, a subscription without discounts is complete.
@@ -222,8 +224,7 @@ class References:
         """What an item as *seen* (ms), its product and its price tell; the newest counts."""
         known = self._refreshed.get("details", {}).get(item.get("product", ""))
         parts = [(self._things[REFRESHED].fact.stamp.at, known)] if known else []
-        there = filter(None, shared)
-        parts += [(s.fact.stamp.at, s.value.get("details", {})) for s in there]
+        parts += [(s.fact.stamp.at, s.value.get("details", {})) for s in shared if s]
         parts.append((seen, item.get("details", {})))
         parts.sort(key=itemgetter(0))
         return {key: told for _, part in parts for key, told in part.items()}
@@ -266,8 +267,7 @@ def _beginning(state: State) -> tuple[int, int, bool, tuple[Any, ...]]:
 
 def _products(value: Subscription) -> set[str]:
     """All products of a subscription, metered ones included; each price without one is one."""
-    items = value.get("items", ())
-    return {item.get("product") or item.get("price", "") for item in items}
+    return {i.get("product") or i.get("price", "") for i in value.get("items", ())}
 
 
 def _over(old: Discount, new: Discount) -> Discount:
