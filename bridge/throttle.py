@@ -136,7 +136,7 @@ class Outage(Store):
         return bool(self._redis.delete(keys.FAILING))
 
 
-FIRST_LOOK, LAST_LOOK = 3.0, 60.0
+FIRST_PROBE, LAST_PROBE = 3.0, 60.0
 """Seconds between checks whether a refused key works again: at first, at most."""
 
 REMEMBERED = 600
@@ -164,7 +164,7 @@ class Breaker(Store):
     def patience(self) -> float:
         """Seconds between checks; longer if it opened repeatedly in recent minutes."""
         times = int(self._redis.get(keys.OPENED) or 1)
-        return min(FIRST_LOOK * 2.0 ** (times - 1), LAST_LOOK)
+        return min(FIRST_PROBE * 2.0 ** (times - 1), LAST_PROBE)
 
     def close(self) -> bool:
         """Let writes go on; True for the worker that closed it."""

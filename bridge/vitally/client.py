@@ -276,7 +276,7 @@ class Vitally:
             reply = self._reply(method, response, began)
             status, clock = reply.status, instant(reply.headers.get("Date", ""))
         except (HTTPError, OSError) as error:
-            raise self._failure(error) from error
+            raise self._failure(error, most) from error
         finally:
             seconds = time.monotonic() - began
             self._after(Call(method, status, time.time() - seconds, seconds, clock))
@@ -305,10 +305,10 @@ class Vitally:
         response.release_conn()
         return Reply(response.status, response.headers, bytes(body))
 
-    def _failure(self, error: Exception) -> VitallyUnavailableError:
+    def _failure(self, error: Exception, most: float) -> VitallyUnavailableError:
         words = next(words for kind, words in FAILURES if isinstance(error, kind))
         if time.monotonic() >= self._exchange.until:
-            words = f"no complete answer within {self._deadline:g} s"
+            words = f"no complete answer within {round(most, 2):g} s"
         return VitallyUnavailableError(words, sent=self._exchange.sent)
 
     def _new_pool(self) -> HTTPConnectionPool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bridge.deadline import UNTIL
 from bridge.errors import (
     VitallyError,
     VitallyKeyError,
@@ -241,8 +242,15 @@ def test_a_host_that_never_answers_is_left_at_the_deadline():
             error = failure(vitally.probe)
             took = time.monotonic() - began
 
+        with closing(Vitally(url, "Basic Og==", deadline=5)) as vitally:
+            whole = UNTIL.set(time.monotonic() + 0.2)
+            shorter = failure(vitally.probe)
+            UNTIL.reset(whole)
+
     assert (VitallyUnavailableError, True) == (type(error), error.sent)
     assert took < 1.5
+    assert "no complete answer within 0.2 s" == error.reason
+    assert shorter.reason.startswith("no complete answer within 0.")
 
 
 def test_where_no_connection_comes_about_nothing_was_sent(vitally, simulator):
