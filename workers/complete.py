@@ -51,16 +51,14 @@ class Completing:
         if not self.comparisons or self.redis.get(keys.SWEEPER) != me:
             return False
         (known, run), now = self.checkpoints.read(), milliseconds(self.redis)
-        due = [
-            (one, known.get(one.source.name) or Checkpoint(now, now))
-            for one in self.comparisons
-            if monotonic() >= self.rests.get(one.source.name, (0.0, 0.0))[0]
-        ]
-        due = [(one, point) for one, point in due if point.is_due(now, run)]
-        for one, point in due:
-            keeps_ms = one.source.keeps_days * DAY_MS
-            self._page(one, point.begun(now, run, keeps_ms), now)
-        return bool(due)
+        was_due = False
+        for one in self.comparisons:
+            point = known.get(one.source.name) or Checkpoint(now, now)
+            rests_until, _ = self.rests.get(one.source.name, (0.0, 0.0))
+            if monotonic() >= rests_until and point.is_due(now, run):
+                keeps_ms, was_due = one.source.keeps_days * DAY_MS, True
+                self._page(one, point.begun(now, run, keeps_ms), now)
+        return was_due
 
     def _page(self, one: Comparison, point: Checkpoint, now: int) -> None:
         name, span = one.source.name, (point.since, point.until)

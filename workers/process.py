@@ -106,19 +106,16 @@ class Process:
         self.sweeper = Sweeper(self.context, name)
         self.schedule = Schedule(self.context, name)
         self.completing = Completing(self.context, name)
-        self.watch = Watch.of(self.redis, settings)
-        check, leads = self.watch.check, self.sweeper.leads
-        self.alerts = Alerts(
-            self.redis, settings, check, leads, Probes(self.context).run
-        )
         self.turns = 0
         self.paused: str | None = None
         self.lost: Lease | None = None
         self.done = threading.Event()
         # It beats until the last job is done, even after SIGTERM.
         beats = partial(self.context.repeat, self._beat, BEAT, self.done)
-        alerts = partial(self.alerts.run, stop)
-        runs = (self.sweeper.run, beats, self.schedule.run, self.completing.run, alerts)
+        check, probes = Watch.of(self.redis, settings).check, Probes(self.context).run
+        alerts = Alerts(self.redis, settings, check, self.sweeper.leads, probes)
+        alert = partial(alerts.run, stop)
+        runs = (self.sweeper.run, beats, self.schedule.run, self.completing.run, alert)
         self.threads = [threading.Thread(target=run, daemon=True) for run in runs]
 
     def run(self) -> int:

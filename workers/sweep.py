@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from bridge.desired import desired_state
 from bridge.errors import VitallyMissingError
 from bridge.log import fields
@@ -143,9 +145,17 @@ class Sweeper:
             self.is_indexed = self.index.complete(self._rows)
 
     def _rows(self, accounts: list[str]) -> dict[str, str]:
-        views = self.shadow.views({name: [] for name in accounts})
-        config = self.context.config
-        return {one.account: desired_state(one, config).row(one) for one in views}
+        """Their rows; an account that cannot be computed has none until its next job."""
+        rows = {}
+        for name in accounts:
+            try:
+                for view in self.shadow.views({name: []}):
+                    rows[name] = desired_state(view, self.context.config).row(view)
+            except RedisError:
+                raise
+            except Exception:  # no account is worth a worker
+                log.exception("index", extra=fields(account=name))
+        return rows
 
     def _jobless(self, parties: list[str]) -> Iterator[tuple[str, str, str, str]]:
         """(party, number of its claim, claim, job) of the parties that nobody works on."""
@@ -172,12 +182,11 @@ class Sweeper:
         A 404 to the probe says nothing about the key. After a while one write is let
         through to see whether the address is now right.
         """
-        breaker = self.context.breaker
-        is_late = monotonic() - self.shut >= HALF_OPEN
-        if isinstance(ask(self.context, self.vitally), VitallyMissingError) and (
-            is_late or "key" in (breaker.reason() or "")
-        ):
-            self.context.resume_writes()
+        refusal = ask(self.context, self.vitally)
+        if isinstance(refusal, VitallyMissingError):
+            is_late = monotonic() - self.shut >= HALF_OPEN
+            if is_late or "key" in (self.context.breaker.reason() or ""):
+                self.context.resume_writes()
 
     def leads(self) -> bool:
         """Whether this worker is the sweeper now; asks Redis once a second."""

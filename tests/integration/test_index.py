@@ -107,6 +107,17 @@ def test_the_index_is_completed_though_redis_failed_in_between(desk: Bench) -> N
     assert 1 == index.count()
 
 
+def test_an_account_that_cannot_be_computed_ends_no_sweeper(desk: Bench) -> None:
+    desk.rests(customer(), subscription(at=1))
+    desk.rests(customer("cus_2", account="broken"))
+    desk.redis.delete(keys.INDEX, keys.INDEXED)
+    desk.redis.hset(keys.facts("stripe:cus_2"), "subscription:x\tevt_9", b"{no json")
+    Sweeper(desk.context, "worker").complete_index()
+
+    assert ["acme"] == [row.account for row in Index(desk.redis).rows()]
+    assert b"done" == desk.redis.get(keys.INDEXED)
+
+
 @pytest.mark.parametrize(
     "text", ["ACME", "acm", "cus_1", "stripe:cus_1", "sub_1", " Acme "]
 )
