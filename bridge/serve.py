@@ -156,8 +156,7 @@ def application(parent: int) -> Front:
 
     settings, config = load(os.environ)
     log.configure(settings.log_level, settings.log_format)
-    end = partial(_end_with, parent)
-    threading.Thread(target=end, name="end-with-parent", daemon=True).start()
+    threading.Thread(target=_end_with, args=[parent], name="end", daemon=True).start()
     app = front(settings, config)
     LOG.info("web worker ready", extra=fields(pid=os.getpid()))
     return app

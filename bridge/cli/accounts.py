@@ -50,8 +50,11 @@ COLUMNS = {
 }
 """Heading of the list -> field of an account."""
 
-FOUND = ("account", "name", "status", "mrr", "currency", "parties", "unknown")
+FOUND = ("account", "name", "status", "mrr", "currency", "parties", "unknown", "states")
 """Fields of what `find` finds."""
+
+HELD = dict.fromkeys(FOUND) | {"status": "held", "unknown": (), "states": ["held"]}
+"""A held party, which has no account."""
 
 WIDEST = 40
 """Characters of a cell of the list."""
@@ -117,6 +120,14 @@ def _short(value: object) -> str:
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
 
 
+def _line(found: Mapping[str, Any]) -> list[object]:
+    """What `find` says of an account; one whose first events were not seen is marked."""
+    mrr = "unknown" if "mrr" in found["unknown"] else found["mrr"]
+    mark = " (incomplete history)" if "incomplete" in found["states"] else ""
+    own = (_short(found[name]) for name in ("account", "name", "status"))
+    return [*own, mrr, found["currency"], ", ".join(found["parties"]) + mark]
+
+
 @click.group(cls=Group)
 def accounts() -> None:
     """Find accounts that the bridge knows; see and change those in Vitally by hand.
@@ -153,18 +164,15 @@ def find(text: str, *, state: str | None) -> None:
       python -m bridge accounts find --state unknown
     """
     redis = opened().redis
-    states, every = States(redis), Index(redis).find(text)
-    rows = [row for row in every if state in {None, *states.of(row)}]
-    found = [[getattr(row, name) for name in FOUND] for row in rows]
+    states, found = States(redis), Index(redis).find(text)
+    every = [row._asdict() | {"states": states.of(row)} for row in found]
+    rows = [row for row in every if state in {None, *row["states"]}]
     held = held_parties(redis, text) if state in {None, "held"} else ()
-    found += [[None, h.name or None, "held", None, None, [h.party], ()] for h in held]
-    data = [dict(zip(FOUND, row, strict=True)) for row in found]
+    rows += [HELD | {"name": h.name or None, "parties": [h.party]} for h in held]
+    data = [{name: row[name] for name in FOUND} for row in rows]
     heading = ("ACCOUNT", "NAME", "STATUS", "MRR", "", "PARTIES")
-    lines = (
-        (*map(_short, own), "unknown" if "mrr" in unknown else mrr, code, ", ".join(p))
-        for *own, mrr, code, p, unknown in found
-    )
-    show(data, lambda _: table(heading, lines) if found else ["nothing is found"])
+    lines = map(_line, data)
+    show(data, lambda _: table(heading, lines) if data else ["nothing is found"])
 
 
 @accounts.command("list")
@@ -271,18 +279,16 @@ def _write(account: str, body: dict[str, Any]) -> None:
 @click.option("--name", required=True, help="Name of the account.")
 @with_traits
 @click.option("--organization", metavar="ID", help="Vitally's id of the organization.")
-def create(
-    account: str, name: str, traits: dict[str, Any], organization: str | None
-) -> None:
+def create(account: str, **given: Any) -> None:
     """Create an account.
 
     \b
     Example:
       python -m bridge accounts create acme-101 --name "Acme" --trait mrr=99.5
     """
-    more = {"traits": traits, "organizationId": organization}
-    given = {key: value for key, value in more.items() if value}
-    _write(account, {"externalId": account, "name": name, **given})
+    body = {"externalId": account, "name": given["name"]}
+    more = {"traits": given["traits"], "organizationId": given["organization"]}
+    _write(account, body | {key: value for key, value in more.items() if value})
 
 
 @accounts.command()

@@ -214,6 +214,7 @@ def test_an_account_and_a_held_party_are_found(run: Run, desk: Bench) -> None:
         held["parties"],
         held["status"],
     )
+    assert [[], ["held"]] == [acme["states"], held["states"]]
     assert "stripe:cus_1" in run("accounts", "find", "sub_1").line("acme")
     assert "nothing is found\n" == run("accounts", "find", "globex").out
 
@@ -240,6 +241,18 @@ def test_accounts_are_found_by_their_state(run: Run, desk: Bench) -> None:
         assert (words, found) == (words, [one["account"] for one in data])
     said = run("accounts", "find", "--state", "unknown")
     assert "two two active unknown USD stripe:two" == said.line("two")
+
+
+def test_a_customer_met_in_mid_life_is_marked_where_its_account_is_found(
+    run: Run, desk: Bench
+) -> None:
+    desk.does(customer("late", account="late"), subscription("late"))
+    desk.redis.sadd(keys.INCOMPLETE, "stripe:late")
+
+    assert ["incomplete"] == run("accounts", "find", "late", "--json").json[0]["states"]
+    assert "stripe:late (incomplete history)" in run("accounts", "find", "late").line(
+        "late"
+    )
 
 
 def everything(redis: Redis) -> str:
