@@ -25,7 +25,9 @@ from bridge.wording import moment
 
 Data = Mapping[str, Any]
 
-NOTHING_WRITTEN = Ledger()
+LEFT = {"differs": False, "gone": False, "because": (), "left": True}
+"""What a row says of a key that is of no trait any more: its value stays in Vitally."""
+
 FAULT = "its numbers cannot be computed, because of an error in the bridge"
 
 
@@ -87,23 +89,28 @@ def worked_out(
     account: str,
     parties: Sequence[Party],
     config: Config,
-    ledger: Ledger = NOTHING_WRITTEN,
+    ledger: Ledger | None = None,
     history: Sequence[Data] = (),
 ) -> dict[str, Any]:
     """What an account of *parties* should hold now, what Vitally has, and why.
 
     *parts* sum up to its MRR; *counts* are those of other tools where they differ. There
-    is one of *rows* for each trait that is known, unknown for a reason, or in Vitally.
+    is one of *rows* for each trait that is known, unknown for a reason, or in Vitally; and
+    for each key that was of a trait, before `bridge.toml` renamed it or switched it off.
     """
     now = time.time_ns() // 1_000_000
     whole, policy, keys = unite(account, parties, now), config.policy, config.traits
-    found = explained(whole, ledger, history, keys, policy, now, config.by_hand)
+    had = ledger or Ledger()
+    found = explained(whole, had, history, keys, policy, now, config.by_hand)
     known = {**found["facts_say"], **found["unknown"], **found["traits"]}
     names = dict.fromkeys((*TRAITS, *known))
+    left = had.has.keys() - {about["key"] for about in found["traits"].values()}
+    rows = [_row(found, t, keys.get(t)) for t in names if t in known]
+    rows += [{"trait": k, "key": k, "vitally": had.has[k]} | LEFT for k in sorted(left)]
     return {
         **found,
         "currency": _currency(found, policy.base),
-        "rows": [_row(found, t, keys.get(t)) for t in names if t in known],
+        "rows": rows,
         "parts": [
             one._asdict() | {"amount": float(one.amount), "exact": str(one.amount)}
             for one in mrr_parts(whole, policy, now)

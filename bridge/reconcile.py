@@ -109,8 +109,7 @@ class Reconciler:
 
     def is_fresh(self) -> bool:
         """Whether Vitally was read so lately that another reading would be idle."""
-        listed = int(self._redis.get(keys.LISTED) or 0)
-        return self._shadow.now() - listed < FRESH_MS
+        return self._shadow.now() - int(self._redis.get(keys.LISTED) or 0) < FRESH_MS
 
     def _turn(self) -> None:
         self._wait()

@@ -111,7 +111,7 @@ def _row(row: Data, data: Data) -> tuple[str, ...]:
         says = value(row["wanted"]) + ("; others changed it" if "ours" in row else "")
     elif key is None:
         had, says = "(switched off)", value(data["facts_say"][trait])
-    elif trait in data["facts_say"]:
+    elif trait in data["facts_say"] and "left" not in row:
         says = f"{value(data['facts_say'][trait])}, but it is left to people"
     else:
         says = "nothing, so Vitally's value stays"

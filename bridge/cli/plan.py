@@ -395,7 +395,7 @@ def _report(found: Report) -> Iterator[str]:
         yield from ("", *table(("ACCOUNT", "TRAIT", "IN VITALLY", "WANTED"), rows))
     for heading, names in (
         ("deleted in Vitally", found.missing),
-        ("in Vitally, not known here", found.unknown),
+        ("in Vitally, of no customer here", found.unknown),
     ):
         if names:
             yield f"{heading}: {len(names):,}"

@@ -210,8 +210,7 @@ def _failing(row: Sequence[bytes | None]) -> Failing | None:
     reason, *times = row
     if reason is None:
         return None
-    since, at, next_ = (int(time or 0) for time in times)
-    return Failing(reason.decode(), since, at, next_)
+    return Failing(reason.decode(), *(int(time or 0) for time in times))
 
 
 def _lately(pipe: Any) -> object:
@@ -438,5 +437,4 @@ class StateReader(Store):
 
     def every_standing(self) -> Iterator[Standing]:
         """Scan all parties; while events come in, a moving picture."""
-        parties = [*named(self._redis, keys.party(""))]
-        yield from filter(None, self.standings(parties))
+        yield from filter(None, self.standings([*named(self._redis, keys.party(""))]))

@@ -47,8 +47,7 @@ def take(redis: Redis) -> None:
         return
     now = figures(redis)
     known = now._asdict() | {"at": now.now_ms}
-    row = [known[name] for name in Sample._fields]
-    push(redis, keys.SAMPLES, row, MOST_SAMPLES)
+    push(redis, keys.SAMPLES, [known[name] for name in Sample._fields], MOST_SAMPLES)
 
 
 def samples(redis: Redis) -> list[Sample]:

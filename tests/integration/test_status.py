@@ -143,6 +143,12 @@ def test_why_as_data_tells_what_vitally_has_since_when_and_what_is_to_be_written
     assert "planName (switched off) Pro" in said.line("planName")
     assert "mrr as billing.mrr 1 2 20" in said.line("mrr as")
 
+    file.write_text('[traits]\nmrr = "revenue"\nplanName = false\n')
+    renamed = run("why", "acme")
+    assert "mrr as revenue (not written) 2" == renamed.line("mrr as")
+    stays = "billing.mrr 1 nothing, so Vitally's value stays"
+    assert stays == renamed.line("billing.mrr")
+
 
 def test_why_and_status_say_what_a_failed_write_waits_for(run, desk):
     desk.redis.zadd(keys.WORKERS, {"one": 2**50})
