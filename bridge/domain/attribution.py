@@ -20,7 +20,7 @@ from bridge.domain.money import (
     monthly,
 )
 from bridge.domain.subscription import Subscription, payment
-from bridge.domain.traits import TABLE, AccountView, Known, Result, Unknown
+from bridge.domain.traits import TABLE, AccountView, Known, Result, Unknown, instant
 from bridge.domain.values import Discount, Item
 
 
@@ -62,8 +62,7 @@ def mrr_parts(account: Account, policy: Policy, now: int) -> list[MrrPart]:
 
 def _of_view(view: AccountView) -> Iterator[MrrPart]:
     policy, now = view.policy, view.now
-    paying = (sub for sub in view.counting if payment(sub, policy, now).monthly)
-    currencies = {sub.currency for sub in paying}
+    currencies = {s.currency for s in view.counting if payment(s, policy, now).monthly}
     for sub in view.all:
         if sub.status not in policy.statuses:
             listed = ", ".join(sorted(policy.statuses))
@@ -97,7 +96,8 @@ def _of_subscription(sub: Subscription, view: AccountView) -> Iterator[MrrPart]:
         counts = any(len(new.taken) > len(old.taken) for new, old in pairs)
         how = "less" if counts else "does not count:"
         lasts = discount.get("duration", "")
-        text = f"{how} discount {label}{f' ({lasts})' if lasts else ''}"
+        ends = f", until {instant(discount['ends'])[:10]}" if "ends" in discount else ""
+        text = f"{how} discount {label}{f' ({lasts})' if lasts else ''}{ends}"
         yield MrrPart(sub.id, text, rule, Fraction(cut))
         before = after
     for item in sub.value.get("items", ()):

@@ -22,6 +22,7 @@ MONTHLY = {"price": "price_1", "name": "Pro", "unit": "10000", "interval": "mont
 YEARLY = MONTHLY | {"name": "Year", "unit": "100000", "interval": "year"}
 METERED = MONTHLY | {"name": "Calls", "usage": "metered"}
 ONCE = {"coupon": "WELCOME", "percent": "50", "duration": "once"}
+SPRING = ONCE | {"coupon": "SPRING", "duration": "repeating", "ends": NOW + 86_400_000}
 HALF = {"coupon": "HALF", "percent": "50", "duration": "forever"}
 TENNER = {"coupon": "TENNER", "amount": "1000", "duration": "forever"}
 TENNER |= {"currency": "usd"}
@@ -78,13 +79,14 @@ def test_each_part_can_be_read_aloud() -> None:
         ("less discount HALF (forever)", -150.0),
         ("less discount TENNER (forever)", -10.0),
         ("does not count: discount WELCOME (once)", 0.0),
+        ("does not count: discount SPRING (repeating), until 2023-11-15", 0.0),
         ("Calls: paid by usage", 0.0),
         ("1 x Year: 1,000.00 USD every year", pytest.approx(83.3333, abs=1e-3)),
         ("less the 20 % tax in its price", pytest.approx(-13.8889, abs=1e-3)),
         ("its status is trialing: it does not count", 0.0),
         ("rounding", pytest.approx(-0.0044, abs=1e-3)),
     ] == told(
-        {"items": [seats, METERED], "discounts": [TENNER, ONCE]},
+        {"items": [seats, METERED], "discounts": [TENNER, ONCE, SPRING]},
         {"items": [taxed]},
         {"status": "trialing"},
     )
