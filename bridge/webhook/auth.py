@@ -318,6 +318,11 @@ def _expected(scheme: Scheme | Credential, secret: str, message: bytes) -> bytes
 # --- Secrets that are too weak --------------------------------------------------
 
 
+def is_key(scheme: Scheme | Credential, secret: str) -> bool:
+    """Whether *secret* can be a key of *scheme*; if not, it matches nothing."""
+    return _expected(scheme, secret, b"") is not None
+
+
 def weaknesses(name: str, secrets: str | Iterable[str] | None) -> Iterator[Weakness]:
     """Yield the weaknesses of the *secrets* in variable *name*; any one of them is accepted."""
     for secret in [secrets] if isinstance(secrets, str) else secrets or ():

@@ -151,3 +151,20 @@ def test_what_is_short_and_not_refused_is_warned_about(tmp_path: Path) -> None:
         "CONSOLE_USERS has a password of fewer than 16 characters",
     ] == weak_secrets(load(environ(tmp_path, **more))[0])
     assert [] == weak_secrets(load(environ(tmp_path))[0])
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        ("whsec_c2l4dGVlbi5sZXR0ZXJzIQ==", []),
+        (f"plain-{GOOD}", ["SHOP_KEY must be base64: it matches nothing"]),
+    ],
+)
+def test_a_secret_that_can_be_no_key_is_a_warning(
+    tmp_path: Path, secret: str, said: list[str]
+) -> None:
+    toml = SHOP.format(name="SHOP_KEY").splitlines()
+    toml[2] = 'verify = "standard-webhooks"'
+    more = {"SHOP_KEY": secret}
+
+    assert said == weak_secrets(load(environ(tmp_path, "\n".join(toml), **more))[0])

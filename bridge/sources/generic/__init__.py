@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
@@ -22,7 +22,7 @@ from bridge.settings import OPTIONS, Option, read_all, text
 from bridge.sources.generic.api import GenericApi
 from bridge.sources.generic.events import events, facts, fits
 from bridge.sources.generic.table import SHARED, TABLE
-from bridge.webhook.auth import verify, weaknesses
+from bridge.webhook.auth import is_key, verify, weaknesses
 from bridge.webhook.fields import Payload
 from bridge.webhook.source import Handler, Source, Weakness
 
@@ -134,7 +134,7 @@ def make(name: str, given: Mapping[str, Any], environ: Mapping[str, str]) -> Mad
         api=lambda _: api,
         key=key,
         crm=table["crm"],
-        weak=lambda _: _weak(secret_env, values),
+        weak=lambda _: _weak(table, values),
         proof=lambda _: (table["verify"], valid),
         recipe=table.get("recipe", ""),
     )
@@ -185,13 +185,16 @@ def _inner(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _weak(
-    names: Iterable[str], secrets: Mapping[str, str | None]
+    table: Mapping[str, Any], secrets: Mapping[str, str | None]
 ) -> Iterator[Weakness]:
     """Weaknesses of a source's secrets; the path of a file is not a secret."""
-    for name in names:
+    for name in table["secret_env"]:
         secret = secrets[name]
         with suppress(OSError, ValueError):
             if secret and secret.startswith("/") and Path(secret).exists():
                 yield Weakness(f"{name} holds the path of a file, and no secret")
                 continue
         yield from weaknesses(name, secret)
+        if secret and not is_key(table["verify"], secret):
+            must = f"{name} must be {table['verify'].key}: it matches nothing"
+            yield Weakness(must, refused=False)
