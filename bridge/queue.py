@@ -48,6 +48,9 @@ MOST_FAILED = 200
 PLACE = re.compile(r'File ".*?((?:bridge|workers)/[\w/]+\.py)", line')
 """The file of our own in a line of a traceback."""
 
+ERROR = re.compile(r'^  File ".*\n(?:  .*\n)*([\w.]+)', re.MULTILINE)
+"""The error's name, after the lines of its frames; what follows may quote a sender."""
+
 
 class FailedJob(NamedTuple):
     """A job of *party* that failed at *ended_at* (ms).
@@ -149,9 +152,9 @@ def _failed(job: Job) -> FailedJob:
     result = job.latest_result()
     text = (result.exc_string if result else None) or ""
     places = PLACE.findall(text)
-    kind = text.strip().rpartition("\n")[2].partition(":")[0]
+    kinds = ERROR.findall(text) or [text.partition(":")[0]]
     ended = job.ended_at or job.enqueued_at or job.created_at
-    reason = " at ".join([kind or "no traceback", *places[-1:]])
+    reason = " at ".join([kinds[-1] or "no traceback", *places[-1:]])
     return FailedJob(job.id, party_of(job), int(ended.timestamp() * 1000), reason)
 
 

@@ -292,9 +292,8 @@ class Process:
             pipe.exists(keys.SETUP)
             *_, is_set_up = pipe.execute()
         if not is_set_up:
-            if not info(self.redis, "stats").get(
-                "evicted_keys"
-            ):  # else it may be alone
+            # Where Redis evicts, that key alone may be gone.
+            if not info(self.redis, "stats").get("evicted_keys"):
                 words = "redis came back empty: a backfill reads all customers again"
                 log.critical(words)
                 self.redis.set(keys.EMPTIED, now, ex=EMPTIED_S)

@@ -271,3 +271,9 @@ def test_the_sum_of_many_amounts_is_kept_and_right(desk: Bench) -> None:
     desk.redis.hset(keys.mass("usd up:sum"), "sum", 5)  # so it is not added up
     (window,) = mass.weigh("new", {"usd up": 10})
     assert 7 == window.amount
+    assert desk.redis.pttl(keys.mass("usd up:sum")) <= 60_000
+    desk.redis.pexpire(keys.mass("usd up:sum"), 30_000)
+    mass.weigh("new", {"usd up": 11})
+    assert desk.redis.pttl(keys.mass("usd up:sum")) <= 30_000  # it is right again soon
+    desk.redis.delete(keys.mass("usd up:sum"))
+    counts("new", 12)

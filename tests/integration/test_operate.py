@@ -514,6 +514,9 @@ def test_facts_that_no_job_can_work_out_are_parked_with_the_place(stack):
     (job,) = eventually(FailedJobRegistry(queue=queue).get_job_ids)
     assert "ValueError at codec.py" in standing.why
     assert standing.why.endswith(job)
+    assert ["ValueError at bridge/store/codec.py"] == [
+        failed.reason for failed in desk.queue.failed()
+    ]
     eventually(lambda: web.get("/readyz")[0] == 200)
     stack.redis.hdel(row, "subscription:sub\tevt")
     desk.tell(customer("bad", account="bad", kind="updated", at=9))

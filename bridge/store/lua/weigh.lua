@@ -11,12 +11,13 @@ local account, hour, FEW = ARGV[1], tonumber(ARGV[2]), 1000
 local waiting = redis.call('ZCARD', DIRTY) - redis.call('HLEN', INDEX_OF_ORGANIZATIONS)
 local out = {math.max(redis.call('HLEN', INDEX), waiting)}
 -- What has been counted of a measure amounts to. Few are added up; of many the sum is
--- kept, and counts if nobody else has counted or forgotten one since.
+-- kept for a minute, since an older version may change an amount beside it.
 local function sum_of(amounts, kept)
   local row, n = redis.call('HMGET', kept, 'number', 'sum'), redis.call('HLEN', amounts)
   if n > FEW and tonumber(row[1]) == n then return tonumber(row[2]) end
   local sum = 0
   for _, amount in ipairs(redis.call('HVALS', amounts)) do sum = sum + amount end
+  redis.call('DEL', kept)
   return sum
 end
 for i = 3, #ARGV, 2 do
@@ -36,7 +37,8 @@ for i = 3, #ARGV, 2 do
   sum = sum - amount_of(account) + ARGV[i + 1]
   redis.call('HSET', amounts, account, ARGV[i + 1])
   redis.call('HSET', kept, 'number', redis.call('HLEN', amounts), 'sum', int(sum))
-  for _, one in ipairs({key, amounts, kept}) do redis.call('PEXPIRE', one, ARGV[2]) end
+  if redis.call('PTTL', kept) < 0 then redis.call('PEXPIRE', kept, 60000) end
+  for _, one in ipairs({key, amounts}) do redis.call('PEXPIRE', one, ARGV[2]) end
   local since = redis.call('ZSCORE', key, account)
   out[#out + 1] = {
     redis.call('HGET', MASS_HOLD, name) == '' and 0 or 1,
