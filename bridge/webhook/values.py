@@ -94,7 +94,7 @@ def iso_8601(text: str) -> int:
 def milliseconds(text: str) -> int:
     """Read the same, or milliseconds.
 
-    Fewer than eleven digits are these for a whole day alone: others are seconds, or a
+    Fewer than twelve digits are these for a whole day alone: others are seconds, or a
     day that is written without dashes.
     """
     at = int(text) if _MILLISECONDS.fullmatch(text) else None
