@@ -32,6 +32,7 @@ from bridge.cli.output import (
 from bridge.cli.status import stopped
 from bridge.desired import rules
 from bridge.domain.facts import source_of
+from bridge.domain.money import figure
 from bridge.errors import BridgeError, VitallyLimitedError, VitallyUnavailableError
 from bridge.log import where
 from bridge.plan import Planned, Report
@@ -167,17 +168,14 @@ def _changes(row: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[object]]]:
 def summed_up(data: Mapping[str, Any]) -> Iterator[str]:
     """What a whole plan comes to, in words."""
     totals = data["totals"]
-    yield (
-        f"{count(totals['writes'], 'write')}, {totals['created']:,} of them a new "
-        f"account; {costs(totals)}"
-    )
+    created = f"{totals['created']:,} of them a new account"
+    yield f"{count(totals['writes'], 'write')}, {created}; {costs(totals)}"
     for currency, (before, after) in totals["mrr"].items():
-        yield f"mrr in all, {currency or 'no currency'}: {before:,.2f} -> {after:,.2f}"
+        sums = f"{figure(before, currency)} -> {figure(after, currency)}"
+        yield f"mrr in all, {currency or 'no currency'}: {sums}"
     if totals["subscribed"] or totals["unsubscribed"]:
-        yield (
-            f"{count(totals['subscribed'], 'account')} would become subscribed (billed by "
-            f"Vitally), {totals['unsubscribed']:,} would cease to be"
-        )
+        new = f"{count(totals['subscribed'], 'account')} would become subscribed"
+        yield f"{new} (billed by Vitally), {totals['unsubscribed']:,} would cease to be"
 
 
 def costs(totals: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bridge.domain.money import figure, money
+
 CHURNED = "churned"
 DOWN, UP = "down", "up"
 
@@ -88,9 +90,9 @@ def reason(seen: Window) -> str:
     if seen.measure == CHURNED:
         what = f"{seen.number:,} of {seen.accounts:,} accounts would be churned"
     else:
-        currency, _, way = seen.measure.partition(" ")
+        code, _, way = seen.measure.partition(" ")
         amount, total = (n / THOUSANDTHS for n in (seen.amount, seen.total))
-        what = f"{amount:,.2f} of {total:,.2f} {currency} of MRR would go {way}"
+        what = f"{figure(amount, code)} of {money(total, code)} of MRR would go {way}"
     return f"part of a mass change: {what} within an hour; {WHAT_TO_DO}"
 
 

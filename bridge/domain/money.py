@@ -177,16 +177,16 @@ def major(minor: Fraction, currency: str, source: str) -> int | float:
 
 def money(amount: float, currency: str | None) -> str:
     """An amount in major units with its currency."""
-    return f"{_figure(amount, currency)} {(currency or '').upper()}".rstrip()
+    return f"{figure(amount, currency)} {(currency or '').upper()}".rstrip()
 
 
 def cents(amount: float, currency: str | None) -> str:
     """A part of an amount, with its sign."""
     sign = "+" if amount > 0 else "\N{MINUS SIGN}"
-    return f"{sign}{_figure(abs(amount), currency)}" if amount else "0"
+    return f"{sign}{figure(abs(amount), currency)}" if amount else "0"
 
 
-def _figure(amount: float, currency: str | None) -> str:
+def figure(amount: float, currency: str | None) -> str:
     """An amount with the decimals of its currency, and with what is less than a cent."""
     digits = decimals((currency or "").lower())
     is_whole = round(amount, digits) == round(amount, digits + 4)

@@ -204,8 +204,7 @@ def prove(
     if isinstance(scheme, Scheme):
         names = [n.partition(":")[2] for n in _NAME.findall(scheme.signed)]
         sent = {name: f"msg_{token_hex(8)}" for name in names if name} | sent
-        url, body = delivery.url, delivery.body
-        sent = sign(scheme, secret, body, now, url=url, headers=sent)
+        sent = sign(scheme, secret, delivery.body, now, url=delivery.url, headers=sent)
         return delivery._replace(headers=sent)
     given = (_expected(scheme, secret, b"") or b"").decode()
     if scheme.place == "query":
@@ -232,6 +231,10 @@ def _presented(scheme: Credential, delivery: Delivery) -> list[bytes]:
         return [_bytes(value) for value in values]
     header = delivery.headers.get(scheme.name, "")
     if scheme.place == "header":
+        mark = header[: len(scheme.prefix)]
+        # The word before the secret has no case: RFC 7235, 2.1.
+        if scheme.name == "authorization" and mark.lower() == scheme.prefix.lower():
+            header = scheme.prefix + header[len(mark) :]
         return [_bytes(header)]
     word, _, encoded = header.partition(" ")
     try:
@@ -254,8 +257,9 @@ def _signed(
     parts = header.split(scheme.separator) if scheme.separator else [header]
     parts = [part.strip() for part in parts]
     timestamp = _timestamp(scheme, parts, delivery, now) if scheme.is_timed else ""
-    marked = [part for part in parts if part.startswith(scheme.prefix)]
-    candidates = [_bytes(part.removeprefix(scheme.prefix)) for part in marked]
+    mark, is_hex = scheme.prefix, scheme.encoding == "hex"
+    shown = [part.removeprefix(mark) for part in parts if part.startswith(mark)]
+    candidates = [_bytes(part.lower() if is_hex else part) for part in shown]
     return candidates, _message(scheme, delivery, timestamp)
 
 

@@ -95,6 +95,12 @@ def test_a_plan_has_each_change_and_what_all_cost(desk: Bench, run: Run) -> None
     assert [] == desk.vitally.log()
 
 
+def test_the_sums_have_the_decimals_of_their_currency(desk: Bench, run: Run) -> None:
+    desk.tell(customer(), subscription(unit=83, currency="jpy"))
+
+    assert "mrr in all, JPY: 0 -> 83" == run("plan").line("mrr in all")
+
+
 def test_the_sums_are_those_of_all_accounts(acme: Bench, run: Run) -> None:
     for name, status in (("cus_2", "active"), ("cus_3", "active")):
         acme.tell(customer(name, account=name), subscription(name, status=status))

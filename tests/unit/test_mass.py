@@ -75,4 +75,6 @@ def test_a_change_goes_on_waits_or_is_held(seen: Window, wait: int | None) -> No
 def test_the_reason_says_what_would_happen() -> None:
     assert "51 of 1,000 accounts would be churned" in reason(churn(51))
     assert "120.00 of 1,000.00 USD of MRR would go down" in reason(mrr(21, 12))
+    yen = mrr(21, 12)._replace(measure="JPY down")
+    assert "120 of 1,000 JPY of MRR would go down" in reason(yen)
     assert ("EUR up", 1500) == of_mrr("EUR", 1.5)

@@ -115,6 +115,18 @@ def test_an_empty_secret_proves_nothing(scheme: Scheme) -> None:
 
 
 @SCHEMES
+def test_hex_may_be_in_upper_case_and_base64_may_not(scheme: Scheme) -> None:
+    delivery = signed(scheme)
+    mark, text = scheme.prefix, delivery.headers[scheme.header]
+    begins = text.rindex(mark) + len(mark) if mark else text.rfind(",") + 1
+    upper = text[:begins] + text[begins:].upper()
+    headers = {**delivery.headers, scheme.header: upper}
+
+    expected = scheme.encoding == "base64"
+    assert expected == is_refused(scheme, delivery._replace(headers=headers))
+
+
+@SCHEMES
 def test_too_old_and_too_new_are_refused(scheme: Scheme) -> None:
     delivery = signed(scheme)
     ages = (-301, -299, 299, 301)
@@ -158,8 +170,10 @@ def test_any_mutated_header_is_refused(scheme: Scheme, data: st.DataObject) -> N
     changed = value[:place] + data.draw(st.characters(codec=None)) + value[place + 1 :]
     headers = {**delivery.headers, name: changed}
 
-    # White space round a part is no part of it: `t=1, v1=ab`.
+    # White space round a part is no part of it: `t=1, v1=ab`. Hex has no case.
     harmless = changed.split() == value.split() or value == changed.strip()
+    if scheme.encoding == "hex" and changed.isascii():
+        harmless |= value.lower() == changed.lower()
     assert harmless or is_refused(scheme, delivery._replace(headers=headers))
 
 
@@ -304,6 +318,16 @@ def test_a_secret_that_is_shown_is_believed(scheme: Credential) -> None:
     assert delivery == verifier(table, "another", "a:b:c")(delivery, NOW)
     assert is_refused(scheme, delivery, ("a:b:d", ""))
     assert is_refused(scheme, Delivery("POST", "", {}, b"{}"), ("a:b:c",))
+
+
+@pytest.mark.parametrize("scheme", [s for s in SHOWN if s.place != "query"])
+def test_the_name_of_an_authentication_has_no_case(scheme: Credential) -> None:
+    word, _, secret = SHOWN[scheme]["authorization"].partition(" ")
+    for name in (word, word.lower(), word.upper()):
+        delivery = Delivery("POST", "", {"authorization": f"{name} {secret}"}, BODY)
+        assert not is_refused(scheme, delivery, ("a:b:c",))
+    wrong = Delivery("POST", "", {"authorization": f"Bearers {secret}"}, BODY)
+    assert is_refused(scheme, wrong, ("a:b:c",))
 
 
 @pytest.mark.parametrize("called", ["a+b/c==", "a%2Bb%2Fc%3D%3D", "a%2bb/c=="])
