@@ -133,7 +133,7 @@ def _row(data: Data, trait: str, key: str | None) -> dict[str, Any]:
     row = {"trait": trait, "key": key, **data["traits"].get(trait, {})}
     row["because"] = [{**cause, "aloud": aloud(cause)} for cause in causes]
     row |= {"unknown": data["unknown"][trait]} if trait in data["unknown"] else {}
-    key, written = row["key"], data["written"]
+    key, written = row["key"], {} if data["missing"] else data["written"]
     row |= {"differs": key in data["to_write"], "gone": key in data["gone"]}
     if key in written and not same(written[key], row.get("vitally", written[key])):
         row["ours"] = written[key]

@@ -66,7 +66,9 @@ def test_an_account_of_which_only_instances_are_sent_is_shown(
 
     (row,) = visit.data("plan.json")["accounts"]
     assert ("acme", 1, {}) == (row["account"], row["instances"], row["changes"])
-    assert "<td>(instances)</td>" in visit.page("plan")
+    page = visit.page("plan")
+    assert "<td>(instances)</td>" in page
+    assert "write 0 accounts" not in page
 
 
 @pytest.mark.parametrize(

@@ -447,5 +447,7 @@ def test_why_says_what_vitally_was_seen_to_have(acme: Bench, run: Run) -> None:
 def test_why_says_that_an_account_was_deleted(acme: Bench, run: Run) -> None:
     acme.client.delete("acme")
 
-    assert "it was deleted there" in run("why", "acme", "--live").out
+    said = run("why", "acme", "--live").out
+    assert "it was deleted there" in said
+    assert "others changed it" not in said
     assert None is as_json(run, "why", "acme")["traits"]["mrr"]["vitally"]
