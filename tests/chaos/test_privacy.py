@@ -84,7 +84,8 @@ def test_each_key_has_a_row() -> None:
     ]
 
     assert [] == [name for name in named if len(rows_of(name)) != 1]
-    spelt = {name.removeprefix(keys.PREFIX) for name in named} | {"mass:in:*:amounts"}
+    spelt = {name.removeprefix(keys.PREFIX) for name in named}
+    spelt |= {"mass:in:*:amounts", "mass:in:*:sum"}
     written = {
         k for row in docs.stored() for k in row["keys"] if not k.startswith("rq:")
     }
