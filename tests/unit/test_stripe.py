@@ -11,6 +11,7 @@ from marshmallow import ValidationError
 
 from bridge.domain.account import Identity
 from bridge.domain.facts import Fact
+from bridge.domain.fold import History, fold
 from bridge.errors import PayloadError
 from bridge.sources.stripe import SOURCE
 from bridge.sources.stripe.facts import RANKS, rewound
@@ -157,6 +158,25 @@ def test_events_of_others_are_ignored_with_the_reason(
 def test_every_handled_type_has_a_rank() -> None:
     words = {kind.rpartition(".")[2] for kind in SOURCE.handlers}
     assert {*words, "plan.updated"} == set(RANKS)
+
+
+def test_an_event_is_the_one_that_version_1_0_stored() -> None:
+    body = read("price.updated__renamed")
+    body["data"]["object"]["lookup_key"] = None
+    found = fact(body)
+    value = {key: one for key, one in found.value.items() if key != "lookup"}
+    stored = found._replace(value=value, after="114bb77ed2f5")
+    (state,) = fold(History([stored, found._replace(rendering="1")])).values()
+    own = Reader(SOURCE, {"traits": {"tier": "price.metadata.tier"}})
+    (subscription,) = own.facts(read("customer.subscription.created__active"))
+
+    assert stored.after == found.after
+    assert (found.value, ()) == (state.value, state.rivals)
+    assert "6785fbcc21a5" == subscription.after
+    # A row is compared byte by byte.
+    assert ["name", "lookup", "created"] == [
+        *fact(read("price.updated__renamed")).value
+    ]
 
 
 def test_an_older_event_has_a_lesser_stamp_and_a_final_one_the_greatest() -> None:

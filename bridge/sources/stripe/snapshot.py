@@ -384,12 +384,13 @@ def shared(
         return {**terms(loaded), **kept(Coupon(created=created, deleted=deleted))}
     value: Named = {
         "name": loaded.get("nickname") or loaded["name"],
+        "lookup": loaded.get("lookup_key"),
         "created": created,
         "deleted": deleted,
         "details": keeps.of("price" if kind == "plan" else kind, loaded),
     }
-    lookup = Named(lookup=loaded["lookup_key"]) if kind == "price" else Named()
-    return {**kept(value), **lookup}
+    # Its place is version 1.0's: a row is the same only byte by byte.
+    return kept(value) | {"lookup": value["lookup"]} if kind == "price" else kept(value)
 
 
 def invoice(loaded: Loaded, at: int, *, failed: bool = False) -> InvoiceStep | None:
@@ -448,12 +449,13 @@ def essence(value: Value) -> dict[str, Any]:
     ends = [part["ends"] for part in (*items, value) if "ends" in part]
     hidden = {"ends", "details", "single", "start", "tiers", "product_name"}
     hidden |= {*TERMS} if "coupon" in value else set()
+    # Version 1.0 left it out, and told the same event without it.
+    hidden |= {"lookup"} if value.get("lookup", "") is None else set()
     whole = {**_bare(value, hidden), "ends": min(ends, default=None)}
     if items:
-        whole["items"] = [_bare(item, hidden) for item in items]
-    if "details" in value:
-        # When it began never changes, and was not told in every version.
-        whole |= kept({"details": _bare(value["details"], {"startedAt"})})
+        whole["items"] = [_bare(item, hidden - {"details"}) for item in items]
+    # When it began never changes, and was not told in every version.
+    whole |= kept({"details": _bare(value.get("details", {}), {"startedAt"})})
     return whole
 
 
