@@ -136,7 +136,7 @@ def test_accounts_are_filtered_sorted_and_paged(desk: Bench, visit: Visitor) -> 
 
     assert (50, 52, 2) == (len(first["accounts"]), first["total"], first["pages"])
     assert ["n50", "odd"] == told(second)
-    assert "page 2 of 2" in visit.page("accounts?page=2")
+    assert "← previous</a> page 2 of 2" in visit.page("accounts?page=2")
     assert ["n50", "n49"] == told(visit.data("accounts.json?sort=mrr"))[:2]
     assert ["odd"] == told(visit.data("accounts.json?state=unknown"))
     assert 1 == first["states"]["held"]
