@@ -183,9 +183,8 @@ def came(line: Line) -> str:
     what = " ".join(filter(None, (line.source, line.type, line.event, line.party)))
     became = ", ".join(filter(None, (line.receipt, line.became)))
     why = f": {line.reason or line.why}" if line.reason or line.why else ""
-    return (
-        f"{what} {became}{why}{f' (delivery {line.delivery})' if line.delivery else ''}"
-    )
+    delivery = f" (delivery {line.delivery})" if line.delivery else ""
+    return f"{what} {became}{why}{delivery}"
 
 
 def wrote(line: Data) -> Iterator[str]:

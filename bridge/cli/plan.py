@@ -222,10 +222,8 @@ def queue(
     and where it waits and something is not written.
     """
     if rules_of_workers(here.redis) not in {"", rules(here.config)}:
-        note(
-            "the workers started with other rules: give them the version and the "
-            "bridge.toml of this command; nothing is written"
-        )
+        cure = "give them the version and the bridge.toml of this command"
+        note(f"the workers started with other rules: {cure}; nothing is written")
         sys.exit(MOVED)
     queued = plans.queue_accounts(here.redis, here.settings, accounts, whole=whole)
     note(f"{count(len(accounts), 'account')} queued")
@@ -234,13 +232,15 @@ def queue(
     every = f"{len(accounts):,}"
     for left in progress(_left(here, queued), lambda _, n: f"{n:,} of {every} left"):
         time.sleep(LOOK * (1 + left / LOOKS))
-    # Instances of custom objects follow by themselves, within minutes.
-    failed = [one.account for one in planned(here, accounts) if one.requests]
+    rest = [one for one in planned(here, accounts) if one.is_due]
+    failed = [one.account for one in rest if one.requests]
     for name in failed[:MOST_SHOWN]:
         note(f"{name}: not written; see `{command('why', name)}`")
     if failed:
         raise BridgeError(f"{count(len(failed), 'account')} could not be written")
     done = f"{count(len(accounts), 'account')} now right in Vitally"
+    if rest:
+        done += f"; instances of {count(len(rest), 'account')} follow within minutes"
     note(done) if wants_json() else say(done)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -657,6 +658,23 @@ def test_new_rules_have_instances_sent(desk: Bench, run: Run, tmp_path: Path) ->
 
     assert "1 of 1 account differ" in said.err
     assert ["stripe:sub_1"] == sent(on)
+
+
+def test_apply_says_that_instances_follow(
+    desk: Bench, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.rests(customer(), subscription())
+    on, plan = switch_on(desk), tmp_path / "plan.json"
+    on.redis.zadd(keys.WORKERS, {"one": 2**50})
+    steps = (partial(on.passes, 1000), on.work)
+    monkeypatch.setattr("bridge.cli.plan.time.sleep", lambda _: [go() for go in steps])
+    file = config_file(tmp_path)
+    run("plan", "--out", str(plan), BRIDGE_CONFIG=file)
+
+    said = run("apply", str(plan), BRIDGE_CONFIG=file).out
+
+    told = "now right in Vitally; instances of 1 account follow within minutes"
+    assert f"1 account {told}\n" == said
 
 
 def test_why_and_plan_show_what_is_not_there_yet(
