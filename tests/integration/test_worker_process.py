@@ -323,8 +323,13 @@ def test_a_worker_frees_circles_between_its_jobs(redis: Redis) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_signal_to_stop_reaches_the_main_thread_alone(stack: Stack) -> None:
+def test_a_signal_to_stop_reaches_the_main_thread_alone(
+    stack: Stack, desk: Bench
+) -> None:
     """It waits there while the process starts anew; another thread would use it up."""
+    desk.tell(customer())
+    # A worker is heard of before its threads begin, but does a job only afterwards.
+    eventually(lambda: desk.name() == "Acme")
     (name,) = stack.figures().workers
     pid = name.rsplit("-", 2)[1]
     masks = {
