@@ -16,6 +16,7 @@ from redis import Redis
 from bridge.config import Config
 from bridge.ingest import Ingress
 from bridge.sources.stripe import SOURCE as STRIPE
+from bridge.store import keys
 from bridge.store.health import Watch
 from bridge.web import create_app
 from bridge.web.console import ROOT, create_console, plan
@@ -154,6 +155,19 @@ def test_every_answer_to_a_get_is_as_described(
 
     assert {200, 401, 404, 503} == set(statuses)  # 503: no worker is heard
     assert 30 < statuses[200]
+
+
+def test_an_account_that_cannot_be_worked_out_is_as_described(
+    desk: Bench, visit: Visitor
+) -> None:
+    desk.rests(customer(), subscription())
+    desk.redis.hset(keys.facts("stripe:cus_1"), "subscription:x\te", b"[0, 1]")
+
+    data = visit.data("accounts/acme.json")
+
+    assert "ValueError" in data["fault"]
+    about = ("get", 200, "application/json", data)
+    assert [] == problems("/console/accounts/{name}.json", *about)
 
 
 def test_receipts_and_refusals_of_deliveries_are_as_described(
