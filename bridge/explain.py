@@ -14,7 +14,7 @@ from bridge.domain.account import Party, unite
 from bridge.domain.attribution import counts, mrr_parts
 from bridge.domain.document import TRAITS, Ledger, same
 from bridge.domain.explanation import explained, facts_of
-from bridge.domain.facts import source_of
+from bridge.domain.facts import READ, source_of
 from bridge.domain.instance import digest_of, instances
 from bridge.domain.money import major
 from bridge.errors import BridgeError
@@ -157,6 +157,13 @@ def aloud(cause: Data) -> str:
     if isinstance(known, int) and "subscription" in cause:
         return f"gives {moment(known)} UTC"
     return "gives none" if known is None else f"is {known}"
+
+
+def reading(event: str) -> str:
+    """What an *event* is that stands for a reading of an API; "": it is none."""
+    word, _, at = event.partition(":")
+    is_one = word == READ and at.isdecimal()
+    return f"read from the API at {moment(int(at))} UTC" if is_one else ""
 
 
 def _point(cause: Data, at: int, code: str | None, paid: str | None) -> str:

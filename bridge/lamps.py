@@ -135,9 +135,8 @@ def _scarce(state: Situation) -> str | None:
 
 def _late(state: Situation) -> str | None:
     seen, share = state.figures, state.settings.vitally_budget_share
-    is_told = (
-        seen.dry_run or seen.failing or (seen.paused, seen.breaker) != (None, None)
-    )
+    is_stopped = (seen.paused, seen.breaker) != (None, None)
+    is_told = seen.dry_run or seen.failing or is_stopped
     usual = LATE_MS + 1000 * seen.drained_in(share)
     if is_told or seen.oldest_ms is None or seen.oldest_ms < usual:
         return None

@@ -206,9 +206,8 @@ def _redis(seen: Evidence, redis: Redis) -> Findings:
     settings = seen.settings
     read_redis(seen, redis)
     info = seen.redis
-    told = [
-        info[name] for name in ("redis_version", "used_memory_human") if name in info
-    ]
+    names = ("redis_version", "used_memory_human")
+    told = [info[name] for name in names if name in info]
     yield GOOD, " ".join(["Redis answers:", *told]) if told else "Redis answers"
     last = "the last seconds" if info.get("aof_enabled", 1) else SNAPSHOT
     waits = settings.bridge_durability == "fsync" and not unfit(redis)
@@ -262,10 +261,8 @@ def _histories(redis: Redis, totals: Figures) -> Findings:
 def _counting(redis: Redis) -> Findings:
     """Compare the counters with a scan; while events come in the two may differ briefly."""
     if (many := Index(redis).count()) > MANY:
-        yield (
-            NOTE,
-            f"the counting was not checked: to scan {many:,} accounts takes minutes",
-        )
+        words = f"to scan {many:,} accounts takes minutes"
+        yield NOTE, f"the counting was not checked: {words}"
         return
     for _ in range(3):
         totals = figures(redis)

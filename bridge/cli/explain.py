@@ -10,11 +10,12 @@ from bridge.actions import unknown
 from bridge.cli import Command, Session, opened, program, vitally_of
 from bridge.cli.output import cell, note, show, table, watched
 from bridge.deliveries import Line, timeline
+from bridge.domain.mass import WHAT_TO_DO
 from bridge.domain.money import cents, money
 from bridge.errors import BridgeError
-from bridge.explain import Data, aloud, explanation
+from bridge.explain import Data, aloud, explanation, reading
 from bridge.reconcile import Reconciler
-from bridge.store.inspect import Standing, StateReader
+from bridge.store.inspect import Standing, StateReader, figures
 from bridge.wording import command, count, moment
 
 MOST_SHOWN = 20
@@ -44,7 +45,9 @@ def why(account: str, *, live: bool) -> None:
     if data is None:
         hint = f"see `{program()} held` for parties without an account"
         raise BridgeError(f"{unknown(session.redis, account)}; {hint}")
-    show(data | {"timeline": timeline(session.redis, data, MOST_SHOWN)}, _words)
+    data["timeline"] = timeline(session.redis, data, MOST_SHOWN)
+    data["dry_run"] = session.settings.bridge_dry_run or figures(session.redis).dry_run
+    show(data, _words)
 
 
 def _read_now(session: Session, state: StateReader, name: str) -> None:
@@ -81,14 +84,13 @@ def _words(data: Data) -> Iterator[str]:
 
 def _due(data: Data) -> Iterator[str]:
     """When what differs is written, where no event is on its way."""
+    waits = any(party.pending + party.parked for party in data["parties"])
     if tries := data.get("tries"):
         at = data["next_try"]
         more = [data["failed"], at and f"next try {moment(at)} UTC"]
         words = f"the last write failed; {count(tries, 'try', 'tries')} so far"
         yield from ("", "; ".join(filter(None, [words, *more])))
-    elif data.get("to_write") and not any(
-        p.pending + p.parked for p in data["parties"]
-    ):
+    elif data.get("to_write") and not (data["dry_run"] or waits):
         again = command("replay", "--account", data["account"])
         yield from ("", f"to write what differs: {again}")
 
@@ -133,6 +135,9 @@ def _party(standing: Standing, data: Data) -> Iterator[str]:
     yield f"party {standing.party}: {', '.join(words)}"
     if standing.why:
         yield f"  {standing.why}"
+        if WHAT_TO_DO not in standing.why:
+            again, give_up = (command(w, standing.party) for w in ("retry", "discard"))
+            yield f"  to try it again: {again}; to give it up: {give_up}"
     if standing.party in data.get("incomplete", ()):
         yield "  incomplete history: its first events were not seen"
     for fact in data.get("facts", ()):
@@ -143,6 +148,7 @@ def _party(standing: Standing, data: Data) -> Iterator[str]:
 def _fact(fact: Data) -> str:
     word = fact["value"].get("status") or fact["value"].get("account")
     event = f"{fact['kind']} {fact['event']} at {moment(fact['at'])}"
+    event = reading(fact["event"]) or event
     unsure = "  (ambiguous order)" if fact["ambiguous"] else ""
     what = f"{fact['thing']}  {word}" if word else fact["thing"]
     return f"  {what}  <- {event}{unsure}"
@@ -180,7 +186,8 @@ def _happened(one: Data) -> str:
 
 def came(line: Line) -> str:
     """An event, and what became of it."""
-    what = " ".join(filter(None, (line.source, line.type, line.event, line.party)))
+    event = reading(line.event) or f"{line.type} {line.event}".strip()
+    what = " ".join(filter(None, (line.source, event, line.party)))
     became = ", ".join(filter(None, (line.receipt, line.became)))
     why = f": {line.reason or line.why}" if line.reason or line.why else ""
     delivery = f" (delivery {line.delivery})" if line.delivery else ""
@@ -204,5 +211,6 @@ def wrote(line: Data) -> Iterator[str]:
 
 def because(cause: Data) -> str:
     """One cause of a trait, on one line."""
-    by = f", by event {cause['event']}" if "event" in cause else ""
+    event = cause.get("event")
+    by = f", {reading(event) or f'by event {event}'}" if event else ""
     return f"{cause.get('subscription') or cause['source']} {aloud(cause)}{by}"

@@ -149,9 +149,8 @@ def import_(file: Path) -> None:
                 deque(progress(done, lambda _, n: f"{n:,} of {whole:,}"), maxlen=0)
         except (*dump.DAMAGE, RedisError) as error:
             wrong = f"{file} could not be loaded whole ({type(error).__name__})"
-            raise BridgeError(
-                f"{wrong}; empty this Redis before you try again"
-            ) from None
+            hint = "empty this Redis before you try again"
+            raise BridgeError(f"{wrong}; {hint}") from None
     tell({"keys": whole}, f"{count(whole, 'key')} are there; see `{program()} doctor`")
 
 

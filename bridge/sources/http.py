@@ -148,10 +148,9 @@ class HttpApi:
         began = time.monotonic()
         if (rest := left()) < self.timeout:
             body["timeout"] = rest
+        body |= {"redirect": False, "preload_content": False}
         try:
-            reply = self._pool.request(
-                method, self.base + url, redirect=False, preload_content=False, **body
-            )
+            reply = self._pool.request(method, self.base + url, **body)
             data: bytes = reply.read(self.most + 1, decode_content=True)
             reply.close()
         except (HTTPError, OSError, ValueError) as error:

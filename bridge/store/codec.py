@@ -38,9 +38,8 @@ def row(fact: Fact, *, is_named: bool = False) -> bytes:
     (final, at, rank), value = fact.stamp, fact.value
     if is_named and "@" in str(value.get("email")):
         value = {**value, "email": value["email"].rpartition("@")[2]}
-    return orjson.dumps(
-        [int(final), at, rank, fact.kind, fact.after, fact.before, value]
-    )
+    parts = [int(final), at, rank, fact.kind, fact.after, fact.before, value]
+    return orjson.dumps(parts)
 
 
 def read(party: str, rows: Mapping[bytes, bytes]) -> History:
@@ -53,9 +52,8 @@ def read(party: str, rows: Mapping[bytes, bytes]) -> History:
         if event:
             final, at, rank, kind, after, before, value = orjson.loads(raw)[:7]
             stamp = Stamp(bool(final), at, rank)
-            facts.append(
-                Fact(party, thing, stamp, event, kind, value, after, before, form)
-            )
+            fact = Fact(party, thing, stamp, event, kind, value, after, before, form)
+            facts.append(fact)
         else:
             retained[thing] = _retained(orjson.loads(raw))
     for late in [name for name in retained if name.startswith(SPELL)]:

@@ -162,9 +162,8 @@ def load(redis: Redis, lines: Iterable[str]) -> Iterator[int]:
 def _matters(name: str, kind: str, life: int, value: Any) -> bool:
     """Whether a row says who waits, or that a write was not confirmed."""
     if name.startswith(ACCOUNT):
-        return not {"doubt", "stale"}.isdisjoint(value) or bool(
-            organization_id(name.removeprefix(ACCOUNT))
-        )
+        is_organization = bool(organization_id(name.removeprefix(ACCOUNT)))
+        return is_organization or not {"doubt", "stale"}.isdisjoint(value)
     return name.startswith((PARTY, *LISTS))
 
 

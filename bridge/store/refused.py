@@ -18,9 +18,8 @@ from redis.exceptions import RedisError
 
 from bridge.store.connect import Scripts
 
-REASONS: Mapping[str, str] = tomllib.loads(
-    files(__package__).joinpath("refused.toml").read_text("utf-8")
-)
+TABLE = files(__package__).joinpath("refused.toml").read_text("utf-8")
+REASONS: Mapping[str, str] = tomllib.loads(TABLE)
 """Every reason, and its meaning."""
 
 JOURNAL = 1000

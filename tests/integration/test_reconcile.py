@@ -444,6 +444,16 @@ def test_why_says_what_vitally_was_seen_to_have(acme: Bench, run: Run) -> None:
     assert "it is being written" in run("why", "acme", "--live").err
 
 
+def test_why_names_no_command_that_a_dry_run_refuses(
+    acme: Bench, run: Run, environ: dict[str, str]
+) -> None:
+    by_hand(acme, mrr=900)
+
+    assert "to write what differs: " in run("why", "acme", "--live").out
+    environ["BRIDGE_DRY_RUN"] = "true"
+    assert "to write what differs" not in run("why", "acme").out
+
+
 def test_why_says_that_an_account_was_deleted(acme: Bench, run: Run) -> None:
     acme.client.delete("acme")
 

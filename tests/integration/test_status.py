@@ -13,7 +13,7 @@ from bridge.store import keys
 from bridge.store.quarantine import Kept, Quarantine
 from bridge.wording import moment
 from tests.support.command import called
-from tests.support.desk import customer, subscription
+from tests.support.desk import NOON, customer, subscription
 from tests.support.local_stripe import KEY, LocalStripe
 from tests.support.processes import ROOT, environment, free_port
 from tests.support.server import RedisServer
@@ -103,6 +103,33 @@ def test_why_says_what_each_subscription_pays_where_the_sum_is_not_known(run, de
 
     assert "sub_1 pays 450 USD a month, by event e1" == said.line("sub_1")
     assert "sub_2 pays 450 EUR a month, by event e2" == said.line("sub_2")
+
+
+def test_why_says_of_a_reading_of_an_api_when_it_was(run, desk):
+    subs = [
+        subscription(sub=s, currency=c) for s, c in (("sub_1", "usd"), ("sub_2", "eur"))
+    ]
+    for fact in (customer(), *subs):
+        desk.does(fact._replace(kind="read", event=f"read:{NOON}"))
+
+    said = run("why", "acme")
+
+    read = "read from the API at 2026-01-01 00:00:00 UTC"
+    assert f"customer acme <- {read}" == said.line("customer")
+    assert f"sub_1 pays 450 USD a month, {read}" == said.line("sub_1")
+    assert f"stripe {read} stripe:cus_1 queued, settled" in said.out
+    assert "read:" not in said.out
+
+
+def test_why_names_what_can_be_done_about_what_is_parked(run, desk):
+    desk.fault("status", "PUT", status=422, body={"error": "mrr must be an integer"})
+    desk.tell(customer(), subscription())
+    assert ["parked"] == desk.work()
+
+    said = run("why", "acme").line("to try it again")
+
+    assert f"retry {PARTY}; to give it up: " in said
+    assert said.endswith(f" discard {PARTY}")
 
 
 def test_why_says_what_nobody_tells_any_more(run, desk):

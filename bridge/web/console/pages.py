@@ -37,6 +37,7 @@ from bridge import __version__
 from bridge.config import Config
 from bridge.domain.money import cents, money
 from bridge.domain.traits import instant
+from bridge.explain import reading
 from bridge.lamps import CHOSEN, CONDITIONS, Lamp
 from bridge.settings import Settings
 from bridge.store import audit
@@ -235,6 +236,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "cents": cents,
     "money": money,
     "shown": shown,
+    "reading": reading,
     "count": count,
     "ticks": ticks,
     "number": "{:,}".format,
