@@ -134,10 +134,8 @@ class Alerts:
         self._probe(seen)
         if self._urls:
             rows = {one.kind: _row(one) for one in lit if one.level != "note"}
-            told = self._run(
-                "alert", orjson.dumps(rows), len(self._urls), GONE_MS, OUTBOX
-            )
-            for kind, state in told:
+            given = (orjson.dumps(rows), len(self._urls), GONE_MS, OUTBOX)
+            for kind, state in self._run("alert", *given):
                 line = fields(kind=kind.decode(), state=state.decode())
                 LOG.warning("alert", extra=line)
             for raw in self._redis.lrange(keys.OUTBOX, 0, -1):

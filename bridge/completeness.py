@@ -93,9 +93,8 @@ class Comparison:
         flat = [own for each in parties for own in each]
         seen, oldest = self._accept.seen(self.source.name, flat)
         flags = iter(seen)
-        for change, (verified, event, refused, facts), own in zip(
-            changes, read, parties, strict=True
-        ):
+        rows = zip(changes, read, parties, strict=True)
+        for change, (verified, event, refused, facts), own in rows:
             is_seen = all(list(islice(flags, len(own))))
             if refused == QUARANTINED:
                 is_seen = event.id in known  # it has no facts

@@ -309,12 +309,10 @@ def doubts(environ: Mapping[str, str], options: Iterable[Option]) -> list[str]:
     known = {o.name for o in options} | {f"{name}_FILE" for name in secret}
     strange = sorted(name for name in environ if name not in known and "_" in name)
     asked = ((name, _meant(name, known, ALIKE)) for name in strange)
-    found = [
-        f"{name} is not a setting; {said}" for name, said in asked if "did" in said
-    ]
-    quoted = (
-        name for name in sorted(secret) if QUOTED.fullmatch(environ.get(name, ""))
-    )
+    meant = [(name, said) for name, said in asked if "did" in said]
+    found = [f"{name} is not a setting; {said}" for name, said in meant]
+    given = ((name, environ.get(name, "")) for name in sorted(secret))
+    quoted = (name for name, text in given if QUOTED.fullmatch(text))
     return found + [f"{n} has quotes around it; are they part of it?" for n in quoted]
 
 

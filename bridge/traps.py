@@ -429,9 +429,8 @@ def _read_accounts(seen: Evidence, vitally: Vitally, redis: Redis) -> None:
 def _region_of(settings: Settings) -> str:
     """The region of which another host takes the key; "": none does, or none is asked."""
     own = HOSTS[settings.vitally_region].format(settings.vitally_subdomain)
-    others = {
-        r: h for r, h in ELSEWHERE.items() if h != own == settings.vitally_base_url
-    }
+    given = settings.vitally_base_url
+    others = {r: h for r, h in ELSEWHERE.items() if h != own == given}
     for region, host in others.items():
         there = Vitally(host, settings.vitally_authorization, deadline=PATIENCE / 2)
         with closing(there), suppress(VitallyError):

@@ -346,10 +346,9 @@ def _announce(
     note(f"{least}{count(counted, 'customer')} of {kind.title} to read{where}")
     totals, share = figures(session.redis), session.settings.vitally_budget_share
     needed = ago(drained_in(counted, totals.limit * share, totals.cost) * 1000)
-    note(
-        f"{least}{needed} for one write to Vitally each ({count(totals.cost, 'unit')}) at "
-        f"{share:.0%} of its {totals.limit:,} units a minute; unchanged accounts need none"
-    )
+    write = f"one write to Vitally each ({count(totals.cost, 'unit')})"
+    pace = f"{share:.0%} of its {totals.limit:,} units a minute"
+    note(f"{least}{needed} for {write} at {pace}; unchanged accounts need none")
     # It removes nothing and keeps to the budget, so a script need not say yes.
     if size and sys.stdin.isatty():
         confirm("Type yes to go on", "yes", yes=yes)

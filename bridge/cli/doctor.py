@@ -261,8 +261,8 @@ def _histories(redis: Redis, totals: Figures) -> Findings:
 def _counting(redis: Redis) -> Findings:
     """Compare the counters with a scan; while events come in the two may differ briefly."""
     if (many := Index(redis).count()) > MANY:
-        words = f"to scan {many:,} accounts takes minutes"
-        yield NOTE, f"the counting was not checked: {words}"
+        long = f"to scan {many:,} accounts takes minutes"
+        yield NOTE, f"the counting was not checked: {long}"
         return
     for _ in range(3):
         totals = figures(redis)

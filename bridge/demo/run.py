@@ -117,9 +117,8 @@ def _month(stack: Stack, seed: int) -> bool:
     start = (int(time.time()) // DAY - DAYS) * DAY
     posted = deliveries(start, Random(seed))  # noqa: S311 - no secret
     first = datetime.fromtimestamp(start, UTC)
-    click.echo(
-        f"Playing {DAYS} days of {len(LIVES)} customers from {first:%d %B %Y}:\n"
-    )
+    what = f"{DAYS} days of {len(LIVES)} customers"
+    click.echo(f"Playing {what} from {first:%d %B %Y}:\n")
     for day, of_day in groupby(posted, key=lambda delivery: int(delivery.day)):
         shown = f"{first + timedelta(days=day):%d %b}"
         for delivery in of_day:

@@ -66,9 +66,8 @@ class Instance(NamedTuple):
         ours = self.told["accountId"]
         if isinstance(owner, dict) and owner.get("externalId") != ours:
             return self.is_over
-        return isinstance(had, dict) and all(
-            same(value, had.get(key)) for key, value in self.told["traits"].items()
-        )
+        told = self.told["traits"].items()
+        return isinstance(had, dict) and all(same(v, had.get(k)) for k, v in told)
 
 
 def instances(

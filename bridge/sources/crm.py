@@ -165,10 +165,8 @@ def trait_lines(
         field, kind = row.get(word), row.get("as", "text")
         is_field = isinstance(field, str) and form.fullmatch(field)
         if not is_field or row.keys() - {word, "as"} or kind not in kinds:
-            raise ValidationError(
-                f'must be a {word}, or {{ {word} = "…", as = "…" }} '
-                f"with one of {', '.join(kinds)}"
-            )
+            must = f'must be a {word}, or {{ {word} = "…", as = "…" }}'
+            raise ValidationError(f"{must} with one of {', '.join(kinds)}")
         return TraitMapping(str(field), kind)
 
     name = fields.String(validate=_can_name_a_trait)

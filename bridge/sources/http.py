@@ -29,6 +29,9 @@ from bridge.webhook.source import Event, Page, json_object
 TIMEOUT = 8.0
 """A request fails after this many seconds without a byte, or without a connection."""
 
+PIECE = 1 << 16
+"""Most bytes that are read at once."""
+
 GOOD = {HTTPStatus.OK, HTTPStatus.MULTI_STATUS}
 """Statuses of success; the second one if some objects of a batch do not exist."""
 
@@ -76,6 +79,8 @@ class HttpApi:
     wait: float = 2.0
     """Seconds to wait after a 429 without `Retry-After`."""
     timeout: float = TIMEOUT
+    longest: float = 60.0
+    """Most seconds from a request to the last byte of its reply, of a large list too."""
     most: int = 64 * 1024 * 1024
     """Most bytes of a reply that are read."""
     read: Callable[[bytes], Any] = json_object
@@ -151,8 +156,7 @@ class HttpApi:
         body |= {"redirect": False, "preload_content": False}
         try:
             reply = self._pool.request(method, self.base + url, **body)
-            data: bytes = reply.read(self.most + 1, decode_content=True)
-            reply.close()
+            data = self._body(reply, began + min(self.longest, rest))
         except (HTTPError, OSError, ValueError) as error:
             # ValueError: a key that is no valid header; its message would quote the key.
             kind = type(error).__name__
@@ -170,6 +174,16 @@ class HttpApi:
         except (KeyError, PayloadError, TypeError, ValueError):
             reason = f"{self.title}'s reply about {what} cannot be read"
             raise SourceError(reason) from None
+
+    def _body(self, reply: Any, until: float) -> bytes:
+        """Read a reply, at most one byte too many. Raises TimeoutError after *until*."""
+        data = bytearray()
+        with reply:
+            while len(data) <= self.most and (piece := reply.read1(PIECE)):
+                data += piece
+                if time.monotonic() > until:
+                    raise TimeoutError
+        return bytes(data)
 
     def _failure(self, reply: Any, data: bytes, what: str) -> SourceError:
         """The error for a reply that is neither a success nor 404."""

@@ -27,7 +27,6 @@ def start(settings: Settings) -> None:
             try:
                 import_module(f"bridge.telemetry.{name}").start(address)
             except ImportError as error:
-                why = (
-                    f"{error.name} is missing: pip install vitally-bridge[otel,sentry]"
-                )
+                hint = "pip install vitally-bridge[otel,sentry]"
+                why = f"{error.name} is missing: {hint}"
                 LOG.warning("no telemetry", extra=fields(what=name, reason=why))

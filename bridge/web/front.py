@@ -122,9 +122,8 @@ class Front:
             reason = orjson.dumps({"error": "bad request", "reason": doubt})
             status, headers, answer = 400, [(b"content-type", JSON.encode())], reason
         else:
-            body, (status, headers, answer) = await self._reply(
-                environ, length, receive
-            )
+            reply = await self._reply(environ, length, receive)
+            body, (status, headers, answer) = reply
         headers += seal(headers, environ["wsgi.url_scheme"])
         if isinstance(body, Unread):
             headers.append((b"connection", b"close"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -151,6 +153,31 @@ def test_a_connection_that_breaks_or_hangs_is_given_up(
     error = failure(shop, timeout=0.2)
 
     assert f"{where(shop)} does not answer ({kind})" == error.reason
+
+
+@pytest.mark.parametrize("head", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+def test_a_reply_that_trickles_is_given_up_after_a_while(head: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=trickle, args=(server, head))
+        thread.start()
+        base = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        client = HttpApi(title="Shop", key="KEY", base=base, headers={}, longest=0.3)
+
+        with pytest.raises(SourceError, match=r"does not answer \(TimeoutError\)"):
+            client.get("things")
+
+        thread.join()
+
+
+def trickle(server: socket.socket, head: str) -> None:
+    """Answer one request with 60 pieces, until the client has gone."""
+    sent, _ = server.accept()
+    with sent, suppress(OSError):
+        sent.recv(4096)
+        sent.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode())
+        for _ in range(60):
+            sent.sendall(b"1\r\n \r\n")
+            time.sleep(0.05)
 
 
 def test_an_api_that_is_not_there_is_an_error_with_its_address_but_not_the_key() -> (

@@ -94,16 +94,17 @@ def _plain_keys(path: ParsedResult) -> list[str]:
     return [part["value"] for part in parts] if is_plain else []
 
 
+NO_WORDS = "must be a table of words"
+
+
 def _words(lookup: Mapping[str, Any]) -> None:
     if any(isinstance(word, dict | list) for word in lookup.values()):
-        raise ValidationError("must be a table of words")
+        raise ValidationError(NO_WORDS)
 
 
 PARTS = {
     "path": fields.Raw(),
-    "lookup": fields.Dict(
-        validate=_words, error_messages={"invalid": "must be a table of words"}
-    ),
+    "lookup": fields.Dict(validate=_words, error_messages={"invalid": NO_WORDS}),
 }
 SENT = {"header": texts(r"[!-~]+", "must be the name of a header, or several")}
 """One more part of a value that may be in a header."""
@@ -131,6 +132,11 @@ def value(*kinds: str, more: Any = PARTS, **options: Any) -> fields.Function:
         if kind is None or not FIXED.keys().isdisjoint(kinds):
             kind = kinds[0] if kinds else ""
         convert = (SHOWN if more is TRAIT else CONVERTERS)[kind]
+        for word in parts.get("lookup", {}).values():
+            try:
+                convert(word)
+            except ValueError as error:
+                raise ValidationError({"lookup": [f"{word!r} {error}"]}) from None
         keys = _plain_keys(path) if parts.get("null_clears", more is not TRAIT) else []
         if parts.get("null_clears") and not keys:
             must = "needs a plain path, like data.plan"
@@ -231,7 +237,7 @@ KINDS: Mapping[str, Lines] = {
         mrr=fields.Nested(MRR, load_default=dict),
         order=texts(TYPE, "must be up to 8 types of events", most=Rank.FROM_API - 1),
         tie=value("whole", "instant"),
-        **_values(text="status", label="plan", count="trial_days"),
+        **_values(status="status", label="plan", count="trial_days"),
         **_values(boolean="cancel_at_period_end renews"),
         **_values(instant="starts ends cancel_at trial_end trialing_until"),
     ),
@@ -268,9 +274,8 @@ def _rows(**lines: Any) -> fields.Function:
     return named_lines(lambda _: row, WORD, load_default=dict)
 
 
-URL = matching(
-    r"/[^{}]*(\{id\}[^{}]*)*", "must begin with / and may hold {{id}}", required=True
-)
+NO_URL = "must begin with / and may hold {{id}}"
+URL = matching(r"/[^{}]*(\{id\}[^{}]*)*", NO_URL, required=True)
 """The part of a URL after the host, with `{id}` for the id."""
 
 READ = schema(

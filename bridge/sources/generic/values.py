@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 from jmespath.parser import ParsedResult
 from marshmallow import ValidationError
 
+from bridge.domain import money
 from bridge.domain.money import bridged, decimals
 from bridge.domain.traits import instant as shown
-from bridge.domain.values import LONGEST, MOST
+from bridge.domain.values import ENDED, LONGEST, MOST
 from bridge.webhook.fields import LATEST, NAME, UNREAD, Currency, cleaned
 from bridge.webhook.values import CONVERTERS as OF_TEXT
 from bridge.webhook.values import FIRST_MS, WRITTEN, decimal, is_bounded, iso_8601
@@ -44,6 +45,9 @@ INTERVALS: Mapping[str, tuple[str, int]] = {
 }
 """Word for an interval -> interval of `money`, and how many of it."""
 
+
+STATUSES = (*money.STATUSES, "incomplete", *sorted(ENDED))
+"""Allowed statuses, directly or through a `lookup`."""
 
 ABSENT: Any = object()
 """Stands for a value that a delivery does not contain: the sender has no opinion."""
@@ -188,6 +192,14 @@ def interval(value: Any) -> tuple[str, int]:
     return INTERVALS[word]
 
 
+def status(value: Any) -> str:
+    """A status of a subscription, one of STATUSES."""
+    word = text(value)
+    if word not in STATUSES:
+        raise ValueError(f"must be one of {', '.join(STATUSES)}, by its lookup")
+    return word
+
+
 def code(value: Any) -> Any:
     """A currency: three letters, in lower case; "": none, like some senders' credits."""
     found = Currency().read(value)
@@ -246,6 +258,7 @@ CONVERTERS: dict[str, Convert] = {
     "minor": amount,
     "major": amount,
     "interval": interval,
+    "status": status,
     "code": code,
     "currency": currency,
     "count": count,
@@ -263,7 +276,7 @@ SHOWN: Mapping[str, Convert] = CONVERTERS | {
 }
 """The same for the value of a trait, as it is in Vitally."""
 
-FIXED = {"label": "text", "reduction": "text", "code": "currency"}
+FIXED = {"label": "text", "reduction": "text", "code": "currency", "status": "text"}
 """Fixed kind of a line -> the only word that its `as` may be."""
 
 SCALARS = ("text", "number", "boolean", "instant", "day", "minor", "major")

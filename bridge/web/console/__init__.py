@@ -91,9 +91,8 @@ def create_console(
     app.after_request(guard.seal)
     app.register_error_handler(HTTPException, refused)
     app.register_error_handler(Exception, failed)
-    app.extensions[pages.EXTENSION] = pages.Console(
-        settings, config, redis, health, os.environ
-    )
+    console = pages.Console(settings, config, redis, health, os.environ)
+    app.extensions[pages.EXTENSION] = console
     app.context_processor(pages.frame)
     for name in PAGES:
         app.register_blueprint(import_module(f"{__name__}.{name}").pages)
