@@ -162,8 +162,8 @@ class Index(Store):
         wanted = text.strip().lower()
         rows = map(self.stream, (keys.INDEX, keys.INDEX_OF_ORGANIZATIONS))
         found = {r.account: r for some in rows for r in some if r.matches(wanted)}
-        rows = found.values()
-        return sorted(rows, key=lambda row: (not _is(row, wanted), row.name.lower()))
+        every = found.values()
+        return sorted(every, key=lambda row: (not _is(row, wanted), row.name.lower()))
 
     def count(self) -> int:
         """How many accounts there are."""

@@ -125,9 +125,8 @@ class Health(Collector):
 
 def _durations(seen: Figures) -> Iterator[Metric]:
     for name, what in DURATIONS.items():
-        metric = HistogramMetricFamily(
-            f"{PREFIX}{name}_seconds", what.meaning, labels=what.labels
-        )
+        full = f"{PREFIX}{name}_seconds"
+        metric = HistogramMetricFamily(full, what.meaning, labels=what.labels)
         bounds = [*map(str, what.bounds), "+Inf"]
         for labels, counts, total in histograms(seen.durations, name):
             buckets = list(zip(bounds, accumulate(counts), strict=True))
