@@ -122,9 +122,8 @@ share = matching(
     r"0?\.(?=.*[1-9])[0-9]+|1(\.0+)?", "must be a number above 0 and not above 1", float
 )
 
-header_value = matching(
-    "[!-~]+( [!-~]+)?", "must be printable ASCII without line breaks"
-)
+ASCII = "must be printable ASCII without line breaks"
+header_value = matching("[!-~]+( [!-~]+)?", ASCII)
 
 subdomain = matching(
     "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?",

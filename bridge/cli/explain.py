@@ -148,10 +148,9 @@ def _party(standing: Standing, data: Data) -> Iterator[str]:
 def _fact(fact: Data) -> str:
     word = fact["value"].get("status") or fact["value"].get("account")
     event = f"{fact['kind']} {fact['event']} at {moment(fact['at'])}"
-    event = reading(fact["event"]) or event
     unsure = "  (ambiguous order)" if fact["ambiguous"] else ""
     what = f"{fact['thing']}  {word}" if word else fact["thing"]
-    return f"  {what}  <- {event}{unsure}"
+    return f"  {what}  <- {reading(fact['event']) or event}{unsure}"
 
 
 def parts(data: Data) -> Iterator[str]:

@@ -227,9 +227,8 @@ def _deliver(
         proved = prove(*source.proof(settings.sources), delivery, time.time())
         called = url + proved.url.removeprefix(signed)
         pool = PoolManager(retries=False, timeout=Timeout(SECONDS))
-        reply = pool.request(
-            "POST", called, body=body, headers=proved.headers, redirect=False
-        )
+        sent = proved.headers
+        reply = pool.request("POST", called, body=body, headers=sent, redirect=False)
     except SignatureError as error:
         raise BridgeError(f"{source.name}: {error}") from None
     except (HTTPError, ValueError) as error:
