@@ -182,6 +182,7 @@ def test_mending_takes_all_away(proxy: Proxy, client: Redis) -> None:
     proxy.on(b"PING", proxies.LOSE_REPLY, times=None)
     proxy.stall()
     proxy.refuse()
+    eventually(lambda: proxy.is_empty)
     proxy.mend()
 
     assert [True] * 3 == [client.ping() for _ in range(3)]

@@ -155,6 +155,11 @@ class Proxy:
         """Carry again what has waited."""
         self.flows.set()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no connection is open: one is reset soon, not at once."""
+        return not self._links
+
     def reset(self) -> None:
         """Reset every connection that is open now."""
         with self._lock:
