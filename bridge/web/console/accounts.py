@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import render_template, request
+from flask import request
 
 from bridge import actions
 from bridge.accounts import FILTERS, SORTS, Search, listing, names_of
@@ -50,22 +50,19 @@ def account(name: str) -> Data | None:
 
 
 @pages.action("/do/link")
-def link() -> Done | str:
+def link() -> Done:
     """Assign a party to an account; without one, to the one that its source names.
 
-    Where that may make a new account in Vitally, a page asks first.
+    What is said afterwards warns where that may make a new account in Vitally.
     """
     form, redis = request.form, console().redis
     party, name = form.get("party", ""), form.get("account", "").strip()
     if StateReader(redis).standing(party) is None:
         raise BridgeError(f"{party}: no event has named this party yet")
     warning = actions.new_account(redis, name) if name else ""
-    if warning and form.get("sure") != "yes":
-        data = {"party": party, "account": name, "warning": warning}
-        return render_template("link.html", data=data)
     actions.link(redis, party, name or None)
     text = f"{party} goes to {name or 'where its source says'}"
-    return Done(text, account_url(party))
+    return Done(f"{text}; {warning}" if warning else text, account_url(party))
 
 
 @pages.action("/do/retry")

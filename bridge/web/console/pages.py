@@ -50,8 +50,7 @@ EXTENSION = "bridge.console"
 
 Data = Mapping[str, Any]
 Read = Callable[..., Data | None]
-Act = Callable[[], "Done | str"]
-"""What a form does; a text is a page that asks first, and nothing was done."""
+Act = Callable[[], "Done"]
 
 
 @dataclass(frozen=True)
@@ -123,10 +122,8 @@ class Pages(Blueprint):
 
         def add(act: Act) -> Act:
             @wraps(act)
-            def post() -> AnyResponse | str:
-                if isinstance(done := act(), str):
-                    return done
-                who, action = g.user.name, act.__name__
+            def post() -> AnyResponse:
+                done, who, action = act(), g.user.name, act.__name__
                 deed = audit.record(console().redis, who, action, done.text)
                 joint = "&" if "?" in done.to else "?"
                 return redirect(f"{done.to}{joint}did={deed.id}", 303)
