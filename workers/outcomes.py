@@ -317,18 +317,11 @@ def soon(outcome: Outcome, ms: int) -> Outcome:
 
 def _line(view: View, word: str, change: Change) -> Mapping[str, Any]:
     """A line of an account's history: what Vitally *had*, and the *cause* beside events."""
-    has, traits = view.ledger.has, change.traits
-    had = {key: has[key] for key, new in traits.items() if has.get(key, new) != new}
-    more = {"had": had, "deliveries": view.deliveries, "name": change.name}
-    more |= {"cause": _cause(view, change)}
-    known = {name: value for name, value in more.items() if value}
-    return {"at": view.now, "did": word, "traits": traits, **known}
-
-
-def _cause(view: View, change: Change) -> str:
-    """What a write is for, beside new events; "": nothing."""
-    ledger = view.ledger
-    changed = ledger.seen.keys() & ledger.traits.keys() & change.traits.keys()
+    ledger, traits = view.ledger, change.traits
+    had = {
+        k: ledger.has[k] for k, new in traits.items() if ledger.has.get(k, new) != new
+    }
+    changed = ledger.seen.keys() & ledger.traits.keys() & traits.keys()
     causes = {
         "its last party has left it": view.is_vacant,
         "it was deleted in Vitally": ledger.missing,
@@ -336,4 +329,8 @@ def _cause(view: View, change: Change) -> str:
         "all traits again: one write is uncertain, or it was asked for": view.owes_whole,
         "no new event: worked out again": not (view.dirty_since or view.deliveries),
     }
-    return next((cause for cause, is_so in causes.items() if is_so), "")
+    cause = next((cause for cause, is_so in causes.items() if is_so), "")
+    more = {"had": had, "deliveries": view.deliveries, "name": change.name}
+    more |= {"cause": cause}
+    known = {name: value for name, value in more.items() if value}
+    return {"at": view.now, "did": word, "traits": traits, **known}
