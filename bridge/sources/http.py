@@ -176,7 +176,7 @@ class HttpApi:
             raise SourceError(reason) from None
 
     def _body(self, reply: Any, until: float) -> bytes:
-        """Read a reply, at most one byte too many. Raises TimeoutError after *until*."""
+        """Read a reply, at most one piece too many. Raises TimeoutError after *until*."""
         data = bytearray()
         with reply:
             while len(data) <= self.most and (piece := reply.read1(PIECE)):
