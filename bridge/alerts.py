@@ -20,6 +20,7 @@ import orjson
 from redis import Redis
 from redis.exceptions import RedisError
 
+from bridge.deadline import within
 from bridge.domain.traits import instant
 from bridge.errors import StorageError
 from bridge.lamps import CONDITIONS, REDIS, Lamp, lamps
@@ -44,6 +45,9 @@ OUTBOX = 100
 
 TIMEOUT = 5.0
 """Seconds that an address has to answer."""
+
+MOST = 1 << 16
+"""Most bytes of an answer that are read."""
 
 FIRST_WAIT, LAST_WAIT = 2.0, 300.0
 """Seconds before an address that did not take an alert is tried again: at first, at most."""
@@ -179,11 +183,14 @@ class Alerts:
 
     def _ask(self, method: str, url: str, **more: Any) -> bool:
         """Whether *url*, which is a secret, answers 2xx."""
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - see _pool
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - see _pools
+
+        from bridge.outgoing import ask  # noqa: PLC0415 - see _pools
 
         try:
-            reply = self._pool.request(method, url, redirect=False, **more)
-        except HTTPError as error:
+            with within(TIMEOUT):
+                reply, _ = ask(self._pools, method, url, MOST, **more)
+        except (HTTPError, OSError) as error:
             why: object = type(error).__name__
         else:
             why = reply.status
@@ -194,13 +201,13 @@ class Alerts:
         return False
 
     @cached_property
-    def _pool(self) -> Any:
+    def _pools(self) -> Any:
         # Imported late, because most web processes do not need it.
-        import urllib3  # noqa: PLC0415
+        from bridge.outgoing import pools  # noqa: PLC0415
 
         # Its DEBUG lines contain paths, and so the secret.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
-        return urllib3.PoolManager(retries=False, timeout=TIMEOUT)
+        return pools(timeout=TIMEOUT)
 
 
 def _row(lamp: Lamp) -> dict[str, Any]:

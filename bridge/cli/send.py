@@ -13,15 +13,16 @@ from urllib.parse import urlsplit
 
 import click
 import orjson
-from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
 from bridge.cli import NO_VITALLY, Command, configured, program
 from bridge.cli.accounts import pairs
 from bridge.cli.output import near, note, one_of, show, table, tell
+from bridge.deadline import within
 from bridge.domain.facts import Fact, PartyKind, PartyName
 from bridge.errors import BridgeError, SignatureError
 from bridge.ingest import events_of, read_event
+from bridge.outgoing import ask, pools
 from bridge.settings import Settings, TextError, address
 from bridge.sources import by_name, switched_on
 from bridge.webhook.auth import prove
@@ -33,6 +34,9 @@ LOCAL = "127.0.0.1"
 
 SECONDS = 15.0
 """How long an answer may take."""
+
+MOST = 1 << 20
+"""Most bytes of an answer that are read."""
 
 Read = tuple[list[Event], list[Fact]]
 
@@ -226,16 +230,15 @@ def _deliver(
     try:
         proved = prove(*source.proof(settings.sources), delivery, time.time())
         called = url + proved.url.removeprefix(signed)
-        pool = PoolManager(retries=False, timeout=Timeout(SECONDS))
-        sent = proved.headers
-        reply = pool.request("POST", called, body=body, headers=sent, redirect=False)
+        sent = {"body": body, "headers": proved.headers}
+        with within(SECONDS), pools(timeout=SECONDS) as opened:
+            reply, answer = ask(opened, "POST", called, MOST, **sent)
     except SignatureError as error:
         raise BridgeError(f"{source.name}: {error}") from None
-    except (HTTPError, ValueError) as error:
+    except (HTTPError, OSError, ValueError) as error:
         kind, hint = type(error).__name__, f"start `{program()} run`, or give --to URL"
         raise BridgeError(f"nobody answers at {base} ({kind}); {hint}") from None
-    pool.clear()
     try:
-        return reply.status, orjson.loads(reply.data)
+        return reply.status, orjson.loads(answer)
     except orjson.JSONDecodeError:
-        return reply.status, reply.data.decode(errors="replace")
+        return reply.status, answer.decode(errors="replace")

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from marshmallow import ValidationError
 
-from bridge.deadline import left
+from bridge.deadline import left, within
 from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.values import REFRESHED, AnyValue
 from bridge.errors import PayloadError, SourceError, SourceUnreadError
@@ -28,9 +28,6 @@ from bridge.webhook.source import Event, Page, json_object
 
 TIMEOUT = 8.0
 """A request fails after this many seconds without a byte, or without a connection."""
-
-PIECE = 1 << 16
-"""Most bytes that are read at once."""
 
 GOOD = {HTTPStatus.OK, HTTPStatus.MULTI_STATUS}
 """Statuses of success; the second one if some objects of a batch do not exist."""
@@ -136,27 +133,30 @@ class HttpApi:
     @cached_property
     def _pool(self) -> Any:
         # Imported late, because the web process does not need it.
-        import urllib3  # noqa: PLC0415
+        from urllib3 import Timeout  # noqa: PLC0415
+
+        from bridge.outgoing import pools  # noqa: PLC0415
 
         # The addresses of a host are tried in turn, each for the whole time-out.
         host = urlsplit(self.base).hostname
         addresses = len(socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM))
-        timeout = urllib3.Timeout(self.timeout, connect=self.timeout / addresses)
+        timeout = Timeout(self.timeout, connect=self.timeout / addresses)
         own = {"Accept-Encoding": "gzip", "User-Agent": "vitally-bridge"}
-        return urllib3.PoolManager(
-            maxsize=4, retries=False, timeout=timeout, headers={**own, **self.headers}
-        )
+        return pools(timeout=timeout, headers={**own, **self.headers})
 
     def _ask(self, method: str, path: str, url: str, **body: Any) -> Reply | None:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - as above
 
+        from bridge.outgoing import ask  # noqa: PLC0415 - as above
+
         began = time.monotonic()
         if (rest := left()) < self.timeout:
             body["timeout"] = rest
-        body |= {"redirect": False, "preload_content": False}
         try:
-            reply = self._pool.request(method, self.base + url, **body)
-            data = self._body(reply, began + min(self.longest, rest))
+            with within(self.longest):
+                reply, data = ask(
+                    self._pool, method, self.base + url, self.most, **body
+                )
         except (HTTPError, OSError, ValueError) as error:
             # ValueError: a key that is no valid header; its message would quote the key.
             kind = type(error).__name__
@@ -174,16 +174,6 @@ class HttpApi:
         except (KeyError, PayloadError, TypeError, ValueError):
             reason = f"{self.title}'s reply about {what} cannot be read"
             raise SourceError(reason) from None
-
-    def _body(self, reply: Any, until: float) -> bytes:
-        """Read a reply, at most one piece too many. Raises TimeoutError after *until*."""
-        data = bytearray()
-        with reply:
-            while len(data) <= self.most and (piece := reply.read1(PIECE)):
-                data += piece
-                if time.monotonic() > until:
-                    raise TimeoutError
-        return bytes(data)
 
     def _failure(self, reply: Any, data: bytes, what: str) -> SourceError:
         """The error for a reply that is neither a success nor 404."""

@@ -4,37 +4,25 @@ https://docs.vitally.io/en/articles/9880654-rest-api-accounts. The REST API has
 no bulk request, idempotency key or version; only the reply confirms a write. The Analytics
 API takes batches, has a key and a host of its own, and confirms nothing.
 
-A request has one deadline, from the connection to the last byte of the reply.
-urllib3's time-outs count from one read to the next, so a peer that sends a byte a
-second would hold a caller for ever. Here every read, of headers too, gets only what
-is left of the deadline, and nothing is sent once it has passed. Where the thread has a
-deadline of its own (`bridge.deadline`), a request gets no more than is left of that.
+A request has one deadline, from the connection to the last byte of the reply (see
+`bridge.outgoing`). Where the thread has a deadline of its own (`bridge.deadline`), a
+request gets no more than is left of that.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import http.client
-import io
-import socket
-import threading
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import orjson
-from urllib3 import (
-    BaseHTTPResponse,
-    HTTPConnectionPool,
-    Timeout,
-    connection_from_url,
-)
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3 import HTTPConnectionPool, Timeout
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -43,20 +31,18 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from bridge.deadline import left
+from bridge.deadline import left, within
 from bridge.domain.facts import organization_id
 from bridge.errors import (
     VitallyMissingError,
     VitallyRefusedError,
     VitallyUnavailableError,
 )
+from bridge.outgoing import SENT, content, pools
 from bridge.vitally.replies import Rate, Reply, instant, rate, value
 
 BODY_CAP = 1 << 20
 """Most bytes of a reply that are read; a page of 100 accounts has about 200 KB."""
-
-CHUNK = 1 << 16
-"""Bytes that are read at once."""
 
 PAGE = 100
 """Most rows of a page, and most messages of a batch."""
@@ -128,7 +114,6 @@ class Vitally:
             "Content-Type": "application/json",
             "User-Agent": "vitally-bridge",
         }
-        self._exchange = _Exchange()
         self._pool = self._new_pool()
 
     def __repr__(self) -> str:
@@ -254,70 +239,61 @@ class Vitally:
     def _request(self, method: str, path: str, body: object = None) -> Any:
         """Send one request and return its parsed reply; raises VitallyError."""
         try:
-            content = None if body is None else orjson.dumps(body)
+            sent = None if body is None else orjson.dumps(body)
         except TypeError as error:
             raise VitallyRefusedError(f"the body is not JSON: {error}") from None
-        exchange, began, status = self._exchange, time.monotonic(), 0
+        began, status, clock = time.monotonic(), 0, None
         # urllib3 takes no time-out of none, and so late nothing is sent anyway.
-        clock, most = None, max(min(self._deadline, left()), 1e-9)
-        exchange.until, exchange.sent = began + most, False
+        most = max(min(self._deadline, left()), 1e-9)
+        SENT.set(False)
         try:
-            response = self._pool.urlopen(
-                method,
-                path,
-                body=content,
-                headers=self._headers,
-                timeout=Timeout(total=most, connect=min(most, self._deadline / 2)),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
-            reply = self._reply(method, response, began)
+            with within(most):
+                reply = self._exchange(method, path, sent, most)
             status, clock = reply.status, instant(reply.headers.get("Date", ""))
         except (HTTPError, OSError) as error:
-            raise self._failure(error, most) from error
+            raise self._failure(error, began, most) from error
         finally:
             seconds = time.monotonic() - began
             self._after(Call(method, status, time.time() - seconds, seconds, clock))
         return value(reply, self._secrets, time.time())
 
-    def _reply(self, method: str, response: BaseHTTPResponse, began: float) -> Reply:
-        """Read the whole reply; raises VitallyUnavailableError where it is too large."""
-        body = bytearray()
-        try:
-            observed = rate(response.headers)
-            if observed is not None and self._observe is not None:
-                ago = time.monotonic() - began
-                kind = method if response.status < HTTPStatus.BAD_REQUEST else ""
-                self._observe(observed._replace(kind=kind, ago=ago))
-            # Read to the end: only there does urllib3 notice that a body is too short.
-            while len(body) <= BODY_CAP and (chunk := response.read(CHUNK)):
-                body += chunk
-        except BaseException:
-            # Close the connection, so that an unfinished write cannot go on.
-            response.close()
-            raise
+    def _exchange(
+        self, method: str, path: str, sent: bytes | None, most: float
+    ) -> Reply:
+        """Send a request and read its whole reply."""
+        began = time.monotonic()
+        response = self._pool.urlopen(
+            method,
+            path,
+            body=sent,
+            headers=self._headers,
+            timeout=Timeout(total=most, connect=min(most, self._deadline / 2)),
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        observed = rate(response.headers)
+        if observed is not None and self._observe is not None:
+            ago = time.monotonic() - began
+            kind = method if response.status < HTTPStatus.BAD_REQUEST else ""
+            self._observe(observed._replace(kind=kind, ago=ago))
+        body = content(response, BODY_CAP)
         if len(body) > BODY_CAP:
-            response.close()
             words = f"answered more than {BODY_CAP} bytes"
             raise VitallyUnavailableError(words, response.status)
-        response.release_conn()
-        return Reply(response.status, response.headers, bytes(body))
+        return Reply(response.status, response.headers, body)
 
-    def _failure(self, error: Exception, most: float) -> VitallyUnavailableError:
+    def _failure(
+        self, error: Exception, began: float, most: float
+    ) -> VitallyUnavailableError:
         words = next(words for kind, words in FAILURES if isinstance(error, kind))
-        if time.monotonic() >= self._exchange.until:
+        if time.monotonic() >= began + most:
             words = f"no complete answer within {round(most, 2):g} s"
-        return VitallyUnavailableError(words, sent=self._exchange.sent)
+        return VitallyUnavailableError(words, sent=SENT.get())
 
     def _new_pool(self) -> HTTPConnectionPool:
-        """A few kept connections to the one host; no proxy of the environment is used."""
-        pool = connection_from_url(self.base_url, maxsize=4, exchange=self._exchange)
-        is_tls = pool.scheme == "https"
-        kind = _TimedTLSConnection if is_tls else _TimedConnection
-        pool.ConnectionCls = kind  # type: ignore[assignment]
-        return pool
+        """A few kept connections to the one host."""
+        return pools().connection_from_url(self.base_url)
 
 
 def _rows(results: Any) -> list[dict[str, Any]]:
@@ -356,80 +332,3 @@ def _secrets(authorization: str) -> tuple[str, ...]:
         pair = base64.b64decode(encoded, validate=True).decode()
         forms += [pair, pair.partition(":")[0]]
     return tuple(form for form in forms if len(form) >= SHORTEST_SECRET)
-
-
-class _Exchange(threading.local):
-    """The current request of this thread.
-
-    *until* is its deadline on the monotonic clock (seconds); *sent* becomes True just
-    before the first byte of the request may leave.
-    """
-
-    until: float = 0.0
-    sent: bool = False
-
-    def left(self) -> float:
-        """Seconds that are left; raises TimeoutError where there are none."""
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the deadline has passed")
-        return left
-
-
-class _TimedReader(io.RawIOBase):
-    """Reads from a socket; each read gets only what is left of the deadline."""
-
-    def __init__(
-        self, raw: io.RawIOBase, sock: socket.socket, exchange: _Exchange
-    ) -> None:
-        super().__init__()
-        self._raw = raw
-        self._sock = sock
-        self._exchange = exchange
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(self._exchange.left())
-        return cast("int | None", self._raw.readinto(buffer))
-
-    def close(self) -> None:
-        if not self.closed:
-            self._raw.close()
-        super().close()
-
-
-class _TimedConnection(HTTPConnection):
-    """A connection that keeps the deadline of its *exchange*."""
-
-    def __init__(self, *args: Any, exchange: _Exchange, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._exchange = exchange
-        self.response_class = self._response  # type: ignore[assignment]
-
-    def request(  # type: ignore[override]
-        self,
-        method: str,
-        url: str,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> None:
-        if self.sock is None:
-            self.connect()
-        self._exchange.left()
-        self._exchange.sent = True
-        super().request(method, url, body, headers, **options)
-
-    def _response(
-        self, sock: socket.socket, *args: Any, **options: Any
-    ) -> http.client.HTTPResponse:
-        response = http.client.HTTPResponse(sock, *args, **options)
-        timed = _TimedReader(response.fp.detach(), sock, self._exchange)
-        response.fp = io.BufferedReader(timed)
-        return response
-
-
-class _TimedTLSConnection(_TimedConnection, HTTPSConnection):
-    """The same over TLS."""

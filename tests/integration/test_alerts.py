@@ -23,6 +23,7 @@ from tests.support.desk import customer, settings, subscription
 from tests.support.hook import Hook
 from tests.support.local_stripe import KEY, LocalStripe
 from tests.support.processes import free_port
+from tests.support.raw import trickling
 from tests.support.round_trips import round_trips
 from workers.probes import Probes
 
@@ -122,6 +123,19 @@ def test_what_an_address_did_not_take_is_sent_again_in_order(
     assert f"'reason': '{status}'" in str([vars(one) for one in caplog.records])
     assert "hidden" not in caplog.text
     assert {"/alert"} == {asked.path for asked in hook.log}
+
+
+def test_an_address_that_trickles_its_answer_holds_nobody_for_long(
+    redis: Redis, make: Callable[..., Alerts], monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr(subject, "TIMEOUT", 0.3)
+    process = make()
+    park(redis)
+    with trickling() as url:
+        process._urls = (url,)
+        process.check()
+
+    assert "'reason': 'ReadTimeoutError'" in str([vars(one) for one in caplog.records])
 
 
 def test_with_redis_away_each_process_says_so_itself(

@@ -5,10 +5,8 @@ from __future__ import annotations
 import gzip
 import re
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ import pytest
 from bridge.errors import SourceError
 from bridge.sources.http import HttpApi
 from tests.support.local_api import Asked, LocalApi, Reply
+from tests.support.raw import trickling
 
 NOW = 1_795_914_000
 
@@ -155,29 +154,22 @@ def test_a_connection_that_breaks_or_hangs_is_given_up(
     assert f"{where(shop)} does not answer ({kind})" == error.reason
 
 
-@pytest.mark.parametrize("head", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
-def test_a_reply_that_trickles_is_given_up_after_a_while(head: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=trickle, args=(server, head))
-        thread.start()
-        base = f"http://127.0.0.1:{server.getsockname()[1]}/"
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        ("", b"A: b\r\n"),
+        ("Content-Length: 1000\r\n\r\n", b"1\r\n \r\n"),
+        ("Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    ],
+)
+def test_a_reply_that_trickles_is_given_up_after_a_while(
+    head: str, piece: bytes
+) -> None:
+    with trickling(head, piece) as base:
         client = HttpApi(title="Shop", key="KEY", base=base, headers={}, longest=0.3)
 
-        with pytest.raises(SourceError, match=r"does not answer \(TimeoutError\)"):
+        with pytest.raises(SourceError, match=r"does not answer \(ReadTimeoutError\)"):
             client.get("things")
-
-        thread.join()
-
-
-def trickle(server: socket.socket, head: str) -> None:
-    """Answer one request with 60 pieces, until the client has gone."""
-    sent, _ = server.accept()
-    with sent, suppress(OSError):
-        sent.recv(4096)
-        sent.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode())
-        for _ in range(60):
-            sent.sendall(b"1\r\n \r\n")
-            time.sleep(0.05)
 
 
 def test_an_api_that_is_not_there_is_an_error_with_its_address_but_not_the_key() -> (

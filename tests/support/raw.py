@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
@@ -65,3 +68,23 @@ def _rest(peer: socket.socket, answers: int) -> bytes:
             return found
         found += piece
     return found
+
+
+@contextmanager
+def trickling(head: str = "", piece: bytes = b"A: b\r\n") -> Iterator[str]:
+    """An address that answers one request with 60 pieces, until the client has gone."""
+
+    def answer() -> None:
+        sent, _ = server.accept()
+        with sent, suppress(OSError):
+            sent.recv(4096)
+            sent.sendall(f"HTTP/1.1 200 OK\r\n{head}".encode())
+            for _ in range(60):
+                sent.sendall(piece)
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
+        thread.join()
