@@ -48,15 +48,14 @@ check: lint  ## run what a change should pass before it is shown, a minute
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --hypothesis-profile=quick \
 		tests/unit tests/sources tests/contract tests/architecture $(ARGS)
 
-# First what measures seconds, and so mostly waits: with more beside it, it would be late.
+# What measures seconds mostly waits: all others have the time that it leaves.
 .PHONY: test
 test:  ## run every check, ten minutes (ARGS="-k stripe": some of the tests)
 	@$(MAKE) --jobs=2 lint compiled
-	@echo "tests that measure seconds ..."
-	@$(BIN)/python -m tests.support.again $(TWO_AT_A_TIME) -m "(alone or chaos) $(UNASKED)" $(ARGS)
-	@echo "all others, $(JOBS) at a time ..."
-	@$(BIN)/python -m tests.support.again $(SIDE_BY_SIDE) \
-		-m "not alone and not chaos $(UNASKED)" $(ARGS)
+	@echo "tests, $(JOBS) at a time beside those that measure seconds ..."
+	@$(BIN)/python -m tests.support.again \
+		$(TWO_AT_A_TIME) -m "(alone or chaos) $(UNASKED)" $(ARGS) \
+		--beside $(SIDE_BY_SIDE) -m "not alone and not chaos $(UNASKED)" $(ARGS)
 	@$(BIN)/python -m tests.support.size
 
 # Not part of `make test`: measuring doubles the processor time of all processes.

@@ -1,21 +1,32 @@
-"""Runs tests; those that are red run once more, with nothing beside them.
+"""Runs tests in two parts at a time; those that are red run once more, alone.
 
-`python -m tests.support.again ARGUMENTS OF PYTEST`. That a machine was too busy for one
-test says nothing about the bridge: a test that is green alone is printed, and is no
-failure. Whatever else ends pytest stays red: a file that cannot be collected, a process
-that crashed, more red tests than `MOST`.
+`python -m tests.support.again ARGUMENTS OF PYTEST --beside ARGUMENTS OF PYTEST`. The first
+part is what measures seconds, and so mostly waits; the second has the time that the first
+leaves. What the first prints comes in the end.
+
+That a machine was too busy for one test says nothing about the bridge: a test that is
+green with nothing beside it is printed, and is no failure. Whatever else ends pytest stays
+red: a file that cannot be collected, a process that crashed, more red tests than `MOST`.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import pytest
 
 MOST = 10
+
+GIVES_WAY = 19
+"""The lowest priority: it hardly holds up what has the usual one."""
 
 
 class Red:
@@ -37,21 +48,53 @@ class Red:
         self.is_broken |= bool(error)
 
 
+class Done(NamedTuple):
+    """How one part has ended; *status* is 0 also where it had no tests."""
+
+    status: int
+    red: list[str]
+    is_broken: bool
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Run the tests, and the red ones again; the exit status."""
-    red = Red()
-    status = pytest.main([*arguments], plugins=[red])
-    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
-        return 0
-    if status != pytest.ExitCode.TESTS_FAILED or red.is_broken or len(red.tests) > MOST:
+    """Run both parts, and the red tests again; the exit status."""
+    place = arguments.index("--beside")
+    with (
+        TemporaryDirectory() as folder,
+        ProcessPoolExecutor(2, get_context("spawn")) as pool,
+    ):
+        log = Path(folder) / "log"
+        first = pool.submit(run, arguments[:place], 0, log)
+        rest = pool.submit(run, arguments[place + 1 :], GIVES_WAY)
+        done = rest.result(), first.result()
+        sys.stdout.write(log.read_text(encoding="utf-8"))
+    status = max(one.status for one in done)
+    red = [name for one in done for name in one.red]
+    if not status or any(one.is_broken for one in done) or len(red) > MOST:
         return status
-    sys.stdout.write(f"\n{len(red.tests)} red at first; once more, alone ...\n")
+    sys.stdout.write(f"\n{len(red)} red at first; once more, alone ...\n")
     sys.stdout.flush()
-    alone = {name: _runs(name) for name in red.tests}
+    alone = {name: _runs(name) for name in red}
     for name, is_green in alone.items():
         word = "green" if is_green else "RED"
         sys.stdout.write(f"red at first, {word} alone: {name}\n")
     return 0 if all(alone.values()) else status
+
+
+def run(arguments: Sequence[str], niceness: int, log: Path | None = None) -> Done:
+    """Run one part, in a process of its own, which prints into the file *log*."""
+    os.nice(niceness)
+    if log:
+        with log.open("wb") as output:
+            os.dup2(output.fileno(), sys.stdout.fileno())
+            os.dup2(output.fileno(), sys.stderr.fileno())
+    red = Red()
+    status = pytest.main([*arguments], plugins=[red])
+    sys.stdout.flush()
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        return Done(0, [], is_broken=False)
+    is_broken = red.is_broken or status not in {0, pytest.ExitCode.TESTS_FAILED}
+    return Done(int(status), red.tests, is_broken)
 
 
 def _runs(name: str) -> bool:
