@@ -187,9 +187,10 @@ In brackets the middle half of the samples. {machine}
   takes them in; an account that is right is not written.
 - **Plan.** The commands as one types them. An account that was settled by the same rules is
   not computed again; after a change of `bridge.toml` every one is.
-- **Redis.** `used_memory` before and after, over {accounts} accounts. A waiting event takes
-  {event:.0f} B in all, its job among them; the journal and the ring of recent events are capped
-  and not counted.
+- **Redis.** `used_memory` before and after, over {accounts} accounts that follow a hundred others:
+  what Redis has but once, however many they are, is of none (half a megabyte, most of it its own
+  latencies of each command). A waiting event takes {event:.0f} B in all, its job among them; the
+  journal and the ring of recent events are capped and not counted.
 - **Memory.** PSS of a process and its children.
 - **CPU of an event.** User and system, of the web processes and of Redis, for one event of those
   months, 4.6 KB as Stripe prints it, four connections: {bridge:.2f} ms; an empty view on the

@@ -79,6 +79,15 @@ def test_events_go_from_pending_to_where_they_belong(
     assert 0 == desk.redis.zcard(keys.PARKED)
 
 
+def test_a_party_that_no_longer_waits_keeps_no_count_of_it(desk: Bench) -> None:
+    desk.does(customer(account=None))
+    desk.redis.hset(keys.party("stripe:cus_1"), "parked", 0)  # as 1.0 wrote it
+    desk.rests(link("cus_1", "acme"))
+
+    assert (2, 0, 0, 0) == counts(desk)
+    assert not {b"held", b"parked"} & {*desk.redis.hkeys(keys.party("stripe:cus_1"))}
+
+
 def test_the_events_of_both_parties_are_parked_with_their_account(desk: Bench) -> None:
     desk.rests(customer(), customer("cus_2"))
     desk.fault("status", "PUT", **REFUSED)

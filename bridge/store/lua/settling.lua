@@ -17,18 +17,19 @@ local function settle(p, read, nudged, to, why)
   local all = held + parked + fresh
   count('pending', -fresh); count('held', -held); count('parked', -parked)
   count(to, all)
-  held, parked = 0, 0
-  if to == 'settled' then settled = settled + all
-  elseif to == 'held' then held = all
-  else parked = all end
-  redis.call('HSET', key, 'settled', int(settled), 'held', int(held),
-    'parked', int(parked))
+  if to == 'settled' then settled = settled + all end
+  redis.call('HSET', key, 'settled', int(settled))
   redis.call('HDEL', key, 'stumbled')
   if why == '' then redis.call('HDEL', key, 'why')
   else redis.call('HSET', key, 'why', why) end
   for name, set in pairs({held = HELD, parked = PARKED}) do
-    if to == name then redis.call('ZADD', set, 'NX', int(now), p)
-    else redis.call('ZREM', set, p) end
+    if to == name then
+      redis.call('HSET', key, name, int(all))
+      redis.call('ZADD', set, 'NX', int(now), p)
+    else
+      redis.call('HDEL', key, name)  -- absent is 0, and smaller
+      redis.call('ZREM', set, p)
+    end
   end
   -- The party no longer waits for a next try, and that claim is over.
   redis.call('ZREM', LATER, p)
