@@ -17,6 +17,7 @@ import uuid
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,7 @@ from urllib.parse import unquote
 
 from flask import Flask, Response, abort, g, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from bridge.domain.traits import instant
@@ -165,8 +167,8 @@ class Simulator:
         app.before_request(self.admit)
         app.after_request(self._with_the_limit)
         app.register_error_handler(HTTPException, refusal)
-        for method, rule, view in self.routes():
-            app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
+        views = {f"{method} {rule}": view for method, rule, view in self.routes()}
+        app.url_map, app.view_functions = url_map(*views), views
         return app
 
     def routes(self) -> list[tuple[str, str, Callable[..., Any]]]:
@@ -465,11 +467,10 @@ class Simulator:
                 if account := self.by_id.get(place.partition("~")[2]):
                     yield place, self.shown(account)
             return
-        shown = [self.shown(account) for account in self.by_id.values()]
-        rows = {f"{a['updatedAt']}~{a['id']}": a for a in shown}
+        rows = {f"{a['updatedAt']}~{a['id']}": a for a in self.by_id.values()}
         for place in sorted(rows, reverse=True):
             if after is None or place < after:
-                yield place, rows[place]
+                yield place, self.shown(rows[place])
 
 
 class Organizations(Simulator):
@@ -485,17 +486,18 @@ class Organizations(Simulator):
         """Return an organization with the fields that its traits and accounts feed."""
         accounts = self.workspace.by_id.values()
         count = sum(one["organizationId"] == account["id"] for one in accounts)
-        own = {
-            "organizationOwnerId": None,
-            "accountsCount": count,
-            "firstPaidDate": None,
-        }
-        shown = {**super().shown(account), **own}
-        return {
-            k: v
-            for k, v in shown.items()
-            if k not in {"accountOwnerId", "organizationId"}
-        }
+        own = {"organizationOwnerId": None, "accountsCount": count}
+        shown = super().shown(account) | own | {"firstPaidDate": None}
+        for name in ("accountOwnerId", "organizationId"):
+            del shown[name]
+        return shown
+
+
+@cache
+def url_map(*requests: str) -> Map:
+    """Return the map of *requests*, each a method and a path; it is slow to make."""
+    rules = (one.split() for one in requests)
+    return Map([Rule(r, methods=[m], endpoint=f"{m} {r}") for m, r in rules])
 
 
 def stage(account: Account) -> str:
