@@ -129,6 +129,18 @@ def unfit(redis: Any) -> str | None:
     return UNFIT.format("appendfsync is no") if how == "no" else None
 
 
+def refusal(redis: Any) -> str | None:
+    """What Redis answers to a write that changes nothing, as a sentence; None: it takes it.
+
+    Some refusals show nowhere else, such as that of `min-replicas-to-write`.
+    """
+    try:
+        redis.zadd(keys.WORKERS, {"": 0}, xx=True)
+    except ResponseError as error:
+        return REFUSES.format(str(error).removesuffix("."))
+    return None
+
+
 EVERY = 1.0
 """Seconds between two checks."""
 
@@ -149,6 +161,7 @@ READ_ONLY = "Redis is read-only (a replica)."
 DISK = "Redis cannot write its append-only file, and so refuses writes."
 REFUSED = "Redis refuses the user or password in REDIS_URL."
 EVICTS = "Redis may evict keys (maxmemory-policy is {}); it must be noeviction."
+REFUSES = "Redis refuses writes ({})."
 FULL = "Redis is full ({} of {} bytes; {:.0%} of them may be used)."
 SNAPSHOT = "Redis failed to save its last snapshot, and may refuse writes."
 
@@ -322,8 +335,9 @@ class Watch:
         if policy is None:
             policy = setting(self._redis, POLICY) or None
         refusals, worries = judge(info, policy, self._allow_eviction, self._share)
-        why = unfit(self._redis) if self._flushes and not refusals else None
-        refusals = (*refusals, why) if why else refusals
+        if not refusals:
+            unfits = unfit(self._redis) if self._flushes else None
+            refusals = (*filter(None, (refusal(self._redis), unfits)),)
         appends = info.get("aof_enabled", 1) == 1
         run = info.get("run_id", "")
         return RedisHealth(begun, refusals, worries, _filled(info), appends, run)
