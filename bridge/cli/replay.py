@@ -19,7 +19,7 @@ from bridge.deliveries import Filter, deliveries
 from bridge.domain.facts import source_of
 from bridge.domain.values import DAY_MS
 from bridge.errors import BridgeError
-from bridge.plan import totals
+from bridge.plan import Planned, totals
 from bridge.sources import by_name
 from bridge.store import keys
 from bridge.store.accept import JOURNAL
@@ -88,20 +88,27 @@ def replay(
     if flags["quarantine"]:
         replay_kept(None)
         return
-    here = opened()
+    here, due = opened(), None
     wanted = Filter(source or "", since=since or 0, until=until or 0)
     if account:
         chosen = _named(here.redis, account)
     elif flags["rules"]:
-        chosen = Chosen([one.account for one in planned(here) if one.is_due])
+        due = _due(here)
+        chosen = Chosen([one.account for one in due])
     else:
         chosen = (_came if since or until else _of)(here, wanted)
     if not account:
-        _confirm(here, chosen, yes=flags["yes"])
+        due = _due(here, chosen.accounts) if due is None else due
+        _confirm(here, chosen, due, yes=flags["yes"])
     tried = retry_all(here.redis, chosen.parties)
     if chosen.accounts:
         queue(here, chosen.accounts, wait=not flags["no_wait"], whole=flags["whole"])
     show(chosen._asdict(), lambda _: [f"{tried:,} held tried again"] if tried else [])
+
+
+def _due(here: Session, only: Sequence[str] | None = None) -> list[Planned]:
+    """The accounts, or those of *only* some, to which something would be sent."""
+    return [one for one in planned(here, only) if one.is_due]
 
 
 def _named(redis: Redis, name: str) -> Chosen:
@@ -141,11 +148,12 @@ def _came(here: Session, wanted: Filter) -> Chosen:
     return Chosen(sorted(accounts), sorted(parties))
 
 
-def _confirm(here: Session, chosen: Chosen, *, yes: bool) -> None:
-    """Say how many accounts would be written and what that costs, and ask."""
+def _confirm(
+    here: Session, chosen: Chosen, due: Sequence[Planned], *, yes: bool
+) -> None:
+    """Say how many accounts are *due* to be written and what that costs, and ask."""
     accounts, parties = chosen
-    plan = [one for one in planned(here, accounts) if one.is_due]
-    sums = totals(plan, figures(here.redis), here.settings.vitally_budget_share)
-    note(f"{len(plan):,} of {count(len(accounts), 'account')} differ: {costs(sums)}")
+    sums = totals(due, figures(here.redis), here.settings.vitally_budget_share)
+    note(f"{len(due):,} of {count(len(accounts), 'account')} differ: {costs(sums)}")
     what = f"{count(len(accounts), 'account')} and {len(parties):,} held"
     confirm(f"Type yes to replay {what}", "yes", yes=yes)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from bridge.cli.plan import planned
 from bridge.cli.replay import instant
 from bridge.sources import load
 from bridge.store import keys
@@ -53,7 +54,13 @@ def test_what_is_chosen_is_looked_at_again(run: Run, desk: Bench, words, outcome
     assert 0 == desk.check().pending
 
 
-def test_new_rules_are_written_by_replay(run: Run, desk: Bench, tmp_path) -> None:
+def test_new_rules_are_written_by_replay(
+    run: Run, desk: Bench, tmp_path, monkeypatch
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(
+        "bridge.cli.replay.planned", lambda *of: made.append(of) or planned(*of)
+    )
     file = tmp_path / "bridge.toml"
     file.write_text('[traits]\nmrr = "billing.mrr"\n')
     more = {"BRIDGE_CONFIG": file}
@@ -64,6 +71,7 @@ def test_new_rules_are_written_by_replay(run: Run, desk: Bench, tmp_path) -> Non
     said = run("replay", "--rules", "--no-wait", typed="yes\n", **more)
 
     assert "3 of 3 accounts differ: 30 units" in said.err
+    assert 1 == len(made)
     assert ["updated"] * 3 == looks(desk)
     assert 450 == desk.traits("a")["billing.mrr"]
 
