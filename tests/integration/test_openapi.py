@@ -160,12 +160,12 @@ def test_every_answer_to_a_get_is_as_described(
 def test_an_account_that_cannot_be_worked_out_is_as_described(
     desk: Bench, visit: Visitor
 ) -> None:
-    desk.rests(customer(), subscription())
+    desk.rests(customer(), subscription(currency="jpy"))
     desk.redis.hset(keys.facts("stripe:cus_1"), "subscription:x\te", b"[0, 1]")
 
     data = visit.data("accounts/acme.json")
 
-    assert "ValueError" in data["fault"]
+    assert ("ValueError" in data["fault"], "JPY") == (True, data["currency"])
     about = ("get", 200, "application/json", data)
     assert [] == problems("/console/accounts/{name}.json", *about)
 
