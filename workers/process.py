@@ -54,9 +54,9 @@ NEAR_MS = 1000
 HICCUP_MS = 1000
 """Wait after Redis went down in the middle of a job."""
 
-STOP_DEADLINE = 17.0
-"""Seconds after SIGTERM at which the process ends even if it still waits. Only a stalled
-Redis takes so long, and nothing is lost."""
+IDLE_DEADLINE, STOP_DEADLINE = 8.0, 17.0
+"""Seconds after SIGTERM at which the process ends even if it still waits: without an account
+in hand, and with one. Only a stalled Redis takes so long, and nothing is lost."""
 
 BEAT = 1.0
 """Seconds between two heartbeats."""
@@ -302,7 +302,10 @@ class Process:
 
     def _end_in_time(self) -> None:
         self.stop.wait()
-        time.sleep(STOP_DEADLINE)
+        until = time.monotonic() + STOP_DEADLINE
+        time.sleep(IDLE_DEADLINE)
+        while self.context.leases.held and time.monotonic() < until:
+            time.sleep(BEAT / 10)
         log.warning("ended in the middle of a wait for redis; nothing is lost")
         os._exit(0)
 

@@ -95,13 +95,17 @@ def test_a_worker_ends_at_sigterm_while_redis_is_away(
     assert 0 == worker.terminate()
 
 
-def test_a_busy_worker_ends_at_sigterm_although_redis_stalls(
-    stack: Stack, desk: Bench, worker: Running
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_a_worker_ends_soon_at_sigterm_although_redis_stalls(
+    stack: Stack, desk: Bench, worker: Running, *, is_busy: bool
 ) -> None:
-    in_mid_write(desk, 1.0)
+    if is_busy:
+        in_mid_write(desk, 1.0)
     stack.redis_server.pause()
+    began = time.monotonic()
 
     assert 0 == worker.terminate()
+    assert 13 > time.monotonic() - began
 
 
 def test_a_busy_worker_finishes_its_write_at_sigterm(
