@@ -211,7 +211,8 @@ def prove(
         query = urlencode({scheme.name: given})
         return delivery._replace(url=f"{delivery.url}?{query}")
     basic = f"Basic {b64encode(given.encode()).decode()}"
-    sent[scheme.name] = basic if scheme.place == "basic" else given
+    shown = given.encode().decode("latin-1")
+    sent[scheme.name] = basic if scheme.place == "basic" else shown
     return delivery._replace(headers=sent)
 
 
@@ -235,7 +236,8 @@ def _presented(scheme: Credential, delivery: Delivery) -> list[bytes]:
         # The word before the secret has no case: RFC 7235, 2.1.
         if scheme.name == "authorization" and mark.lower() == scheme.prefix.lower():
             header = scheme.prefix + header[len(mark) :]
-        return [_bytes(header)]
+        # Its bytes, which came in as Latin-1: the secret as the sender encodes it.
+        return [_bytes(header), header.encode("latin-1", "backslashreplace")]
     word, _, encoded = header.partition(" ")
     try:
         given = b64decode(encoded, validate=True)

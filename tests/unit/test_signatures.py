@@ -25,6 +25,7 @@ from bridge.webhook.auth import (
     STRIPE,
     Credential,
     Scheme,
+    prove,
     sign,
     verify,
 )
@@ -328,6 +329,22 @@ def test_the_name_of_an_authentication_has_no_case(scheme: Credential) -> None:
         assert not is_refused(scheme, delivery, ("a:b:c",))
     wrong = Delivery("POST", "", {"authorization": f"Bearers {secret}"}, BODY)
     assert is_refused(scheme, wrong, ("a:b:c",))
+
+
+@pytest.mark.parametrize(
+    ("secret", "codec"),
+    [("schl\xfcssel-example", "latin-1"), ("schl\xfcssel-\N{SNOWMAN}", "utf-8")],
+)
+def test_a_secret_in_a_header_may_have_any_letters(secret: str, codec: str) -> None:
+    scheme = Credential("header", "x-token")
+    sent = secret.encode(codec).decode("latin-1")  # as WSGI has the header
+
+    assert not is_refused(
+        scheme, Delivery("POST", "", {"x-token": sent}, BODY), (secret,)
+    )
+    proved = prove(scheme, [secret], Delivery("POST", "", {}, BODY), NOW)
+    assert not is_refused(scheme, proved, (secret,))
+    assert secret.encode() == proved.headers["x-token"].encode("latin-1")
 
 
 @pytest.mark.parametrize("called", ["a+b/c==", "a%2Bb%2Fc%3D%3D", "a%2bb/c=="])
