@@ -46,9 +46,6 @@ OUTBOX = 100
 TIMEOUT = 5.0
 """Seconds that an address has to answer."""
 
-MOST = 1 << 16
-"""Most bytes of an answer that are read."""
-
 FIRST_WAIT, LAST_WAIT = 2.0, 300.0
 """Seconds before an address that did not take an alert is tried again: at first, at most."""
 
@@ -189,7 +186,7 @@ class Alerts:
 
         try:
             with within(TIMEOUT):
-                reply, _ = ask(self._pools, method, url, MOST, **more)
+                reply, _ = ask(self._pools, method, url, **more)
         except (HTTPError, OSError) as error:
             why: object = type(error).__name__
         else:

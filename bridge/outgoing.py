@@ -25,8 +25,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from bridge.deadline import left
 
-PIECE = 1 << 16
-"""Most bytes that are read at once."""
+PIECE, MOST = 1 << 16, 1 << 20
+"""Most bytes that are read at once, and of a body."""
 
 
 SENT: ContextVar[bool] = ContextVar("sent", default=False)
@@ -55,8 +55,7 @@ class _TimedReader(io.RawIOBase):
         return cast("int | None", self._raw.readinto(buffer))
 
     def close(self) -> None:
-        if not self.closed:
-            self._raw.close()
+        self._raw.close()
         super().close()
 
 
@@ -96,17 +95,14 @@ class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _TimedTLSConnection  # type: ignore[assignment]
 
 
-POOLS = {"http": _Pool, "https": _TLSPool}
-
-
 def pools(**options: Any) -> PoolManager:
     """Pools of a few connections to each host, with *options* of urllib3."""
     manager = PoolManager(maxsize=4, retries=False, **options)
-    manager.pool_classes_by_scheme = POOLS
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
     return manager
 
 
-def content(response: BaseHTTPResponse, most: int) -> bytes:
+def content(response: BaseHTTPResponse, most: int = MOST) -> bytes:
     """The body of a *response*; of one of more than *most* bytes, the beginning alone.
 
     A connection from which not all was read is closed, so that what it is about cannot
@@ -121,7 +117,7 @@ def content(response: BaseHTTPResponse, most: int) -> bytes:
 
 
 def ask(
-    manager: PoolManager, method: str, url: str, most: int, **more: Any
+    manager: PoolManager, method: str, url: str, most: int = MOST, **more: Any
 ) -> tuple[BaseHTTPResponse, bytes]:
     """Send a request; its response, and the `content` of that. No redirect is followed."""
     more |= {"redirect": False, "preload_content": False}

@@ -329,8 +329,7 @@ def _line(view: View, word: str, change: Change) -> Mapping[str, Any]:
         "all traits again: one write is uncertain, or it was asked for": view.owes_whole,
         "no new event: worked out again": not (view.dirty_since or view.deliveries),
     }
-    cause = next((cause for cause, is_so in causes.items() if is_so), "")
-    more = {"had": had, "deliveries": view.deliveries, "name": change.name}
-    more |= {"cause": cause}
+    cause = {"cause": next((cause for cause, is_so in causes.items() if is_so), "")}
+    more = {"had": had, "deliveries": view.deliveries, "name": change.name, **cause}
     known = {name: value for name, value in more.items() if value}
     return {"at": view.now, "did": word, "traits": traits, **known}

@@ -302,10 +302,9 @@ class Process:
 
     def _end_in_time(self) -> None:
         self.stop.wait()
-        until = time.monotonic() + STOP_DEADLINE
         time.sleep(IDLE_DEADLINE)
-        while self.context.leases.held and time.monotonic() < until:
-            time.sleep(BEAT / 10)
+        if self.context.leases.held:
+            time.sleep(STOP_DEADLINE - IDLE_DEADLINE)
         log.warning("ended in the middle of a wait for redis; nothing is lost")
         os._exit(0)
 

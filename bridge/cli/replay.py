@@ -99,7 +99,7 @@ def replay(
         chosen = (_came if since or until else _of)(here, wanted)
     if not account:
         due = _due(here, chosen.accounts) if due is None else due
-        _confirm(here, chosen, due, yes=flags["yes"])
+        _confirm(here, due, chosen, yes=flags["yes"])
     tried = retry_all(here.redis, chosen.parties)
     if chosen.accounts:
         queue(here, chosen.accounts, wait=not flags["no_wait"], whole=flags["whole"])
@@ -148,9 +148,7 @@ def _came(here: Session, wanted: Filter) -> Chosen:
     return Chosen(sorted(accounts), sorted(parties))
 
 
-def _confirm(
-    here: Session, chosen: Chosen, due: Sequence[Planned], *, yes: bool
-) -> None:
+def _confirm(here: Session, due: list[Planned], chosen: Chosen, *, yes: bool) -> None:
     """Say how many accounts are *due* to be written and what that costs, and ask."""
     accounts, parties = chosen
     sums = totals(due, figures(here.redis), here.settings.vitally_budget_share)

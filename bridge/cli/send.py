@@ -35,9 +35,6 @@ LOCAL = "127.0.0.1"
 SECONDS = 15.0
 """How long an answer may take."""
 
-MOST = 1 << 20
-"""Most bytes of an answer that are read."""
-
 Read = tuple[list[Event], list[Fact]]
 
 JSON = "application/json"
@@ -230,9 +227,10 @@ def _deliver(
     try:
         proved = prove(*source.proof(settings.sources), delivery, time.time())
         called = url + proved.url.removeprefix(signed)
-        sent = {"body": body, "headers": proved.headers}
         with within(SECONDS), pools(timeout=SECONDS) as opened:
-            reply, answer = ask(opened, "POST", called, MOST, **sent)
+            reply, answer = ask(
+                opened, "POST", called, body=body, headers=proved.headers
+            )
     except SignatureError as error:
         raise BridgeError(f"{source.name}: {error}") from None
     except (HTTPError, OSError, ValueError) as error:

@@ -243,7 +243,7 @@ class Watch:
         self._redis: Any = own_client(redis, timeout=PATIENCE, most=1)
         self._allow_eviction = allow_eviction
         self._share = share
-        self._flushes = flushes
+        self._tries = [refusal, unfit] if flushes else [refusal]
         self.callbacks: list[Callable[[Redis], None]] = []
         self._health = RedisHealth(float("-inf"), (UNSEEN,))
         self._failed = float("-inf")
@@ -299,10 +299,9 @@ class Watch:
         except ResponseError as error:
             reason = f"Redis answers with an error: {error}."
             self._health = RedisHealth(begun, (reason,))
-        except AuthenticationError:
-            self._health = RedisHealth(begun, (REFUSED,))
-        except (RedisError, OSError):
-            self._health = RedisHealth(begun, (DOWN,))
+        except (RedisError, OSError) as error:
+            is_refused = isinstance(error, AuthenticationError)
+            self._health = RedisHealth(begun, (REFUSED if is_refused else DOWN,))
         if not self._health.refusals:
             for callback in self.callbacks:
                 with suppress(RedisError):
@@ -331,13 +330,9 @@ class Watch:
             ):
                 raise reply
         # A managed Redis may show the policy in INFO, in CONFIG, or not at all.
-        policy = info.get("maxmemory_policy")
-        if policy is None:
-            policy = setting(self._redis, POLICY) or None
+        policy = info.get("maxmemory_policy") or setting(self._redis, POLICY) or None
         refusals, worries = judge(info, policy, self._allow_eviction, self._share)
-        if not refusals:
-            unfits = unfit(self._redis) if self._flushes else None
-            refusals = (*filter(None, (refusal(self._redis), unfits)),)
+        refusals = refusals or (*filter(None, (f(self._redis) for f in self._tries)),)
         appends = info.get("aof_enabled", 1) == 1
         run = info.get("run_id", "")
         return RedisHealth(begun, refusals, worries, _filled(info), appends, run)

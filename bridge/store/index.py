@@ -129,9 +129,7 @@ class Index(Store):
 
     def rows(self, key: str = keys.INDEX) -> list[IndexRow]:
         """Every account's row, in no order; with another *key*, those of organizations."""
-        # A dict: HSCAN may return a field twice.
-        raw = dict(self._redis.hscan_iter(key, count=BATCH))
-        return [self._read(account, text) for account, text in raw.items()]
+        return [*{row.account: row for row in self.stream(key)}.values()]
 
     def stream(self, key: str = keys.INDEX) -> Iterator[IndexRow]:
         """The rows one by one, so that many need no room; one may come twice."""

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import orjson
-from urllib3 import HTTPConnectionPool, Timeout
+from urllib3 import Timeout
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -114,7 +114,7 @@ class Vitally:
             "Content-Type": "application/json",
             "User-Agent": "vitally-bridge",
         }
-        self._pool = self._new_pool()
+        self._pool = pools().connection_from_url(self.base_url)
 
     def __repr__(self) -> str:
         return f"Vitally({self.base_url!r})"
@@ -216,7 +216,6 @@ class Vitally:
     def close(self) -> None:
         """Close the kept connections."""
         self._pool.close()
-        self._pool = self._new_pool()
 
     def _one(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
@@ -251,7 +250,10 @@ class Vitally:
                 reply = self._exchange(method, path, sent, most)
             status, clock = reply.status, instant(reply.headers.get("Date", ""))
         except (HTTPError, OSError) as error:
-            raise self._failure(error, began, most) from error
+            words = next(words for kind, words in FAILURES if isinstance(error, kind))
+            if time.monotonic() >= began + most:
+                words = f"no complete answer within {round(most, 2):g} s"
+            raise VitallyUnavailableError(words, sent=SENT.get()) from error
         finally:
             seconds = time.monotonic() - began
             self._after(Call(method, status, time.time() - seconds, seconds, clock))
@@ -282,18 +284,6 @@ class Vitally:
             words = f"answered more than {BODY_CAP} bytes"
             raise VitallyUnavailableError(words, response.status)
         return Reply(response.status, response.headers, body)
-
-    def _failure(
-        self, error: Exception, began: float, most: float
-    ) -> VitallyUnavailableError:
-        words = next(words for kind, words in FAILURES if isinstance(error, kind))
-        if time.monotonic() >= began + most:
-            words = f"no complete answer within {round(most, 2):g} s"
-        return VitallyUnavailableError(words, sent=SENT.get())
-
-    def _new_pool(self) -> HTTPConnectionPool:
-        """A few kept connections to the one host."""
-        return pools().connection_from_url(self.base_url)
 
 
 def _rows(results: Any) -> list[dict[str, Any]]:

@@ -337,8 +337,7 @@ class HubspotApi:
                 for end in row["ends"]:
                     is_sure = PRIMARY in [kind.get("typeId") for kind in end["types"]]
                     links[row["origin"]["id"]][str(end["id"])] = is_sure
-            after = {row["origin"]["id"]: _after(row["paging"]) for row in rows}
-            after = {id_: place for id_, place in after.items() if place}
+            after = kept({row["origin"]["id"]: _after(row["paging"]) for row in rows})
         return links
 
     def _deals(self, links: Linked) -> dict[str, list[Json]]:
