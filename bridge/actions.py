@@ -22,6 +22,7 @@ from bridge.store.lease import APART_MS, Claim, Leases
 from bridge.store.mass import Mass
 from bridge.store.operator import discard_all
 from bridge.store.quarantine import Kept
+from bridge.wording import command
 
 LIKE = 0.75
 """How alike (of 1) two ids are if one may have been meant as the other."""
@@ -93,7 +94,7 @@ def release(redis: Redis) -> list[str]:
 
 
 def discard_mass(redis: Redis) -> list[str]:
-    """Give up what is held as a mass change; its parties. Raises redis' own errors."""
+    """Discard what is held as a mass change; its parties. Raises redis' own errors."""
     parties = Mass(redis).end(released=False)
     discard_all(redis, parties)
     return parties
@@ -130,6 +131,8 @@ def like(redis: Redis, name: str) -> str:
     """A hint at the account that *name* may have been meant for; "": there is none."""
     rows = [*islice(Index(redis).stream(), MANY)]
     meant = [r.account for r in rows if name.strip() and r.matches(name.lower())]
+    if len(meant) > 1:
+        return f" (`{command('accounts', 'find', name)}` shows {len(meant):,} like it)"
     meant = meant or get_close_matches(name, [r.account for r in rows], 1, LIKE)
     return f" (did you mean {meant[0]}?)" if meant else ""
 

@@ -95,7 +95,7 @@ def planned(view: View, config: Config, policy: str) -> Planned:
     if create := creates and not refused:
         name = desired.document.name.text
         shall = {key: value for key, value in shall.items() if value is not None}
-    ours = view.ledger.name
+    ours = view.ledger.name if view.exists else None
     apart = ORGANIZATION in shall and not place(view, desired.change, creates=create)
     return Planned(
         view.account,

@@ -60,7 +60,7 @@ PACES_MS = (0, 1000, 2000, 5000)
 SHOWN = ("ledger", "seen")
 """Fields of an account that say what Vitally has of it."""
 
-FORGOTTEN = ("tries", "since", "not_before", "released", "failed")
+FORGOTTEN = ("tries", "since", "not_before", "released", "failed", "left")
 """Fields of an account that a success removes."""
 
 CERTAIN = ("doubt", "confirm_at", "sent")
@@ -326,6 +326,7 @@ def _line(view: View, word: str, change: Change) -> Mapping[str, Any]:
         "its last party has left it": view.is_vacant,
         "it was deleted in Vitally": ledger.missing,
         "others had changed it in Vitally": changed,
+        f"{view.left} has left it": view.left,
         "all traits again: one write is uncertain, or it was asked for": view.owes_whole,
         "no new event: worked out again": not (view.dirty_since or view.deliveries),
     }

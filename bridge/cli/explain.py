@@ -21,6 +21,9 @@ from bridge.wording import command, count, moment
 MOST_SHOWN = 20
 """Deliveries, and instances of custom objects, that are named."""
 
+NONE = "no subscription of the account counts for it now"
+"""What a trait comes from that has no causes."""
+
 
 @click.command(cls=Command)
 @click.argument("account")
@@ -76,6 +79,7 @@ def _words(data: Data) -> Iterator[str]:
     for party in parties:
         yield from ("", *_party(party, data))
     yield from parts(data)
+    yield from reasons(data)
     yield from instances(data.get("instances", {}))
     yield from _due(data)
     if happened := data["timeline"]:
@@ -136,8 +140,8 @@ def _party(standing: Standing, data: Data) -> Iterator[str]:
     if standing.why:
         yield f"  {standing.why}"
         if WHAT_TO_DO not in standing.why:
-            again, give_up = (command(w, standing.party) for w in ("retry", "discard"))
-            yield f"  to try it again: {again}; to give it up: {give_up}"
+            again, discard = (command(w, standing.party) for w in ("retry", "discard"))
+            yield f"  to try it again: {again}; to discard it: {discard}"
     if standing.party in data.get("incomplete", ()):
         yield "  incomplete history: its first events were not seen"
     for fact in data.get("facts", ()):
@@ -166,6 +170,14 @@ def parts(data: Data) -> Iterator[str]:
         yield from ("", *table(("SUBSCRIPTION", "WHAT", "A MONTH", "RULE"), rows))
     elif "mrr" in data.get("unknown", ()):
         yield from ("", *map(because, data["because"]["mrr"]))
+
+
+def reasons(data: Data) -> Iterator[str]:
+    """What each other trait comes from."""
+    every = [row for row in data.get("rows", ()) if "left" not in row]
+    others = [row for row in every if row["trait"] != "mrr"]
+    rows = [(r["trait"], "; ".join(map(because, r["because"])) or NONE) for r in others]
+    yield from ("", *table(("TRAIT", "BECAUSE"), rows)) if rows else ()
 
 
 def instances(states: Mapping[str, str]) -> Iterator[str]:

@@ -177,22 +177,22 @@ def discard(party: str | None, *, mass: bool, yes: bool) -> None:
         raise click.UsageError("give either a PARTY or --mass")
     if party is None:
         changes = count(figures(redis).mass_parties, "change")
-        confirm(f"Type discard to give up {changes}", "discard", yes=yes)
+        confirm(f"Type discard to discard {changes}", "discard", yes=yes)
         gone = len(actions.discard_mass(redis))
-        tell({"changes": gone}, f"{count(gone, 'change')} given up; their facts stay")
+        tell({"changes": gone}, f"{count(gone, 'change')} discarded; their facts stay")
         return
     standing = StateReader(redis).standing(party)
-    given_up = None
+    discarded = None
     if standing and standing.why:
         events = count(standing.held + standing.parked, "event")
         note(f"{party} waits: {standing.why}")
-        confirm(f"Type {plain(party)} to give up its {events}", party, yes=yes)
-        given_up = operator.discard(redis, party)
-    if given_up is None:
+        confirm(f"Type {plain(party)} to discard its {events}", party, yes=yes)
+        discarded = operator.discard(redis, party)
+    if discarded is None:
         hint = f"see `{program()} parked`, `{program()} held`"
-        raise BridgeError(f"{party}: neither parked nor held, nothing given up; {hint}")
-    words = f"{party}: {count(given_up, 'event')} given up; its facts stay"
-    tell({"party": party, "events": given_up}, words)
+        raise BridgeError(f"{party}: neither parked nor held; {hint}")
+    words = f"{party}: {count(discarded, 'event')} discarded; its facts stay"
+    tell({"party": party, "events": discarded}, words)
 
 
 @click.command(cls=Command)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
+from unicodedata import east_asian_width
 
 import click
 import orjson
@@ -131,9 +132,17 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
     """Return rows as lines with columns, as wide as they need to be."""
     texts = [list(heading)] if heading else []
     texts += [[cell(value) for value in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    lines = (zip(row, widths, strict=True) for row in texts)
-    return ["  ".join(c.ljust(w) for c, w in line).rstrip() for line in lines]
+    widths = [max(map(_columns, column)) for column in zip(*texts, strict=True)]
+    return ["  ".join(map(_filled, row, widths)).rstrip() for row in texts]
+
+
+def _filled(text: str, width: int) -> str:
+    return text + " " * (width - _columns(text))
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes: a Chinese sign or an emoji takes two."""
+    return sum(1 + (east_asian_width(sign) in "WF") for sign in text)
 
 
 def cell(value: object) -> str:

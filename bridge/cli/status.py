@@ -64,22 +64,18 @@ def _in_words(
         (name, getattr(totals, name.strip()), meaning.format_map(names))
         for name, meaning in SUMS
     )
-    incomplete = f": {program()} doctor" if totals.incomplete else ""
-    unknown = f": {program()} accounts find --state unknown" if totals.unknown else ""
-    oldest, writes = totals.oldest_ms, "running"
-    if totals.breaker:
-        writes = f"STOPPED: {totals.breaker}"
-    elif totals.paused is not None:
-        writes = f"PAUSED by hand: {totals.paused}"
-    elif waits := waits_for(totals):
-        writes = f"not before {waits}"
+    find = f": {program()} accounts find --state"
+    incomplete = f"{find} incomplete" if totals.incomplete else ""
+    unknown = f"{find} unknown" if totals.unknown else ""
+    oldest, waits = totals.oldest_ms, waits_for(totals)
+    rests = f"not before {waits}" if waits else "running"
     rest = {
         "oldest unsettled": "none" if oldest is None else ago(oldest),
         "to be written": to_write(totals, seconds),
         "jobs waiting": totals.waiting,
         "requests to Vitally": f"{totals.writes} made, {totals.saved} jobs needed none",
         "workers": ", ".join(totals.heard) or "none heard for 15 s: is one running?",
-        "writes": writes,
+        "writes": stopped(totals).removeprefix("writes are ") or rests,
         "incomplete histories": f"{totals.incomplete}{incomplete}",
         "accounts with unknown traits": f"{totals.unknown}{unknown}",
         "accounts others changed": changed_by_others(totals),

@@ -136,8 +136,7 @@ def _month(stack: Stack, seed: int) -> bool:
     right = sum(not verdict.differences for verdict in results)
     share = seen.writes / max(1, seen.received)
     click.echo("\n".join(drawn(results)))
-    counts = WORDS["counts"].format(**seen._asdict(), share=share)
-    click.echo(f"\n{counts}")
+    click.echo("\n" + WORDS["counts"].format(**seen._asdict(), share=share))
     click.echo(f"{right} of {len(results)} accounts are right.")
     return right == len(results)
 
@@ -167,11 +166,9 @@ def _settled(stack: Stack, sent: int) -> Figures:
     with connect(stack.redis_url, verify_tls=True, timeout=5, most=2) as redis:
         while True:
             seen, took = figures(redis), time.monotonic() - begun
-            if seen.received >= sent and not (seen.pending + seen.held + seen.dirty):
-                click.echo(f"... done after {took:.1f} s.\n")
-                return seen
-            if took > SETTLE_SECONDS:
-                click.echo(f"... not after {took:.0f} s.\n")
+            waits = seen.received < sent or seen.pending + seen.held + seen.dirty
+            if not waits or took > SETTLE_SECONDS:
+                click.echo(f"... {'not' if waits else 'done'} after {took:.1f} s.\n")
                 return seen
             stack.pause(0.05)
 
@@ -264,8 +261,7 @@ def _stay(stack: Stack) -> None:
     }
     click.echo(WORDS["stays"].format_map(addresses))
     for command in ASK:
-        begin = f"  {where}REDIS_URL={stack.redis_url} {python} -m bridge"
-        click.echo(f"{begin} {command}")
+        click.echo(f"  {where}REDIS_URL={stack.redis_url} {python} -m bridge {command}")
     click.echo()
     with suppress(EndedError):
         while True:

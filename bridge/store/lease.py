@@ -378,6 +378,7 @@ def _view(party: str, reply: Sequence[Any]) -> View:
         listed_at=int(listed_at or 0),
         dirty_since=int(dirty_since or 0),
         objects=known.get("objects", ""),
+        left=known.get("left", ""),
         children=tuple(children),
         **numbers,
     )

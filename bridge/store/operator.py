@@ -22,8 +22,8 @@ def discard(redis: Redis, party: str) -> int | None:
 
     None: it is neither. Its facts stay.
     """
-    given_up = int(Scripts(redis)("discard", party, JOURNAL))
-    return None if given_up < 0 else given_up
+    discarded = int(Scripts(redis)("discard", party, JOURNAL))
+    return None if discarded < 0 else discarded
 
 
 def discard_all(redis: Redis, parties: Sequence[str]) -> int:
@@ -32,7 +32,7 @@ def discard_all(redis: Redis, parties: Sequence[str]) -> int:
     with redis.pipeline(transaction=False) as pipe:
         for party in parties:
             run("discard", party, JOURNAL, client=pipe)
-        return sum(given_up for given_up in pipe.execute() if given_up > 0)
+        return sum(discarded for discarded in pipe.execute() if discarded > 0)
 
 
 class Forgotten(NamedTuple):

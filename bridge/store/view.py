@@ -90,7 +90,7 @@ class View(NamedTuple):
 
     *objects* is the digest of all instances of custom objects once they are sent ("": there
     are none; "-": not yet). The next step for them is due at *objects_due*; 0: none is owed.
-    *joined*: a party came from another account (1).
+    *joined*: a party came from another account (1); *left* went to another one.
     """
 
     lease: Lease
@@ -114,6 +114,7 @@ class View(NamedTuple):
     objects: str = ""
     objects_due: int = 0
     joined: int = 0
+    left: str = ""
     catalogues: Mapping[str, Catalogue] = {}
     children: tuple[Member, ...] = ()
     organizations: Mapping[str, str | None] = {}

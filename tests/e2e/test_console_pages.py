@@ -13,6 +13,7 @@ import pytest
 from redis import Redis
 
 from bridge.store import keys
+from bridge.vitally.client import Vitally
 from tests.support.browser import Browser
 from tests.support.screenshots import PAGES, PASSWORD, SIZES, bridge, fill
 from tests.support.stack import Stack
@@ -28,6 +29,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         made.web()
         made.worker()
         fill(made)
+        long = {"externalId": "long", "name": "X" * 300}
+        Vitally(made.vitally.url, made.vitally.authorization).create(long)
         yield made
 
 

@@ -113,11 +113,11 @@ def test_giving_up_a_cluster_is_asked_for_once_more(console, stack, stripe) -> N
 
     see(console, "attention")
     console.click("a.button")
-    eventually(lambda: "Give up?" in console.text())
+    eventually(lambda: "Discard?" in console.text())
     assert 1 == stack.figures().held
     console.click("button[value=discard]")
 
-    is_done(console, "Done", "1 event given up")
+    is_done(console, "Done", "1 event discarded")
     assert (0, 1) == (stack.figures().held, stack.figures().discarded)
 
 

@@ -269,8 +269,10 @@ def test_an_account_says_what_vitally_has_and_why(desk: Bench, visit: Visitor) -
         "does not count: discount WELCOME (once)",
         "225.00 USD",
         "created in Vitally",
+        "One that is set to end will not renew.",
     ):
         assert words in text
+    assert len(data["rows"]) - 1 == len(re.findall("</summary>\\n<p", text))
 
 
 def test_a_held_party_is_linked_from_its_page(desk: Bench, visit: Visitor) -> None:

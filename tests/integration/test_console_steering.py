@@ -129,10 +129,10 @@ def test_giving_up_is_asked_for_once_more(visit, desk) -> None:
     seed(desk.redis, 6, FIVE[:1])
     one = clusters(visit)["no"]
 
-    assert "Give up all 6?" in visit.page(f"attention/{one['id']}/discard")
+    assert "Discard all 6?" in visit.page(f"attention/{one['id']}/discard")
     assert "not confirmed" in act(visit, one, "discard")
     assert 6 == desk.check().held
-    assert "6 events given up" in act(visit, one, "discard", sure="yes")
+    assert "6 events discarded" in act(visit, one, "discard", sure="yes")
     assert (0, 6) == (desk.check().held, desk.check().discarded)
     wait(desk.redis, "stripe:cus_9", "parked", "another cause")
     assert "waits for this cause any more" in act(visit, one, "retry")

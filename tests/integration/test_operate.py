@@ -268,7 +268,7 @@ def test_what_is_given_up_counts_as_settled_and_its_facts_stay(run, desk):
 
     said = run("discard", PARTY, "--yes")
 
-    assert "stripe:cus_1: 1 event given up; its facts stay\n" == said.out
+    assert "stripe:cus_1: 1 event discarded; its facts stay\n" == said.out
     counted = desk.check()
     assert (1, 0, 0) == (counted.settled, counted.parked, counted.parked_parties)
     settled = "settled 1 in Vitally, or nothing to write; 1 discarded"
@@ -418,7 +418,7 @@ def test_a_pause_is_shown_and_stops_what_a_worker_has_in_hand(run, desk):
     assert ["waited", "waited"] == desk.work()
     assert [] == desk.writes()
     shown = run("status")
-    assert "PAUSED by hand: Vitally looks into" in shown.line("writes")
+    assert "paused (Vitally looks into" in shown.line("writes")
     assert "\x1b" not in shown.out
     assert "2 parties, about 2 s once writes go on" in shown.line("to be written")
     paused = run("doctor", status=1).line("note All writes")

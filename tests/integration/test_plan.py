@@ -23,6 +23,7 @@ from bridge.sources import load
 from bridge.store import keys
 from bridge.store.connect import milliseconds
 from bridge.store.samples import mark_changes
+from bridge.store.shadow import Seen, Shadow
 from tests.support.command import Run
 from tests.support.desk import Bench, customer, link, subscription
 from tests.support.processes import ROOT
@@ -120,6 +121,15 @@ def test_a_new_name_is_part_of_a_plan(acme: Bench, run: Run) -> None:
     (row,) = planned(run)["accounts"]
 
     assert (["Acme", "Acme Inc"], {}) == (row["name"], row["changes"])
+
+
+def test_a_deleted_account_has_no_name_in_vitally(acme: Bench, run: Run) -> None:
+    shadow = Shadow(acme.redis)
+    ((ledger, _),) = shadow.ledgers(["acme"])
+    shadow.note(shadow.now(), [Seen("acme", ledger, {}, missing=True, drifted=True)])
+    (row,) = planned(run)["accounts"]
+
+    assert ([None, "Acme"], True) == (row["name"], row["create"])
 
 
 @pytest.mark.parametrize("name", ["acme", "stripe:cus_1"])

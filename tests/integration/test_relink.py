@@ -107,6 +107,16 @@ def test_two_parties_of_one_account_settle_together(desk: Bench) -> None:
     assert 3 == desk.bodies()[-1]["traits"]["mrr"]
 
 
+def test_an_account_says_who_has_left_it(desk: Bench) -> None:
+    desk.settles(*ONE, *TWO)
+    desk.settles(moves("other"))
+    desk.settles(subscription("cus_2", sub="sub_2", unit=900, at=9))
+    last, left, *_ = desk.look.histories(["acme"])["acme"]
+
+    assert ("stripe:cus_1 has left it", {"mrr": 3}) == (left["cause"], left["had"])
+    assert "cause" not in last
+
+
 def test_a_customer_that_moves_leaves_what_others_wrote(desk: Bench) -> None:
     desk.exists("acme", "By hand", owner="somebody", mrr=7)
     desk.settles(*ONE)

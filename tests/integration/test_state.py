@@ -413,6 +413,7 @@ def test_who_is_being_written_is_forgotten_when_that_is_done(desk: Bench) -> Non
         (["forget", PARTY], 2, "give --yes"),
         (["forget", "cus_1", "--yes"], 1, "did you mean stripe:cus_1?"),
         (["why", "acmi"], 1, "did you mean acme?"),
+        (["why", "stripe:cus_"], 1, "accounts find stripe:cus_` shows 2 like it"),
         (["plan", "cus_1x"], 1, "no such account or party here"),
         (["plan", "acmee"], 1, "did you mean acme?"),
         (["retry", "sub_1"], 1, "did you mean acme?"),
@@ -420,7 +421,7 @@ def test_who_is_being_written_is_forgotten_when_that_is_done(desk: Bench) -> Non
     ],
 )
 def test_what_was_meant_is_said(run: Run, desk: Bench, words, status, expected):
-    desk.rests(customer(), subscription(at=1))
+    desk.rests(customer(), subscription(at=1), customer("cus_2", account="two"))
 
     assert expected in run(*words, status=status).err
     assert 0 == desk.check().forgotten

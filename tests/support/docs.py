@@ -23,6 +23,7 @@ from bridge.sources import discover
 from bridge.store.durations import DURATIONS
 from bridge.store.inspect import METRICS, PREFIX
 from bridge.traps import TRAPS
+from bridge.wording import MODULE, SCRIPT
 from workers.outcomes import REACTIONS
 
 REGION = "<!-- begin: {0} -->\n{1}<!-- end: {0} -->"
@@ -115,7 +116,10 @@ def traps_table() -> str:
 
 def lamps_table() -> str:
     """Render one line for each condition that somebody has to know of."""
-    rows = ((f"`{row.kind}`", row.level, row.meaning, row.hint) for row in CONDITIONS)
+    rows = (
+        (f"`{row.kind}`", row.level, row.meaning, row.hint.replace(SCRIPT, MODULE))
+        for row in CONDITIONS
+    )
     return table(("kind", "level", "what it means", "first thing to do"), rows)
 
 

@@ -124,6 +124,8 @@ def test_a_table_is_as_wide_as_it_needs_to_be():
     assert lines == table(("A", "B"), rows)
     assert ["A  B"] == table(("A", "B"), [])
     assert [] == table((), [])
+    wide = [("\u682a\u5f0f 🏯", 1), ("two", 2)]
+    assert ["\u682a\u5f0f 🏯  1", "two      2"] == table((), wide)
 
 
 @pytest.mark.parametrize(

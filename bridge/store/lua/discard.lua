@@ -2,7 +2,7 @@
 -- Called by the command `discard`.
 -- KEYS: none; all are in prelude.lua
 -- ARGV: party, length of the journal
--- RETURNS: how many events were given up; -1: the party is neither held nor parked
+-- RETURNS: how many events were discarded; -1: the party is neither held nor parked
 -- USES: joining
 local p = ARGV[1]
 if not (redis.call('ZSCORE', HELD, p) or redis.call('ZSCORE', PARKED, p)) then

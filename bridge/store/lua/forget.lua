@@ -88,7 +88,10 @@ elseif other then
   drop('history', 'LLEN', history_of(account))
 end
 for _, one in ipairs(left) do
-  if heir(one) then drop('history', 'LLEN', history_of(one)) else erase(one) end
+  if heir(one) then
+    drop('history', 'LLEN', history_of(one))
+    redis.call('HDEL', account_of(one), 'left')
+  else erase(one) end
 end
 if of ~= '' then
   if heir(ORGANIZATION .. of) then stir(of) else erase(ORGANIZATION .. of) end

@@ -31,5 +31,6 @@ if not heir then
   end
   heir = ARGV[3] .. old
 end
+redis.call('HSET', account_of(old), 'left', p)  -- why it is written without an event
 redis.call('ZADD', DIRTY, 'NX', int(now), heir)
 return {claimed(heir, want(heir))}

@@ -116,10 +116,10 @@ def _release(_: Cluster) -> str:
 
 def _discard(found: Cluster) -> str:
     if found.kind == MASS_CHANGE:  # the hold ends with it
-        given_up = len(actions.discard_mass(console().redis))
-        return f"{count(given_up, 'change')} given up"
-    given_up = operator.discard_all(console().redis, _names(found))
-    return f"{count(given_up, 'event')} given up"
+        discarded = len(actions.discard_mass(console().redis))
+        return f"{count(discarded, 'change')} discarded"
+    discarded = operator.discard_all(console().redis, _names(found))
+    return f"{count(discarded, 'event')} discarded"
 
 
 def _replay(found: Cluster) -> str:

@@ -23,14 +23,17 @@ RECENT_MS = 30_000
 LISTED = 8
 """Marks and actions that are listed."""
 
-RECEIVED = ("accepted", "duplicate", "ignored", "quarantined")
+SUMS = {
+    "received": ("accepted", "duplicate", "ignored", "quarantined"),
+    "accepted": ("settled", "pending", "held", "parked"),
+}
+"""Counts that are the sum of others."""
+
 CHARTS = {
     "events": {"received": "received", "accepted": "accepted"},
     "writes": {"written": "writes", "saved": "saved"},
 }
 """Chart -> its lines, and the figures that they draw."""
-
-ACCEPTED = ("settled", "pending", "held", "parked")
 
 
 @pages.page("/", "overview.html")
@@ -43,16 +46,14 @@ def overview() -> Data:
     if day and now.now_ms - day[-1].at > RECENT_MS:
         known = now._asdict() | {"at": now.now_ms}
         day.append(Sample(**{name: known[name] for name in Sample._fields}))
-    share = settings.vitally_budget_share
+    points = {f: [(one.at, getattr(one, f)) for one in day] for f in Sample._fields}
+    share, jobs = settings.vitally_budget_share, now.saved + now.writes
     return {
         "well": sentence(lit),
         "level": next((level for level in LEVELS if _of(lit, level)), "good"),
         "lamps": lit,
         "figures": now,
-        "sums": [
-            addition(now, "received", RECEIVED),
-            addition(now, "accepted", ACCEPTED),
-        ],
+        "sums": [addition(now, whole, parts) for whole, parts in SUMS.items()],
         "event_to_write": {str(part): quantile(now, part) for part in (0.5, 0.95)},
         "complete": complete(now, settings),
         "drained_s": round(now.drained_in(share)),
@@ -63,22 +64,13 @@ def overview() -> Data:
             "cost": now.cost,
             "writes": int(now.limit * share // now.cost),
         },
-        "saved": now.saved / (now.saved + now.writes)
-        if now.saved + now.writes
-        else None,
+        "saved": now.saved / jobs if jobs else None,
         "mrr": sums(index.rows() if accounts <= MANY else ()),
         "accounts": accounts,
         "many": accounts > MANY,
         "charts": {
-            name: chart(
-                {
-                    line: [(one.at, getattr(one, figure)) for one in day]
-                    for line, figure in lines.items()
-                },
-                done,
-                now.now_ms,
-            )
-            for name, lines in CHARTS.items()
+            name: chart({line: points[f] for line, f in own.items()}, done, now.now_ms)
+            for name, own in CHARTS.items()
         },
         "samples": len(day),
         "marks": done[:LISTED],
