@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -148,16 +148,18 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
         for name in part.told.keys() & table.keys():
             by_trait[name] = {"": Unknown(f"{part.id}: {TOLD}")}
     names = [*table, *sorted(by_trait.keys() - table.keys())]
-    orders = {n: policy.order(n, billing=n in table) for n in names if n in by_trait}
-    return {name: _first(by_trait[name], order) for name, order in orders.items()}
+    return {
+        name: _first(name, by_trait[name], policy) for name in names if name in by_trait
+    }
 
 
 def _first(
-    results: Mapping[str, Result], order: Callable[[str], Any]
+    trait: str, results: Mapping[str, Result], policy: Policy
 ) -> tuple[str, Result]:
-    """The source that sets a trait, and its result, among all *results*."""
+    """The source that sets a *trait*, and its result, among all *results*."""
     if len(results) == 1:
         return next(iter(results.items()))
+    order = policy.order(trait, billing=trait in used(policy))
     return min(results.items(), key=lambda one: (one[1] == STAYS, order(one[0])))
 
 

@@ -114,9 +114,11 @@ class Payer:
 
     @cached_property
     def _invoices(self) -> list[Invoice]:
-        seen = sorted(self.things[PAYMENTS].seen) if PAYMENTS in self.things else ()
+        if PAYMENTS not in self.things:
+            return []
+        seen = ",".join(sorted(self.things[PAYMENTS].seen))
         steps: defaultdict[str, list[InvoiceStep]] = defaultdict(list)
-        for step in sorted(json.loads(f"[{','.join(seen)}]"), key=itemgetter("at")):
+        for step in sorted(json.loads(f"[{seen}]"), key=itemgetter("at")):
             steps[step["id"]].append(step)
         return [Invoice(self.party, *one) for one in steps.items()]
 

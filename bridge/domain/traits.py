@@ -370,9 +370,8 @@ class Trait(NamedTuple):
 
     def read(self, view: AccountView) -> Result:
         """The trait's value in *view*."""
-        about = getattr(view, self.about)
-        tellers = self.told_by or {source_of(one.party) for one in about}
-        if not any(source_of(one.party) in tellers for one in about):
+        about, by = getattr(view, self.about), self.told_by
+        if not about or (by and not any(source_of(one.party) in by for one in about)):
             return SILENT
         try:
             return self.sums_up(view, [self.tells(sub, view) for sub in self.of(view)])
