@@ -83,14 +83,14 @@ class Ingress:
         is_observed = source.name in self._observed
         events = [NOT_READ] if is_observed else events_of(source, verified)
         receipts = self._all(source, events, verified.id)
-        # A repeated delivery gets the same id in the quarantine.
-        text = source.name.encode() + b" " + verified.body
-        name = blake2s(text, digest_size=8).hexdigest()
-        kept = Kept(name, 0, source.name, "", "", verified.body, delivery=verified.id)
+        kept = Kept("", 0, source.name, "", "", verified.body, delivery=verified.id)
         if left := _left(kept, dict(enumerate(receipts)), len(events)):
+            # A repeated delivery gets the same id in the quarantine.
+            text = source.name.encode() + b" " + verified.body
+            name = blake2s(text, digest_size=8).hexdigest()
             refused_ = sum(one.receipt == "quarantined" for one in receipts)
             own = {k: v for k, v in verified.headers.items() if k in source.headers}
-            self._quarantine.put(left._replace(headers=own), refused_)
+            self._quarantine.put(left._replace(id=name, headers=own), refused_)
         return _strongest(receipts)
 
     def replay(self, source: Source, kept: Kept) -> Receipt:

@@ -29,6 +29,9 @@ HEAD = ("at", "level", "logger", "message")
 WORD = re.compile(r"[\w.:/+-]+", re.ASCII)
 """Values that need no quotes in a text line."""
 
+_json = json.JSONEncoder(default=str, ensure_ascii=False, separators=(",", ":")).encode
+"""Return a value as JSON; what JSON cannot hold is shown as text."""
+
 
 def plain(text: str) -> str:
     r"""Return *text* with all that is not printable escaped as in JSON (`\u001b`).
@@ -121,8 +124,3 @@ def _word(value: Any) -> str:
     """Quote what is no plain word, so that a value cannot pass for another key."""
     word = value if isinstance(value, str) else _json(value)
     return word if WORD.fullmatch(word) else _json(word)
-
-
-def _json(value: Any) -> str:
-    """Return *value* as JSON; what JSON cannot hold is shown as text."""
-    return json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))

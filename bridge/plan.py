@@ -86,7 +86,7 @@ def planned(view: View, config: Config, policy: str) -> Planned:
     creates = desired.account is not None and not view.exists
     refused = creates and creation_refused(policy, desired.account) is not None
     wanted = instances_of(view, desired.account, config) or {}
-    is_sent = view.objects == digest_of(wanted) and not view.objects_due
+    is_sent = not wanted or (view.objects == digest_of(wanted) and not view.objects_due)
     due = len(wanted) if view.exists and not is_sent else 0
     if not has_work(view, desired) or (refused and view.was_not_there):
         rests = _at_rest(view.account, had, config)

@@ -148,9 +148,7 @@ def chosen(account: Account, policy: Policy, now: int) -> dict[str, tuple[str, R
         for name in part.told.keys() & table.keys():
             by_trait[name] = {"": Unknown(f"{part.id}: {TOLD}")}
     names = [*table, *sorted(by_trait.keys() - table.keys())]
-    return {
-        name: _first(name, by_trait[name], policy) for name in names if name in by_trait
-    }
+    return {n: _first(n, by_trait[n], policy) for n in names if n in by_trait}
 
 
 def _first(

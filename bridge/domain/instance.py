@@ -98,7 +98,5 @@ def instances(
 
 def digest_of(shall: Instance | Mapping[str, Instance]) -> str:
     """Changes with an instance, or with any of several; "" where there are none."""
-    if not shall:
-        return ""
     text = json.dumps(shall, sort_keys=True)
-    return blake2s(text.encode(), digest_size=8).hexdigest()
+    return blake2s(text.encode(), digest_size=8).hexdigest() if shall else ""

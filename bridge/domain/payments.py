@@ -114,11 +114,10 @@ class Payer:
 
     @cached_property
     def _invoices(self) -> list[Invoice]:
-        if PAYMENTS not in self.things:
-            return []
-        seen = ",".join(sorted(self.things[PAYMENTS].seen))
+        seen = sorted(self.things[PAYMENTS].seen) if PAYMENTS in self.things else ()
+        told = json.loads(f"[{','.join(seen)}]") if seen else ()
         steps: defaultdict[str, list[InvoiceStep]] = defaultdict(list)
-        for step in sorted(json.loads(f"[{seen}]"), key=itemgetter("at")):
+        for step in sorted(told, key=itemgetter("at")):
             steps[step["id"]].append(step)
         return [Invoice(self.party, *one) for one in steps.items()]
 
