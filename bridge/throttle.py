@@ -28,8 +28,8 @@ from bridge.vitally.replies import Rate
 LEAST = 0.1
 """The part of the limit that is left to what others send between two replies."""
 
-PAUSED_MS = 2000
-"""Wait before the next check while all writes are paused by hand."""
+STOPPED_MS = 2000
+"""Wait before the next check while all writes are stopped, by a refusal or by hand."""
 
 
 def wait_ms(retry_after: float | None) -> int:
@@ -109,10 +109,10 @@ class Throttle(Store):
     def _call(
         self, most_ms: int, slot: str, kind: str = "PUT", *, urgent: bool = False
     ) -> list[int]:
-        # A pause by hand stops writes alone.
-        stopping = keys.PAUSE if kind == "GET" else keys.PAUSED
-        names = [keys.SLOTS, keys.RATE, keys.PAUSE, stopping]
-        how = (most_ms, slot, PAUSED_MS, int(urgent), self._least, kind)
+        # A worker that already waits for a job passes the gate before these are set.
+        stopping = () if kind == "GET" else (keys.PAUSED, keys.BREAKER)
+        names = [keys.SLOTS, keys.RATE, keys.PAUSE, *stopping]
+        how = (most_ms, slot, STOPPED_MS, int(urgent), self._least, kind)
         replies = self._run("reserve", self._share, LIMIT, COST, *how, keys=names)
         return [int(reply) for reply in replies]
 

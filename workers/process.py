@@ -231,21 +231,19 @@ class Process:
         if not self._is_well() or self._is_large():
             raise StopRequested
         self.jobs.turned = time.monotonic()
-        if self.context.breaker.reason() or self._is_paused():
-            return 1.0
+        self._note_pause()
         throttle = self.context.throttle
         wait = throttle.wait()
         if wait > NEAR_MS and self.context.queue.is_urgent():
             wait = throttle.wait(urgent=True)
         return wait / 1000 if wait > NEAR_MS else 0.0
 
-    def _is_paused(self) -> bool:
-        """Whether somebody has stopped all writes by hand; a change is logged once."""
+    def _note_pause(self) -> None:
+        """Log once that somebody has stopped all writes by hand, or lets them go on."""
         before, self.paused = self.paused, paused(self.redis)
         if self.paused != before:
             what = "writes resumed" if self.paused is None else "writes paused by hand"
             log.warning(what, extra=fields(reason=self.paused))
-        return self.paused is not None
 
     def crashed(self, job: Job, *exc_info: Any) -> bool:
         """RQ's exception handler: try the party once more, then park it."""

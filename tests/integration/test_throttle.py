@@ -463,6 +463,20 @@ def test_a_job_whose_slot_is_far_off_waits_elsewhere(desk: Bench) -> None:
     assert ([], 80) == (desk.writes(), len(slots(desk.redis)))
 
 
+@pytest.mark.parametrize("stops", [keys.BREAKER, keys.PAUSED])
+def test_a_job_that_was_popped_before_all_writes_stopped_sends_nothing(
+    desk: Bench, stops: str
+) -> None:
+    """An idle worker waits for its next job, and so is past the gate."""
+    desk.redis.set(stops, "example")
+
+    assert ["waited"] == desk.does(customer())
+    assert ([], [], {"cus_1"}) == (desk.writes(), slots(desk.redis), desk.dirty())
+    desk.redis.delete(stops)
+    desk.passes(2000)
+    assert ["created"] == desk.work()
+
+
 def test_a_write_that_the_wait_made_needless_gives_its_slot_back(desk: Bench) -> None:
     desk.rests(customer(), subscription(at=1, unit=100))
     desk.redis.delete(keys.SLOTS)

@@ -57,6 +57,7 @@ def client(server: RedisServer) -> Iterator[Redis]:
         (["REPLICAOF 127.0.0.1 1"], {}, READ_ONLY),
         (["CONFIG SET requirepass example"], {}, REFUSED),
         (["CONFIG SET min-replicas-to-write 1"], {}, "refuses writes (NOREPLICAS "),
+        (["CLIENT PAUSE 60000 WRITE"], {}, DOWN),  # as in a failover
         # A managed Redis may keep its state to itself; the policy is where it can be.
         (["ACL SETUSER default on -info -config"], {}, None),
         (

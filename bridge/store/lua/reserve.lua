@@ -4,13 +4,15 @@
 -- rest is spread over the minute, and a twentieth is left. So one that is urgent, which
 -- obeys the limit alone, finds a free slot soon, however many wait. If a reply showed that
 -- others use the key, nothing goes until another one shows more, or for a minute.
--- KEYS: slots, rate, pause, paused by hand
--- ARGV: share, limit, cost, most (ms), id ('': do not reserve), wait while paused by
---   hand, urgent (1 or 0), share of the limit below which others use it, kind (method)
+-- KEYS: slots, rate, pause, and those that stop this kind: paused by hand, breaker
+-- ARGV: share, limit, cost, most (ms), id ('': do not reserve), wait while stopped,
+--   urgent (1 or 0), share of the limit below which others use it, kind (method)
 -- RETURNS: {wait in ms, slots, how many of this kind a slot pays for}; a negative wait is
 --   longer than `most`: nothing is reserved
 local LOOK_AGAIN_MS, FAR_MS = 1500, 600000
-if redis.call('EXISTS', KEYS[4]) == 1 then return {-tonumber(ARGV[6]), 0, 0} end
+if KEYS[4] and redis.call('EXISTS', unpack(KEYS, 4)) > 0 then
+  return {-tonumber(ARGV[6]), 0, 0}
+end
 local rate = redis.call('HMGET', KEYS[2], 'limit', 'cost', 'left', 'at',
   'cost:' .. ARGV[9], 'cost:POST')
 local limit = tonumber(rate[1] or ARGV[2])
