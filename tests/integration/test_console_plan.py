@@ -88,13 +88,16 @@ def test_another_plan_than_the_one_seen_is_not_applied(planned, desk) -> None:
     assert "something has moved since" in answer.text
 
 
-def test_the_last_plans_are_kept_in_files_without_a_name(planned, desk) -> None:
+def test_the_last_plans_are_kept_in_files_without_a_name(
+    planned, desk, monkeypatch
+) -> None:
+    monkeypatch.setattr(plan, "KEPT", 2)
     files = []
-    for _ in range(plan.KEPT + 2):
+    for _ in range(4):
         page = planned.page("plan?account=acme-007&anew=1")
         files.append(plan.PLANS._made[-1].file)
-    assert [True] * 2 + [False] * plan.KEPT == [one.closed for one in files]
-    assert [0] * plan.KEPT == [os.fstat(one.fileno()).st_nlink for one in files[2:]]
+    assert [True] * 2 + [False] * 2 == [one.closed for one in files]
+    assert [0] * 2 == [os.fstat(one.fileno()).st_nlink for one in files[2:]]
 
     digest = page.partition('name="digest" value="')[2][:16]
     answer = planned.post(page, "apply", digest=digest, account="acme-007")
