@@ -18,6 +18,7 @@ class Said(NamedTuple):
 
     out: str
     err: str
+    status: int = 0
 
     @property
     def json(self) -> Any:
@@ -57,6 +58,7 @@ def called(
             # Not kept: its traceback would keep all that the command has opened.
             code = ended.code
         printed = [stream.getvalue() for stream in (out, err)]
-    said = Said(*(text.decode(errors="surrogateescape") for text in printed))
-    assert status in {None, code or 0}, said
+    texts = [text.decode(errors="surrogateescape") for text in printed]
+    said = Said(*texts, status=code or 0)
+    assert status in {None, said.status}, said
     return said
