@@ -193,22 +193,23 @@ FOREVER = HALF | {"duration": "forever"}
 MONTHS = HALF | {"duration": "repeating", "ends": 3000}
 PAST = HALF | {"duration": "repeating", "ends": 1000}
 ONCE = HALF | {"duration": "once"}
+OPEN = HALF | {"duration": "repeating"}
 
 
 @pytest.mark.parametrize(
     ("discounts", "amounts"),
     [
-        ("forever", (50, 100, 100, 100, None)),
-        ("active", (50, 50, 100, 50, None)),
-        ("all", (50, 50, 50, 50, None)),
-        ("none", (100, 100, 100, 100, 100)),
+        ("forever", (50, 100, 100, 100, 100, None)),
+        ("active", (50, 50, 100, 50, None, None)),
+        ("all", (50, 50, 50, 50, 50, None)),
+        ("none", (100, 100, 100, 100, 100, 100)),
     ],
 )
 def test_the_discounts_that_count_are_a_choice(discounts, amounts) -> None:
     """Terms that nobody needs need not be known."""
     docs = [
         doc(*subs(sub(10_000, discounts=[one])), policy=Policy(discounts=discounts))
-        for one in (FOREVER, MONTHS, PAST, ONCE, {"id": "di_1"})
+        for one in (FOREVER, MONTHS, PAST, ONCE, OPEN, {"id": "di_1"})
     ]
 
     assert amounts == tuple(found.traits.get("mrr") for found in docs)

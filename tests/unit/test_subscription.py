@@ -262,6 +262,7 @@ TRIED = "trialing canceled"
         (TRIED, 381, LAST | {"items": [YEARLY]}, True),
         (TRIED, 46, LAST | {"items": [MONTHLY, YEARLY]}, False),
         (TRIED, 22, LAST | {"items": [WEEKLY | {"ends": 0}]}, True),
+        (TRIED, 16, LAST | {"items": [{"interval": "day"}]}, True),
         # The current period says that there was one after the trial's.
         (TRIED, 20, LAST | {"ends": NOW + 44 * DAY}, True),
         (TRIED, 20, LAST | {"ends": NOW + 41 * DAY}, False),
@@ -346,7 +347,10 @@ def test_only_where_one_is_the_default_an_item_without_a_quantity_is_one_seat(
     party: str, quantity: dict[str, int], expected: str | None
 ) -> None:
     one = sub(MONTHLY | quantity)._replace(party=party)
+    some = sub(MONTHLY | quantity, MONTHLY)._replace(party="shop:1")
 
+    with pytest.raises(UnknownError, match="its quantity is not in the event"):
+        seats(some)
     if expected is None:
         with pytest.raises(UnknownError, match="its quantity is not in the event"):
             seats(one)
