@@ -331,5 +331,5 @@ def created(state: State) -> int | None:
 
 def there_at(states: Collection[State], seen: int) -> State | None:
     """The newest state of the thing that had the id when it was *seen* (ms)."""
-    there = generations(states, seen) if states else []
+    there = generations(states, seen)
     return there[-1][-1] if there else None

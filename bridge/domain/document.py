@@ -208,9 +208,7 @@ def _foremost(part: Account, policy: Policy, now: int) -> AccountView:
 
 def agreed(trait: Trait, view: AccountView, possible: Sequence[AccountView]) -> Result:
     """The trait if it is the same in all *possible* views; else unknown."""
-    if len(possible) == 1:
-        return trait.read(view)
-    results = {trait.read(one): None for one in possible}
+    results = {trait.read(one) for one in possible}
     if len(results) == 1:
         return next(iter(results))
     unsure = [sub.id for sub in view.all if sub.rivals and results]

@@ -187,8 +187,7 @@ def compact(history: History) -> History:
         for event in dict.fromkeys(map(_event, needed)):
             kept += events[event]
         least = (before or Retained()).joined(needed)
-        same = set(map(id, needed))
-        every = least.joined([fact for fact in facts if id(fact) not in same])
+        every = least.joined(facts)
         if before is not None or every.kept() != least.kept():
             retained[thing] = every.kept()
     return History(kept, retained)
@@ -371,8 +370,6 @@ def _united(events: Mapping[EventKey, Sequence[Fact]]) -> list[Fact]:
 
 def united(values: Sequence[Value]) -> Value:
     """What *values* say together; where they differ, what the fullest of them says."""
-    if len(values) == 1:
-        return values[0]
     first, *others = sorted(
         values, key=lambda v: (-_size(v), json.dumps(v, sort_keys=True))
     )

@@ -327,8 +327,6 @@ def _inclusive_tax(sub: Subscription, item: Item) -> Fraction:
         raise UnknownError("the rate of its tax is not in the event")
     if item.get("inclusive") and not rates and sub.value.get("automatic_tax"):
         raise UnknownError("its price includes a tax whose rate is not in the event")
-    if not rates:
-        return ZERO
     return sum((Fraction(rate) for rate in rates if rate), ZERO) / 100
 
 

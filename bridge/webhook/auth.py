@@ -279,7 +279,7 @@ def _timestamp(scheme: Scheme, parts: list[str], delivery: Delivery, now: float)
         raise SignatureError(f"{scheme.header} must have exactly one timestamp")
     try:
         age = now - INSTANTS[scheme.unit][0](times[0])
-    except (ValueError, OverflowError):
+    except ValueError:
         raise SignatureError("the timestamp cannot be read") from None
     if not abs(age) <= scheme.tolerance:
         raise SignatureError("the timestamp is outside the tolerance", "stale")

@@ -451,6 +451,8 @@ def test_a_change_carries_what_differs_and_null_differs_from_nothing(
 
     assert Change(None, traits) == difference(DOC, ledger)
     assert Change(None, DOC.traits) == whole(DOC, ledger)
+    gone = Ledger(None, {**had, **DOC.traits}, missing=True)
+    assert Change(None, DOC.traits) == difference(DOC, gone)
     assert Ledger(None, {**had, **DOC.traits}) == settled(DOC, ledger, named=None)
 
 

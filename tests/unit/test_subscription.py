@@ -15,6 +15,7 @@ from bridge.domain.fold import History, fold
 from bridge.domain.money import UnknownError
 from bridge.domain.subscription import (
     Subscription,
+    at,
     cancels_at,
     discount_ends,
     payment,
@@ -144,6 +145,17 @@ def test_a_discount_ends_whether_an_item_has_it_or_all() -> None:
     assert {NOW + DAY, NOW + 9 * DAY} == discount_ends(
         sub(item, discounts=[late, HALF])
     )
+
+
+@pytest.mark.parametrize(
+    ("days", "status"),
+    [(0, "active"), (1, "incomplete"), (8, "incomplete"), (9, "active"), (30, "void")],
+)
+def test_between_two_of_its_items_it_has_not_begun(days: int, status: str) -> None:
+    first = MONTHLY | {"until": NOW + DAY}
+    second = MONTHLY | {"from": NOW + 9 * DAY, "until": NOW + 30 * DAY}
+
+    assert status == at(sub(first, second), NOW + days * DAY).status
 
 
 # --- Renewal and scheduled end ------------------------------------------------
