@@ -311,8 +311,8 @@ def end_of(tied: Sequence[Step], older: Sequence[Step]) -> str | None:
         return None
     above = max(step.rank for step in tied if step.moves)
     beside = [step for step in tied if not step.moves and step.after not in surplus]
-    both_ways = {*edges, *((after, before) for before, after in edges)}
-    is_one_trail = _reached(both_ways, ends[0]) == surplus.keys()
+    backwards = {(after, before) for before, after in edges}
+    is_one_trail = _reached(backwards, ends[0]) == surplus.keys()
     is_last = all(step.rank < above for step in beside)
     return ends[0] if is_one_trail and is_last else None
 

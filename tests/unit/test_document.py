@@ -21,6 +21,7 @@ from bridge.domain.document import (
     from_json,
     keyed,
     removal,
+    same,
     settled,
     whole,
 )
@@ -478,6 +479,7 @@ def test_a_name_or_a_null_alone_is_a_change() -> None:
     assert Change(None, {}).is_empty
     assert not Change("Acme", {}).is_empty
     assert not Change(None, {"mrr": None}).is_empty
+    assert not same(True, 1)
 
 
 def test_what_we_wrote_goes_when_the_last_party_leaves() -> None:

@@ -98,6 +98,10 @@ LIVES: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
         [active(0, **TEAM), active(0, "sub_2", status="canceled", ended_at=0)],
         {"team": "blue", "tier": 1},
     ),
+    "before that what is trialing": (
+        [active(0, status="trialing", **TEAM)],
+        {"team": "blue", "tier": 1},
+    ),
     "nothing is": (
         [active(0, status="canceled", ended_at=0)],
         {"team": None, "tier": None},
