@@ -363,8 +363,8 @@ def _united(events: Mapping[EventKey, Sequence[Fact]]) -> list[Fact]:
             continue
         value = united([fact.value for fact in renderings])
         by_before = {fact.before: fact for fact in renderings}
-        ordered = sorted(by_before.values(), key=lambda fact: fact.before or "")
-        facts += [fact._replace(value=value, rendering="") for fact in ordered]
+        every = by_before.values()
+        facts += [fact._replace(value=value, rendering="") for fact in every]
     return facts
 
 

@@ -349,6 +349,7 @@ def two(thing: str, one: dict[str, Any], other: dict[str, Any]) -> list[Fact]:
     [
         ({"mrr"}, two("subscription:s1", sub(1), sub(2))),
         (set(), two("subscription:s1", sub(), sub())),
+        ({"mrr"}, [*two("subscription:s1", sub(1), sub(2)), *subs(sub())]),
         (MONEY, two("subscription:s1", sub(), OVER)),
         # Either may have ended, and only if both have, the customer has churned.
         (
@@ -516,6 +517,16 @@ def test_what_we_wrote_and_nobody_tells_any_more_is_gone(ledger, sent, gone) -> 
 
     assert dict.fromkeys(gone) == found.traits
     assert frozenset(gone) == found.gone
+
+
+def test_what_people_may_change_is_written_until_they_have() -> None:
+    seen = Ledger(None, {"mrr": 50}, {"mrr": 60}, 1)
+
+    docs = [
+        keyed(DOC, {"mrr": "mrr"}, one, by_hand={"mrr"}) for one in (Ledger(), seen)
+    ]
+
+    assert [{"mrr": 50}, {}] == [one.traits for one in docs]
 
 
 def test_what_is_gone_is_written_once_and_is_not_ours_afterwards() -> None:
