@@ -17,7 +17,7 @@ from bridge.domain.fold import History, fold
 from bridge.domain.forecast import TRAITS
 from bridge.domain.money import STRIPE, Policy
 from bridge.domain.refresh import why_refresh
-from bridge.domain.traits import instant
+from bridge.domain.traits import OPTIONAL, instant
 from bridge.domain.values import TO_REFRESH
 from bridge.sources.stripe import SOURCE
 from bridge.sources.stripe.facts import needed_events
@@ -167,9 +167,15 @@ def test_a_forecast_asks_for_no_reading_that_would_tell_no_more(
         for thing, told in {"customer": {}, "subscription:0": usual | value}.items()
     ]
 
-    why = why_refresh(Party("stripe:1", fold(History(facts))), ACTIVE, DAY // 2)
+    party = Party("stripe:1", fold(History(facts)))
+    why = why_refresh(party, ACTIVE, DAY // 2)
 
     assert asks == (why is not None)
+    assert why_refresh(party, ACTIVE._replace(use=frozenset()), DAY // 2) is None
+
+
+def test_each_trait_that_looks_ahead_is_known_to_do_so() -> None:
+    assert {name for name in OPTIONAL if name.startswith("forecast")} == TRAITS
 
 
 def test_an_event_of_a_schedule_asks_for_a_reading_where_a_forecast_wants_it() -> None:
