@@ -525,7 +525,7 @@ FREED = "if row[3] then redis.call('DEL', lease_of(row[3])) end\nreturn {claimed
 FENCED = "if leased and holder(ack.account) ~= ack.fence then"
 HEIR = "redis.call('ZADD', DIRTY, 'NX', int(now), heir)"
 IS_COMING = "if redis.call('HGET', party_of(heir), 'claim') then return {} end "
-WAITS = "if redis.call('ZSCORE', DIRTY, p) or done < (tonumber(row[1]) or 0) then"
+WAITS = "if redis.call('ZSCORE', DIRTY, p) then"
 STIRS = "redis.call('HINCRBY', party_of(p), 'nudges', 1)"
 SEES = "if not later and not row[3] and (row[1] or '') == one[2] then"
 
