@@ -124,7 +124,7 @@ def _failing(state: Situation) -> str | None:
     if (failing := state.figures.failing) is None:
         return None
     now, next_ = state.figures.now_ms, failing.next
-    tried = f"tried again in {ago(next_ - now)}" if next_ > now else "tried again now"
+    tried = f"the next try in {ago(next_ - now)}" if next_ > now else "tried again now"
     return f"for {ago(now - failing.since)}: {failing.reason}; {tried}"
 
 

@@ -244,7 +244,7 @@ def pairs(
     for pair in given:
         key, equals, value = pair.partition("=")
         if not (key and equals):
-            raise click.BadParameter(f"{pair!r} is not of the form key=value")
+            raise click.BadParameter(f"{pair!r} is not of the form {option.metavar}")
         try:
             traits[key] = orjson.loads(value)
         except orjson.JSONDecodeError:

@@ -73,7 +73,7 @@ def test_an_outage_and_a_wrong_secret_are_told(stack: Stack, hook: Hook) -> None
     stack.stripe().post(shop.signs_up())
     stranger = Stripe([web.url for web in stack.webs], "whsec_other_example")
     answers = {stranger.post(shop.begins()).status for _ in range(12)}
-    eventually(lambda: "Vitally fails" in web.get("/readyz")[1])
+    eventually(lambda: "Vitally has failed" in web.get("/readyz")[1])
     eventually(lambda: ("vitally_failing", "raised") in hook.told())
     stack.vitally.mend()
     stack.settled()

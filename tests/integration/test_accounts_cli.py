@@ -168,7 +168,7 @@ def test_vitally_out_of_reach_is_one_sentence(accounts, simulator):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ("update a --trait mrr", "is not of the form key=value"),
+        ("update a --trait mrr", "is not of the form KEY=VALUE"),
         ("update a", "nothing to change"),
         ("list --organization o --status active", "does not go with"),
         ("list --limit 101", "101"),

@@ -65,7 +65,7 @@ def test_no_lamp_is_lit_where_all_is_well() -> None:
         (
             {"failing": Failing("answered 502", NOW - 60_000, NOW - 2000, NOW + 4000)},
             "vitally_failing",
-            "Vitally fails for 60 s: answered 502; tried again in 4 s.",
+            "Vitally has failed for 60 s: answered 502; the next try in 4 s.",
         ),
         ({"dry_run": True}, "dry_run", "BRIDGE_DRY_RUN"),
         ({"objects_failing": "401: no"}, "objects", "as custom objects: 401: no."),

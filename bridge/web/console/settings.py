@@ -36,7 +36,7 @@ def settings() -> Data:
             }
             for one in sources.every(here.sources)
         ],
-        "file": environ.get("BRIDGE_CONFIG") or "bridge.toml, if it exists",
+        "file": environ.get("BRIDGE_CONFIG") or "bridge.toml",
         "traits": dict(config.traits),
         "by_hand": sorted(config.by_hand),
         "owners": {trait: list(own) for trait, own in policy.owners.items()},
