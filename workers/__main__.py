@@ -18,6 +18,9 @@ if __name__ == "__main__":
     # A platform may stop it before everything is imported; nothing has to be finished then.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGINT])
+    # A large account has tens of thousands of objects, none of them garbage. Scanning
+    # them repeatedly would take a fifth of its job, and of the imports a tenth.
+    gc.set_threshold(100_000, 50, 100)
 
 from bridge import log as logs
 from bridge import telemetry
@@ -52,9 +55,6 @@ def work(settings: Settings, config: Config) -> int:
         return keep(modules, stop, WORKER_PROCESSES="1")
     with unsignalled():
         telemetry.start(settings)
-    # A large account has tens of thousands of objects, none of them garbage. Scanning
-    # them repeatedly would take a fifth of its job.
-    gc.set_threshold(100_000, 50, 100)
     name = f"{socket.gethostname()}-{os.getpid()}-{random.randrange(16**4):04x}"  # noqa: S311 (a name, no secret)
     status = Process(settings, config, name, stop).run()
     if status == RENEW:

@@ -66,7 +66,8 @@ def test_what_is_switched_on_later_is_known_after_the_next_event(
         kinds = ("customer.created", owner), ("customer.subscription.created", sub)
         for n, (kind, told) in enumerate(kinds):
             assert (
-                202 == sender.post(event(f"evt_{n}", NOW - 9, told, type=kind)).status
+                202
+                == sender.deliver(event(f"evt_{n}", NOW - 9, told, type=kind)).status
             )
         eventually(stack.has("cus_1", mrr=49, forecastMrr=None), what="mrr alone")
         assert "billing.arr" not in stack.account("cus_1")["traits"]
@@ -79,7 +80,7 @@ def test_what_is_switched_on_later_is_known_after_the_next_event(
         stack.worker()
         sender = stack.stripe()
         changed = "customer.subscription.updated"
-        assert 202 == sender.post(event("evt_3", NOW - 5, sub, type=changed)).status
+        assert 202 == sender.deliver(event("evt_3", NOW - 5, sub, type=changed)).status
         wanted = {
             "billing.arr": 588,
             "startedAt": instant(NOW * 1000),
@@ -90,7 +91,7 @@ def test_what_is_switched_on_later_is_known_after_the_next_event(
 
         api.put(schedule(5))
         moved = event("evt_4", NOW, schedule(5), type="subscription_schedule.updated")
-        assert 202 == sender.post(moved).status
+        assert 202 == sender.deliver(moved).status
         eventually(stack.has("cus_1", forecastMrr=245), what="the new phase")
         sender.close()
         assert "isStartup" in called("why", "cus_1", environ=stack.environ).out
@@ -109,7 +110,7 @@ def test_credit_follows_what_is_given_spent_and_over(tmp_path: Path) -> None:
 
         def told(kind: str, thing: Any) -> None:
             one = event(f"evt_{kind}", int(time.time()), thing, type=kind)
-            assert 202 == sender.post(one).status
+            assert 202 == sender.deliver(one).status
 
         told("customer.updated", api.listed("customers")[0])
         eventually(stack.has("cus_1", creditBalance=4), what="what was there before")

@@ -28,7 +28,7 @@ def test_who_pastes_all_of_it_sees_all_of_it(tmp_path: Path) -> None:
         text = text.replace(port, str(free_port()))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["timeout", "120", "bash", "-e", "-c", text],
+        ["timeout", "300", "bash", "-e", "-c", text],
         cwd=tmp_path,
         env={"PATH": path, "PYTHONPATH": ANYWHERE, "HOME": str(tmp_path)},
         stdin=subprocess.DEVNULL,

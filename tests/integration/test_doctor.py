@@ -559,7 +559,7 @@ SHOWN_BY_WRITING = ["revenue_not_mapped", "revenue_default", "churn_rule"]
 
 @pytest.mark.parametrize("name", ["", *SHOWN_BY_WRITING])
 def test_the_canary_shows_what_no_account_shows_yet(empty, monkeypatch, name):
-    monkeypatch.setattr(command, "ENOUGH", 2.2)
+    monkeypatch.setattr(command, "ENOUGH", 4.0)
     empty.set([name] if name else [])
 
     assert {name} - {""} == empty.found("--canary", "--yes")
@@ -583,7 +583,7 @@ def test_a_canary_waits_for_what_vitally_derives_later(empty):
 )
 def test_what_does_not_move_in_time_cannot_be_read(empty, monkeypatch, switches):
     """Nor is a canary counted that an earlier run has left behind, as churned."""
-    monkeypatch.setattr(command, "ENOUGH", 2.2)
+    monkeypatch.setattr(command, "ENOUGH", 4.0)
     empty.desk.exists(CANARY, CANARY, churnedAt="2026-01-01T00:00:00.000Z")
     empty.desk.vitally.turn(**switches)
     alarms = [one for one in empty.doctor("--canary", "--yes") if "trap" in one]

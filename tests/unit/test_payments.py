@@ -133,12 +133,15 @@ def test_thousands_of_invoices_are_a_few_rows_and_soon_read() -> None:
     born = Fact("stripe:c", "billing", Stamp(False, 0, 0), "e", "k", {}, "b")
     history = compact(History([*many, born]))
     kept = compact(History([*history.facts, *many[:100]], history.retained))
-    began = time.process_time()
-    things = fold(History(history.facts, history.retained))
-    doc = document(unite("a", [Party("stripe:c", things)]), POLICY)
+    seconds = []
+    for _ in range(3):  # what it takes is the least: garbage is collected now and then
+        began = time.thread_time()
+        things = fold(History(history.facts, history.retained))
+        doc = document(unite("a", [Party("stripe:c", things)]), POLICY)
+        seconds.append(time.thread_time() - began)
 
     assert 5000 == doc.traits["lifetimePaid"]
-    assert time.process_time() - began < 0.25
+    assert min(seconds) < 0.25
     assert len(history.facts) <= 4
     assert history.retained == kept.retained
     (_, rows) = codec.rewrite(History([]), history)
