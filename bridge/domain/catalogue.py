@@ -98,18 +98,15 @@ class References:
                 self._began[value.get("subscription")].append(state)
         self._customer_discounts = self._of_customer()
         # Where nothing else tells anything, a subscription without discounts is complete.
-        self._are_none = not (told or catalogue or self._refreshed) and not any(
-            name.startswith(PART) for name in things
-        )
+        some = told or catalogue or self._refreshed or self._customer_discounts
+        self._are_none = not some and not any(name.startswith(PART) for name in things)
 
     def _of_customer(self) -> Discounts:
-        """The customer's own discount, which counts if a subscription has none."""
+        """The customer's own discount, which counts if a subscription has none (any more)."""
         customer = self._things.get(CUSTOMER)
         seen = customer.fact.stamp.at if customer else 0
         listed = customer.value.get("discounts", ()) if customer else ()
         discounts = _last(self._began[None], seen, self._newest(listed))
-        if not discounts:
-            return []
         going_on = (
             state.value
             for thing, state in self._things.items()
@@ -120,7 +117,8 @@ class References:
 
     def completed(self, thing: str, state: State) -> State:
         """The *state* of a subscription, completed by what other things say about it."""
-        if self._are_none and not self._customer_discounts and _lists_none(state.value):
+        parts = (state.value, *state.value.get("items", ()))
+        if self._are_none and not any(part.get("discounts") for part in parts):
             return state
         id_, seen = thing.removeprefix(SUBSCRIPTION), state.fact.stamp.at
         value = _put_together(id_, state, self._things)
@@ -131,7 +129,9 @@ class References:
             later = _later(self._began[id_], seen, discounts)
             discounts = [*discounts, *(one.value for one in later)]
         own = self._with_terms(discounts, seen, _products(value))
-        value["discounts"] = own or [*self._customer_discounts]
+        last: Any = max((one.get("ends", inf) for one in own), default=0)
+        more = [d for d in self._customer_discounts if last < d.get("ends", inf)]
+        value["discounts"] = own + [{**d, "from": last} for d in more] if own else more
         if "items" in value:
             value["items"] = [self._item(item, seen) for item in value["items"]]
         if self._catalogue.get(_extra(thing)):
@@ -140,12 +140,10 @@ class References:
 
     def _newest(self, listed: Discounts) -> Discounts:
         """The *listed* discounts, or those that have replaced them since."""
-        return [self._successor(one, len(self._replaced)) for one in listed]
-
-    def _successor(self, discount: Discount, steps: int) -> Discount:
-        while steps and discount.get("id") in self._replaced:
-            discount, steps = self._replaced[discount["id"]], steps - 1
-        return discount
+        newest = listed
+        for _ in self._replaced:
+            newest = [self._replaced.get(one.get("id", ""), one) for one in newest]
+        return newest
 
     def _with_terms(
         self, listed: Discounts, seen: int, products: Collection[str] = ()
@@ -197,7 +195,8 @@ class References:
             there_at(self._catalogue.get(name, {}).values(), seen)
             for name in (f"price:{item.get('price')}", f"product:{item.get('product')}")
         )
-        tiers = self._refreshed.get("tiers", {}).get(item.get("price", ""))
+        priced_as = item.get("priced_as", item.get("price", ""))
+        tiers = self._refreshed.get("tiers", {}).get(priced_as)
         name = self._refreshed.get("names", {}).get(item.get("product", ""))
         whole: Item = {"product_name": name, **item} if name else {**item}
         made = created(price) if price is not None else None
@@ -228,12 +227,6 @@ class References:
         parts.append((seen, item.get("details", {})))
         parts.sort(key=itemgetter(0))
         return {key: told for _, part in parts for key, told in part.items()}
-
-
-def _lists_none(value: Subscription) -> bool:
-    """Whether a subscription, with its items, lists no discount."""
-    items = value.get("items", ())
-    return not (value.get("discounts") or any("discounts" in one for one in items))
 
 
 def _later(began: Iterable[State], seen: int, listed: Discounts) -> list[State]:

@@ -166,19 +166,14 @@ def _converted(sums: Mapping[str, Fraction], policy: Policy) -> dict[str, Fracti
 
 
 def _instant(
-    choose: Callable[[list[int]], int], dates: Iterable[int | None]
+    choose: Callable[[list[int]], int], _: AccountView, dates: Iterable[int | None]
 ) -> str | None:
     """The earliest (*choose* is `min`) or latest of the *dates* (ms) that are not None."""
     there = [date for date in dates if date is not None]
     return instant(choose(there)) if there else None
 
 
-def _earliest(_: AccountView, dates: list[int | None]) -> Result:
-    return _instant(min, dates)
-
-
-def _latest(_: AccountView, dates: list[int | None]) -> Result:
-    return _instant(max, dates)
+_earliest, _latest = partial(_instant, min), partial(_instant, max)
 
 
 def _listed(_: AccountView, words: Iterable[str | None]) -> Result:
@@ -188,7 +183,7 @@ def _listed(_: AccountView, words: Iterable[str | None]) -> Result:
 
 def _churned(view: AccountView, ends: list[int | None]) -> Result:
     is_over = all(s.status in ENDED or s.status == "unpaid" for s in view.all)
-    return _instant(max, ends) if is_over else None
+    return _latest(view, ends) if is_over else None
 
 
 def _trial_end(view: AccountView, ends: list[int | None]) -> Result:
@@ -196,7 +191,7 @@ def _trial_end(view: AccountView, ends: list[int | None]) -> Result:
     for sub, end in tried:
         if end is None:  # Some sources tell it during the trial alone.
             raise UnknownError(f"{sub.id}: when its trial ended is not in the event")
-    return _instant(max, (end for _, end in tried)) or SILENT
+    return _latest(view, (end for _, end in tried)) or SILENT
 
 
 def _status(view: AccountView, words: list[str]) -> Result:
@@ -279,7 +274,7 @@ def _leaving(view: AccountView) -> list[Subscription]:
 
 
 def _forecast_at(view: AccountView, plans: list[list[ForecastPoint]]) -> Result:
-    return _instant(max, _outlook(view, plans)[1])
+    return _latest(view, _outlook(view, plans)[1])
 
 
 def _less(view: AccountView, plans: list[list[ForecastPoint]], *, share: int) -> Result:
@@ -317,11 +312,11 @@ def _outlook(
 def _failed_at(view: AccountView, times: list[int]) -> Result:
     if not times and not all(p.is_complete or p.had("failed") for p in view.payers):
         raise UnknownError(HISTORY)
-    return _instant(max, times)
+    return _latest(view, times)
 
 
 def _retry_at(view: AccountView, times: list[int | None]) -> Result:
-    return _instant(min, times) if times else _failed_at(view, [])
+    return _earliest(view, times) if times else _failed_at(view, [])
 
 
 def _last_amount(view: AccountView, amounts: list[Amounts]) -> Result:

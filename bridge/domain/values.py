@@ -190,6 +190,8 @@ class Item(Dated, total=False):
     tiers_mode: str
     tiers: list[Tier]
     package: Package
+    priced_as: str
+    """Where the price's own currency is not the subscription's: `PRICE:CURRENCY`."""
     inclusive: bool
     """Whether its price includes a tax."""
     tax: list[str | None]
@@ -319,7 +321,7 @@ class Refreshed(TypedDict, total=False):
     thin: int
     """The newest notice that it answers (ms)."""
     tiers: Mapping[str, Tiers]
-    """By price."""
+    """By price, or by `priced_as`."""
     names: Mapping[str, str]
     """By product."""
     details: Mapping[str, Mapping[str, Any]]
@@ -331,8 +333,10 @@ class Refreshed(TypedDict, total=False):
 class Tiers(TypedDict, total=False):
     """The part of a price that no event contains."""
 
+    unit: str
     tiers: list[Tier]
     tiers_mode: str
+    inclusive: bool
 
 
 OfParty = Customer | Names | Subscription | Part | Discount | Trait

@@ -124,6 +124,30 @@ def test_tiers_that_were_read_are_known_to_the_next_webhook(
     assert (21, asked) == (mrr(desk), len(stripe.paths()))
 
 
+def test_an_amount_in_another_currency_that_was_read_is_known_to_the_next_webhook(
+    desk: Bench, stripe: LocalStripe
+) -> None:
+    """The price's own amounts are of another currency, so they are never taken for it."""
+    either = price(currency_options={"eur": {"unit_amount": 4500}})
+    own = price("price_2", unit=None, tiers_mode="volume", tiers=[{"unit_amount": 700}])
+    both = [item(either), item(own, id_="si_2", quantity=0)]
+    stripe.put(either, own, shown(*both[:1], currency="eur"))
+    stripe.put(local_stripe.subscription("sub_2", "cus_1", *both[1:]))
+    known = {"price": "price_1", "priced_as": "price_1:eur", **MONTHLY}
+    desk.tell(met(items=[known], currency="eur"))
+    desk.work()
+    assert 45 == mrr(desk)
+    asked = len(stripe.paths())
+
+    more = [known | {"quantity": 3}]
+    later(desk, subscription(at=7200, items=more, currency="eur"))
+    assert (135, asked) == (mrr(desk), len(stripe.paths()))
+
+    tiered = {"price": "price_2", "priced_as": "price_2:eur", "scheme": "tiered"}
+    later(desk, subscription(at=9000, items=[tiered | MONTHLY], currency="eur"))
+    assert 135 == mrr(desk)  # it is unknown, so the last one stays
+
+
 def test_a_subscription_that_a_refresh_no_longer_tells_has_ended(
     desk: Bench, stripe: LocalStripe
 ) -> None:

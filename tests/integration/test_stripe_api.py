@@ -135,6 +135,7 @@ TIERS = [
 ]
 TIERED = price("price_t", None, tiers_mode="graduated", tiers=TIERS, nickname=None)
 NAMELESS = price(nickname=None)
+EITHER = price("price_e", currency_options={"eur": {"unit_amount": 4500}})
 HALF, TENTH = coupon("HALF"), coupon("TENTH", percent=10.0)
 SOME = coupon("SOME", applies_to={"products": ["prod_2"]})
 ANOTHER = coupon("HALF", created=HALF["created"] + 1, applies_to={"products": ["x"]})
@@ -155,6 +156,11 @@ HALVED = {"discounts": [discount(HALF)]}
 
 READ: dict[str, tuple[list[Json], Json, str]] = {
     "tiers": ([TIERED, *TWICE], {"mrr": 61.5}, "prices/price_t products/prod_1"),
+    "what a price costs in the subscription's currency": (
+        [EITHER, having(item(EITHER, quantity=2), currency="eur")],
+        {"mrr": 90, "billingCurrency": "EUR"},
+        "prices/price_e",
+    ),
     "terms of discounts": (
         [HALF, TENTH, having(DEARER, **HALVED)],
         {"mrr": 45},

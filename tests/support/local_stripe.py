@@ -37,7 +37,8 @@ REFERENCES |= {(None, METHODS[0])}
 REFERENCES |= {(None, "price"), (None, "coupon"), (None, "discount")}  # of a phase
 """Shown as ids unless they are expanded: (object, field)."""
 
-INCLUDED = {("price", "tiers"), ("coupon", "applies_to")}
+INCLUDED = {("price", "tiers"), ("price", "currency_options")}
+INCLUDED |= {("coupon", "applies_to")}
 """Left out unless they are expanded."""
 
 EXPANDABLE = {name for _, name in REFERENCES | INCLUDED}

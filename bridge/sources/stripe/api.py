@@ -283,7 +283,7 @@ class StripeApi:
                     self._complete_coupon(coupon)
             price = part.get("price")
             if isinstance(price, dict):
-                self._complete_price(price, is_named=raw.get("status") in LIVE)
+                self._complete_price(price, raw)
 
     def _schedule(self, id_: str) -> Json | None:
         """A schedule with the prices and the terms of its phases."""
@@ -298,13 +298,15 @@ class StripeApi:
             self._complete({**phase, "items": {"data": items}})
         return schedule
 
-    def _complete_price(self, price: Json, *, is_named: bool) -> None:
-        if price.get("billing_scheme") == "tiered":
-            tiers = self._term("prices", price["id"], price.get("created"), "tiers")
-            price["tiers"] = tiers.get("tiers")
+    def _complete_price(self, price: Json, of: Json) -> None:
+        """Add what is left out of a *price* that a subscription or a phase is *of*."""
+        own = price.get("currency")
+        name = "tiers" if of.get("currency", own) == own else "currency_options"
+        if name != "tiers" or price.get("billing_scheme") == "tiered":
+            price |= self._term("prices", price["id"], price.get("created"), name)
         product = price.get("product")
         wants = any(o.field.startswith("product.") for o in self._keeps.traits.values())
-        is_nameless = is_named and not price.get("nickname")
+        is_nameless = of.get("status") in LIVE and not price.get("nickname")
         if isinstance(product, str) and (is_nameless or wants):
             price["product"] = {"id": product, **self._product(product)}
 
@@ -368,18 +370,19 @@ def _instant(event: Json) -> int:
 
 
 def only_of_the_api(values: Iterable[Value]) -> Refreshed:
-    """What no webhook contains: `tiers` by price, `names` by product, terms and end by discount.
+    """What no webhook contains: amounts by price, `names` by product, terms and end by discount.
 
     It is stored beside the *values*, so that the next webhook does not remove it.
     """
     going = [value for value in values if value.get("status") not in ENDED]
     items = [item for value in going for item in value.get("items", ())]
     discounts = [one for part in (*going, *items) for one in part.get("discounts", ())]
-    tiered = [item for item in items if "tiers" in item]
+    priced = [item for item in items if {"tiers", "priced_as"} & item.keys()]
+    parts = ((i.get("priced_as", i["price"]), i) for i in priced)
     named = [i for i in items if "product_name" in i and i.get("product")]
     lasting = ("coupon", "ends", *TERMS)
     refreshed: Refreshed = {
-        "tiers": {i["price"]: picked(i, Tiers.__annotations__) for i in tiered},
+        "tiers": {name: picked(i, Tiers.__annotations__) for name, i in parts},
         "names": {i["product"]: i["product_name"] for i in named},
         "details": {i["product"]: i["details"] for i in items if i.get("details")},
         "discounts": {d["id"]: picked(d, lasting) for d in discounts if d.get("id")},

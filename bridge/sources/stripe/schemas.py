@@ -74,11 +74,17 @@ class Top(Whole):
         return None if value == "inf" else super().read(value)
 
 
-class Tier(Payload):
-    """One step of a tiered price, in minor units; until 2018-08-23 it had *amount*."""
+class Amount(Payload):
+    """What one unit costs, in minor units; until 2018-08-23 a tier had *amount*."""
+
+    unit_amount_decimal = unit_amount = amount_decimal = amount = Minor()
+    tax_behavior = Word("exclusive", "inclusive", "unspecified")
+
+
+class Tier(Amount):
+    """One step of a tiered price."""
 
     up_to = Top()
-    unit_amount_decimal = unit_amount = amount_decimal = amount = Minor()
     flat_amount_decimal = flat_amount = Minor()
 
 
@@ -90,14 +96,15 @@ class Recurring(Payload):
     usage_type = Word("licensed", "metered")
 
 
-class Price(Recurring):
+class Price(Recurring, Amount):
     """A price, or the older plan, which has the fields of Recurring itself."""
 
     id = Id(required=True)
     product = Reference(Product)
     nickname = name = lookup_key = Label()
     currency = Currency()
-    unit_amount_decimal = unit_amount = amount_decimal = amount = Minor()
+    currency_options = fields.Dict(values=fields.Nested(Amount))
+    """By currency, where that is asked for; not its tiers."""
     type = Word("one_time", "recurring")
     recurring = fields.Nested(Recurring)
     billing_scheme = Word("per_unit", "tiered")
@@ -106,7 +113,6 @@ class Price(Recurring):
     transform_quantity = transform_usage = part(
         divide_by=Whole(1), round=Word("up", "down")
     )
-    tax_behavior = Word("exclusive", "inclusive", "unspecified")
     created = UnixTime()
     metadata = fields.Raw()
 
@@ -267,22 +273,14 @@ class Thin(Payload):
     related_object = part(id=Id(required=True), type=Text(required=True), required=True)
 
 
-class Listed(Payload):
-    """What all objects of a list have."""
-
-    id = Text(required=True)
-
-
-class Happened(Payload):
-    """When an event of a list was made, in seconds."""
-
-    created = Whole(required=True)
+LISTED = Payload.from_dict({"id": Text(required=True)})
+"""What all objects of a list have."""
 
 
 class Page(Payload):
     """A page of a list of the API, its objects whole."""
 
-    data = fields.List(fields.Nested(Listed, unknown=INCLUDE), required=True)
+    data = fields.List(fields.Nested(LISTED, unknown=INCLUDE), required=True)
     has_more = fields.Boolean()
 
 
@@ -294,7 +292,8 @@ def event_of(schema: type[Payload]) -> Schema:
 
 
 CUSTOMER, SUBSCRIPTION, PAGE = Customer(), Subscription(), Page()
-SCHEDULE, HAPPENED = Schedule(), Happened()
+SCHEDULE, HAPPENED = Schedule(), Payload.from_dict({"created": Whole(required=True)})()
+"""A schedule; when an event of a list was made, in seconds."""
 ITEM, PRICE = Item(), Price()
 INVOICE, METHOD, BILLING = Invoice(), Method(), Billing()
 OWNED, GRANT, LEFT = Owned(), Grant(), Left()

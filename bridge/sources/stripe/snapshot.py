@@ -255,12 +255,13 @@ def _price(item: Loaded, spare: Loaded | None) -> Loaded:
 def _item(
     item: Loaded, price: Loaded, currency: str | None, keeps: Keeps = NO_MORE
 ) -> Item:
-    """One item; without amounts if its price has them in another *currency*.
+    """One item; without amounts if its price has them in another *currency* alone.
 
     A price may have amounts in several currencies; an event contains only the price's
     own: https://docs.stripe.com/products-prices/pricing-model#multicurrency
     """
-    is_known: Any = price["currency"] in {None, currency}
+    other: Any = currency if price["currency"] not in {None, currency} else None
+    amounts: Any = (price["currency_options"] or {}).get(other) if other else price
     product, recurring = price["product"] or NOTHING, price["recurring"] or price
     package = price["transform_quantity"] or price["transform_usage"]
     value: Item = {
@@ -269,7 +270,7 @@ def _item(
         "name": price["nickname"],
         "product_name": product.get("name") or price["name"],
         "lookup": price["lookup_key"],
-        "unit": is_known and _unit(price),
+        "unit": amounts and _unit(amounts),
         "quantity": unless(1, item["quantity"]),
         "interval": recurring["interval"],
         "count": unless(1, recurring["interval_count"]),
@@ -278,9 +279,10 @@ def _item(
         "one_time": price["type"] == "one_time",
         "scheme": unless("per_unit", price["billing_scheme"]),
         "tiers_mode": price["tiers_mode"],
-        "tiers": [_tier(tier) for tier in price["tiers"] or () if is_known],
+        "tiers": [_tier(tier) for tier in price["tiers"] or () if not other],
         "package": package and Package(by=package["divide_by"], round=package["round"]),
-        "inclusive": price["tax_behavior"] == "inclusive",
+        "priced_as": other and f"{price['id']}:{other}",
+        "inclusive": (amounts or price)["tax_behavior"] == "inclusive",
         "tax": _inclusive(item["tax_rates"]) or (["0"] if item["tax_rates"] else []),
         "discounts": _discounts(item),
         "details": keeps.of("price", price) | keeps.of("product", product),
@@ -447,8 +449,8 @@ def essence(value: Value) -> dict[str, Any]:
     """
     items = value.get("items", ())
     ends = [part["ends"] for part in (*items, value) if "ends" in part]
-    hidden = {"ends", "details", "single", "start", "tiers", "product_name"}
-    hidden |= {*TERMS} if "coupon" in value else set()
+    hidden = {"ends", "details", "single", "start", "tiers"}
+    hidden |= {"product_name", "priced_as", *(TERMS if "coupon" in value else ())}
     # Version 1.0 left it out, and told the same event without it.
     hidden |= {"lookup"} if value.get("lookup", "") is None else set()
     whole = {**_bare(value, hidden), "ends": min(ends, default=None)}
