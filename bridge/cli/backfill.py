@@ -433,10 +433,10 @@ def _preview(session: Session) -> Take:
         if account is None:
             line(f"{party}: held, {reason}")
             return "shown"
-        record = state.record(account, state.members_of(account))
-        others = [one for one in record.parties if one.name != party]
-        parties = [*others, member.party(record.catalogues)]
-        data = worked_out(account, parties, session.config, record.ledger)
+        kept = state.record(account, state.members_of(account))
+        others = [one for one in kept.parties if one.name != party]
+        parties = [*others, member.party(kept.catalogues)]
+        data = worked_out(account, parties, session.config, kept.ledger, kept.history)
         for words in (f"{party}: account {account}, {data['name']!r}", *traits(data)):
             line(words)
         return "shown"

@@ -206,6 +206,7 @@ def test_a_dry_run_shows_the_documents_and_changes_nothing(stripe, backfill, des
     assert first.startswith("cus_1: account cus_1, 'Acme'\n")
     assert "subscriptionStatus active active" in " ".join(first.split())
     assert "mrr 49 99" in " ".join(first.split())
+    assert 7 == first.count("(written)")
     assert third.endswith("'The cus_3'\nno trait is known\n")
     said = backfill("--dry-run", STRIPE_ACCOUNT_ID_KEY="vitally_id")
     assert "stripe:cus_1: held, neither the customer nor" in said.out
