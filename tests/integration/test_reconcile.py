@@ -172,7 +172,7 @@ def many(desk: Bench) -> Bench:
     """Vitally has 250 accounts."""
     desk.vitally.turn(rate_limit=1_000_000)
     for n in range(250):
-        desk.client.create({"externalId": f"a{n}", "name": "A"})
+        desk.vitally.add({"externalId": f"a{n}", "name": "A"})
     return desk
 
 

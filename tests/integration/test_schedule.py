@@ -25,7 +25,7 @@ def make(desk: Bench) -> Make:
     """The schedule of a worker that sweeps, due now; Vitally has 250 accounts."""
     desk.vitally.turn(rate_limit=1_000_000)
     for n in range(250):
-        desk.client.create({"externalId": f"a{n}", "name": "A"})
+        desk.vitally.add({"externalId": f"a{n}", "name": "A"})
 
     def make(worker: str = "one", done: int = 1) -> Schedule:
         desk.redis.set(keys.SWEEPER, worker)
