@@ -11,8 +11,8 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-from collections.abc import Mapping
 from contextvars import ContextVar
+from http import HTTPStatus
 from typing import Any, cast
 
 from urllib3 import (
@@ -27,6 +27,10 @@ from bridge.deadline import left
 
 PIECE, MOST = 1 << 16, 1 << 20
 """Most bytes that are read at once, and of a body."""
+
+
+INTERIM = range(102, 200)
+"""Statuses of an answer that another one follows; 101 would end HTTP itself."""
 
 
 SENT: ContextVar[bool] = ContextVar("sent", default=False)
@@ -64,23 +68,24 @@ class _Response(http.client.HTTPResponse):
         super().__init__(sock, *args, **options)
         self.fp = io.BufferedReader(_TimedReader(self.fp.detach(), sock))
 
+    def _read_status(self) -> tuple[str, int, str]:
+        """Pass over any interim answer, not 100 alone (RFC 9110, 15.2).
+
+        Python takes it for the answer, and what follows for that of the next request.
+        """
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        return version, HTTPStatus.CONTINUE if status in INTERIM else status, reason
+
 
 class _TimedConnection(HTTPConnection):
     response_class = _Response
 
-    def request(  # type: ignore[override]
-        self,
-        method: str,
-        url: str,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> None:
+    def request(self, *args: Any, **options: Any) -> None:
         if self.sock is None:
             self.connect()
         rest()
         SENT.set(True)
-        super().request(method, url, body, headers, **options)
+        super().request(*args, **options)
 
 
 class _TimedTLSConnection(_TimedConnection, HTTPSConnection):
@@ -88,11 +93,11 @@ class _TimedTLSConnection(_TimedConnection, HTTPSConnection):
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _TimedConnection  # type: ignore[assignment]
+    ConnectionCls = _TimedConnection
 
 
 class _TLSPool(HTTPSConnectionPool):
-    ConnectionCls = _TimedTLSConnection  # type: ignore[assignment]
+    ConnectionCls = _TimedTLSConnection
 
 
 def pools(**options: Any) -> PoolManager:

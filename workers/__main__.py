@@ -7,11 +7,8 @@ child processes, each of which ends by itself when this one is gone.
 from __future__ import annotations
 
 import gc
-import logging
 import os
-import random
 import signal
-import socket
 import sys
 
 if __name__ == "__main__":
@@ -21,6 +18,10 @@ if __name__ == "__main__":
     # A large account has tens of thousands of objects, none of them garbage. Scanning
     # them repeatedly would take a fifth of its job, and of the imports a tenth.
     gc.set_threshold(100_000, 50, 100)
+
+import logging
+import random
+import socket
 
 from bridge import log as logs
 from bridge import telemetry

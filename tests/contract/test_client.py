@@ -282,6 +282,32 @@ def test_requests_share_one_connection_refused_ones_too(vitally, simulator):
     assert 1 == vitally._pool.num_connections
 
 
+def test_an_interim_answer_is_not_taken_for_the_answer():
+    """The real one would be that of the next request on the same connection."""
+
+    def answer() -> None:
+        peer, _ = server.accept()
+        with peer:
+            for number in b"12":
+                peer.recv(4096)
+                peer.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+                time.sleep(0.05)
+                peer.sendall(
+                    b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"id": %c}' % number
+                )
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with closing(
+            Vitally(f"http://127.0.0.1:{server.getsockname()[1]}", "Basic eA==")
+        ) as vitally:
+            found = [vitally.get(name) for name in ("one", "two")]
+        thread.join()
+
+    assert [{"id": 1}, {"id": 2}] == found
+
+
 def test_a_kept_connection_that_was_closed_is_opened_again(vitally, simulator):
     simulator.break_with([{"kind": "hang_up"}])
     vitally.create(ACME)
