@@ -6,7 +6,7 @@ These are pure functions that decide and do nothing. `failed` decides by the tab
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -23,8 +23,10 @@ from bridge.errors import (
     VitallyRefusedError,
     VitallyUnavailableError,
 )
+from bridge.store.durations import status_class
 from bridge.store.view import Outcome, View
 from bridge.throttle import wait_ms
+from bridge.vitally.client import Call
 from workers.write import Written, WrongAddressError
 
 GIVE_UP_DAYS = 3
@@ -163,10 +165,12 @@ class Decision(NamedTuple):
     park: Outcome | None = None
 
 
-def failed(error: VitallyError, view: View, chance: float) -> Decision:
-    """What follows *error*; *chance*, from 0 to 1, randomizes the delay."""
+def failed(
+    error: VitallyError, view: View, chance: float, calls: Iterable[Call] = ()
+) -> Decision:
+    """What follows *error* after *calls*; *chance*, from 0 to 1, randomizes the delay."""
     row = reaction_to(error)
-    noted = {} if row.unsure else not_sent(view)
+    noted = {} if row.unsure else not_sent(view, calls)
     if isinstance(error, VitallyLimitedError):
         return Decision(row.word, wait_ms(error.retry_after), noted)
     if isinstance(error, VitallyKeyError):
@@ -193,10 +197,15 @@ def refused(view: View, change: Change, error: VitallyError) -> Mapping[str, Any
     return {**_line(view, "refused", change), "reason": error.reason}
 
 
-def not_sent(view: View) -> dict[str, str]:
-    """Fields to store after a request that was marked but surely did not arrive."""
+def not_sent(view: View, calls: Iterable[Call]) -> dict[str, str]:
+    """Fields to store after a request that was marked but surely did not arrive.
+
+    None if Vitally took another write of the same job before: one of its *calls*.
+    """
+    taken = {one.method for one in calls if status_class(one.status) == "2xx"}
     sent = orjson.dumps(view.unconfirmed_traits).decode()
-    return {"doubt": str(view.unconfirmed_writes), "sent": sent}
+    doubt = {"doubt": str(view.unconfirmed_writes), "sent": sent}
+    return {} if taken - {"GET"} else doubt
 
 
 def after_refresh(error: SourceError) -> int:
@@ -317,10 +326,8 @@ def soon(outcome: Outcome, ms: int) -> Outcome:
 
 def _line(view: View, word: str, change: Change) -> Mapping[str, Any]:
     """A line of an account's history: what Vitally *had*, and the *cause* beside events."""
-    ledger, traits = view.ledger, change.traits
-    had = {
-        k: ledger.has[k] for k, new in traits.items() if ledger.has.get(k, new) != new
-    }
+    ledger, has, traits = view.ledger, view.ledger.has, change.traits
+    had = {k: has[k] for k, new in traits.items() if has.get(k, new) != new}
     changed = ledger.seen.keys() & ledger.traits.keys() & traits.keys()
     causes = {
         "its last party has left it": view.is_vacant,

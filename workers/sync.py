@@ -212,8 +212,8 @@ class AccountSync:
         except Held as held:
             return self._ack(view, outcomes.held(view, str(held)), desired)  # 8
         except Postponed as later:
-            wait = NO_SLOT._replace(fields=outcomes.not_sent(view))
-            return self._postpone(view, later.args[0], wait)
+            noted = outcomes.not_sent(view, self.context.requests)
+            return self._postpone(view, later.args[0], NO_SLOT._replace(fields=noted))
         except VitallyError as error:
             return self._failed(view, error, desired)
         self.noted["traits"] = sorted(done.change.traits)
@@ -240,7 +240,8 @@ class AccountSync:
 
     def _decide(self, view: View, error: VitallyError) -> outcomes.Decision:
         """What follows Vitally's answer; after a 429 or a refused key all workers wait."""
-        decision = outcomes.failed(error, view, self.context.chance())
+        chance, calls = self.context.chance(), self.context.requests
+        decision = outcomes.failed(error, view, chance, calls)
         answer = {"status": error.status, "reason": error.brief}
         line = fields(account=view.account, **answer, next=decision.word)
         log.warning("write", extra=line)

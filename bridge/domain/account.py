@@ -224,8 +224,7 @@ def _parts(parties: Iterable[Party], now: int | None) -> Iterator[Account]:
     """The accounts of an organization, and itself as one, where it has subscriptions."""
     by_account: dict[str, list[Party]] = {}
     for party in parties:
-        alone = party._replace(account="")
-        by_account.setdefault(party.account, []).append(alone)
+        by_account.setdefault(party.account, []).append(party._replace(account=""))
     for name, own in sorted(by_account.items()):
         yield unite(name, own, now)
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import reduce
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -363,19 +364,14 @@ def _united(events: Mapping[EventKey, Sequence[Fact]]) -> list[Fact]:
             continue
         value = united([fact.value for fact in renderings])
         by_before = {fact.before: fact for fact in renderings}
-        every = by_before.values()
-        facts += [fact._replace(value=value, rendering="") for fact in every]
+        facts += [f._replace(value=value, rendering="") for f in by_before.values()]
     return facts
 
 
 def united(values: Sequence[Value]) -> Value:
     """What *values* say together; where they differ, what the fullest of them says."""
-    first, *others = sorted(
-        values, key=lambda v: (-_size(v), json.dumps(v, sort_keys=True))
-    )
-    for other in others:
-        first = _filled(first, other)
-    return first
+    fullest = sorted(values, key=lambda v: (-_size(v), json.dumps(v, sort_keys=True)))
+    return reduce(_filled, fullest)
 
 
 def _size(value: Any) -> int:

@@ -489,6 +489,29 @@ def test_an_organization_that_vitally_does_not_have_holds_up_nothing(
     assert before == len(desk.writes())
 
 
+@pytest.mark.usefixtures("holding")
+def test_a_write_of_which_the_second_request_must_wait_is_not_forgotten(
+    desk: Bench,
+) -> None:
+    """What the first one wrote is undone, too, where the facts go back."""
+    desk.rests(customer(), subscription(at=1))
+    limited = {
+        "status": 429,
+        "body": {"error": "slow"},
+        "headers": {"Retry-After": "1"},
+    }
+    desk.fault("status", match={"method": "PUT", "nth": 2}, **limited)
+
+    assert ["waited"] == desk.does(
+        in_organization("holding"), subscription(at=6, unit=1)
+    )
+    desk.does(subscription(at=7))
+    desk.passes(6000)
+    desk.work()
+
+    assert 450 == desk.traits()["mrr"]
+
+
 # --- Several jobs ---------------------------------------------------------------------
 
 
