@@ -330,10 +330,10 @@ def _line(view: View, word: str, change: Change) -> Mapping[str, Any]:
     had = {k: has[k] for k, new in traits.items() if has.get(k, new) != new}
     changed = ledger.seen.keys() & ledger.traits.keys() & traits.keys()
     causes = {
+        f"{view.left} has left it": view.left,
         "its last party has left it": view.is_vacant,
         "it was deleted in Vitally": ledger.missing,
         "others had changed it in Vitally": changed,
-        f"{view.left} has left it": view.left,
         "all traits again: one write is uncertain, or it was asked for": view.owes_whole,
         "no new event: worked out again": not (view.dirty_since or view.deliveries),
     }

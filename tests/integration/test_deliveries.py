@@ -177,5 +177,5 @@ def test_what_happened_to_an_account_is_told_with_its_events_and_causes(
     assert words[2].endswith(f" {party} coalesced, settled (delivery d2)")
     writes = [one["write"] for one in left]
     causes = [write.get("cause") for write in writes]
-    assert ["its last party has left it", None] == causes
+    assert [f"{party} has left it", None] == causes
     assert (49, None) == (writes[0]["had"]["mrr"], writes[0]["traits"]["mrr"])

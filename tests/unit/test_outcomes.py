@@ -74,6 +74,7 @@ WHOLE = "all traits again: one write is uncertain, or it was asked for"
         (view(**NEWS, ledger=Ledger(None, {}, {"mrr": 1}, 9)), {"mrr": 1}, None),
         (view(ledger=Ledger(missing=True)), None, "it was deleted in Vitally"),
         (LAST, None, "its last party has left it"),
+        (LAST._replace(left="x:2"), None, "x:2 has left it"),
         (view(**NEWS, left="x:2"), None, "x:2 has left it"),
         (view(**NEWS, unconfirmed_writes=2), None, WHOLE),
         (view(), None, "no new event: worked out again"),
