@@ -22,6 +22,7 @@ from bridge.errors import (
     VitallyUnavailableError,
 )
 from bridge.store.view import Lease, Member, View
+from bridge.vitally.client import Call
 from tests.support.lives import law
 from workers import outcomes
 from workers.write import Written, WrongAddressError
@@ -190,6 +191,25 @@ def test_after_three_days_a_change_is_parked_with_the_last_answer(
     assert park is None or "tried for 3 days; the last answer: sorry" == park.why
 
 
+@pytest.mark.parametrize(
+    ("calls", "is_uncertain"),
+    [
+        ([("GET", 200), ("PUT", 429)], False),
+        ([("PUT", 404), ("POST", 409), ("PUT", 429)], False),
+        ([("PUT", 200), ("PUT", 429)], True),
+        ([("POST", 201), ("GET", 200), ("PUT", 429)], True),
+    ],
+)
+def test_what_vitally_took_stays_unconfirmed_whatever_comes_after_it(
+    calls: list[tuple[str, int]], *, is_uncertain: bool
+) -> None:
+    made = [Call(*call, 0.0, 0.0) for call in calls]
+
+    failed = outcomes.failed(VitallyLimitedError("slow", 1.0), view(), 1.0, made)
+
+    assert is_uncertain == ("doubt" not in failed.fields)
+
+
 def test_what_vitally_refuses_is_parked_with_its_own_reason_however_long_ago() -> None:
     tired = view(tries=9, since=NOW - 30 * DAY)
     park = outcomes.failed(VitallyRefusedError("bad trait", 422), tired, 1.0).park
@@ -301,6 +321,12 @@ def test_after_a_write_the_ledger_is_the_document() -> None:
     assert outcome.known
     assert {"pace": "2", "wrote_at": str(NOW)} == outcome.fields
     assert set(outcome.unset) == {*outcomes.FORGOTTEN, *outcomes.CERTAIN}
+
+
+def test_who_is_held_begins_anew() -> None:
+    gone = {*outcomes.FORGOTTEN, *outcomes.CERTAIN}
+
+    assert gone == set(outcomes.held(view(), "unknown to Vitally").unset)
 
 
 @pytest.mark.parametrize(
