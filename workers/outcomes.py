@@ -224,7 +224,7 @@ def next_pace(pace: int, wrote_at: int, now: int) -> int:
     """The pace after a write: slower while it keeps changing, reset after a quiet time."""
     last = len(PACES_MS) - 1
     usual = 2 * max(PACES_MS[min(pace, last)], PACES_MS[1])
-    if not wrote_at or now - wrote_at > usual + PACES_MS[-1]:
+    if now - wrote_at > usual + PACES_MS[-1]:
         return 1
     return min(pace + 1, last)
 
