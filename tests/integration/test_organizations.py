@@ -79,6 +79,16 @@ def test_an_organization_is_the_sum_of_its_accounts_currencies_apart(
     ]
 
 
+def test_an_account_that_was_never_written_leaves_with_its_party(desk: Bench) -> None:
+    desk.set(bridge_create="never")
+    desk.does(joins("cus_1"), pays("cus_1", 100))
+    assert {b"acme"} == desk.redis.smembers(keys.children("holding"))
+
+    desk.does(link("cus_1", "birch", at=9))
+
+    assert {b"birch"} == desk.redis.smembers(keys.children("holding"))
+
+
 # --- Lives, in any order --------------------------------------------------------------
 
 LIVES: dict[str, tuple[tuple[Fact, ...], dict[str, Any]]] = {
