@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from time import monotonic
 from typing import Any
 
@@ -37,6 +38,7 @@ from bridge.guard import moves
 from bridge.log import ABOUT, fields
 from bridge.store.durations import WRITE
 from bridge.store.lease import DRY_RUN_MS, home, incomplete
+from bridge.store.shadow import Seen
 from bridge.store.view import Outcome, View, Wait
 from workers import outcomes
 from workers.context import Context
@@ -212,7 +214,11 @@ class AccountSync:
         except Held as held:
             return self._ack(view, outcomes.held(view, str(held)), desired)  # 8
         except Postponed as later:
-            noted = outcomes.not_sent(view, self.context.requests)
+            calls = self.context.requests
+            noted = outcomes.not_sent(view, calls)
+            if calls and calls[-1].status == HTTPStatus.NOT_FOUND:
+                # The next try begins with the creation; else none might ever get there.
+                noted["seen"] = Seen("", "", {}, missing=True).text(view.now)
             return self._postpone(view, later.args[0], NO_SLOT._replace(fields=noted))
         except VitallyError as error:
             return self._failed(view, error, desired)

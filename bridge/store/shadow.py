@@ -46,6 +46,10 @@ class Seen(NamedTuple):
     missing: bool = False
     drifted: bool = False
 
+    def text(self, at: int) -> str:
+        """As an account's record keeps what a reading *at* (ms) showed."""
+        return orjson.dumps([self.traits, at, self.missing]).decode()
+
 
 class Shadow(Store):
     """What is known of Vitally's accounts."""
@@ -93,8 +97,7 @@ class Shadow(Store):
         """Yield each of *parties* and its account, where its facts name one."""
         for names in batches(parties, BATCH):
             for member in self._leases.members(names):
-                account, _ = home(member)
-                if account is not None:
+                if (account := home(member)[0]) is not None:
                     yield member.name, account
 
     def at_rest(self, accounts: Sequence[str], rules: str) -> dict[str, Ledger]:
@@ -194,11 +197,10 @@ class Shadow(Store):
         What was written since, or is being written, is left as it is; a job that has
         begun and writes nothing leaves what is noted now to the next one.
         """
-        rows = [(one.account, one.ledger, _text(at, one), one.drifted) for one in seen]
+        rows = [(one.account, one.ledger, one.text(at), one.drifted) for one in seen]
         if not rows:
             return 0
-        days = STRANGER_DAYS * 86_400
-        return int(self._run("see", at, orjson.dumps(rows), days))
+        return int(self._run("see", at, orjson.dumps(rows), STRANGER_DAYS * 86_400))
 
     def now(self) -> int:
         """Redis' own clock, in milliseconds."""
@@ -207,7 +209,3 @@ class Shadow(Store):
     def _records(self, accounts: Sequence[str], *fields: str) -> list[Any]:
         """The *fields* of the record of each of *accounts*."""
         return each(self._redis, "hmget", map(keys.account, accounts), fields)
-
-
-def _text(at: int, one: Seen) -> str:
-    return orjson.dumps([one.traits, at, one.missing]).decode()

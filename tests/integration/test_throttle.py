@@ -517,6 +517,16 @@ def test_a_creation_does_not_go_on_while_vitally_wants_to_be_left_alone(
     assert ([("PUT", 404)], {"cus_1"}) == (desk.writes(), desk.dirty())
 
 
+def test_a_share_of_one_write_a_minute_creates_accounts(desk: Bench) -> None:
+    """There is no slot for the creation behind an update; it takes the next one."""
+    desk.context.throttle = Throttle(desk.redis, 0.01)
+    words = desk.does(customer())
+    desk.passes(61_000)
+
+    assert ["waited", "created"] == [*words, *desk.work()]
+    assert [("PUT", 404), ("POST", 200)] == desk.writes()
+
+
 @pytest.mark.parametrize(("pause", "writes"), [(4000, []), (0, [("PUT", 404)])])
 def test_a_stop_ends_the_wait_for_a_slot_and_is_no_failure(
     desk: Bench, pause: int, writes: list[tuple[str, int]]
