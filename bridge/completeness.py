@@ -17,7 +17,7 @@ from bridge.domain.facts import Fact
 from bridge.domain.fold import History, fold
 from bridge.domain.refresh import is_overtaken, restamped
 from bridge.domain.values import REFRESHED, VOID
-from bridge.errors import PayloadError
+from bridge.errors import PayloadError, SourceUnreadError
 from bridge.ingest import Ingress, by_party, read_event
 from bridge.settings import Settings
 from bridge.sources import listed
@@ -79,6 +79,8 @@ class Comparison:
         unless *take* is False. Raises SourceError, StorageError, redis' own errors.
         """
         page = self.archive.changes(*span, after)
+        if page.after == after != "":
+            raise SourceUnreadError("its list does not go on")
         events = [change for change in page.rows if change.body is not None]
         states = [change for change in page.rows if change.facts]
         found = [*self._events(events, take), *self._states(states, first, take)]

@@ -49,10 +49,9 @@ def explanation(state: StateReader, name: str, config: Config) -> dict[str, Any]
     except Exception as error:  # noqa: BLE001 - how it stands is told all the same
         known = account or name
         names = state.members_of(known) or [name]
-        row = state.row(known)
         return {
             "account": known,
-            "currency": row and row.currency,
+            "currency": state.currency(known),
             "fault": f"{FAULT}: {where(error)}",
             "parties": [*filter(None, state.standings(names))],
             "history": state.histories([known])[known],

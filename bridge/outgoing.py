@@ -110,14 +110,13 @@ def pools(**options: Any) -> PoolManager:
 def content(response: BaseHTTPResponse, most: int = MOST) -> bytes:
     """The body of a *response*; of one of more than *most* bytes, the beginning alone.
 
-    A connection from which not all was read is closed, so that what it is about cannot
-    go on.
+    To be called within `with response`: a connection from which not all was read is
+    closed there, so that what it is about cannot go on.
     """
     body = bytearray()
-    with response:
-        # Read to the end: only there does urllib3 notice that a body is too short.
-        while len(body) <= most and (piece := response.read(PIECE)):
-            body += piece
+    # Read to the end: only there does urllib3 notice that a body is too short.
+    while len(body) <= most and (piece := response.read(PIECE)):
+        body += piece
     return bytes(body)
 
 
@@ -126,5 +125,5 @@ def ask(
 ) -> tuple[BaseHTTPResponse, bytes]:
     """Send a request; its response, and the `content` of that. No redirect is followed."""
     more |= {"redirect": False, "preload_content": False}
-    response = manager.request(method, url, **more)
-    return response, content(response, most)
+    with manager.request(method, url, **more) as response:
+        return response, content(response, most)

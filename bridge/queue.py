@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from redis import Redis
 from rq import Queue as RqQueue
 from rq.exceptions import DeserializationError, NoSuchJobError
-from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
@@ -108,15 +107,12 @@ class Queue:
 
     def waiting(self) -> list[str]:
         """Ids of the jobs that wait, first come first."""
-        listed: Any = self._redis.lrange(self._rq.key, 0, -1)
-        return [raw.decode() for raw in listed]
+        return self._rq.get_job_ids()
 
     def taken(self) -> list[str]:
         """Parties of the jobs that workers have popped and not ended."""
-        between = IntermediateQueue.get_intermediate_queue_key(self._rq.key)
-        listed: Any = self._redis.lrange(between, 0, -1)
-        ids = StartedJobRegistry(queue=self._rq).get_job_ids(cleanup=False)
-        ids += [raw.decode() for raw in listed]
+        ids = self._rq.intermediate_queue.get_job_ids()
+        ids += StartedJobRegistry(queue=self._rq).get_job_ids(cleanup=False)
         jobs = Job.fetch_many(ids, self._redis, serializer=JSONSerializer)
         return [party for job in jobs if job and (party := party_of(job))]
 
@@ -131,8 +127,7 @@ class Queue:
 
     def forget(self, id_: str) -> None:
         """Remove every trace of a job that is lost; none is no error."""
-        between = IntermediateQueue.get_intermediate_queue_key(self._rq.key)
-        self._redis.lrem(between, 0, id_)
+        self._redis.lrem(self._rq.intermediate_queue_key, 0, id_)
         try:
             job = Job.fetch(id_, connection=self._redis, serializer=JSONSerializer)
         except NoSuchJobError:

@@ -52,6 +52,7 @@ from bridge.queue import Queue
 from bridge.reconcile import FRESH_MS
 from bridge.settings import Settings
 from bridge.sources import OBSERVED, every
+from bridge.sources.http import all_rows
 from bridge.store import keys
 from bridge.store.connect import milliseconds
 from bridge.store.inspect import StateReader, drained_in, figures
@@ -245,13 +246,14 @@ def _archive(name: str, settings: Settings) -> tuple[Source, Archive]:
 
 def _rows(ask: Callable[[str], Page], after: str = "") -> Iterator[Any]:
     """Yield the rows of a list that follow *after*, page by page."""
-    more = True
-    while more:
-        page = _patiently(partial(ask, after))
-        if page.note:
-            note(page.note)
-        yield from page.rows
-        more, after = bool(page.after), page.after
+
+    def page(after: str) -> Page:
+        found = _patiently(partial(ask, after))
+        if found.note:
+            note(found.note)
+        return found
+
+    return all_rows(page, after)
 
 
 def _patiently(ask: Callable[[], T]) -> T:

@@ -25,6 +25,7 @@ from bridge.domain.facts import READ, Fact, Rank
 from bridge.domain.values import REFRESHED, AnyValue
 from bridge.errors import PayloadError, SourceError, SourceUnreadError
 from bridge.webhook.source import Event, Page, json_object
+from bridge.webhook.values import kept
 
 TIMEOUT = 8.0
 """A request fails after this many seconds without a byte, or without a connection."""
@@ -88,16 +89,17 @@ class HttpApi:
     def get(
         self, path: str, id_: str = "", query: Mapping[str, Any] | None = None
     ) -> Reply | None:
-        """Read *path*, where `{id}` stands for *id_*; None: there is no such thing."""
-        url = path
-        if ID in path:
-            # `..` would leave the folder of the path; no valid id has control
-            # characters or lone surrogates.
-            if not id_.isprintable() or not id_.strip("."):
-                return None
-            url = path.replace(ID, quote(id_, safe=""))
-        if query:
-            url += f"?{urlencode(query, doseq=True)}"
+        """Read *path*, where `{id}` stands for *id_*; None: there is no such thing.
+
+        What is empty in the *query* is left out.
+        """
+        # `..` would leave the folder of the path; no valid id has control characters or
+        # lone surrogates.
+        if ID in path and not (id_.isprintable() and id_.strip(".")):
+            return None
+        url = path.replace(ID, quote(id_, safe=""))
+        if asked := kept(query or {}):
+            url += f"?{urlencode(asked, doseq=True)}"
         return self._ask("GET", path, url)
 
     def post(self, path: str, asked: Json | None = None, **form: Any) -> Reply:
@@ -196,13 +198,19 @@ class HttpApi:
         return SourceError(f"{self.where} answered {reply.status} about {what}")
 
 
-def all_rows(page: Callable[[str], Page]) -> Iterator[Any]:
-    """Read a list to its end; *page* returns what follows a place, "" for its beginning."""
-    after: str | None = None
-    while after != "":
-        one = page(after or "")
+def all_rows(page: Callable[[str], Page], after: str = "") -> Iterator[Any]:
+    """Read a list to its end, from the place *after* on ("": its beginning).
+
+    *page* returns what follows a place. Raises SourceUnreadError if that leads back.
+    """
+    places = set[str]()
+    while after not in places:
+        places.add(after)
+        one = page(after)
         yield from one.rows
-        after = one.after
+        if not (after := one.after):
+            return
+    raise SourceUnreadError("its list leads back to where it was")
 
 
 def as_read(

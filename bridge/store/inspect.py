@@ -19,7 +19,7 @@ from bridge.domain.facts import PartyName, organization_id
 from bridge.store import keys
 from bridge.store.complete import Checkpoint, checkpoints
 from bridge.store.connect import Store, batches, each, named
-from bridge.store.index import Index, IndexRow
+from bridge.store.index import Index
 from bridge.store.lease import Leases, read_ledger, used
 from bridge.store.objects import Objects, Sent
 from bridge.store.view import Catalogues, Member
@@ -424,9 +424,10 @@ class StateReader(Store):
         pairs = zip(accounts, written, strict=True)
         return {name: [orjson.loads(line) for line in lines] for name, lines in pairs}
 
-    def row(self, account: str) -> IndexRow | None:
-        """Its row of the index, which its last job wrote."""
-        return Index(self._redis).some([account]).get(account)
+    def currency(self, account: str) -> str | None:
+        """The currency of its MRR, as of its last job; None: it is not known."""
+        found = Index(self._redis).some([account])
+        return found[account].currency if found else None
 
     def listed(self, key: str) -> list[tuple[Standing, int]]:
         """Return the held or parked parties with the instant (ms) since when."""

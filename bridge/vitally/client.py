@@ -274,12 +274,13 @@ class Vitally:
             preload_content=False,
             decode_content=False,
         )
-        observed = rate(response.headers)
-        if observed is not None and self._observe is not None:
-            ago = time.monotonic() - began
-            kind = method if response.status < HTTPStatus.BAD_REQUEST else ""
-            self._observe(observed._replace(kind=kind, ago=ago))
-        body = content(response, BODY_CAP)
+        with response:
+            observed = rate(response.headers)
+            if observed is not None and self._observe is not None:
+                ago = time.monotonic() - began
+                kind = method if response.status < HTTPStatus.BAD_REQUEST else ""
+                self._observe(observed._replace(kind=kind, ago=ago))
+            body = content(response, BODY_CAP)
         if len(body) > BODY_CAP:
             words = f"answered more than {BODY_CAP} bytes"
             raise VitallyUnavailableError(words, response.status)

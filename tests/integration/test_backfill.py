@@ -717,7 +717,8 @@ def test_an_interrupted_one_goes_on_but_not_for_ever(stripe, redis, gaps, monkey
     days, since, until, _ = place
     span = f"{moment(since)} to {moment(until)} UTC"
     # What the source no longer understands is no place to go on from.
-    redis.hset(keys.GAPS, "stripe", orjson.dumps([days, since, until, "0:evt_x"]))
+    strange = place[-1].rpartition(":")[0] + ":evt_x"
+    redis.hset(keys.GAPS, "stripe", orjson.dumps([days, since, until, strange]))
     said = gaps(status=1).err
     assert f"going on where it was interrupted, with {span}" in said
     assert "the next run begins anew" in said
@@ -725,6 +726,10 @@ def test_an_interrupted_one_goes_on_but_not_for_ever(stripe, redis, gaps, monkey
 
     redis.hset(keys.GAPS, "stripe", orjson.dumps(place))
     assert "130 changes of 30 days" in gaps().out
+    # Where other types are needed meanwhile, the place is one of another list.
+    other = "7:0:" + place[-1].rpartition(":")[2]
+    redis.hset(keys.GAPS, "stripe", orjson.dumps([days, since, until, other]))
+    assert "230 changes of 30 days" in gaps().out
     day = 1000 * DAY + 1000
     old = [days, since - day, until - day, place[-1]]
     redis.hset(keys.GAPS, "stripe", orjson.dumps(old))

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from bridge.completeness import SEEN, Comparison, comparisons
 from bridge.domain.facts import Fact
 from bridge.domain.values import REFRESHED
-from bridge.errors import SourceError
+from bridge.errors import SourceError, SourceUnreadError
 from bridge.ingest import Ingress
 from bridge.lamps import complete, lamps
 from bridge.sources import OBSERVED, discover
@@ -215,6 +215,18 @@ class States:
 
     def changes(self, since: int, until: int, after: str) -> Page:
         return Page(self.rows, "")
+
+
+def test_a_list_that_gives_the_same_place_again_is_not_read_for_ever(desk: Bench):
+    source, archive = discover()["stripe"], States()
+    archive.changes = lambda *_: Page((), "20")  # type: ignore[method-assign]
+    compared = Comparison(
+        desk.context.settings, desk.redis, source, cast("Archive", archive)
+    )
+
+    _, place = compared.page((1, 9), "", 1)
+    with pytest.raises(SourceUnreadError, match="does not go on"):
+        compared.page((1, 9), place, 1)
 
 
 WHOLE = customer_fact(), subscription(at=1), refreshed(at=2)

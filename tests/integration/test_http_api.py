@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import SourceError
-from bridge.sources.http import HttpApi
+from bridge.errors import SourceError, SourceUnreadError
+from bridge.sources.http import HttpApi, all_rows
+from bridge.webhook.source import Page
 from tests.support.local_api import Asked, LocalApi, Reply
 from tests.support.raw import trickling
 
@@ -205,6 +206,20 @@ def test_three_addresses_that_swallow_packets_share_the_time_out(
         for one in waiting:
             one.close()
     assert 0.5 < took < 1.2
+
+
+def test_a_list_that_leads_back_is_left() -> None:
+    following = {"": "a", "a": "b", "b": "a"}
+    asked: list[str] = []
+
+    def page(after: str) -> Page:
+        asked.append(after)
+        return Page([after], following[after])
+
+    with pytest.raises(SourceUnreadError, match="leads back"):
+        list(all_rows(page))
+    assert ["", "a", "b"] == asked
+    assert ["b"] == list(all_rows(lambda after: Page([after], ""), "b"))
 
 
 def test_a_permission_that_lacks_is_named_where_the_source_says_it(shop: Shop) -> None:

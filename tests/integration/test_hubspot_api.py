@@ -19,6 +19,7 @@ from bridge.errors import SourceError, SourceUnreadError
 from bridge.sources.hubspot import SOURCE
 from bridge.sources.hubspot.api import HubspotApi, connect
 from bridge.webhook.source import SourceChange
+from tests.support.local_api import Reply
 from tests.support.local_hubspot import SECRET_PART, TOKEN, LocalHubspot, changed
 from tests.support.reader import Reader, folded
 
@@ -581,6 +582,26 @@ def test_a_failure_is_one_error_with_a_reason(
     assert refused == raised.value.refused
     assert not any(part in str(raised.value) for part in (SECRET_PART, TOKEN))
     assert 1 == len(hubspot.log)
+
+
+@pytest.mark.parametrize(
+    ("rows", "paging", "reason"),
+    [
+        ([], "9", "is not understood: paging"),
+        ([], {"next": "9"}, "is not understood: paging"),
+        ([], {"next": {"after": ["9"]}}, "is not understood: paging"),
+        ([], {"next": {"after": "9"}}, "page is empty, and not the last"),
+    ],
+)
+def test_a_page_that_says_wrongly_what_follows_is_an_error(
+    hubspot: Shop, rows: Any, paging: Any, reason: str
+) -> None:
+    page = Reply({"results": rows, "paging": paging})
+    hubspot.faults = {**hubspot.faults, "page": page}
+    hubspot.fail("page")
+
+    with pytest.raises(SourceUnreadError, match=reason):
+        hubspot.api().parties(None, "")
 
 
 def test_a_probe_says_whether_the_key_is_refused(hubspot: Shop) -> None:

@@ -147,8 +147,7 @@ class ChargebeeApi:
 
     def _page(self, kind: str, query: Mapping[str, str], offset: str = "") -> Page:
         """A page of a list; *offset* is where it begins."""
-        more = {"offset": offset} if offset else {}
-        reply = self._http.get(kind, query={"limit": MOST, **query, **more})
+        reply = self._http.get(kind, query={"limit": MOST, **query, "offset": offset})
         if reply is None:
             reason = f"Chargebee has no {kind} there (404): is {SITE} right?"
             raise SourceError(reason, refused=True)

@@ -19,7 +19,14 @@ from bridge.domain.values import ORGANIZATION, AnyValue, Names, Subscription
 from bridge.errors import SourceUnreadError
 from bridge.sources import crm
 from bridge.sources.crm import Deals, Fields, Rules, TraitMapping, won_deal
-from bridge.sources.http import TIMEOUT, HttpApi, Json, Reply, as_read, understood
+from bridge.sources.http import (
+    TIMEOUT,
+    HttpApi,
+    Json,
+    Reply,
+    as_read,
+    understood,
+)
 from bridge.sources.hubspot.facts import (
     OWNER,
     PREFIX,
@@ -88,11 +95,16 @@ class Link(Payload):
     type = Text(255, required=True)
 
 
+NEXT = Payload.from_dict({"after": Text(1 << 16)})
+PAGING = fields.Nested(Payload.from_dict({"next": fields.Nested(NEXT)}))
+"""There are more, and where they begin."""
+
+
 class Links(Payload):
-    """Associations with one kind of record; *paging*: there are more."""
+    """Associations with one kind of record."""
 
     results = fields.List(fields.Nested(Link), required=True)
-    paging = fields.Dict()
+    paging = PAGING
 
 
 class Associations(Payload):
@@ -121,11 +133,11 @@ class End(Payload):
 
 
 class Ends(Payload):
-    """All that one record is associated with; *paging*: there are more."""
+    """All that one record is associated with."""
 
     origin = fields.Nested(Link, only=["id"], required=True, data_key="from")
     ends = fields.List(fields.Nested(End), required=True, data_key="to")
-    paging = fields.Dict()
+    paging = PAGING
 
 
 class User(Payload):
@@ -206,7 +218,7 @@ class HubspotApi:
             raise SourceUnreadError("HubSpot's deals are not read (any more)")
         kind, is_gone = self._lists[n]
         if is_gone:
-            query = kept({"limit": MOST, "archived": "true", "after": last})
+            query = {"limit": MOST, "archived": "true", "after": last}
             page = _page(self._http.get(f"{RECORDS}/{kind}", query=query))
         else:
             span = [(MODIFIED, "GTE", since), (MODIFIED, "LT", until)]
@@ -269,17 +281,18 @@ class HubspotApi:
             "limit": MOST,
         }
         page = _page(self._http.post(f"{RECORDS}/{kind}/search", asked))
+        if page.after and not page.rows:
+            raise SourceUnreadError("HubSpot's page is empty, and not the last")
         return page._replace(after=page.after and page.rows[-1]["id"])
 
     def _one(
         self, schema: Schema, path: str, id_: str, *, gone: bool = False, **query: str
     ) -> Reply | None:
         """One thing, even if it was deleted (*gone*: surely); None if there is none."""
-        for archived in (gone, not gone):
-            more = {"archived": "true"} if archived else {}
-            reply = self._http.get(path, id_, kept({**query, **more}))
+        for archived in ("true", "") if gone else ("", "true"):
+            reply = self._http.get(path, id_, {**query, "archived": archived})
             if reply is not None:
-                return reply._replace(body=_loaded(schema, reply))
+                return reply._replace(body=_loaded(schema.load, reply.body))
         return None
 
     def _several(
@@ -385,8 +398,7 @@ class HubspotApi:
         return stripped(whole) or stripped(reply.body["email"])
 
 
-def _loaded(schema: Schema, reply: Reply) -> Any:
-    return understood(schema.load, reply.body, "HubSpot's reply")
+_loaded = partial(understood, what="HubSpot's reply")
 
 
 def _page(reply: Reply | None, row: type[Schema] = Record) -> Page:
@@ -394,14 +406,14 @@ def _page(reply: Reply | None, row: type[Schema] = Record) -> Page:
     if reply is None:
         raise SourceUnreadError("HubSpot has no such list")
     rows = fields.List(fields.Nested(row), required=True)
-    schema = Payload.from_dict({"results": rows, "paging": fields.Dict()})
-    loaded = _loaded(schema(), reply)
+    schema = Payload.from_dict({"results": rows, "paging": PAGING})
+    loaded = _loaded(schema().load, reply.body)
     return Page(loaded["results"], _after(loaded["paging"]), at=reply.at)
 
 
 def _after(paging: Json | None) -> str:
     """Where the next page begins; "": there is none."""
-    return str(((paging or {}).get("next") or {}).get("after", ""))
+    return ((paging or {}).get("next") or {}).get("after") or ""
 
 
 def _ms(moment: datetime) -> int:

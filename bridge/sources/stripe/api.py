@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
+from zlib import crc32
 
 from marshmallow import ValidationError
 
@@ -168,8 +169,7 @@ class StripeApi:
                     raise
                 page = Page([], "", f"{account} is passed over: {error.reason}")
         else:
-            created = {} if since is None else {"created[gte]": since}
-            page = page_of(self._http, "customers", created, last)
+            page = page_of(self._http, "customers", {"created[gte]": since}, last)
             begin = PREFIX + (account and f"{account}/")
             rows = [begin + row["id"] for row in page.rows]
             page = Page(rows, rows[-1] if page.after else "")
@@ -185,15 +185,21 @@ class StripeApi:
         return page._replace(after=after)
 
     def changes(self, since: int, until: int, after: str) -> Page:
-        """See `Archive.changes`; *after* is the chunk of types and the last event."""
-        chunk, _, last = after.partition(":")
-        first = int(chunk or 0)
+        """See `Archive.changes`; *after* is a chunk of those types, and its last event.
+
+        If other types are needed meanwhile, the list begins anew.
+        """
+        mark = f"{crc32(' '.join(self._kinds).encode())}:"
+        _, chunk, last = after.split(":") if after.startswith(mark) else ("", "0", "")
+        first = int(chunk)
         span = {"created[gte]": since // 1000, "created[lt]": -(-until // 1000)}
         kinds = self._kinds[first : first + CHUNK]
         page = page_of(self._http, "events", {"types[]": kinds, **span}, last)
         rest = first if page.after else first + CHUNK
         rows = [SourceChange(_instant(body), body) for body in page.rows]
-        return Page(rows, f"{rest}:{page.after}" if rest < len(self._kinds) else "")
+        return Page(
+            rows, f"{mark}{rest}:{page.after}" if rest < len(self._kinds) else ""
+        )
 
     def _values(self, customer: Json, id_: str) -> Iterator[tuple[str, AnyValue]]:
         """Yield the customer and its subscriptions by the names of their things.
@@ -336,8 +342,7 @@ class StripeApi:
 
 def page_of(http: HttpApi, kind: str, query: Mapping[str, Any], after: str) -> Page:
     """Read the page of a list that follows the id *after*. Raises SourceError."""
-    more = {"starting_after": after} if after else {}
-    reply = http.get(kind, query={"limit": MOST, **query, **more})
+    reply = http.get(kind, query={"limit": MOST, **query, "starting_after": after})
     if reply is None:
         raise SourceUnreadError(f"Stripe has no such {kind}, or not any more")
     page = understood(PAGE.load, reply.body, kind)
