@@ -171,19 +171,19 @@ def test_many_wait_for_the_disk_at_once_and_what_was_taken_outlives_a_crash(
 ) -> None:
     """With `everysec`, where each waits longest."""
     stack.redis_server.config(appendfsync="everysec")
-    shops = [Shop() for _ in range(200)]
+    shops = [Shop() for _ in range(100)]
     stripe = stack.stripe()
 
     def post(shop: Shop) -> tuple[int, float]:
         begun = time.monotonic()
         return stripe.post(shop.signs_up()).status, time.monotonic() - begun
 
-    with ThreadPoolExecutor(200) as senders:
+    with ThreadPoolExecutor(100) as senders:
         answers = list(senders.map(post, shops))
     stack.redis_server.kill()
     stack.redis_server.restart()
 
-    assert [202] * 200 == [status for status, _ in answers]
+    assert [202] * 100 == [status for status, _ in answers]
     assert max(seconds for _, seconds in answers) < 2
     stack.ready().settled()
     assert {shop.id for shop in shops} <= set(stack.creations())
