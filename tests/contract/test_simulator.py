@@ -551,7 +551,8 @@ def test_the_simulator_of_the_product_keeps_its_limit_and_serves_its_page():
         limited = refusal(lambda: vitally.delete("a/b"))
         page = ask(simulator, "GET", "/").data
 
-    assert (VitallyLimitedError, 5.0) == (type(limited), limited.retry_after)
+    assert VitallyLimitedError is type(limited)
+    assert limited.retry_after in {4.0, 5.0}  # five, and a busy machine's pause
     assert b"1 accounts, 1 writes" in page
 
 
