@@ -107,11 +107,8 @@ class References:
         seen = customer.fact.stamp.at if customer else 0
         listed = customer.value.get("discounts", ()) if customer else ()
         discounts = _last(self._began[None], seen, self._newest(listed))
-        going_on = (
-            state.value
-            for thing, state in self._things.items()
-            if thing.startswith(SUBSCRIPTION) and state.value.get("status") not in ENDED
-        )
+        subs = [s.value for t, s in self._things.items() if t.startswith(SUBSCRIPTION)]
+        going_on = [value for value in subs if value.get("status") not in ENDED]
         products = {product for value in going_on for product in _products(value)}
         return self._with_terms(discounts, seen, products)
 
@@ -131,7 +128,10 @@ class References:
         own = self._with_terms(discounts, seen, _products(value))
         last: Any = max((one.get("ends", inf) for one in own), default=0)
         more = [d for d in self._customer_discounts if last < d.get("ends", inf)]
-        value["discounts"] = own + [{**d, "from": last} for d in more] if own else more
+        if own and more:
+            own = [{**d, "until": last} for d in own]
+            more = [{**d, "from": last} for d in more]
+        value["discounts"] = own + more
         if "items" in value:
             value["items"] = [self._item(item, seen) for item in value["items"]]
         if self._catalogue.get(_extra(thing)):
