@@ -407,11 +407,14 @@ def test_who_is_being_written_is_forgotten_when_that_is_done(desk: Bench) -> Non
     desk.check()
 
 
-def test_an_account_forgets_who_has_just_left_it(desk: Bench) -> None:
+@pytest.mark.parametrize("is_back", [True, False])
+def test_an_account_forgets_who_has_just_left_it(desk: Bench, *, is_back: bool) -> None:
     desk.rests(customer(), customer("cus_2"))
     desk.leases.move(PARTY, "other")
     assert PARTY.encode() == desk.redis.hget(keys.account("acme"), "left")
 
+    if is_back:
+        desk.leases.move(PARTY, "acme")
     assert operator.forget(desk.redis, PARTY) is not None
 
     assert desk.redis.hget(keys.account("acme"), "left") is None

@@ -10,6 +10,9 @@ if old == new then return {} end
 if new ~= '' then
   redis.call('SADD', members_of(new), p)
   redis.call('HSET', party_of(p), 'account', new)
+  if redis.call('HGET', account_of(new), 'left') == p then  -- it is back
+    redis.call('HDEL', account_of(new), 'left')
+  end
 else
   redis.call('HDEL', party_of(p), 'account')
 end
