@@ -405,8 +405,8 @@ class Always:
     nextRenewalDate = Trait(_earliest, LIVE, lambda sub, _: renews_at(sub))
     """The next date on which a live subscription renews.
 
-    The earliest end of a licensed item's period, over the subscriptions that will renew;
-    else `null`.
+    The earliest end of a licensed item's period, over the subscriptions that will renew
+    (one that is set to end will not); else `null`.
     """
     churnedAt = Trait(_churned, ALL, lambda s, _: s.ended_at if s.was_live else None)
     """When the last of the subscriptions that were ever live ended.

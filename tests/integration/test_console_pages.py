@@ -269,7 +269,7 @@ def test_an_account_says_what_vitally_has_and_why(desk: Bench, visit: Visitor) -
         "does not count: discount WELCOME (once)",
         "225.00 USD",
         "created in Vitally",
-        "One that is set to end will not renew.",
+        "(one that is set to end will not); else <code>null</code>.",
     ):
         assert words in text
     assert len(data["rows"]) - 1 == len(re.findall("</summary>\\n<p", text))

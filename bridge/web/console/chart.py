@@ -16,7 +16,6 @@ POINTS = 160
 """Most points of a line; the counts of neighbours are averaged."""
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
-SHORTEST_MS = HOUR_MS
 
 Counter = Sequence[tuple[int, int]]
 """(instant in ms, total so far), in their order."""
@@ -42,7 +41,7 @@ def chart(
     """Draw how much the *counters* grew a minute, up to *now* (ms)."""
     rates = {name: rate(counter) for name, counter in counters.items()}
     begin = min((row[0][0] for row in rates.values() if row), default=now)
-    begin = min(begin, now - SHORTEST_MS)
+    begin = min(begin, now - HOUR_MS)
     top = _nice(max((n for row in rates.values() for _, n in row), default=0.0))
 
     def x(at: int) -> float:

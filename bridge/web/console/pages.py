@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial, wraps
@@ -36,10 +37,10 @@ from werkzeug.wrappers import Response as AnyResponse
 from bridge import __version__
 from bridge.config import Config
 from bridge.domain.money import cents, money
-from bridge.domain.traits import instant
+from bridge.domain.traits import Always, Optional, instant
 from bridge.explain import reading
 from bridge.lamps import CHOSEN, CONDITIONS, Lamp
-from bridge.settings import Settings
+from bridge.settings import Settings, texts
 from bridge.store import audit
 from bridge.web.dashboard import OUR_QUEUE, PREFIX
 from bridge.web.health import Health
@@ -227,6 +228,9 @@ def ticks(text: str) -> Markup:
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - it is escaped
 
 
+RULES = {**texts(Always), **texts(Optional)}
+"""Trait -> what it is; none for one that `bridge.toml` or a source adds."""
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "when": when,
     "ago": ago,
@@ -235,6 +239,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "shown": shown,
     "reading": reading,
     "count": count,
+    "rule": lambda trait: ticks(RULES.get(trait, "")),
     "ticks": ticks,
     "number": "{:,}".format,
 }
@@ -285,9 +290,8 @@ def _lamps() -> list[Lamp]:
 
 def _deed() -> audit.Deed | None:
     """What the action did from which the visitor comes."""
-    id_ = request.args.get("did")
-    try:
-        deeds = audit.latest(console().redis) if id_ else []
-    except RedisError:
-        return None
-    return next((deed for deed in deeds if deed.id == id_), None)
+    if id_ := request.args.get("did"):
+        with suppress(RedisError):
+            deeds = audit.latest(console().redis)
+            return next((deed for deed in deeds if deed.id == id_), None)
+    return None
