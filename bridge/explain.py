@@ -65,6 +65,7 @@ def _data(state: StateReader, account: str, config: Config) -> dict[str, Any] | 
     return {
         **worked_out(account, record.parties, config, record.ledger, record.history),
         **_instances(record, config),
+        "missing": record.written and record.ledger.missing,
         "parties": record.standings,
         "incomplete": record.incomplete,
         "facts": [fact for party in record.parties for fact in facts_of(party)],

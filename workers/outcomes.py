@@ -27,6 +27,7 @@ from bridge.store.durations import status_class
 from bridge.store.view import Outcome, View
 from bridge.throttle import wait_ms
 from bridge.vitally.client import Call
+from bridge.webhook.values import kept
 from workers.write import Written, WrongAddressError
 
 GIVE_UP_DAYS = 3
@@ -332,12 +333,11 @@ def _line(view: View, word: str, change: Change) -> Mapping[str, Any]:
     causes = {
         f"{view.left} has left it": view.left,
         "its last party has left it": view.is_vacant,
-        "it was deleted in Vitally": ledger.missing,
+        "it was deleted in Vitally": ledger.missing and view.written,
         "others had changed it in Vitally": changed,
         "all traits again: one write is uncertain, or it was asked for": view.owes_whole,
         "no new event: worked out again": not (view.dirty_since or view.deliveries),
     }
     cause = {"cause": next((cause for cause, is_so in causes.items() if is_so), "")}
     more = {"had": had, "deliveries": view.deliveries, "name": change.name, **cause}
-    known = {name: value for name, value in more.items() if value}
-    return {"at": view.now, "did": word, "traits": traits, **known}
+    return {"at": view.now, "did": word, "traits": traits, **kept(more)}

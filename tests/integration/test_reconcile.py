@@ -455,6 +455,14 @@ def test_why_names_no_command_that_a_dry_run_refuses(
     assert "to write what differs" not in run("why", "acme").out
 
 
+def test_what_was_never_in_vitally_was_not_deleted_there(desk: Bench, run: Run) -> None:
+    desk.set(bridge_create="never")
+    assert ["held"] == desk.does(customer(account="acme"))
+
+    assert "it was deleted" not in run("why", "acme", "--live").out
+    assert as_json(run, "why", "acme")["missing"] is False
+
+
 def test_why_says_that_an_account_was_deleted(acme: Bench, run: Run) -> None:
     acme.client.delete("acme")
 

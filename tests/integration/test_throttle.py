@@ -525,6 +525,7 @@ def test_a_share_of_one_write_a_minute_creates_accounts(desk: Bench) -> None:
 
     assert ["waited", "created"] == [*words, *desk.work()]
     assert [("PUT", 404), ("POST", 200)] == desk.writes()
+    assert "cause" not in desk.look.histories(["acme"])["acme"][0]
 
 
 @pytest.mark.parametrize(("pause", "writes"), [(4000, []), (0, [("PUT", 404)])])

@@ -74,6 +74,8 @@ WHOLE = "all traits again: one write is uncertain, or it was asked for"
         # What was there before we ever wrote is nobody's drift.
         (view(**NEWS, ledger=Ledger(None, {}, {"mrr": 1}, 9)), {"mrr": 1}, None),
         (view(ledger=Ledger(missing=True)), None, "it was deleted in Vitally"),
+        # What was never written was not deleted; it is about to be created.
+        (view(**NEWS, ledger=Ledger(missing=True), written=False), None, None),
         (LAST, None, "its last party has left it"),
         (LAST._replace(left="x:2"), None, "x:2 has left it"),
         (view(**NEWS, left="x:2"), None, "x:2 has left it"),
