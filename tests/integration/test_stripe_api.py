@@ -332,6 +332,20 @@ def test_terms_that_never_change_are_read_once_for_all_customers(
     assert 2 == stripe.paths().count("/v1/products/prod_1")
 
 
+def test_a_price_may_get_another_currency_and_another_amount_in_it(
+    stripe: LocalStripe,
+) -> None:
+    stripe.put(customer("cus_1"), having(item(EITHER), currency="chf"))
+    source, units = api(stripe), []
+
+    for options in ({}, {"chf": {"unit_amount": 5000}}, {"chf": {"unit_amount": 0}}):
+        stripe.put({**EITHER, "currency_options": options})
+        facts = {fact.thing: fact.value for fact in source.party("stripe:cus_1")}
+        units.append(facts["subscription:sub_1"]["items"][0].get("unit"))
+
+    assert [None, "5000", "0"] == units
+
+
 def test_more_than_a_page_of_subscriptions_is_read_to_the_end(
     stripe: LocalStripe,
 ) -> None:

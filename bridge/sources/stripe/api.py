@@ -114,6 +114,8 @@ class StripeApi:
         self._counts_grants = grants(options)
         self._lists += [OWNED["credit_grant"]] if self._counts_grants else []
         self._term = lru_cache(MOST_TERMS)(self._read_term)
+        # A price may get more currencies, and other amounts in them.
+        self._amounts = lru_cache(self._read_term)
         self._product = lru_cache(self._read_product)
 
     def party(self, party: str) -> list[Fact]:
@@ -121,6 +123,7 @@ class StripeApi:
         account, id_ = account_and_id(party.removeprefix(PREFIX))
         if account != self._account:
             return self._connected(account).party(party)
+        self._amounts.cache_clear()
         self._product.cache_clear()
         expand = {"expand[]": [METHODS[1], f"invoice_settings.{METHODS[0]}"]}
         first = self._http.get("customers/{id}", id_, expand if self._pays else None)
@@ -221,9 +224,8 @@ class StripeApi:
             yield from _billing(customer, BILLING)
         query = {"customer": id_, "status": "all", "expand[]": expand}
         for raw in every(self._http, "subscriptions", query):
-            if self._forecasts and raw.get("schedule"):
-                id_ = raw["schedule"]
-                raw["schedule"] = understood(self._schedule, id_, id_)
+            if self._forecasts and (planned := raw.get("schedule")):
+                raw["schedule"] = understood(self._schedule, planned, planned)
             value = self._value(SUBSCRIPTION, self._subscription, raw)
             yield f"subscription:{raw['id']}", value
             if self._pays:
@@ -287,8 +289,7 @@ class StripeApi:
                 coupon = discount.get("coupon") if isinstance(discount, dict) else None
                 if isinstance(coupon, dict):
                     self._complete_coupon(coupon)
-            price = part.get("price")
-            if isinstance(price, dict):
+            if isinstance(price := part.get("price"), dict):
                 self._complete_price(price, raw)
 
     def _schedule(self, id_: str) -> Json | None:
@@ -306,10 +307,11 @@ class StripeApi:
 
     def _complete_price(self, price: Json, of: Json) -> None:
         """Add what is left out of a *price* that a subscription or a phase is *of*."""
-        own = price.get("currency")
-        name = "tiers" if of.get("currency", own) == own else "currency_options"
-        if name != "tiers" or price.get("billing_scheme") == "tiered":
-            price |= self._term("prices", price["id"], price.get("created"), name)
+        own, created = price.get("currency"), price.get("created")
+        if of.get("currency", own) != own:
+            price |= self._amounts("prices", price["id"], created, "currency_options")
+        elif price.get("billing_scheme") == "tiered":
+            price |= self._term("prices", price["id"], created, "tiers")
         product = price.get("product")
         wants = any(o.field.startswith("product.") for o in self._keeps.traits.values())
         is_nameless = of.get("status") in LIVE and not price.get("nickname")
@@ -323,7 +325,7 @@ class StripeApi:
             coupon["applies_to"] = scope["applies_to"] or {"products": []}
 
     def _read_term(self, kind: str, id_: str, created: Any, name: str) -> Json:
-        """The constant parts of a price or a coupon that lists leave out.
+        """A part of a price or a coupon that lists leave out.
 
         If a coupon is gone and another one has its id, they are unknown.
         """
@@ -357,8 +359,7 @@ def every(http: HttpApi, kind: str, query: Mapping[str, Any]) -> Iterator[Json]:
 
 def _billing(raw: Json, thing: str) -> Iterator[tuple[str, AnyValue]]:
     """Yield what a customer or a subscription has and pays with, and its cards."""
-    value = snapshot.billing(schemas.BILLING.load(raw))
-    yield thing, {**value, "status": "read"}
+    yield thing, {**snapshot.billing(schemas.BILLING.load(raw)), "status": "read"}
     places = (raw, raw.get("invoice_settings"))
     for one in (p.get(n) for p in places if isinstance(p, dict) for n in METHODS):
         if isinstance(one, dict) and is_name(one.get("id")):
