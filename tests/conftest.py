@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ from tests.support.stack import Stack
 settings.register_profile("bridge", deadline=None, print_blob=True)
 settings.register_profile("quick", settings.get_profile("bridge"), max_examples=20)
 settings.load_profile("bridge")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so would all processes
+# that tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TOGETHER = ("install", "chaos", "e2e", "integration", "architecture")
 """Folders whose files share a process or a state that is slow to make, slowest first."""
