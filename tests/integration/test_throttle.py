@@ -213,6 +213,21 @@ def test_the_cost_of_each_kind_of_request_is_learned(
     assert 5 == len(slots(redis))
 
 
+@pytest.mark.parametrize(("update", "creation", "many"), [(9, 10, 1), (1, 2, 2)])
+def test_a_creation_that_hardly_costs_more_takes_no_second_slot(
+    redis: Redis, throttle: Throttle, update: int, creation: int, many: int
+) -> None:
+    """The cost of ten is learned as nine where replies come a few milliseconds late."""
+    known = {"limit": 1000, "cost": update, "cost:POST": creation}
+    redis.hset(keys.RATE, mapping=known)
+
+    assert many == len(throttle.reserve(0, "POST", urgent=True)[1])
+    most = 800 // (creation if many == 1 else update) - many
+    waits = [throttle.reserve(0, urgent=True)[0] for _ in range(most + 1)]
+    assert [0] * most == waits[:-1]
+    assert waits[-1] < 0
+
+
 def test_a_write_costs_what_a_creation_did_until_an_update_is_seen(
     redis: Redis, throttle: Throttle
 ) -> None:

@@ -17,6 +17,9 @@ local rate = redis.call('HMGET', KEYS[2], 'limit', 'cost', 'left', 'at',
   'cost:' .. ARGV[9], 'cost:POST')
 local limit = tonumber(rate[1] or ARGV[2])
 local cost = tonumber(rate[2] or rate[6] or ARGV[3])
+-- Costs are learned to a unit: so little more for a POST must not take a second slot.
+local post = tonumber(rate[6] or cost)
+if post > cost and post <= cost * 1.2 then cost = post end
 local slots = math.max(1, math.ceil(tonumber(rate[5] or cost) / cost))
 local most = math.max(1, math.floor(limit * tonumber(ARGV[1]) / cost))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', int(now - 60000))
